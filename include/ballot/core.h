@@ -1,0 +1,90 @@
+/* include/ballot/core.h: what every room stands on: status codes, the sentence that goes with a
+ * failure, memory, files, hashing, log. Knows nothing of models, ranks or votes. */
+#ifndef BALLOT_CORE_H
+#define BALLOT_CORE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* X(name, exit code of the program, words) */
+#define BAL_STATUS_LIST(X)                                          \
+    X(OK, 0, "done")                                                \
+    X(ERR_FAILED, 1, "failure")                                     \
+    X(ERR_IO, 1, "reading or writing failed")                       \
+    X(ERR_STATE, 1, "not possible in this state")                   \
+    X(ERR_MPI, 1, "message passing failed")                         \
+    X(ERR_ARG, 2, "wrong argument")                                 \
+    X(ERR_CONFIG, 2, "wrong option or job file")                    \
+    X(ERR_INPUT, 3, "input is missing or damaged")                  \
+    X(ERR_MEMORY, 4, "out of memory")                               \
+    X(ERR_NUMERIC, 5, "numerical failure")                          \
+    X(STOPPED, 75, "stopped with a good checkpoint; run it again")
+
+typedef enum bal_status {
+#define BAL_STATUS_ENUM(name, code, words) BAL_##name,
+    BAL_STATUS_LIST(BAL_STATUS_ENUM)
+#undef BAL_STATUS_ENUM
+} bal_status;
+
+/** Pass a failure up. Only where nothing has to be released. */
+#define BAL_TRY(call)                              \
+    do {                                           \
+        bal_status try_status_ = (call);           \
+        if (try_status_ != BAL_OK) return try_status_; \
+    } while (0)
+
+/** Exit code of the program for this status (DESIGN: 0 done, 1 failure, 2 usage, ...). Local. */
+int bal_status_exit_code(bal_status status);
+/** A few words for this status. Local; static storage. */
+const char *bal_status_words(bal_status status);
+
+/**
+ * Remember the sentence that explains a failure and return its status:
+ * `return bal_fail(BAL_ERR_INPUT, "%s: ...", path)`. A sentence names file, place, what was found
+ * and what was expected; no final full stop, no newline. At most 1023 bytes are kept. Local.
+ */
+bal_status bal_fail(bal_status status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/** The sentence of the last bal_fail of this process, "" before the first. Local. */
+const char *bal_failure(void);
+
+/** What a log line is for: a person watching (say), a person who should act (warn). */
+typedef enum bal_log_level { BAL_LOG_SAY, BAL_LOG_WARN } bal_log_level;
+/** Let this process print log lines to stderr (main turns it on for rank 0 alone). Local. */
+void bal_log_enable(bool on);
+/** Print one line to stderr if enabled. Warnings start with "warning: ". Local. */
+void bal_log(bal_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/** count elements of element_bytes each, zeroed, aligned to 64 bytes; NULL on overflow or when
+ *  there is no memory. Release with free(). Local. */
+void *bal_alloc(size_t count, size_t element_bytes);
+
+/** A file mapped read-only. data is NULL when n_bytes is 0. */
+typedef struct bal_file {
+    const uint8_t *data;
+    size_t         n_bytes;
+} bal_file;
+/** Map path. Local. @return BAL_OK; BAL_ERR_INPUT: it does not exist, is no regular file or may
+ *  not be read; BAL_ERR_MEMORY: it could not be mapped. */
+bal_status bal_file_open(const char *path, bal_file *file);
+/** Unmap; a cleared or zeroed file is fine. Local. */
+void bal_file_close(bal_file *file);
+/** Write all bytes to fd, through short writes and EINTR. what names the file in the sentence.
+ *  Local. @return BAL_OK; BAL_ERR_IO. */
+bal_status bal_write_all(int fd, const void *bytes, size_t n_bytes, const char *what);
+/** Publish bytes as dir/name: temporary file, fsync, rename, fsync the directory; either the old
+ *  or the new file is there, whole, whenever the machine stops. Local. @return BAL_OK; BAL_ERR_IO. */
+bal_status bal_publish(const char *dir, const char *name, const void *bytes, size_t n_bytes);
+/** fsync the directory itself, so that a rename in it lasts. Local. */
+bal_status bal_sync_dir(const char *dir);
+
+/** XXH3-64 of bytes with a seed. Local. Source: xxHash 0.8, XXH3_64bits_withSeed. */
+uint64_t bal_hash(const void *bytes, size_t n_bytes, uint64_t seed);
+
+/** Seconds of the monotonic clock; for durations, never for results. Local. */
+double bal_seconds(void);
+
+#endif

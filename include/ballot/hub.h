@@ -1,0 +1,38 @@
+/* include/ballot/hub.h: other people's model files, read and written: llama2.c files, and Hugging
+ * Face folders of LlamaForCausalLM. Knows file layouts; knows nothing of training. */
+#ifndef BALLOT_HUB_H
+#define BALLOT_HUB_H
+
+#include "ballot/model.h"
+#include "ballot/text.h"
+
+/**
+ * Read a model and its tokenizer, tensor by tensor from mapped files, quantizing as it goes. Local.
+ * @param path  a Hugging Face folder (config.json, model.safetensors in F32, F16 or BF16,
+ *              tokenizer.json), a llama2.c folder (one *.bin model beside tok*.bin), or a llama2.c
+ *              file, v0 or v1 (tokenizer: tokenizer.bin or the only tok*.bin beside it)
+ * @param format      of the model made: BAL_F32 or BAL_I8
+ * @param with_carry  make carries, holding what rounding left over
+ * @param model, tokenizer  made; the caller owns both
+ * @return BAL_OK; BAL_ERR_INPUT: missing, short, damaged, unsupported, or parts that do not fit
+ *         together; the sentence names file, place, what was found and expected; BAL_ERR_MEMORY.
+ */
+bal_status bal_hub_load(const char *path, bal_format format, bool with_carry, bal_model **model,
+                        bal_tokenizer **tokenizer);
+/** True if path is a folder or file that bal_hub_load would try to read (by name and first bytes),
+ *  not a ballot checkpoint. Local. */
+bool bal_hub_recognizes(const char *path);
+
+/** What a model folder or file is called by users: "llama2.c v0", "llama2.c v1", "Hugging Face". */
+const char *bal_hub_kind(const char *path);
+
+/**
+ * Write the model as a Hugging Face folder of LlamaForCausalLM: config.json, model.safetensors
+ * (F32, dequantized with gains), and the tokenizer's own file (tokenizer.json or tokenizer.bin).
+ * Query and key rows of adjacent-pair models are reordered for half-pair rotary positions. The
+ * folder is made if it does not exist; files in it are never overwritten. Local.
+ * @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: a file is already there; BAL_ERR_MEMORY.
+ */
+bal_status bal_hub_export(const bal_model *model, const bal_tokenizer *tokenizer, const char *dir);
+
+#endif

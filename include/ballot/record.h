@@ -1,0 +1,143 @@
+/* include/ballot/record.h: a run on disk: the journal of ballots, HDF5 checkpoints, the run lock.
+ * Knows files; knows nothing of losses, rules or when to save. Rank 0 alone writes. */
+#ifndef BALLOT_RECORD_H
+#define BALLOT_RECORD_H
+
+#include "ballot/model.h"
+#include "ballot/text.h"
+#include "ballot/vote.h"
+
+/* ---- journal: header, then records of one size, each chained by XXH3-64 to the one before ---- */
+
+/** What makes two runs the same run. */
+typedef struct bal_run_id {
+    uint64_t seed;           /* run seed */
+    uint32_t stream_version; /* BAL_STREAM_VERSION of the directions */
+    int32_t  n_slots;
+    int64_t  n_steps;
+    uint64_t job_hash;  /* of the resolved job text */
+    uint64_t base_hash; /* fingerprint of the model before step 0 */
+    uint64_t data_hash; /* of the training and dev tokens */
+} bal_run_id;
+
+/** One step, durable before any rank applies it. */
+typedef struct bal_journal_entry {
+    int64_t         step;     /* 0, 1, 2, ... without gaps */
+    int64_t         dev_loss; /* summed dev loss before this step, loss units; -1: not evaluated */
+    int64_t         dev_tokens;
+    bal_totals      totals;
+    const uint64_t *bits; /* [bal_ballot_words(n_slots)], for then against; borrowed */
+} bal_journal_entry;
+
+typedef struct bal_journal bal_journal;
+
+/** Start a journal that does not exist yet: header written and fsynced, directory too. Local.
+ *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: the file exists; BAL_ERR_MEMORY. */
+bal_status bal_journal_create(const char *path, const bal_run_id *id, bal_journal **journal);
+/**
+ * Open a journal and read its longest valid prefix. Local.
+ * @param for_append  cut an invalid tail off the file; else it is read only, file untouched
+ * @return BAL_OK; BAL_ERR_INPUT: missing, or the header is damaged or of another version or byte
+ *         order; BAL_ERR_IO; BAL_ERR_MEMORY.
+ */
+bal_status bal_journal_open(const char *path, bool for_append, bal_journal **journal);
+/** Close and free; NULL is fine. Local. */
+void bal_journal_close(bal_journal **journal);
+
+const bal_run_id *bal_journal_id(const bal_journal *journal);
+/** Number of valid entries. */
+int64_t bal_journal_n(const bal_journal *journal);
+/** Bytes after the longest valid prefix when it was opened; they were cut off if for_append. */
+int64_t bal_journal_tail(const bal_journal *journal);
+/** Entry index in [0, n); its bits are borrowed until the next call on this journal. Local. */
+bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_entry *entry);
+/** Append an entry: one write, then fdatasync. Local. @return BAL_OK; BAL_ERR_ARG: entry->step is
+ *  not n; BAL_ERR_IO: nothing was added (a partial write is cut off again). */
+bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *entry);
+
+/* ---- metrics that a checkpoint keeps for plots ---- */
+
+typedef enum bal_phase {
+    BAL_PHASE_PROBE,
+    BAL_PHASE_VOTE,
+    BAL_PHASE_UPDATE,
+    BAL_PHASE_JOURNAL,
+    BAL_PHASE_CHECKPOINT,
+    BAL_PHASE_WAIT,
+    BAL_PHASE_EVAL,
+    BAL_N_PHASES
+} bal_phase;
+/** "probe", "vote", ... */
+const char *bal_phase_name(bal_phase phase);
+
+/** One row per step. Growing arrays; all owned. */
+typedef struct bal_metrics {
+    int64_t   n, capacity;
+    int       n_tensors;
+    double   *loss_nats;     /* [n] mean training loss per token over the step's probes */
+    double   *dev_loss_nats; /* [n] dev loss per token before the step; NaN: not evaluated */
+    double   *agreement;     /* [n] share of sequences that agree with their slot's vote */
+    int64_t  *n_passes;      /* [n] forward passes of the run after this step */
+    double   *seconds;       /* [n][BAL_N_PHASES] of rank 0; 0 for replayed steps */
+    uint32_t *flips;         /* [n][n_tensors] codes that changed, saturating */
+} bal_metrics;
+bal_status bal_metrics_init(bal_metrics *metrics, int n_tensors);
+void       bal_metrics_clear(bal_metrics *metrics);
+/** Add a zeroed row (dev_loss_nats NaN) and return its index, or -1: no memory. Local. */
+int64_t bal_metrics_add(bal_metrics *metrics);
+
+/* ---- checkpoint: one HDF5 file ---- */
+
+/** What a checkpoint holds. For writing all pointers are borrowed; after bal_checkpoint_read the
+ *  snapshot owns them (bal_snapshot_clear). */
+typedef struct bal_snapshot {
+    int64_t        step;        /* steps applied */
+    uint64_t       fingerprint; /* bal_model_fingerprint */
+    bal_run_id     id;
+    bal_model     *model;     /* BAL_I8, with carries */
+    bal_tokenizer *tokenizer;
+    char          *job_text;  /* the resolved job, INI */
+    char          *isa;       /* kernel level that wrote it: ref, avx2, avx512 */
+    bal_metrics    metrics;
+    uint8_t       *journal; /* bytes of the journal up to this step */
+    size_t         journal_bytes;
+    double         dev_loss_nats; /* last dev loss, NaN: none */
+} bal_snapshot;
+void bal_snapshot_clear(bal_snapshot *snapshot);
+
+/**
+ * Write dir/name: temporary name, close, reopen and verify, fsync, rename, fsync the directory.
+ * On failure the temporary file is removed and what was there before is untouched. Local.
+ * @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY.
+ */
+bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_snapshot *snapshot);
+/** True if the file starts like a checkpoint. Local. */
+bool bal_checkpoint_recognizes(const char *path);
+/** Check every byte of the file against its checksums without reading it as HDF5. Local.
+ *  @return BAL_OK; BAL_ERR_INPUT: missing, short or damaged, with the place. */
+bal_status bal_checkpoint_verify(const char *path);
+/**
+ * Read a checkpoint, verifying it first, and check the fingerprint of what was read. Local.
+ * @param with_carry  read carries too (a model that only runs needs none; then the fingerprint
+ *                    is taken from the file and not compared)
+ * @return BAL_OK; BAL_ERR_INPUT: missing, damaged, or of another version; BAL_ERR_MEMORY.
+ */
+bal_status bal_checkpoint_read(const char *path, bool with_carry, bal_snapshot *snapshot);
+
+/* ---- run.lock: one writer at a time ---- */
+
+typedef struct bal_lock bal_lock;
+/**
+ * Take the run directory: dir/run.lock, held with flock and naming host, pid, job id (of Slurm, if
+ * any) and a generation one above the last. Local.
+ * @return BAL_OK; BAL_ERR_STATE: a live process on this host has it (the sentence says which);
+ *         BAL_ERR_IO: the directory cannot be written.
+ */
+bal_status bal_lock_take(const char *dir, bal_lock **lock);
+/** Read run.lock again: still ours? Before each publish. Local. @return BAL_OK; BAL_ERR_STATE: a
+ *  later generation took the run over; this one must stop. */
+bal_status bal_lock_check(const bal_lock *lock);
+/** Let go; NULL is fine. The file stays, for its generation. Local. */
+void bal_lock_release(bal_lock **lock);
+
+#endif

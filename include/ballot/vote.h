@@ -1,0 +1,64 @@
+/* include/ballot/vote.h: which way each direction helped, counted the same on every rank.
+ * Knows losses and ranks; knows nothing of models, codes or rules. */
+#ifndef BALLOT_VOTE_H
+#define BALLOT_VOTE_H
+
+#include "ballot/comm.h"
+
+#define BAL_SLOTS_MAX 1048576
+
+typedef enum bal_wish { /* bits of bal_totals.wishes */
+    BAL_WISH_SAVE = 1,  /* write a checkpoint and go on */
+    BAL_WISH_STOP = 2,  /* finish the step, save, stop */
+    BAL_WISH_FAIL = 4,  /* a rank could not do its part */
+} bal_wish;
+
+/** What travels with a ballot: sums over its probes. 64 bytes, all integers. */
+typedef struct bal_totals {
+    uint64_t wishes;          /* or of bal_wish */
+    int64_t  loss;            /* sum over slots of loss at + and at -, loss units */
+    int64_t  n_tokens;        /* sum over slots of tokens scored, each once */
+    int64_t  n_agree;         /* sequences whose own loss difference has the sign of their slot's */
+    int64_t  n_sequences;     /* sequences in slots that voted */
+    int64_t  n_votes;         /* votes of +1 or -1 cast */
+    uint64_t fingerprint_min; /* smallest and largest fingerprint of a rank: equal, or replicas */
+    uint64_t fingerprint_max; /* drifted; both 0 in steps that do not check */
+} bal_totals;
+
+typedef struct bal_ballot bal_ballot; /* the votes of one step; not for two threads at once */
+
+/** Make an empty ballot of n_slots votes, 1 .. 2^20. Local; same n_slots on every rank. Borrows
+ *  comm, which must outlive it. @return BAL_OK; BAL_ERR_ARG; BAL_ERR_MEMORY. */
+bal_status bal_ballot_create(bal_comm *comm, int n_slots, bal_ballot **ballot);
+/** Free the ballot and set *ballot to NULL. Local; a null ballot is fine. */
+void bal_ballot_destroy(bal_ballot **ballot);
+
+/**
+ * Cast one slot's vote: the sign of loss_minus - loss_plus, 0 when they are equal. Local.
+ * @param slot  in [0, n_slots); at most one rank votes on it per step, none means abstained
+ * @param loss_minus, loss_plus  summed cross-entropy at code - z and code + z, loss units
+ * @return BAL_OK; or, ballot unchanged, BAL_ERR_ARG: bad slot; BAL_ERR_STATE: voted before.
+ * Source: two-sided simultaneous perturbation (Spall 1992), sign vote (Bar & Giryes 2025).
+ */
+bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int64_t loss_minus, int64_t loss_plus);
+/** Totals of this rank, to be filled before counting; emptied by counting. Local; borrowed. */
+bal_totals *bal_ballot_totals(bal_ballot *ballot);
+
+/**
+ * Count the step's votes and empty the ballot: one allreduce of 2 * ceil(n_slots / 64) + 8 words.
+ * Two bit maps are or-ed, so the result does not depend on the number of ranks, on who voted, or
+ * on the order of the reduction. Collective.
+ * @param bits    [bal_ballot_words(n_slots)] the counted maps, the caller's: votes for, then against
+ * @param totals  of all ranks
+ * @return BAL_OK; BAL_ERR_STATE, on all ranks: a slot has two votes; BAL_ERR_MPI.
+ */
+bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *totals);
+
+/** Words of the two bit maps together: 2 * ceil(n_slots / 64). Local. */
+int64_t bal_ballot_words(int n_slots);
+/** Bytes that a rank sends to count one ballot. Local. */
+int64_t bal_ballot_bytes(int n_slots);
+/** votes[slot] = +1, -1 or 0 from the two bit maps; +1: moving along +z lowers the loss. Local. */
+void bal_ballot_votes(const uint64_t *bits, int n_slots, int8_t *votes);
+
+#endif

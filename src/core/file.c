@@ -1,0 +1,84 @@
+/* file.c: mapped input files, complete writes, atomic publishing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ballot/core.h"
+
+bal_status bal_file_open(const char *path, bal_file *file)
+{
+    *file  = (bal_file){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return bal_fail(BAL_ERR_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+    bal_status  status = BAL_OK;
+    struct stat info;
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+        status = bal_fail(BAL_ERR_INPUT, "%s: expected a regular file", path);
+    } else if (info.st_size > 0) {
+        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED)
+            status = bal_fail(BAL_ERR_MEMORY, "%s: cannot be mapped: %s", path, strerror(errno));
+        else
+            *file = (bal_file){data, (size_t)info.st_size};
+    }
+    close(fd);
+    return status;
+}
+
+void bal_file_close(bal_file *file)
+{
+    if (file->data != NULL) munmap((void *)(uintptr_t)file->data, file->n_bytes);
+    *file = (bal_file){0};
+}
+
+bal_status bal_write_all(int fd, const void *bytes, size_t n_bytes, const char *what)
+{
+    const char *from = bytes;
+    while (n_bytes > 0) {
+        ssize_t written = write(fd, from, n_bytes);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0)
+            return bal_fail(BAL_ERR_IO, "%s: writing failed: %s", what, strerror(errno));
+        from += written;
+        n_bytes -= (size_t)written;
+    }
+    return BAL_OK;
+}
+
+bal_status bal_sync_dir(const char *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", dir, strerror(errno));
+    bal_status status = BAL_OK;
+    if (fsync(fd) != 0 && errno != EINVAL) /* EINVAL: a file system without it */
+        status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", dir, strerror(errno));
+    close(fd);
+    return status;
+}
+
+bal_status bal_publish(const char *dir, const char *name, const void *bytes, size_t n_bytes)
+{
+    char path[PATH_MAX], temporary[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path ||
+        snprintf(temporary, sizeof temporary, "%s/.%s.new", dir, name) >= (int)sizeof temporary)
+        return bal_fail(BAL_ERR_IO, "%s/%s: the path is too long", dir, name);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return bal_fail(BAL_ERR_IO, "%s: cannot be created: %s", temporary, strerror(errno));
+    bal_status status = bal_write_all(fd, bytes, n_bytes, temporary);
+    if (status == BAL_OK && fsync(fd) != 0)
+        status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", temporary, strerror(errno));
+    if (close(fd) != 0 && status == BAL_OK)
+        status = bal_fail(BAL_ERR_IO, "%s: closing failed: %s", temporary, strerror(errno));
+    if (status == BAL_OK && rename(temporary, path) != 0)
+        status = bal_fail(BAL_ERR_IO, "%s: renaming failed: %s", path, strerror(errno));
+    if (status != BAL_OK) {
+        unlink(temporary);
+        return status;
+    }
+    return bal_sync_dir(dir);
+}
