@@ -4,6 +4,7 @@
 #define BALLOT_MODEL_H
 
 #include "ballot/core.h"
+#include "ballot/data.h"
 #include "ballot/kernels.h"
 #include "ballot/perturb.h"
 #include "ballot/quant.h"
@@ -65,15 +66,6 @@ void bal_model_dequantize(const bal_model *model, int index, float *values);
 uint64_t bal_model_fingerprint(const bal_model *model);
 /** Factor of a gain code, 1.02^code, code in -127 .. 127; the same bits everywhere. Local. */
 float bal_gain_factor(int code);
-
-/** Sequences end to end. Token p of a sequence predicts targets[p]. */
-typedef struct bal_batch {
-    int64_t  n_sequences;
-    int64_t  n_tokens; /* sum of the lengths */
-    int64_t *start;    /* [n_sequences + 1]; start[n_sequences] is n_tokens */
-    int32_t *tokens;   /* [n_tokens] */
-    int32_t *targets;  /* [n_tokens] */
-} bal_batch;
 
 /** What a batch costs a model at one point. */
 typedef struct bal_losses {

@@ -13,13 +13,12 @@ typedef enum bal_wish { /* bits of bal_totals.wishes */
     BAL_WISH_FAIL = 4,  /* a rank could not do its part */
 } bal_wish;
 
-/** What travels with a ballot: sums over its probes. 64 bytes, all integers. */
+/** What travels with a ballot: sums over its probes. 56 bytes, all integers. */
 typedef struct bal_totals {
     uint64_t wishes;          /* or of bal_wish */
     int64_t  loss;            /* sum over slots of loss at + and at -, loss units */
     int64_t  n_tokens;        /* sum over slots of tokens scored, each once */
     int64_t  n_agree;         /* sequences whose own loss difference has the sign of their slot's */
-    int64_t  n_sequences;     /* sequences in slots that voted */
     int64_t  n_votes;         /* votes of +1 or -1 cast */
     uint64_t fingerprint_min; /* smallest and largest fingerprint of a rank: equal, or replicas */
     uint64_t fingerprint_max; /* drifted; both 0 in steps that do not check */
@@ -45,7 +44,7 @@ bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int64_t loss_minus, int
 bal_totals *bal_ballot_totals(bal_ballot *ballot);
 
 /**
- * Count the step's votes and empty the ballot: one allreduce of 2 * ceil(n_slots / 64) + 8 words.
+ * Count the step's votes and empty the ballot: one allreduce of 2 * ceil(n_slots / 64) + 7 words.
  * Two bit maps are or-ed, so the result does not depend on the number of ranks, on who voted, or
  * on the order of the reduction. Collective.
  * @param bits    [bal_ballot_words(n_slots)] the counted maps, the caller's: votes for, then against

@@ -1,0 +1,480 @@
+#!/usr/bin/python3
+"""Draw the record of a ballot run: loss, vote agreement, codes changed, seconds per phase.
+
+Reads a run directory, a checkpoint (.h5) or a metrics.jsonl, also of a run that is still going on.
+Writes OUT.png and OUT.svg. As a module: draw(read(path)) returns a matplotlib figure.
+"""
+import argparse
+import configparser
+import importlib
+import json
+import math
+import os
+import re
+import sys
+
+MAX_COLUMNS = 200  # of the heat map and of the phases: steps are averaged into at most so many
+MAX_BANDS = 24     # rows of one kind of tensor: layers are averaged into at most so many
+MAX_KINDS = 40     # kinds of tensor with a line of their own
+DEBIAN = {"numpy": "python3-numpy", "h5py": "python3-h5py", "matplotlib": "python3-matplotlib"}
+
+# Tensors from top to bottom: part of the name, words. A gain has the words of its matrix.
+KINDS = [("embed_tokens", "embedding"), ("self_attn.q_proj", "attention q"),
+         ("self_attn.k_proj", "attention k"), ("self_attn.v_proj", "attention v"),
+         ("self_attn.o_proj", "attention out"), ("mlp.gate_proj", "FFN gate"),
+         ("mlp.up_proj", "FFN up"), ("mlp.down_proj", "FFN down"), ("lm_head", "head"),
+         ("input_layernorm", "attention norm"), ("post_attention_layernorm", "FFN norm"),
+         ("model.norm", "final norm")]
+SECTIONS = ["matrices", "vectors", "row gains"]
+# Okabe and Ito's palette, which colour-blind people can tell apart; wait and eval are not work.
+PHASES = {"probe": "#0072B2", "vote": "#E69F00", "update": "#009E73", "journal": "#CC79A7",
+          "checkpoint": "#D55E00", "wait": "#999999", "eval": "#56B4E9"}
+BLUE, RED, INK, GREY = "#0072B2", "#D55E00", "#222222", "#666666"
+
+
+class Failure(Exception):
+    """One sentence, and the exit code that goes with it."""
+
+    def __init__(self, code, sentence):
+        super().__init__(sentence)
+        self.code = code
+
+
+def need(module):
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = DEBIAN[module.split(".")[0]]
+        raise Failure(1, f"report.py needs the Python module {module.split('.')[0]}: install the "
+                         f"Debian package {package} and use /usr/bin/python3") from None
+
+
+class Run:
+    """A run as arrays with one row per step, in the order of the steps.
+
+    job, model        names for the title, or ""
+    n_steps           steps applied
+    finished          True if the run has said so itself
+    batch             sequences per probe, or None where the record does not say
+    step, passes      [n] step numbers; forward passes of the run after that step
+    loss, agreement   [n] NaN where not measured
+    dev_passes, dev   [m] where the dev loss was measured, and what it was
+    phases, seconds   names; [n, phases]
+    tensors, n_codes  names; codes in each (NaN: not known)
+    flips             [n, tensors] codes that changed in the step
+    """
+
+
+# ---- reading ----
+
+def read(path):
+    """Read a run directory, checkpoint or metrics file into a Run, or raise Failure."""
+    if os.path.isdir(path):
+        metrics = os.path.join(path, "metrics.jsonl")
+        saved = sorted((f for f in os.listdir(path) if re.fullmatch(r"step-\d+\.h5", f)),
+                       key=lambda f: int(f[5:-3]))
+        if not os.path.exists(metrics) and not saved:
+            raise Failure(3, f"{path}: holds neither metrics.jsonl nor a checkpoint step-*.h5")
+        path = metrics if os.path.exists(metrics) else os.path.join(path, saved[-1])
+    np = need("numpy")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(520)
+            is_hdf5 = path.endswith(".h5") or b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:])
+            run, dev = read_checkpoint(path) if is_hdf5 else read_jsonl(path)
+    except OSError as error:
+        raise Failure(3, f"{path}: cannot be read: {error.strerror or error}") from None
+    except MemoryError:
+        raise Failure(3, f"{path}: asks for more memory than there is") from None
+
+    n = len(run.step)
+    for name in ("loss", "agreement", "passes"):
+        if getattr(run, name).shape != (n,):
+            raise Failure(3, f"{path}: {name} has shape {getattr(run, name).shape}, "
+                             f"expected one value for each of the {n} steps")
+    for what, array, columns in (("seconds", run.seconds, len(run.phases)),
+                                 ("flips", run.flips, len(run.tensors))):
+        if array.shape != (n, columns):
+            raise Failure(3, f"{path}: {what} has shape {array.shape}, expected ({n}, {columns})")
+    if n == 0:
+        raise Failure(3, f"{path}: has no finished step yet")
+    fall = np.flatnonzero(np.diff(run.passes, prepend=0.0) < 0)
+    if len(fall):
+        raise Failure(3, f"{path}: forward passes become fewer at step {run.step[fall[0]]}, "
+                         f"expected a running total")
+    # A row's dev loss was measured before its step, so after the passes of the row before.
+    measured = np.isfinite(dev)
+    run.dev_passes = np.concatenate([[0.0], run.passes[:-1]])[measured]
+    run.dev = dev[measured]
+    if run.final:
+        run.n_steps, run.finished = run.final[0], True
+        if math.isfinite(run.final[2]):
+            run.dev_passes = np.append(run.dev_passes, run.final[1])
+            run.dev = np.append(run.dev, run.final[2])
+    if not run.job:
+        run.job = os.path.basename(os.path.dirname(os.path.abspath(path)))
+    return run
+
+
+def number(value, path, place, key):
+    """A JSON number as a float; null, which stands for a value that was not finite, as NaN."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
+        raise Failure(3, f"{path}: line {place}: {key} is {str(value)[:40]!r}, expected a number")
+    return float(value)
+
+
+def read_jsonl(path):
+    """A metrics.jsonl: rows, perhaps a header before them and a last word after them."""
+    np = need("numpy")
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = file.read().split("\n")
+    header, rows, final = {}, {}, None
+    for place, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError
+        except (ValueError, RecursionError):
+            if place < len(lines):  # the last line may be half written: the run is going on
+                print(f"report.py: {path}: line {place} is not a JSON object and was left out",
+                      file=sys.stderr)
+            continue
+
+        def get(key, at=row):
+            if key not in at:
+                raise Failure(3, f"{path}: line {place}: has no {key}")
+            return number(at[key], path, place, key)
+
+        if "ballot" in row or "tensors" in row:
+            header = row
+        elif row.get("final") is True:
+            final = (int(get("step")), get("forward_passes"), get("dev_loss_nats"))
+        else:
+            columns = {key: row.get(key, {}) for key in ("seconds", "flips")}
+            for key, column in columns.items():
+                if not isinstance(column, dict):
+                    raise Failure(3, f"{path}: line {place}: {key} is not an object")
+                for name in column:
+                    get(name, column)
+            # A step that was repeated after a restart counts once, as it came last.
+            rows[get("step")] = ([get("loss_nats"), get("dev_loss_nats"), get("agreement"),
+                                  get("forward_passes")], columns["seconds"], columns["flips"])
+    if not rows:
+        raise Failure(3, f"{path}: has no line of a finished step, expected JSON objects with "
+                         f"step, loss_nats, forward_passes, ...")
+    sizes = header.get("tensors", {})
+    if not isinstance(sizes, dict):
+        raise Failure(3, f"{path}: tensors of the header is not an object")
+
+    run = Run()
+    run.job, run.model = str(header.get("job", "")), str(header.get("model", ""))
+    batch = header.get("batch")
+    run.batch = batch if isinstance(batch, int) and batch > 0 else None
+    run.step = np.array(sorted(rows))
+    if not np.all(np.isfinite(run.step)):
+        raise Failure(3, f"{path}: a step has no number")
+    run.step = run.step.astype(np.int64)
+    table = [rows[step] for step in sorted(rows)]
+    run.loss, dev, run.agreement, run.passes = np.array([row[0] for row in table]).T
+    run.phases = list(dict.fromkeys([*PHASES, *(name for row in table for name in row[1])]))
+    run.tensors = list(dict.fromkeys([*sizes, *(name for row in table for name in row[2])]))
+    run.n_codes = np.array([number(sizes.get(t), path, "of the header", t) for t in run.tensors])
+    run.seconds = np.zeros((len(table), len(run.phases)))
+    run.flips = np.zeros((len(table), len(run.tensors)))
+    for array, names, part in ((run.seconds, run.phases, 1), (run.flips, run.tensors, 2)):
+        index = {name: i for i, name in enumerate(names)}
+        for i, row in enumerate(table):
+            for name, value in row[part].items():
+                array[i, index[name]] = value or 0.0
+    run.n_steps, run.finished = int(run.step[-1]) + 1, False
+    run.final = final if final and final[0] > run.step[-1] else None  # else a run that went on
+    return run, dev
+
+
+def read_checkpoint(path):
+    """A checkpoint: HDF5 behind a user block; the README of the project describes it."""
+    np, h5py = need("numpy"), need("h5py")
+    try:
+        with h5py.File(path, "r") as file:
+            metrics, run = file["metrics"], Run()
+
+            def names(dataset, attribute):
+                text = metrics[dataset].attrs[attribute]
+                text = text.decode() if isinstance(text, bytes) else str(text)
+                return text.split(",") if text else []
+
+            run.step = metrics["step"][()].astype(np.int64)
+            run.loss, dev, run.agreement, run.passes, run.seconds, run.flips = (
+                metrics[key][()].astype(float) for key in ("loss_nats", "dev_loss_nats", "agreement",
+                                                           "forward_passes", "seconds", "flips"))
+            run.phases, run.tensors = names("seconds", "phases"), names("flips", "tensors")
+            run.n_codes = np.array([float(file["model"][name].size) for name in run.tensors])
+            run.n_steps, run.finished, run.final = int(file.attrs["step"]), False, None
+            text = file["job/text"][()]
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        what = str(error).strip("'\"").split("\n")[0]
+        raise Failure(3, f"{path}: is not a whole ballot checkpoint: {what}") from None
+    if run.step.ndim != 1 or dev.shape != run.step.shape:
+        raise Failure(3, f"{path}: metrics has {dev.shape} dev losses for {run.step.shape} steps")
+    if run.passes.shape == run.step.shape and not np.all(np.isfinite(run.passes)):
+        raise Failure(3, f"{path}: forward_passes has a value that is not finite")
+
+    job = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=";")
+    try:
+        job.read_string(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text))
+    except configparser.Error:
+        pass  # the names in it only serve the title
+    run.job, run.model = "", job.get("model", "path", fallback="")
+    batch = job.get("data", "batch", fallback="")
+    run.batch = int(batch) if re.fullmatch(r"[1-9]\d{0,6}", batch) else None
+    return run, dev
+
+
+# ---- what the panels show ----
+
+def running_mean(values, width):
+    """Mean over a window of width values, narrower at the ends; NaN values do not count."""
+    np = need("numpy")
+    known = np.isfinite(values)
+    total = np.concatenate([[0], np.cumsum(np.where(known, values, 0))])
+    count = np.concatenate([[0], np.cumsum(known)])
+    low = np.maximum(np.arange(len(values)) - width // 2, 0)
+    high = np.minimum(np.arange(len(values)) + width // 2 + 1, len(values))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (total[high] - total[low]) / (count[high] - count[low])
+
+
+def column_edges(n):
+    """Row numbers that cut n steps into at most MAX_COLUMNS columns of nearly the same length."""
+    np = need("numpy")
+    return np.linspace(0, n, min(n, MAX_COLUMNS) + 1).round().astype(int)
+
+
+def kind_of(name):
+    """(section, place in it, words, layer) of a tensor; layer is None outside the layers."""
+    layer = re.search(r"\blayers\.(\d+)\.", name)
+    section = 2 if name.endswith(".gain") else 1 if "norm" in name else 0
+    for place, (part, words) in enumerate(KINDS):
+        if f".{part}." in f".{name}.":
+            break
+    else:  # a model of another family: its own words, without number and ending
+        place = len(KINDS)
+        words = re.sub(r"^model\.|\blayers\.\d+\.|\.(weight|gain)$", "", name)
+        words = words if len(words) <= 22 else "…" + words[-21:]
+    return section, place, words, int(layer[1]) if layer else None
+
+
+def flip_bands(run):
+    """[(section, words, shares)]: one entry per kind of tensor, from top to bottom; shares
+    [layers, columns] is the share of codes that changed per step (their number where a tensor's
+    size is not known), of layers from first to last."""
+    np = need("numpy")
+    edges, kinds = column_edges(len(run.step)), {}
+    for i, name in enumerate(run.tensors):
+        section, place, words, layer = kind_of(name)
+        kinds.setdefault((section, place, words), []).append((layer or 0, i))
+    if len(kinds) > MAX_KINDS:  # odd names: what comes last shares one line
+        rest = sorted(kinds)[MAX_KINDS - 1:]
+        kinds[(2, len(KINDS) + 1, "others")] = [t for kind in rest for t in kinds.pop(kind)]
+    sizes = run.n_codes if np.all(run.n_codes > 0) else np.ones(len(run.tensors))
+    flips = np.add.reduceat(run.flips, edges[:-1], axis=0)
+    bands = []
+    for (section, _, words), tensors in sorted(kinds.items()):
+        parts = np.array_split([i for _, i in sorted(tensors)], min(len(tensors), MAX_BANDS))
+        bands.append((section, words, np.array(
+            [flips[:, part].sum(axis=1) / (sizes[part].sum() * np.diff(edges)) for part in parts])))
+    return bands
+
+
+def noise_agreement(batch):
+    """Agreement of a probe without signal: P(sign of one of `batch` independent normal terms is
+    the sign of their sum) = 1/2 + asin(1 / sqrt(batch)) / pi."""
+    return 0.5 + math.asin(1 / math.sqrt(batch)) / math.pi
+
+
+def duration(seconds):
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+
+
+# ---- drawing ----
+
+def draw(run):
+    """A figure of the run. Artists that show data carry a gid: loss, loss-mean, dev, agreement,
+    agreement-mean, flips-0 (matrices), flips-1 (vectors), flips-2 (gains), seconds."""
+    np, matplotlib = need("numpy"), need("matplotlib")
+    matplotlib.use("Agg")
+    plt, ticker = need("matplotlib.pyplot"), need("matplotlib.ticker")
+    matplotlib.rcParams.update({
+        "font.family": "DejaVu Sans", "font.size": 9, "axes.edgecolor": "#999999",
+        "axes.labelcolor": INK, "text.color": INK, "xtick.color": GREY, "ytick.color": GREY,
+        "axes.spines.right": False, "axes.spines.top": False, "axes.titlesize": 10,
+        "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 7,
+        "legend.frameon": False, "legend.fontsize": 8.5, "svg.hashsalt": "ballot",
+        "axes.formatter.useoffset": False})
+
+    # Everything is placed in inches from the top, so that long lists of tensors stay readable.
+    bands = flip_bands(run)
+    most = max((len(shares) for _, _, shares in bands), default=1)
+    line = 0.19 + 0.006 * most
+    n_sections = len({section for section, _, _ in bands})
+    heights = [2.5, 1.25, max(0.6, line * len(bands) + 0.08 * n_sections), 1.35]
+    width, left, right, top, gap, bottom = 10.5, 1.75, 2.15, 1.35, 0.52, 0.62
+    height = top + sum(heights) + 3 * gap + bottom
+    figure = plt.figure(figsize=(width, height), facecolor="white")
+    axes, y = [], height - top
+    for panel in heights:
+        y -= panel
+        axes.append(figure.add_axes([left / width, y / height, (width - left - right) / width,
+                                     panel / height], sharex=axes[0] if axes else None))
+        y -= gap
+    loss, votes, flips, time = axes
+
+    def legend(ax, **options):
+        ax.legend(loc="upper left", bbox_to_anchor=(1.015, 1.04), borderaxespad=0,
+                  handlelength=1.6, **options)
+
+    # Title: what ran, then where it stands.
+    name = " · ".join(part for part in (run.job, run.model) if part)
+    name = name if len(name) <= 88 else name[:87] + "…"
+    done = run.final[1] if run.final else run.passes[-1]
+    state = [f"{run.n_steps:,} step{'s' * (run.n_steps != 1)}, {done:,.0f} forward passes",
+             "finished" if run.finished else "not finished"]
+    if len(run.dev):
+        words = "final dev loss" if run.finished else "latest dev loss"
+        words += f" {run.dev[-1]:.4f} nats per token"
+        if len(run.dev) > 1:
+            words += f" (at first {run.dev[0]:.4f})"
+        state.insert(0, words)
+    figure.text(0.3 / width, 1 - 0.36 / height, name, fontsize=14, fontweight="bold", va="center",
+                parse_math=False)
+    figure.text(0.3 / width, 1 - 0.66 / height, "  |  ".join(state), fontsize=10, color=GREY,
+                va="center")
+
+    few = len(run.step) <= 40
+    window = max(1, len(run.step) // 30)
+
+    def curve(ax, values, gid, words):
+        """Each step thin, the running mean thick; a short run gets marks and no mean."""
+        if few:
+            ax.plot(run.passes, values, color=BLUE, lw=1.4, marker="o", ms=3.5, gid=gid, label=words)
+            return
+        ax.plot(run.passes, values, color=BLUE, lw=0.6, alpha=0.35, gid=gid,
+                label=words + ", each step")
+        ax.plot(run.passes, running_mean(values, window), color=BLUE, lw=2.0, gid=gid + "-mean",
+                label=f"mean of {window // 2 * 2 + 1} steps")
+
+    loss.set_title("Loss")
+    curve(loss, run.loss, "loss", "training")
+    loss.plot(run.dev_passes, run.dev, color=RED, lw=1.0, marker="o", mec="white", mew=0.7,
+              ms=5.5 if len(run.dev) <= 60 else 3.5, gid="dev", label="dev", zorder=4)
+    loss.set_ylabel("nats per token")
+    legend(loss)
+
+    votes.set_title("Vote agreement")
+    curve(votes, run.agreement, "agreement", "agreement")
+    if run.batch and run.batch > 1:
+        votes.axhline(noise_agreement(run.batch), color=GREY, lw=1.0, ls=(0, (4, 3)), zorder=1,
+                      label=f"noise alone (batch {run.batch})")
+    votes.set_ylabel("sequences that\nagree with vote")
+    votes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=None))
+    legend(votes)
+    for ax in (loss, votes):
+        ax.grid(color="#e6e6e6", lw=0.7)
+        ax.set_axisbelow(True)
+        ax.yaxis.set_major_locator(ticker.MaxNLocator(6 if ax is loss else 4))
+        ax.margins(y=0.08)
+
+    cuts = column_edges(len(run.step))
+    edges = np.concatenate([[0.0], run.passes])[cuts]
+    draw_flips(run, figure, flips, bands, edges)
+
+    time.set_title("Seconds per step")
+    seconds = np.add.reduceat(run.seconds, cuts[:-1], axis=0) / np.diff(cuts)[:, None]
+    spent = run.seconds.sum(axis=0)
+    shown = [i for i in range(len(run.phases)) if spent[i] > 0]
+    if shown:
+        total = spent.sum()
+        spare = ["#F0E442", "#000000", "#7F5539"]
+        time.stackplot(np.repeat(edges, 2)[1:-1], np.repeat(seconds[:, shown], 2, axis=0).T,
+                       colors=[PHASES.get(run.phases[i], spare[i % 3]) for i in shown],
+                       labels=[f"{run.phases[i]}  {duration(spent[i])}, {100 * spent[i] / total:.2g} %"
+                               for i in shown], linewidth=0, gid="seconds")
+        time.set_ylim(0, None)
+        time.yaxis.set_major_locator(ticker.MaxNLocator(4))
+        legend(time, title=f"{duration(total)} on rank 0", alignment="left",
+               labelspacing=0.25, title_fontsize=8.5)
+    else:
+        say_nothing(time, "no times recorded")
+    time.set_ylabel("s per step")
+    time.set_xlabel("forward passes")
+
+    end = max(done, run.passes[-1], 1.0)
+    loss.set_xlim(-0.012 * end, 1.012 * end)
+    time.xaxis.set_major_locator(ticker.MaxNLocator(7, integer=True))
+    time.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    for ax in axes[:-1]:
+        ax.tick_params(labelbottom=False)
+    # Steps along the top. Ticks sit where a step ends, whatever it cost in passes.
+    steps = np.concatenate([[run.step[0]], run.step + 1])
+    ends = np.concatenate([[0.0], run.passes])
+    above = loss.secondary_xaxis("top")
+    ticks = [t for t in ticker.MaxNLocator(7, integer=True).tick_values(steps[0], steps[-1])
+             if steps[0] <= t <= steps[-1]]
+    above.set_xticks(np.interp(ticks, steps, ends), [f"{t:,.0f}" for t in ticks])
+    above.set_xlabel("steps", labelpad=5)
+    above.tick_params(length=3)
+    loss.set_title("Loss", pad=7, y=1.0)
+    return figure
+
+
+def say_nothing(ax, words):
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=GREY)
+    ax.set_yticks([])
+
+
+def draw_flips(run, figure, ax, bands, edges):
+    """The heat map: a band of the same height for each kind of tensor, layers inside it."""
+    np, colors, ticker = need("numpy"), need("matplotlib.colors"), need("matplotlib.ticker")
+    share = bool(np.all(run.n_codes > 0))
+    n_layers = 1 + max((kind_of(name)[3] or 0 for name in run.tensors), default=0)
+    ax.set_title("Codes changed per step" + (
+        f"   (in each band: layer 0 at the top, layer {n_layers - 1} at the bottom)"
+        if n_layers > 1 else ""))
+    ax.title.set_fontweight("bold")
+    ax.spines[:].set_visible(False)
+    if not bands:
+        say_nothing(ax, "no tensor changed")
+        return
+    values = np.concatenate([shares.ravel() for _, _, shares in bands])
+    values = values[values > 0]
+    low, high = (values.min(), values.max()) if len(values) else (0.1, 1.0)
+    low = max(low, high * 1e-6)
+    norm = colors.LogNorm(low if low < high else high / 2, high)
+    palette = need("matplotlib").colormaps["viridis"].with_extremes(bad="#ececec")
+    y, ticks, words, mesh = 0.0, [], [], None
+    for section in sorted({section for section, _, _ in bands}):
+        start, rows, cuts = y, [], [y]
+        for _, word, shares in (band for band in bands if band[0] == section):
+            ticks.append(y + 0.5)
+            words.append(word)
+            rows.append(shares)
+            cuts.extend(y + (np.arange(len(shares)) + 1) / len(shares))
+            y += 1.0
+        rows = np.concatenate(rows)
+        mesh = ax.pcolormesh(edges, cuts, np.ma.masked_less_equal(rows, 0), norm=norm, cmap=palette,
+                             rasterized=True, gid=f"flips-{section}")
+        ax.hlines(np.arange(start + 1, y), edges[0], edges[-1], color="white", lw=1.2)
+        ax.text(-1.52, (start + y) / 2, SECTIONS[section], rotation=90, ha="center", va="center",
+                color=GREY, fontsize=8.5, transform=ax.get_yaxis_transform() + offset(figure, ax))
+        y += 0.4
+    ax.set_ylim(y - 0.4, 0)
+    ax.set_yticks(ticks, words)
+    ax.tick_params(axis="y", length=0, labelsize=8.5, labelcolor=INK)
+    return mesh, share, ticker

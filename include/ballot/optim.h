@@ -1,0 +1,53 @@
+/* include/ballot/optim.h: a tally to new codes and carries: the table of rules. Knows integers and
+ * the schedule; knows nothing of losses or ranks. */
+#ifndef BALLOT_OPTIM_H
+#define BALLOT_OPTIM_H
+
+#include "ballot/model.h"
+#include "ballot/perturb.h"
+#include "ballot/vote.h"
+
+/** A rule's name and settings. */
+typedef struct bal_rule_options {
+    char   name[16]; /* a row of the table: "carry" or "zoqo" */
+    double      travel; /* carry: RMS distance in code steps that pure noise carries a code over
+                           the whole run */
+    double      eta;    /* zoqo: learning rate, in units of the weights */
+} bal_rule_options;
+bal_rule_options bal_rule_options_default(void);
+
+/** What the updates of a run depend on. Plain; borrowed pointers. */
+typedef struct bal_optim_options {
+    bal_rule_options    rule;
+    bal_perturb_options perturb;
+    int                 n_slots;
+    int64_t             n_steps;
+    uint64_t            seed;      /* run seed */
+    const bool         *on_ballot; /* [n_tensors of the model] */
+    bal_tally_method    tally;
+} bal_optim_options;
+
+typedef struct bal_optim bal_optim;
+
+/** Names of the rules, separated by " | ". */
+const char *bal_rule_names(void);
+
+/** Make the updates of a run. Borrows model, which has carries, kernels and the options' pointers.
+ *  Local. @return BAL_OK; BAL_ERR_CONFIG: no such rule, or settings that it cannot work with;
+ *  BAL_ERR_MEMORY. */
+bal_status bal_optim_create(bal_model *model, const bal_kernels *kernels,
+                            const bal_optim_options *options, bal_optim **optim);
+void       bal_optim_destroy(bal_optim **optim);
+
+/** The measure of a step: what its directions are made from. Local. */
+bal_measure bal_optim_measure(const bal_optim *optim, int64_t step);
+
+/**
+ * Apply the counted ballot of a step to codes and carries: integers only, the same everywhere.
+ * A code moves only where the direction may move it: |code| + |z| <= limit. Local.
+ * @param bits   [bal_ballot_words(n_slots)]
+ * @param flips  [n_tensors] codes that changed
+ */
+void bal_optim_apply(bal_optim *optim, int64_t step, const uint64_t *bits, uint32_t *flips);
+
+#endif

@@ -1,0 +1,51 @@
+/* table.c: the levels, lowest first, each replacing what it improves. */
+#include <string.h>
+
+#include "kernels_impl.h"
+
+#define N_LEVELS 3
+
+static const char *const level_names[N_LEVELS] = {"ref", "avx2", "avx512"};
+
+bal_isa bal_isa_best(void)
+{
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512vnni"))
+        return BAL_ISA_AVX512;
+    if (__builtin_cpu_supports("avx2")) return BAL_ISA_AVX2;
+#endif
+    return BAL_ISA_REF;
+}
+
+const bal_kernels *bal_kernels_at(bal_isa isa)
+{
+    static bal_kernels levels[N_LEVELS];
+    bal_kernels       *kernels = &levels[isa];
+    if (kernels->name != NULL) return kernels;
+    bal_kernels_add_ref(kernels);
+    bal_lanes_add_ref(kernels);
+#ifdef __x86_64__
+    if (isa >= BAL_ISA_AVX2) {
+        bal_kernels_add_avx2(kernels);
+        bal_lanes_add_avx2(kernels);
+    }
+    if (isa >= BAL_ISA_AVX512) {
+        bal_kernels_add_avx512(kernels);
+        bal_lanes_add_avx512(kernels);
+    }
+#endif
+    kernels->name = level_names[isa];
+    return kernels;
+}
+
+bool bal_isa_parse(const char *name, bal_isa *isa)
+{
+    for (int level = 0; level < N_LEVELS; ++level)
+        if (strcmp(name, level_names[level]) == 0) {
+            *isa = (bal_isa)level;
+            return true;
+        }
+    return false;
+}

@@ -1,0 +1,186 @@
+/* tensor.c: a tensor's codes, scales and carries; rounding to the lattice; file order. */
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ballot/quant.h"
+
+#define MATRIX_ABSMAX_CODE 120   /* of 127: codes have room to move before the gate shuts */
+#define VECTOR_ABSMAX_CODE 250   /* one probe step is 0.4 % of the absolute maximum */
+#define GAIN_STEP          0.02f /* relative; what zoqo divides its learning rate by */
+#define N_ELEMENTS_MAX     ((int64_t)1 << 31)
+
+static int64_t code_index(const bal_tensor *tensor, int64_t row, int64_t col)
+{
+    if (tensor->role != BAL_MATRIX) return col;
+    int64_t n_groups = (tensor->n_cols + 3) / 4;
+    return (row / BAL_PANEL_ROWS * n_groups + col / 4) * BAL_BLOCK_CODES +
+           row % BAL_PANEL_ROWS * 4 + col % 4;
+}
+
+static int get_code(const bal_tensor *tensor, int64_t at)
+{
+    return tensor->format == BAL_I8 ? ((const int8_t *)tensor->codes)[at]
+                                    : ((const int16_t *)tensor->codes)[at];
+}
+
+static void set_code(bal_tensor *tensor, int64_t at, int code)
+{
+    if (tensor->format == BAL_I8)
+        ((int8_t *)tensor->codes)[at] = (int8_t)code;
+    else
+        ((int16_t *)tensor->codes)[at] = (int16_t)code;
+}
+
+bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, bal_format format,
+                           int64_t n_rows, int64_t n_cols, bool with_carry)
+{
+    assert(format == BAL_F32 || (format == BAL_I8) == (role == BAL_MATRIX));
+    assert(format != BAL_F32 || !with_carry);
+    *tensor = (bal_tensor){.role = role, .format = format, .n_rows = n_rows, .n_cols = n_cols};
+    if (n_rows < 1 || n_cols < 1 || n_rows > N_ELEMENTS_MAX / n_cols)
+        return bal_fail(BAL_ERR_ARG, "%s: %lld x %lld elements; expected 1 to 2^31", name,
+                        (long long)n_rows, (long long)n_cols);
+    snprintf(tensor->name, sizeof tensor->name, "%s", name);
+    if (format == BAL_F32) {
+        tensor->codes = bal_alloc((size_t)(n_rows * n_cols), sizeof(float));
+        if (tensor->codes == NULL) goto no_memory;
+        return BAL_OK;
+    }
+    tensor->limit    = format == BAL_I8 || role == BAL_GAIN ? 127 : 32767;
+    tensor->n_blocks = role == BAL_MATRIX
+                           ? (n_rows + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS * ((n_cols + 3) / 4)
+                           : (n_cols + BAL_BLOCK_CODES - 1) / BAL_BLOCK_CODES;
+    int64_t n_codes  = tensor->n_blocks * BAL_BLOCK_CODES;
+    tensor->codes    = bal_alloc((size_t)n_codes, format == BAL_I8 ? 1 : 2);
+    tensor->scale    = bal_alloc((size_t)n_rows, sizeof *tensor->scale);
+    if (with_carry) tensor->carry = bal_alloc((size_t)n_codes, 1);
+    if (tensor->codes == NULL || tensor->scale == NULL || (with_carry && tensor->carry == NULL))
+        goto no_memory;
+    for (int64_t at = 0; at < n_codes; ++at) set_code(tensor, at, -tensor->limit - 1);
+    for (int64_t row = 0; row < n_rows; ++row) {
+        tensor->scale[row] = role == BAL_GAIN ? GAIN_STEP : 1.0f;
+        for (int64_t col = 0; col < n_cols; ++col)
+            set_code(tensor, code_index(tensor, row, col), 0);
+    }
+    return BAL_OK;
+no_memory:
+    bal_tensor_clear(tensor);
+    return bal_fail(BAL_ERR_MEMORY, "%s: no memory for %lld x %lld elements", name,
+                    (long long)n_rows, (long long)n_cols);
+}
+
+void bal_tensor_clear(bal_tensor *tensor)
+{
+    free(tensor->codes);
+    free(tensor->carry);
+    free(tensor->scale);
+    *tensor = (bal_tensor){0};
+}
+
+int64_t bal_tensor_n(const bal_tensor *tensor) { return tensor->n_rows * tensor->n_cols; }
+
+bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values)
+{
+    assert(tensor->role != BAL_GAIN);
+    int64_t n = bal_tensor_n(tensor);
+    for (int64_t i = 0; i < n; ++i)
+        if (!isfinite(values[i]))
+            return bal_fail(BAL_ERR_INPUT, "%s: element %lld is %g; expected a finite number",
+                            tensor->name, (long long)i, (double)values[i]);
+    if (tensor->format == BAL_F32) {
+        memcpy(tensor->codes, values, (size_t)n * sizeof *values);
+        return BAL_OK;
+    }
+    float top = tensor->role == BAL_MATRIX ? MATRIX_ABSMAX_CODE : VECTOR_ABSMAX_CODE;
+    for (int64_t row = 0; row < tensor->n_rows; ++row) {
+        const float *from   = values + row * tensor->n_cols;
+        float        absmax = 0.0f;
+        for (int64_t col = 0; col < tensor->n_cols; ++col) absmax = fmaxf(absmax, fabsf(from[col]));
+        float scale = absmax / top;
+        if (!(scale >= 1e-30f)) scale = absmax > 0.0f ? 1e-30f : 1.0f; /* subnormal rows are zero */
+        tensor->scale[row] = scale;
+        for (int64_t col = 0; col < tensor->n_cols; ++col) {
+            float   steps = from[col] / scale;
+            float   code  = rintf(steps);
+            int64_t at    = code_index(tensor, row, col);
+            set_code(tensor, at, (int)code);
+            if (tensor->carry !=
+                NULL) /* 1/2 is not in the range of a carry: 127/256 stands for it */
+                tensor->carry[at] = (int8_t)fminf(rintf(256.0f * (steps - code)), 127.0f);
+        }
+    }
+    return BAL_OK;
+}
+
+void bal_tensor_dequantize(const bal_tensor *tensor, float *values)
+{
+    for (int64_t row = 0; row < tensor->n_rows; ++row)
+        for (int64_t col = 0; col < tensor->n_cols; ++col) {
+            int64_t i = row * tensor->n_cols + col;
+            values[i] =
+                tensor->format == BAL_F32
+                    ? ((const float *)tensor->codes)[i]
+                    : tensor->scale[row] * (float)get_code(tensor, code_index(tensor, row, col));
+        }
+}
+
+void bal_tensor_get_codes(const bal_tensor *tensor, void *row_major)
+{
+    for (int64_t row = 0; row < tensor->n_rows; ++row)
+        for (int64_t col = 0; col < tensor->n_cols; ++col) {
+            int64_t i    = row * tensor->n_cols + col;
+            int     code = get_code(tensor, code_index(tensor, row, col));
+            if (tensor->format == BAL_I8)
+                ((int8_t *)row_major)[i] = (int8_t)code;
+            else
+                ((int16_t *)row_major)[i] = (int16_t)code;
+        }
+}
+
+bal_status bal_tensor_set_codes(bal_tensor *tensor, const void *row_major)
+{
+    for (int64_t row = 0; row < tensor->n_rows; ++row)
+        for (int64_t col = 0; col < tensor->n_cols; ++col) {
+            int64_t i    = row * tensor->n_cols + col;
+            int     code = tensor->format == BAL_I8 ? ((const int8_t *)row_major)[i]
+                                                    : ((const int16_t *)row_major)[i];
+            if (abs(code) > tensor->limit)
+                return bal_fail(BAL_ERR_INPUT, "%s: code %lld is %d; expected -%d to %d",
+                                tensor->name, (long long)i, code, tensor->limit, tensor->limit);
+            set_code(tensor, code_index(tensor, row, col), code);
+        }
+    return BAL_OK;
+}
+
+void bal_tensor_get_carry(const bal_tensor *tensor, int8_t *row_major)
+{
+    for (int64_t row = 0; row < tensor->n_rows; ++row)
+        for (int64_t col = 0; col < tensor->n_cols; ++col)
+            row_major[row * tensor->n_cols + col] = tensor->carry[code_index(tensor, row, col)];
+}
+
+void bal_tensor_set_carry(bal_tensor *tensor, const int8_t *row_major)
+{
+    for (int64_t row = 0; row < tensor->n_rows; ++row)
+        for (int64_t col = 0; col < tensor->n_cols; ++col)
+            tensor->carry[code_index(tensor, row, col)] = row_major[row * tensor->n_cols + col];
+}
+
+uint64_t bal_tensor_fingerprint(const bal_tensor *tensor, int index)
+{
+    uint64_t seed = (uint64_t)index << 40;
+    if (tensor->format == BAL_F32)
+        return bal_hash(tensor->codes, (size_t)bal_tensor_n(tensor) * sizeof(float), seed);
+    size_t   block_bytes = tensor->format == BAL_I8 ? BAL_BLOCK_CODES : 2 * BAL_BLOCK_CODES;
+    uint64_t sum = bal_hash(tensor->scale, (size_t)tensor->n_rows * sizeof *tensor->scale, ~seed);
+    for (int64_t block = 0; block < tensor->n_blocks; ++block) {
+        uint64_t place = seed + 2 * (uint64_t)block;
+        sum +=
+            bal_hash((const char *)tensor->codes + (size_t)block * block_bytes, block_bytes, place);
+        if (tensor->carry != NULL)
+            sum += bal_hash(tensor->carry + block * BAL_BLOCK_CODES, BAL_BLOCK_CODES, place + 1);
+    }
+    return sum;
+}

@@ -1,0 +1,191 @@
+/* checkpoint.c: a checkpoint as a file: its user block, checksums, atomic publishing. What stands
+ * in the HDF5 part is left to checkpoint_write.c and checkpoint_read.c.
+ *
+ * The first 512 bytes are an HDF5 user block with four lines of text, filled up with newlines:
+ *   ballot checkpoint 1
+ *   bytes <size of the file>
+ *   xxh3 <XXH3-64 of bytes 512 to the end, 16 hex digits>
+ *   self <XXH3-64 of the user block with these 16 digits as zeros>
+ * So every bit of the file is under a checksum, gaps and metadata of HDF5 included, and a damaged
+ * file never reaches the HDF5 library, whose own fletcher32 covers raw data alone. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "record_impl.h"
+
+#define BLOCK_BYTES BAL_CHECKPOINT_USER_BLOCK
+#define MAGIC       "ballot checkpoint "
+
+const char *const bal_rope_names[2]      = {"adjacent", "halves"};
+const char *const bal_role_names[3]      = {"matrix", "vector", "gain"};
+const char *const bal_format_names[3]    = {"f32", "i8", "i16"};
+const char *const bal_tokenizer_names[2] = {"llama2c", "hf"};
+
+const bal_field bal_config_fields[] = {
+    {"dim", BAL_FIELD_I64, offsetof(bal_model_config, dim)},
+    {"hidden", BAL_FIELD_I64, offsetof(bal_model_config, hidden)},
+    {"n_layers", BAL_FIELD_I64, offsetof(bal_model_config, n_layers)},
+    {"n_heads", BAL_FIELD_I64, offsetof(bal_model_config, n_heads)},
+    {"n_kv_heads", BAL_FIELD_I64, offsetof(bal_model_config, n_kv_heads)},
+    {"head_dim", BAL_FIELD_I64, offsetof(bal_model_config, head_dim)},
+    {"n_vocab", BAL_FIELD_I64, offsetof(bal_model_config, n_vocab)},
+    {"max_tokens", BAL_FIELD_I64, offsetof(bal_model_config, max_tokens)},
+    {"rope_base", BAL_FIELD_F64, offsetof(bal_model_config, rope_base)},
+    {"norm_eps", BAL_FIELD_F64, offsetof(bal_model_config, norm_eps)},
+    {NULL, BAL_FIELD_I32, 0},
+};
+const bal_field bal_run_id_fields[] = {
+    {"seed", BAL_FIELD_U64, offsetof(bal_run_id, seed)},
+    {"stream_version", BAL_FIELD_U32, offsetof(bal_run_id, stream_version)},
+    {"n_slots", BAL_FIELD_I32, offsetof(bal_run_id, n_slots)},
+    {"n_steps", BAL_FIELD_I64, offsetof(bal_run_id, n_steps)},
+    {"job_hash", BAL_FIELD_U64, offsetof(bal_run_id, job_hash)},
+    {"base_hash", BAL_FIELD_U64, offsetof(bal_run_id, base_hash)},
+    {"data_hash", BAL_FIELD_U64, offsetof(bal_run_id, data_hash)},
+    {NULL, BAL_FIELD_I32, 0},
+};
+
+char *bal_phase_names(void)
+{
+    char  *names = NULL;
+    size_t n_bytes;
+    FILE  *out = open_memstream(&names, &n_bytes);
+    if (out == NULL) return NULL;
+    for (int phase = 0; phase < BAL_N_PHASES; ++phase)
+        fprintf(out, "%s%s", phase == 0 ? "" : ",", bal_phase_name((bal_phase)phase));
+    return fclose(out) == 0 ? names : NULL;
+}
+
+char *bal_tensor_names(const bal_model *model)
+{
+    char  *names = NULL;
+    size_t n_bytes;
+    FILE  *out = open_memstream(&names, &n_bytes);
+    if (out == NULL) return NULL;
+    for (int i = 0; i < bal_model_n_tensors(model); ++i)
+        fprintf(out, "%s%s", i == 0 ? "" : ",", bal_model_tensor(model, i)->name);
+    return fclose(out) == 0 ? names : NULL;
+}
+
+void bal_snapshot_clear(bal_snapshot *snapshot)
+{
+    bal_model_destroy(&snapshot->model);
+    bal_tokenizer_destroy(&snapshot->tokenizer);
+    bal_metrics_clear(&snapshot->metrics);
+    free(snapshot->job_text);
+    free(snapshot->isa);
+    free(snapshot->journal);
+    *snapshot = (bal_snapshot){0};
+}
+
+static void make_user_block(char block[BLOCK_BYTES], uint64_t n_bytes, uint64_t hash)
+{
+    memset(block, '\n', BLOCK_BYTES);
+    int n    = snprintf(block, BLOCK_BYTES,
+                        MAGIC "%d\nbytes %" PRIu64 "\nxxh3 %016" PRIx64 "\nself %016d\n",
+                        BAL_CHECKPOINT_VERSION, n_bytes, hash, 0);
+    block[n] = '\n';
+    char digits[17];
+    snprintf(digits, sizeof digits, "%016" PRIx64, bal_hash(block, BLOCK_BYTES, 0));
+    memcpy(block + n - 17, digits, 16);
+}
+
+bool bal_checkpoint_recognizes(const char *path)
+{
+    char first[sizeof MAGIC - 1];
+    int  fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t got = pread(fd, first, sizeof first, 0);
+    close(fd);
+    return got == (ssize_t)sizeof first && memcmp(first, MAGIC, sizeof first) == 0;
+}
+
+static bal_status verify(const char *path, const bal_file *file)
+{
+    char     found[BLOCK_BYTES + 1] = "", expected[BLOCK_BYTES];
+    int      version                = 0;
+    uint64_t n_bytes, hash;
+    if (file->n_bytes < BLOCK_BYTES)
+        return bal_fail(BAL_ERR_INPUT, "%s: %zu bytes; expected a checkpoint of more than %d", path,
+                        file->n_bytes, BLOCK_BYTES);
+    memcpy(found, file->data, BLOCK_BYTES);
+    if (memcmp(found, MAGIC, sizeof MAGIC - 1) != 0)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: expected a ballot checkpoint, starting with \"" MAGIC "\"", path);
+    /* Widths keep the numbers in range; the comparison below does the checking. */
+    int n_fields = sscanf(found, MAGIC "%9d\nbytes %18" SCNu64 "\nxxh3 %16" SCNx64 "\nself ",
+                          &version, &n_bytes, &hash);
+    if (n_fields >= 1 && version != BAL_CHECKPOINT_VERSION)
+        return bal_fail(BAL_ERR_INPUT, "%s: checkpoint version %d; expected %d", path, version,
+                        BAL_CHECKPOINT_VERSION);
+    if (n_fields == 3) make_user_block(expected, n_bytes, hash);
+    if (n_fields != 3 || memcmp(found, expected, BLOCK_BYTES) != 0)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: the user block (bytes 0 to 511) does not match its checksum", path);
+    if (n_bytes != file->n_bytes)
+        return bal_fail(BAL_ERR_INPUT, "%s: %zu bytes; expected %" PRIu64, path, file->n_bytes,
+                        n_bytes);
+    uint64_t actual = bal_hash(file->data + BLOCK_BYTES, file->n_bytes - BLOCK_BYTES, 0);
+    if (actual != hash)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: bytes 512 to the end have checksum %016" PRIx64
+                        "; expected %016" PRIx64,
+                        path, actual, hash);
+    return BAL_OK;
+}
+
+bal_status bal_checkpoint_verify(const char *path)
+{
+    bal_file file;
+    BAL_TRY(bal_file_open(path, &file));
+    bal_status status = verify(path, &file);
+    bal_file_close(&file);
+    return status;
+}
+
+/* Write the user block of a file that is otherwise complete, verify the whole, and fsync it. */
+static bal_status seal(const char *path, int64_t step)
+{
+    char     block[BLOCK_BYTES];
+    bal_file file = {0};
+    int      fd   = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    bal_status status = bal_file_open(path, &file);
+    if (status != BAL_OK) goto done;
+    assert(file.n_bytes > BLOCK_BYTES);
+    make_user_block(block, file.n_bytes,
+                    bal_hash(file.data + BLOCK_BYTES, file.n_bytes - BLOCK_BYTES, 0));
+    bal_file_close(&file);
+    status = bal_write_all(fd, block, BLOCK_BYTES, path);
+    if (status == BAL_OK) status = bal_checkpoint_verify(path);
+    if (status == BAL_OK) status = bal_checkpoint_reopen(path, step);
+    if (status == BAL_OK && fsync(fd) != 0)
+        status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", path, strerror(errno));
+done:
+    close(fd);
+    /* Our own file that cannot be read back is a failing disk, not damaged input. */
+    return status == BAL_ERR_INPUT ? BAL_ERR_IO : status;
+}
+
+bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_snapshot *snapshot)
+{
+    char path[PATH_MAX], temporary[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path ||
+        snprintf(temporary, sizeof temporary, "%s/.%s.new", dir, name) >= (int)sizeof temporary)
+        return bal_fail(BAL_ERR_IO, "%s/%s: the path is too long", dir, name);
+    bal_status status = bal_checkpoint_write_hdf5(temporary, snapshot);
+    if (status == BAL_OK) status = seal(temporary, snapshot->step);
+    if (status == BAL_OK && rename(temporary, path) != 0)
+        status = bal_fail(BAL_ERR_IO, "%s: renaming failed: %s", path, strerror(errno));
+    if (status != BAL_OK) {
+        unlink(temporary);
+        return status;
+    }
+    return bal_sync_dir(dir);
+}

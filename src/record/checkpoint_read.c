@@ -1,0 +1,513 @@
+/* checkpoint_read.c: HDF5 back to a snapshot. The checksums say that the file is what its writer
+ * wrote, not who wrote it: so types, shapes, links and storage are checked against what
+ * checkpoint_write.c makes, and sizes against the size of the file, before memory is taken. */
+#include <hdf5.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "record_impl.h"
+
+#define TEXT_BYTES 64 /* longest short text, such as a role, with its end */
+
+typedef struct reader {
+    const char *path;
+    int64_t     file_bytes;
+    hid_t       file, model, scale, carry, metrics, ballots, job;
+} reader;
+
+/* Where an attribute or dataset stands: group is "" for the root, object "" for the group itself.
+ */
+typedef struct place {
+    const char *group, *object;
+} place;
+
+static bal_status damaged(const reader *r, place at, const char *name, const char *what)
+{
+    return bal_fail(BAL_ERR_INPUT, "%s: %s%s%s%s%s: %s", r->path, at.group,
+                    at.object[0] != '\0' ? "/" : "", at.object, name[0] != '\0' ? "/" : "", name,
+                    what);
+}
+
+/* Open an attribute of exactly that type with n values (0: a scalar), and read it. */
+static bal_status read_attribute(const reader *r, hid_t object, place at, const char *name,
+                                 hid_t type, hsize_t n, void *values)
+{
+    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+    if (attribute < 0) return damaged(r, at, name, "this attribute is missing");
+    hid_t   found = H5Aget_type(attribute), space = H5Aget_space(attribute);
+    hsize_t dims[H5S_MAX_RANK] = {0};
+    bool    fits               = H5Tequal(found, type) > 0 &&
+                H5Sget_simple_extent_type(space) == (n == 0 ? H5S_SCALAR : H5S_SIMPLE);
+    if (fits && n > 0) fits = H5Sget_simple_extent_dims(space, dims, NULL) == 1 && dims[0] == n;
+    bal_status status = BAL_OK;
+    if (!fits)
+        status = damaged(r, at, name, "found an attribute of another type or shape than expected");
+    else if (H5Aread(attribute, type, values) < 0)
+        status = damaged(r, at, name, bal_hdf5_reason());
+    if (found >= 0) H5Tclose(found);
+    if (space >= 0) H5Sclose(space);
+    H5Aclose(attribute);
+    return status;
+}
+
+/* A text attribute of fewer than n_bytes bytes, with its end. */
+static bal_status read_text(const reader *r, hid_t object, place at, const char *name, char *text,
+                            size_t n_bytes)
+{
+    bal_status status    = BAL_OK;
+    hid_t      type      = H5I_INVALID_HID;
+    hid_t      attribute = H5Aopen(object, name, H5P_DEFAULT);
+    if (attribute < 0) return damaged(r, at, name, "this attribute is missing");
+    type        = H5Aget_type(attribute);
+    size_t size = type < 0 ? 0 : H5Tget_size(type);
+    if (type < 0 || H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0 ||
+        size >= n_bytes) {
+        status = damaged(r, at, name, "expected a text of fixed length, and not a longer one");
+    } else {
+        memset(text, 0, n_bytes);
+        status = read_attribute(r, object, at, name, type, 0, text);
+    }
+    if (type >= 0) H5Tclose(type);
+    H5Aclose(attribute);
+    return status;
+}
+
+/* Compare a text attribute with what it must be. */
+static bal_status expect_text(const reader *r, hid_t object, place at, const char *name,
+                              const char *expected)
+{
+    size_t n_bytes = strlen(expected) + TEXT_BYTES;
+    char  *text    = malloc(n_bytes);
+    if (text == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for a text", r->path);
+    bal_status status = read_text(r, object, at, name, text, n_bytes);
+    if (status == BAL_OK && strcmp(text, expected) != 0) {
+        char sentence[256];
+        snprintf(sentence, sizeof sentence, "found \"%.100s\"; expected \"%.100s\"", text,
+                 expected);
+        status = damaged(r, at, name, sentence);
+    }
+    free(text);
+    return status;
+}
+
+/* A text that is one of two; *index says which. */
+static bal_status read_choice(const reader *r, hid_t object, place at, const char *name,
+                              const char *const choices[2], int *index)
+{
+    char text[TEXT_BYTES], sentence[256];
+    BAL_TRY(read_text(r, object, at, name, text, sizeof text));
+    for (*index = 0; *index < 2; ++*index)
+        if (strcmp(text, choices[*index]) == 0) return BAL_OK;
+    snprintf(sentence, sizeof sentence, "found \"%s\"; expected \"%s\" or \"%s\"", text, choices[0],
+             choices[1]);
+    return damaged(r, at, name, sentence);
+}
+
+static bal_status read_fields(const reader *r, hid_t object, place at, const bal_field *fields,
+                              void *structure)
+{
+    for (; fields->name != NULL; ++fields)
+        BAL_TRY(read_attribute(r, object, at, fields->name, bal_hdf5_type(fields->type), 0,
+                               (char *)structure + fields->offset));
+    return BAL_OK;
+}
+
+/* A link of another kind, or storage outside the file, could make us read someone else's file. */
+static bool is_hard_link(hid_t group, const char *name)
+{
+    H5L_info_t info;
+    return H5Lget_info(group, name, &info, H5P_DEFAULT) >= 0 && info.type == H5L_TYPE_HARD;
+}
+
+static bool storage_is_ours(hid_t dataset, int rank, int64_t n)
+{
+    hid_t how = H5Dget_create_plist(dataset);
+    if (how < 0) return false;
+    bool         good;
+    unsigned     flags, config;
+    size_t       n_values = 0;
+    H5D_layout_t layout   = H5Pget_layout(how);
+    if (rank > 0 && n > 0)
+        good = layout == H5D_CHUNKED && H5Pget_nfilters(how) == 1 &&
+               H5Pget_filter2(how, 0, &flags, &n_values, NULL, 0, NULL, &config) ==
+                   H5Z_FILTER_FLETCHER32;
+    else
+        good = layout == H5D_CONTIGUOUS && H5Pget_external_count(how) == 0;
+    H5Pclose(how);
+    return good;
+}
+
+/**
+ * Open a dataset of that type and rank. dims [rank] holds what is expected, -1 where the file
+ * decides, and comes back as found. The dataset has no more bytes than the file.
+ */
+static bal_status open_dataset(const reader *r, hid_t group, place at, hid_t type, int rank,
+                               int64_t *dims, hid_t *dataset)
+{
+    char sentence[200];
+    *dataset = H5I_INVALID_HID;
+    if (!is_hard_link(group, at.object) || (*dataset = H5Dopen2(group, at.object, H5P_DEFAULT)) < 0)
+        return damaged(r, at, "", "this dataset is missing");
+    hid_t      found = H5Dget_type(*dataset), space = H5Dget_space(*dataset);
+    hsize_t    sizes[H5S_MAX_RANK] = {0};
+    bal_status status              = BAL_OK;
+    int64_t    n                   = 1;
+    int        found_rank          = space < 0 ? -1 : H5Sget_simple_extent_dims(space, sizes, NULL);
+    if (H5Tequal(found, type) <= 0)
+        status = damaged(r, at, "", "found elements of another type than expected");
+    else if (found_rank != rank ||
+             H5Sget_simple_extent_type(space) != (rank == 0 ? H5S_SCALAR : H5S_SIMPLE)) {
+        snprintf(sentence, sizeof sentence, "found %d dimensions; expected %d", found_rank, rank);
+        status = damaged(r, at, "", sentence);
+    }
+    for (int d = 0; status == BAL_OK && d < rank; ++d) {
+        if (dims[d] >= 0 && sizes[d] != (hsize_t)dims[d]) {
+            snprintf(sentence, sizeof sentence, "dimension %d is %llu; expected %" PRId64, d,
+                     (unsigned long long)sizes[d], dims[d]);
+            status = damaged(r, at, "", sentence);
+        } else if (sizes[d] > (hsize_t)r->file_bytes ||
+                   __builtin_mul_overflow(n, (int64_t)sizes[d], &n)) {
+            status = damaged(r, at, "", "found more elements than the file has bytes");
+        } else {
+            dims[d] = (int64_t)sizes[d];
+        }
+    }
+    if (status == BAL_OK && n > r->file_bytes / (int64_t)H5Tget_size(type))
+        status = damaged(r, at, "", "found more elements than the file has bytes");
+    if (status == BAL_OK && !storage_is_ours(*dataset, rank, n))
+        status = damaged(r, at, "", "found another storage than checksummed chunks in this file");
+    if (found >= 0) H5Tclose(found);
+    if (space >= 0) H5Sclose(space);
+    if (status != BAL_OK) {
+        H5Dclose(*dataset);
+        *dataset = H5I_INVALID_HID;
+    }
+    return status;
+}
+
+/* Read all of an open dataset and close it. */
+static bal_status finish_dataset(const reader *r, place at, hid_t dataset, hid_t type, void *values)
+{
+    bal_status status = BAL_OK;
+    if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
+        status = damaged(r, at, "", bal_hdf5_reason());
+    H5Dclose(dataset);
+    return status;
+}
+
+/* Read a dataset whose shape is known. */
+static bal_status read_dataset(const reader *r, hid_t group, place at, hid_t type, int rank,
+                               const int64_t *shape, void *values)
+{
+    int64_t dims[2] = {0};
+    hid_t   dataset;
+    memcpy(dims, shape, (size_t)rank * sizeof *dims);
+    BAL_TRY(open_dataset(r, group, at, type, rank, dims, &dataset));
+    return finish_dataset(r, at, dataset, type, values);
+}
+
+static bal_status read_config(const reader *r, bal_model_config *config)
+{
+    place   at = {"/model", ""};
+    int32_t tied;
+    int     pairs;
+    BAL_TRY(read_fields(r, r->model, at, bal_config_fields, config));
+    BAL_TRY(read_attribute(r, r->model, at, "tied_head", H5T_STD_I32LE, 0, &tied));
+    if (tied != 0 && tied != 1) return damaged(r, at, "tied_head", "expected 0 or 1");
+    BAL_TRY(read_choice(r, r->model, at, "rope_pairs", bal_rope_names, &pairs));
+    config->tied_head  = tied != 0;
+    config->rope_pairs = (bal_rope_pairs)pairs;
+
+    char origin[512];
+    snprintf(origin, sizeof origin, "%.480s: /model", r->path);
+    BAL_TRY(bal_model_config_check(config, origin));
+    /* The checked sizes allow matrices of 2^31 codes: take no memory that the file cannot fill.
+     * Every tensor is three objects of HDF5, of more than 256 bytes together. */
+    int64_t heads     = config->n_heads + config->n_kv_heads;
+    double  per_layer = (double)config->dim * (3.0 * (double)config->hidden +
+                                              2.0 * (double)heads * (double)config->head_dim) +
+                       9 * 256;
+    double n_bytes = (double)config->n_layers * per_layer + (config->tied_head ? 1.0 : 2.0) *
+                                                                (double)config->n_vocab *
+                                                                (double)config->dim;
+    if (n_bytes > (double)r->file_bytes)
+        return damaged(r, at, "", "its sizes make a model that is larger than this file");
+    return BAL_OK;
+}
+
+/* buffer has room for the tensor's codes. */
+static bal_status read_tensor(const reader *r, bal_tensor *t, void *buffer)
+{
+    place    at      = {"/model", t->name};
+    int64_t  dims[2] = {t->n_rows, t->n_cols}, sizes[2];
+    int      rank    = t->role == BAL_MATRIX ? 2 : 1;
+    hid_t    type    = t->format == BAL_I8 ? H5T_STD_I8LE : H5T_STD_I16LE;
+    int64_t *shape   = dims + 2 - rank;
+    hid_t    dataset;
+    BAL_TRY(open_dataset(r, r->model, at, type, rank, shape, &dataset));
+    bal_status status = expect_text(r, dataset, at, "role", bal_role_names[t->role]);
+    if (status == BAL_OK)
+        status = expect_text(r, dataset, at, "format", bal_format_names[t->format]);
+    if (status == BAL_OK)
+        status = read_attribute(r, dataset, at, "shape", H5T_STD_I64LE, (hsize_t)rank, sizes);
+    if (status == BAL_OK && memcmp(sizes, shape, (size_t)rank * sizeof *sizes) != 0)
+        status = damaged(r, at, "shape", "found another shape than that of the dataset");
+    if (status != BAL_OK) {
+        H5Dclose(dataset);
+        return status;
+    }
+    BAL_TRY(finish_dataset(r, at, dataset, type, buffer));
+    if (bal_tensor_set_codes(t, buffer) != BAL_OK)
+        return bal_fail(BAL_ERR_INPUT, "%s: /model/%s", r->path, bal_failure());
+
+    at.group = "/scale";
+    BAL_TRY(read_dataset(r, r->scale, at, H5T_IEEE_F32LE, 1, &t->n_rows, t->scale));
+    for (int64_t row = 0; row < t->n_rows; ++row)
+        if (!isfinite(t->scale[row]) || !(t->scale[row] > 0.0f))
+            return bal_fail(BAL_ERR_INPUT,
+                            "%s: /scale/%s: the scale of row %" PRId64
+                            " is %g; expected a finite number above 0",
+                            r->path, t->name, row, (double)t->scale[row]);
+    if (t->carry == NULL) return BAL_OK;
+    at.group = "/carry";
+    BAL_TRY(read_dataset(r, r->carry, at, H5T_STD_I8LE, rank, shape, buffer));
+    bal_tensor_set_carry(t, buffer);
+    return BAL_OK;
+}
+
+static bal_status read_model(const reader *r, bool with_carry, bal_snapshot *s)
+{
+    bal_model_config config;
+    BAL_TRY(read_config(r, &config));
+    BAL_TRY(bal_model_create(&config, BAL_I8, with_carry, &s->model));
+    int64_t n_largest = 0;
+    for (int i = 0; i < bal_model_n_tensors(s->model); ++i) {
+        const bal_tensor *t = bal_model_tensor(s->model, i);
+        int64_t           n = bal_tensor_n(t) * (t->format == BAL_I8 ? 1 : 2);
+        if (n > n_largest) n_largest = n;
+    }
+    void *buffer = bal_alloc((size_t)n_largest, 1);
+    if (buffer == NULL)
+        return bal_fail(BAL_ERR_MEMORY, "%s: no memory to read a tensor of %" PRId64 " bytes",
+                        r->path, n_largest);
+    bal_status status = BAL_OK;
+    for (int i = 0; status == BAL_OK && i < bal_model_n_tensors(s->model); ++i)
+        status = read_tensor(r, bal_model_tensor(s->model, i), buffer);
+    free(buffer);
+    if (status != BAL_OK || !with_carry) return status;
+    uint64_t actual = bal_model_fingerprint(s->model);
+    if (actual != s->fingerprint)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: the model has fingerprint %016" PRIx64 "; expected %016" PRIx64,
+                        r->path, actual, s->fingerprint);
+    return BAL_OK;
+}
+
+static bal_status read_table(const reader *r, const char *name, hid_t type, int64_t n_rows,
+                             int64_t n_cols, void *values, const char *columns, char *names)
+{
+    place   at     = {"/metrics", name};
+    int64_t dims[] = {n_rows, n_cols};
+    hid_t   dataset;
+    if (names == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for a text", r->path);
+    BAL_TRY(open_dataset(r, r->metrics, at, type, 2, dims, &dataset));
+    bal_status status = expect_text(r, dataset, at, columns, names);
+    if (status == BAL_OK) return finish_dataset(r, at, dataset, type, values);
+    H5Dclose(dataset);
+    return status;
+}
+
+static bal_status read_metrics(const reader *r, const bal_model *model, bal_metrics *m)
+{
+    int64_t n = -1;
+    hid_t   dataset;
+    BAL_TRY(bal_metrics_init(m, bal_model_n_tensors(model)));
+    BAL_TRY(
+        open_dataset(r, r->metrics, (place){"/metrics", "step"}, H5T_STD_I64LE, 1, &n, &dataset));
+    if (!bal_metrics_reserve(m, n > 0 ? n : 1)) {
+        H5Dclose(dataset);
+        return bal_fail(BAL_ERR_MEMORY, "%s: no memory for the metrics of %" PRId64 " steps",
+                        r->path, n);
+    }
+    m->n = n;
+    /* n_passes is lent to the step numbers, which are not kept. */
+    BAL_TRY(finish_dataset(r, (place){"/metrics", "step"}, dataset, H5T_STD_I64LE, m->n_passes));
+    for (int64_t row = 0; row < n; ++row)
+        if (m->n_passes[row] != row)
+            return bal_fail(BAL_ERR_INPUT, "%s: /metrics/step: row %" PRId64 " is step %" PRId64,
+                            r->path, row, m->n_passes[row]);
+    const struct {
+        const char *name;
+        hid_t       type;
+        void       *values;
+    } columns[] = {{"loss_nats", H5T_IEEE_F64LE, m->loss_nats},
+                   {"dev_loss_nats", H5T_IEEE_F64LE, m->dev_loss_nats},
+                   {"agreement", H5T_IEEE_F64LE, m->agreement},
+                   {"forward_passes", H5T_STD_I64LE, m->n_passes}};
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; ++i)
+        BAL_TRY(read_dataset(r, r->metrics, (place){"/metrics", columns[i].name}, columns[i].type,
+                             1, &n, columns[i].values));
+    char      *phases = bal_phase_names(), *tensors = bal_tensor_names(model);
+    bal_status status =
+        read_table(r, "seconds", H5T_IEEE_F64LE, n, BAL_N_PHASES, m->seconds, "phases", phases);
+    if (status == BAL_OK)
+        status =
+            read_table(r, "flips", H5T_STD_U32LE, n, m->n_tensors, m->flips, "tensors", tensors);
+    free(phases);
+    free(tensors);
+    return status;
+}
+
+/* Read a one-dimensional dataset of bytes. *bytes is NULL when there are none. */
+static bal_status read_bytes(const reader *r, hid_t group, place at, uint8_t **bytes,
+                             size_t *n_bytes)
+{
+    int64_t n = -1;
+    hid_t   dataset;
+    BAL_TRY(open_dataset(r, group, at, H5T_STD_U8LE, 1, &n, &dataset));
+    *n_bytes = (size_t)n;
+    if (n == 0) {
+        H5Dclose(dataset);
+        return BAL_OK;
+    }
+    *bytes = malloc((size_t)n);
+    if (*bytes != NULL) return finish_dataset(r, at, dataset, H5T_STD_U8LE, *bytes);
+    H5Dclose(dataset);
+    return bal_fail(BAL_ERR_MEMORY, "%s: no memory for %" PRId64 " bytes of %s/%s", r->path, n,
+                    at.group, at.object);
+}
+
+static bal_status read_job_text(const reader *r, char **text)
+{
+    place      at     = {"/job", "text"};
+    bal_status status = BAL_OK;
+    hid_t      type = H5I_INVALID_HID, dataset = H5I_INVALID_HID;
+    if (is_hard_link(r->job, at.object)) dataset = H5Dopen2(r->job, at.object, H5P_DEFAULT);
+    if (dataset < 0) return damaged(r, at, "", "this dataset is missing");
+    type = H5Dget_type(dataset);
+    H5Dclose(dataset);
+    size_t n_bytes = type < 0 ? 0 : H5Tget_size(type);
+    if (type < 0 || H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0 ||
+        n_bytes > (size_t)r->file_bytes)
+        status = damaged(r, at, "", "expected one text of fixed length");
+    else if ((*text = calloc(n_bytes + 1, 1)) == NULL)
+        status = bal_fail(BAL_ERR_MEMORY, "%s: no memory for the job text", r->path);
+    else
+        status = read_dataset(r, r->job, at, type, 0, NULL, *text);
+    if (type >= 0) H5Tclose(type);
+    return status;
+}
+
+static bal_status read_tokenizer(const reader *r, bal_snapshot *s)
+{
+    place      at    = {"", "tokenizer"};
+    uint8_t   *bytes = NULL;
+    size_t     n_bytes;
+    int        kind    = 0;
+    hid_t      dataset = H5I_INVALID_HID;
+    bal_status status  = read_bytes(r, r->file, at, &bytes, &n_bytes);
+    if (status == BAL_OK && (dataset = H5Dopen2(r->file, at.object, H5P_DEFAULT)) < 0)
+        status = damaged(r, at, "", bal_hdf5_reason());
+    if (status == BAL_OK) status = read_choice(r, dataset, at, "kind", bal_tokenizer_names, &kind);
+    if (dataset >= 0) H5Dclose(dataset);
+    char origin[512];
+    snprintf(origin, sizeof origin, "%.480s: /tokenizer", r->path);
+    if (status == BAL_OK)
+        status = bal_tokenizer_create((bal_tokenizer_kind)kind, bytes, n_bytes,
+                                      bal_model_shape(s->model)->n_vocab, origin, &s->tokenizer);
+    free(bytes);
+    return status;
+}
+
+static bal_status read_root(const reader *r, bal_snapshot *s)
+{
+    place    at = {"", ""};
+    int32_t  version;
+    uint32_t stream_version;
+    char     fingerprint[TEXT_BYTES], isa[TEXT_BYTES];
+    BAL_TRY(read_attribute(r, r->file, at, "format_version", H5T_STD_I32LE, 0, &version));
+    if (version != BAL_CHECKPOINT_VERSION)
+        return bal_fail(BAL_ERR_INPUT, "%s: /format_version: found %" PRId32 "; expected %d",
+                        r->path, version, BAL_CHECKPOINT_VERSION);
+    BAL_TRY(read_attribute(r, r->file, at, "step", H5T_STD_I64LE, 0, &s->step));
+    if (s->step < 0) return damaged(r, at, "step", "expected 0 or more");
+    BAL_TRY(read_text(r, r->file, at, "fingerprint", fingerprint, sizeof fingerprint));
+    if (strlen(fingerprint) != 16 || strspn(fingerprint, "0123456789abcdef") != 16)
+        return damaged(r, at, "fingerprint", "expected 16 hexadecimal digits");
+    s->fingerprint = strtoull(fingerprint, NULL, 16);
+    BAL_TRY(read_text(r, r->file, at, "isa", isa, sizeof isa));
+    s->isa = strdup(isa);
+    if (s->isa == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for a text", r->path);
+    BAL_TRY(read_attribute(r, r->file, at, "dev_loss_nats", H5T_IEEE_F64LE, 0, &s->dev_loss_nats));
+    BAL_TRY(read_attribute(r, r->file, at, "stream_version", H5T_STD_U32LE, 0, &stream_version));
+    BAL_TRY(read_fields(r, r->job, (place){"/job", ""}, bal_run_id_fields, &s->id));
+    if (s->id.stream_version != stream_version)
+        return damaged(r, at, "stream_version", "found another version than /job has");
+    return read_job_text(r, &s->job_text);
+}
+
+static hid_t open_file(const char *path)
+{
+    hid_t file = H5I_INVALID_HID, access = H5Pcreate(H5P_FILE_ACCESS);
+    /* No locks: a published checkpoint never changes. Strong: close leaves no object open. */
+    if (access >= 0 && H5Pset_file_locking(access, false, true) >= 0 &&
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0)
+        file = H5Fopen(path, H5F_ACC_RDONLY, access);
+    if (access >= 0) H5Pclose(access);
+    return file;
+}
+
+bal_status bal_checkpoint_reopen(const char *path, int64_t step)
+{
+    bal_hdf5_listen();
+    int64_t found = -1;
+    reader  r     = {.path = path, .file = open_file(path)};
+    if (r.file < 0)
+        return bal_fail(BAL_ERR_IO, "%s: cannot be read back: %s", path, bal_hdf5_reason());
+    bal_status status =
+        read_attribute(&r, r.file, (place){"", ""}, "step", H5T_STD_I64LE, 0, &found);
+    H5Fclose(r.file);
+    if (status != BAL_OK || found == step) return status;
+    return bal_fail(BAL_ERR_IO, "%s: read back as step %" PRId64 "; expected %" PRId64, path, found,
+                    step);
+}
+
+bal_status bal_checkpoint_read(const char *path, bool with_carry, bal_snapshot *snapshot)
+{
+    *snapshot = (bal_snapshot){0};
+    BAL_TRY(bal_checkpoint_verify(path));
+    bal_hdf5_listen();
+    bal_status  status = BAL_OK;
+    struct stat info;
+    reader      r = {.path = path};
+    if (stat(path, &info) != 0) return bal_fail(BAL_ERR_INPUT, "%s: has gone", path);
+    r.file_bytes = info.st_size;
+    r.file       = open_file(path);
+    if (r.file < 0) return bal_fail(BAL_ERR_INPUT, "%s: not HDF5: %s", path, bal_hdf5_reason());
+    struct {
+        const char *name;
+        hid_t      *group;
+    } groups[] = {{"model", &r.model},     {"scale", &r.scale},     {"carry", &r.carry},
+                  {"metrics", &r.metrics}, {"ballots", &r.ballots}, {"job", &r.job}};
+    for (size_t i = 0; status == BAL_OK && i < sizeof groups / sizeof *groups; ++i) {
+        *groups[i].group = is_hard_link(r.file, groups[i].name)
+                               ? H5Gopen2(r.file, groups[i].name, H5P_DEFAULT)
+                               : H5I_INVALID_HID;
+        if (*groups[i].group < 0)
+            status =
+                bal_fail(BAL_ERR_INPUT, "%s: /%s: this group is missing", path, groups[i].name);
+    }
+    if (status == BAL_OK) status = read_root(&r, snapshot);
+    if (status == BAL_OK) status = read_model(&r, with_carry, snapshot);
+    if (status == BAL_OK) status = read_metrics(&r, snapshot->model, &snapshot->metrics);
+    if (status == BAL_OK)
+        status = read_bytes(&r, r.ballots, (place){"/ballots", "journal"}, &snapshot->journal,
+                            &snapshot->journal_bytes);
+    if (status == BAL_OK) status = read_tokenizer(&r, snapshot);
+    H5Fclose(r.file); /* and its groups */
+    if (status != BAL_OK) bal_snapshot_clear(snapshot);
+    return status;
+}

@@ -1,0 +1,320 @@
+/* checkpoint_write.c: a snapshot as HDF5. Two writes of one snapshot give the same bytes: objects
+ * carry no times, and text has a fixed length instead of lying in a heap. */
+#include <assert.h>
+#include <hdf5.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "record_impl.h"
+
+#define CHUNK_BYTES 1048576
+
+static _Thread_local char reason[256];
+
+/* Called by HDF5 from the inner-most failure outwards; the first says most. */
+static herr_t keep_first(unsigned depth, const H5E_error2_t *error, void *unused)
+{
+    (void)depth;
+    (void)unused;
+    if (reason[0] != '\0' || error->desc == NULL) return 0;
+    /* "file write failed: time = ..., error message = 'No space left on device', ..." */
+    static const char key[] = "error message = '";
+    const char       *text  = strstr(error->desc, key);
+    int               n     = (int)sizeof reason - 1;
+    if (text != NULL) {
+        text += sizeof key - 1;
+        n = (int)strcspn(text, "'");
+    }
+    snprintf(reason, sizeof reason, "%.*s", n, text != NULL ? text : error->desc);
+    return 0;
+}
+
+static herr_t on_failure(hid_t stack, void *unused)
+{
+    (void)unused;
+    return H5Ewalk2(stack, H5E_WALK_UPWARD, keep_first, NULL);
+}
+
+void bal_hdf5_listen(void)
+{
+    reason[0] = '\0';
+    H5Eset_auto2(H5E_DEFAULT, on_failure, NULL);
+}
+
+const char *bal_hdf5_reason(void) { return reason[0] != '\0' ? reason : "HDF5 gave no reason"; }
+
+hid_t bal_hdf5_type(bal_field_type type)
+{
+    switch (type) {
+        case BAL_FIELD_I32:
+            return H5T_STD_I32LE;
+        case BAL_FIELD_U32:
+            return H5T_STD_U32LE;
+        case BAL_FIELD_I64:
+            return H5T_STD_I64LE;
+        case BAL_FIELD_U64:
+            return H5T_STD_U64LE;
+        default:
+            return H5T_IEEE_F64LE;
+    }
+}
+
+/* rank 0: a scalar. */
+static bool write_attribute(hid_t object, const char *name, hid_t type, int rank,
+                            const hsize_t *dims, const void *values)
+{
+    hid_t space     = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
+    hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    bool  good      = attribute >= 0 && H5Awrite(attribute, type, values) >= 0;
+    if (attribute >= 0) good = H5Aclose(attribute) >= 0 && good;
+    if (space >= 0) H5Sclose(space);
+    return good;
+}
+
+/* A type for a text of that length, ended or filled by zeros. */
+static hid_t text_type(size_t n_bytes)
+{
+    hid_t type = H5Tcopy(H5T_C_S1);
+    if (type >= 0 &&
+        (H5Tset_size(type, n_bytes == 0 ? 1 : n_bytes) < 0 ||
+         H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
+        H5Tclose(type);
+        return H5I_INVALID_HID;
+    }
+    return type;
+}
+
+static bool write_text(hid_t object, const char *name, const char *text)
+{
+    hid_t type = text_type(strlen(text));
+    bool  good = write_attribute(object, name, type, 0, NULL, text);
+    if (type >= 0) H5Tclose(type);
+    return good;
+}
+
+static bool write_fields(hid_t object, const bal_field *fields, const void *structure)
+{
+    bool good = true;
+    for (; good && fields->name != NULL; ++fields)
+        good = write_attribute(object, fields->name, bal_hdf5_type(fields->type), 0, NULL,
+                               (const char *)structure + fields->offset);
+    return good;
+}
+
+/* Chunks of at most about 1 MiB under fletcher32; without elements or without a rank there is
+ * nothing to cut. *dataset stays open for attributes unless it is NULL. */
+static bool write_dataset(hid_t group, const char *name, hid_t type, int rank, const hsize_t *dims,
+                          const void *values, hid_t *dataset)
+{
+    hsize_t chunk[2], n = 1, room = CHUNK_BYTES / H5Tget_size(type);
+    for (int d = rank - 1; d >= 0; --d) {
+        n *= dims[d];
+        chunk[d] = dims[d] < room ? dims[d] : room;
+        room     = chunk[d] == 0 || room / chunk[d] == 0 ? 1 : room / chunk[d];
+    }
+    hid_t space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
+    hid_t how   = H5Pcreate(H5P_DATASET_CREATE);
+    bool  good  = space >= 0 && how >= 0 && H5Pset_obj_track_times(how, false) >= 0;
+    if (good && rank > 0 && n > 0)
+        good = H5Pset_chunk(how, rank, chunk) >= 0 && H5Pset_fletcher32(how) >= 0;
+    hid_t set = good ? H5Dcreate2(group, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT)
+                     : H5I_INVALID_HID;
+    good = set >= 0 && (n == 0 || H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+    if (good && dataset != NULL)
+        *dataset = set;
+    else if (set >= 0)
+        good = H5Dclose(set) >= 0 && good;
+    if (how >= 0) H5Pclose(how);
+    if (space >= 0) H5Sclose(space);
+    return good;
+}
+
+static hid_t make_group(hid_t file, const char *name)
+{
+    hid_t how   = H5Pcreate(H5P_GROUP_CREATE);
+    hid_t group = H5I_INVALID_HID;
+    if (how >= 0 && H5Pset_obj_track_times(how, false) >= 0)
+        group = H5Gcreate2(file, name, H5P_DEFAULT, how, H5P_DEFAULT);
+    if (how >= 0) H5Pclose(how);
+    return group;
+}
+
+/* buffer has room for the tensor's codes. */
+static bool write_tensor(hid_t model, hid_t scale, hid_t carry, const bal_tensor *t, void *buffer)
+{
+    hsize_t        dims[2]  = {(hsize_t)t->n_rows, (hsize_t)t->n_cols};
+    hsize_t        rank     = t->role == BAL_MATRIX ? 2 : 1;
+    const hsize_t *shape    = dims + 2 - rank;
+    int64_t        sizes[2] = {t->n_rows, t->n_cols};
+    hid_t          dataset  = H5I_INVALID_HID;
+    bal_tensor_get_codes(t, buffer);
+    bool good = write_dataset(model, t->name, t->format == BAL_I8 ? H5T_STD_I8LE : H5T_STD_I16LE,
+                              (int)rank, shape, buffer, &dataset) &&
+                write_text(dataset, "role", bal_role_names[t->role]) &&
+                write_text(dataset, "format", bal_format_names[t->format]) &&
+                write_attribute(dataset, "shape", H5T_STD_I64LE, 1, &rank, sizes + 2 - rank);
+    if (dataset >= 0) good = H5Dclose(dataset) >= 0 && good;
+    if (!good) return false;
+    bal_tensor_get_carry(t, buffer);
+    return write_dataset(carry, t->name, H5T_STD_I8LE, (int)rank, shape, buffer, NULL) &&
+           write_dataset(scale, t->name, H5T_IEEE_F32LE, 1, dims, t->scale, NULL);
+}
+
+static bool write_model(hid_t file, const bal_model *m, void *buffer)
+{
+    const bal_model_config *config = bal_model_shape(m);
+    int32_t                 tied   = config->tied_head;
+    hid_t                   model = make_group(file, "model"), scale = make_group(file, "scale"),
+          carry = make_group(file, "carry");
+    bool good   = model >= 0 && scale >= 0 && carry >= 0 &&
+                write_fields(model, bal_config_fields, config) &&
+                write_attribute(model, "tied_head", H5T_STD_I32LE, 0, NULL, &tied) &&
+                write_text(model, "rope_pairs", bal_rope_names[config->rope_pairs]);
+    for (int i = 0; good && i < bal_model_n_tensors(m); ++i)
+        good = write_tensor(model, scale, carry, bal_model_tensor(m, i), buffer);
+    if (model >= 0) good = H5Gclose(model) >= 0 && good;
+    if (scale >= 0) good = H5Gclose(scale) >= 0 && good;
+    if (carry >= 0) good = H5Gclose(carry) >= 0 && good;
+    return good;
+}
+
+static bool write_table(hid_t group, const char *name, hid_t type, int64_t n_rows, int64_t n_cols,
+                        const void *values, const char *columns, const char *names)
+{
+    hsize_t dims[2] = {(hsize_t)n_rows, (hsize_t)n_cols};
+    hid_t   dataset = H5I_INVALID_HID;
+    bool    good    = write_dataset(group, name, type, 2, dims, values, &dataset) &&
+                write_text(dataset, columns, names);
+    if (dataset >= 0) good = H5Dclose(dataset) >= 0 && good;
+    return good;
+}
+
+static bool write_metrics(hid_t file, const bal_metrics *m, const bal_model *model,
+                          const int64_t *steps, const char *phases, const char *tensors)
+{
+    hsize_t n     = (hsize_t)m->n;
+    hid_t   group = make_group(file, "metrics");
+    bool    good =
+        group >= 0 && write_dataset(group, "step", H5T_STD_I64LE, 1, &n, steps, NULL) &&
+        write_dataset(group, "loss_nats", H5T_IEEE_F64LE, 1, &n, m->loss_nats, NULL) &&
+        write_dataset(group, "dev_loss_nats", H5T_IEEE_F64LE, 1, &n, m->dev_loss_nats, NULL) &&
+        write_dataset(group, "agreement", H5T_IEEE_F64LE, 1, &n, m->agreement, NULL) &&
+        write_dataset(group, "forward_passes", H5T_STD_I64LE, 1, &n, m->n_passes, NULL) &&
+        write_table(group, "seconds", H5T_IEEE_F64LE, m->n, BAL_N_PHASES, m->seconds, "phases",
+                    phases) &&
+        write_table(group, "flips", H5T_STD_U32LE, m->n, bal_model_n_tensors(model), m->flips,
+                    "tensors", tensors);
+    if (group >= 0) good = H5Gclose(group) >= 0 && good;
+    return good;
+}
+
+static bool write_journal(hid_t file, const bal_snapshot *s)
+{
+    hsize_t n     = s->journal_bytes;
+    hid_t   group = make_group(file, "ballots");
+    bool    good =
+        group >= 0 && write_dataset(group, "journal", H5T_STD_U8LE, 1, &n, s->journal, NULL);
+    if (group >= 0) good = H5Gclose(group) >= 0 && good;
+    return good;
+}
+
+static bool write_job(hid_t file, const bal_snapshot *s)
+{
+    unsigned major, minor, release;
+    char     hdf5[48], host[65] = "unknown";
+    H5get_libversion(&major, &minor, &release);
+    snprintf(hdf5, sizeof hdf5, "%u.%u.%u", major, minor, release);
+    if (gethostname(host, sizeof host - 1) != 0) strcpy(host, "unknown");
+    hid_t type  = text_type(strlen(s->job_text));
+    hid_t group = make_group(file, "job");
+    bool  good =
+        group >= 0 && type >= 0 && write_dataset(group, "text", type, 0, NULL, s->job_text, NULL) &&
+        write_text(group, "host", host) && write_text(group, "isa", s->isa) &&
+        write_text(group, "ballot_version", BAL_VERSION) &&
+        write_text(group, "hdf5_version", hdf5) && write_fields(group, bal_run_id_fields, &s->id);
+    if (type >= 0) H5Tclose(type);
+    if (group >= 0) good = H5Gclose(group) >= 0 && good;
+    return good;
+}
+
+static bool write_tokenizer(hid_t file, const bal_tokenizer *tokenizer)
+{
+    const void        *bytes;
+    size_t             n_bytes;
+    bal_tokenizer_kind kind    = bal_tokenizer_source(tokenizer, &bytes, &n_bytes);
+    hsize_t            n       = n_bytes;
+    hid_t              dataset = H5I_INVALID_HID;
+    bool good = write_dataset(file, "tokenizer", H5T_STD_U8LE, 1, &n, bytes, &dataset) &&
+                write_text(dataset, "kind", bal_tokenizer_names[kind]);
+    if (dataset >= 0) good = H5Dclose(dataset) >= 0 && good;
+    return good;
+}
+
+static bool write_root(hid_t file, const bal_snapshot *s)
+{
+    int32_t version = BAL_CHECKPOINT_VERSION;
+    char    fingerprint[17];
+    snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, s->fingerprint);
+    return write_attribute(file, "format_version", H5T_STD_I32LE, 0, NULL, &version) &&
+           write_attribute(file, "step", H5T_STD_I64LE, 0, NULL, &s->step) &&
+           write_text(file, "fingerprint", fingerprint) &&
+           write_text(file, "ballot_version", BAL_VERSION) &&
+           write_attribute(file, "stream_version", H5T_STD_U32LE, 0, NULL, &s->id.stream_version) &&
+           write_text(file, "isa", s->isa) &&
+           write_attribute(file, "dev_loss_nats", H5T_IEEE_F64LE, 0, NULL, &s->dev_loss_nats);
+}
+
+static hid_t create_file(const char *path)
+{
+    hid_t file   = H5I_INVALID_HID;
+    hid_t create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
+    /* run.lock is the lock: HDF5's own fails on file systems without flock. */
+    if (create >= 0 && access >= 0 && H5Pset_userblock(create, BAL_CHECKPOINT_USER_BLOCK) >= 0 &&
+        H5Pset_obj_track_times(create, false) >= 0 &&
+        H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
+        H5Pset_file_locking(access, false, true) >= 0 &&
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0) /* even after a failure */
+        file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
+    if (create >= 0) H5Pclose(create);
+    if (access >= 0) H5Pclose(access);
+    return file;
+}
+
+bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *s)
+{
+    assert(bal_model_format(s->model) == BAL_I8 && s->tokenizer != NULL);
+    assert(s->metrics.n == 0 || s->metrics.n_tensors == bal_model_n_tensors(s->model));
+    int64_t n_largest = 1;
+    for (int i = 0; i < bal_model_n_tensors(s->model); ++i) {
+        const bal_tensor *t = bal_model_tensor(s->model, i);
+        int64_t           n = bal_tensor_n(t) * (t->format == BAL_I8 ? 1 : 2);
+        if (n > n_largest) n_largest = n;
+    }
+    bal_status status  = BAL_OK;
+    hid_t      file    = H5I_INVALID_HID;
+    bool       good    = false;
+    void      *buffer  = bal_alloc((size_t)n_largest, 1);
+    int64_t   *steps   = bal_alloc((size_t)s->metrics.n, sizeof *steps);
+    char      *phases  = bal_phase_names();
+    char      *tensors = bal_tensor_names(s->model);
+    if (buffer == NULL || steps == NULL || phases == NULL || tensors == NULL) {
+        status = bal_fail(BAL_ERR_MEMORY, "%s: no memory to write a checkpoint", path);
+        goto done;
+    }
+    for (int64_t row = 0; row < s->metrics.n; ++row) steps[row] = row;
+    bal_hdf5_listen();
+    file = create_file(path);
+    good = file >= 0 && write_root(file, s) && write_model(file, s->model, buffer) &&
+           write_metrics(file, &s->metrics, s->model, steps, phases, tensors) &&
+           write_journal(file, s) && write_job(file, s) && write_tokenizer(file, s->tokenizer);
+    if (file >= 0) good = H5Fclose(file) >= 0 && good;
+    if (!good) status = bal_fail(BAL_ERR_IO, "%s: writing failed: %s", path, bal_hdf5_reason());
+done:
+    free(buffer);
+    free(steps);
+    free(phases);
+    free(tensors);
+    return status;
+}

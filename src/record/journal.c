@@ -1,0 +1,290 @@
+/* journal.c: the append-only record of every ballot.
+ *
+ * The file, little-endian, no padding:
+ *   header, 128 bytes
+ *     0  magic "BALLOTJ1"        40  u64 job_hash
+ *     8  u32 version, 1          48  u64 base_hash
+ *    12  u32 0x01020304          56  u64 data_hash
+ *    16  u64 seed                64  56 bytes reserved, 0
+ *    24  u32 stream_version     120  u64 XXH3-64 of the bytes before
+ *    28  i32 n_slots
+ *    32  i64 n_steps
+ *   records, each (3 + 7 + 2 * W + 1) * 8 bytes, W = ceil(n_slots / 64)
+ *     i64 step, i64 dev_loss, i64 dev_tokens
+ *     7 words of bal_totals, in its order
+ *     W words of votes for, W words of votes against; slot s is bit s % 64 of word s / 64
+ *     u64 XXH3-64 of the words before, seeded with the hash of the record before (the first: of the
+ *         header), so that a record that was changed, removed or moved ends the valid prefix
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ballot/record.h"
+
+#define MAGIC       "BALLOTJ1"
+#define VERSION     1
+#define ENDIAN_MARK 0x01020304u
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "structs are written as they lie");
+
+typedef struct header {
+    char       magic[8];
+    uint32_t   version, endian_mark;
+    bal_run_id id;
+    uint64_t   reserved[7];
+    uint64_t   hash;
+} header;
+_Static_assert(offsetof(bal_run_id, n_slots) == 12 && offsetof(bal_run_id, data_hash) == 40 &&
+                   offsetof(header, hash) == 120 && sizeof(header) == 128,
+               "the header has the layout described above");
+_Static_assert(offsetof(bal_totals, fingerprint_max) == 48 && sizeof(bal_totals) == 56,
+               "totals have the layout described above");
+
+#define TOTALS_AT 3  /* words before the totals of a record */
+#define BITS_AT   10 /* words before its bits */
+
+struct bal_journal {
+    char      *path;
+    int        fd;
+    bool       for_append;
+    bal_run_id id;
+    int64_t    n, tail;
+    int64_t    n_words;   /* of a record */
+    uint64_t   last_hash; /* of record n - 1, or of the header */
+    uint64_t  *window;    /* [1 + n_words]: the hash before a record, and the record */
+};
+
+static off_t record_offset(const bal_journal *j, int64_t index)
+{
+    return (off_t)sizeof(header) + index * j->n_words * 8;
+}
+
+/* Bytes that could be read at offset, fewer than n_bytes only at the end of the file; -1: failed.
+ */
+static ssize_t read_at(const bal_journal *j, void *bytes, size_t n_bytes, off_t offset)
+{
+    size_t done = 0;
+    while (done < n_bytes) {
+        ssize_t got = pread(j->fd, (char *)bytes + done, n_bytes - done, offset + (off_t)done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) {
+            bal_fail(BAL_ERR_IO, "%s: reading at byte %lld failed: %s", j->path,
+                     (long long)offset + (long long)done, strerror(errno));
+            return -1;
+        }
+        if (got == 0) break;
+        done += (size_t)got;
+    }
+    return (ssize_t)done;
+}
+
+static bool bits_are_valid(const uint64_t *bits, int n_slots)
+{
+    int64_t         n_words = bal_ballot_words(n_slots) / 2;
+    const uint64_t *against = bits + n_words;
+    for (int64_t word = 0; word < n_words; ++word)
+        if ((bits[word] & against[word]) != 0) return false;
+    uint64_t unused = n_slots % 64 == 0 ? 0 : ~(uint64_t)0 << n_slots % 64;
+    return ((bits[n_words - 1] | against[n_words - 1]) & unused) == 0;
+}
+
+/* Read record index into the window, with the hash before it. *valid is false where it is short,
+ * damaged or out of place. */
+static bal_status read_record(bal_journal *j, int64_t index, bool *valid)
+{
+    size_t  n_bytes = (size_t)(1 + j->n_words) * 8;
+    ssize_t got     = read_at(j, j->window, n_bytes, record_offset(j, index) - 8);
+    if (got < 0) return BAL_ERR_IO;
+    const uint64_t *record = j->window + 1;
+    *valid                 = (size_t)got == n_bytes && record[0] == (uint64_t)index &&
+             bits_are_valid(record + BITS_AT, j->id.n_slots) &&
+             record[j->n_words - 1] == bal_hash(record, (size_t)(j->n_words - 1) * 8, j->window[0]);
+    return BAL_OK;
+}
+
+static bal_status read_header(bal_journal *j)
+{
+    header  h;
+    ssize_t got = read_at(j, &h, sizeof h, 0);
+    if (got < 0) return BAL_ERR_IO;
+    if (got < (ssize_t)sizeof h)
+        return bal_fail(BAL_ERR_INPUT, "%s: %zd bytes; expected a journal header of %zu", j->path,
+                        got, sizeof h);
+    if (memcmp(h.magic, MAGIC, sizeof h.magic) != 0)
+        return bal_fail(BAL_ERR_INPUT, "%s: expected a ballot journal, starting with " MAGIC,
+                        j->path);
+    if (h.endian_mark != ENDIAN_MARK)
+        return bal_fail(BAL_ERR_INPUT, "%s: byte order mark %08" PRIx32 "; expected %08x", j->path,
+                        h.endian_mark, ENDIAN_MARK);
+    if (h.version != VERSION)
+        return bal_fail(BAL_ERR_INPUT, "%s: journal version %" PRIu32 "; expected %d", j->path,
+                        h.version, VERSION);
+    if (h.hash != bal_hash(&h, offsetof(header, hash), 0))
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: the header (bytes 0 to 127) does not match its checksum", j->path);
+    for (int i = 0; i < 7; ++i)
+        if (h.reserved[i] != 0)
+            return bal_fail(BAL_ERR_INPUT, "%s: reserved bytes of the header are not 0", j->path);
+    if (h.id.n_slots < 1 || h.id.n_slots > BAL_SLOTS_MAX || h.id.n_steps < 0)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: header with %" PRId32 " slots and %" PRId64
+                        " steps; expected 1 to %d slots and 0 or more steps",
+                        j->path, h.id.n_slots, h.id.n_steps, BAL_SLOTS_MAX);
+    j->id        = h.id;
+    j->n_words   = BITS_AT + bal_ballot_words(h.id.n_slots) + 1;
+    j->last_hash = h.hash;
+    return BAL_OK;
+}
+
+bal_status bal_journal_create(const char *path, const bal_run_id *id, bal_journal **journal)
+{
+    assert(id->n_slots >= 1 && id->n_slots <= BAL_SLOTS_MAX && id->n_steps >= 0);
+    struct stat info;
+    if (lstat(path, &info) == 0)
+        return bal_fail(BAL_ERR_STATE, "%s: already exists; a journal is never overwritten", path);
+    header h = {.version = VERSION, .endian_mark = ENDIAN_MARK, .id = *id};
+    memcpy(h.magic, MAGIC, sizeof h.magic);
+    h.hash = bal_hash(&h, offsetof(header, hash), 0);
+
+    /* Published whole: a process killed here must not leave a journal that cannot be opened. */
+    const char *slash = strrchr(path, '/');
+    char        dir[PATH_MAX];
+    int         dir_bytes = slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path);
+    if (snprintf(dir, sizeof dir, "%.*s", dir_bytes, slash == NULL ? "." : path) >= PATH_MAX)
+        return bal_fail(BAL_ERR_IO, "%s: the path is too long", path);
+    BAL_TRY(bal_publish(dir, slash == NULL ? path : slash + 1, &h, sizeof h));
+    return bal_journal_open(path, true, journal);
+}
+
+static bal_status scan(bal_journal *j)
+{
+    struct stat info;
+    if (fstat(j->fd, &info) != 0)
+        return bal_fail(BAL_ERR_IO, "%s: no size: %s", j->path, strerror(errno));
+    for (bool valid = true; valid;) {
+        BAL_TRY(read_record(j, j->n, &valid));
+        valid = valid && j->window[0] == j->last_hash;
+        if (!valid) break;
+        j->last_hash = j->window[j->n_words];
+        j->n++;
+    }
+    off_t end = record_offset(j, j->n);
+    j->tail   = info.st_size > end ? info.st_size - end : 0;
+    if (j->for_append && j->tail > 0 && (ftruncate(j->fd, end) != 0 || fsync(j->fd) != 0))
+        return bal_fail(BAL_ERR_IO, "%s: cutting an invalid tail failed: %s", j->path,
+                        strerror(errno));
+    return BAL_OK;
+}
+
+bal_status bal_journal_open(const char *path, bool for_append, bal_journal **journal)
+{
+    bal_status   status = BAL_ERR_MEMORY;
+    struct stat  info;
+    bal_journal *j = calloc(1, sizeof *j);
+    if (j == NULL) goto done;
+    j->for_append = for_append;
+    j->fd         = open(path, (for_append ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
+    if (j->fd < 0) {
+        bool missing = !for_append || errno == ENOENT || errno == ENOTDIR;
+        status = bal_fail(missing ? BAL_ERR_INPUT : BAL_ERR_IO, "%s: cannot be opened: %s", path,
+                          strerror(errno));
+        goto done;
+    }
+    if (fstat(j->fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+        status = bal_fail(BAL_ERR_INPUT, "%s: expected a regular file", path);
+        goto done;
+    }
+    j->path = strdup(path);
+    if (j->path == NULL) goto done;
+    status = read_header(j);
+    if (status != BAL_OK) goto done;
+    status    = BAL_ERR_MEMORY;
+    j->window = bal_alloc((size_t)(1 + j->n_words), sizeof *j->window);
+    if (j->window == NULL) goto done;
+    status = scan(j);
+    if (status != BAL_OK) goto done;
+    *journal = j;
+    j        = NULL;
+done:
+    if (status == BAL_ERR_MEMORY) bal_fail(status, "%s: no memory for the journal", path);
+    bal_journal_close(&j);
+    return status;
+}
+
+void bal_journal_close(bal_journal **journal)
+{
+    bal_journal *j = *journal;
+    if (j == NULL) return;
+    if (j->fd >= 0) close(j->fd);
+    free(j->path);
+    free(j->window);
+    free(j);
+    *journal = NULL;
+}
+
+const bal_run_id *bal_journal_id(const bal_journal *journal) { return &journal->id; }
+
+int64_t bal_journal_n(const bal_journal *journal) { return journal->n; }
+
+int64_t bal_journal_tail(const bal_journal *journal) { return journal->tail; }
+
+bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_entry *entry)
+{
+    assert(index >= 0 && index < journal->n);
+    bool valid = false;
+    BAL_TRY(read_record(journal, index, &valid));
+    if (!valid)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: the record of step %" PRId64
+                        " was valid when the journal was opened and is not now",
+                        journal->path, index);
+    const uint64_t *record = journal->window + 1;
+    entry->step            = (int64_t)record[0];
+    entry->dev_loss        = (int64_t)record[1];
+    entry->dev_tokens      = (int64_t)record[2];
+    memcpy(&entry->totals, record + TOTALS_AT, sizeof entry->totals);
+    entry->bits = record + BITS_AT;
+    return BAL_OK;
+}
+
+bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *entry)
+{
+    assert(journal->for_append && bits_are_valid(entry->bits, journal->id.n_slots));
+    if (entry->step != journal->n)
+        return bal_fail(BAL_ERR_ARG, "%s: step %" PRId64 " cannot follow %" PRId64 " records",
+                        journal->path, entry->step, journal->n);
+    uint64_t *record  = journal->window + 1;
+    size_t    n_bytes = (size_t)journal->n_words * 8;
+    /* The bits may lie in the window: an entry read from here and appended again. */
+    memmove(record + BITS_AT, entry->bits, n_bytes - (BITS_AT + 1) * 8);
+    record[0] = (uint64_t)entry->step;
+    record[1] = (uint64_t)entry->dev_loss;
+    record[2] = (uint64_t)entry->dev_tokens;
+    memcpy(record + TOTALS_AT, &entry->totals, sizeof entry->totals);
+    uint64_t hash                = bal_hash(record, n_bytes - 8, journal->last_hash);
+    record[journal->n_words - 1] = hash;
+
+    off_t      end = record_offset(journal, journal->n);
+    bal_status status;
+    if (lseek(journal->fd, end, SEEK_SET) != end)
+        return bal_fail(BAL_ERR_IO, "%s: seeking failed: %s", journal->path, strerror(errno));
+    status = bal_write_all(journal->fd, record, n_bytes, journal->path);
+    if (status == BAL_OK && fdatasync(journal->fd) != 0)
+        status = bal_fail(BAL_ERR_IO, "%s: fdatasync failed: %s", journal->path, strerror(errno));
+    if (status != BAL_OK) {
+        /* Should this fail too, the next append or open still takes these bytes for no record. */
+        int ignored = ftruncate(journal->fd, end);
+        (void)ignored;
+        return status;
+    }
+    journal->last_hash = hash;
+    journal->n++;
+    return BAL_OK;
+}

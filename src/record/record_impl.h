@@ -1,0 +1,52 @@
+/* record_impl.h: what the files of this room share: the attributes of a checkpoint, listed once for
+ * the writer and the reader. README describes the file to other programs. */
+#ifndef BALLOT_RECORD_IMPL_H
+#define BALLOT_RECORD_IMPL_H
+
+#include "ballot/record.h"
+
+#define BAL_CHECKPOINT_VERSION    1
+#define BAL_CHECKPOINT_USER_BLOCK 512
+
+typedef enum bal_field_type {
+    BAL_FIELD_I32,
+    BAL_FIELD_U32,
+    BAL_FIELD_I64,
+    BAL_FIELD_U64,
+    BAL_FIELD_F64
+} bal_field_type;
+
+/** One number that stands in a struct at offset and in the file as an attribute. */
+typedef struct bal_field {
+    const char    *name;
+    bal_field_type type;
+    size_t         offset;
+} bal_field;
+/** Fields of bal_model_config that are numbers, and of bal_run_id; ended by a null name. */
+extern const bal_field bal_config_fields[], bal_run_id_fields[];
+
+/** Names of all phases, or of all tensors of the model, with commas between; to be released with
+ *  free(); NULL: no memory. */
+char *bal_phase_names(void);
+char *bal_tensor_names(const bal_model *model);
+/** "adjacent" or "halves"; "matrix", "vector" or "gain"; "i8" or "i16"; "llama2c" or "hf". */
+extern const char *const bal_rope_names[2],
+    *const bal_role_names[3], *const bal_format_names[3], *const bal_tokenizer_names[2];
+
+/** Make room for capacity rows of metrics; false: no memory. */
+bool bal_metrics_reserve(bal_metrics *metrics, int64_t capacity);
+
+/** Write the HDF5 part of a checkpoint to path, leaving the user block to the caller.
+ *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
+bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *snapshot);
+/** Open path as HDF5 and compare its step. @return BAL_OK; BAL_ERR_IO. */
+bal_status bal_checkpoint_reopen(const char *path, int64_t step);
+
+/** The HDF5 type (an hid_t) of a field in a checkpoint. */
+int64_t bal_hdf5_type(bal_field_type type);
+/** Let HDF5 print nothing and remember the reason of the next failure instead. */
+void bal_hdf5_listen(void);
+/** The reason of the first failure since bal_hdf5_listen. */
+const char *bal_hdf5_reason(void);
+
+#endif
