@@ -25,11 +25,12 @@ KINDS = [("embed_tokens", "embedding"), ("self_attn.q_proj", "attention q"),
          ("mlp.up_proj", "FFN up"), ("mlp.down_proj", "FFN down"), ("lm_head", "head"),
          ("input_layernorm", "attention norm"), ("post_attention_layernorm", "FFN norm"),
          ("model.norm", "final norm")]
-SECTIONS = ["matrices", "vectors", "row gains"]
+SECTIONS = ["matrices", "vectors", "row gains", ""]
 # Okabe and Ito's palette, which colour-blind people can tell apart; wait and eval are not work.
 PHASES = {"probe": "#0072B2", "vote": "#E69F00", "update": "#009E73", "journal": "#CC79A7",
           "checkpoint": "#D55E00", "wait": "#999999", "eval": "#56B4E9"}
-BLUE, RED, INK, GREY = "#0072B2", "#D55E00", "#222222", "#666666"
+BLUE, RED, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#666666", "#d8d8d8"
+ROUND = [1, 2, 2.5, 5, 10]  # what ticks are multiples of, times a power of ten
 
 
 class Failure(Exception):
@@ -54,7 +55,8 @@ class Run:
 
     job, model        names for the title, or ""
     n_steps           steps applied
-    finished          True if the run has said so itself
+    state             "finished", "not finished" or "checkpoint"
+    final             (steps, forward passes, dev loss) after the last step, or None
     batch             sequences per probe, or None where the record does not say
     step, passes      [n] step numbers; forward passes of the run after that step
     loss, agreement   [n] NaN where not measured
@@ -88,26 +90,25 @@ def read(path):
         raise Failure(3, f"{path}: asks for more memory than there is") from None
 
     n = len(run.step)
-    for name in ("loss", "agreement", "passes"):
-        if getattr(run, name).shape != (n,):
-            raise Failure(3, f"{path}: {name} has shape {getattr(run, name).shape}, "
-                             f"expected one value for each of the {n} steps")
-    for what, array, columns in (("seconds", run.seconds, len(run.phases)),
-                                 ("flips", run.flips, len(run.tensors))):
-        if array.shape != (n, columns):
-            raise Failure(3, f"{path}: {what} has shape {array.shape}, expected ({n}, {columns})")
     if n == 0:
         raise Failure(3, f"{path}: has no finished step yet")
-    fall = np.flatnonzero(np.diff(run.passes, prepend=0.0) < 0)
-    if len(fall):
-        raise Failure(3, f"{path}: forward passes become fewer at step {run.step[fall[0]]}, "
-                         f"expected a running total")
+    for what, array, shape in (
+            ("loss_nats", run.loss, (n,)), ("dev_loss_nats", dev, (n,)),
+            ("agreement", run.agreement, (n,)), ("forward_passes", run.passes, (n,)),
+            ("seconds", run.seconds, (n, len(run.phases))),
+            ("flips", run.flips, (n, len(run.tensors)))):
+        if array.shape != shape:
+            raise Failure(3, f"{path}: {what} has shape {array.shape}, expected {shape}")
+    wrong = np.flatnonzero(~(np.diff(run.passes, prepend=0.0) >= 0))
+    if len(wrong):
+        raise Failure(3, f"{path}: forward_passes of step {run.step[wrong[0]]} is "
+                         f"{run.passes[wrong[0]]:g}, expected a running total")
     # A row's dev loss was measured before its step, so after the passes of the row before.
     measured = np.isfinite(dev)
     run.dev_passes = np.concatenate([[0.0], run.passes[:-1]])[measured]
     run.dev = dev[measured]
     if run.final:
-        run.n_steps, run.finished = run.final[0], True
+        run.n_steps = run.final[0]
         if math.isfinite(run.final[2]):
             run.dev_passes = np.append(run.dev_passes, run.final[1])
             run.dev = np.append(run.dev, run.final[2])
@@ -161,7 +162,10 @@ def read_jsonl(path):
                 for name in column:
                     get(name, column)
             # A step that was repeated after a restart counts once, as it came last.
-            rows[get("step")] = ([get("loss_nats"), get("dev_loss_nats"), get("agreement"),
+            step = get("step")
+            if not 0 <= step < 2**53:
+                raise Failure(3, f"{path}: line {place}: step is {step}, expected a step number")
+            rows[step] = ([get("loss_nats"), get("dev_loss_nats"), get("agreement"),
                                   get("forward_passes")], columns["seconds"], columns["flips"])
     if not rows:
         raise Failure(3, f"{path}: has no line of a finished step, expected JSON objects with "
@@ -174,10 +178,7 @@ def read_jsonl(path):
     run.job, run.model = str(header.get("job", "")), str(header.get("model", ""))
     batch = header.get("batch")
     run.batch = batch if isinstance(batch, int) and batch > 0 else None
-    run.step = np.array(sorted(rows))
-    if not np.all(np.isfinite(run.step)):
-        raise Failure(3, f"{path}: a step has no number")
-    run.step = run.step.astype(np.int64)
+    run.step = np.array(sorted(rows), dtype=np.int64)
     table = [rows[step] for step in sorted(rows)]
     run.loss, dev, run.agreement, run.passes = np.array([row[0] for row in table]).T
     run.phases = list(dict.fromkeys([*PHASES, *(name for row in table for name in row[1])]))
@@ -190,8 +191,9 @@ def read_jsonl(path):
         for i, row in enumerate(table):
             for name, value in row[part].items():
                 array[i, index[name]] = value or 0.0
-    run.n_steps, run.finished = int(run.step[-1]) + 1, False
+    run.n_steps = int(run.step[-1]) + 1
     run.final = final if final and final[0] > run.step[-1] else None  # else a run that went on
+    run.state = "finished" if run.final else "not finished"
     return run, dev
 
 
@@ -207,21 +209,24 @@ def read_checkpoint(path):
                 text = text.decode() if isinstance(text, bytes) else str(text)
                 return text.split(",") if text else []
 
-            run.step = metrics["step"][()].astype(np.int64)
+            run.step = metrics["step"][()].astype(np.int64).reshape(-1)
             run.loss, dev, run.agreement, run.passes, run.seconds, run.flips = (
-                metrics[key][()].astype(float) for key in ("loss_nats", "dev_loss_nats", "agreement",
-                                                           "forward_passes", "seconds", "flips"))
+                metrics[key][()].astype(float) for key in (
+                    "loss_nats", "dev_loss_nats", "agreement", "forward_passes", "seconds",
+                    "flips"))
             run.phases, run.tensors = names("seconds", "phases"), names("flips", "tensors")
             run.n_codes = np.array([float(file["model"][name].size) for name in run.tensors])
-            run.n_steps, run.finished, run.final = int(file.attrs["step"]), False, None
+            run.n_steps, run.state, run.final = int(file.attrs["step"]), "checkpoint", None
+            last_dev = float(file.attrs.get("dev_loss_nats", math.nan))
             text = file["job/text"][()]
+            text = text.tobytes() if hasattr(text, "tobytes") else text
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         what = str(error).strip("'\"").split("\n")[0]
         raise Failure(3, f"{path}: is not a whole ballot checkpoint: {what}") from None
-    if run.step.ndim != 1 or dev.shape != run.step.shape:
-        raise Failure(3, f"{path}: metrics has {dev.shape} dev losses for {run.step.shape} steps")
-    if run.passes.shape == run.step.shape and not np.all(np.isfinite(run.passes)):
-        raise Failure(3, f"{path}: forward_passes has a value that is not finite")
+
+    measured = dev[np.isfinite(dev)]
+    if math.isfinite(last_dev) and run.passes.size and last_dev not in measured[-1:]:
+        run.final = (run.n_steps, run.passes.flat[-1], last_dev)  # in no row: after the last step
 
     job = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=";")
     try:
@@ -264,7 +269,6 @@ def kind_of(name):
     else:  # a model of another family: its own words, without number and ending
         place = len(KINDS)
         words = re.sub(r"^model\.|\blayers\.\d+\.|\.(weight|gain)$", "", name)
-        words = words if len(words) <= 22 else "…" + words[-21:]
     return section, place, words, int(layer[1]) if layer else None
 
 
@@ -279,7 +283,7 @@ def flip_bands(run):
         kinds.setdefault((section, place, words), []).append((layer or 0, i))
     if len(kinds) > MAX_KINDS:  # odd names: what comes last shares one line
         rest = sorted(kinds)[MAX_KINDS - 1:]
-        kinds[(2, len(KINDS) + 1, "others")] = [t for kind in rest for t in kinds.pop(kind)]
+        kinds[(3, 0, "others")] = [t for kind in rest for t in kinds.pop(kind)]
     sizes = run.n_codes if np.all(run.n_codes > 0) else np.ones(len(run.tensors))
     flips = np.add.reduceat(run.flips, edges[:-1], axis=0)
     bands = []
@@ -300,7 +304,13 @@ def duration(seconds):
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+    if seconds < 0.1:
+        return "< 0.1 s"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+
+
+def percent(share):
+    return f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"
 
 
 # ---- drawing ----
@@ -308,16 +318,15 @@ def duration(seconds):
 def draw(run):
     """A figure of the run. Artists that show data carry a gid: loss, loss-mean, dev, agreement,
     agreement-mean, flips-0 (matrices), flips-1 (vectors), flips-2 (gains), seconds."""
-    np, matplotlib = need("numpy"), need("matplotlib")
-    matplotlib.use("Agg")
-    plt, ticker = need("matplotlib.pyplot"), need("matplotlib.ticker")
-    matplotlib.rcParams.update({
+    np, ticker = need("numpy"), need("matplotlib.ticker")
+    need("matplotlib").rcParams.update({
         "font.family": "DejaVu Sans", "font.size": 9, "axes.edgecolor": "#999999",
         "axes.labelcolor": INK, "text.color": INK, "xtick.color": GREY, "ytick.color": GREY,
         "axes.spines.right": False, "axes.spines.top": False, "axes.titlesize": 10,
         "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 7,
         "legend.frameon": False, "legend.fontsize": 8.5, "svg.hashsalt": "ballot",
-        "axes.formatter.useoffset": False})
+        "axes.formatter.useoffset": False,
+        "text.parse_math": False})
 
     # Everything is placed in inches from the top, so that long lists of tensors stay readable.
     bands = flip_bands(run)
@@ -325,9 +334,9 @@ def draw(run):
     line = 0.19 + 0.006 * most
     n_sections = len({section for section, _, _ in bands})
     heights = [2.5, 1.25, max(0.6, line * len(bands) + 0.08 * n_sections), 1.35]
-    width, left, right, top, gap, bottom = 10.5, 1.75, 2.15, 1.35, 0.52, 0.62
+    width, left, right, top, gap, bottom = 10.5, 1.75, 2.15, 1.22, 0.52, 1.05
     height = top + sum(heights) + 3 * gap + bottom
-    figure = plt.figure(figsize=(width, height), facecolor="white")
+    figure = need("matplotlib.figure").Figure(figsize=(width, height), facecolor="white")
     axes, y = [], height - top
     for panel in heights:
         y -= panel
@@ -345,15 +354,14 @@ def draw(run):
     name = name if len(name) <= 88 else name[:87] + "…"
     done = run.final[1] if run.final else run.passes[-1]
     state = [f"{run.n_steps:,} step{'s' * (run.n_steps != 1)}, {done:,.0f} forward passes",
-             "finished" if run.finished else "not finished"]
+             run.state]
     if len(run.dev):
-        words = "final dev loss" if run.finished else "latest dev loss"
+        words = "final dev loss" if run.final else "latest dev loss"
         words += f" {run.dev[-1]:.4f} nats per token"
         if len(run.dev) > 1:
-            words += f" (at first {run.dev[0]:.4f})"
+            words += f" (at the start {run.dev[0]:.4f})"
         state.insert(0, words)
-    figure.text(0.3 / width, 1 - 0.36 / height, name, fontsize=14, fontweight="bold", va="center",
-                parse_math=False)
+    figure.text(0.3 / width, 1 - 0.36 / height, name, fontsize=14, fontweight="bold", va="center")
     figure.text(0.3 / width, 1 - 0.66 / height, "  |  ".join(state), fontsize=10, color=GREY,
                 va="center")
 
@@ -363,7 +371,8 @@ def draw(run):
     def curve(ax, values, gid, words):
         """Each step thin, the running mean thick; a short run gets marks and no mean."""
         if few:
-            ax.plot(run.passes, values, color=BLUE, lw=1.4, marker="o", ms=3.5, gid=gid, label=words)
+            ax.plot(run.passes, values, color=BLUE, lw=1.4, marker="o", ms=3.5, gid=gid,
+                    label=words)
             return
         ax.plot(run.passes, values, color=BLUE, lw=0.6, alpha=0.35, gid=gid,
                 label=words + ", each step")
@@ -372,8 +381,10 @@ def draw(run):
 
     loss.set_title("Loss")
     curve(loss, run.loss, "loss", "training")
-    loss.plot(run.dev_passes, run.dev, color=RED, lw=1.0, marker="o", mec="white", mew=0.7,
-              ms=5.5 if len(run.dev) <= 60 else 3.5, gid="dev", label="dev", zorder=4)
+    many = len(run.dev) > 60  # marks would run together
+    if len(run.dev):
+        loss.plot(run.dev_passes, run.dev, color=RED, lw=1.4 if many else 1.0, mec="white",
+                  mew=0.7, marker="" if many else "o", ms=5.5, gid="dev", label="dev", zorder=4)
     loss.set_ylabel("nats per token")
     legend(loss)
 
@@ -383,17 +394,17 @@ def draw(run):
         votes.axhline(noise_agreement(run.batch), color=GREY, lw=1.0, ls=(0, (4, 3)), zorder=1,
                       label=f"noise alone (batch {run.batch})")
     votes.set_ylabel("sequences that\nagree with vote")
-    votes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=None))
+    votes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{100 * v:g} %"))
     legend(votes)
     for ax in (loss, votes):
         ax.grid(color="#e6e6e6", lw=0.7)
         ax.set_axisbelow(True)
-        ax.yaxis.set_major_locator(ticker.MaxNLocator(6 if ax is loss else 4))
+        ax.yaxis.set_major_locator(ticker.MaxNLocator(6 if ax is loss else 4, steps=ROUND))
         ax.margins(y=0.08)
 
     cuts = column_edges(len(run.step))
     edges = np.concatenate([[0.0], run.passes])[cuts]
-    draw_flips(run, figure, flips, bands, edges)
+    draw_flips(run, flips, bands, edges)
 
     time.set_title("Seconds per step")
     seconds = np.add.reduceat(run.seconds, cuts[:-1], axis=0) / np.diff(cuts)[:, None]
@@ -402,12 +413,13 @@ def draw(run):
     if shown:
         total = spent.sum()
         spare = ["#F0E442", "#000000", "#7F5539"]
+        words = [f"{run.phases[i][:16]}  {duration(spent[i])}  ({percent(spent[i] / total)})"
+                 for i in shown]
         time.stackplot(np.repeat(edges, 2)[1:-1], np.repeat(seconds[:, shown], 2, axis=0).T,
                        colors=[PHASES.get(run.phases[i], spare[i % 3]) for i in shown],
-                       labels=[f"{run.phases[i]}  {duration(spent[i])}, {100 * spent[i] / total:.2g} %"
-                               for i in shown], linewidth=0, gid="seconds")
+                       labels=words, linewidth=0, gid="seconds")
         time.set_ylim(0, None)
-        time.yaxis.set_major_locator(ticker.MaxNLocator(4))
+        time.yaxis.set_major_locator(ticker.MaxNLocator(4, steps=ROUND))
         legend(time, title=f"{duration(total)} on rank 0", alignment="left",
                labelspacing=0.25, title_fontsize=8.5)
     else:
@@ -416,21 +428,21 @@ def draw(run):
     time.set_xlabel("forward passes")
 
     end = max(done, run.passes[-1], 1.0)
-    loss.set_xlim(-0.012 * end, 1.012 * end)
-    time.xaxis.set_major_locator(ticker.MaxNLocator(7, integer=True))
+    loss.set_xlim(-0.009 * end, 1.009 * end)
+    time.xaxis.set_major_locator(ticker.MaxNLocator(7, integer=True, steps=ROUND))
     time.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:,.0f}"))
     for ax in axes[:-1]:
         ax.tick_params(labelbottom=False)
-    # Steps along the top. Ticks sit where a step ends, whatever it cost in passes.
+    for ax in (loss, votes, time):
+        ax.yaxis.set_label_coords(-0.095, 0.5)
+    # Steps below the passes. Ticks sit where a step ends, whatever it cost in passes.
     steps = np.concatenate([[run.step[0]], run.step + 1])
-    ends = np.concatenate([[0.0], run.passes])
-    above = loss.secondary_xaxis("top")
-    ticks = [t for t in ticker.MaxNLocator(7, integer=True).tick_values(steps[0], steps[-1])
-             if steps[0] <= t <= steps[-1]]
-    above.set_xticks(np.interp(ticks, steps, ends), [f"{t:,.0f}" for t in ticks])
-    above.set_xlabel("steps", labelpad=5)
-    above.tick_params(length=3)
-    loss.set_title("Loss", pad=7, y=1.0)
+    below = time.secondary_xaxis(-0.5 / heights[3])
+    ticks = [t for t in ticker.MaxNLocator(7, integer=True, steps=ROUND).tick_values(
+        steps[0], steps[-1]) if steps[0] <= t <= steps[-1]]
+    below.set_xticks(np.interp(ticks, steps, np.concatenate([[0.0], run.passes])),
+                     [f"{t:,.0f}" for t in ticks])
+    below.set_xlabel("steps")
     return figure
 
 
@@ -439,42 +451,84 @@ def say_nothing(ax, words):
     ax.set_yticks([])
 
 
-def draw_flips(run, figure, ax, bands, edges):
+def draw_flips(run, ax, bands, edges):
     """The heat map: a band of the same height for each kind of tensor, layers inside it."""
     np, colors, ticker = need("numpy"), need("matplotlib.colors"), need("matplotlib.ticker")
-    share = bool(np.all(run.n_codes > 0))
-    n_layers = 1 + max((kind_of(name)[3] or 0 for name in run.tensors), default=0)
-    ax.set_title("Codes changed per step" + (
-        f"   (in each band: layer 0 at the top, layer {n_layers - 1} at the bottom)"
-        if n_layers > 1 else ""))
-    ax.title.set_fontweight("bold")
+    figure, share = ax.figure, bool(np.all(run.n_codes > 0))
+    last = max((kind_of(name)[3] or 0 for name in run.tensors), default=0)
+    ax.set_title("Codes changed")
+    if last > 0:
+        ax.set_title(f"in each band: layer 0 at the top, layer {last} at the bottom", loc="right",
+                     fontsize=8.5, fontweight="normal", color=GREY)
     ax.spines[:].set_visible(False)
     if not bands:
         say_nothing(ax, "no tensor changed")
         return
     values = np.concatenate([shares.ravel() for _, _, shares in bands])
     values = values[values > 0]
-    low, high = (values.min(), values.max()) if len(values) else (0.1, 1.0)
-    low = max(low, high * 1e-6)
+    high = values.max() if len(values) else 1.0
+    low = max(values.min(), high * 1e-6) if len(values) else 0.1
     norm = colors.LogNorm(low if low < high else high / 2, high)
-    palette = need("matplotlib").colormaps["viridis"].with_extremes(bad="#ececec")
-    y, ticks, words, mesh = 0.0, [], [], None
+    palette = need("matplotlib").colormaps["viridis"].with_extremes(bad=PALE)
+    y, ticks, words = 0.0, [], []
     for section in sorted({section for section, _, _ in bands}):
         start, rows, cuts = y, [], [y]
         for _, word, shares in (band for band in bands if band[0] == section):
             ticks.append(y + 0.5)
-            words.append(word)
+            words.append(word if len(word) <= 16 else "…" + word[-15:])
             rows.append(shares)
             cuts.extend(y + (np.arange(len(shares)) + 1) / len(shares))
             y += 1.0
-        rows = np.concatenate(rows)
-        mesh = ax.pcolormesh(edges, cuts, np.ma.masked_less_equal(rows, 0), norm=norm, cmap=palette,
-                             rasterized=True, gid=f"flips-{section}")
+        mesh = ax.pcolormesh(edges, cuts, np.ma.masked_less_equal(np.concatenate(rows), 0),
+                             norm=norm, cmap=palette, rasterized=True, gid=f"flips-{section}")
         ax.hlines(np.arange(start + 1, y), edges[0], edges[-1], color="white", lw=1.2)
-        ax.text(-1.52, (start + y) / 2, SECTIONS[section], rotation=90, ha="center", va="center",
-                color=GREY, fontsize=8.5, transform=ax.get_yaxis_transform() + offset(figure, ax))
+        ax.text(-0.2, (start + y) / 2, SECTIONS[section], rotation=90, ha="center", va="center",
+                color=GREY, fontsize=8.5, transform=ax.get_yaxis_transform())
         y += 0.4
     ax.set_ylim(y - 0.4, 0)
     ax.set_yticks(ticks, words)
     ax.tick_params(axis="y", length=0, labelsize=8.5, labelcolor=INK)
-    return mesh, share, ticker
+
+    if not len(values):
+        ax.text(1.015, 1.0, "grey: no code changed", transform=ax.transAxes, va="top", fontsize=8.5)
+        return
+    box, (width, height) = ax.get_position(), figure.get_size_inches()
+    tall = min(box.height, 2.6 / height)
+    narrow = norm.vmax < 50 * norm.vmin  # powers of ten alone would be too few ticks
+    words = ticker.FuncFormatter(lambda v, _: f"{100 * v:.6g} %" if share else f"{v:,.6g}")
+    bar = figure.colorbar(
+        mesh, ticks=ticker.LogLocator(subs=(1, 2, 5) if narrow else (1,)), format=words,
+        cax=figure.add_axes([box.x1 + 0.12 / width, box.y1 - tall, 0.15 / width, tall]))
+    bar.ax.yaxis.set_minor_locator(ticker.NullLocator())
+    bar.outline.set_visible(False)
+    bar.set_label(("share of codes" if share else "codes") + " changed per step\n(grey: none)",
+                  fontsize=8.5)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Exit codes: 0 drawn, 1 module missing or writing failed, 2 usage, 3 bad input.")
+    parser.add_argument("input", metavar="RUN_OR_FILE",
+                        help="run directory, checkpoint step-*.h5, or metrics.jsonl")
+    parser.add_argument("-o", metavar="OUT", dest="out",
+                        help="write OUT.png and OUT.svg (default: report beside the input)")
+    options = parser.parse_args()
+    folder = options.input if os.path.isdir(options.input) else os.path.dirname(options.input)
+    out = re.sub(r"\.(png|svg)$", "", options.out or os.path.join(folder, "report"))
+    try:
+        figure = draw(read(options.input))
+        try:
+            figure.savefig(out + ".png", dpi=160, metadata={"Software": None})
+            figure.savefig(out + ".svg", dpi=160, metadata={"Date": None, "Creator": "ballot"})
+        except OSError as error:
+            raise Failure(1, f"{out}: cannot be written: {error.strerror or error}") from None
+    except Failure as failure:
+        print(f"report.py: {failure}", file=sys.stderr)
+        return failure.code
+    print(f"{out}.png, {out}.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

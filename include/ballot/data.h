@@ -27,8 +27,9 @@ typedef enum bal_examples {
 } bal_examples;
 
 /**
- * A tokenized text. Every example is scored after the start token of the vocabulary, where it has
- * one: input start, t0, t1, ...; targets t0, t1, t2, ...
+ * A tokenized text. A window of a stream is t0, t1, ... and its targets t1, t2, ... A document comes
+ * after the start token of the vocabulary, where it has one: start, t0, t1, ... and targets t0, t1,
+ * t2, ...; without one its first token is not scored.
  */
 typedef struct bal_corpus bal_corpus;
 

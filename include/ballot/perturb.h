@@ -18,7 +18,7 @@ typedef enum bal_direction_kind {
 /** What a direction of a run looks like; the same for all its steps. */
 typedef struct bal_perturb_options {
     bal_direction_kind kind;
-    int                noise;   /* largest probe in code steps; 1 unless kind is UNIFORM */
+    int64_t            noise;   /* largest probe in code steps; 1 unless kind is UNIFORM */
     double             density; /* share of 64-code blocks that a step votes on, in (0, 1] */
 } bal_perturb_options;
 bal_perturb_options bal_perturb_options_default(void);

@@ -30,7 +30,7 @@ void bal_tokenizer_destroy(bal_tokenizer **tokenizer);
 /** The kind and bytes it was made from, for copying into checkpoints and exports; borrowed. */
 bal_tokenizer_kind bal_tokenizer_source(const bal_tokenizer *tokenizer, const void **bytes,
                                         size_t *n_bytes);
-/** Number of tokens. Local. */
+/** Number of tokens, at most n_vocab: a model may have more ids, which decode to nothing. Local. */
 int64_t bal_tokenizer_n_vocab(const bal_tokenizer *tokenizer);
 /** Id of the token that starts a text, and of the one that ends it; -1 if there is none. Local. */
 int32_t bal_tokenizer_bos(const bal_tokenizer *tokenizer);
@@ -41,8 +41,8 @@ int32_t bal_tokenizer_eos(const bal_tokenizer *tokenizer);
  * @param text     n_bytes bytes, any; what is no valid UTF-8 becomes byte tokens where the
  *                 vocabulary has them, else the unknown token
  * @param tokens   set to [*n_tokens] ids, to be released with free()
- * @return BAL_OK; BAL_ERR_INPUT: a byte that the vocabulary cannot express and no unknown token;
- *         BAL_ERR_MEMORY.
+ * @return BAL_OK; BAL_ERR_INPUT: a byte that the vocabulary cannot express and no unknown token,
+ *         or 2^31 bytes or more; BAL_ERR_MEMORY.
  */
 bal_status bal_tokenizer_encode(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes,
                                 int32_t **tokens, int64_t *n_tokens);

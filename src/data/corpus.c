@@ -10,7 +10,7 @@ struct bal_corpus {
     bal_examples examples;
     int64_t      context, n_tokens, n_bytes;
     int32_t     *tokens;
-    int32_t      bos;      /* -1: none; then the first token of an example is not scored */
+    int32_t      bos;      /* -1: none */
     int64_t      n_cuts;   /* consecutive examples */
     int64_t     *cut;      /* [n_cuts + 1]: first token of each */
     int64_t      capacity; /* of cut */
@@ -44,6 +44,7 @@ static bal_status add_document(bal_corpus *c, const bal_tokenizer *tokenizer, co
     int32_t *tokens = NULL;
     int64_t  n      = 0;
     BAL_TRY(bal_tokenizer_encode(tokenizer, text, n_bytes, &tokens, &n));
+    int64_t  first  = c->examples == BAL_EXAMPLES_WINDOWS; /* nothing predicts token 0 */
     int64_t  n_cuts = c->n_cuts + (n + c->context - 1) / c->context;
     int32_t *all    = realloc(c->tokens, (size_t)(c->n_tokens + n + 1) * sizeof *all);
     if (all != NULL) c->tokens = all;
@@ -59,7 +60,8 @@ static bal_status add_document(bal_corpus *c, const bal_tokenizer *tokenizer, co
     }
     if (n > 0) memcpy(c->tokens + c->n_tokens, tokens, (size_t)n * sizeof *tokens);
     free(tokens);
-    for (int64_t from = 0; from < n; from += c->context) c->cut[c->n_cuts++] = c->n_tokens + from;
+    for (int64_t from = first; from < n; from += c->context)
+        c->cut[c->n_cuts++] = c->n_tokens + from;
     c->n_tokens += n;
     c->n_bytes += (int64_t)n_bytes;
     c->cut[c->n_cuts] = c->n_tokens;
@@ -90,7 +92,7 @@ bal_status bal_corpus_open(const char *path, const bal_tokenizer *tokenizer, bal
         status = end > from ? add_document(c, tokenizer, text + from, end - from) : BAL_OK;
         if (status != BAL_OK) goto done;
     }
-    int64_t least = examples == BAL_EXAMPLES_WINDOWS ? context : 2;
+    int64_t least = examples == BAL_EXAMPLES_WINDOWS ? context + 1 : 2;
     status        = BAL_OK;
     if (c->n_tokens < least)
         status = bal_fail(BAL_ERR_INPUT, "%s: %zu bytes are %lld tokens; expected at least %lld",
@@ -122,13 +124,14 @@ uint64_t bal_corpus_hash(const bal_corpus *c)
     return bal_hash(c->cut, (size_t)(c->n_cuts + 1) * sizeof *c->cut, hash);
 }
 
-/* Append tokens from .. to - 1 to a batch as one example. */
+/* Append to a batch the example that predicts tokens from .. to - 1. */
 static void add_example(const bal_corpus *c, int64_t from, int64_t to, bal_batch *batch)
 {
-    int64_t at = batch->n_tokens, first = from;
-    if (c->bos < 0) ++first;
+    bool    documents = c->examples == BAL_EXAMPLES_DOCUMENTS;
+    int64_t at        = batch->n_tokens;
+    int64_t first     = documents && c->bos < 0 ? from + 1 : from; /* nothing predicts it */
     for (int64_t i = first; i < to; ++i, ++at) {
-        batch->tokens[at]  = i == from ? c->bos : c->tokens[i - 1];
+        batch->tokens[at]  = i == from && documents ? c->bos : c->tokens[i - 1];
         batch->targets[at] = c->tokens[i];
     }
     batch->n_tokens                    = at;
@@ -151,11 +154,11 @@ void bal_corpus_draw(const bal_corpus *c, const bal_kernels *kernels, uint64_t s
     batch->n_sequences = batch->n_tokens = batch->start[0] = 0;
     for (int64_t i = 0; i < n; ++i) {
         bool     windows  = c->examples == BAL_EXAMPLES_WINDOWS;
-        uint64_t n_places = (uint64_t)(windows ? c->n_tokens - c->context + 1 : c->n_cuts);
+        uint64_t n_places = (uint64_t)(windows ? c->n_tokens - c->context : c->n_cuts);
         uint64_t random   = (uint64_t)words[2 * i] << 32 | words[2 * i + 1];
         int64_t  place    = (int64_t)((unsigned __int128)random * n_places >> 64);
         if (windows)
-            add_example(c, place, place + c->context, batch);
+            add_example(c, place + 1, place + 1 + c->context, batch);
         else
             add_example(c, c->cut[place], c->cut[place + 1], batch);
     }

@@ -117,21 +117,21 @@ static size_t digits_for(double value)
 static bal_status write_config(int fd, const bal_model *model, const bal_tokenizer *tokenizer,
                                const char *path)
 {
-    const bal_model_config *c      = bal_model_shape(model);
-    json_t                 *config = json_pack(
-                        "{s:[s], s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", /* shape */
-                        "architectures", "LlamaForCausalLM", "model_type", "llama", "torch_dtype", "float32",
-                        "hidden_act", "silu", "hidden_size", (json_int_t)c->dim, "intermediate_size",
-                        (json_int_t)c->hidden, "num_hidden_layers", (json_int_t)c->n_layers, "num_attention_heads",
-                        (json_int_t)c->n_heads, "num_key_value_heads", (json_int_t)c->n_kv_heads, "head_dim",
-                        (json_int_t)c->head_dim, "vocab_size", (json_int_t)c->n_vocab, "max_position_embeddings",
-                        (json_int_t)c->max_tokens);
-    json_t *rest = json_pack(
-        "{s:f, s:f, s:n, s:b, s:b, s:b, s:f, s:f, s:i, s:b, s:o, s:o}", "rms_norm_eps", c->norm_eps,
-        "rope_theta", c->rope_base, "rope_scaling", "tie_word_embeddings", (int)c->tied_head,
-        "attention_bias", 0, "mlp_bias", 0, "attention_dropout", 0.0, "initializer_range", 0.02,
-        "pretraining_tp", 1, "use_cache", 1, "bos_token_id", token_id(bal_tokenizer_bos(tokenizer)),
-        "eos_token_id", token_id(bal_tokenizer_eos(tokenizer)));
+    const bal_model_config *c = bal_model_shape(model);
+    json_t                 *config, *rest;
+    config = json_pack(
+        "{s:[s], s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "architectures",
+        "LlamaForCausalLM", "model_type", "llama", "torch_dtype", "float32", "hidden_act", "silu",
+        "hidden_size", (json_int_t)c->dim, "intermediate_size", (json_int_t)c->hidden,
+        "num_hidden_layers", (json_int_t)c->n_layers, "num_attention_heads", (json_int_t)c->n_heads,
+        "num_key_value_heads", (json_int_t)c->n_kv_heads, "head_dim", (json_int_t)c->head_dim,
+        "vocab_size", (json_int_t)c->n_vocab, "max_position_embeddings", (json_int_t)c->max_tokens);
+    rest = json_pack("{s:f, s:f, s:n, s:b, s:b, s:b, s:f, s:f, s:i, s:b, s:o, s:o}", "rms_norm_eps",
+                     c->norm_eps, "rope_theta", c->rope_base, "rope_scaling", "tie_word_embeddings",
+                     (int)c->tied_head, "attention_bias", 0, "mlp_bias", 0, "attention_dropout",
+                     0.0, "initializer_range", 0.02, "pretraining_tp", 1, "use_cache", 1,
+                     "bos_token_id", token_id(bal_tokenizer_bos(tokenizer)), "eos_token_id",
+                     token_id(bal_tokenizer_eos(tokenizer)));
     size_t digits = digits_for(c->norm_eps) > 15 ? 17 : digits_for(c->rope_base);
     char  *text   = NULL;
     if (json_object_update(config, rest) == 0)
@@ -193,8 +193,9 @@ static bal_status publish(export_file *file)
 
 bal_status bal_hub_export(const bal_model *model, const bal_tokenizer *tokenizer, const char *dir)
 {
+    /* all four: a tokenizer of the other kind would be read instead of ours */
     static const char *const taken[]        = {"model.safetensors", "tokenizer.json", "config.json",
-                                               "tokenizer.bin"}; /* a stray tokenizer would be read */
+                                               "tokenizer.bin"};
     const char              *names[N_FILES] = {taken[0], taken[1], taken[2]};
     const void              *bytes;
     size_t                   n_bytes;

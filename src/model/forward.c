@@ -29,6 +29,7 @@ struct bal_forward {
     int8_t *z, *panel[N_SIGNS_MAX];
     float  *row_scale[N_SIGNS_MAX], *vector[N_SIGNS_MAX];
     float  *scores;
+    float  *cosines, *sines; /* [max_length][head_dim / 2], rotary angles */
 };
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -39,6 +40,21 @@ static int64_t row_stride(int64_t n_cols)
 {
     int64_t stride = (n_cols + 63) / 64 * 64;
     return stride % 4096 == 0 ? stride + 64 : stride;
+}
+
+static void fill_rotary_tables(bal_forward *f)
+{
+    int64_t half     = f->model->config.head_dim / 2;
+    double  log_base = bal_math_log(f->model->config.rope_base);
+    for (int64_t i = 0; i < half; ++i) {
+        double frequency = bal_math_exp(-(double)i / (double)half * log_base);
+        for (int64_t position = 0; position < f->max_length; ++position) {
+            double sine, cosine;
+            bal_math_sincos((double)position * frequency, &sine, &cosine);
+            f->cosines[position * half + i] = (float)cosine;
+            f->sines[position * half + i]   = (float)sine;
+        }
+    }
 }
 
 bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels,
@@ -86,12 +102,15 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
         {&f->vector[0], c->dim, 4},
         {&f->vector[1], c->dim, 4},
         {&f->scores, 16 * max_length, 4},
+        {&f->cosines, max_length * c->head_dim / 2, 4},
+        {&f->sines, max_length * c->head_dim / 2, 4},
     };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; ++i) {
         void *memory = bal_alloc((size_t)buffers[i].count, buffers[i].bytes);
         if (memory == NULL) goto done;
         memcpy(buffers[i].place, &memory, sizeof memory);
     }
+    fill_rotary_tables(f);
     *forward = f;
     f        = NULL;
     status   = BAL_OK;
@@ -123,7 +142,9 @@ void bal_forward_destroy(bal_forward **forward)
                              f->row_scale[1],
                              f->vector[0],
                              f->vector[1],
-                             f->scores};
+                             f->scores,
+                             f->cosines,
+                             f->sines};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; ++i) free(buffers[i]);
     free(f);
     *forward = NULL;
@@ -268,13 +289,12 @@ static void embed(bal_forward *f, const int32_t *tokens)
 }
 
 /* Turn the pairs of each head of one token by the angles of its position. */
-static void rotate(const bal_model *model, int64_t position, int64_t n_heads, float *x)
+static void rotate(const bal_forward *f, int64_t position, int64_t n_heads, float *x)
 {
-    int64_t      half   = model->config.head_dim / 2;
-    bool         halves = model->config.rope_pairs == BAL_ROPE_HALVES;
+    int64_t      half   = f->model->config.head_dim / 2;
+    bool         halves = f->model->config.rope_pairs == BAL_ROPE_HALVES;
     int64_t      apart = halves ? half : 1, stride = halves ? 1 : 2;
-    const float *cosines = model->cosines + position * half,
-                *sines   = model->sines + position * half;
+    const float *cosines = f->cosines + position * half, *sines = f->sines + position * half;
     for (int64_t head = 0; head < n_heads; ++head, x += 2 * half)
         for (int64_t i = 0; i < half; ++i) {
             float a = x[i * stride], b = x[i * stride + apart];
@@ -291,8 +311,8 @@ static void attend(bal_forward *f, const int64_t *start, int64_t n_sequences)
         for (int64_t s = 0; s < n_sequences; ++s) {
             int64_t first = sign * f->n_tokens + start[s], n = start[s + 1] - start[s];
             for (int64_t t = 0; t < n; ++t) {
-                rotate(f->model, t, c->n_heads, f->q + (first + t) * q_width);
-                rotate(f->model, t, c->n_kv_heads, f->k + (first + t) * kv_width);
+                rotate(f, t, c->n_heads, f->q + (first + t) * q_width);
+                rotate(f, t, c->n_kv_heads, f->k + (first + t) * kv_width);
             }
             f->kernels->attention(&(bal_attention){.n_tokens   = n,
                                                    .n_heads    = c->n_heads,

@@ -7,7 +7,6 @@
 
 #define SIZE_MAX_OF_A_MODEL (1 << 30)
 #define LAYERS_MAX          4096
-#define ROPE_TABLE_MAX      ((int64_t)1 << 28)
 
 bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
 {
@@ -40,9 +39,6 @@ bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
     if (c->n_vocab > ((int64_t)1 << 31) / c->dim)
         return bal_fail(BAL_ERR_INPUT, "%s: an embedding of %lld x %lld is too large", origin,
                         (long long)c->n_vocab, (long long)c->dim);
-    if (c->max_tokens > ROPE_TABLE_MAX / c->head_dim)
-        return bal_fail(BAL_ERR_INPUT, "%s: max_tokens is %lld; expected at most %lld", origin,
-                        (long long)c->max_tokens, (long long)(ROPE_TABLE_MAX / c->head_dim));
     if (!(c->rope_base >= 1.0 && c->rope_base <= 1e12))
         return bal_fail(BAL_ERR_INPUT, "%s: rope_base is %g; expected 1 to 1e12", origin,
                         c->rope_base);
@@ -107,21 +103,6 @@ static bal_status add_tensors(bal_model *m, bool with_carry)
     return BAL_OK;
 }
 
-static void fill_rotary_tables(bal_model *m)
-{
-    int64_t half     = m->config.head_dim / 2;
-    double  log_base = bal_math_log(m->config.rope_base);
-    for (int64_t i = 0; i < half; ++i) {
-        double frequency = bal_math_exp(-(double)i / (double)half * log_base);
-        for (int64_t position = 0; position < m->config.max_tokens; ++position) {
-            double sine, cosine;
-            bal_math_sincos((double)position * frequency, &sine, &cosine);
-            m->cosines[position * half + i] = (float)cosine;
-            m->sines[position * half + i]   = (float)sine;
-        }
-    }
-}
-
 bal_status bal_model_create(const bal_model_config *config, bal_format format, bool with_carry,
                             bal_model **model)
 {
@@ -130,17 +111,13 @@ bal_status bal_model_create(const bal_model_config *config, bal_format format, b
     bal_status status = BAL_ERR_MEMORY;
     bal_model *m      = bal_alloc(1, sizeof *m);
     if (m == NULL) goto done;
-    m->config      = *config;
-    m->format      = format;
-    size_t n_table = (size_t)(config->max_tokens * (config->head_dim / 2));
-    m->layers      = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
-    m->tensors     = bal_alloc(4 + 16 * (size_t)config->n_layers + 1, sizeof *m->tensors);
-    m->cosines     = bal_alloc(n_table, sizeof *m->cosines);
-    m->sines       = bal_alloc(n_table, sizeof *m->sines);
-    if (!m->layers || !m->tensors || !m->cosines || !m->sines) goto done;
+    m->config  = *config;
+    m->format  = format;
+    m->layers  = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
+    m->tensors = bal_alloc(4 + 16 * (size_t)config->n_layers + 1, sizeof *m->tensors);
+    if (m->layers == NULL || m->tensors == NULL) goto done;
     status = add_tensors(m, with_carry);
     if (status != BAL_OK) goto done;
-    fill_rotary_tables(m);
     *model = m;
     m      = NULL;
 done:
@@ -156,8 +133,6 @@ void bal_model_destroy(bal_model **model)
     for (int i = 0; i < m->n_tensors; ++i) bal_tensor_clear(&m->tensors[i]);
     free(m->tensors);
     free(m->layers);
-    free(m->cosines);
-    free(m->sines);
     free(m);
     *model = NULL;
 }

@@ -16,7 +16,6 @@ struct bal_model {
     bal_tensor      *tensors;
     int              embedding, final_norm, head; /* head is embedding where tied */
     bal_layer       *layers;
-    float           *cosines, *sines; /* [max_tokens][head_dim / 2], rotary angles */
 };
 
 #endif

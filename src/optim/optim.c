@@ -115,7 +115,7 @@ static uint32_t update_block(bal_optim *o, const bal_rule_step *step, bal_tensor
                              int64_t block, int32_t *tally)
 {
     int64_t  first = block * BAL_BLOCK_CODES;
-    int      limit = tensor->limit, reach = o->options.perturb.noise;
+    int      limit = tensor->limit, reach = (int)o->options.perturb.noise;
     int32_t  moves[BAL_BLOCK_CODES];
     float    scale[BAL_BLOCK_CODES];
     uint32_t n_flips = 0;

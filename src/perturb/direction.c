@@ -40,7 +40,7 @@ static void fill_uniform(const bal_direction *direction, int tensor, int64_t fir
                    2 * (first_block + block), 2, (uint8_t *)words);
         for (int i = 0; i < BAL_BLOCK_CODES; ++i)
             z[i] =
-                (int8_t)((int32_t)(words[i] * n_values >> 16) - direction->measure.options.noise);
+                (int8_t)((int32_t)(words[i] * n_values >> 16) - (int32_t)direction->measure.options.noise);
     }
 }
 

@@ -204,7 +204,7 @@ static bal_status read_dataset(const reader *r, hid_t group, place at, hid_t typ
 {
     int64_t dims[2] = {0};
     hid_t   dataset;
-    memcpy(dims, shape, (size_t)rank * sizeof *dims);
+    for (int d = 0; d < rank; ++d) dims[d] = shape[d];
     BAL_TRY(open_dataset(r, group, at, type, rank, dims, &dataset));
     return finish_dataset(r, at, dataset, type, values);
 }

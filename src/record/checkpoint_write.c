@@ -19,15 +19,7 @@ static herr_t keep_first(unsigned depth, const H5E_error2_t *error, void *unused
     (void)depth;
     (void)unused;
     if (reason[0] != '\0' || error->desc == NULL) return 0;
-    /* "file write failed: time = ..., error message = 'No space left on device', ..." */
-    static const char key[] = "error message = '";
-    const char       *text  = strstr(error->desc, key);
-    int               n     = (int)sizeof reason - 1;
-    if (text != NULL) {
-        text += sizeof key - 1;
-        n = (int)strcspn(text, "'");
-    }
-    snprintf(reason, sizeof reason, "%.*s", n, text != NULL ? text : error->desc);
+    snprintf(reason, sizeof reason, "%s", error->desc);
     return 0;
 }
 
@@ -270,12 +262,12 @@ static hid_t create_file(const char *path)
 {
     hid_t file   = H5I_INVALID_HID;
     hid_t create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
-    /* run.lock is the lock: HDF5's own fails on file systems without flock. */
-    if (create >= 0 && access >= 0 && H5Pset_userblock(create, BAL_CHECKPOINT_USER_BLOCK) >= 0 &&
+    hid_t driver = bal_hdf5_driver();
+    if (create >= 0 && access >= 0 && driver >= 0 &&
+        H5Pset_userblock(create, BAL_CHECKPOINT_USER_BLOCK) >= 0 &&
         H5Pset_obj_track_times(create, false) >= 0 &&
         H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
-        H5Pset_file_locking(access, false, true) >= 0 &&
-        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0) /* even after a failure */
+        H5Pset_driver(access, driver, NULL) >= 0)
         file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
     if (create >= 0) H5Pclose(create);
     if (access >= 0) H5Pclose(access);
@@ -310,7 +302,11 @@ bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *s)
            write_metrics(file, &s->metrics, s->model, steps, phases, tensors) &&
            write_journal(file, s) && write_job(file, s) && write_tokenizer(file, s->tokenizer);
     if (file >= 0) good = H5Fclose(file) >= 0 && good;
-    if (!good) status = bal_fail(BAL_ERR_IO, "%s: writing failed: %s", path, bal_hdf5_reason());
+    if (bal_hdf5_driver_errno() != 0)
+        status =
+            bal_fail(BAL_ERR_IO, "%s: writing failed: %s", path, strerror(bal_hdf5_driver_errno()));
+    else if (!good)
+        status = bal_fail(BAL_ERR_IO, "%s: writing failed: %s", path, bal_hdf5_reason());
 done:
     free(buffer);
     free(steps);

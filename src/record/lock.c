@@ -38,7 +38,8 @@ static holder parse(const char *content)
 {
     holder h;
     if (sscanf(content, "host %64s pid %9ld job %64s generation %18" SCNu64, h.host, &h.pid, h.job,
-               &h.generation) != 4)
+               &h.generation) != 4 ||
+        h.pid < 1 || h.generation >= 1000000000000000000u) /* scanf also takes a sign */
         h = (holder){0};
     return h;
 }

@@ -44,6 +44,11 @@ bal_status bal_checkpoint_reopen(const char *path, int64_t step);
 
 /** The HDF5 type (an hid_t) of a field in a checkpoint. */
 int64_t bal_hdf5_type(bal_field_type type);
+/** The driver (an hid_t) that a checkpoint is written through, to be asked for before each file and
+ *  kept; negative: HDF5 failed. One file at a time. */
+int64_t bal_hdf5_driver(void);
+/** Why a file written through it is incomplete; 0: it is whole. */
+int bal_hdf5_driver_errno(void);
 /** Let HDF5 print nothing and remember the reason of the next failure instead. */
 void bal_hdf5_listen(void);
 /** The reason of the first failure since bal_hdf5_listen. */

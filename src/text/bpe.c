@@ -151,8 +151,8 @@ static int32_t split(const bal_tokenizer *tokenizer, const char *text, size_t n_
             pending = true;
         } else {
             bal_fail(BAL_ERR_INPUT,
-                     "the text has byte 0x%02X, for which the tokenizer has no token; "
-                     "expected its characters, as there is no unknown token either",
+                     "byte 0x%02X of the text has no token, and the tokenizer has no unknown "
+                     "token; expected a text of its characters",
                      (unsigned)(unsigned char)text[at]);
             return -1;
         }

@@ -27,7 +27,10 @@ static bal_status decode_tokens(bal_tokenizer *tokenizer)
 bal_status bal_tokenizer_create(bal_tokenizer_kind kind, const void *bytes, size_t n_bytes,
                                 int64_t n_vocab, const char *origin, bal_tokenizer **tokenizer)
 {
-    assert(n_vocab >= 1 && n_vocab <= INT32_MAX && origin != NULL && tokenizer != NULL);
+    assert(origin != NULL && tokenizer != NULL);
+    if (n_vocab < 1 || n_vocab > INT32_MAX)
+        return bal_fail(BAL_ERR_INPUT, "%s: the model has %lld tokens; expected 1 to 2^31 - 1",
+                        origin, (long long)n_vocab);
     bal_status     status = BAL_ERR_MEMORY;
     bal_tokenizer *t      = bal_alloc(1, sizeof *t);
     if (t == NULL) goto done;

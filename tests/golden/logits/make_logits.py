@@ -63,10 +63,10 @@ def logits(model, tokens):
     future = np.triu(np.full((n, n), -np.inf), 1)
     for layer in model["layers"]:
         h = rms_norm(x, layer["norm1"], model["eps"])
-        q = rotate((h @ layer["q"].T).reshape(n, model["heads"], -1), model["base"], model["halves"])
-        k = rotate((h @ layer["k"].T).reshape(n, model["kv_heads"], -1), model["base"],
-                   model["halves"])
+        q = (h @ layer["q"].T).reshape(n, model["heads"], -1)
+        k = (h @ layer["k"].T).reshape(n, model["kv_heads"], -1)
         v = (h @ layer["v"].T).reshape(n, model["kv_heads"], -1)
+        q, k = (rotate(each, model["base"], model["halves"]) for each in (q, k))
         shared = model["heads"] // model["kv_heads"]  # query heads j*shared.. read KV head j
         k, v = np.repeat(k, shared, axis=1), np.repeat(v, shared, axis=1)
         score = np.einsum("ihd,jhd->hij", q, k) / np.sqrt(q.shape[-1]) + future

@@ -35,13 +35,14 @@ def added(token, content, special, normalized):
 
 
 def save(name, vocab, merges, **parts):
-    model = {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None,
-             "end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": parts.pop("byte_fallback"),
-             "ignore_merges": False, "vocab": {t: i for i, t in enumerate(vocab)}, "merges": merges}
+    model = {"type": "BPE", "dropout": None, "unk_token": "<unk>",
+             "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": True,
+             "byte_fallback": parts.pop("byte_fallback"), "ignore_merges": False,
+             "vocab": {t: i for i, t in enumerate(vocab)}, "merges": merges}
     whole = {"version": "1.0", "truncation": None, "padding": None, "pre_tokenizer": None, **parts,
              "model": model}
     path = HERE / f"{name}.json"
-    path.write_text(json.dumps(whole, ensure_ascii=False, indent=None, separators=(",", ":")) + "\n")
+    path.write_text(json.dumps(whole, ensure_ascii=False, separators=(",", ":")) + "\n")
     tokenizer = Tokenizer.from_file(str(path))
     return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 
@@ -53,7 +54,7 @@ encode = save(
     "bytes400", vocab, merges, byte_fallback=True,
     added_tokens=[added(0, "<unk>", True, True), added(1, "<s>", True, True),
                   added(2, "</s>", True, True), added(n, "<|sep|>", True, False),
-                  added(n + 1, "<|sep|>2", True, False), added(n + 2, "Romeo", False, False)],
+                  added(n + 1, "<|sep|>2", True, False), added(n + 2, "Godot", False, False)],
     normalizer={"type": "Sequence", "normalizers": [
         {"type": "Prepend", "prepend": "\u2581"},
         {"type": "Replace", "pattern": SPACE, "content": "\u2581"}]},

@@ -1,4 +1,4 @@
-"""Remakes tok512.txt: tokens of tok512.bin by the greedy algorithm of llama2.c's run.c, transcribed.
+"""Remakes tok512.txt: tokens of tok512.bin by llama2.c's greedy algorithm (run.c), transcribed.
 
     python3 make_llama2c.py        (no packages needed)
 """

@@ -1,0 +1,120 @@
+/* include/ballot/train.h: the step and the loop: the one room that knows the order. Knows a job;
+ * knows nothing of the command line. */
+#ifndef BALLOT_TRAIN_H
+#define BALLOT_TRAIN_H
+
+#include "ballot/comm.h"
+#include "ballot/data.h"
+#include "ballot/model.h"
+#include "ballot/optim.h"
+#include "ballot/record.h"
+#include "ballot/text.h"
+
+#define BAL_TEXT_BYTES 512
+
+typedef struct bal_model_options {
+    char       path[BAL_TEXT_BYTES];
+    bal_format codes;
+} bal_model_options;
+
+typedef enum bal_task { BAL_TASK_LM } bal_task;
+
+typedef struct bal_data_options {
+    bal_task     task;
+    char         train[BAL_TEXT_BYTES], dev[BAL_TEXT_BYTES], test[BAL_TEXT_BYTES];
+    bal_examples examples;
+    int64_t      context;      /* tokens per example */
+    int64_t      batch;        /* examples per probe */
+    int64_t      dev_examples; /* at most so many dev examples in an evaluation; 0: all */
+} bal_data_options;
+
+enum { BAL_TRAIN_CODES = 1, BAL_TRAIN_GAINS = 2 }; /* bits of bal_vote_options.train */
+
+typedef struct bal_vote_options {
+    int64_t             slots;
+    bal_perturb_options perturb;
+    unsigned            train;                   /* codes (weights), gains, or both */
+    char                tensors[BAL_TEXT_BYTES]; /* glob patterns of tensor names */
+} bal_vote_options;
+
+typedef struct bal_run_options {
+    int64_t steps, seed;
+    int64_t eval_every;       /* steps between evaluations; 0: only before and after */
+    int64_t checkpoint_every; /* steps; 0: only at the end or when stopped */
+    int64_t check_every;      /* steps between comparisons of fingerprints; 0: never */
+    int64_t keep;             /* newest checkpoints kept */
+} bal_run_options;
+
+/** A job: everything that decides the result. */
+typedef struct bal_job {
+    bal_model_options model;
+    bal_data_options  data;
+    bal_vote_options  vote;
+    bal_rule_options  rule;
+    bal_run_options   run;
+    char             *text; /* every option, resolved, as INI; set by who read the job */
+    uint64_t          hash; /* of the options that decide codes and journal */
+} bal_job;
+bal_job bal_job_default(void);
+
+/** What decides only how fast, and for how long. */
+typedef struct bal_machine {
+    const bal_kernels *kernels;
+    bal_tally_method   tally;
+    double             max_hours; /* stop after so long; 0: no limit */
+} bal_machine;
+
+/** Ask the run of this process to save or to stop at the end of its step. Safe in signal
+ *  handlers. Local. @param wish  BAL_WISH_SAVE or BAL_WISH_STOP */
+void bal_train_wish(bal_wish wish);
+
+/**
+ * Start the job in the directory run, or continue it: the same call does both. Collective; the
+ * directory must be visible to every rank, rank 0 writes to it.
+ * @return BAL_OK: all steps are done; BAL_STOPPED: stopped on a wish with a good checkpoint;
+ *         BAL_ERR_CONFIG: job and model do not fit, or run belongs to another job; BAL_ERR_INPUT;
+ *         BAL_ERR_IO; BAL_ERR_STATE: in use, or replicas drifted; BAL_ERR_MEMORY; BAL_ERR_NUMERIC.
+ */
+bal_status bal_train(const bal_job *job, const bal_machine *machine, const char *run,
+                     bal_comm *comm);
+
+/** Read a model to work with: a folder or file of the hub, or a checkpoint. BAL_F32 of a checkpoint
+ *  is its dequantized model. Local. Errors of bal_hub_load and bal_checkpoint_read. */
+bal_status bal_model_open(const char *path, bal_format format, bool with_carry, bal_model **model,
+                          bal_tokenizer **tokenizer);
+
+/** What an evaluation found. */
+typedef struct bal_score {
+    int64_t loss, n_tokens, n_right; /* loss units, summed */
+} bal_score;
+/** Loss per token in nats. */
+double bal_score_nats(const bal_score *score);
+
+/**
+ * Evaluate consecutive examples, dealt to the ranks; integer sums, so the result does not depend
+ * on their number. Collective.
+ * @param n_examples  at most so many; 0: all
+ * @param batch       work space for n_per_batch examples of the corpus
+ */
+bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_corpus *corpus,
+                        int64_t n_examples, int64_t n_per_batch, bal_batch *batch,
+                        bal_score *score);
+
+/** Which tensors of a model a job votes on: on_ballot [n_tensors]. Local. @return BAL_OK;
+ *  BAL_ERR_CONFIG: none. */
+bal_status bal_job_tensors(const bal_job *job, const bal_model *model, bool *on_ballot);
+/** Updates of a job for a model; owns nothing of its arguments. Local. */
+bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_model *model,
+                         const bool *on_ballot, bal_optim **optim);
+
+/** Do all ranks hold the same model? Names rank and tensor if not. Collective. @return BAL_OK;
+ *  BAL_ERR_STATE. */
+bal_status bal_replicas_compare(bal_comm *comm, const bal_model *model);
+
+/** The model of a step from base and journal: updates only, no forward pass; progress to the log.
+ *  Local. @param model  the base, with carries, changed in place
+ *  @return BAL_OK; BAL_ERR_CONFIG: job, base or journal are of different runs; BAL_ERR_INPUT. */
+bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journal *journal,
+                      int64_t step, bal_model *model);
+
+#endif

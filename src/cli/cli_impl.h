@@ -1,0 +1,105 @@
+/* cli_impl.h: options, job files, commands. */
+#ifndef BALLOT_CLI_IMPL_H
+#define BALLOT_CLI_IMPL_H
+
+#include <argp.h>
+#include <jansson.h>
+
+#include "ballot/comm.h"
+#include "ballot/train.h"
+
+typedef enum bal_option_type {
+    BAL_OPT_INT,    /* int64_t, min .. max */
+    BAL_OPT_REAL,   /* double, above min, up to max */
+    BAL_OPT_TEXT,   /* char[max] */
+    BAL_OPT_CHOICE, /* unsigned: value of one of names */
+    BAL_OPT_FLAGS,  /* unsigned: or of values of names */
+} bal_option_type;
+
+typedef struct bal_option_name {
+    const char *name;
+    unsigned    value;
+} bal_option_name;
+
+/** An option of the job file. It exists once, as a row of bal_options. */
+typedef struct bal_option {
+    const char            *section, *key;
+    bal_option_type        type;
+    size_t                 offset; /* in bal_job */
+    double                 min, max;
+    const bal_option_name *names;   /* of CHOICE and FLAGS; ends with NULL */
+    bool                   decides; /* codes or journal depend on it: part of the job's hash */
+    const char            *help;
+} bal_option;
+extern const bal_option bal_options[];
+extern const int        bal_n_options;
+
+/** A job with the source of each option: "default", "FILE:LINE" or "-s". */
+typedef struct bal_job_source {
+    bal_job job;
+    char (*source)[BAL_TEXT_BYTES + 32]; /* [bal_n_options] */
+} bal_job_source;
+
+/** Set an option from text. @return BAL_OK; BAL_ERR_CONFIG with a sentence that starts with
+ *  source. */
+bal_status bal_option_set(bal_job_source *job, const char *section, const char *key,
+                          const char *value, const char *source);
+/** The value of an option as text, as it stands in a job file. */
+void bal_option_print(const bal_job *job, const bal_option *option, char text[BAL_TEXT_BYTES]);
+/** What values an option takes, in words. */
+void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES]);
+
+/**
+ * Read a job file, then overrides of the form section.key=value, check that they fit together and
+ * fill job.text and job.hash. path NULL: defaults and overrides alone. Release with
+ * bal_job_source_clear, also after a failure.
+ * @return BAL_OK; BAL_ERR_CONFIG; BAL_ERR_MEMORY.
+ */
+bal_status bal_job_read(const char *path, char *const *overrides, int n_overrides,
+                        bal_job_source *job);
+void       bal_job_source_clear(bal_job_source *job);
+
+/** What every command is given. */
+typedef struct bal_context {
+    bal_comm *comm;
+    bool      prints; /* rank 0 */
+} bal_context;
+
+typedef struct bal_command {
+    const char *name, *summary;
+    bal_status (*run)(bal_context *context, int argc, char **argv);
+} bal_command;
+extern const bal_command bal_commands[]; /* ends with a name of NULL */
+
+/** argp_parse that speaks on rank 0 only; a usage error ends the program with exit code 2. */
+void bal_parse(const bal_context *context, const struct argp *argp, int argc, char **argv,
+               void *input);
+
+/** Options that several commands share; a child of their argp, input bal_common. */
+typedef struct bal_common {
+    const char *job;
+    char       *overrides[64];
+    int         n_overrides;
+    bal_machine machine;
+    bool        json;
+} bal_common;
+#define BAL_COMMON_DEFAULT ((bal_common){.machine = {.kernels = bal_kernels_at(bal_isa_best())}})
+extern const struct argp bal_argp_job;     /* --job */
+extern const struct argp bal_argp_set;     /* -s */
+extern const struct argp bal_argp_machine; /* --isa, --tally */
+extern const struct argp bal_argp_json;    /* --json */
+
+/** Print an object as JSON and release it. */
+bal_status bal_print_json(const bal_context *context, json_t *object);
+/** "0123456789abcdef" of a hash. */
+const char *bal_hex(uint64_t hash, char text[17]);
+
+bal_status bal_command_train(bal_context *context, int argc, char **argv);
+bal_status bal_command_eval(bal_context *context, int argc, char **argv);
+bal_status bal_command_generate(bal_context *context, int argc, char **argv);
+bal_status bal_command_inspect(bal_context *context, int argc, char **argv);
+bal_status bal_command_config(bal_context *context, int argc, char **argv);
+bal_status bal_command_replay(bal_context *context, int argc, char **argv);
+bal_status bal_command_export(bal_context *context, int argc, char **argv);
+
+#endif

@@ -1,0 +1,101 @@
+/* cmd_config.c: ballot config */
+#include <string.h>
+
+#include "cli_impl.h"
+
+typedef struct arguments {
+    bal_common common;
+    bool       markdown;
+} arguments;
+
+static const struct argp_option options[] = {
+    {"markdown", 'm', NULL, 0, "print the option table of the README", 0}, {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    arguments *a = state->input;
+    switch (key) {
+        case ARGP_KEY_INIT:
+            for (int child = 0; child < 2; ++child) state->child_inputs[child] = &a->common;
+            return 0;
+        case 'm':
+            a->markdown = true;
+            return 0;
+        case ARGP_KEY_ARG:
+            if (a->common.job != NULL) argp_error(state, "more than one job file: %s", arg);
+            a->common.job = arg;
+            return 0;
+        default:
+            return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void print_markdown(const bal_job *job)
+{
+    printf("| option | default | values | meaning |\n| --- | --- | --- | --- |\n");
+    for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
+        char value[BAL_TEXT_BYTES], range[BAL_TEXT_BYTES];
+        bal_option_print(job, o, value);
+        bal_option_range(o, range);
+        for (char *bar; (bar = strstr(range, " | ")) != NULL;) memcpy(bar, ", or", 1), bar[1] = ' ';
+        printf("| `%s.%s` | %s%s%s | %s | %s |\n", o->section, o->key, value[0] ? "`" : "", value,
+               value[0] ? "`" : "", range, o->help);
+    }
+}
+
+static void print_text(const bal_job_source *source)
+{
+    const char *section = "";
+    for (int i = 0; i < bal_n_options; ++i) {
+        const bal_option *o = &bal_options[i];
+        char              value[BAL_TEXT_BYTES], range[BAL_TEXT_BYTES], pair[2 * BAL_TEXT_BYTES];
+        bal_option_print(&source->job, o, value);
+        bal_option_range(o, range);
+        if (strcmp(section, o->section) != 0) printf("[%s]\n", o->section);
+        section = o->section;
+        snprintf(pair, sizeof pair, "%s = %s", o->key, value);
+        printf("%-40s ; %s: %s (%s)\n", pair, source->source[i], o->help, range);
+    }
+}
+
+static json_t *to_json(const bal_job_source *source)
+{
+    json_t *all = json_object();
+    for (int i = 0; i < bal_n_options; ++i) {
+        const bal_option *o = &bal_options[i];
+        char              value[BAL_TEXT_BYTES], name[128];
+        bal_option_print(&source->job, o, value);
+        snprintf(name, sizeof name, "%s.%s", o->section, o->key);
+        json_object_set_new(all, name,
+                            json_pack("{s:s, s:s}", "value", value, "source", source->source[i]));
+    }
+    return all;
+}
+
+bal_status bal_command_config(bal_context *context, int argc, char **argv)
+{
+    const struct argp_child children[] = {
+        {&bal_argp_set, 0, NULL, 0}, {&bal_argp_json, 0, NULL, 0}, {0}};
+    const struct argp argp = {
+        options,
+        parse,
+        "[JOB.ini]",
+        "Print every option of a job, resolved, with its source; without a job "
+        "file, the defaults. What it prints is a job file.",
+        children,
+        NULL,
+        NULL};
+    arguments a = {.common = BAL_COMMON_DEFAULT};
+    bal_parse(context, &argp, argc, argv, &a);
+    bal_job_source source;
+    bal_status     status =
+        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
+    if (status == BAL_OK && a.common.json)
+        status = bal_print_json(context, to_json(&source));
+    else if (status == BAL_OK && context->prints && a.markdown)
+        print_markdown(&source.job);
+    else if (status == BAL_OK && context->prints)
+        print_text(&source);
+    bal_job_source_clear(&source);
+    return status;
+}

@@ -1,0 +1,130 @@
+/* cmd_eval.c: ballot eval */
+#include <math.h>
+#include <string.h>
+
+#include "cli_impl.h"
+
+typedef struct arguments {
+    bal_common  common;
+    const char *model, *split, *format;
+} arguments;
+
+static const struct argp_option options[] = {
+    {"split", 'p', "dev|test", 0, "which text of the job (default: dev)", 0},
+    {"format", 'f', "f32|i8", 0, "evaluate in float32, or in int8 as trained (default)", 0},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    arguments *a = state->input;
+    switch (key) {
+        case ARGP_KEY_INIT:
+            for (int child = 0; child < 4; ++child) state->child_inputs[child] = &a->common;
+            return 0;
+        case 'p':
+            if (strcmp(arg, "dev") != 0 && strcmp(arg, "test") != 0)
+                argp_error(state, "--split=%s: expected dev or test", arg);
+            a->split = arg;
+            return 0;
+        case 'f':
+            if (strcmp(arg, "f32") != 0 && strcmp(arg, "i8") != 0)
+                argp_error(state, "--format=%s: expected f32 or i8", arg);
+            a->format = arg;
+            return 0;
+        case ARGP_KEY_ARG:
+            if (a->model != NULL) argp_error(state, "more than one model: %s", arg);
+            a->model = arg;
+            return 0;
+        case ARGP_KEY_END:
+            if (a->model == NULL) argp_error(state, "a model is missing");
+            if (a->common.job == NULL)
+                argp_error(state, "--job JOB.ini is missing: it names the text");
+            return 0;
+        default:
+            return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static bal_status print(bal_context *context, const arguments *a, const bal_model *model,
+                        const bal_corpus *corpus, const bal_job *job, const bal_score *score)
+{
+    double nats     = bal_score_nats(score),
+           accuracy = (double)score->n_right / (double)score->n_tokens;
+    bool all        = strcmp(a->split, "test") == 0 || job->data.dev_examples == 0 ||
+               job->data.dev_examples >= bal_corpus_n_examples(corpus);
+    double bits = (double)score->loss / BAL_LOSS_UNITS_PER_NAT / log(2.0) /
+                  (double)bal_corpus_n_bytes(corpus); /* of a whole text only */
+    char hex[17];
+    bal_hex(bal_model_fingerprint(model), hex);
+    if (a->common.json)
+        return bal_print_json(
+            context, json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:f, s:o, s:f, s:s}", "model",
+                               a->model, "split", a->split, "format", a->format, "kernels",
+                               a->common.machine.kernels->name, "tokens",
+                               (json_int_t)score->n_tokens, "loss_nats", nats, "perplexity",
+                               exp(nats), "bits_per_byte", all ? json_real(bits) : json_null(),
+                               "accuracy", accuracy, "fingerprint", hex));
+    if (!context->prints) return BAL_OK;
+    printf("loss           %.4f nats per token, over %lld tokens (%s, %s)\n", nats,
+           (long long)score->n_tokens, a->split, a->format);
+    printf("perplexity     %.4f\n", exp(nats));
+    if (all) printf("bits per byte  %.4f\n", bits);
+    printf("accuracy       %.2f %% of next tokens\nfingerprint    %s\n", 100.0 * accuracy, hex);
+    return BAL_OK;
+}
+
+bal_status bal_command_eval(bal_context *context, int argc, char **argv)
+{
+    const struct argp_child children[] = {{&bal_argp_job, 0, NULL, 0},
+                                          {&bal_argp_set, 0, NULL, 0},
+                                          {&bal_argp_machine, 0, NULL, 0},
+                                          {&bal_argp_json, 0, NULL, 0},
+                                          {0}};
+    const struct argp       argp       = {options,
+                                          parse,
+                                          "MODEL",
+                                          "Evaluate a model on a text of a job. MODEL is a Hugging Face style "
+                                                      "folder, a llama2.c folder or "
+                                                      "file, or a ballot checkpoint.\v"
+                                                      "On several ranks the text is shared out; the result is the same.",
+                                          children,
+                                          NULL,
+                                          NULL};
+    arguments               a = {.common = BAL_COMMON_DEFAULT, .split = "dev", .format = "i8"};
+    bal_parse(context, &argp, argc, argv, &a);
+    bal_job_source          source    = {0};
+    bal_model              *model     = NULL;
+    bal_tokenizer          *tokenizer = NULL;
+    bal_corpus             *corpus    = NULL;
+    bal_forward            *forward   = NULL;
+    bal_batch               batch     = {0};
+    bal_score               score     = {0};
+    const bal_data_options *data      = &source.job.data;
+    bal_status              status =
+        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
+    const char *text = strcmp(a.split, "dev") == 0 ? data->dev : data->test;
+    if (status == BAL_OK && text[0] == 0)
+        status = bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set", a.common.job, a.split);
+    if (status == BAL_OK)
+        status = bal_model_open(a.model, a.format[0] == 'f' ? BAL_F32 : BAL_I8, true, &model,
+                                &tokenizer);
+    if (status == BAL_OK)
+        status = bal_corpus_open(text, tokenizer, data->examples, data->context, &corpus);
+    if (status == BAL_OK) status = bal_batch_init(&batch, data->batch, data->context);
+    if (status == BAL_OK)
+        status = bal_forward_create(model, a.common.machine.kernels, data->batch * data->context,
+                                    data->context, &forward);
+    status = bal_comm_agree(context->comm, status);
+    if (status == BAL_OK)
+        status = bal_evaluate(context->comm, forward, corpus,
+                              strcmp(a.split, "dev") == 0 ? data->dev_examples : 0, data->batch,
+                              &batch, &score);
+    if (status == BAL_OK) status = print(context, &a, model, corpus, &source.job, &score);
+    bal_forward_destroy(&forward);
+    bal_batch_clear(&batch);
+    bal_corpus_close(&corpus);
+    bal_tokenizer_destroy(&tokenizer);
+    bal_model_destroy(&model);
+    bal_job_source_clear(&source);
+    return status;
+}

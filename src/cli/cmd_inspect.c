@@ -1,0 +1,208 @@
+/* cmd_inspect.c: ballot inspect */
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "ballot/hub.h"
+#include "cli_impl.h"
+
+typedef struct arguments {
+    bal_common  common;
+    const char *path;
+    bool        verify;
+} arguments;
+
+static const struct argp_option options[] = {
+    {"verify", 'v', NULL, 0, "check every byte against its checksums; damage is exit code 3", 0},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    arguments *a = state->input;
+    switch (key) {
+        case ARGP_KEY_INIT:
+            state->child_inputs[0] = &a->common;
+            return 0;
+        case 'v':
+            a->verify = true;
+            return 0;
+        case ARGP_KEY_ARG:
+            if (a->path != NULL) argp_error(state, "more than one file: %s", arg);
+            a->path = arg;
+            return 0;
+        case ARGP_KEY_END:
+            if (a->path == NULL) argp_error(state, "a file is missing");
+            return 0;
+        default:
+            return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const char *format_name(bal_format format)
+{
+    return format == BAL_F32 ? "f32" : format == BAL_I8 ? "i8" : "i16";
+}
+
+static json_t *model_json(const bal_model *model)
+{
+    const bal_model_config *c     = bal_model_shape(model);
+    json_t                 *shape = json_pack(
+                        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:f, s:f}", "dim", (json_int_t)c->dim,
+                        "hidden", (json_int_t)c->hidden, "n_layers", (json_int_t)c->n_layers, "n_heads",
+                        (json_int_t)c->n_heads, "n_kv_heads", (json_int_t)c->n_kv_heads, "head_dim",
+                        (json_int_t)c->head_dim, "n_vocab", (json_int_t)c->n_vocab, "max_tokens",
+                        (json_int_t)c->max_tokens, "tied_head", c->tied_head, "rope_pairs",
+        c->rope_pairs == BAL_ROPE_ADJACENT ? "adjacent" : "halves", "rope_base", c->rope_base,
+                        "norm_eps", c->norm_eps);
+    json_t *tensors = json_array();
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        const bal_tensor *t     = bal_model_tensor(model, i);
+        json_t           *sizes = t->role == BAL_MATRIX
+                                      ? json_pack("[I, I]", (json_int_t)t->n_rows, (json_int_t)t->n_cols)
+                                      : json_pack("[I]", (json_int_t)t->n_cols);
+        json_array_append_new(tensors, json_pack("{s:s, s:s, s:o}", "name", t->name, "format",
+                                                 format_name(t->format), "shape", sizes));
+    }
+    return json_pack("{s:o, s:o}", "config", shape, "tensors", tensors);
+}
+
+static void print_model(const bal_model *model)
+{
+    const bal_model_config *c = bal_model_shape(model);
+    int64_t                 n = 0;
+    for (int i = 0; i < bal_model_n_tensors(model); ++i)
+        n += bal_tensor_n(bal_model_tensor(model, i));
+    printf(
+        "model        %lld layers of %lld (hidden %lld), %lld heads of %lld, %lld key-value "
+        "heads, vocabulary %lld%s, at most %lld tokens\n",
+        (long long)c->n_layers, (long long)c->dim, (long long)c->hidden, (long long)c->n_heads,
+        (long long)c->head_dim, (long long)c->n_kv_heads, (long long)c->n_vocab,
+        c->tied_head ? " (tied head)" : "", (long long)c->max_tokens);
+    printf("values       %lld\n\n%-48s %-6s %s\n", (long long)n, "tensor", "format", "shape");
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        const bal_tensor *t = bal_model_tensor(model, i);
+        printf("%-48s %-6s ", t->name, format_name(t->format));
+        if (t->role == BAL_MATRIX) printf("%lld x ", (long long)t->n_rows);
+        printf("%lld\n", (long long)t->n_cols);
+    }
+}
+
+static bal_status inspect_checkpoint(bal_context *context, const arguments *a)
+{
+    bal_snapshot snapshot; /* reading verifies every byte; with carries, the fingerprint too */
+    BAL_TRY(bal_checkpoint_read(a->path, true, &snapshot));
+    bal_status status = BAL_OK;
+    char       hex[17];
+    bal_hex(snapshot.fingerprint, hex);
+    if (a->common.json) {
+        json_t *object = model_json(snapshot.model);
+        json_object_set_new(object, "kind", json_string("checkpoint"));
+        json_object_set_new(object, "step", json_integer(snapshot.step));
+        json_object_set_new(object, "steps", json_integer(snapshot.id.n_steps));
+        json_object_set_new(object, "slots", json_integer(snapshot.id.n_slots));
+        json_object_set_new(object, "seed", json_integer((json_int_t)snapshot.id.seed));
+        json_object_set_new(object, "fingerprint", json_string(hex));
+        json_object_set_new(object, "kernels", json_string(snapshot.isa));
+        json_object_set_new(
+            object, "dev_loss_nats",
+            isnan(snapshot.dev_loss_nats) ? json_null() : json_real(snapshot.dev_loss_nats));
+        json_object_set_new(object, "verified", json_true());
+        status = bal_print_json(context, object);
+    } else {
+        printf("checkpoint   step %lld of %lld, every checksum right\n", (long long)snapshot.step,
+               (long long)snapshot.id.n_steps);
+        printf("fingerprint  %s\nkernels      %s\n", hex, snapshot.isa);
+        if (!isnan(snapshot.dev_loss_nats))
+            printf("dev loss     %.4f nats per token\n", snapshot.dev_loss_nats);
+        print_model(snapshot.model);
+    }
+    bal_snapshot_clear(&snapshot);
+    return status;
+}
+
+static bal_status inspect_journal(bal_context *context, const arguments *a)
+{
+    bal_journal *journal = NULL;
+    BAL_TRY(bal_journal_open(a->path, false, &journal)); /* walks the whole chain of hashes */
+    const bal_run_id *id     = bal_journal_id(journal);
+    int64_t           tail   = bal_journal_tail(journal);
+    bal_status        status = BAL_OK;
+    char              job[17], base[17], data[17];
+    bal_hex(id->job_hash, job);
+    bal_hex(id->base_hash, base);
+    bal_hex(id->data_hash, data);
+    if (a->common.json)
+        status = bal_print_json(
+            context,
+            json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:I}", "kind", "journal",
+                      "step", (json_int_t)bal_journal_n(journal), "steps", (json_int_t)id->n_steps,
+                      "slots", (json_int_t)id->n_slots, "seed", (json_int_t)id->seed,
+                      "stream_version", (json_int_t)id->stream_version, "job_hash", job,
+                      "base_fingerprint", base, "data_hash", data, "torn_bytes", (json_int_t)tail));
+    else
+        printf(
+            "journal      %lld of %lld steps, %d slots, seed %llu, streams of version %u\n"
+            "job          %s\nbase         %s\ndata         %s\n",
+            (long long)bal_journal_n(journal), (long long)id->n_steps, id->n_slots,
+            (unsigned long long)id->seed, id->stream_version, job, base, data);
+    if (status == BAL_OK && tail > 0) {
+        status = bal_fail(BAL_ERR_INPUT,
+                          "%s: %lld bytes after step %lld are torn or damaged; the "
+                          "steps before are whole",
+                          a->path, (long long)tail, (long long)bal_journal_n(journal));
+        if (!a->verify) {
+            bal_log(BAL_LOG_WARN, "%s", bal_failure());
+            status = BAL_OK;
+        }
+    }
+    bal_journal_close(&journal);
+    return status;
+}
+
+static bal_status inspect_model(bal_context *context, const arguments *a)
+{
+    bal_model     *model     = NULL;
+    bal_tokenizer *tokenizer = NULL;
+    BAL_TRY(bal_hub_load(a->path, BAL_F32, false, &model, &tokenizer));
+    bal_status status = BAL_OK;
+    if (a->common.json) {
+        json_t *object = model_json(model);
+        json_object_set_new(object, "kind", json_string(bal_hub_kind(a->path)));
+        status = bal_print_json(context, object);
+    } else {
+        printf("folder       %s\n", bal_hub_kind(a->path));
+        print_model(model);
+    }
+    bal_tokenizer_destroy(&tokenizer);
+    bal_model_destroy(&model);
+    return status;
+}
+
+static bool is_journal(const char *path)
+{
+    char  start[8] = "";
+    FILE *file     = fopen(path, "re");
+    if (file == NULL) return false;
+    bool yes =
+        fread(start, 1, sizeof start, file) == sizeof start && memcmp(start, "BALLOTJ", 7) == 0;
+    fclose(file);
+    const char *dot = strrchr(path, '.');
+    return yes || (dot != NULL && strcmp(dot, ".journal") == 0);
+}
+
+bal_status bal_command_inspect(bal_context *context, int argc, char **argv)
+{
+    const struct argp_child children[] = {{&bal_argp_json, 0, NULL, 0}, {0}};
+    const struct argp       argp       = {
+                    options,  parse,
+                    "FILE",   "Say what is in a checkpoint, a journal, or a model folder or file.",
+                    children, NULL,
+                    NULL};
+    arguments a = {.common = BAL_COMMON_DEFAULT};
+    bal_parse(context, &argp, argc, argv, &a);
+    if (!context->prints) return BAL_OK; /* no work for the other ranks */
+    const char *dot = strrchr(a.path, '.');
+    if (bal_checkpoint_recognizes(a.path) || (dot != NULL && strcmp(dot, ".h5") == 0))
+        return inspect_checkpoint(context, &a);
+    return is_journal(a.path) ? inspect_journal(context, &a) : inspect_model(context, &a);
+}

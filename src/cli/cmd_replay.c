@@ -1,0 +1,131 @@
+/* cmd_replay.c: ballot replay */
+#include <libgen.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli_impl.h"
+
+typedef struct arguments {
+    bal_common  common;
+    const char *base, *journal, *out;
+    int64_t     step; /* -1: all */
+} arguments;
+
+static const struct argp_option options[] = {
+    {"output", 'o', "OUT.h5", 0, "checkpoint to write (required); it must not exist", 0},
+    {"step", 'n', "N", 0, "stop after N steps (default: all of the journal)", 0},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    arguments *a = state->input;
+    char      *end;
+    switch (key) {
+        case ARGP_KEY_INIT:
+            for (int child = 0; child < 3; ++child) state->child_inputs[child] = &a->common;
+            return 0;
+        case 'o':
+            a->out = arg;
+            return 0;
+        case 'n':
+            a->step = strtoll(arg, &end, 10);
+            if (end == arg || *end != 0 || a->step < 0)
+                argp_error(state, "--step=%s: expected a step", arg);
+            return 0;
+        case ARGP_KEY_ARG:
+            if (a->base == NULL)
+                a->base = arg;
+            else if (a->journal == NULL)
+                a->journal = arg;
+            else
+                argp_error(state, "more than base and journal: %s", arg);
+            return 0;
+        case ARGP_KEY_END:
+            if (a->journal == NULL) argp_error(state, "base model and journal are needed");
+            if (a->out == NULL) argp_error(state, "-o OUT.h5 is missing");
+            return 0;
+        default:
+            return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static bal_status write_out(bal_context *context, const arguments *a, const bal_job *job,
+                            bal_model *model, bal_tokenizer *tokenizer, const bal_run_id *id)
+{
+    char folder[4096], name[4096];
+    snprintf(folder, sizeof folder, "%s", a->out);
+    snprintf(name, sizeof name, "%s", a->out);
+    bal_snapshot snapshot = {.step          = a->step,
+                             .fingerprint   = bal_model_fingerprint(model),
+                             .id            = *id,
+                             .model         = model,
+                             .tokenizer     = tokenizer,
+                             .job_text      = job->text,
+                             .isa           = (char *)(uintptr_t)a->common.machine.kernels->name,
+                             .dev_loss_nats = (double)NAN};
+    BAL_TRY(bal_metrics_init(&snapshot.metrics, bal_model_n_tensors(model)));
+    bal_status status = bal_checkpoint_write(dirname(folder), basename(name), &snapshot);
+    bal_metrics_clear(&snapshot.metrics);
+    if (status != BAL_OK) return status;
+    char hex[17];
+    bal_hex(snapshot.fingerprint, hex);
+    if (a->common.json)
+        return bal_print_json(context, json_pack("{s:s, s:I, s:s}", "output", a->out, "step",
+                                                 (json_int_t)a->step, "fingerprint", hex));
+    printf("%s: step %lld, fingerprint %s\n", a->out, (long long)a->step, hex);
+    return BAL_OK;
+}
+
+bal_status bal_command_replay(bal_context *context, int argc, char **argv)
+{
+    const struct argp_child children[] = {{&bal_argp_job, 0, NULL, 0},
+                                          {&bal_argp_machine, 0, NULL, 0},
+                                          {&bal_argp_json, 0, NULL, 0},
+                                          {0}};
+    const struct argp       argp       = {options,
+                                          parse,
+                                          "BASE JOURNAL",
+                                          "Rebuild the model of any step from the base model and the journal: "
+                                                      "updates only, no forward pass.\v"
+                                                      "The job is job.ini beside the journal unless --job names another.",
+                                          children,
+                                          NULL,
+                                          NULL};
+    arguments               a          = {.common = BAL_COMMON_DEFAULT, .step = -1};
+    bal_parse(context, &argp, argc, argv, &a);
+    if (!context->prints) return BAL_OK; /* no work for the other ranks */
+    char           beside[4096];
+    bal_job_source source    = {0};
+    bal_model     *model     = NULL;
+    bal_tokenizer *tokenizer = NULL;
+    bal_journal   *journal   = NULL;
+    if (a.common.job == NULL) {
+        char folder[4000];
+        snprintf(folder, sizeof folder, "%s", a.journal);
+        snprintf(beside, sizeof beside, "%s/job.ini", dirname(folder));
+        a.common.job = beside;
+    }
+    bal_status status = BAL_OK;
+    if (access(a.out, F_OK) == 0)
+        status = bal_fail(BAL_ERR_CONFIG, "%s exists; choose another name with -o", a.out);
+    if (status == BAL_OK) status = bal_job_read(a.common.job, NULL, 0, &source);
+    if (status == BAL_OK) status = bal_journal_open(a.journal, false, &journal);
+    if (status == BAL_OK && bal_journal_tail(journal) > 0)
+        bal_log(BAL_LOG_WARN, "%s: a torn tail of %lld bytes after step %lld is left out",
+                a.journal, (long long)bal_journal_tail(journal), (long long)bal_journal_n(journal));
+    if (status == BAL_OK)
+        status = bal_model_open(a.base, source.job.model.codes, true, &model, &tokenizer);
+    if (status == BAL_OK) {
+        if (a.step < 0) a.step = bal_journal_n(journal);
+        status = bal_replay(&source.job, &a.common.machine, journal, a.step, model);
+    }
+    if (status == BAL_OK)
+        status = write_out(context, &a, &source.job, model, tokenizer, bal_journal_id(journal));
+    bal_journal_close(&journal);
+    bal_tokenizer_destroy(&tokenizer);
+    bal_model_destroy(&model);
+    bal_job_source_clear(&source);
+    return status;
+}

@@ -1,0 +1,72 @@
+/* cmd_train.c: ballot train */
+#include <stdlib.h>
+
+#include "cli_impl.h"
+
+typedef struct arguments {
+    bal_common  common;
+    const char *run;
+} arguments;
+
+static const struct argp_option options[] = {
+    {"run", 'r', "DIR", 0, "run directory: journal, checkpoints, metrics (required)", 0},
+    {"max-hours", 'h', "H", 0, "save and stop with exit code 75 after H hours", 0},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    arguments *a   = state->input;
+    char      *end = NULL;
+    switch (key) {
+        case ARGP_KEY_INIT:
+            for (int child = 0; child < 2; ++child) state->child_inputs[child] = &a->common;
+            return 0;
+        case 'r':
+            a->run = arg;
+            return 0;
+        case 'h':
+            a->common.machine.max_hours = strtod(arg, &end);
+            if (end == arg || *end != 0 || !(a->common.machine.max_hours > 0.0))
+                argp_error(state, "--max-hours=%s: expected a number above 0", arg);
+            return 0;
+        case ARGP_KEY_ARG:
+            if (a->common.job != NULL) argp_error(state, "more than one job file: %s", arg);
+            a->common.job = arg;
+            return 0;
+        case ARGP_KEY_END:
+            if (a->common.job == NULL) argp_error(state, "a job file is missing");
+            if (a->run == NULL) argp_error(state, "--run DIR is missing");
+            return 0;
+        default:
+            return ARGP_ERR_UNKNOWN;
+    }
+}
+
+bal_status bal_command_train(bal_context *context, int argc, char **argv)
+{
+    const struct argp_child children[] = {
+        {&bal_argp_set, 0, NULL, 0}, {&bal_argp_machine, 0, NULL, 0}, {0}};
+    const struct argp argp = {
+        options,
+        parse,
+        "JOB.ini",
+        "Start the job in a run directory, or continue it: the same command does both.\v"
+        "Signals: USR1 saves and goes on; TERM, INT and USR2 finish the step, save and stop with "
+        "exit code 75. On several ranks: mpirun -n RANKS ballot train JOB.ini --run DIR",
+        children,
+        NULL,
+        NULL};
+    arguments a = {.common = BAL_COMMON_DEFAULT};
+    bal_parse(context, &argp, argc, argv, &a);
+    bal_job_source source;
+    bal_status     status =
+        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
+    if (status == BAL_OK && source.job.model.path[0] == 0)
+        status = bal_fail(BAL_ERR_CONFIG, "%s: [model] path is missing", a.common.job);
+    if (status == BAL_OK && source.job.data.train[0] == 0)
+        status = bal_fail(BAL_ERR_CONFIG, "%s: [data] train is missing", a.common.job);
+    status = bal_comm_agree(context->comm, status);
+    if (status == BAL_OK) status = bal_train(&source.job, &a.common.machine, a.run, context->comm);
+    bal_job_source_clear(&source);
+    return status;
+}

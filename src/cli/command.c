@@ -1,0 +1,101 @@
+/* command.c: the commands, and what they share. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli_impl.h"
+
+const bal_command bal_commands[] = {
+    {"train", "start a run or continue it", bal_command_train},
+    {"eval", "loss, perplexity, bits per byte and accuracy of a model", bal_command_eval},
+    {"generate", "continue a text", bal_command_generate},
+    {"inspect", "what is in a checkpoint, journal or model folder; --verify", bal_command_inspect},
+    {"config", "every option of a job, resolved, with its source", bal_command_config},
+    {"replay", "rebuild the model of any step from base and journal", bal_command_replay},
+    {"export", "write a model as a Hugging Face folder", bal_command_export},
+    {NULL, NULL, NULL},
+};
+
+const char *argp_program_version = "ballot " BAL_VERSION;
+error_t     argp_err_exit_status = 2;
+
+void bal_parse(const bal_context *context, const struct argp *argp, int argc, char **argv,
+               void *input)
+{
+    FILE *out = stdout, *err = stderr, *nowhere = NULL;
+    if (!context->prints && (nowhere = fopen("/dev/null", "we")) != NULL) stdout = stderr = nowhere;
+    char name[64];
+    snprintf(name, sizeof name, "ballot %s", argv[0]);
+    argv[0] = name;
+    argp_parse(argp, argc, argv, 0, NULL, input);
+    stdout = out;
+    stderr = err;
+    if (nowhere != NULL) fclose(nowhere);
+}
+
+static error_t parse_common(int key, char *arg, struct argp_state *state)
+{
+    bal_common *common = state->input;
+    bal_isa     isa;
+    switch (key) {
+        case 'j':
+            common->job = arg;
+            return 0;
+        case 's':
+            if (common->n_overrides == sizeof common->overrides / sizeof *common->overrides)
+                argp_error(state, "more than %d options with -s", common->n_overrides);
+            common->overrides[common->n_overrides++] = arg;
+            return 0;
+        case 'i':
+            if (!bal_isa_parse(arg, &isa))
+                argp_error(state, "--isa=%s: expected ref, avx2 or avx512", arg);
+            if (isa > bal_isa_best())
+                argp_error(state, "--isa=%s: this processor has %s at most", arg,
+                           bal_kernels_at(bal_isa_best())->name);
+            common->machine.kernels = bal_kernels_at(isa);
+            return 0;
+        case 't':
+            if (strcmp(arg, "table") != 0 && strcmp(arg, "slots") != 0)
+                argp_error(state, "--tally=%s: expected table or slots", arg);
+            common->machine.tally = arg[0] == 't' ? BAL_TALLY_TABLE : BAL_TALLY_SLOTS;
+            return 0;
+        case 'J':
+            common->json = true;
+            return 0;
+        default:
+            return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option job_options[] = {{"job", 'j', "JOB.ini", 0, "job file", 0}, {0}};
+static const struct argp_option set_options[] = {
+    {"set", 's', "SECTION.KEY=VALUE", 0, "set an option over the job file's; may be repeated", 0},
+    {0}};
+static const struct argp_option machine_options[] = {
+    {"isa", 'i', "LEVEL", 0,
+     "kernels: ref, avx2 or avx512 (default: the best here); the result is the same", 0},
+    {"tally", 't', "HOW", 0,
+     "count votes by table (default) or by slots, slowly; the result is the same", 0},
+    {0}};
+static const struct argp_option json_options[] = {
+    {"json", 'J', NULL, 0, "print one JSON object", 0}, {0}};
+const struct argp bal_argp_job     = {.options = job_options, .parser = parse_common};
+const struct argp bal_argp_set     = {.options = set_options, .parser = parse_common};
+const struct argp bal_argp_machine = {.options = machine_options, .parser = parse_common};
+const struct argp bal_argp_json    = {.options = json_options, .parser = parse_common};
+
+bal_status bal_print_json(const bal_context *context, json_t *object)
+{
+    char *text =
+        object == NULL ? NULL : json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+    json_decref(object);
+    if (text == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the output");
+    if (context->prints) puts(text);
+    free(text);
+    return BAL_OK;
+}
+
+const char *bal_hex(uint64_t hash, char text[17])
+{
+    snprintf(text, 17, "%016llx", (unsigned long long)hash);
+    return text;
+}

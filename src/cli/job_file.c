@@ -1,0 +1,146 @@
+/* job_file.c: a job from its INI file and from the command line. */
+#include <ini.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli_impl.h"
+
+typedef struct reader {
+    bal_job_source *job;
+    const char     *path;
+    bal_status      status;
+    int             line; /* found by looking for the pair again: inih does not tell */
+    const char     *at;
+} reader;
+
+/* inih hands over pairs in order: the line of this one is the next whose key is there. */
+static int find_line(reader *r, const char *key)
+{
+    size_t n_key = strlen(key);
+    while (r->at != NULL && *r->at != 0) {
+        const char *line = r->at, *end = strchr(line, '\n');
+        r->at = end != NULL ? end + 1 : line + strlen(line);
+        ++r->line;
+        line += strspn(line, " \t");
+        if (strncmp(line, key, n_key) == 0 && strchr(" \t=:\r\n", line[n_key]) != NULL) break;
+    }
+    return r->line;
+}
+
+static int on_pair(void *user, const char *section, const char *key, const char *value)
+{
+    reader *r = user;
+    char    source[BAL_TEXT_BYTES + 32];
+    snprintf(source, sizeof source, "%.500s:%d", r->path, find_line(r, key));
+    if (r->status != BAL_OK) return 0;
+    for (int i = 0; i < bal_n_options; ++i)
+        if (strcmp(bal_options[i].section, section) == 0 && strcmp(bal_options[i].key, key) == 0 &&
+            strcmp(r->job->source[i], "default") != 0) {
+            r->status = bal_fail(BAL_ERR_CONFIG, "%s: [%s] %s is set before, at %s", source,
+                                 section, key, r->job->source[i]);
+            return 0;
+        }
+    r->status = bal_option_set(r->job, section, key, value, source);
+    return r->status == BAL_OK;
+}
+
+#define LINE_MAX_BYTES 199 /* what inih reads as one line */
+
+static bal_status read_file(const char *path, bal_job_source *job)
+{
+    bal_file file;
+    if (bal_file_open(path, &file) != BAL_OK) return bal_fail(BAL_ERR_CONFIG, "%s", bal_failure());
+    bal_status status = BAL_OK;
+    char      *text   = NULL;
+    if (file.n_bytes > 1 << 20 || (file.n_bytes > 0 && memchr(file.data, 0, file.n_bytes) != NULL))
+        status = bal_fail(BAL_ERR_CONFIG, "%s: this is no job file; expected INI text", path);
+    else if ((text = bal_alloc(file.n_bytes + 1, 1)) == NULL)
+        status = bal_fail(BAL_ERR_MEMORY, "no memory for %s", path);
+    if (status == BAL_OK) {
+        if (file.n_bytes > 0) memcpy(text, file.data, file.n_bytes);
+        int number = 1;
+        for (const char *line = text; *line != 0 && status == BAL_OK; ++number) {
+            size_t n = strcspn(line, "\n");
+            if (n > LINE_MAX_BYTES)
+                status = bal_fail(BAL_ERR_CONFIG, "%s:%d: a line of %zu bytes; expected at most %d",
+                                  path, number, n, LINE_MAX_BYTES);
+            line += n + (line[n] == '\n');
+        }
+    }
+    if (status == BAL_OK) {
+        reader r    = {.job = job, .path = path, .at = text};
+        int    line = ini_parse_string(text, on_pair, &r);
+        status      = r.status;
+        if (status == BAL_OK && line != 0)
+            status = bal_fail(BAL_ERR_CONFIG, "%s:%d: expected [section], key = value or ; comment",
+                              path, line);
+    }
+    free(text);
+    bal_file_close(&file);
+    return status;
+}
+
+static bal_status apply_override(const char *text, bal_job_source *job)
+{
+    char        section[64] = "", key[64] = "", source[BAL_TEXT_BYTES];
+    const char *equals = strchr(text, '='), *dot = strchr(text, '.');
+    snprintf(source, sizeof source, "-s %.*s", 400, text);
+    if (equals == NULL || dot == NULL || dot > equals || dot - text >= 64 || equals - dot > 64)
+        return bal_fail(BAL_ERR_CONFIG, "%s: expected -s section.key=value", source);
+    memcpy(section, text, (size_t)(dot - text));
+    memcpy(key, dot + 1, (size_t)(equals - dot - 1));
+    return bal_option_set(job, section, key, equals + 1, source);
+}
+
+/* job.text: what was resolved; job.hash: of the lines that decide. */
+static bal_status resolve(bal_job *job)
+{
+    size_t room = (size_t)bal_n_options * (BAL_TEXT_BYTES + 64), used = 0, n_deciding = 0;
+    char  *text = bal_alloc(room, 1), *deciding = bal_alloc(room, 1);
+    job->text = text;
+    if (text == NULL || deciding == NULL) {
+        free(deciding);
+        return bal_fail(BAL_ERR_MEMORY, "no memory for the job");
+    }
+    const char *section = "";
+    for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
+        char value[BAL_TEXT_BYTES];
+        bal_option_print(job, o, value);
+        if (strcmp(section, o->section) != 0)
+            used += (size_t)snprintf(text + used, room - used, "[%s]\n", o->section);
+        section = o->section;
+        used += (size_t)snprintf(text + used, room - used, "%s = %s\n", o->key, value);
+        if (o->decides)
+            n_deciding += (size_t)snprintf(deciding + n_deciding, room - n_deciding, "%s.%s=%s\n",
+                                           o->section, o->key, value);
+    }
+    job->hash = bal_hash(deciding, n_deciding, 0);
+    free(deciding);
+    return BAL_OK;
+}
+
+bal_status bal_job_read(const char *path, char *const *overrides, int n_overrides,
+                        bal_job_source *job)
+{
+    *job        = (bal_job_source){.job = bal_job_default()};
+    job->source = bal_alloc((size_t)bal_n_options, sizeof *job->source);
+    if (job->source == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the job");
+    for (int i = 0; i < bal_n_options; ++i) strcpy(job->source[i], "default");
+    if (path != NULL) BAL_TRY(read_file(path, job));
+    for (int i = 0; i < n_overrides; ++i) BAL_TRY(apply_override(overrides[i], job));
+    const bal_perturb_options *perturb = &job->job.vote.perturb;
+    if (perturb->noise > 1 && perturb->kind != BAL_DIRECTIONS_UNIFORM)
+        return bal_fail(BAL_ERR_CONFIG, "[vote] noise = %lld needs directions = uniform",
+                        (long long)perturb->noise);
+    if (strstr(bal_rule_names(), job->job.rule.name) == NULL)
+        return bal_fail(BAL_ERR_CONFIG, "[rule] name = %s; expected %s", job->job.rule.name,
+                        bal_rule_names());
+    return resolve(&job->job);
+}
+
+void bal_job_source_clear(bal_job_source *job)
+{
+    free(job->source);
+    free(job->job.text);
+    *job = (bal_job_source){0};
+}

@@ -1,0 +1,79 @@
+/* main.c: ranks, signals, the choice of a command, exit codes. */
+#include <mpi.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ballot/comm_mpi.h"
+#include "cli_impl.h"
+
+static void on_signal(int number)
+{
+    bal_train_wish(number == SIGUSR1 ? BAL_WISH_SAVE : BAL_WISH_STOP);
+}
+
+static void finalize(void)
+{
+    int finalized = 0;
+    if (MPI_Finalized(&finalized) == MPI_SUCCESS && !finalized) MPI_Finalize();
+}
+
+static void print_help(FILE *to)
+{
+    fprintf(to,
+            "ballot %s: trains quantized models with forward passes and one-bit votes\n\n"
+            "usage: ballot COMMAND ... (ballot COMMAND --help for its options)\n\n",
+            BAL_VERSION);
+    for (const bal_command *command = bal_commands; command->name != NULL; ++command)
+        fprintf(to, "  %-10s %s\n", command->name, command->summary);
+    fprintf(to,
+            "\non several ranks: mpirun -n RANKS ballot COMMAND ...\n"
+            "exit codes: 0 done, 1 failure, 2 usage or job file, 3 damaged input,\n"
+            "            4 out of memory, 5 numerical failure, 75 stopped: run it again\n");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        print_help(stdout);
+        return 0;
+    }
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        printf("ballot %s\n", BAL_VERSION);
+        return 0;
+    }
+    const int stops[] = {SIGTERM, SIGINT, SIGUSR2, SIGUSR1};
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; ++i)
+        sigaction(stops[i], &(struct sigaction){.sa_handler = on_signal, .sa_flags = SA_RESTART},
+                  NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is then an error of write() */
+    setenv("OPENBLAS_NUM_THREADS", "1", 0);
+    if (MPI_Init(NULL, NULL) != MPI_SUCCESS) {
+        fprintf(stderr, "ballot: MPI could not be started\n");
+        return 1;
+    }
+    atexit(finalize); /* argp ends the program itself after --help */
+    bal_context context = {0};
+    bal_status  status  = bal_comm_create(MPI_COMM_WORLD, &context.comm);
+    int         rank    = 0;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    context.prints = rank == 0;
+    bal_log_enable(context.prints);
+    if (status == BAL_OK) {
+        const bal_command *command = bal_commands;
+        while (command->name != NULL && (argc < 2 || strcmp(command->name, argv[1]) != 0))
+            ++command;
+        if (command->name != NULL) {
+            status = command->run(&context, argc - 1, argv + 1);
+        } else {
+            if (context.prints) print_help(stderr);
+            status = argc < 2 ? bal_fail(BAL_ERR_ARG, "a command is missing")
+                              : bal_fail(BAL_ERR_ARG, "there is no command \"%s\"", argv[1]);
+        }
+    }
+    if (status != BAL_OK && context.prints)
+        fprintf(stderr, "ballot: %s\n",
+                bal_failure()[0] ? bal_failure() : bal_status_words(status));
+    bal_comm_destroy(&context.comm);
+    return bal_status_exit_code(status);
+}

@@ -1,0 +1,100 @@
+/* job.c: a job's defaults, and what its options mean for a model. */
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ballot/hub.h"
+#include "ballot/train.h"
+
+bal_job bal_job_default(void)
+{
+    return (bal_job){
+        .model = {.codes = BAL_I8},
+        .data = {.task = BAL_TASK_LM, .examples = BAL_EXAMPLES_WINDOWS, .context = 128, .batch = 8},
+        .vote = {.slots   = 64,
+                 .perturb = bal_perturb_options_default(),
+                 .train   = BAL_TRAIN_CODES | BAL_TRAIN_GAINS,
+                 .tensors = "*"},
+        .rule = bal_rule_options_default(),
+        .run  = {.steps            = 400,
+                 .seed             = 1,
+                 .eval_every       = 20,
+                 .checkpoint_every = 100,
+                 .check_every      = 10,
+                 .keep             = 2},
+    };
+}
+
+static bool matches(const char *patterns, const char *name)
+{
+    char copy[BAL_TEXT_BYTES], *rest = NULL;
+    snprintf(copy, sizeof copy, "%s", patterns);
+    for (char *pattern = strtok_r(copy, " ", &rest); pattern != NULL;
+         pattern       = strtok_r(NULL, " ", &rest))
+        if (fnmatch(pattern, name, 0) == 0) return true;
+    return false;
+}
+
+bal_status bal_job_tensors(const bal_job *job, const bal_model *model, bool *on_ballot)
+{
+    bool any = false;
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        const bal_tensor *tensor = bal_model_tensor(model, i);
+        unsigned          kind   = tensor->role == BAL_GAIN ? BAL_TRAIN_GAINS : BAL_TRAIN_CODES;
+        on_ballot[i] = (job->vote.train & kind) != 0 && matches(job->vote.tensors, tensor->name);
+        any |= on_ballot[i];
+    }
+    if (!any)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[vote] tensors = %s: no tensor of the model matches; "
+                        "see their names with: ballot inspect %s",
+                        job->vote.tensors, job->model.path);
+    return BAL_OK;
+}
+
+bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_model *model,
+                         const bool *on_ballot, bal_optim **optim)
+{
+    bal_optim_options options = {.rule      = job->rule,
+                                 .perturb   = job->vote.perturb,
+                                 .n_slots   = (int)job->vote.slots,
+                                 .n_steps   = job->run.steps,
+                                 .seed      = (uint64_t)job->run.seed,
+                                 .on_ballot = on_ballot,
+                                 .tally     = machine->tally};
+    return bal_optim_create(model, machine->kernels, &options, optim);
+}
+
+/* A float model with the dequantized weights of an integer one. */
+static bal_status dequantize(bal_model **model)
+{
+    bal_model *from = *model, *to = NULL;
+    bal_status status = bal_model_create(bal_model_shape(from), BAL_F32, false, &to);
+    for (int i = 0; status == BAL_OK && i < bal_model_n_tensors(to); ++i) {
+        bal_tensor *tensor = bal_model_tensor(to, i);
+        bal_model_dequantize(from, bal_model_find(from, tensor->name), tensor->codes);
+    }
+    if (status != BAL_OK) return status;
+    bal_model_destroy(model);
+    *model = to;
+    return BAL_OK;
+}
+
+bal_status bal_model_open(const char *path, bal_format format, bool with_carry, bal_model **model,
+                          bal_tokenizer **tokenizer)
+{
+    if (!bal_checkpoint_recognizes(path))
+        return bal_hub_load(path, format, with_carry, model, tokenizer);
+    bal_snapshot snapshot;
+    BAL_TRY(bal_checkpoint_read(path, with_carry, &snapshot));
+    bal_status status = BAL_OK;
+    if (format == BAL_F32) status = dequantize(&snapshot.model);
+    if (status == BAL_OK) {
+        *model             = snapshot.model;
+        *tokenizer         = snapshot.tokenizer;
+        snapshot.model     = NULL;
+        snapshot.tokenizer = NULL;
+    }
+    bal_snapshot_clear(&snapshot);
+    return status;
+}

@@ -1,0 +1,104 @@
+/* metrics_log.c: RUN/metrics.jsonl, one JSON object per line, for programs that watch a run. */
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "train_impl.h"
+
+static bal_status write_line(bal_metrics_log *log, json_t *object)
+{
+    char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    json_decref(object);
+    if (text == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for a line of metrics");
+    bool good = fprintf(log->file, "%s\n", text) > 0 && fflush(log->file) == 0;
+    free(text);
+    if (good) return BAL_OK;
+    return bal_fail(BAL_ERR_IO, "%s: writing failed: %s", log->path, strerror(errno));
+}
+
+static bal_status write_header(bal_metrics_log *log, const bal_run *run)
+{
+    json_t *tensors = json_object();
+    for (int i = 0; i < bal_model_n_tensors(run->model); ++i) {
+        const bal_tensor *tensor = bal_model_tensor(run->model, i);
+        json_object_set_new(tensors, tensor->name, json_integer(bal_tensor_n(tensor)));
+    }
+    return write_line(log, json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "ballot", BAL_VERSION, "job",
+                                     run->dir, "model", run->job->model.path, "batch",
+                                     (json_int_t)run->job->data.batch, "steps",
+                                     (json_int_t)run->job->run.steps, "tensors", tensors));
+}
+
+bal_status bal_metrics_log_open(bal_metrics_log *log, const bal_run *run, int64_t n_steps)
+{
+    bal_run_path(run, "metrics.jsonl", log->path);
+    log->n_steps = 0;
+    log->file    = fopen(log->path, "a+e");
+    if (log->file == NULL)
+        return bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", log->path, strerror(errno));
+    char   *line   = NULL;
+    size_t  room   = 0;
+    ssize_t length = 0;
+    off_t   good   = 0; /* bytes of lines to keep */
+    rewind(log->file);
+    while ((length = getline(&line, &room, log->file)) > 0 && line[length - 1] == '\n') {
+        long long step;
+        if (sscanf(line, "{\"step\":%lld", &step) == 1) {
+            if (step != log->n_steps || step >= n_steps) break;
+            ++log->n_steps;
+        } else if (good > 0) {
+            break; /* only the header and the final line have no step in front */
+        }
+        good += length;
+    }
+    free(line);
+    if (ftruncate(fileno(log->file), good) != 0)
+        return bal_fail(BAL_ERR_IO, "%s: cutting it failed: %s", log->path, strerror(errno));
+    fseek(log->file, 0, SEEK_END);
+    return good == 0 ? write_header(log, run) : BAL_OK;
+}
+
+bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_t step,
+                                const uint64_t *fingerprint)
+{
+    if (step < log->n_steps) return BAL_OK;
+    const bal_metrics *m       = &run->metrics;
+    json_t            *seconds = json_object(), *flips = json_object();
+    for (int phase = 0; phase < BAL_N_PHASES; ++phase)
+        json_object_set_new(seconds, bal_phase_name((bal_phase)phase),
+                            json_real(m->seconds[step * BAL_N_PHASES + phase]));
+    for (int i = 0; i < m->n_tensors; ++i)
+        if (m->flips[step * m->n_tensors + i] > 0)
+            json_object_set_new(flips, bal_model_tensor(run->model, i)->name,
+                                json_integer(m->flips[step * m->n_tensors + i]));
+    double  dev = m->dev_loss_nats[step];
+    json_t *object =
+        json_pack("{s:I, s:f, s:o, s:f, s:I, s:o, s:o}", "step", (json_int_t)step, "loss_nats",
+                  m->loss_nats[step], "dev_loss_nats", isnan(dev) ? json_null() : json_real(dev),
+                  "agreement", m->agreement[step], "forward_passes", (json_int_t)m->n_passes[step],
+                  "seconds", seconds, "flips", flips);
+    if (object != NULL && fingerprint != NULL) { /* of the model before the step */
+        char hex[17];
+        snprintf(hex, sizeof hex, "%016llx", (unsigned long long)*fingerprint);
+        json_object_set_new(object, "fingerprint", json_string(hex));
+    }
+    ++log->n_steps;
+    return write_line(log, object);
+}
+
+bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run)
+{
+    return write_line(log,
+                      json_pack("{s:b, s:I, s:f, s:I}", "final", 1, "step", (json_int_t)run->step,
+                                "dev_loss_nats", bal_score_nats(&run->dev_score), "forward_passes",
+                                (json_int_t)(run->step * run->passes_per_step)));
+}
+
+void bal_metrics_log_close(bal_metrics_log *log)
+{
+    if (log->file != NULL) fclose(log->file);
+    log->file = NULL;
+}

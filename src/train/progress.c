@@ -1,0 +1,85 @@
+/* progress.c: what a person sees of a run. */
+#include <math.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "train_impl.h"
+
+static void clock_text(double seconds, char text[32])
+{
+    int s = (int)fmin(seconds + 0.5, 3.6e6 - 1);
+    if (s >= 3600)
+        snprintf(text, 32, "%d:%02d:%02d", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(text, 32, "%d:%02d", s / 60, s % 60);
+}
+
+void bal_progress(bal_run *run, bool important)
+{
+    if (!run->writes) return;
+    double now      = bal_seconds();
+    bool   terminal = isatty(STDERR_FILENO) == 1;
+    if (!important && now - run->last_line < (terminal ? 0.2 : 30.0)) return;
+    run->last_line = now;
+    char   eta[32] = "?", loss[32] = "", dev[48] = "", rate[64] = "";
+    double elapsed = now - run->started;
+    if (run->step > run->first_step)
+        clock_text(elapsed / (double)(run->step - run->first_step) *
+                       (double)(run->job->run.steps - run->step),
+                   eta);
+    if (run->metrics.n > 0) {
+        int64_t last = run->metrics.n - 1;
+        snprintf(loss, sizeof loss, "  loss %.3f", run->metrics.loss_nats[last]);
+        snprintf(rate, sizeof rate, "  agree %2.0f %%  %.1f probes/s",
+                 100.0 * run->metrics.agreement[last], (double)run->n_probes / elapsed);
+    }
+    if (run->dev_score.n_tokens > 0)
+        snprintf(dev, sizeof dev, "  dev %.4f", bal_score_nats(&run->dev_score));
+    char line[256];
+    snprintf(line, sizeof line, "step %lld/%lld%s%s%s  ETA %s", (long long)run->step,
+             (long long)run->job->run.steps, loss, dev, rate, eta);
+    if (terminal && !important)
+        fprintf(stderr, "\r\033[K%s", line);
+    else
+        fprintf(stderr, "%s%s\n", terminal ? "\r\033[K" : "", line);
+    fflush(stderr);
+}
+
+bal_status bal_progress_table(bal_run *run)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    int64_t kib[2] = {usage.ru_maxrss, bal_comm_rank(run->comm) == 0 ? usage.ru_maxrss : 0};
+    BAL_TRY(bal_comm_sum(run->comm, kib, 2));
+    if (!run->writes) return BAL_OK;
+    double  elapsed = bal_seconds() - run->started, other = elapsed;
+    int64_t steps = run->step - run->first_step;
+    printf("\nphase        seconds   share   (rank 0)\n");
+    for (int phase = 0; phase < BAL_N_PHASES; ++phase) {
+        printf("%-10s %9.2f  %5.1f %%\n", bal_phase_name((bal_phase)phase), run->seconds[phase],
+               100.0 * run->seconds[phase] / elapsed);
+        other -= run->seconds[phase];
+    }
+    printf("%-10s %9.2f  %5.1f %%\n%-10s %9.2f\n", "other", other, 100.0 * other / elapsed, "total",
+           elapsed);
+    printf("\nsteps            %lld of %lld\n", (long long)run->step,
+           (long long)run->job->run.steps);
+    if (steps > 0)
+        printf("probes           %lld, %.1f per second, %.1f per second and rank\n",
+               (long long)run->n_probes, (double)run->n_probes / elapsed,
+               (double)run->n_probes / elapsed / bal_comm_size(run->comm));
+    printf("tokens           %.0f per second, each forward pass counted\n",
+           2.0 * (double)run->n_tokens / elapsed);
+    printf("bytes per step   %lld sent by each of %d ranks: ballot of %lld slots, 8 to agree\n",
+           (long long)bal_ballot_bytes((int)run->job->vote.slots) + 8, bal_comm_size(run->comm),
+           (long long)run->job->vote.slots);
+    printf("peak memory      %.1f MiB on rank 0, %.1f MiB on all ranks\n", (double)kib[1] / 1024,
+           (double)kib[0] / 1024);
+    if (run->dev_score.n_tokens > 0)
+        printf("dev loss         %.4f nats per token", bal_score_nats(&run->dev_score));
+    if (run->dev_score.n_tokens > 0 && isfinite(run->best_nats))
+        printf(", best %.4f after step %lld (best.h5)", run->best_nats, (long long)run->best_step);
+    printf("\nfingerprint      %016llx\n", (unsigned long long)bal_model_fingerprint(run->model));
+    fflush(stdout);
+    return BAL_OK;
+}

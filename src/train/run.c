@@ -1,0 +1,290 @@
+/* run.c: the step and the loop. */
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "train_impl.h"
+
+static volatile sig_atomic_t wished;
+
+void bal_train_wish(bal_wish wish)
+{
+    wished = wished | (int)wish; /* a wish lost to a signal within a signal comes again */
+}
+
+/* Seconds since *clock go to a phase; the clock starts anew. */
+static void charge(bal_run *run, bal_phase phase, double *clock)
+{
+    double now = bal_seconds();
+    run->step_seconds[phase] += now - *clock;
+    run->seconds[phase] += now - *clock;
+    *clock = now;
+}
+
+/* Rank 0: publish the state as RUN/name. */
+static bal_status save_as(bal_run *run, const char *name)
+{
+    char     path[BAL_PATH_BYTES];
+    bal_file journal;
+    bal_run_path(run, "ballots.journal", path);
+    BAL_TRY(bal_lock_check(run->lock));
+    BAL_TRY(bal_file_open(path, &journal));
+    bal_snapshot snapshot = {.step          = run->step,
+                             .fingerprint   = bal_model_fingerprint(run->model),
+                             .id            = run->id,
+                             .model         = run->model,
+                             .tokenizer     = run->tokenizer,
+                             .job_text      = run->job->text,
+                             .isa           = (char *)(uintptr_t)run->machine->kernels->name,
+                             .metrics       = run->metrics,
+                             .journal       = (uint8_t *)(uintptr_t)journal.data,
+                             .journal_bytes = journal.n_bytes,
+                             .dev_loss_nats = run->dev_score.n_tokens > 0
+                                                  ? bal_score_nats(&run->dev_score)
+                                                  : (double)NAN};
+    bal_status   status   = bal_checkpoint_write(run->dir, name, &snapshot);
+    bal_file_close(&journal);
+    return status;
+}
+
+/* Delete checkpoints older than the newest few, the one just written being safely there. */
+static void drop_old(const bal_run *run)
+{
+    int64_t every = run->job->run.checkpoint_every, kept = 1;
+    for (int64_t step = run->step - 1; step >= 0; --step) {
+        char name[64], path[BAL_PATH_BYTES];
+        bal_checkpoint_name(step, name);
+        bal_run_path(run, name, path);
+        if (access(path, F_OK) == 0 && ++kept > run->job->run.keep) unlink(path);
+        if (every > 0 && run->step - step > (run->job->run.keep + 2) * every) break;
+    }
+}
+
+/* A checkpoint of the steps so far. Collective. */
+static bal_status save(bal_run *run)
+{
+    bal_status status = BAL_OK;
+    if (run->writes) {
+        char name[64], line[72];
+        bal_checkpoint_name(run->step, name);
+        snprintf(line, sizeof line, "%s\n", name);
+        status = save_as(run, name);
+        if (status == BAL_OK) status = bal_publish(run->dir, "LATEST", line, strlen(line));
+        if (status == BAL_OK) drop_old(run);
+    }
+    return bal_comm_agree(run->comm, status);
+}
+
+/* Dev loss of the steps so far; the best one's model is kept as best.h5. Collective. */
+static bal_status evaluate(bal_run *run)
+{
+    const bal_data_options *data = &run->job->data;
+    BAL_TRY(bal_evaluate(run->comm, run->forward, run->dev, data->dev_examples, data->batch,
+                         &run->batch, &run->dev_score));
+    bal_status status = BAL_OK;
+    if (run->writes && bal_score_nats(&run->dev_score) < run->best_nats) {
+        run->best_nats = bal_score_nats(&run->dev_score);
+        run->best_step = run->step;
+        status         = save_as(run, "best.h5");
+    }
+    bal_progress(run, true);
+    return bal_comm_agree(run->comm, status);
+}
+
+bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
+{
+    bal_optim_apply(run->optim, entry->step, entry->bits, run->flips);
+    run->step = entry->step + 1;
+    if (run->writes) {
+        int64_t row = bal_metrics_add(&run->metrics);
+        if (row < 0) return bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
+        const bal_totals *totals    = &entry->totals;
+        bal_metrics      *m         = &run->metrics;
+        double            sequences = (double)totals->n_votes * (double)run->job->data.batch;
+        m->loss_nats[row] =
+            (double)totals->loss / 2.0 / (double)totals->n_tokens / BAL_LOSS_UNITS_PER_NAT;
+        m->agreement[row] = sequences > 0 ? (double)totals->n_agree / sequences : 0.0;
+        m->n_passes[row]  = run->step * run->passes_per_step;
+        if (entry->dev_loss >= 0)
+            m->dev_loss_nats[row] = bal_score_nats(
+                &(bal_score){.loss = entry->dev_loss, .n_tokens = entry->dev_tokens});
+        memcpy(m->flips + row * m->n_tensors, run->flips,
+               (size_t)m->n_tensors * sizeof *run->flips);
+    }
+    return BAL_OK;
+}
+
+/* Both losses of a slot of mine, and my vote. */
+static bal_status probe(bal_run *run, const bal_measure *measure, int slot)
+{
+    bal_corpus_draw(run->train, run->machine->kernels, run->id.seed, (uint32_t)run->step,
+                    (uint32_t)slot, run->job->data.batch, &run->batch);
+    bal_losses    losses[2] = {{.per_sequence = run->sequences[0]},
+                               {.per_sequence = run->sequences[1]}};
+    bal_direction direction = {.measure = *measure, .slot = (uint32_t)slot};
+    BAL_TRY(bal_forward_losses(run->forward, &run->batch, &direction, losses));
+    int64_t difference = losses[1].loss - losses[0].loss;
+    BAL_TRY(bal_ballot_cast(run->ballot, slot, losses[1].loss, losses[0].loss));
+    bal_totals *totals = bal_ballot_totals(run->ballot);
+    totals->loss += losses[0].loss + losses[1].loss;
+    totals->n_tokens += run->batch.n_tokens;
+    for (int64_t i = 0; i < run->batch.n_sequences; ++i) {
+        int64_t own = run->sequences[1][i] - run->sequences[0][i];
+        totals->n_agree += (own > 0 && difference > 0) || (own < 0 && difference < 0);
+    }
+    return BAL_OK;
+}
+
+/* One step of all ranks; the wishes of all in *wishes. */
+static bal_status take_step(bal_run *run, uint64_t *wishes)
+{
+    const bal_run_options *options = &run->job->run;
+    bal_journal_entry      entry   = {.step = run->step, .dev_loss = -1, .bits = run->bits};
+    double                 clock   = bal_seconds();
+    memset(run->step_seconds, 0, sizeof run->step_seconds);
+    if (run->dev != NULL &&
+        (options->eval_every > 0 ? run->step % options->eval_every == 0 : run->step == 0)) {
+        BAL_TRY(evaluate(run));
+        entry.dev_loss   = run->dev_score.loss;
+        entry.dev_tokens = run->dev_score.n_tokens;
+        charge(run, BAL_PHASE_EVAL, &clock);
+    }
+    bal_totals *mine      = bal_ballot_totals(run->ballot);
+    bool        checked   = options->check_every > 0 && run->step % options->check_every == 0;
+    uint64_t    print     = checked ? bal_model_fingerprint(run->model) : 0;
+    mine->fingerprint_min = mine->fingerprint_max = print;
+    charge(run, BAL_PHASE_VOTE, &clock);
+
+    bal_measure measure = bal_optim_measure(run->optim, run->step);
+    bal_status  status  = BAL_OK;
+    for (int slot = bal_comm_rank(run->comm); slot < run->job->vote.slots && status == BAL_OK;
+         slot += bal_comm_size(run->comm)) {
+        status = probe(run, &measure, slot);
+        bal_progress(run, false);
+    }
+    double hours = (bal_seconds() - run->started) / 3600.0;
+    if (run->machine->max_hours > 0.0 && hours >= run->machine->max_hours)
+        wished = wished | BAL_WISH_STOP;
+    mine->wishes = (uint64_t)wished | (status != BAL_OK ? BAL_WISH_FAIL : 0u);
+    charge(run, BAL_PHASE_PROBE, &clock);
+
+    bal_status counted = bal_ballot_count(run->ballot, run->bits, &entry.totals);
+    charge(run, BAL_PHASE_WAIT, &clock);
+    if (counted != BAL_OK) return counted;
+    if (entry.totals.wishes & BAL_WISH_FAIL) return bal_comm_agree(run->comm, status);
+    if (entry.totals.fingerprint_min != entry.totals.fingerprint_max)
+        return bal_replicas_compare(run->comm, run->model);
+    *wishes = entry.totals.wishes;
+    wished  = wished & ~(int)(*wishes & BAL_WISH_SAVE); /* done once */
+    run->n_probes += run->job->vote.slots;
+    run->n_tokens += entry.totals.n_tokens;
+    charge(run, BAL_PHASE_VOTE, &clock);
+
+    status = run->pending; /* what went wrong on rank 0 alone, late in the step before */
+    if (run->writes && status == BAL_OK) status = bal_lock_check(run->lock);
+    if (run->writes && status == BAL_OK) status = bal_journal_append(run->journal, &entry);
+    BAL_TRY(bal_comm_agree(run->comm, status)); /* durable before any rank applies it */
+    charge(run, BAL_PHASE_JOURNAL, &clock);
+
+    run->pending = bal_run_apply(run, &entry);
+    charge(run, BAL_PHASE_UPDATE, &clock);
+    bool last = run->step == options->steps;
+    if ((options->checkpoint_every > 0 && run->step % options->checkpoint_every == 0 && !last) ||
+        (*wishes & (BAL_WISH_SAVE | BAL_WISH_STOP) && !last))
+        BAL_TRY(save(run));
+    charge(run, BAL_PHASE_CHECKPOINT, &clock);
+    if (run->writes && run->pending == BAL_OK) {
+        memcpy(run->metrics.seconds + (run->step - 1) * BAL_N_PHASES, run->step_seconds,
+               sizeof run->step_seconds);
+        run->pending = bal_metrics_log_step(&run->log, run, run->step - 1, checked ? &print : NULL);
+    }
+    bal_progress(run, false);
+    return BAL_OK;
+}
+
+/* After the last step: its dev loss, its checkpoint. Run again on a finished run it finds both. */
+static bal_status finish(bal_run *run)
+{
+    char   name[64], path[BAL_PATH_BYTES];
+    double clock = bal_seconds();
+    BAL_TRY(bal_comm_agree(run->comm, run->pending));
+    bal_checkpoint_name(run->step, name);
+    bal_run_path(run, name, path);
+    if (run->dev != NULL) BAL_TRY(evaluate(run));
+    charge(run, BAL_PHASE_EVAL, &clock);
+    int64_t saved = run->writes && access(path, F_OK) == 0;
+    BAL_TRY(bal_comm_sum(run->comm, &saved, 1));
+    if (!saved) BAL_TRY(save(run));
+    charge(run, BAL_PHASE_CHECKPOINT, &clock);
+    bal_status status = BAL_OK;
+    if (run->writes && run->dev != NULL) status = bal_metrics_log_final(&run->log, run);
+    return bal_comm_agree(run->comm, status);
+}
+
+bal_status bal_train(const bal_job *job, const bal_machine *machine, const char *dir,
+                     bal_comm *comm)
+{
+    bal_run run = {
+        .job = job, .machine = machine, .dir = dir, .comm = comm, .started = bal_seconds()};
+    bal_status status = bal_run_start(&run);
+    uint64_t   wishes = 0;
+    if (status == BAL_OK && run.writes)
+        bal_log(BAL_LOG_SAY,
+                "%s %s: %d ranks, kernels %s, %lld slots, %lld x %lld tokens per probe",
+                run.step > 0 ? "continuing" : "starting", dir, bal_comm_size(comm),
+                machine->kernels->name, (long long)job->vote.slots, (long long)job->data.batch,
+                (long long)job->data.context);
+    run.started = bal_seconds();
+    while (status == BAL_OK && run.step < job->run.steps && !(wishes & BAL_WISH_STOP))
+        status = take_step(&run, &wishes);
+    if (status == BAL_OK && run.step == job->run.steps) {
+        status = finish(&run);
+    } else if (status == BAL_OK) {
+        status = bal_fail(BAL_STOPPED,
+                          "stopped after step %lld of %lld with a good checkpoint; the "
+                          "same command continues",
+                          (long long)run.step, (long long)job->run.steps);
+    }
+    if (status == BAL_OK || status == BAL_STOPPED) {
+        bal_status printed = bal_progress_table(&run);
+        if (printed != BAL_OK) status = printed;
+    }
+    bal_run_clear(&run);
+    return status;
+}
+
+bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journal *journal,
+                      int64_t step, bal_model *model)
+{
+    const bal_run_id *id = bal_journal_id(journal);
+    if (id->job_hash != job->hash)
+        return bal_fail(BAL_ERR_CONFIG, "the journal is of another job; give its own with --job");
+    if (id->stream_version != BAL_STREAM_VERSION)
+        return bal_fail(BAL_ERR_CONFIG, "the journal has random streams of version %u; expected %d",
+                        id->stream_version, BAL_STREAM_VERSION);
+    if (id->base_hash != bal_model_fingerprint(model))
+        return bal_fail(BAL_ERR_CONFIG, "the journal was started from another base model");
+    if (step < 0 || step > bal_journal_n(journal))
+        return bal_fail(BAL_ERR_CONFIG, "step %lld; the journal has steps up to %lld",
+                        (long long)step, (long long)bal_journal_n(journal));
+    int        n         = bal_model_n_tensors(model);
+    bool      *on_ballot = bal_alloc((size_t)n, sizeof *on_ballot);
+    uint32_t  *flips     = bal_alloc((size_t)n, sizeof *flips);
+    bal_optim *optim     = NULL;
+    bal_status status    = on_ballot == NULL || flips == NULL
+                               ? bal_fail(BAL_ERR_MEMORY, "no memory to replay")
+                               : bal_job_tensors(job, model, on_ballot);
+    if (status == BAL_OK) status = bal_job_optim(job, machine, model, on_ballot, &optim);
+    for (int64_t i = 0; i < step && status == BAL_OK; ++i) {
+        bal_journal_entry entry;
+        status = bal_journal_read(journal, i, &entry);
+        if (status == BAL_OK) bal_optim_apply(optim, i, entry.bits, flips);
+    }
+    bal_optim_destroy(&optim);
+    free(on_ballot);
+    free(flips);
+    return status;
+}

@@ -1,0 +1,353 @@
+/* start.c: start a run, or continue it from its directory: the newest whole checkpoint, then the
+ * ballots of the journal after it. */
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "train_impl.h"
+
+void bal_run_path(const bal_run *run, const char *name, char path[BAL_PATH_BYTES])
+{
+    snprintf(path, BAL_PATH_BYTES, "%s/%s", run->dir, name);
+}
+
+void bal_checkpoint_name(int64_t step, char name[64])
+{
+    snprintf(name, 64, "step-%06lld.h5", (long long)step);
+}
+
+static bal_status make_directory(const char *dir)
+{
+    char path[BAL_PATH_BYTES];
+    if (snprintf(path, sizeof path, "%s", dir) >= (int)sizeof path)
+        return bal_fail(BAL_ERR_IO, "%s: the path is too long", dir);
+    for (char *at = path + 1;; ++at) { /* parents first */
+        char here = *at;
+        if (here != '/' && here != 0) continue;
+        *at = 0;
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return bal_fail(BAL_ERR_IO, "%s: the run directory cannot be made: %s", path,
+                            strerror(errno));
+        *at = here;
+        if (here == 0) return BAL_OK;
+    }
+}
+
+static bal_status load(bal_run *run)
+{
+    const bal_data_options *data = &run->job->data;
+    BAL_TRY(bal_model_open(run->job->model.path, run->job->model.codes, true, &run->model,
+                           &run->tokenizer));
+    int64_t most = bal_model_shape(run->model)->max_tokens;
+    if (data->context > most)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[data] context = %lld: the model %s reads at most %lld tokens",
+                        (long long)data->context, run->job->model.path, (long long)most);
+    BAL_TRY(
+        bal_corpus_open(data->train, run->tokenizer, data->examples, data->context, &run->train));
+    if (data->dev[0] != 0)
+        BAL_TRY(
+            bal_corpus_open(data->dev, run->tokenizer, data->examples, data->context, &run->dev));
+    run->id = (bal_run_id){
+        .seed           = (uint64_t)run->job->run.seed,
+        .stream_version = BAL_STREAM_VERSION,
+        .n_slots        = (int32_t)run->job->vote.slots,
+        .n_steps        = run->job->run.steps,
+        .job_hash       = run->job->hash,
+        .base_hash      = bal_model_fingerprint(run->model),
+        .data_hash      = bal_corpus_hash(run->train) ^
+                     (run->dev == NULL ? 0 : bal_corpus_hash(run->dev) * 0x9E3779B97F4A7C15u)};
+    return BAL_OK;
+}
+
+/* All ranks have read the same base, data and job. */
+static bal_status compare_inputs(bal_run *run)
+{
+    uint64_t words[6] = {run->id.base_hash, run->id.data_hash, run->id.job_hash};
+    memcpy(words + 3, words, 3 * sizeof *words);
+    BAL_TRY(bal_comm_reduce(run->comm, &(bal_reduction){.n_min = 3, .n_max = 3}, words));
+    static const char *const names[] = {"the base model", "the data", "the job"};
+    for (int i = 0; i < 3; ++i)
+        if (words[i] != words[i + 3])
+            return bal_fail(BAL_ERR_INPUT,
+                            "%s differs between ranks; give every host the same files", names[i]);
+    return BAL_OK;
+}
+
+/* The job in the directory is this one; name the first option that is not. */
+static bal_status compare_job(const bal_run *run)
+{
+    char     path[BAL_PATH_BYTES];
+    bal_file file;
+    bal_run_path(run, "job.ini", path);
+    if (bal_file_open(path, &file) != BAL_OK) file = (bal_file){0};
+    const char *mine = run->job->text, *theirs = (const char *)file.data;
+    const char *end    = theirs + file.n_bytes;
+    bal_status  status = bal_fail(BAL_ERR_CONFIG,
+                                  "%s: the run directory belongs to another job; choose another "
+                                   "directory with --run",
+                                  path);
+    while (theirs != NULL && theirs < end && *mine != 0) {
+        int n_mine = (int)strcspn(mine, "\n"), n_theirs = 0;
+        while (theirs + n_theirs < end && theirs[n_theirs] != '\n') ++n_theirs;
+        if (n_mine != n_theirs || memcmp(mine, theirs, (size_t)n_mine) != 0) {
+            status = bal_fail(BAL_ERR_CONFIG,
+                              "%s: the run directory belongs to another job: \"%.*s\" there, "
+                              "\"%.*s\" now; choose another directory with --run",
+                              path, n_theirs, theirs, n_mine, mine);
+            break;
+        }
+        mine += n_mine + (mine[n_mine] == '\n');
+        theirs += n_theirs + 1;
+    }
+    bal_file_close(&file);
+    return status;
+}
+
+static bal_status compare_id(const bal_run *run, const bal_run_id *theirs)
+{
+    if (theirs->job_hash != run->id.job_hash || theirs->seed != run->id.seed ||
+        theirs->n_slots != run->id.n_slots || theirs->n_steps != run->id.n_steps)
+        return compare_job(run);
+    if (theirs->stream_version != run->id.stream_version)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "%s: the run was started with random streams of version %u; "
+                        "this program has version %u: continue it with the older one",
+                        run->dir, theirs->stream_version, run->id.stream_version);
+    if (theirs->base_hash != run->id.base_hash)
+        return bal_fail(BAL_ERR_CONFIG, "%s: the run was started from another model than %s is now",
+                        run->dir, run->job->model.path);
+    if (theirs->data_hash != run->id.data_hash)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "%s: the run was started on other data than %s and %s hold now", run->dir,
+                        run->job->data.train, run->job->data.dev);
+    return BAL_OK;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* Step of the newest checkpoint that is whole, -1: none. */
+static bal_status find_checkpoint(const bal_run *run, int64_t *step)
+{
+    *step    = -1;
+    DIR *dir = opendir(run->dir);
+    if (dir == NULL) return bal_fail(BAL_ERR_IO, "%s: %s", run->dir, strerror(errno));
+    int64_t *steps = NULL;
+    size_t   n     = 0;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        long long found;
+        char      name[64];
+        if (sscanf(entry->d_name, "step-%lld.h5", &found) != 1) continue;
+        bal_checkpoint_name(found, name);
+        if (strcmp(name, entry->d_name) != 0) continue;
+        int64_t *more = realloc(steps, (n + 1) * sizeof *steps);
+        if (more == NULL) break;
+        steps      = more;
+        steps[n++] = found;
+    }
+    closedir(dir);
+    if (n > 0) qsort(steps, n, sizeof *steps, newest_first);
+    for (size_t i = 0; i < n && *step < 0; ++i) {
+        char name[64], path[BAL_PATH_BYTES];
+        bal_checkpoint_name(steps[i], name);
+        bal_run_path(run, name, path);
+        if (bal_checkpoint_verify(path) == BAL_OK)
+            *step = steps[i];
+        else
+            bal_log(BAL_LOG_WARN, "%s; the one before it is used", bal_failure());
+    }
+    free(steps);
+    return BAL_OK;
+}
+
+/* The journal is missing, damaged or shorter than a checkpoint: put back the checkpoint's copy. */
+static bal_status restore_journal(const bal_run *run, int64_t step)
+{
+    char         name[64], path[BAL_PATH_BYTES];
+    bal_snapshot snapshot;
+    bal_checkpoint_name(step, name);
+    bal_run_path(run, name, path);
+    BAL_TRY(bal_checkpoint_read(path, false, &snapshot));
+    bal_status status =
+        bal_publish(run->dir, "ballots.journal", snapshot.journal, snapshot.journal_bytes);
+    bal_snapshot_clear(&snapshot);
+    if (status == BAL_OK)
+        bal_log(BAL_LOG_WARN, "the journal is put back from %s, up to step %lld", path,
+                (long long)step);
+    return status;
+}
+
+/* Rank 0: job.ini, journal and newest checkpoint of the directory, made or found. */
+static bal_status open_record(bal_run *run, int64_t *checkpoint)
+{
+    char path[BAL_PATH_BYTES];
+    bal_run_path(run, "ballots.journal", path);
+    BAL_TRY(find_checkpoint(run, checkpoint));
+    bool       there  = access(path, F_OK) == 0;
+    bal_status status = there ? bal_journal_open(path, true, &run->journal) : BAL_ERR_INPUT;
+    if (status != BAL_OK && status != BAL_ERR_INPUT) return status;
+    int64_t n = status == BAL_OK ? bal_journal_n(run->journal) : -1;
+    if (status == BAL_OK && bal_journal_tail(run->journal) > 0)
+        bal_log(BAL_LOG_WARN, "%s: a torn tail of %lld bytes is cut off", path,
+                (long long)bal_journal_tail(run->journal));
+    if (*checkpoint > n && *checkpoint >= 0) {
+        bal_journal_close(&run->journal);
+        BAL_TRY(restore_journal(run, *checkpoint));
+        BAL_TRY(bal_journal_open(path, true, &run->journal));
+    } else if (there && status != BAL_OK) {
+        return status; /* damaged, and no checkpoint has a copy */
+    }
+    if (run->journal != NULL) return compare_id(run, bal_journal_id(run->journal));
+    /* A new run. An old job.ini without a journal is of a start that got no further. */
+    BAL_TRY(bal_publish(run->dir, "job.ini", run->job->text, strlen(run->job->text)));
+    return bal_journal_create(path, &run->id, &run->journal);
+}
+
+static bal_status read_checkpoint(bal_run *run, int64_t step)
+{
+    char         name[64], path[BAL_PATH_BYTES];
+    bal_snapshot snapshot;
+    bal_checkpoint_name(step, name);
+    bal_run_path(run, name, path);
+    bal_model_destroy(&run->model); /* one model in memory at a time */
+    BAL_TRY(bal_checkpoint_read(path, true, &snapshot));
+    bal_status status = compare_id(run, &snapshot.id);
+    if (status == BAL_OK) {
+        run->model     = snapshot.model;
+        run->step      = snapshot.step;
+        snapshot.model = NULL;
+        if (run->writes) {
+            bal_metrics_clear(&run->metrics);
+            run->metrics     = snapshot.metrics;
+            snapshot.metrics = (bal_metrics){0};
+        }
+    }
+    bal_snapshot_clear(&snapshot);
+    return status;
+}
+
+static bal_status make_tools(bal_run *run)
+{
+    const bal_job *job   = run->job;
+    int64_t        batch = job->data.batch, context = job->data.context;
+    int            n_tensors = bal_model_n_tensors(run->model);
+    run->passes_per_step     = 2 * job->vote.slots;
+    run->on_ballot           = bal_alloc((size_t)n_tensors, sizeof *run->on_ballot);
+    run->flips               = bal_alloc((size_t)n_tensors, sizeof *run->flips);
+    run->bits = bal_alloc((size_t)bal_ballot_words((int)job->vote.slots), sizeof *run->bits);
+    run->sequences[0] = bal_alloc((size_t)batch, sizeof **run->sequences);
+    run->sequences[1] = bal_alloc((size_t)batch, sizeof **run->sequences);
+    if (!run->on_ballot || !run->flips || !run->bits || !run->sequences[0] || !run->sequences[1])
+        return bal_fail(BAL_ERR_MEMORY, "no memory for the run");
+    if (run->writes && run->metrics.n_tensors == 0)
+        BAL_TRY(bal_metrics_init(&run->metrics, n_tensors));
+    BAL_TRY(bal_job_tensors(job, run->model, run->on_ballot));
+    BAL_TRY(bal_job_optim(job, run->machine, run->model, run->on_ballot, &run->optim));
+    BAL_TRY(bal_ballot_create(run->comm, (int)job->vote.slots, &run->ballot));
+    BAL_TRY(bal_batch_init(&run->batch, batch, context));
+    return bal_forward_create(run->model, run->machine->kernels, batch * context, context,
+                              &run->forward);
+}
+
+/* Steps of the journal that the checkpoint does not have: updates only. Collective. */
+static bal_status replay(bal_run *run, int64_t n_entries)
+{
+    if (run->step < n_entries && run->writes)
+        bal_log(BAL_LOG_SAY, "replaying steps %lld to %lld from the journal", (long long)run->step,
+                (long long)n_entries);
+    while (run->step < n_entries) {
+        bal_journal_entry entry  = {0};
+        bal_status        status = BAL_OK;
+        if (run->writes) {
+            status = run->pending;
+            if (status == BAL_OK) status = bal_journal_read(run->journal, run->step, &entry);
+            if (status == BAL_OK)
+                memcpy(run->bits, entry.bits,
+                       (size_t)bal_ballot_words((int)run->job->vote.slots) * sizeof *run->bits);
+        }
+        BAL_TRY(bal_comm_agree(run->comm, status));
+        BAL_TRY(bal_comm_broadcast(run->comm, &entry, sizeof entry));
+        BAL_TRY(bal_comm_broadcast(
+            run->comm, run->bits,
+            (size_t)bal_ballot_words((int)run->job->vote.slots) * sizeof *run->bits));
+        entry.bits   = run->bits;
+        run->pending = bal_run_apply(run, &entry);
+    }
+    return BAL_OK;
+}
+
+/* Rank 0: the dev losses of the steps so far, from the journal. */
+static bal_status find_best(bal_run *run)
+{
+    for (int64_t i = 0; i < bal_journal_n(run->journal); ++i) {
+        bal_journal_entry entry;
+        BAL_TRY(bal_journal_read(run->journal, i, &entry));
+        if (entry.dev_loss < 0) continue;
+        run->dev_score = (bal_score){.loss = entry.dev_loss, .n_tokens = entry.dev_tokens};
+        if (bal_score_nats(&run->dev_score) < run->best_nats) {
+            run->best_nats = bal_score_nats(&run->dev_score);
+            run->best_step = i;
+        }
+    }
+    return BAL_OK;
+}
+
+bal_status bal_run_start(bal_run *run)
+{
+    run->writes       = bal_comm_rank(run->comm) == 0;
+    run->best_nats    = INFINITY;
+    bal_status status = BAL_OK;
+    if (run->writes) status = make_directory(run->dir);
+    if (run->writes && status == BAL_OK) status = bal_lock_take(run->dir, &run->lock);
+    BAL_TRY(bal_comm_agree(run->comm, status));
+    BAL_TRY(bal_comm_agree(run->comm, load(run)));
+    BAL_TRY(compare_inputs(run));
+    int64_t found[2] = {-1, 0}; /* step of the checkpoint, entries of the journal */
+    if (run->writes) {
+        status   = open_record(run, &found[0]);
+        found[1] = status == BAL_OK ? bal_journal_n(run->journal) : 0;
+    }
+    BAL_TRY(bal_comm_agree(run->comm, status));
+    BAL_TRY(bal_comm_broadcast(run->comm, found, sizeof found));
+    if (found[0] >= 0) status = read_checkpoint(run, found[0]);
+    BAL_TRY(bal_comm_agree(run->comm, status));
+    BAL_TRY(bal_comm_agree(run->comm, make_tools(run)));
+    BAL_TRY(replay(run, found[1]));
+    if (run->writes) {
+        status = find_best(run);
+        if (status == BAL_OK) status = bal_metrics_log_open(&run->log, run, run->step);
+        for (int64_t step = 0; step < run->step && status == BAL_OK; ++step)
+            status = bal_metrics_log_step(&run->log, run, step, NULL);
+    }
+    run->first_step = run->step;
+    return bal_comm_agree(run->comm, status);
+}
+
+void bal_run_clear(bal_run *run)
+{
+    bal_metrics_log_close(&run->log);
+    bal_metrics_clear(&run->metrics);
+    bal_journal_close(&run->journal);
+    bal_forward_destroy(&run->forward);
+    bal_ballot_destroy(&run->ballot);
+    bal_optim_destroy(&run->optim);
+    bal_batch_clear(&run->batch);
+    bal_corpus_close(&run->train);
+    bal_corpus_close(&run->dev);
+    bal_tokenizer_destroy(&run->tokenizer);
+    bal_model_destroy(&run->model);
+    free(run->on_ballot);
+    free(run->bits);
+    free(run->flips);
+    free(run->sequences[0]);
+    free(run->sequences[1]);
+    bal_lock_release(&run->lock);
+}

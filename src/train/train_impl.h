@@ -1,0 +1,83 @@
+/* train_impl.h: a run under way. */
+#ifndef BALLOT_TRAIN_IMPL_H
+#define BALLOT_TRAIN_IMPL_H
+
+#include <stdio.h>
+
+#include "ballot/train.h"
+
+#define BAL_PATH_BYTES 4096
+
+/* One line per step in RUN/metrics.jsonl, for programs that watch. */
+typedef struct bal_metrics_log {
+    FILE   *file;
+    char    path[BAL_PATH_BYTES];
+    int64_t n_steps; /* step lines in the file */
+} bal_metrics_log;
+
+typedef struct bal_run {
+    const bal_job     *job;
+    const bal_machine *machine;
+    const char        *dir;
+    bal_comm          *comm;
+    bool               writes; /* rank 0 */
+    bal_run_id         id;
+    bal_model         *model;
+    bal_tokenizer     *tokenizer;
+    bal_corpus        *train, *dev;
+    bool              *on_ballot;
+    bal_optim         *optim;
+    bal_forward       *forward;
+    bal_batch          batch;
+    bal_ballot        *ballot;
+    uint64_t          *bits;         /* the counted ballot */
+    int64_t           *sequences[2]; /* [batch] loss of each sequence at + and - */
+    uint32_t          *flips;        /* [n_tensors] codes that the last step changed */
+    bal_status         pending;      /* of rank 0, told to the others in the next step */
+    int64_t            step;         /* steps applied */
+    int64_t            first_step;   /* where this process began to probe */
+    int64_t            passes_per_step;
+    /* rank 0 alone */
+    bal_lock       *lock;
+    bal_journal    *journal;
+    bal_metrics     metrics;
+    bal_metrics_log log;
+    bal_score       dev_score; /* last evaluation; n_tokens 0: none */
+    double          best_nats; /* best evaluation so far, INFINITY: none */
+    int64_t         best_step;
+    /* clocks of this process */
+    double  started;
+    double  seconds[BAL_N_PHASES]; /* whole */
+    double  step_seconds[BAL_N_PHASES];
+    int64_t n_probes, n_tokens; /* of all ranks, since first_step */
+    double  last_line;
+} bal_run;
+
+/** Load model and data, open or create the run directory, replay to the last step in the journal.
+ *  Collective. */
+bal_status bal_run_start(bal_run *run);
+/** Release everything. Collective, for the communicator is used by nothing afterwards. */
+void bal_run_clear(bal_run *run);
+/** Apply a counted ballot and add its row of metrics: what a live step and a replayed one share. */
+bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry);
+/** RUN/name. */
+void bal_run_path(const bal_run *run, const char *name, char path[BAL_PATH_BYTES]);
+/** Name of the checkpoint of a step. */
+void bal_checkpoint_name(int64_t step, char name[64]);
+
+/** Open RUN/metrics.jsonl, cutting a torn last line and lines of steps not in the journal. */
+bal_status bal_metrics_log_open(bal_metrics_log *log, const bal_run *run, int64_t n_steps);
+/** Write the line of row step of run->metrics if it is not there yet. */
+bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_t step,
+                                const uint64_t *fingerprint);
+/** Write the line that ends a finished run. */
+bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run);
+void       bal_metrics_log_close(bal_metrics_log *log);
+
+/** Say where the run is: on a terminal a line that is overwritten, elsewhere a line every 30 s;
+ *  always a line of its own if important. */
+void bal_progress(bal_run *run, bool important);
+/** The table of a finished or stopped run, to stdout. Collective: rank 0 prints. */
+bal_status bal_progress_table(bal_run *run);
+
+#endif

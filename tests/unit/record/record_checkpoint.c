@@ -1,0 +1,377 @@
+/* record_checkpoint.c: a checkpoint gives back every number of a snapshot, or says that it cannot.
+ */
+#include <inttypes.h>
+#include <limits.h>
+#include <malloc.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ballot/record.h"
+#include "files.h"
+#include "suite.h"
+
+#define N_VOCAB 70
+
+static const bal_model_config small = {.dim        = 12,
+                                       .hidden     = 20,
+                                       .n_layers   = 2,
+                                       .n_heads    = 3,
+                                       .n_kv_heads = 1,
+                                       .head_dim   = 4,
+                                       .n_vocab    = N_VOCAB,
+                                       .max_tokens = 32,
+                                       .tied_head  = true,
+                                       .rope_pairs = BAL_ROPE_HALVES,
+                                       .rope_base  = 10000.0,
+                                       .norm_eps   = 1e-5};
+
+static bal_model *make_model(const bal_model_config *config, uint64_t seed)
+{
+    bal_model *model = NULL;
+    CU_ASSERT_EQUAL_FATAL(bal_model_create(config, BAL_I8, true, &model), BAL_OK);
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        bal_tensor *t     = bal_model_tensor(model, i);
+        int64_t     n     = bal_tensor_n(t);
+        int16_t    *codes = malloc((size_t)n * sizeof *codes);
+        int8_t     *bytes = (int8_t *)codes;
+        for (int64_t at = 0; at < n; ++at) {
+            uint64_t range = 2 * (uint64_t)t->limit + 1;
+            int      code  = (int)(bal_test_random(&seed) % range) - t->limit;
+            if (t->format == BAL_I8)
+                bytes[at] = (int8_t)code;
+            else
+                codes[at] = (int16_t)code;
+        }
+        CU_ASSERT_EQUAL_FATAL(bal_tensor_set_codes(t, codes), BAL_OK);
+        for (int64_t at = 0; at < n; ++at) bytes[at] = (int8_t)bal_test_random(&seed);
+        bal_tensor_set_carry(t, bytes);
+        for (int64_t row = 0; row < t->n_rows; ++row)
+            t->scale[row] = 1e-6f * (float)(1 + bal_test_random(&seed) % 1000000);
+        free(codes);
+    }
+    return model;
+}
+
+/* Tokens "t00", "t01", ... in the layout of llama2.c. */
+static bal_tokenizer *make_tokenizer(void)
+{
+    bal_tokenizer *tokenizer = NULL;
+    unsigned char  bytes[4 + N_VOCAB * 11];
+    const int32_t  longest = 3, n_bytes = 3;
+    size_t         at = sizeof longest;
+    memcpy(bytes, &longest, sizeof longest);
+    for (int id = 0; id < N_VOCAB; ++id) {
+        char        text[16];
+        const float score = (float)-id;
+        snprintf(text, sizeof text, "t%02d", id);
+        memcpy(bytes + at, &score, 4);
+        memcpy(bytes + at + 4, &n_bytes, 4);
+        memcpy(bytes + at + 8, text, 3);
+        at += 11;
+    }
+    CU_ASSERT_EQUAL_FATAL(bal_tokenizer_create(BAL_TOKENIZER_LLAMA2C, bytes, at, N_VOCAB,
+                                               "tokenizer of the test", &tokenizer),
+                          BAL_OK);
+    return tokenizer;
+}
+
+/* A snapshot after n_steps steps; bal_snapshot_clear frees it. */
+static bal_snapshot make_snapshot(const bal_model_config *config, int64_t n_steps,
+                                  size_t journal_bytes)
+{
+    uint64_t     state = 99;
+    bal_snapshot s     = {.step          = n_steps,
+                          .id            = {.seed           = UINT64_MAX - 3,
+                                            .stream_version = 7,
+                                            .n_slots        = 64,
+                                            .n_steps        = 1000,
+                                            .job_hash       = 1,
+                                            .base_hash      = UINT64_MAX,
+                                            .data_hash      = 3},
+                          .model         = make_model(config, 5),
+                          .tokenizer     = make_tokenizer(),
+                          .job_text      = strdup("[run]\nseed = 1 ; \xc3\xa9\n"),
+                          .isa           = strdup("avx512"),
+                          .journal       = malloc(journal_bytes + 1),
+                          .journal_bytes = journal_bytes,
+                          .dev_loss_nats = n_steps == 0 ? (double)NAN : 4.25};
+    s.fingerprint      = bal_model_fingerprint(s.model);
+    int n_tensors      = bal_model_n_tensors(s.model);
+    for (size_t i = 0; i < journal_bytes; ++i) s.journal[i] = (uint8_t)bal_test_random(&state);
+    CU_ASSERT_EQUAL_FATAL(bal_metrics_init(&s.metrics, n_tensors), BAL_OK);
+    for (int64_t row = 0; row < n_steps; ++row) {
+        CU_ASSERT_EQUAL_FATAL(bal_metrics_add(&s.metrics), row);
+        s.metrics.loss_nats[row] = 5.0 / (double)(row + 1);
+        s.metrics.agreement[row] = 0.5;
+        s.metrics.n_passes[row]  = 128 * (row + 1);
+        if (row % 2 == 0) s.metrics.dev_loss_nats[row] = 4.0;
+        for (int phase = 0; phase < BAL_N_PHASES; ++phase)
+            s.metrics.seconds[row * BAL_N_PHASES + phase] = 0.25 * phase + (double)row;
+        for (int tensor = 0; tensor < n_tensors; ++tensor)
+            s.metrics.flips[row * n_tensors + tensor] = (uint32_t)bal_test_random(&state);
+    }
+    return s;
+}
+
+static bool same_bytes(const void *a, const void *b, size_t n_bytes)
+{
+    return n_bytes == 0 || memcmp(a, b, n_bytes) == 0;
+}
+
+static bool same_tensor(const bal_tensor *a, const bal_tensor *b, bool with_carry)
+{
+    size_t n_codes = (size_t)a->n_blocks * BAL_BLOCK_CODES;
+    return strcmp(a->name, b->name) == 0 && a->n_rows == b->n_rows && a->n_cols == b->n_cols &&
+           same_bytes(a->codes, b->codes, n_codes * (a->format == BAL_I8 ? 1 : 2)) &&
+           same_bytes(a->scale, b->scale, (size_t)a->n_rows * sizeof *a->scale) &&
+           (with_carry ? same_bytes(a->carry, b->carry, n_codes) : b->carry == NULL);
+}
+
+static bool same_metrics(const bal_metrics *a, const bal_metrics *b)
+{
+    size_t n = (size_t)a->n;
+    return a->n == b->n && a->n_tensors == b->n_tensors &&
+           same_bytes(a->loss_nats, b->loss_nats, n * 8) &&
+           same_bytes(a->dev_loss_nats, b->dev_loss_nats, n * 8) &&
+           same_bytes(a->agreement, b->agreement, n * 8) &&
+           same_bytes(a->n_passes, b->n_passes, n * 8) &&
+           same_bytes(a->seconds, b->seconds, n * BAL_N_PHASES * 8) &&
+           same_bytes(a->flips, b->flips, n * (size_t)a->n_tensors * 4);
+}
+
+static void check_same(const bal_snapshot *a, const bal_snapshot *b, bool with_carry)
+{
+    const bal_model_config *x = bal_model_shape(a->model), *y = bal_model_shape(b->model);
+    CU_ASSERT(a->step == b->step && a->fingerprint == b->fingerprint);
+    CU_ASSERT(memcmp(&a->id, &b->id, sizeof a->id) == 0);
+    CU_ASSERT(x->dim == y->dim && x->hidden == y->hidden && x->n_layers == y->n_layers &&
+              x->n_heads == y->n_heads && x->n_kv_heads == y->n_kv_heads &&
+              x->head_dim == y->head_dim && x->n_vocab == y->n_vocab &&
+              x->max_tokens == y->max_tokens && x->tied_head == y->tied_head &&
+              x->rope_pairs == y->rope_pairs);
+    CU_ASSERT(same_bytes(&x->rope_base, &y->rope_base, 8) &&
+              same_bytes(&x->norm_eps, &y->norm_eps, 8));
+    CU_ASSERT_EQUAL_FATAL(bal_model_n_tensors(a->model), bal_model_n_tensors(b->model));
+    for (int i = 0; i < bal_model_n_tensors(a->model); ++i)
+        CU_ASSERT(
+            same_tensor(bal_model_tensor(a->model, i), bal_model_tensor(b->model, i), with_carry));
+    const void *bytes_a, *bytes_b;
+    size_t      n_a, n_b;
+    CU_ASSERT_EQUAL(bal_tokenizer_source(a->tokenizer, &bytes_a, &n_a),
+                    bal_tokenizer_source(b->tokenizer, &bytes_b, &n_b));
+    CU_ASSERT(n_a == n_b && same_bytes(bytes_a, bytes_b, n_a));
+    CU_ASSERT_STRING_EQUAL(a->job_text, b->job_text);
+    CU_ASSERT_STRING_EQUAL(a->isa, b->isa);
+    CU_ASSERT(same_metrics(&a->metrics, &b->metrics));
+    CU_ASSERT(a->journal_bytes == b->journal_bytes &&
+              same_bytes(a->journal, b->journal, a->journal_bytes));
+    CU_ASSERT(isnan(a->dev_loss_nats) ? isnan(b->dev_loss_nats)
+                                      : same_bytes(&a->dev_loss_nats, &b->dev_loss_nats, 8));
+}
+
+/* dir [PATH_MAX] gets a new folder, path [2 * PATH_MAX] the checkpoint in it. */
+static void make_paths(const char *name, char *dir, char *path)
+{
+    snprintf(dir, PATH_MAX, "%s", bal_test_dir(name));
+    snprintf(path, 2 * PATH_MAX, "%s/step.h5", dir);
+}
+
+static void check_comes_back(const bal_model_config *config, int64_t n_steps, size_t journal_bytes)
+{
+    char         dir[PATH_MAX], path[2 * PATH_MAX];
+    bal_snapshot written = make_snapshot(config, n_steps, journal_bytes), read;
+    make_paths("round", dir, path);
+    CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &written), BAL_OK);
+    CU_ASSERT_EQUAL(count_entries(dir), 1);
+    CU_ASSERT(bal_checkpoint_recognizes(path));
+    CU_ASSERT_EQUAL(bal_checkpoint_verify(path), BAL_OK);
+    for (int with_carry = 0; with_carry < 2; ++with_carry) {
+        bal_status status = bal_checkpoint_read(path, with_carry != 0, &read);
+        CU_ASSERT_EQUAL(status, BAL_OK);
+        if (status != BAL_OK) {
+            printf(" %s\n", bal_failure());
+            continue;
+        }
+        check_same(&written, &read, with_carry != 0);
+        bal_snapshot_clear(&read);
+    }
+    bal_snapshot_clear(&written);
+}
+
+static void test_every_number_comes_back(void)
+{
+    check_comes_back(&small, 3, 1000);
+    check_comes_back(&small, 0, 0);
+    check_comes_back(&small, 70, 2500001);
+}
+
+static void test_models_of_other_shapes_come_back(void)
+{
+    bal_model_config config = small;
+    config.tied_head        = false;
+    config.rope_pairs       = BAL_ROPE_ADJACENT;
+    check_comes_back(&config, 1, 128);
+    config.n_layers = 150; /* more than 64 KiB of tensor names */
+    check_comes_back(&config, 1, 128);
+    config          = small;
+    config.n_layers = config.n_heads = config.dim = config.hidden = 1;
+    config.head_dim                                               = 2;
+    check_comes_back(&config, 1, 128);
+    config.dim    = 1100; /* codes of more than one chunk, the last not full */
+    config.hidden = 1099;
+    check_comes_back(&config, 1, 128);
+}
+
+static void test_one_snapshot_gives_the_same_bytes_twice(void)
+{
+    char           dir[PATH_MAX], path[2 * PATH_MAX];
+    size_t         n_bytes, n_again;
+    unsigned char *bytes;
+    bal_snapshot   s = make_snapshot(&small, 20, 5000);
+    make_paths("twice", dir, path);
+    CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
+    bytes = read_file(path, &n_bytes);
+    sleep(1); /* into another second */
+    for (int filling = 0x11; filling < 0x100; filling += 0x77) {
+        mallopt(M_PERTURB, filling); /* memory that was not set differs between the writes */
+        CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
+        unsigned char *again = read_file(path, &n_again);
+        CU_ASSERT(n_again == n_bytes && memcmp(again, bytes, n_bytes) == 0);
+        free(again);
+    }
+    mallopt(M_PERTURB, 0);
+    free(bytes);
+    bal_snapshot_clear(&s);
+}
+
+static void test_every_flipped_bit_and_every_cut_is_found(void)
+{
+    const uint64_t seed  = 424242;
+    uint64_t       state = seed;
+    char           dir[PATH_MAX], path[2 * PATH_MAX];
+    size_t         n_bytes;
+    bal_snapshot   s = make_snapshot(&small, 3, 500), read;
+    make_paths("damage", dir, path);
+    CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
+    bal_snapshot_clear(&s);
+    unsigned char *bytes = read_file(path, &n_bytes);
+    for (int trial = 0; trial < 1000; ++trial) {
+        /* Every fourth in the user block, which is small. */
+        size_t bit = bal_test_random(&state) % (8 * (trial % 4 == 0 ? 512 : n_bytes));
+        bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        write_file(path, bytes, n_bytes);
+        bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        bool found = bal_checkpoint_verify(path) == BAL_ERR_INPUT &&
+                     bal_checkpoint_read(path, false, &read) == BAL_ERR_INPUT;
+        CU_ASSERT(found);
+        if (!found) printf(" seed %" PRIu64 ", trial %d, bit %zu\n", seed, trial, bit);
+    }
+    for (size_t kept = 0; kept < n_bytes; kept += kept < 600 ? 1 : 997) {
+        write_file(path, bytes, kept);
+        CU_ASSERT_EQUAL(bal_checkpoint_verify(path), BAL_ERR_INPUT);
+        CU_ASSERT_EQUAL(bal_checkpoint_read(path, true, &read), BAL_ERR_INPUT);
+        CU_ASSERT_EQUAL(bal_checkpoint_recognizes(path), kept >= 18);
+    }
+    bytes[n_bytes] = 0; /* read_file leaves room for one more */
+    write_file(path, bytes, n_bytes + 1);
+    CU_ASSERT_EQUAL(bal_checkpoint_verify(path), BAL_ERR_INPUT);
+    write_file(path, bytes, n_bytes);
+    CU_ASSERT_EQUAL(bal_checkpoint_verify(path), BAL_OK);
+    free(bytes);
+    CU_ASSERT_EQUAL(bal_checkpoint_verify("no such file"), BAL_ERR_INPUT);
+    CU_ASSERT_EQUAL(bal_checkpoint_verify("."), BAL_ERR_INPUT);
+    CU_ASSERT(!bal_checkpoint_recognizes("no such file"));
+}
+
+static void test_a_wrong_fingerprint_is_found(void)
+{
+    char         dir[PATH_MAX], path[2 * PATH_MAX];
+    bal_snapshot s = make_snapshot(&small, 1, 10), read;
+    make_paths("fingerprint", dir, path);
+    s.fingerprint ^= 1;
+    CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
+    CU_ASSERT_EQUAL(bal_checkpoint_read(path, true, &read), BAL_ERR_INPUT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "fingerprint"));
+    CU_ASSERT(read.model == NULL && read.job_text == NULL);
+    CU_ASSERT_EQUAL(bal_checkpoint_read(path, false, &read), BAL_OK);
+    CU_ASSERT_EQUAL(read.fingerprint, s.fingerprint);
+    bal_snapshot_clear(&read);
+    bal_snapshot_clear(&s);
+}
+
+static void test_impossible_scales_are_refused(void)
+{
+    const float scales[] = {0.0f, -1.0f, INFINITY, NAN};
+    char        dir[PATH_MAX], path[2 * PATH_MAX];
+    make_paths("scales", dir, path);
+    for (size_t i = 0; i < sizeof scales / sizeof *scales; ++i) {
+        bal_snapshot s          = make_snapshot(&small, 1, 10), read;
+        bal_tensor  *t          = bal_model_tensor(s.model, 0);
+        t->scale[t->n_rows - 1] = scales[i];
+        s.fingerprint           = bal_model_fingerprint(s.model);
+        CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
+        CU_ASSERT_EQUAL(bal_checkpoint_read(path, true, &read), BAL_ERR_INPUT);
+        CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "/scale/model.embed_tokens.weight"));
+        bal_snapshot_clear(&s);
+    }
+}
+
+static void test_a_full_disk_leaves_the_old_checkpoint(void)
+{
+    char           dir[PATH_MAX], path[2 * PATH_MAX];
+    size_t         n_bytes, n_left;
+    bal_snapshot   s = make_snapshot(&small, 2, 300000);
+    unsigned char *left;
+    make_paths("full", dir, path);
+    CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
+    unsigned char *bytes  = read_file(path, &n_bytes);
+    int            n_open = count_entries("/proc/self/fd");
+    s.step                = 3;
+    for (size_t room = 0; room < n_bytes; room += n_bytes / 40) {
+        limit_files(room);
+        bal_status status = bal_checkpoint_write(dir, "step.h5", &s);
+        limit_files(RLIM_INFINITY);
+        CU_ASSERT_EQUAL(status, BAL_ERR_IO);
+        CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "File too large"));
+        if (strstr(bal_failure(), "File too large") == NULL)
+            printf(" %zu: %s\n", room, bal_failure());
+        CU_ASSERT_EQUAL(count_entries(dir), 1);
+        left = read_file(path, &n_left);
+        CU_ASSERT(n_left == n_bytes && memcmp(left, bytes, n_bytes) == 0);
+        free(left);
+    }
+    CU_ASSERT_EQUAL(count_entries("/proc/self/fd"), n_open);
+    CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
+    CU_ASSERT_EQUAL(bal_checkpoint_verify(path), BAL_OK);
+    free(bytes);
+    bal_snapshot_clear(&s);
+}
+
+static void test_a_folder_that_cannot_take_it_is_named(void)
+{
+    char         dir[PATH_MAX], path[2 * PATH_MAX];
+    bal_snapshot s = make_snapshot(&small, 1, 10);
+    make_paths("folder", dir, path);
+    CU_ASSERT_EQUAL(bal_checkpoint_write("no such folder", "step.h5", &s), BAL_ERR_IO);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "no such folder"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "No such file or directory"));
+    CU_ASSERT_EQUAL_FATAL(mkdir(path, 0777), 0);
+    CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_ERR_IO);
+    CU_ASSERT_EQUAL(count_entries(dir), 1); /* the folder in its place, no temporary file */
+    bal_snapshot_clear(&s);
+}
+
+const char     bal_suite_name[]  = "record: checkpoint";
+const bal_test bal_suite_tests[] = {
+    {"every number comes back", test_every_number_comes_back},
+    {"models of other shapes come back", test_models_of_other_shapes_come_back},
+    {"one snapshot gives the same bytes twice", test_one_snapshot_gives_the_same_bytes_twice},
+    {"every flipped bit and every cut is found", test_every_flipped_bit_and_every_cut_is_found},
+    {"a wrong fingerprint is found", test_a_wrong_fingerprint_is_found},
+    {"impossible scales are refused", test_impossible_scales_are_refused},
+    {"a full disk leaves the old checkpoint", test_a_full_disk_leaves_the_old_checkpoint},
+    {"a folder that cannot take it is named", test_a_folder_that_cannot_take_it_is_named},
+    {NULL, NULL},
+};
