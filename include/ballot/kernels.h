@@ -19,7 +19,7 @@ typedef struct bal_attention {
     const float *k; /* [n_tokens][n_kv_heads * head_dim] */
     const float *v; /* the same */
     float       *y; /* as q: softmax(q k / sqrt(head_dim)) v over tokens up to the query's own */
-    float       *scores; /* work space, [16 * n_tokens] */
+    float       *scores; /* work space, [16 * (n_tokens + 3)] */
 } bal_attention;
 
 typedef struct bal_kernels {

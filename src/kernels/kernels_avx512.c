@@ -114,47 +114,65 @@ static void perturb_panel(int64_t n_groups, const int8_t *codes, const int8_t *z
  * accumulators of the loop below. */
 #define DOT(acc, x, w) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w))
 
-/* T tokens by 64 rows: 4 T accumulators stay in registers over all columns. */
+/* T tokens by 64 rows: 4 T accumulators stay in registers over all columns. They have names,
+ * a##t##0 to a##t##3, because gcc 12 keeps an array of them in memory. */
+#define TOKENS_1(X) X(0)
+#define TOKENS_6(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#define START(t)    __m512i a##t##0 = start0, a##t##1 = start1, a##t##2 = start2, a##t##3 = start3;
+#define STEP(t)                               \
+    xs = load_four(x + t * x_stride + 4 * g); \
+    DOT(a##t##0, xs, w0);                     \
+    DOT(a##t##1, xs, w1);                     \
+    DOT(a##t##2, xs, w2);                     \
+    DOT(a##t##3, xs, w3);
+#define FINISH(t)                                                                     \
+    {                                                                                 \
+        __m512 scale = _mm512_set1_ps(x_scale[t]);                                    \
+        float *to    = y + t * y_stride;                                              \
+        store_scaled(to, row_mask(n_rows), a##t##0, scale, row_scale);                \
+        store_scaled(to + 16, row_mask(n_rows - 16), a##t##1, scale, row_scale + 16); \
+        store_scaled(to + 32, row_mask(n_rows - 32), a##t##2, scale, row_scale + 32); \
+        store_scaled(to + 48, row_mask(n_rows - 48), a##t##3, scale, row_scale + 48); \
+    }
 #define DEFINE_TILE(T)                                                                        \
     static void tile_##T(int64_t n_groups, const int8_t *panel, const int32_t *sums,          \
                          const float *row_scale, int64_t n_rows, const uint8_t *x,            \
                          int64_t x_stride, const float *x_scale, float *y, int64_t y_stride)  \
     {                                                                                         \
-        __m512i acc[T][4];                                                                    \
-        for (int part = 0; part < 4; ++part) {                                                \
-            __m512i start =                                                                   \
-                _mm512_sub_epi32(_mm512_setzero_si512(),                                      \
-                                 _mm512_slli_epi32(_mm512_loadu_si512(sums + 16 * part), 7)); \
-            _Pragma("GCC unroll 8") for (int t = 0; t < T; ++t) acc[t][part] = start;         \
-        }                                                                                     \
-        for (int64_t g = 0; g < n_groups; ++g) {                                              \
+        __m512i start0 = start_of(sums), start1 = start_of(sums + 16);                        \
+        __m512i start2 = start_of(sums + 32), start3 = start_of(sums + 48);                   \
+        TOKENS_##T(START) for (int64_t g = 0; g < n_groups; ++g)                              \
+        {                                                                                     \
             const int8_t *w  = panel + g * BAL_BLOCK_CODES;                                   \
             __m512i       w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);        \
             __m512i       w2 = _mm512_loadu_si512(w + 128), w3 = _mm512_loadu_si512(w + 192); \
-            _Pragma("GCC unroll 8") for (int t = 0; t < T; ++t)                               \
-            {                                                                                 \
-                int four;                                                                     \
-                memcpy(&four, x + t * x_stride + 4 * g, 4);                                   \
-                __m512i xs = _mm512_set1_epi32(four);                                         \
-                DOT(acc[t][0], xs, w0);                                                       \
-                DOT(acc[t][1], xs, w1);                                                       \
-                DOT(acc[t][2], xs, w2);                                                       \
-                DOT(acc[t][3], xs, w3);                                                       \
-            }                                                                                 \
+            __m512i       xs;                                                                 \
+            TOKENS_##T(STEP)                                                                  \
         }                                                                                     \
-        _Pragma("GCC unroll 4") for (int part = 0; part < 4; ++part)                          \
-        {                                                                                     \
-            if (16 * part >= n_rows) break;                                                   \
-            __mmask16 rows  = n_rows >= 16 * part + 16                                        \
-                                  ? (__mmask16)0xFFFF                                         \
-                                  : (__mmask16)((1u << (n_rows - 16 * part)) - 1);            \
-            __m512    scale = _mm512_maskz_loadu_ps(rows, row_scale + 16 * part);             \
-            _Pragma("GCC unroll 8") for (int t = 0; t < T; ++t) _mm512_mask_storeu_ps(        \
-                y + t * y_stride + 16 * part, rows,                                           \
-                _mm512_mul_ps(_mm512_cvtepi32_ps(acc[t][part]),                               \
-                              _mm512_mul_ps(_mm512_set1_ps(x_scale[t]), scale)));             \
-        }                                                                                     \
+        TOKENS_##T(FINISH)                                                                    \
     }
+
+/* -128 times the sums: activations are stored 128 too high. */
+static inline __m512i start_of(const int32_t *sums)
+{
+    return _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(_mm512_loadu_si512(sums), 7));
+}
+static inline __m512i load_four(const uint8_t *from)
+{
+    int four;
+    memcpy(&four, from, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+static inline __mmask16 row_mask(int64_t n_rows)
+{
+    return n_rows >= 16 ? (__mmask16)0xFFFF : n_rows <= 0 ? 0 : (__mmask16)((1u << n_rows) - 1);
+}
+static inline void store_scaled(float *to, __mmask16 rows, __m512i acc, __m512 x_scale,
+                                const float *row_scale)
+{
+    __m512 scale = _mm512_mul_ps(x_scale, _mm512_maskz_loadu_ps(rows, row_scale));
+    _mm512_mask_storeu_ps(to, rows, _mm512_mul_ps(_mm512_cvtepi32_ps(acc), scale));
+}
 DEFINE_TILE(6)
 DEFINE_TILE(1)
 

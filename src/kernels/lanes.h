@@ -1,10 +1,15 @@
 /* lanes.h: the float kernels, written once and built once per instruction set with LANES floats in
  * a register. The bits do not depend on LANES: what is element-wise rounds alike everywhere, and
  * every sum over elements runs in 16 virtual lanes (element i in lane i % 16) that are folded
- * 8, 4, 2, 1 apart. No fused multiply-add, no reassociation (-ffp-contract=off). */
+ * 8, 4, 2, 1 apart. Multiply-adds are fused where fused() says so and nowhere else
+ * (-ffp-contract=off): rounding once is IEEE arithmetic too, the same in hardware and in libm. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+#if LANES > 4
+#include <immintrin.h>
+#endif
 
 #include "kernels_impl.h"
 
@@ -41,6 +46,19 @@ INLINE void store_some(float *to, int64_t n, vf x)
         memcpy(to, &x, (size_t)n * sizeof *to);
 }
 
+/* x * y + z, rounded once. */
+INLINE vf fused(vf x, vf y, vf z)
+{
+#if LANES == 16
+    return (vf)_mm512_fmadd_ps((__m512)x, (__m512)y, (__m512)z);
+#elif LANES == 8
+    return (vf)_mm256_fmadd_ps((__m256)x, (__m256)y, (__m256)z);
+#else
+    for (int lane = 0; lane < LANES; ++lane) z[lane] = fmaf(x[lane], y[lane], z[lane]);
+    return z;
+#endif
+}
+
 INLINE vf pick(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
 INLINE vf greater(vf x, vf y) { return pick(x > y, x, y); }
 INLINE vf magnitude(vf x) { return (vf)((vi)x & 0x7FFFFFFF); }
@@ -50,22 +68,21 @@ INLINE vf magnitude(vf x) { return (vf)((vi)x & 0x7FFFFFFF); }
 INLINE vf exponential(vf x)
 {
     const float shifter = 12582912.0f;
-    vf          shifted = x * 1.44269504f + shifter;
-    vf          n       = shifted - shifter;
-    vf          r       = x - n * 0.693359375f;
-    r                   = r - n * -2.12194440e-4f;
-    vf sum              = r * (1.0f / 5040) + 1.0f / 720;
-    sum                 = sum * r + 1.0f / 120;
-    sum                 = sum * r + 1.0f / 24;
-    sum                 = sum * r + 1.0f / 6;
-    sum                 = sum * r + 0.5f;
-    sum                 = sum * r + 1.0f;
-    sum                 = sum * r + 1.0f;
-    vi power            = ((vi)shifted - 0x4B400000 + 127) << 23;
+    vf          n       = fused(x, splat(1.44269504f), splat(shifter)) - shifter;
+    vf          r       = fused(n, splat(-0.693359375f), x);
+    r                   = fused(n, splat(2.12194440e-4f), r);
+    vf sum              = fused(r, splat(1.0f / 5040), splat(1.0f / 720));
+    sum                 = fused(sum, r, splat(1.0f / 120));
+    sum                 = fused(sum, r, splat(1.0f / 24));
+    sum                 = fused(sum, r, splat(1.0f / 6));
+    sum                 = fused(sum, r, splat(0.5f));
+    sum                 = fused(sum, r, splat(1.0f));
+    sum                 = fused(sum, r, splat(1.0f));
+    vi power            = ((vi)(n + shifter) - 0x4B400000 + 127) << 23;
     return (vf)((vi)(sum * (vf)power) & (x >= -87.0f));
 }
 
-/* Fold the 16 virtual lanes to one sum or maximum. */
+/* Fold the 16 virtual lanes to one sum, or to one maximum: 8, 4, 2, 1 apart. */
 INLINE float fold_sum(const vf parts[N_PARTS])
 {
     float x[16];
@@ -78,7 +95,9 @@ INLINE float fold_max(const vf parts[N_PARTS])
 {
     float x[16];
     memcpy(x, parts, sizeof x);
-    for (int lane = 1; lane < 16; ++lane) x[0] = x[lane] > x[0] ? x[lane] : x[0];
+    for (int apart = 8; apart > 0; apart /= 2)
+        for (int lane = 0; lane < apart; ++lane)
+            x[lane] = x[lane] > x[lane + apart] ? x[lane] : x[lane + apart];
     return x[0];
 }
 
@@ -114,7 +133,7 @@ static void rms_norm(int64_t n_rows, int64_t n_cols, const float *x, const float
             for (int p = 0; p < N_PARTS; ++p) {
                 int64_t at = i + p * LANES;
                 vf      xs = load_some(x + at, n_cols - at, 0.0f);
-                squares[p] += xs * xs;
+                squares[p] = fused(xs, xs, squares[p]);
             }
         float inverse = 1.0f / sqrtf(fold_sum(squares) / (float)n_cols + eps);
         for (int64_t i = 0; i < n_cols; i += LANES) {
@@ -144,21 +163,26 @@ static void attend(const bal_attention *a, int64_t head, int64_t first)
     }
     vf top = splat(-INFINITY);
     for (int64_t j = 0; j < n_keys; j += 4) { /* four keys at a time hide the latency of the sums */
-        int64_t      m  = n_keys - j < 4 ? n_keys - j : 4;
-        const float *k0 = k + j * kv_width, *k1 = k0 + (m > 1 ? kv_width : 0);
-        const float *k2 = k1 + (m > 2 ? kv_width : 0), *k3 = k2 + (m > 3 ? kv_width : 0);
-        vf           s[4] = {{0}};
+        int64_t      left = n_keys - j - 1;
+        const float *k0 = k + j * kv_width, *k1 = k0 + (left > 0 ? kv_width : 0);
+        const float *k2 = k1 + (left > 1 ? kv_width : 0), *k3 = k2 + (left > 2 ? kv_width : 0);
+        vf           s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
         for (int64_t d = 0; d < hd; ++d) {
-            s[0] += q[d] * k0[d];
-            s[1] += q[d] * k1[d];
-            s[2] += q[d] * k2[d];
-            s[3] += q[d] * k3[d];
+            s0 = fused(q[d], splat(k0[d]), s0);
+            s1 = fused(q[d], splat(k1[d]), s1);
+            s2 = fused(q[d], splat(k2[d]), s2);
+            s3 = fused(q[d], splat(k3[d]), s3);
         }
-        for (int64_t i = 0; i < m; ++i) {
-            vf score = pick(query >= (int32_t)(j + i), s[i], splat(-INFINITY));
-            top      = greater(score, top);
-            store(a->scores + (j + i) * LANES, score);
-        }
+        s0  = pick(query >= (int32_t)j, s0, splat(-INFINITY)); /* a query sees no later key; past */
+        s1  = pick(query >= (int32_t)j + 1, s1, splat(-INFINITY)); /* n_keys none of the block */
+        s2  = pick(query >= (int32_t)j + 2, s2, splat(-INFINITY));
+        s3  = pick(query >= (int32_t)j + 3, s3, splat(-INFINITY));
+        top = greater(greater(s0, s1), greater(greater(s2, s3), top));
+        float *to = a->scores + j * LANES;
+        store(to, s0);
+        store(to + LANES, s1);
+        store(to + 2 * LANES, s2);
+        store(to + 3 * LANES, s3);
     }
     vf sum = {0};
     for (int64_t j = 0; j < n_keys; ++j) {
@@ -166,27 +190,34 @@ static void attend(const bal_attention *a, int64_t head, int64_t first)
         sum += p;
         store(a->scores + j * LANES, p);
     }
-    vf      inverse = 1.0f / sum;
-    float  *y       = a->y + first * q_width + head * hd;
-    int64_t d       = 0;
-    for (; d + 8 <= hd; d += 8) { /* eight sums stay in registers */
-        vf acc[8] = {{0}};
-        for (int64_t j = 0; j < n_keys; ++j) {
-            vf           p  = load(a->scores + j * LANES);
-            const float *vs = v + j * kv_width + d;
-            for (int e = 0; e < 8; ++e) acc[e] += p * vs[e];
+    vf     inverse = 1.0f / sum;
+    float *y       = a->y + first * q_width + head * hd;
+    for (int64_t d = 0; d < hd; d += 8) { /* eight sums stay in registers */
+        const float *vs = v + d;
+        float        out[8][LANES];
+        vf           y0 = {0}, y1 = {0}, y2 = {0}, y3 = {0}, y4 = {0}, y5 = {0}, y6 = {0}, y7 = {0};
+        int64_t      n_d = hd - d < 8 ? hd - d : 8;
+        if (n_d == 8) {
+            for (int64_t j = 0; j < n_keys; ++j, vs += kv_width) {
+                vf p = load(a->scores + j * LANES);
+                y0 = fused(p, splat(vs[0]), y0), y1 = fused(p, splat(vs[1]), y1),
+                y2 = fused(p, splat(vs[2]), y2), y3 = fused(p, splat(vs[3]), y3);
+                y4 = fused(p, splat(vs[4]), y4), y5 = fused(p, splat(vs[5]), y5),
+                y6 = fused(p, splat(vs[6]), y6), y7 = fused(p, splat(vs[7]), y7);
+            }
+        } else { /* head_dim is even */
+            for (int64_t j = 0; j < n_keys; ++j, vs += kv_width) {
+                vf p = load(a->scores + j * LANES);
+                y0 = fused(p, splat(vs[0]), y0), y1 = fused(p, splat(vs[1]), y1);
+                if (n_d > 2) y2 = fused(p, splat(vs[2]), y2), y3 = fused(p, splat(vs[3]), y3);
+                if (n_d > 4) y4 = fused(p, splat(vs[4]), y4), y5 = fused(p, splat(vs[5]), y5);
+            }
         }
-        for (int e = 0; e < 8; ++e) {
-            acc[e] *= inverse;
-            for (int64_t lane = 0; lane < n; ++lane) y[lane * q_width + d + e] = acc[e][lane];
-        }
-    }
-    for (; d < hd; ++d) {
-        vf acc = {0};
-        for (int64_t j = 0; j < n_keys; ++j)
-            acc += load(a->scores + j * LANES) * v[j * kv_width + d];
-        acc *= inverse;
-        for (int64_t lane = 0; lane < n; ++lane) y[lane * q_width + d] = acc[lane];
+        store(out[0], y0 * inverse), store(out[1], y1 * inverse), store(out[2], y2 * inverse);
+        store(out[3], y3 * inverse), store(out[4], y4 * inverse), store(out[5], y5 * inverse);
+        store(out[6], y6 * inverse), store(out[7], y7 * inverse);
+        for (int64_t lane = 0; lane < n; ++lane)
+            for (int64_t e = 0; e < n_d; ++e) y[lane * q_width + d + e] = out[e][lane];
     }
 }
 

@@ -14,7 +14,7 @@ bal_isa bal_isa_best(void)
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512vnni"))
         return BAL_ISA_AVX512;
-    if (__builtin_cpu_supports("avx2")) return BAL_ISA_AVX2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return BAL_ISA_AVX2;
 #endif
     return BAL_ISA_REF;
 }

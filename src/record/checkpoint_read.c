@@ -149,8 +149,9 @@ static bal_status open_dataset(const reader *r, hid_t group, place at, hid_t typ
 {
     char sentence[200];
     *dataset = H5I_INVALID_HID;
-    if (!is_hard_link(group, at.object) || (*dataset = H5Dopen2(group, at.object, H5P_DEFAULT)) < 0)
-        return damaged(r, at, "", "this dataset is missing");
+    if (!is_hard_link(group, at.object)) return damaged(r, at, "", "this dataset is missing");
+    *dataset = H5Dopen2(group, at.object, H5P_DEFAULT);
+    if (*dataset < 0) return damaged(r, at, "", bal_hdf5_reason());
     hid_t      found = H5Dget_type(*dataset), space = H5Dget_space(*dataset);
     hsize_t    sizes[H5S_MAX_RANK] = {0};
     bal_status status              = BAL_OK;
@@ -327,6 +328,11 @@ static bal_status read_metrics(const reader *r, const bal_model *model, bal_metr
     BAL_TRY(bal_metrics_init(m, bal_model_n_tensors(model)));
     BAL_TRY(
         open_dataset(r, r->metrics, (place){"/metrics", "step"}, H5T_STD_I64LE, 1, &n, &dataset));
+    int64_t row_bytes = BAL_N_PHASES * 8 + (int64_t)m->n_tensors * 4; /* seconds and flips */
+    if (n > r->file_bytes / row_bytes) {
+        H5Dclose(dataset);
+        return damaged(r, (place){"/metrics", "step"}, "", "found more steps than the file holds");
+    }
     if (!bal_metrics_reserve(m, n > 0 ? n : 1)) {
         H5Dclose(dataset);
         return bal_fail(BAL_ERR_MEMORY, "%s: no memory for the metrics of %" PRId64 " steps",
