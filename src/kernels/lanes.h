@@ -82,7 +82,7 @@ INLINE vf exponential(vf x)
     return (vf)((vi)(sum * (vf)power) & (x >= -87.0f));
 }
 
-/* Fold the 16 virtual lanes to one sum, or to one maximum: 8, 4, 2, 1 apart. */
+/* Fold the 16 virtual lanes to one sum: 8, 4, 2, 1 apart. */
 INLINE float fold_sum(const vf parts[N_PARTS])
 {
     float x[16];
@@ -91,36 +91,40 @@ INLINE float fold_sum(const vf parts[N_PARTS])
         for (int lane = 0; lane < apart; ++lane) x[lane] = x[lane] + x[lane + apart];
     return x[0];
 }
-INLINE float fold_max(const vf parts[N_PARTS])
+/* The largest lane; the order does not matter. */
+INLINE float fold_max(vf x)
 {
-    float x[16];
-    memcpy(x, parts, sizeof x);
-    for (int apart = 8; apart > 0; apart /= 2)
+    float lanes[LANES];
+    store(lanes, x);
+    for (int apart = LANES / 2; apart > 0; apart /= 2)
         for (int lane = 0; lane < apart; ++lane)
-            x[lane] = x[lane] > x[lane + apart] ? x[lane] : x[lane + apart];
-    return x[0];
+            lanes[lane] = lanes[lane] > lanes[lane + apart] ? lanes[lane] : lanes[lane + apart];
+    return lanes[0];
+}
+
+INLINE vb round_to_bytes(vf x, float inverse)
+{
+    vf shifted = x * inverse + 12582912.0f; /* 1.5 * 2^23 rounds to an integer, ties to even */
+    return __builtin_convertvector((vi)shifted - (0x4B400000 - 128), vb);
 }
 
 static void quantize(int64_t n_rows, int64_t n_cols, const float *x, uint8_t *q, int64_t q_stride,
                      float *scale)
 {
-    const float shifter = 12582912.0f;
     for (int64_t row = 0; row < n_rows; ++row, x += n_cols, q += q_stride) {
-        vf top[N_PARTS] = {0};
-        for (int64_t i = 0; i < n_cols; i += 16)
-            for (int p = 0; p < N_PARTS; ++p) {
-                int64_t at = i + p * LANES;
-                top[p]     = greater(magnitude(load_some(x + at, n_cols - at, 0.0f)), top[p]);
-            }
+        vf      top = {0};
+        int64_t i   = 0;
+        for (; i + LANES <= n_cols; i += LANES) top = greater(magnitude(load(x + i)), top);
+        if (i < n_cols) top = greater(magnitude(load_some(x + i, n_cols - i, 0.0f)), top);
         float absmax  = fold_max(top);
         float inverse = absmax > 0.0f ? 127.0f / absmax : 0.0f;
         scale[row]    = absmax / 127.0f;
-        for (int64_t i = 0; i < n_cols; i += LANES) {
-            vf      shifted = load_some(x + i, n_cols - i, 0.0f) * inverse + shifter;
-            vb      bytes   = __builtin_convertvector((vi)shifted - (0x4B400000 - 128), vb);
-            int64_t n       = n_cols - i; /* a padded row ends at a multiple of 4 */
-            memcpy(q + i, &bytes, n >= LANES ? (size_t)LANES : (size_t)(n + 3) / 4 * 4);
+        for (i = 0; i + LANES <= n_cols; i += LANES) {
+            vb bytes = round_to_bytes(load(x + i), inverse);
+            memcpy(q + i, &bytes, LANES);
         }
+        vb bytes = round_to_bytes(load_some(x + i, n_cols - i, 0.0f), inverse);
+        for (int64_t at = 0; i < (n_cols + 3) / 4 * 4; ++i, ++at) q[i] = bytes[at];
     }
 }
 
@@ -128,18 +132,23 @@ static void rms_norm(int64_t n_rows, int64_t n_cols, const float *x, const float
                      float *y)
 {
     for (int64_t row = 0; row < n_rows; ++row, x += n_cols, y += n_cols) {
-        vf squares[N_PARTS] = {0};
-        for (int64_t i = 0; i < n_cols; i += 16)
+        vf      squares[N_PARTS] = {0};
+        int64_t i                = 0;
+        for (; i + 16 <= n_cols; i += 16)
             for (int p = 0; p < N_PARTS; ++p) {
-                int64_t at = i + p * LANES;
-                vf      xs = load_some(x + at, n_cols - at, 0.0f);
+                vf xs      = load(x + i + p * LANES);
                 squares[p] = fused(xs, xs, squares[p]);
             }
-        float inverse = 1.0f / sqrtf(fold_sum(squares) / (float)n_cols + eps);
-        for (int64_t i = 0; i < n_cols; i += LANES) {
-            vf xs = load_some(x + i, n_cols - i, 0.0f) * inverse;
-            store_some(y + i, n_cols - i, xs * load_some(weight + i, n_cols - i, 0.0f));
+        for (int p = 0; p < N_PARTS && i < n_cols; ++p, i += LANES) {
+            vf xs      = load_some(x + i, n_cols - i, 0.0f);
+            squares[p] = fused(xs, xs, squares[p]);
         }
+        float inverse = 1.0f / sqrtf(fold_sum(squares) / (float)n_cols + eps);
+        for (i = 0; i + LANES <= n_cols; i += LANES)
+            store(y + i, load(x + i) * inverse * load(weight + i));
+        store_some(
+            y + i, n_cols - i,
+            load_some(x + i, n_cols - i, 0.0f) * inverse * load_some(weight + i, n_cols - i, 0.0f));
     }
 }
 
@@ -244,19 +253,14 @@ static void add(int64_t n, float *x, const float *y)
 
 static float cross_entropy(int64_t n, const float *x, int64_t target, bool *is_top)
 {
-    vf top[N_PARTS], sum[N_PARTS] = {0};
-    for (int p = 0; p < N_PARTS; ++p) top[p] = splat(-INFINITY);
-    for (int64_t i = 0; i < n; i += 16)
-        for (int p = 0; p < N_PARTS; ++p) {
-            int64_t at = i + p * LANES;
-            top[p]     = greater(load_some(x + at, n - at, -INFINITY), top[p]);
-        }
-    float max = fold_max(top);
-    for (int64_t i = 0; i < n; i += 16)
-        for (int p = 0; p < N_PARTS; ++p) {
-            int64_t at = i + p * LANES;
-            sum[p] += exponential(load_some(x + at, n - at, -INFINITY) - max);
-        }
+    vf top = splat(-INFINITY), sum[N_PARTS] = {0};
+    for (int64_t i = 0; i < n; i += LANES) top = greater(load_some(x + i, n - i, -INFINITY), top);
+    float   max = fold_max(top);
+    int64_t i   = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int p = 0; p < N_PARTS; ++p) sum[p] += exponential(load(x + i + p * LANES) - max);
+    for (int p = 0; p < N_PARTS && i < n; ++p, i += LANES)
+        sum[p] += exponential(load_some(x + i, n - i, -INFINITY) - max);
     *is_top = x[target] >= max;
     return (float)(bal_math_log((double)fold_sum(sum)) + (double)(max - x[target]));
 }
