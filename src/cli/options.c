@@ -114,7 +114,7 @@ void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES])
             snprintf(text, BAL_TEXT_BYTES, "above %g, up to %g", option->min, option->max);
             break;
         case BAL_OPT_TEXT:
-            snprintf(text, BAL_TEXT_BYTES, "text");
+            snprintf(text, BAL_TEXT_BYTES, "text without ;");
             break;
         case BAL_OPT_CHOICE:
         case BAL_OPT_FLAGS:
@@ -207,6 +207,8 @@ bal_status bal_option_set(bal_job_source *job, const char *section, const char *
         }
         case BAL_OPT_TEXT:
             good = strlen(value) < (size_t)option->max;
+            for (const char *at = value; *at != 0; ++at) /* what a job file could not hold */
+                good = good && *at != ';' && (unsigned char)*at >= ' ';
             if (good) snprintf(at, (size_t)option->max, "%s", value);
             break;
         case BAL_OPT_CHOICE:
