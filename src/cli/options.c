@@ -207,8 +207,8 @@ bal_status bal_option_set(bal_job_source *job, const char *section, const char *
         }
         case BAL_OPT_TEXT:
             good = strlen(value) < (size_t)option->max;
-            for (const char *at = value; *at != 0; ++at) /* what a job file could not hold */
-                good = good && *at != ';' && (unsigned char)*at >= ' ';
+            for (const char *c = value; *c != 0; ++c) /* what a job file could not hold */
+                good = good && *c != ';' && (unsigned char)*c >= ' ';
             if (good) snprintf(at, (size_t)option->max, "%s", value);
             break;
         case BAL_OPT_CHOICE:

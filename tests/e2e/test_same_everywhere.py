@@ -1,0 +1,94 @@
+"""The same job gives the same bits on any number of ranks, with any kernels, however counted."""
+import ballot_run as b
+
+
+class SameEverywhere(b.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.levels = b.isa_levels()
+
+    def trace(self, name, *more, ranks=1, **options):
+        """Fingerprint before every step, and after the last."""
+        run = self.folder(name)
+        result = b.run(b.tiny(run, *more, **options), ranks=ranks)
+        return self.trace_of(run, result)
+
+    def trace_of(self, run, result):
+        steps = b.TINY["run.steps"]
+        prints = b.fingerprints(run)
+        self.assertEqual(sorted(prints), list(range(steps)),
+                         f"every step is checked, with its fingerprint in {run}: {result.command}")
+        last = b.printed_fingerprint(result)
+        self.assertEqual(len(set(prints.values()) | {last}), steps + 1,
+                         f"every step changes the model: {result.command}")
+        return [prints[step] for step in range(steps)] + [last]
+
+    def assert_same(self, traces):
+        names = list(traces)
+        for name in names[1:]:
+            self.assertEqual(traces[name], traces[names[0]],
+                             f"fingerprints of {name} differ from those of {names[0]}")
+
+    def test_on_1_to_4_ranks(self):
+        self.assert_same({f"{n} ranks": self.trace(f"ranks{n}", ranks=n) for n in (1, 2, 3, 4)})
+
+    def test_more_ranks_than_slots(self):
+        self.assert_same({f"{n} ranks": self.trace(f"few{n}", ranks=n, vote__slots=2)
+                          for n in (1, 3)})
+
+    def test_at_every_isa_level(self):
+        self.assert_same({level: self.trace(f"isa-{level}", "--isa", level)
+                          for level in self.levels})
+
+    def test_levels_mixed_in_one_mpirun(self):
+        if len(self.levels) < 2:
+            self.skipTest("this processor has no level above ref")
+        plain, mixed = self.folder("one-level"), self.folder("mixed")
+        traces = {"one level": self.trace_of(plain, b.run(b.tiny(plain)))}
+        rank = lambda level: ["-n", "1", b.BALLOT, *map(str, b.tiny(mixed, "--isa", level))]
+        for first, second in (("ref", self.levels[-1]), (self.levels[-1], "ref")):
+            self.folder("mixed")
+            words = [b.MPIEXEC, "--oversubscribe", *rank(first), ":", *rank(second)]
+            result = b.finish(b.start_command(words))
+            traces[f"{first} : {second}"] = self.trace_of(mixed, result)
+        self.assert_same(traces)
+
+    def test_tally_by_table_and_by_slots(self):
+        options = {"table": ["--tally", "table"], "slots": ["--tally", "slots"]}
+        self.assert_same({how: self.trace(f"tally-{how}", *more, vote__directions="walsh")
+                          for how, more in options.items()})
+
+    def test_independent_directions_on_1_and_3_ranks(self):
+        self.assert_same({f"{n} ranks": self.trace(f"independent{n}", ranks=n,
+                                                   vote__directions="independent")
+                          for n in (1, 3)})
+
+    def test_zoqo_on_1_and_3_ranks(self):
+        options = {"rule__name": "zoqo", "vote__directions": "uniform", "vote__slots": 1,
+                   "vote__noise": 2}
+        traces = {}
+        for n in (1, 3):
+            run = self.folder(f"zoqo{n}")
+            traces[n] = (b.printed_fingerprint(b.run(b.tiny(run, **options), ranks=n)),
+                         b.fingerprints(run))
+        self.assertEqual(traces[1], traces[3], "zoqo on 1 and 3 ranks")
+        self.assertGreater(len(set(traces[1][1].values())), 1, "zoqo changes the model")
+
+    def test_zoqo_at_every_isa_level(self):
+        self.assert_same({level: self.trace(f"zoqo-{level}", "--isa", level, rule__name="zoqo",
+                                            vote__directions="uniform", vote__slots=1,
+                                            vote__noise=2)
+                          for level in self.levels})
+
+    def test_density_on_1_and_3_ranks(self):
+        self.assert_same({f"{n} ranks": self.trace(f"density{n}", ranks=n, vote__density=0.3)
+                          for n in (1, 3)})
+
+    def test_another_seed_gives_another_run(self):
+        self.assertNotEqual(self.trace("seed1", run__seed=1), self.trace("seed2", run__seed=2),
+                            "fingerprints of run.seed=1 and run.seed=2")
+
+
+if __name__ == "__main__":
+    b.main()

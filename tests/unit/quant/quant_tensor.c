@@ -1,0 +1,344 @@
+/* quant_tensor.c: rounding to the lattice, file order and memory order, fingerprints. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ballot/quant.h"
+#include "suite.h"
+
+#define SEED 20240601u
+
+static const int64_t shapes[][2] = {{1, 1},  {1, 5},   {3, 4},   {63, 7},  {64, 64},
+                                    {65, 3}, {70, 10}, {129, 6}, {200, 33}};
+#define N_SHAPES (sizeof shapes / sizeof *shapes)
+
+static bal_tensor matrix(int64_t n_rows, int64_t n_cols)
+{
+    bal_tensor tensor;
+    CU_ASSERT_EQUAL_FATAL(
+        bal_tensor_init(&tensor, "m.weight", BAL_MATRIX, BAL_I8, n_rows, n_cols, true), BAL_OK);
+    return tensor;
+}
+
+static bal_tensor vector(bal_role role, int64_t n_cols)
+{
+    bal_tensor tensor;
+    CU_ASSERT_EQUAL_FATAL(bal_tensor_init(&tensor, "v.weight", role, BAL_I16, 1, n_cols, true),
+                          BAL_OK);
+    return tensor;
+}
+
+static float *random_values(int64_t n, uint64_t *state)
+{
+    float *values = malloc((size_t)n * sizeof *values);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(values);
+    for (int64_t i = 0; i < n; ++i)
+        values[i] = (float)((double)(bal_test_random(state) >> 11) * 0x1p-52 - 1.0);
+    return values;
+}
+
+/* Weights against codes, scales and carries of the definition; top is the code of the maximum. */
+static void check_rounding(const bal_tensor *t, const float *values, int top)
+{
+    int64_t  n     = bal_tensor_n(t);
+    int16_t *codes = malloc((size_t)n * sizeof *codes);
+    int8_t  *carry = malloc((size_t)n);
+    float   *back  = malloc((size_t)n * sizeof *back);
+    CU_ASSERT_FATAL(codes != NULL && carry != NULL && back != NULL);
+    bal_tensor_get_codes(t, codes);
+    if (t->format == BAL_I8) /* widen in place, last first */
+        for (int64_t i = n - 1; i >= 0; --i) codes[i] = ((int8_t *)codes)[i];
+    bal_tensor_get_carry(t, carry);
+    bal_tensor_dequantize(t, back);
+    int n_bad = 0;
+    for (int64_t row = 0; row < t->n_rows; ++row) {
+        double scale  = (double)t->scale[row];
+        int    absmax = 0;
+        for (int64_t i = row * t->n_cols; i < (row + 1) * t->n_cols; ++i) {
+            double left = (double)values[i] / scale - codes[i]; /* code steps */
+            double want = fmin(rint(256 * left), 127);
+            n_bad += !(fabs(left) <= 0.5 + 1e-4);
+            n_bad += !(fabs(carry[i] - want) <= 1); /* 1: a tie, rounded in single precision */
+            n_bad += back[i] != t->scale[row] * codes[i];
+            if (abs(codes[i]) > absmax) absmax = abs(codes[i]);
+        }
+        n_bad += absmax != top;
+    }
+    CU_ASSERT_EQUAL(n_bad, 0);
+    if (n_bad > 0)
+        printf("%d wrong in %lld x %lld, seed %u\n", n_bad, (long long)t->n_rows,
+               (long long)t->n_cols, SEED);
+    free(codes);
+    free(carry);
+    free(back);
+}
+
+static void test_the_absmax_of_a_matrix_row_is_code_120(void)
+{
+    uint64_t state = SEED;
+    for (size_t i = 0; i < N_SHAPES; ++i) {
+        bal_tensor tensor = matrix(shapes[i][0], shapes[i][1]);
+        float     *values = random_values(bal_tensor_n(&tensor), &state);
+        for (int64_t row = 0; row < shapes[i][0]; ++row) /* rows of very different size */
+            for (int64_t col = 0; col < shapes[i][1]; ++col)
+                values[row * shapes[i][1] + col] *= powf(10.0f, (float)(row % 9 - 4) * 4);
+        CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, values), BAL_OK);
+        check_rounding(&tensor, values, 120);
+        free(values);
+        bal_tensor_clear(&tensor);
+    }
+}
+
+static void test_the_absmax_of_a_vector_is_code_250(void)
+{
+    uint64_t state = SEED;
+    for (int64_t n = 1; n < 600; n += 83) {
+        bal_tensor tensor = vector(BAL_VECTOR, n);
+        float     *values = random_values(n, &state);
+        CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, values), BAL_OK);
+        check_rounding(&tensor, values, 250);
+        free(values);
+        bal_tensor_clear(&tensor);
+    }
+}
+
+static void test_carries_are_what_rounding_left_over(void)
+{
+    /* absmax 120 makes the scale 1, so that a weight is code + carry / 256 */
+    static const struct {
+        float value;
+        int   code, carry;
+    } known[] = {{120.0f, 120, 0},   {0.25f, 0, 64},    {-0.25f, 0, -64}, {3.5f, 4, -128},
+                 {2.5f, 2, 127},     {-2.5f, -2, -128}, {-3.5f, -4, 127}, {7.375f, 7, 96},
+                 {-7.375f, -7, -96}, {0.001f, 0, 0},    {0.498f, 0, 127}, {-0.0f, 0, 0},
+                 {1.00390625f, 1, 1}};
+    enum { N = sizeof known / sizeof *known };
+    float  values[N];
+    int8_t codes[N], carry[N];
+    for (int i = 0; i < N; ++i) values[i] = known[i].value;
+    bal_tensor tensor = matrix(1, N);
+    CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, values), BAL_OK);
+    CU_ASSERT_EQUAL(tensor.scale[0], 1.0f);
+    bal_tensor_get_codes(&tensor, codes);
+    bal_tensor_get_carry(&tensor, carry);
+    for (int i = 0; i < N; ++i) {
+        CU_ASSERT_EQUAL(codes[i], known[i].code);
+        CU_ASSERT_EQUAL(carry[i], known[i].carry);
+    }
+    bal_tensor_clear(&tensor);
+}
+
+static void test_rows_of_zeros_and_of_next_to_nothing_stay_finite(void)
+{
+    static const float rows[5][3] = {{0.0f, -0.0f, 0.0f},
+                                     {1e-42f, -1e-45f, 0.0f},
+                                     {1e-29f, 1e-30f, 0.0f},
+                                     {3e38f, -3e38f, 1.0f},
+                                     {1.0f, 2.0f, 3.0f}};
+    bal_tensor         tensor     = matrix(5, 3);
+    float              back[15];
+    CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, rows[0]), BAL_OK);
+    bal_tensor_dequantize(&tensor, back);
+    CU_ASSERT_EQUAL(tensor.scale[0], 1.0f);
+    for (int row = 0; row < 5; ++row) {
+        CU_ASSERT(isfinite(tensor.scale[row]) && tensor.scale[row] > 0.0f);
+        for (int col = 0; col < 3; ++col)
+            CU_ASSERT(fabsf(back[3 * row + col] - rows[row][col]) <= 0.501f * tensor.scale[row]);
+    }
+    bal_tensor_clear(&tensor);
+}
+
+static void test_values_that_are_not_finite_are_refused(void)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    for (int format = 0; format < 3; ++format)
+        for (int i = 0; i < 3; ++i) {
+            bal_tensor tensor;
+            float      values[6] = {1, 2, 3, 4, bad[i], 6};
+            CU_ASSERT_EQUAL_FATAL(
+                bal_tensor_init(&tensor, "some.weight", format == 1 ? BAL_VECTOR : BAL_MATRIX,
+                                format == 0   ? BAL_I8
+                                : format == 1 ? BAL_I16
+                                              : BAL_F32,
+                                1, 6, false),
+                BAL_OK);
+            CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, values), BAL_ERR_INPUT);
+            CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "some.weight: element 4"));
+            bal_tensor_clear(&tensor);
+        }
+}
+
+static void test_codes_and_carries_keep_their_place(void)
+{
+    uint64_t state = SEED;
+    for (size_t i = 0; i < N_SHAPES; ++i) {
+        bal_tensor tensor = matrix(shapes[i][0], shapes[i][1]);
+        int64_t    n = bal_tensor_n(&tensor), groups = (shapes[i][1] + 3) / 4;
+        int8_t    *codes = malloc((size_t)n), *carry = malloc((size_t)n), *back = malloc((size_t)n);
+        CU_ASSERT_FATAL(codes != NULL && carry != NULL && back != NULL);
+        CU_ASSERT_EQUAL(tensor.n_blocks, (shapes[i][0] + 63) / 64 * groups);
+        for (int64_t at = 0; at < n; ++at) {
+            codes[at] = (int8_t)((int)(bal_test_random(&state) % 255) - 127);
+            carry[at] = (int8_t)bal_test_random(&state);
+        }
+        CU_ASSERT_EQUAL(bal_tensor_set_codes(&tensor, codes), BAL_OK);
+        bal_tensor_set_carry(&tensor, carry);
+        bal_tensor_get_codes(&tensor, back);
+        CU_ASSERT_EQUAL(memcmp(back, codes, (size_t)n), 0);
+        bal_tensor_get_carry(&tensor, back);
+        CU_ASSERT_EQUAL(memcmp(back, carry, (size_t)n), 0);
+        int n_bad = 0; /* the formula of the header, and everything else padding */
+        for (int64_t row = 0; row < shapes[i][0]; ++row)
+            for (int64_t col = 0; col < shapes[i][1]; ++col) {
+                int64_t at = ((row / 64) * groups + col / 4) * 256 + row % 64 * 4 + col % 4;
+                n_bad += ((int8_t *)tensor.codes)[at] != codes[row * shapes[i][1] + col];
+                n_bad += tensor.carry[at] != carry[row * shapes[i][1] + col];
+                ((int8_t *)tensor.codes)[at] = -128;
+                tensor.carry[at]             = 0;
+            }
+        for (int64_t at = 0; at < tensor.n_blocks * 256; ++at)
+            n_bad += ((int8_t *)tensor.codes)[at] != -128 || tensor.carry[at] != 0;
+        CU_ASSERT_EQUAL(n_bad, 0);
+        free(codes);
+        free(carry);
+        free(back);
+        bal_tensor_clear(&tensor);
+    }
+}
+
+static void test_vectors_and_gains_lie_in_order_before_their_padding(void)
+{
+    for (int role = BAL_VECTOR; role <= BAL_GAIN; ++role) {
+        bal_tensor tensor = vector((bal_role)role, 300);
+        int        limit  = role == BAL_GAIN ? 127 : 32767;
+        int16_t    codes[300], back[300];
+        CU_ASSERT_EQUAL(tensor.limit, limit);
+        CU_ASSERT_EQUAL_FATAL(tensor.n_blocks, 2);
+        for (int i = 0; i < 300; ++i) codes[i] = (int16_t)(i % 2 == 0 ? limit - i : i - limit);
+        if (role == BAL_GAIN)
+            for (int i = 0; i < 300; ++i) codes[i] = (int16_t)(i % 255 - 127);
+        CU_ASSERT_EQUAL(bal_tensor_set_codes(&tensor, codes), BAL_OK);
+        bal_tensor_get_codes(&tensor, back);
+        CU_ASSERT_EQUAL(memcmp(back, codes, sizeof codes), 0);
+        CU_ASSERT_EQUAL(memcmp(tensor.codes, codes, sizeof codes), 0);
+        for (int at = 300; at < 512; ++at)
+            CU_ASSERT_EQUAL(((int16_t *)tensor.codes)[at], -limit - 1);
+        bal_tensor_clear(&tensor);
+    }
+}
+
+static void test_padding_is_never_read_back(void)
+{
+    uint64_t   state  = SEED;
+    bal_tensor tensor = matrix(70, 10);
+    float     *values = random_values(700, &state), before[700], after[700];
+    CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, values), BAL_OK);
+    bal_tensor_dequantize(&tensor, before);
+    for (int64_t at = 0; at < tensor.n_blocks * 256; ++at)
+        if (((int8_t *)tensor.codes)[at] == -128) ((int8_t *)tensor.codes)[at] = 99;
+    bal_tensor_dequantize(&tensor, after);
+    CU_ASSERT_EQUAL(memcmp(before, after, sizeof before), 0);
+    free(values);
+    bal_tensor_clear(&tensor);
+}
+
+static void test_codes_out_of_range_are_refused(void)
+{
+    bal_tensor    m = matrix(2, 2), g = vector(BAL_GAIN, 2), v = vector(BAL_VECTOR, 2);
+    const int8_t  bytes[]   = {1, 127, -127, -128};
+    const int16_t gains[]   = {127, 128};
+    const int16_t weights[] = {32767, -32768};
+    CU_ASSERT_EQUAL(bal_tensor_set_codes(&m, bytes), BAL_ERR_INPUT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "code 3 is -128"));
+    CU_ASSERT_EQUAL(bal_tensor_set_codes(&g, gains), BAL_ERR_INPUT);
+    CU_ASSERT_EQUAL(bal_tensor_set_codes(&v, weights), BAL_ERR_INPUT);
+    bal_tensor_clear(&m);
+    bal_tensor_clear(&g);
+    bal_tensor_clear(&v);
+}
+
+static void test_impossible_sizes_are_refused(void)
+{
+    static const int64_t bad[][2] = {{0, 1},
+                                     {1, 0},
+                                     {-1, 4},
+                                     {4, -1},
+                                     {INT64_MAX, 2},
+                                     {INT64_MAX, INT64_MAX},
+                                     {1 << 16, 1 << 16},
+                                     {((int64_t)1 << 31) + 1, 1}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; ++i) {
+        bal_tensor tensor;
+        CU_ASSERT_EQUAL(
+            bal_tensor_init(&tensor, "m", BAL_MATRIX, BAL_I8, bad[i][0], bad[i][1], true),
+            BAL_ERR_ARG);
+        bal_tensor_clear(&tensor);
+    }
+}
+
+static void test_any_bit_of_codes_carries_and_scales_changes_the_fingerprint(void)
+{
+    bal_tensor tensors[] = {matrix(65, 5), vector(BAL_VECTOR, 257), vector(BAL_GAIN, 3)};
+    for (int k = 0; k < 3; ++k) {
+        bal_tensor *t         = &tensors[k];
+        size_t      n         = (size_t)t->n_blocks * 256;
+        uint64_t    before    = bal_tensor_fingerprint(t, 4);
+        int         n_missed  = 0;
+        uint8_t    *parts[]   = {t->codes, (uint8_t *)t->carry, (uint8_t *)t->scale};
+        size_t      n_bytes[] = {n * (t->format == BAL_I8 ? 1 : 2), n, 4 * (size_t)t->n_rows};
+        for (int part = 0; part < 3; ++part)
+            for (size_t bit = 0; bit < 8 * n_bytes[part]; ++bit) {
+                parts[part][bit / 8] ^= (uint8_t)(1 << bit % 8);
+                n_missed += bal_tensor_fingerprint(t, 4) == before;
+                parts[part][bit / 8] ^= (uint8_t)(1 << bit % 8);
+            }
+        CU_ASSERT_EQUAL(n_missed, 0);
+        CU_ASSERT_EQUAL(bal_tensor_fingerprint(t, 4), before);
+        CU_ASSERT_NOT_EQUAL(bal_tensor_fingerprint(t, 5), before); /* its place counts */
+        bal_tensor_clear(t);
+    }
+}
+
+static void test_the_fingerprint_depends_on_nothing_else(void)
+{
+    uint64_t   state = SEED;
+    bal_tensor a = matrix(70, 9), b = matrix(70, 9);
+    float     *values = random_values(630, &state);
+    int8_t     codes[630], carry[630];
+    CU_ASSERT_EQUAL(bal_tensor_quantize(&a, values), BAL_OK);
+    bal_tensor_get_codes(&a, codes); /* the other tensor gets there by another way */
+    bal_tensor_get_carry(&a, carry);
+    CU_ASSERT_EQUAL(bal_tensor_set_codes(&b, codes), BAL_OK);
+    bal_tensor_set_carry(&b, carry);
+    memcpy(b.scale, a.scale, 70 * sizeof *b.scale);
+    snprintf(b.name, sizeof b.name, "another name");
+    CU_ASSERT_EQUAL(bal_tensor_fingerprint(&a, 0), bal_tensor_fingerprint(&b, 0));
+    int8_t *block = b.codes, other[256]; /* the same blocks in another order are another tensor */
+    memcpy(other, block, 256);
+    memcpy(block, block + 256, 256);
+    memcpy(block + 256, other, 256);
+    CU_ASSERT_NOT_EQUAL(bal_tensor_fingerprint(&a, 0), bal_tensor_fingerprint(&b, 0));
+    free(values);
+    bal_tensor_clear(&a);
+    bal_tensor_clear(&b);
+}
+
+const char     bal_suite_name[]  = "quant_tensor";
+const bal_test bal_suite_tests[] = {
+    {"the absmax of a matrix row is code 120", test_the_absmax_of_a_matrix_row_is_code_120},
+    {"the absmax of a vector is code 250", test_the_absmax_of_a_vector_is_code_250},
+    {"carries are what rounding left over", test_carries_are_what_rounding_left_over},
+    {"rows of zeros and of next to nothing stay finite",
+     test_rows_of_zeros_and_of_next_to_nothing_stay_finite},
+    {"values that are not finite are refused", test_values_that_are_not_finite_are_refused},
+    {"codes and carries keep their place", test_codes_and_carries_keep_their_place},
+    {"vectors and gains lie in order before their padding",
+     test_vectors_and_gains_lie_in_order_before_their_padding},
+    {"padding is never read back", test_padding_is_never_read_back},
+    {"codes out of range are refused", test_codes_out_of_range_are_refused},
+    {"impossible sizes are refused", test_impossible_sizes_are_refused},
+    {"any bit of codes, carries and scales changes the fingerprint",
+     test_any_bit_of_codes_carries_and_scales_changes_the_fingerprint},
+    {"the fingerprint depends on nothing else", test_the_fingerprint_depends_on_nothing_else},
+    {NULL, NULL},
+};
