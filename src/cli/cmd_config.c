@@ -37,24 +37,24 @@ static void print_markdown(const bal_job *job)
         char value[BAL_TEXT_BYTES], range[BAL_TEXT_BYTES];
         bal_option_print(job, o, value);
         bal_option_range(o, range);
-        for (char *bar; (bar = strstr(range, " | ")) != NULL;) memcpy(bar, ", or", 1), bar[1] = ' ';
         printf("| `%s.%s` | %s%s%s | %s | %s |\n", o->section, o->key, value[0] ? "`" : "", value,
                value[0] ? "`" : "", range, o->help);
     }
 }
 
+/* A job file; lines stay within what a job file may hold. */
 static void print_text(const bal_job_source *source)
 {
     const char *section = "";
     for (int i = 0; i < bal_n_options; ++i) {
         const bal_option *o = &bal_options[i];
-        char              value[BAL_TEXT_BYTES], range[BAL_TEXT_BYTES], pair[2 * BAL_TEXT_BYTES];
+        char              value[BAL_TEXT_BYTES], range[BAL_TEXT_BYTES];
         bal_option_print(&source->job, o, value);
         bal_option_range(o, range);
-        if (strcmp(section, o->section) != 0) printf("[%s]\n", o->section);
+        if (strcmp(section, o->section) != 0) printf("%s[%s]\n", i > 0 ? "\n" : "", o->section);
         section = o->section;
-        snprintf(pair, sizeof pair, "%s = %s", o->key, value);
-        printf("%-40s ; %s: %s (%s)\n", pair, source->source[i], o->help, range);
+        printf("; %s (%s); from %.40s\n%s = %s\n", o->help, range, source->source[i], o->key,
+               value);
     }
 }
 

@@ -121,7 +121,7 @@ void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES])
             for (const bal_option_name *name = option->names; name->name != NULL; ++name)
                 snprintf(text + strlen(text), BAL_TEXT_BYTES - strlen(text), "%s%s",
                          text[0] == 0                     ? ""
-                         : option->type == BAL_OPT_CHOICE ? " | "
+                         : option->type == BAL_OPT_CHOICE ? " or "
                                                           : ", ",
                          name->name);
             break;

@@ -3,6 +3,7 @@
 A test is called as SCRIPT BALLOT MPIEXEC SCRATCH [unittest arguments], in the repository root.
 """
 import collections
+import glob
 import json
 import os
 import random
@@ -92,10 +93,12 @@ def finish(process, expect=DONE, timeout=LIMIT_S):
 
 
 def read(process):
+    """stdout and stderr of a process that has ended."""
     texts = []
     for file in (process.out, process.err):
-        file.seek(0)
-        texts.append(file.read().decode("utf-8", "replace"))
+        with file:
+            file.seek(0)
+            texts.append(file.read().decode("utf-8", "replace"))
     return texts
 
 
@@ -153,7 +156,7 @@ def kill(pids, number=signal.SIGKILL):
 
 
 def wait_gone(process, seconds=30):
-    """Wait until all members of a killed process are gone; help those that hang."""
+    """Wait until all members of a killed process are gone; help those that hang. Its stderr."""
     deadline = time.monotonic() + seconds
     while True:
         process.poll()
@@ -164,6 +167,9 @@ def wait_gone(process, seconds=30):
             kill(left)
         time.sleep(0.02)
     process.wait()
+    for left in glob.glob(f"{tempfile.gettempdir()}/ompi.*/pid.{process.pid}"):
+        shutil.rmtree(left, ignore_errors=True)  # Open MPI's, where it had no time to clean up
+    return read(process)[1]
 
 
 def wait_until(process, condition, seconds=120):

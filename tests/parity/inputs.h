@@ -1,0 +1,82 @@
+/* inputs.h: random shapes and values of the kernel tests, and failures that say where. */
+#ifndef BALLOT_TEST_INPUTS_H
+#define BALLOT_TEST_INPUTS_H
+
+#include <float.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ballot/kernels.h"
+#include "suite.h"
+
+#define SEED 0x5eed2024u
+
+static uint64_t state; /* of bal_test_random; each test sets it, so that it can run alone */
+
+/** Fail, and say of which shape, unless ok. */
+__attribute__((format(printf, 2, 3))) static inline void check(bool ok, const char *format, ...)
+{
+    CU_ASSERT(ok);
+    if (ok) return;
+    va_list args;
+    va_start(args, format);
+    printf("\n    seed %#x, ", SEED);
+    vprintf(format, args);
+    va_end(args);
+}
+
+/** A whole number in first .. last. */
+static inline int64_t pick(int64_t first, int64_t last)
+{
+    return first + (int64_t)(bal_test_random(&state) % (uint64_t)(last - first + 1));
+}
+
+/** n bytes of exactly that size, so that a sanitizer sees each step too far; any, or 0xEE. */
+static inline void *bytes(int64_t n, bool random)
+{
+    uint8_t *memory = malloc(n > 0 ? (size_t)n : 1);
+    if (memory == NULL) abort();
+    for (int64_t i = 0; i < n; ++i) memory[i] = random ? (uint8_t)bal_test_random(&state) : 0xEE;
+    return memory;
+}
+static inline void *blank(int64_t n_bytes) { return bytes(n_bytes, false); }
+
+/** Codes of a panel in -127 .. 127, mostly near the ends, or padding: -128. */
+static inline int8_t *panel_codes(int64_t n_groups)
+{
+    int8_t *codes = bytes(n_groups * BAL_BLOCK_CODES, true);
+    for (int64_t i = 0; i < n_groups * BAL_BLOCK_CODES; ++i)
+        if (codes[i] % 3 == 0)
+            codes[i] = (int8_t)(codes[i] > 0 ? 127 - codes[i] % 8 : -128 - codes[i] % 8);
+    return codes;
+}
+
+/** Floats around 1 of both signs, every sixth a zero, tiny, or as large as huge. */
+static inline float *floats(int64_t n, float huge)
+{
+    const float odd[] = {0.0f, -0.0f, FLT_MIN, -1e-41f, huge, -huge};
+    float      *x     = blank(n * 4);
+    for (int64_t i = 0; i < n; ++i)
+        x[i] = pick(0, 5) == 0 ? odd[pick(0, huge > 0.0f ? 5 : 3)]
+                               : (float)pick(-4000000, 4000000) * 1e-6f;
+    return x;
+}
+
+/** Positive scales between 1e-6 and 1e-2. */
+static inline float *scales(int64_t n)
+{
+    float *x = blank(n * 4);
+    for (int64_t i = 0; i < n; ++i) x[i] = (float)pick(1, 10000) * 1e-6f;
+    return x;
+}
+
+/** Free up to eight buffers. */
+#define RELEASE(...)                                                                           \
+    do {                                                                                       \
+        void *buffers_[] = {__VA_ARGS__};                                                      \
+        for (size_t i_ = 0; i_ < sizeof buffers_ / sizeof *buffers_; ++i_) free(buffers_[i_]); \
+    } while (0)
+
+#endif

@@ -1,0 +1,248 @@
+/* kernels.c: every level that this processor has gives the bits of ref, and writes nothing else. */
+#include "inputs.h"
+
+#define N_SHAPES 300
+
+static const bal_kernels *ref;
+
+/* Run a test once for each level above ref. */
+static void at_each_level(void (*test)(const bal_kernels *level))
+{
+    ref = bal_kernels_at(BAL_ISA_REF);
+    for (int isa = BAL_ISA_AVX2; isa <= (int)bal_isa_best(); ++isa) {
+        state = SEED;
+        test(bal_kernels_at((bal_isa)isa));
+    }
+}
+
+static bool same(const void *a, const void *b, int64_t n_bytes)
+{
+    return memcmp(a, b, (size_t)n_bytes) == 0;
+}
+
+static void philox(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t  n_lines = pick(1, 9), n = n_lines * BAL_LINE_BYTES;
+        int64_t  first = pick(0, 2) == 0 ? ((int64_t)1 << 28) - n_lines : pick(0, 1 << 28);
+        uint64_t key   = bal_test_random(&state);
+        uint32_t c[3];
+        for (int k = 0; k < 3; ++k)
+            c[k] = pick(0, 3) == 0 ? UINT32_MAX : (uint32_t)pick(0, 1 << 30);
+        uint8_t *a = blank(n + 1), *b = blank(n + 1); /* one further: written, and unaligned */
+        ref->philox(key, c[0], c[1], c[2], first, n_lines, a + 1);
+        level->philox(key, c[0], c[1], c[2], first, n_lines, b + 1);
+        check(same(a, b, n + 1), "%s philox: key %llx, line %lld, %lld lines", level->name,
+              (unsigned long long)key, (long long)first, (long long)n_lines);
+        RELEASE(a, b);
+    }
+}
+static void test_random_streams_are_the_same(void) { at_each_level(philox); }
+
+static void signs(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t  n    = 64 * pick(1, 40);
+        int      slot = i % 256;
+        uint8_t *b = bytes(n, true), *s = bytes(n / 8, true);
+        int8_t  *z[4];
+        for (int k = 0; k < 4; ++k) z[k] = blank(n);
+        ref->walsh(n, (uint8_t)slot, b, s, z[0]);
+        level->walsh(n, (uint8_t)slot, b, s, z[1]);
+        ref->signs(n, s, z[2]);
+        level->signs(n, s, z[3]);
+        check(same(z[0], z[1], n), "%s walsh: %lld codes, slot %d", level->name, (long long)n,
+              slot);
+        check(same(z[2], z[3], n), "%s signs: %lld codes", level->name, (long long)n);
+        RELEASE(b, s, z[0], z[1], z[2], z[3]);
+    }
+}
+static void test_directions_are_the_same(void) { at_each_level(signs); }
+
+static void panels(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t n_groups = pick(1, 70), n = n_groups * BAL_BLOCK_CODES;
+        int     reach = i % 2 == 0 ? 1 : 63;
+        int8_t *codes = panel_codes(n_groups), *z = blank(n), *moved[4];
+        int32_t sums[6][BAL_PANEL_ROWS];
+        for (int64_t at = 0; at < n; ++at) z[at] = (int8_t)pick(-reach, reach);
+        for (int k = 0; k < 4; ++k) moved[k] = blank(n);
+        ref->perturb_panel(n_groups, codes, z, moved[0], moved[1], sums[0], sums[1]);
+        level->perturb_panel(n_groups, codes, z, moved[2], moved[3], sums[2], sums[3]);
+        ref->panel_sums(n_groups, codes, sums[4]);
+        level->panel_sums(n_groups, codes, sums[5]);
+        check(same(moved[0], moved[2], n) && same(moved[1], moved[3], n),
+              "%s perturb_panel: %lld groups, z up to %d", level->name, (long long)n_groups, reach);
+        check(same(sums[0], sums[2], 2 * sizeof *sums) && same(sums[4], sums[5], sizeof *sums),
+              "%s sums of perturb_panel or panel_sums: %lld groups", level->name,
+              (long long)n_groups);
+        RELEASE(codes, z, moved[0], moved[1], moved[2], moved[3]);
+    }
+}
+static void test_perturbed_panels_are_the_same(void) { at_each_level(panels); }
+
+/* Activations x of n_tokens rows, as bytes; extreme: all at one end. */
+static void product_of(const bal_kernels *level, int64_t n_groups, int64_t n_rows, int64_t n_tokens,
+                       int64_t x_pad, int64_t y_pad, int extreme)
+{
+    int64_t  x_stride = 4 * n_groups + x_pad, y_stride = n_rows + y_pad;
+    int64_t  n_x   = n_tokens == 0 ? 0 : (n_tokens - 1) * x_stride + 4 * n_groups;
+    int64_t  n_y   = 4 * n_tokens * y_stride;
+    int8_t  *panel = panel_codes(n_groups);
+    uint8_t *x     = bytes(n_x, true);
+    if (extreme != 0) {
+        memset(panel, extreme == 1 ? -128 : 127, (size_t)n_groups * BAL_BLOCK_CODES);
+        memset(x, extreme == 1 ? 255 : 0, (size_t)n_x);
+    }
+    float  *x_scale = scales(n_tokens), *row_scale = scales(n_rows);
+    float  *a = blank(n_y), *b = blank(n_y);
+    int32_t sums[BAL_PANEL_ROWS];
+    ref->panel_sums(n_groups, panel, sums);
+    ref->product_i8(n_groups, panel, sums, row_scale, n_rows, n_tokens, x, x_stride, x_scale, a,
+                    y_stride);
+    level->product_i8(n_groups, panel, sums, row_scale, n_rows, n_tokens, x, x_stride, x_scale, b,
+                      y_stride);
+    check(same(a, b, n_y), "%s product_i8: %lld groups, %lld rows, %lld tokens, strides %lld, %lld",
+          level->name, (long long)n_groups, (long long)n_rows, (long long)n_tokens,
+          (long long)x_stride, (long long)y_stride);
+    RELEASE(panel, x, x_scale, row_scale, a, b);
+}
+static void products(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i)
+        product_of(level, pick(1, 70), pick(1, 64), pick(0, 20), pick(0, 70), pick(0, 70),
+                   i % 7 - 4);
+    for (int extreme = 1; extreme <= 2; ++extreme) /* as long as a row can be */
+        product_of(level, BAL_COLS_MAX / 4, 64, 7, 64, 0, extreme);
+}
+static void test_integer_products_are_the_same(void) { at_each_level(products); }
+
+static void quantized(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t n_rows = pick(1, 9), n_cols = pick(1, 150);
+        int64_t stride = (n_cols + 3) / 4 * 4 + pick(0, 70), n = n_rows * stride;
+        float  *x = floats(n_rows * n_cols, i % 2 == 0 ? 0.0f : i % 4 == 1 ? FLT_MAX : 1e3f);
+        if (i % 5 == 0) memset(x, 0, (size_t)n_cols * 4); /* a row of zeros */
+        if (i % 11 == 0) x[pick(0, n_cols - 1)] = INFINITY;
+        uint8_t *a = blank(n), *b = blank(n);
+        float   *a_scale = blank(n_rows * 4), *b_scale = blank(n_rows * 4);
+        ref->quantize(n_rows, n_cols, x, a, stride, a_scale);
+        level->quantize(n_rows, n_cols, x, b, stride, b_scale);
+        check(same(a, b, n) && same(a_scale, b_scale, n_rows * 4),
+              "%s quantize: %lld x %lld, stride %lld", level->name, (long long)n_rows,
+              (long long)n_cols, (long long)stride);
+        RELEASE(x, a, b, a_scale, b_scale);
+    }
+}
+static void test_quantized_activations_are_the_same(void) { at_each_level(quantized); }
+
+static void normed(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t n_rows = pick(1, 5), n_cols = pick(1, 150), n = n_rows * n_cols * 4;
+        float  *x = floats(n_rows * n_cols, 1e17f), *weight = floats(n_cols, 100.0f);
+        float  *a = blank(n), *b = blank(n);
+        ref->rms_norm(n_rows, n_cols, x, weight, 1e-5f, a);
+        level->rms_norm(n_rows, n_cols, x, weight, 1e-5f, b);
+        check(same(a, b, n), "%s rms_norm: %lld x %lld", level->name, (long long)n_rows,
+              (long long)n_cols);
+        RELEASE(x, weight, a, b);
+    }
+}
+static void test_norms_are_the_same(void) { at_each_level(normed); }
+
+static void attended(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t n_tokens = pick(1, i % 10 == 0 ? 70 : 20), head_dim = 2 * pick(1, 32);
+        int64_t n_kv_heads = pick(1, 3), n_heads = n_kv_heads * pick(1, 3);
+        if (i % 4 == 0) head_dim = (int64_t[]){6, 8, 10, 48}[i / 4 % 4];
+        int64_t       n_q = n_tokens * n_heads * head_dim, n_kv = n_tokens * n_kv_heads * head_dim;
+        float         huge = i % 3 == 0 ? 1e10f : 5.0f;
+        float        *q = floats(n_q, huge), *k = floats(n_kv, huge), *v = floats(n_kv, huge);
+        float        *scores = blank(4 * 16 * (n_tokens + 3));
+        float        *a = blank(4 * n_q), *b = blank(4 * n_q);
+        bal_attention task = {n_tokens, n_heads, n_kv_heads, head_dim, q, k, v, a, scores};
+        ref->attention(&task);
+        task.y = b;
+        level->attention(&task);
+        check(same(a, b, 4 * n_q), "%s attention: %lld tokens, %lld / %lld heads of %lld",
+              level->name, (long long)n_tokens, (long long)n_heads, (long long)n_kv_heads,
+              (long long)head_dim);
+        RELEASE(q, k, v, scores, a, b);
+    }
+}
+static void test_attention_is_the_same(void) { at_each_level(attended); }
+
+static void element_wise(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t n    = pick(1, 150);
+        float  *gate = floats(n, i % 2 == 0 ? FLT_MAX : 88.0f), *up = floats(n, 1e4f);
+        float  *a = blank(4 * n), *b = blank(4 * n);
+        for (int64_t at = 0; at < n; ++at) gate[at] *= i % 3 == 0 ? 30.0f : 1.0f;
+        for (int64_t at = 0; at < n; ++at) /* FLT_MAX * 30 */
+            if (!isfinite(gate[at])) gate[at] = -FLT_MAX;
+        memcpy(a, gate, (size_t)n * 4);
+        memcpy(b, gate, (size_t)n * 4);
+        ref->swiglu(n, a, up);
+        level->swiglu(n, b, up);
+        check(same(a, b, 4 * n), "%s swiglu: %lld", level->name, (long long)n);
+        ref->add(n, a, gate);
+        level->add(n, b, gate);
+        check(same(a, b, 4 * n), "%s add: %lld", level->name, (long long)n);
+        RELEASE(gate, up, a, b);
+    }
+}
+static void test_swiglu_and_sums_are_the_same(void) { at_each_level(element_wise); }
+
+static void losses(const bal_kernels *level)
+{
+    for (int i = 0; i < 2 * N_SHAPES; ++i) {
+        int64_t n = i + 1, target = pick(0, n - 1);
+        float  *x = floats(n, i % 3 == 0 ? 1e30f : 10.0f);
+        bool    a_top, b_top;
+        float   a = ref->cross_entropy(n, x, target, &a_top);
+        float   b = level->cross_entropy(n, x, target, &b_top);
+        check(same(&a, &b, 4) && a_top == b_top, "%s cross_entropy: %lld words, target %lld",
+              level->name, (long long)n, (long long)target);
+        free(x);
+    }
+}
+static void test_losses_are_the_same(void) { at_each_level(losses); }
+
+static void test_levels_are_complete_and_known_by_their_names(void)
+{
+    for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
+        const bal_kernels *k = bal_kernels_at((bal_isa)isa);
+        bal_isa            parsed;
+        CU_ASSERT_FATAL(bal_isa_parse(k->name, &parsed));
+        CU_ASSERT_EQUAL((int)parsed, isa);
+        CU_ASSERT(k->philox && k->walsh && k->signs && k->perturb_panel && k->panel_sums);
+        CU_ASSERT(k->product_i8 && k->quantize && k->rms_norm && k->attention && k->swiglu);
+        CU_ASSERT(k->add && k->cross_entropy);
+        CU_ASSERT_PTR_EQUAL(k, bal_kernels_at((bal_isa)isa));
+    }
+    bal_isa isa = BAL_ISA_REF;
+    CU_ASSERT_FALSE(bal_isa_parse("avx", &isa));
+    CU_ASSERT_FALSE(bal_isa_parse("", &isa));
+    printf("\n    best level of this processor: %s", bal_kernels_at(bal_isa_best())->name);
+}
+
+const char     bal_suite_name[]  = "kernels";
+const bal_test bal_suite_tests[] = {
+    {"levels are complete and known by their names",
+     test_levels_are_complete_and_known_by_their_names},
+    {"random streams are the same", test_random_streams_are_the_same},
+    {"directions are the same", test_directions_are_the_same},
+    {"perturbed panels are the same", test_perturbed_panels_are_the_same},
+    {"integer products are the same", test_integer_products_are_the_same},
+    {"quantized activations are the same", test_quantized_activations_are_the_same},
+    {"norms are the same", test_norms_are_the_same},
+    {"attention is the same", test_attention_is_the_same},
+    {"SwiGLU and sums are the same", test_swiglu_and_sums_are_the_same},
+    {"losses are the same", test_losses_are_the_same},
+    {NULL, NULL},
+};

@@ -1,0 +1,314 @@
+/* reference.c: ref itself is right: published vectors, and naive code in integers or doubles. */
+#include "inputs.h"
+
+#define N_SHAPES 60
+
+static const bal_kernels *ref;
+
+/* |found - wanted| is at most tolerance (1 + |wanted|). */
+static bool near(double found, double wanted, double tolerance)
+{
+    return fabs(found - wanted) <= tolerance * (1.0 + fabs(wanted));
+}
+
+static void test_philox_gives_the_published_vectors(void)
+{
+    /* kat_vectors of Random123: philox4x32 10 */
+    static const struct {
+        uint32_t counter[4], key[2], out[4];
+    } known[] = {
+        {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+        {{UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX},
+         {UINT32_MAX, UINT32_MAX},
+         {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+    };
+    for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa)
+        for (size_t i = 0; i < sizeof known / sizeof *known; ++i) {
+            const uint32_t *c    = known[i].counter;
+            uint64_t        key  = (uint64_t)known[i].key[1] << 32 | known[i].key[0];
+            uint32_t        lane = c[0] % 16, out[BAL_LINE_BYTES / 4];
+            bal_kernels_at((bal_isa)isa)
+                ->philox(key, c[1], c[2], c[3], c[0] / 16, 1, (uint8_t *)out);
+            for (uint32_t word = 0; word < 4; ++word)
+                CU_ASSERT_EQUAL(out[16 * word + lane], known[i].out[word]);
+        }
+}
+
+static void test_lines_follow_one_another(void)
+{
+    uint8_t together[5 * BAL_LINE_BYTES], apart[5 * BAL_LINE_BYTES];
+    ref->philox(1, 2, 3, 4, 1000, 5, together);
+    for (int line = 0; line < 5; ++line)
+        ref->philox(1, 2, 3, 4, 1000 + line, 1, apart + line * BAL_LINE_BYTES);
+    CU_ASSERT_EQUAL(memcmp(together, apart, sizeof apart), 0);
+    CU_ASSERT_NOT_EQUAL(memcmp(apart, apart + BAL_LINE_BYTES, BAL_LINE_BYTES), 0);
+}
+
+static void test_walsh_signs_are_parities(void)
+{
+    state = SEED;
+    for (int slot = 0; slot < 256; ++slot) {
+        uint8_t *b = bytes(256, true), *s = bytes(32, true);
+        int8_t   z[256], plain[256];
+        int      n_bad = 0;
+        for (int i = 0; i < 256; ++i) b[i] = (uint8_t)i;
+        ref->walsh(256, (uint8_t)slot, b, s, z);
+        ref->signs(256, s, plain);
+        for (int i = 0; i < 256; ++i) {
+            int sign = 1 - 2 * (s[i / 8] >> i % 8 & 1), bits = 0;
+            for (int k = 0; k < 8; ++k) bits += (slot & i) >> k & 1;
+            n_bad += plain[i] != sign || z[i] != (bits % 2 == 0 ? sign : -sign);
+        }
+        check(n_bad == 0, "slot %d: %d of 256", slot, n_bad);
+        RELEASE(b, s);
+    }
+}
+
+static void test_the_gate_keeps_both_sides_or_neither(void)
+{
+    /* every code with every z that can meet it, padding too */
+    int8_t  codes[256], z[256], plus[256], minus[256];
+    int32_t plus_sums[64], minus_sums[64], sums[64];
+    for (int reach = -63; reach <= 63; ++reach) {
+        int n_bad = 0;
+        for (int i = 0; i < 256; ++i) codes[i] = (int8_t)(i - 128), z[i] = (int8_t)reach;
+        ref->perturb_panel(1, codes, z, plus, minus, plus_sums, minus_sums);
+        ref->panel_sums(1, codes, sums);
+        for (int i = 0; i < 256; ++i) {
+            int step = abs(codes[i]) + abs(reach) <= 127 ? reach : 0;
+            n_bad += plus[i] != codes[i] + step || minus[i] != codes[i] - step;
+        }
+        for (int row = 0; row < 64; ++row) {
+            int want[3] = {0};
+            for (int c = 4 * row; c < 4 * row + 4; ++c)
+                want[0] += codes[c], want[1] += plus[c], want[2] += minus[c];
+            n_bad +=
+                sums[row] != want[0] || plus_sums[row] != want[1] || minus_sums[row] != want[2];
+        }
+        check(n_bad == 0, "z = %d: %d wrong", reach, n_bad);
+    }
+}
+
+static void test_integer_products_are_exact(void)
+{
+    state = SEED;
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t  n_groups = i == 0 ? BAL_COLS_MAX / 4 : pick(1, 70), n_rows = pick(1, 64);
+        int64_t  n_tokens = pick(1, 9), stride = 4 * n_groups + pick(0, 9);
+        int8_t  *panel = panel_codes(n_groups);
+        uint8_t *x     = bytes(n_tokens * stride, true);
+        if (i == 0)
+            memset(panel, -128, (size_t)n_groups * BAL_BLOCK_CODES), memset(x, 255, 1 << 16);
+        float  *x_scale = scales(n_tokens), *row_scale = scales(64);
+        float  *y = blank(4 * n_tokens * n_rows);
+        int32_t sums[64];
+        int     n_bad = 0;
+        ref->panel_sums(n_groups, panel, sums);
+        ref->product_i8(n_groups, panel, sums, row_scale, n_rows, n_tokens, x, stride, x_scale, y,
+                        n_rows);
+        for (int64_t t = 0; t < n_tokens; ++t)
+            for (int64_t row = 0; row < n_rows; ++row) {
+                int64_t exact = 0;
+                for (int64_t c = 0; c < 4 * n_groups; ++c)
+                    exact += (x[t * stride + c] - 128) *
+                             (int64_t)panel[c / 4 * BAL_BLOCK_CODES + row * 4 + c % 4];
+                n_bad += y[t * n_rows + row] != (float)exact * (x_scale[t] * row_scale[row]);
+            }
+        check(n_bad == 0, "%lld groups, %lld rows, %lld tokens: %d wrong", (long long)n_groups,
+              (long long)n_rows, (long long)n_tokens, n_bad);
+        RELEASE(panel, x, x_scale, row_scale, y);
+    }
+}
+
+static void test_quantizing_rounds_to_nearest(void)
+{
+    state = SEED;
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t  n_rows = pick(1, 5), n_cols = pick(1, 100), stride = (n_cols + 3) / 4 * 4 + 4;
+        float   *x = floats(n_rows * n_cols, i % 2 == 0 ? 1e3f : 0.0f), *scale = blank(4 * n_rows);
+        uint8_t *q = blank(n_rows * stride);
+        memset(x, 0, (size_t)n_cols * 4); /* the first row */
+        int n_bad = 0;
+        ref->quantize(n_rows, n_cols, x, q, stride, scale);
+        n_bad += scale[0] != 0.0f;
+        for (int64_t row = 0; row < n_rows; ++row) {
+            float absmax = 0.0f;
+            for (int64_t c = 0; c < n_cols; ++c) absmax = fmaxf(absmax, fabsf(x[row * n_cols + c]));
+            n_bad += scale[row] != absmax / 127.0f;
+            for (int64_t c = 0; c < stride; ++c) {
+                double value = c < n_cols ? (double)x[row * n_cols + c] : 0.0;
+                double error = fabs(value - (double)scale[row] * (q[row * stride + c] - 128));
+                if (c < stride - 4) /* padding is 128, what lies behind it is left alone */
+                    n_bad += !(error <= (double)scale[row] * 0.50001) || q[row * stride + c] == 0;
+                else
+                    n_bad += q[row * stride + c] != 0xEE;
+            }
+        }
+        check(n_bad == 0, "%lld x %lld: %d wrong", (long long)n_rows, (long long)n_cols, n_bad);
+        RELEASE(x, scale, q);
+    }
+}
+
+static void test_the_norm_is_the_root_mean_square(void)
+{
+    state = SEED;
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t n_rows = pick(1, 5), n_cols = pick(1, 200);
+        float  *x = floats(n_rows * n_cols, 30.0f), *weight = floats(n_cols, 3.0f);
+        float  *y     = blank(4 * n_rows * n_cols);
+        int     n_bad = 0;
+        ref->rms_norm(n_rows, n_cols, x, weight, 1e-5f, y);
+        for (int64_t row = 0; row < n_rows; ++row) {
+            double sum = 0.0;
+            for (int64_t c = row * n_cols; c < (row + 1) * n_cols; ++c)
+                sum += (double)x[c] * (double)x[c];
+            double inverse = 1.0 / sqrt(sum / (double)n_cols + (double)1e-5f);
+            for (int64_t c = 0; c < n_cols; ++c)
+                n_bad += !near((double)y[row * n_cols + c],
+                               (double)x[row * n_cols + c] * inverse * (double)weight[c], 1e-6);
+        }
+        check(n_bad == 0, "%lld x %lld: %d wrong", (long long)n_rows, (long long)n_cols, n_bad);
+        RELEASE(x, weight, y);
+    }
+}
+
+static void test_attention_is_softmax_over_earlier_tokens(void)
+{
+    state = SEED;
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t hd = 2 * pick(1, 24), n_kv_heads = pick(1, 3), share = pick(1, 3);
+        int64_t n_heads = n_kv_heads * share, n_tokens = pick(1, 40);
+        int64_t q_width = n_heads * hd, kv_width = n_kv_heads * hd;
+        float  *q = floats(n_tokens * q_width, 3.0f), *k = floats(n_tokens * kv_width, 3.0f);
+        float  *v = floats(n_tokens * kv_width, 3.0f), *y = blank(4 * n_tokens * q_width);
+        float  *scores = blank(4 * 16 * (n_tokens + 3));
+        int     n_bad  = 0;
+        ref->attention(&(bal_attention){n_tokens, n_heads, n_kv_heads, hd, q, k, v, y, scores});
+        for (int64_t t = 0; t < n_tokens; ++t)
+            for (int64_t head = 0; head < n_heads; ++head) {
+                double p[40], sum = 0.0;
+                for (int64_t j = 0; j <= t; ++j) {
+                    double dot = 0.0;
+                    for (int64_t d = 0; d < hd; ++d)
+                        dot += (double)q[t * q_width + head * hd + d] *
+                               (double)k[j * kv_width + head / share * hd + d];
+                    sum += p[j] = exp(dot / sqrt((double)hd)); /* |dot| is small here */
+                }
+                for (int64_t d = 0; d < hd; ++d) {
+                    double want = 0.0;
+                    for (int64_t j = 0; j <= t; ++j)
+                        want += p[j] / sum * (double)v[j * kv_width + head / share * hd + d];
+                    n_bad += !near((double)y[t * q_width + head * hd + d], want, 2e-5);
+                }
+            }
+        check(n_bad == 0, "%lld tokens, %lld / %lld heads of %lld: %d wrong", (long long)n_tokens,
+              (long long)n_heads, (long long)n_kv_heads, (long long)hd, n_bad);
+        RELEASE(q, k, v, y, scores);
+    }
+}
+
+static void test_swiglu_and_sums_follow_their_formulas(void)
+{
+    enum { N = 4001 };
+    float gate[N], up[N], sum[N];
+    int   n_bad = 0;
+    for (int i = 0; i < N; ++i) gate[i] = (float)(i - N / 2) * 0.05f, up[i] = 1.0f + (float)(i % 5);
+    memcpy(sum, gate, sizeof sum);
+    ref->add(N, sum, up);
+    for (int i = 0; i < N; ++i) n_bad += sum[i] != gate[i] + up[i];
+    ref->swiglu(N, gate, up);
+    for (int i = 0; i < N; ++i) {
+        double x = (double)((float)(i - N / 2) * 0.05f);
+        n_bad += !near((double)gate[i], x / (1.0 + exp(-x)) * (double)up[i], 1e-6);
+    }
+    CU_ASSERT_EQUAL(n_bad, 0);
+}
+
+static void test_the_loss_is_minus_the_log_of_the_softmax(void)
+{
+    state = SEED;
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t n   = pick(1, 600);
+        float  *x   = floats(n, 40.0f);
+        float   max = -INFINITY;
+        double  sum = 0.0;
+        for (int64_t w = 0; w < n; ++w) max = fmaxf(max, x[w]), sum += exp((double)x[w]);
+        int n_bad = 0;
+        for (int64_t target = 0; target < n; ++target) {
+            bool  is_top;
+            float loss = ref->cross_entropy(n, x, target, &is_top);
+            n_bad += !near((double)loss, log(sum) - (double)x[target], 2e-6);
+            n_bad += is_top != (x[target] == max);
+        }
+        check(n_bad == 0, "%lld words: %d wrong", (long long)n, n_bad);
+        free(x);
+    }
+}
+
+static void test_transcendentals_are_those_of_the_c_library(void)
+{
+    state     = SEED;
+    int n_bad = 0;
+    for (int i = 0; i < 100000; ++i) {
+        double unit = (double)(bal_test_random(&state) >> 11) * 0x1p-52 - 1.0; /* -1 .. 1 */
+        double x = 700.0 * unit, y = ldexp(1.5 + unit / 2, (int)pick(-1000, 1000)), sine, cosine;
+        n_bad += !(fabs(bal_math_exp(x) / exp(x) - 1.0) < 1e-12);
+        n_bad += !(fabs(bal_math_exp(unit) / exp(unit) - 1.0) < 1e-12);
+        n_bad += !(fabs(bal_math_log(y) - log(y)) <= 1e-12 * fabs(log(y)));
+        y = 1.0 + unit * 1e-3; /* where the logarithm is small */
+        n_bad += !(fabs(bal_math_log(y) - log(y)) <= 1e-12 * fabs(log(y)));
+        for (double scale = 1e-6; scale < 2e6; scale *= 1e3) {
+            x = unit * fmin(scale, 999999.0);
+            bal_math_sincos(x, &sine, &cosine);
+            n_bad += !(fabs(sine - sin(x)) < 1e-12) || !(fabs(cosine - cos(x)) < 1e-12);
+        }
+    }
+    check(n_bad == 0, "%d values differ", n_bad);
+    CU_ASSERT_EQUAL(bal_math_exp(0.0), 1.0);
+    CU_ASSERT_EQUAL(bal_math_log(1.0), 0.0);
+}
+
+static void test_the_float_product_is_x_times_w_transposed(void)
+{
+    state     = SEED;
+    int64_t n = 5, n_in = 37, n_out = 11;
+    float  *x = floats(n * n_in, 3.0f), *w = floats(n_out * n_in, 3.0f), *y = blank(4 * n * n_out);
+    int     bad = 0;
+    bal_product_f32(n, n_in, n_out, x, w, y);
+    for (int64_t t = 0; t < n; ++t)
+        for (int64_t row = 0; row < n_out; ++row) {
+            double want = 0.0;
+            for (int64_t c = 0; c < n_in; ++c)
+                want += (double)x[t * n_in + c] * (double)w[row * n_in + c];
+            bad += !near((double)y[t * n_out + row], want, 1e-5);
+        }
+    CU_ASSERT_EQUAL(bad, 0);
+    RELEASE(x, w, y);
+}
+
+int bal_suite_begin(int *argc, char ***argv)
+{
+    (void)argc, (void)argv;
+    ref = bal_kernels_at(BAL_ISA_REF);
+    return 0;
+}
+
+const char     bal_suite_name[]  = "reference";
+const bal_test bal_suite_tests[] = {
+    {"Philox gives the published vectors at every level", test_philox_gives_the_published_vectors},
+    {"lines follow one another", test_lines_follow_one_another},
+    {"Walsh signs are parities", test_walsh_signs_are_parities},
+    {"the gate keeps both sides or neither", test_the_gate_keeps_both_sides_or_neither},
+    {"integer products are exact", test_integer_products_are_exact},
+    {"quantizing rounds to nearest", test_quantizing_rounds_to_nearest},
+    {"the norm is the root mean square", test_the_norm_is_the_root_mean_square},
+    {"attention is softmax over earlier tokens", test_attention_is_softmax_over_earlier_tokens},
+    {"SwiGLU and sums follow their formulas", test_swiglu_and_sums_follow_their_formulas},
+    {"the loss is minus the log of the softmax", test_the_loss_is_minus_the_log_of_the_softmax},
+    {"transcendentals are those of the C library", test_transcendentals_are_those_of_the_c_library},
+    {"the float product is x times w transposed", test_the_float_product_is_x_times_w_transposed},
+    {NULL, NULL},
+};
