@@ -334,7 +334,7 @@ def draw(run):
     line = 0.19 + 0.006 * most
     n_sections = len({section for section, _, _ in bands})
     heights = [2.5, 1.25, max(0.6, line * len(bands) + 0.08 * n_sections), 1.35]
-    width, left, right, top, gap, bottom = 10.5, 1.75, 2.15, 1.22, 0.52, 1.05
+    width, left, right, top, gap, bottom = 10.7, 1.75, 2.35, 1.22, 0.52, 1.05
     height = top + sum(heights) + 3 * gap + bottom
     figure = need("matplotlib.figure").Figure(figsize=(width, height), facecolor="white")
     axes, y = [], height - top

@@ -165,7 +165,8 @@ static inline __m512i load_four(const uint8_t *from)
 }
 static inline __mmask16 row_mask(int64_t n_rows)
 {
-    return n_rows >= 16 ? (__mmask16)0xFFFF : n_rows <= 0 ? 0 : (__mmask16)((1u << n_rows) - 1);
+    unsigned mask = n_rows >= 16 ? 0xFFFFu : n_rows <= 0 ? 0u : (1u << n_rows) - 1u;
+    return (__mmask16)(mask & 0xFFFFu);
 }
 static inline void store_scaled(float *to, __mmask16 rows, __m512i acc, __m512 x_scale,
                                 const float *row_scale)

@@ -1,0 +1,82 @@
+"""ballot config: what it prints is a job file, and the table of the README."""
+import json
+import os
+import re
+
+import ballot_run as b
+
+
+class Config(b.TestCase):
+    def config(self, *arguments, ranks=1):
+        return b.run(["config", *arguments], ranks=ranks).out
+
+    def values(self, *arguments):
+        return {name: option["value"]
+                for name, option in json.loads(self.config(*arguments, "--json")).items()}
+
+    def test_what_it_prints_is_the_same_job(self):
+        more = ["-s", "vote.density=0.1", "-s", "rule.travel=3.3333333333333335", "-s",
+                "data.test=some where/a file.txt", "-s", "vote.train=gains", "-s",
+                "vote.tensors=*.mlp.* *.norm.*", "-s", "data.train="]
+        for job in (b.JOB, "jobs/stories260k-tinystories.ini"):
+            printed = self.write("printed.ini", self.config(job, *more))
+            self.assertEqual(self.values(printed), self.values(job, *more), job)
+        printed = self.write("defaults.ini", self.config())
+        self.assertEqual(self.values(printed), self.values(), "the defaults")
+
+    def test_every_job_of_the_repository_can_be_read(self):
+        for name in sorted(os.listdir("jobs")):
+            if name.endswith(".ini"):
+                self.config(os.path.join("jobs", name))
+
+    def test_what_it_prints_gives_the_same_run(self):
+        given, copied = self.folder("given"), self.folder("copied")
+        arguments = b.tiny(given)
+        first = b.run(arguments)
+        overrides = [a for a in arguments[4:]]
+        printed = self.write("same.ini", self.config(b.JOB, *overrides))
+        second = b.run(["train", printed, "--run", copied])
+        self.assertEqual(b.printed_fingerprint(first), b.printed_fingerprint(second))
+        self.assertEqual(b.fingerprints(given), b.fingerprints(copied))
+        self.assertEqual(b.bytes_of(given, "ballots.journal"), b.bytes_of(copied, "ballots.journal"))
+        again = b.run(["train", os.path.join(given, "job.ini"), "--run", given])
+        self.assertEqual(b.printed_fingerprint(first), b.printed_fingerprint(again),
+                         "the job.ini of a run directory continues it")
+
+    def test_every_option_shows_its_source(self):
+        job = self.write("job.ini", "; a comment\n[run]\nsteps = 7\n\n[vote]\nslots=3\n")
+        sources = {name: option["source"] for name, option in
+                   json.loads(self.config(job, "-s", "run.seed=5", "--json")).items()}
+        self.assertEqual(sources.pop("run.steps"), f"{job}:3")
+        self.assertEqual(sources.pop("vote.slots"), f"{job}:6")
+        self.assertEqual(sources.pop("run.seed"), "-s run.seed=5")
+        self.assertEqual(set(sources.values()), {"default"})
+        lines = self.config(job, "-s", "run.seed=5").splitlines()
+        self.assertEqual([line for line in lines if line[0] != "[" and "; " not in line], [],
+                         "lines without a source")
+        self.assertRegex("\n".join(lines), re.escape(f"; {job}:3: "))
+
+    def test_a_later_override_wins(self):
+        self.assertEqual(self.values("-s", "run.seed=5", "-s", "run.seed=6")["run.seed"], "6")
+
+    def test_it_prints_once_on_several_ranks(self):
+        for more in ([], ["--json"], ["--markdown"]):
+            self.assertEqual(self.config(b.JOB, *more, ranks=3), self.config(b.JOB, *more))
+
+    def test_the_table_of_the_readme_is_the_table_of_the_program(self):
+        if not os.path.exists("README.md"):
+            self.fail("there is no README.md: its option table is the output of "
+                      "`ballot config --markdown` between <!-- options --> and <!-- /options -->")
+        with open("README.md", encoding="utf-8") as file:
+            found = re.search(r"^<!-- options -->\n(.*?)^<!-- /options -->$", file.read(),
+                              re.M | re.S)
+        self.assertIsNotNone(found, "README.md has no lines <!-- options --> and <!-- /options -->")
+        self.assertEqual(found.group(1).strip(), self.config("--markdown").strip())
+
+    def test_the_table_has_four_columns_in_every_row(self):
+        for line in self.config("--markdown").splitlines():
+            self.assertEqual(line.count("|"), 5, line)
+
+
+if __name__ == "__main__":
+    b.main()

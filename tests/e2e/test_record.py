@@ -1,0 +1,181 @@
+"""What a run leaves on disk says what the run did, and says so when it is damaged."""
+import json
+import os
+import struct
+
+import h5py
+import numpy
+
+import ballot_run as b
+
+STEPS = b.TINY["run.steps"]
+FLIPS = 12 if b.SLOW else 30  # of each file, through the program; the unit tests of record do 1,000
+
+
+def read_safetensors(path):
+    raw = b.bytes_of(path)
+    (length,) = struct.unpack("<Q", raw[:8])
+    header, data = json.loads(raw[8:8 + length]), raw[8 + length:]
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        assert entry["dtype"] == "F32", entry
+        first, last = entry["data_offsets"]
+        tensors[name] = numpy.frombuffer(data[first:last], "<f4").reshape(entry["shape"])
+    return tensors
+
+
+class Record(b.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.run_dir = os.path.join(cls.class_dir, "run")
+        cls.fingerprint = b.printed_fingerprint(b.run(b.tiny(cls.run_dir, run__keep=3)))
+        cls.steps = {int(name[5:-3]): os.path.join(cls.run_dir, name)
+                     for name in os.listdir(cls.run_dir) if name.startswith("step-")}
+        cls.last = cls.steps[STEPS]
+        cls.journal = os.path.join(cls.run_dir, "ballots.journal")
+
+    def copy(self, path):
+        return self.write("copy" + os.path.splitext(path)[1], b.bytes_of(path))
+
+    # ---- replay ----
+
+    def replay(self, name, *more, base=b.STORIES):
+        out = self.folder(name)
+        made = json.loads(b.run(["replay", base, self.journal, "-o", out, "--json", *more]).out)
+        self.assertEqual(b.inspect(out, "--verify")["fingerprint"], made["fingerprint"])
+        return made, out
+
+    def test_base_and_journal_give_the_final_model(self):
+        made, _ = self.replay("replay.h5")
+        self.assertEqual((made["step"], made["fingerprint"]), (STEPS, self.fingerprint))
+
+    def test_base_and_journal_give_every_kept_step(self):
+        self.assertEqual(len(self.steps), 3, f"run.keep=3: {sorted(self.steps)}")
+        for step, path in self.steps.items():
+            made, _ = self.replay("replay.h5", "--step", step)
+            self.assertEqual(made["fingerprint"], b.inspect(path)["fingerprint"], f"step {step}")
+
+    def test_base_and_journal_give_every_step_of_the_metrics(self):
+        prints = b.fingerprints(self.run_dir)
+        for step in (0, 1, STEPS // 2):
+            made, _ = self.replay("replay.h5", "--step", step)
+            self.assertEqual(made["fingerprint"], prints[step], f"step {step}")
+
+    def test_replay_does_not_depend_on_the_kernels(self):
+        for isa in b.isa_levels():
+            for tally in ("table", "slots"):
+                made, _ = self.replay("replay.h5", "--isa", isa, "--tally", tally)
+                self.assertEqual(made["fingerprint"], self.fingerprint, f"{isa}, {tally}")
+
+    def test_codes_and_carries_of_the_replay_are_those_of_the_run(self):
+        _, out = self.replay("replay.h5")
+        with h5py.File(out) as made, h5py.File(self.last) as run:
+            for group in ("model", "carry", "scale"):
+                for name in run[group]:
+                    self.assertTrue(numpy.array_equal(made[group][name], run[group][name]),
+                                    f"/{group}/{name}")
+
+    # ---- every bit counts ----
+
+    def verify(self, path):
+        return b.run(["inspect", "--verify", path], expect=None)
+
+    def test_verify_accepts_what_is_whole(self):
+        for path in (*self.steps.values(), self.journal, os.path.join(self.run_dir, "best.h5")):
+            self.assertEqual(self.verify(path).rc, b.DONE, path)
+
+    def flips(self, path):
+        n_bits = 8 * os.path.getsize(path)
+        for bit in [0, n_bits - 1] + [self.random.randrange(n_bits) for _ in range(FLIPS - 2)]:
+            copy = self.copy(path)
+            b.flip_bit(copy, bit)
+            result = self.verify(copy)
+            self.assertEqual(result.rc, b.INPUT, f"bit {bit} of {path} flipped: {result.command}\n"
+                             f"{result.out}\n{result.err}")
+            lines = result.err.splitlines()
+            self.assertEqual(len(lines), 1, f"bit {bit}: one sentence, not {lines}")
+            self.assertTrue(lines[0].startswith("ballot: ") and copy in lines[0], lines[0])
+
+    def test_verify_finds_any_flipped_bit_of_a_checkpoint(self):
+        self.flips(self.last)
+
+    def test_verify_finds_any_flipped_bit_of_a_journal(self):
+        self.flips(self.journal)
+
+    def test_verify_finds_a_file_that_was_cut(self):
+        for path in (self.last, self.journal):
+            size = os.path.getsize(path)
+            for length in (0, 1, 100, self.random.randrange(size), size - 1):
+                copy = self.copy(path)
+                os.truncate(copy, length)
+                result = self.verify(copy)
+                self.assertEqual(result.rc, b.INPUT,
+                                 f"{path} cut to {length} bytes: {result.out}{result.err}")
+
+    # ---- other programs can read it ----
+
+    def test_h5py_reads_groups_types_and_checksums(self):
+        with h5py.File(self.last) as file:
+            for group in ("model", "scale", "carry", "metrics", "ballots", "job"):
+                self.assertIn(group, file)
+            self.assertEqual(file.attrs["fingerprint"].decode(), self.fingerprint)
+            self.assertEqual(file.attrs["step"], STEPS)
+            seen = []
+
+            def visit(name, item):
+                if isinstance(item, h5py.Dataset):
+                    seen.append(name)
+                    item[()]  # reads every chunk through its checksum
+                    if item.shape != () and item.size > 0:
+                        self.assertTrue(item.fletcher32, f"/{name} has no fletcher32")
+
+            file.visititems(visit)
+            types = {"matrix": ("i8", "|i1"), "vector": ("i16", "<i2"), "gain": ("i16", "<i2")}
+            for name, codes in file["model"].items():
+                role = codes.attrs["role"].decode()
+                self.assertEqual((codes.attrs["format"].decode(), codes.dtype.str), types[role], name)
+                self.assertEqual(tuple(codes.attrs["shape"]), codes.shape, name)
+                self.assertEqual(file["carry"][name].shape, codes.shape, name)
+                self.assertEqual(file["carry"][name].dtype.str, "|i1", name)
+                self.assertEqual(file["scale"][name].dtype.str, "<f4", name)
+            self.assertEqual(list(file["metrics/step"]), list(range(STEPS)))
+            self.assertEqual(file["metrics/flips"].shape, (STEPS, len(file["model"])))
+            self.assertEqual(file["ballots/journal"][()].tobytes(), b.bytes_of(self.journal))
+            self.assertEqual(file["job/text"][()], b.bytes_of(self.run_dir, "job.ini"))
+        with h5py.File(self.last) as file, open(os.path.join(self.run_dir, "metrics.jsonl"),
+                                                encoding="utf-8") as lines:
+            rows = [row for row in map(json.loads, lines) if "loss_nats" in row]
+            numpy.testing.assert_allclose([row["loss_nats"] for row in rows],
+                                          file["metrics/loss_nats"], rtol=1e-8)
+
+    def test_codes_times_scale_are_the_exported_weights(self):
+        folder = self.folder("exported")
+        b.run(["export", self.last, folder])
+        exported = read_safetensors(os.path.join(folder, "model.safetensors"))
+        with h5py.File(self.last) as file:
+            model, shape = file["model"], dict(file["model"].attrs)
+            self.assertEqual(sorted(exported),
+                             sorted(n for n in model if model[n].attrs["role"] != b"gain"))
+            moved = 0
+            for name, values in exported.items():
+                codes = model[name][()].astype("f8")
+                scale = file["scale"][name][()].astype("f8")
+                if model[name].attrs["role"] == b"matrix":
+                    gains = model[name.replace(".weight", ".gain")][()].astype("f8")
+                    moved += numpy.count_nonzero(gains)
+                    expected = codes * (scale * 1.02**gains)[:, None]
+                else:
+                    expected = codes * scale
+                if ".q_proj." in name or ".k_proj." in name:
+                    if shape["rope_pairs"] == b"adjacent":  # Hugging Face keeps the halves apart
+                        d = int(shape["head_dim"])
+                        expected = expected.reshape(-1, d // 2, 2, expected.shape[1])
+                        expected = expected.transpose(0, 2, 1, 3).reshape(values.shape)
+                numpy.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-9, err_msg=name)
+            self.assertGreater(moved, 0, "no gain moved: the test shows less than it should")
+
+
+if __name__ == "__main__":
+    b.main()

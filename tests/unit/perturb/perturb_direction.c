@@ -1,0 +1,248 @@
+/* perturb_direction.c: directions are pure functions of their coordinates, fair and uncorrelated.
+ */
+#include "measure.h"
+
+#define N_BLOCKS 37
+#define N        (N_BLOCKS * BAL_BLOCK_CODES)
+#define MANY     (256 * BAL_BLOCK_CODES) /* codes: 2^16 */
+
+static void fill(const bal_measure *measure, uint32_t slot, int tensor, int64_t n_blocks, int8_t *z)
+{
+    bal_direction direction = {*measure, slot};
+    bal_direction_fill(&direction, tensor, 0, n_blocks, z);
+}
+
+static void test_pieces_do_not_matter(void)
+{
+    static int8_t whole[N], piece[N];
+    uint64_t      state = SEED;
+    for (size_t k = 0; k < N_KINDS; ++k) {
+        bal_direction direction = {measure_at(k), 300};
+        bal_direction_fill(&direction, 2, 0, N_BLOCKS, whole);
+        for (int64_t block = 0; block < N_BLOCKS; ++block) { /* one by one */
+            bal_direction_fill(&direction, 2, block, 1, piece);
+            CU_ASSERT_EQUAL(memcmp(piece, whole + block * 256, 256), 0);
+        }
+        for (int i = 0; i < 200; ++i) { /* from odd first blocks, of odd lengths */
+            int64_t first = (int64_t)(bal_test_random(&state) % N_BLOCKS);
+            int64_t n     = 1 + (int64_t)(bal_test_random(&state) % (uint64_t)(N_BLOCKS - first));
+            bal_direction_fill(&direction, 2, first, n, piece);
+            CU_ASSERT_EQUAL(memcmp(piece, whole + first * 256, (size_t)n * 256), 0);
+        }
+    }
+}
+
+static void test_levels_make_the_same_directions(void)
+{
+    static int8_t first[N], other[N];
+    for (size_t k = 0; k < N_KINDS; ++k)
+        for (uint32_t slot = 0; slot < 600; slot += 85) {
+            bal_measure measure = measure_at(k);
+            for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
+                measure.kernels = bal_kernels_at((bal_isa)isa);
+                fill(&measure, slot, 0, N_BLOCKS, isa == BAL_ISA_REF ? first : other);
+                if (isa != BAL_ISA_REF) CU_ASSERT_EQUAL(memcmp(first, other, N), 0);
+            }
+        }
+}
+
+static void test_a_stream_of_this_version_never_changes(void)
+{
+    /* XXH3-64 of 37 blocks of slot 300; after a change these journals cannot be replayed: then
+     * BAL_STREAM_VERSION must rise. Recorded from the reference kernels. */
+    static const uint64_t known[N_KINDS] = {0};
+    static int8_t         z[N];
+    CU_ASSERT_EQUAL(BAL_STREAM_VERSION, 1);
+    for (size_t k = 0; k < N_KINDS; ++k) {
+        bal_measure measure = measure_at(k);
+        fill(&measure, 300, 2, N_BLOCKS, z);
+        uint64_t hash = bal_hash(z, N, 0);
+        CU_ASSERT_EQUAL(hash, known[k]);
+        if (hash != known[k]) printf("\n    kind %zu: 0x%016llxu", k, (unsigned long long)hash);
+    }
+}
+
+static void test_every_coordinate_gives_another_stream(void)
+{
+    static int8_t z[5][MANY];
+    for (size_t k = 0; k < N_KINDS; ++k) {
+        if (kinds[k].density < 1.0) continue;
+        bal_measure measure = measure_at(k), other_seed = measure, other_step = measure;
+        other_seed.seed = SEED + 1;
+        other_step.step = 6;
+        fill(&measure, 3, 0, 256, z[0]);
+        fill(&other_seed, 3, 0, 256, z[1]);
+        fill(&other_step, 3, 0, 256, z[2]);
+        fill(&measure, 4, 0, 256, z[3]);
+        fill(&measure, 3, 2, 256, z[4]);
+        double variance =
+            kinds[k].noise == 1 ? 1.0 : (double)(kinds[k].noise * (kinds[k].noise + 1)) / 3;
+        for (int a = 0; a < 5; ++a)
+            for (int b = 0; b < a; ++b) {
+                double dot = 0.0;
+                for (int i = 0; i < MANY; ++i) dot += z[a][i] * z[b][i];
+                CU_ASSERT(fabs(dot / MANY / variance) < 5.0 / 256); /* 5 standard deviations */
+            }
+    }
+}
+
+static void test_signs_are_balanced(void)
+{
+    static int8_t z[MANY];
+    for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_INDEPENDENT; ++kind)
+        for (uint32_t slot = 0; slot < 300; slot += 13) {
+            bal_measure measure = measure_of((bal_direction_kind)kind, 1, 1.0);
+            fill(&measure, slot, 0, 256, z);
+            int sum = 0, n_others = 0, repeats = 0;
+            for (int i = 0; i < MANY; ++i) {
+                sum += z[i];
+                n_others += z[i] != 1 && z[i] != -1;
+                repeats += i > 0 && z[i] == z[i - 1];
+            }
+            CU_ASSERT_EQUAL(n_others, 0);
+            CU_ASSERT(abs(sum) < 5 * 256);
+            CU_ASSERT(abs(repeats - MANY / 2) < 5 * 128);
+        }
+}
+
+static void test_walsh_slots_are_parities_of_a_shared_byte(void)
+{
+    static int8_t base[MANY], bit[8][MANY], z[MANY];
+    bal_measure   measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
+    for (uint32_t group = 0; group < 2; ++group) {
+        fill(&measure, 256 * group, 0, 256, base); /* slot 0: the sign s */
+        for (uint32_t k = 0; k < 8; ++k)           /* slot 2^k: s (-1)^(bit k of b) */
+            fill(&measure, 256 * group + (1u << k), 0, 256, bit[k]);
+        for (uint32_t slot = 0; slot < 256; slot += 3) {
+            int n_bad = 0;
+            fill(&measure, 256 * group + slot, 0, 256, z);
+            for (int i = 0; i < MANY; ++i) {
+                int want = base[i];
+                for (int k = 0; k < 8; ++k)
+                    if (slot >> k & 1) want *= base[i] * bit[k][i];
+                n_bad += z[i] != want;
+            }
+            CU_ASSERT_EQUAL(n_bad, 0);
+        }
+    }
+}
+
+static void test_walsh_directions_of_a_group_are_uncorrelated(void)
+{
+    static int8_t z[16][MANY];
+    bal_measure   measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
+    for (int slot = 0; slot < 16; ++slot) /* neighbours, far ones, and another group */
+        fill(&measure, (uint32_t)(slot < 8 ? slot : 37 * slot), 0, 256, z[slot]);
+    for (int a = 0; a < 16; ++a)
+        for (int b = 0; b < a; ++b) {
+            int dot = 0;
+            for (int i = 0; i < MANY; ++i) dot += z[a][i] * z[b][i];
+            CU_ASSERT(abs(dot) < 5 * 256);
+        }
+}
+
+static void test_uniform_noise_covers_its_range_evenly(void)
+{
+    static int8_t        z[MANY];
+    static const int64_t noises[] = {1, 2, 7, 63};
+    for (int i = 0; i < 4; ++i) {
+        bal_measure measure  = measure_of(BAL_DIRECTIONS_UNIFORM, noises[i], 1.0);
+        int64_t     n_values = 2 * noises[i] + 1, n_outside = 0;
+        int         counts[127] = {0};
+        fill(&measure, 9, 0, 256, z);
+        for (int at = 0; at < MANY; ++at) {
+            int64_t value = z[at] + noises[i];
+            if (value < 0 || value >= n_values)
+                ++n_outside;
+            else
+                ++counts[value];
+        }
+        CU_ASSERT_EQUAL(n_outside, 0);
+        double mean = (double)MANY / (double)n_values;
+        for (int64_t value = 0; value < n_values; ++value)
+            CU_ASSERT(fabs(counts[value] - mean) < 5.0 * sqrt(mean));
+    }
+}
+
+static void test_density_is_the_share_of_open_groups(void)
+{
+    static int8_t       z[3][MANY];
+    static const double densities[] = {0.004, 0.02, 0.3, 0.9};
+    for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_INDEPENDENT; ++kind)
+        for (int d = 0; d < 4; ++d) {
+            bal_measure measure = measure_of((bal_direction_kind)kind, 1, densities[d]);
+            int64_t     n_open = 0, n_moved = 0, n_partial = 0, n_groups = 0;
+            for (uint32_t step = 0; step < 8; ++step) {
+                bal_measure dense     = measure;
+                dense.options.density = 1.0;
+                measure.step = dense.step = step;
+                fill(&measure, 1, 0, 256, z[0]);
+                fill(&measure, 299, 0, 256, z[1]);
+                fill(&dense, 1, 0, 256, z[2]);
+                for (int at = 0; at < MANY; at += 64, ++n_groups) {
+                    int n[2] = {0};
+                    for (int i = at; i < at + 64; ++i) {
+                        n[0] += z[0][i] != 0, n[1] += z[1][i] != 0;
+                        n_partial += z[0][i] != 0 && z[0][i] != z[2][i]; /* signs stay */
+                    }
+                    n_partial +=
+                        (n[0] != 0 && n[0] != 64) || n[0] != n[1]; /* one mask for all slots */
+                    n_open += n[0] == 64;
+                }
+                measure.step = step + 1; /* redrawn each step */
+                fill(&measure, 1, 0, 256, z[1]);
+                for (int at = 0; at < MANY; at += 64) n_moved += (z[0][at] != 0) != (z[1][at] != 0);
+            }
+            double share = densities[d], n = (double)n_groups;
+            CU_ASSERT_EQUAL(n_partial, 0);
+            CU_ASSERT(fabs((double)n_open - n * share) < 5.0 * sqrt(n * share * (1.0 - share)));
+            CU_ASSERT(fabs((double)n_moved - n * 2 * share * (1.0 - share)) <
+                      7.0 * sqrt(n * 2 * share * (1.0 - share)));
+        }
+}
+
+static void test_tensors_off_the_ballot_do_not_move(void)
+{
+    static int8_t z[N];
+    for (size_t k = 0; k < N_KINDS; ++k) {
+        bal_measure measure = measure_at(k);
+        memset(z, 1, N);
+        fill(&measure, 0, 1, N_BLOCKS, z);
+        for (int i = 0; i < N; ++i)
+            if (z[i] != 0) CU_FAIL_FATAL("a code of a tensor that is not on the ballot moves");
+    }
+}
+
+static void test_draws_are_pure_and_differ(void)
+{
+    uint32_t words[4][256];
+    for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
+        const bal_kernels *kernels = bal_kernels_at((bal_isa)isa);
+        bal_draw_words(kernels, 1, 2, 3, words[isa == BAL_ISA_REF ? 0 : 1]);
+        if (isa != BAL_ISA_REF) CU_ASSERT_EQUAL(memcmp(words[0], words[1], sizeof *words), 0);
+    }
+    const bal_kernels *kernels = bal_kernels_at(BAL_ISA_REF);
+    bal_draw_words(kernels, 2, 2, 3, words[1]);
+    bal_draw_words(kernels, 1, 3, 3, words[2]);
+    bal_draw_words(kernels, 1, 2, 4, words[3]);
+    for (int a = 0; a < 4; ++a)
+        for (int b = 0; b < a; ++b)
+            for (int i = 0; i < 256; ++i) CU_ASSERT_NOT_EQUAL(words[a][i], words[b][i]);
+}
+
+const char     bal_suite_name[]  = "perturb_direction";
+const bal_test bal_suite_tests[] = {
+    {"pieces do not matter", test_pieces_do_not_matter},
+    {"levels make the same directions", test_levels_make_the_same_directions},
+    {"a stream of this version never changes", test_a_stream_of_this_version_never_changes},
+    {"every coordinate gives another stream", test_every_coordinate_gives_another_stream},
+    {"signs are balanced", test_signs_are_balanced},
+    {"Walsh slots are parities of a shared byte", test_walsh_slots_are_parities_of_a_shared_byte},
+    {"Walsh directions of a group are uncorrelated",
+     test_walsh_directions_of_a_group_are_uncorrelated},
+    {"uniform noise covers its range evenly", test_uniform_noise_covers_its_range_evenly},
+    {"density is the share of open groups", test_density_is_the_share_of_open_groups},
+    {"tensors off the ballot do not move", test_tensors_off_the_ballot_do_not_move},
+    {"draws are pure and differ", test_draws_are_pure_and_differ},
+    {NULL, NULL},
+};

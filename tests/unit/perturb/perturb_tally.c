@@ -1,0 +1,98 @@
+/* perturb_tally.c: the tally is the sum over slots of vote * direction, however it is made. */
+#include "measure.h"
+
+#define N_BLOCKS 19
+#define N        (N_BLOCKS * BAL_BLOCK_CODES)
+
+/* The definition. */
+static void add_up(const bal_measure *measure, int n_slots, const int8_t *votes, int tensor,
+                   int32_t *sums)
+{
+    static int8_t z[N];
+    memset(sums, 0, N * sizeof *sums);
+    for (int slot = 0; slot < n_slots; ++slot) {
+        bal_direction direction = {*measure, (uint32_t)slot};
+        bal_direction_fill(&direction, tensor, 0, N_BLOCKS, z);
+        for (int i = 0; i < N; ++i) sums[i] += votes[slot] * z[i];
+    }
+}
+
+static void test_a_tally_is_the_sum_of_vote_times_direction(void)
+{
+    static int32_t   want[N], sums[N];
+    static const int n_slots[] = {1, 7, 64, 256, 300};
+    uint64_t         state     = SEED;
+    for (size_t k = 0; k < N_KINDS; ++k)
+        for (size_t i = 0; i < sizeof n_slots / sizeof *n_slots; ++i) {
+            bal_measure measure = measure_at(k);
+            int8_t      votes[300];
+            for (int slot = 0; slot < 300; ++slot)
+                votes[slot] = (int8_t)((int)(bal_test_random(&state) % 3) - 1);
+            votes[0] = 1;
+            add_up(&measure, n_slots[i], votes, 2, want);
+            for (int method = BAL_TALLY_TABLE; method <= BAL_TALLY_SLOTS; ++method) {
+                bal_tally *tally = NULL;
+                CU_ASSERT_EQUAL_FATAL(
+                    bal_tally_create(n_slots[i], (bal_tally_method)method, &tally), BAL_OK);
+                bal_tally_load(tally, &measure, votes);
+                memset(sums, 0xAA, sizeof sums);
+                bal_tally_fill(tally, 2, 0, N_BLOCKS, sums);
+                bool same = memcmp(sums, want, sizeof sums) == 0;
+                for (int64_t first = 1, n = 1; first + n <= N_BLOCKS; first += n, n += 2) {
+                    memset(sums, 0xAA, sizeof sums); /* and in odd pieces */
+                    bal_tally_fill(tally, 2, first, n, sums);
+                    same &= memcmp(sums, want + first * 256, (size_t)n * 256 * sizeof *sums) == 0;
+                }
+                CU_ASSERT(same);
+                if (!same)
+                    printf("\n    kind %zu, %d slots, method %d, seed %u", k, n_slots[i], method,
+                           SEED);
+                bal_tally_destroy(&tally);
+            }
+        }
+}
+
+static void test_a_tally_forgets_the_step_before(void)
+{
+    static int32_t want[N], sums[N];
+    bal_measure    measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0), next = measure;
+    int8_t         ones[64], votes[64]                                      = {0};
+    bal_tally     *tally = NULL;
+    next.step            = measure.step + 1;
+    votes[5]             = -1;
+    memset(ones, 1, sizeof ones);
+    CU_ASSERT_EQUAL_FATAL(bal_tally_create(64, BAL_TALLY_TABLE, &tally), BAL_OK);
+    bal_tally_load(tally, &measure, ones);
+    bal_tally_fill(tally, 0, 0, N_BLOCKS, sums);
+    bal_tally_load(tally, &next, votes);
+    bal_tally_fill(tally, 0, 0, N_BLOCKS, sums);
+    add_up(&next, 64, votes, 0, want);
+    CU_ASSERT_EQUAL(memcmp(sums, want, sizeof sums), 0);
+    bal_tally_destroy(&tally);
+    CU_ASSERT_PTR_NULL(tally);
+}
+
+static void test_tensors_off_the_ballot_have_a_tally_of_zero(void)
+{
+    static int32_t sums[N], zeros[N];
+    int8_t         votes[8] = {1, 1, 1, 1, 1, 1, 1, -1};
+    for (int method = BAL_TALLY_TABLE; method <= BAL_TALLY_SLOTS; ++method) {
+        bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
+        bal_tally  *tally   = NULL;
+        CU_ASSERT_EQUAL_FATAL(bal_tally_create(8, (bal_tally_method)method, &tally), BAL_OK);
+        bal_tally_load(tally, &measure, votes);
+        memset(sums, 0xAA, sizeof sums);
+        bal_tally_fill(tally, 1, 0, N_BLOCKS, sums);
+        CU_ASSERT_EQUAL(memcmp(sums, zeros, sizeof sums), 0);
+        bal_tally_destroy(&tally);
+    }
+}
+
+const char     bal_suite_name[]  = "perturb_tally";
+const bal_test bal_suite_tests[] = {
+    {"a tally is the sum of vote times direction", test_a_tally_is_the_sum_of_vote_times_direction},
+    {"a tally forgets the step before", test_a_tally_forgets_the_step_before},
+    {"tensors off the ballot have a tally of zero",
+     test_tensors_off_the_ballot_have_a_tally_of_zero},
+    {NULL, NULL},
+};
