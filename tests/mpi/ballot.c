@@ -1,0 +1,125 @@
+/* ballot.c: votes are counted alike on every rank. */
+#include "ballot/vote.h"
+
+#include "ranks.h"
+
+static bal_ballot *new_ballot(int n_slots)
+{
+    bal_ballot *ballot = NULL;
+    CU_ASSERT_EQUAL_FATAL(bal_ballot_create(test_comm, n_slots, &ballot), BAL_OK);
+    return ballot;
+}
+
+static void test_votes_do_not_depend_on_who_casts_them(void)
+{
+    enum { N = 131 }; /* slots 65 and 130 lie in words of their own */
+    bal_ballot *ballot = new_ballot(N);
+    for (int shift = 0; shift < 7; ++shift) {
+        for (int slot = 0; slot < N; ++slot) /* dealt differently each time */
+            if ((slot + shift) % size == rank)
+                CU_ASSERT_EQUAL(bal_ballot_cast(ballot, slot, 1000 + slot, 1065), BAL_OK);
+        uint64_t   bits[6];
+        bal_totals totals;
+        int8_t     votes[N];
+        CU_ASSERT_EQUAL(bal_ballot_words(N), 6);
+        CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
+        bal_ballot_votes(bits, N, votes);
+        for (int slot = 0; slot < N; ++slot)
+            CU_ASSERT_EQUAL(votes[slot], (slot > 65) - (slot < 65));
+        CU_ASSERT_EQUAL(totals.n_votes, N - 1);
+    }
+    bal_ballot_destroy(&ballot);
+}
+
+static void test_a_double_vote_is_found_on_all_ranks(void)
+{
+    if (size == 1) return; /* it takes two */
+    for (int same = 0; same < 2; ++same) {
+        bal_ballot *ballot = new_ballot(70);
+        uint64_t    bits[4];
+        bal_totals  totals;
+        if (rank == 0) bal_ballot_cast(ballot, 66, 2, 1);
+        if (rank == size - 1) bal_ballot_cast(ballot, 66, same ? 2 : 1, same ? 1 : 2);
+        CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_ERR_STATE);
+        CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "two votes"));
+        if (rank == 0) bal_ballot_cast(ballot, 66, 2, 1); /* the next step starts clean */
+        CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
+        CU_ASSERT(bits[1] == 4 && bits[0] == 0 && bits[2] == 0 && bits[3] == 0);
+        bal_ballot_destroy(&ballot);
+    }
+}
+
+static void test_slots_nobody_voted_on_abstain(void)
+{
+    bal_ballot *ballot = new_ballot(100);
+    uint64_t    bits[4];
+    bal_totals  totals;
+    int8_t      votes[100];
+    for (int slot = rank; slot < 100; slot += size)
+        if (slot % 3 == 0) bal_ballot_cast(ballot, slot, 1, 2);
+    CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
+    bal_ballot_votes(bits, 100, votes);
+    for (int slot = 0; slot < 100; ++slot) CU_ASSERT_EQUAL(votes[slot], slot % 3 == 0 ? -1 : 0);
+    CU_ASSERT_EQUAL(totals.n_votes, 34);
+    CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK); /* nothing stays behind */
+    CU_ASSERT(bits[0] == 0 && bits[1] == 0 && bits[2] == 0 && bits[3] == 0);
+    CU_ASSERT_EQUAL(totals.n_votes, 0);
+    bal_ballot_destroy(&ballot);
+}
+
+static void test_totals_are_those_of_all_ranks(void)
+{
+    bal_ballot *ballot = new_ballot(4);
+    for (int round = 0; round < 2; ++round) { /* counting empties them */
+        uint64_t   bits[2];
+        bal_totals totals, *mine = bal_ballot_totals(ballot);
+        mine->loss            = -((int64_t)1 << 50) + rank;
+        mine->n_tokens        = 100 * (rank + 1);
+        mine->n_agree         = rank;
+        mine->fingerprint_min = mine->fingerprint_max = UINT64_MAX - (uint64_t)(rank == size - 1);
+        if (rank == 0) mine->wishes = BAL_WISH_SAVE;
+        if (rank == size - 1) mine->wishes |= BAL_WISH_STOP;
+        CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
+        int64_t ranks = (int64_t)size * (size - 1) / 2;
+        CU_ASSERT_EQUAL(totals.wishes, BAL_WISH_SAVE | BAL_WISH_STOP);
+        CU_ASSERT_EQUAL(totals.loss, -((int64_t)1 << 50) * size + ranks);
+        CU_ASSERT_EQUAL(totals.n_tokens, 100 * (ranks + size));
+        CU_ASSERT_EQUAL(totals.n_agree, ranks);
+        CU_ASSERT_EQUAL(totals.n_votes, 0);
+        CU_ASSERT_EQUAL(totals.fingerprint_min, UINT64_MAX - 1);
+        CU_ASSERT_EQUAL(totals.fingerprint_max, UINT64_MAX - (uint64_t)(size == 1));
+    }
+    bal_ballot_destroy(&ballot);
+}
+
+static void test_a_full_ballot_of_many_slots_arrives_whole(void)
+{
+    enum { N = 1 << 18 }; /* 64 KiB of votes: more than one packet of any transport */
+    static uint64_t bits[2 * N / 64];
+    static int8_t   votes[N];
+    bal_ballot     *ballot = new_ballot(N);
+    bal_totals      totals;
+    uint64_t        state = 1;
+    int             n_bad = 0;
+    for (int slot = 0; slot < N; ++slot) {
+        int64_t difference = (int64_t)(bal_test_random(&state) % 3) - 1;
+        if (slot / 7 % size == rank) bal_ballot_cast(ballot, slot, difference, 0);
+    }
+    CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
+    bal_ballot_votes(bits, N, votes);
+    state = 1;
+    for (int slot = 0; slot < N; ++slot)
+        n_bad += votes[slot] != (int)(bal_test_random(&state) % 3) - 1;
+    CU_ASSERT_EQUAL(n_bad, 0);
+    bal_ballot_destroy(&ballot);
+}
+
+const char     bal_suite_name[]  = "ballot";
+const bal_test bal_suite_tests[] = {
+    {"votes do not depend on who casts them", test_votes_do_not_depend_on_who_casts_them},
+    {"a double vote is found on all ranks", test_a_double_vote_is_found_on_all_ranks},
+    {"slots nobody voted on abstain", test_slots_nobody_voted_on_abstain},
+    {"totals are those of all ranks", test_totals_are_those_of_all_ranks},
+    {"a full ballot of many slots arrives whole", test_a_full_ballot_of_many_slots_arrives_whole},
+    {NULL, NULL},
+};

@@ -1,0 +1,28 @@
+/* ranks.h: test programs that run on several ranks. To be included once. */
+#ifndef BALLOT_TEST_RANKS_H
+#define BALLOT_TEST_RANKS_H
+
+#include <string.h>
+
+#include "ballot/comm_mpi.h"
+#include "suite.h"
+
+static bal_comm *test_comm;
+static int       rank, size;
+
+int bal_suite_begin(int *argc, char ***argv)
+{
+    if (MPI_Init(argc, argv) != MPI_SUCCESS) return 1;
+    if (bal_comm_create(MPI_COMM_WORLD, &test_comm) != BAL_OK) return 1;
+    rank = bal_comm_rank(test_comm);
+    size = bal_comm_size(test_comm);
+    return 0;
+}
+
+int bal_suite_end(void)
+{
+    bal_comm_destroy(&test_comm);
+    return MPI_Finalize() != MPI_SUCCESS;
+}
+
+#endif
