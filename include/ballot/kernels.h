@@ -59,6 +59,11 @@ typedef struct bal_kernels {
     /** y = x / sqrt(mean(x^2) + eps) * weight per row. Squares are summed in 16 lanes. */
     void (*rms_norm)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight, float eps,
                      float *y);
+    /** Rotary positions: turn the pairs of n_heads heads of one token, (i, i + head_dim / 2) if
+     *  halves, else (2 i, 2 i + 1). cosines, signed_sines [head_dim]: of the pair of each element,
+     *  the sine negated for the first of the pair. Source: Su et al. 2021. */
+    void (*rotate)(int64_t n_heads, int64_t head_dim, bool halves, const float *cosines,
+                   const float *signed_sines, float *x);
     /** Causal attention of one sequence; sums run over tokens in order. */
     void (*attention)(const bal_attention *attention);
     /** gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i]. */

@@ -123,6 +123,7 @@ static void quantize(int64_t n_rows, int64_t n_cols, const float *x, uint8_t *q,
             vb bytes = round_to_bytes(load(x + i), inverse);
             memcpy(q + i, &bytes, LANES);
         }
+        if (i == n_cols) continue;
         vb bytes = round_to_bytes(load_some(x + i, n_cols - i, 0.0f), inverse);
         for (int64_t at = 0; i < (n_cols + 3) / 4 * 4; ++i, ++at) q[i] = bytes[at];
     }
@@ -146,10 +147,47 @@ static void rms_norm(int64_t n_rows, int64_t n_cols, const float *x, const float
         float inverse = 1.0f / sqrtf(fold_sum(squares) / (float)n_cols + eps);
         for (i = 0; i + LANES <= n_cols; i += LANES)
             store(y + i, load(x + i) * inverse * load(weight + i));
+        if (i == n_cols) continue;
         store_some(
             y + i, n_cols - i,
             load_some(x + i, n_cols - i, 0.0f) * inverse * load_some(weight + i, n_cols - i, 0.0f));
     }
+}
+
+/* Each lane's neighbour in its pair. */
+#if LANES == 16
+#define SWAP_PAIRS(x) \
+    __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
+#elif LANES == 8
+#define SWAP_PAIRS(x) __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6)
+#else
+#define SWAP_PAIRS(x) __builtin_shufflevector(x, x, 1, 0, 3, 2)
+#endif
+
+static void rotate(int64_t n_heads, int64_t head_dim, bool halves, const float *cosines,
+                   const float *signed_sines, float *x)
+{
+    int64_t n = n_heads * head_dim, half = head_dim / 2;
+    if (!halves && n % LANES == 0 && (LANES % head_dim == 0 || head_dim % LANES == 0)) {
+        float   c[BAL_HEAD_DIM_MAX], s[BAL_HEAD_DIM_MAX]; /* small heads: angles of several */
+        int64_t period = head_dim > LANES ? head_dim : LANES;
+        for (int64_t i = 0; i < period; i += head_dim)
+            for (int64_t j = 0; j < head_dim; ++j)
+                c[i + j] = cosines[j], s[i + j] = signed_sines[j];
+        for (int64_t i = 0, at = 0; i < n; i += LANES, at = at + LANES < period ? at + LANES : 0) {
+            vf xs = load(x + i);
+            store(x + i, xs * load(c + at) + SWAP_PAIRS(xs) * load(s + at));
+        }
+        return;
+    }
+    int64_t apart = halves ? half : 1, stride = halves ? 1 : 2;
+    for (; n > 0; n -= head_dim, x += head_dim)
+        for (int64_t i = 0; i < half; ++i) {
+            int64_t at = i * stride, to = at + apart;
+            float   a = x[at], b = x[to];
+            x[at] = a * cosines[at] + b * signed_sines[at];
+            x[to] = b * cosines[to] + a * signed_sines[to];
+        }
 }
 
 /* One lane per query: a query meets its keys in order, whatever LANES is. */
@@ -182,11 +220,13 @@ static void attend(const bal_attention *a, int64_t head, int64_t first)
             s2 = fused(q[d], splat(k2[d]), s2);
             s3 = fused(q[d], splat(k3[d]), s3);
         }
-        s0  = pick(query >= (int32_t)j, s0, splat(-INFINITY)); /* a query sees no later key; past */
-        s1  = pick(query >= (int32_t)j + 1, s1, splat(-INFINITY)); /* n_keys none of the block */
-        s2  = pick(query >= (int32_t)j + 2, s2, splat(-INFINITY));
-        s3  = pick(query >= (int32_t)j + 3, s3, splat(-INFINITY));
-        top = greater(greater(s0, s1), greater(greater(s2, s3), top));
+        if (j + 3 > first) { /* a query sees no later key; past n_keys, none of the block does */
+            s0 = pick(query >= (int32_t)j, s0, splat(-INFINITY));
+            s1 = pick(query >= (int32_t)j + 1, s1, splat(-INFINITY));
+            s2 = pick(query >= (int32_t)j + 2, s2, splat(-INFINITY));
+            s3 = pick(query >= (int32_t)j + 3, s3, splat(-INFINITY));
+        }
+        top       = greater(greater(s0, s1), greater(greater(s2, s3), top));
         float *to = a->scores + j * LANES;
         store(to, s0);
         store(to + LANES, s1);
@@ -269,6 +309,7 @@ void LANES_ADD(bal_kernels *kernels)
 {
     kernels->quantize      = quantize;
     kernels->rms_norm      = rms_norm;
+    kernels->rotate        = rotate;
     kernels->attention     = attention;
     kernels->swiglu        = swiglu;
     kernels->add           = add;

@@ -29,7 +29,7 @@ struct bal_forward {
     int8_t *z, *panel[N_SIGNS_MAX];
     float  *row_scale[N_SIGNS_MAX], *vector[N_SIGNS_MAX];
     float  *scores;
-    float  *cosines, *sines; /* [max_length][head_dim / 2], rotary angles */
+    float  *cosines, *sines; /* [max_length][head_dim], see bal_kernels.rotate */
 };
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -44,15 +44,19 @@ static int64_t row_stride(int64_t n_cols)
 
 static void fill_rotary_tables(bal_forward *f)
 {
-    int64_t half     = f->model->config.head_dim / 2;
+    int64_t dim = f->model->config.head_dim, half = dim / 2;
+    bool    halves   = f->model->config.rope_pairs == BAL_ROPE_HALVES;
     double  log_base = bal_math_log(f->model->config.rope_base);
     for (int64_t i = 0; i < half; ++i) {
-        double frequency = bal_math_exp(-(double)i / (double)half * log_base);
+        double  frequency = bal_math_exp(-(double)i / (double)half * log_base);
+        int64_t first = halves ? i : 2 * i, second = halves ? i + half : 2 * i + 1;
         for (int64_t position = 0; position < f->max_length; ++position) {
             double sine, cosine;
             bal_math_sincos((double)position * frequency, &sine, &cosine);
-            f->cosines[position * half + i] = (float)cosine;
-            f->sines[position * half + i]   = (float)sine;
+            f->cosines[position * dim + first]  = (float)cosine;
+            f->cosines[position * dim + second] = (float)cosine;
+            f->sines[position * dim + first]    = (float)-sine;
+            f->sines[position * dim + second]   = (float)sine;
         }
     }
 }
@@ -102,8 +106,8 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
         {&f->vector[0], c->dim, 4},
         {&f->vector[1], c->dim, 4},
         {&f->scores, 16 * (max_length + 3), 4},
-        {&f->cosines, max_length * c->head_dim / 2, 4},
-        {&f->sines, max_length * c->head_dim / 2, 4},
+        {&f->cosines, max_length * c->head_dim, 4},
+        {&f->sines, max_length * c->head_dim, 4},
     };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; ++i) {
         void *memory = bal_alloc((size_t)buffers[i].count, buffers[i].bytes);
@@ -288,19 +292,11 @@ static void embed(bal_forward *f, const int32_t *tokens)
     }
 }
 
-/* Turn the pairs of each head of one token by the angles of its position. */
 static void rotate(const bal_forward *f, int64_t position, int64_t n_heads, float *x)
 {
-    int64_t      half   = f->model->config.head_dim / 2;
-    bool         halves = f->model->config.rope_pairs == BAL_ROPE_HALVES;
-    int64_t      apart = halves ? half : 1, stride = halves ? 1 : 2;
-    const float *cosines = f->cosines + position * half, *sines = f->sines + position * half;
-    for (int64_t head = 0; head < n_heads; ++head, x += 2 * half)
-        for (int64_t i = 0; i < half; ++i) {
-            float a = x[i * stride], b = x[i * stride + apart];
-            x[i * stride]         = a * cosines[i] - b * sines[i];
-            x[i * stride + apart] = a * sines[i] + b * cosines[i];
-        }
+    int64_t dim = f->model->config.head_dim;
+    f->kernels->rotate(n_heads, dim, f->model->config.rope_pairs == BAL_ROPE_HALVES,
+                       f->cosines + position * dim, f->sines + position * dim, x);
 }
 
 static void attend(bal_forward *f, const int64_t *start, int64_t n_sequences)

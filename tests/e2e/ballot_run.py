@@ -259,6 +259,8 @@ class TestCase(unittest.TestCase):
     def folder(self, name):
         """A path that does not exist yet, in the scratch folder of the class."""
         path = os.path.join(self.class_dir, name)
+        if os.path.isfile(path):
+            os.remove(path)
         shutil.rmtree(path, ignore_errors=True)
         return path
 

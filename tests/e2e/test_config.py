@@ -73,9 +73,10 @@ class Config(b.TestCase):
         self.assertIsNotNone(found, "README.md has no lines <!-- options --> and <!-- /options -->")
         self.assertEqual(found.group(1).strip(), self.config("--markdown").strip())
 
-    def test_the_table_has_four_columns_in_every_row(self):
+    def test_every_row_of_the_table_has_four_tidy_columns(self):
         for line in self.config("--markdown").splitlines():
             self.assertEqual(line.count("|"), 5, line)
+            self.assertNotIn(",  ", line, "two spaces in a list of values")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,381 @@
+"""Bad input gets one sentence that names file and place, and its exit code, on one rank or many."""
+import os
+import re
+import resource
+import shutil
+import struct
+import unittest
+
+import ballot_run as b
+
+COMMANDS = ("train", "eval", "generate", "inspect", "config", "replay", "export")
+MODEL = os.path.join(b.STORIES, "stories260K.bin")
+TOKENIZER = os.path.join(b.STORIES, "tok512.bin")
+
+
+def sentences(result):
+    """Lines of the program: "ballot: ...", or "ballot train: ..." about its arguments."""
+    return [line for line in result.err.splitlines() if re.match(r"ballot( [a-z]+)?: ", line)]
+
+
+class BadInput(b.TestCase):
+    def assert_refused(self, rc, patterns, arguments, ranks=(1, 3), alone=True, prepare=None, **how):
+        """Exit code and one sentence with these patterns. alone: nothing else on stderr, apart
+        from what mpirun says. Returns the sentence."""
+        said = []
+        for n in ranks:
+            if prepare:
+                prepare()
+            result = b.run(arguments, ranks=n, expect=None, **how)
+            about = f"{result.command}\n{result.out}\n{result.err}"
+            self.assertEqual(result.rc, rc, f"exit code of: {about}")
+            lines = sentences(result)
+            self.assertEqual(len(lines), 1, f"one sentence expected: {about}")
+            for pattern in patterns:
+                self.assertRegex(lines[0], pattern, about)
+            if alone and n == 1:
+                self.assertEqual(result.err.splitlines(), lines, f"more than a sentence: {about}")
+            said.append(lines[0])
+        self.assertEqual(len(set(said)), 1, f"the same sentence on {ranks} ranks: {said}")
+        return said[0]
+
+    def refused_job(self, text, *patterns):
+        job = self.write("job.ini", text)
+        patterns = [p.replace("JOB", re.escape(job)) for p in patterns]
+        self.assert_refused(b.USAGE, patterns, ["config", job], ranks=(1,))
+        return self.assert_refused(b.USAGE, patterns, ["train", job, "--run", self.folder("run")],
+                                   ranks=(3,))
+
+    def llama2c(self, name, model=None, tokenizer=None):
+        folder = self.folder(name)
+        os.mkdir(folder)
+        for path, content in ((MODEL, model), (TOKENIZER, tokenizer)):
+            self.write(os.path.join(name, os.path.basename(path)),
+                       b.bytes_of(path) if content is None else content)
+        return folder
+
+    def refused_model(self, folder, *patterns, ranks=(1, 3)):
+        patterns = [re.escape(folder), *patterns]
+        self.assert_refused(b.INPUT, patterns, b.tiny(self.folder("run"), model=folder), ranks)
+        self.assert_refused(b.INPUT, patterns, ["generate", folder, "a"], ranks=(1,))
+
+    # ---- models ----
+
+    def test_missing_model(self):
+        self.refused_model(os.path.join(self.class_dir, "nowhere"), r"No such file|does not exist")
+
+    def test_empty_folder(self):
+        self.refused_model(os.path.dirname(self.write("empty/nothing".replace("/", "-"), "")) + "/.")
+
+    def test_short_model(self):
+        whole = b.bytes_of(MODEL)
+        for length in (0, 3, 27, 28, 1000, len(whole) - 1):
+            self.refused_model(self.llama2c("short", model=whole[:length]), r"stories260K\.bin",
+                               r"\d", ranks=(1, 3) if length == 1000 else (1,))
+
+    def test_corrupt_model(self):
+        whole = b.bytes_of(MODEL)
+        for at, value in ((0, 0), (0, -64), (4, 2**31 - 1), (8, 1000000), (12, 7), (16, 3), (20, 0),
+                          (20, 2**31 - 1), (24, -1), (24, 2**31 - 1)):
+            broken = whole[:at] + struct.pack("<i", value) + whole[at + 4:]
+            self.refused_model(self.llama2c("corrupt", model=broken), r"stories260K\.bin",
+                               ranks=(1, 3) if at == 8 else (1,))
+        not_a_number = whole[:4000] + struct.pack("<f", float("nan")) + whole[4004:]
+        self.refused_model(self.llama2c("corrupt", model=not_a_number), r"stories260K\.bin",
+                           ranks=(1,))
+        self.refused_model(self.llama2c("corrupt", model=whole + b"more"), r"stories260K\.bin",
+                           ranks=(1,))
+
+    def test_corrupt_safetensors(self):
+        folder = self.folder("hf")
+        b.run(["export", b.STORIES, folder])
+        path, config = (os.path.join(folder, n) for n in ("model.safetensors", "config.json"))
+        whole, text = b.bytes_of(path), b.bytes_of(config)
+        for broken in (b"", whole[:7], whole[:100], whole[:-1], whole + b"x",
+                       b"\xff" * 8 + whole[8:], struct.pack("<Q", len(whole)) + whole[8:],
+                       whole[:8] + b"[" + whole[9:], whole.replace(b'"F32"', b'"F99"', 1),
+                       whole.replace(b'"data_offsets":[0', b'"data_offsets":[4', 1)):
+            self.write("hf/model.safetensors", broken)
+            self.refused_model(folder, r"model\.safetensors", ranks=(1,))
+        self.write("hf/model.safetensors", whole)
+        for broken in (b"", b"{", b"[]", text.replace(b'"llama"', b'"gpt2"').replace(
+                b"LlamaForCausalLM", b"GPT2LMHeadModel"), text.replace(b": 64", b": -64"),
+                text.replace(b": 512", b": 1e99"), text.replace(b": 172", b": 173")):
+            self.assertNotEqual(broken, text)
+            self.write("hf/config.json", broken)
+            self.refused_model(folder, ranks=(1,))
+        self.write("hf/config.json", text)
+        os.remove(path)
+        self.refused_model(folder, r"safetensors")
+
+    def test_wrong_tokenizer(self):
+        vocabulary = lambda n: struct.pack("<i", 8) + b"".join(
+            struct.pack("<fi", -i, 4) + b"%04d" % (i % 10000) for i in range(n))
+        for content in (vocabulary(600), vocabulary(100), b"", b.bytes_of(TOKENIZER)[:-1]):
+            self.refused_model(self.llama2c("tokenizer", tokenizer=content), r"tok512\.bin",
+                               ranks=(1, 3) if not content else (1,))
+
+    # ---- data ----
+
+    def refused_data(self, path, *patterns, rc=b.INPUT, **options):
+        for key in ("data__train", "data__dev"):
+            self.assert_refused(rc, [re.escape(path), *patterns],
+                                b.tiny(self.folder("run"), **{key: path}, **options))
+
+    def test_missing_data(self):
+        self.refused_data(os.path.join(self.class_dir, "no.txt"), r"No such file|does not exist")
+
+    def test_empty_data(self):
+        self.refused_data(self.write("empty.txt", ""), r"empty|0 (bytes|tokens)")
+
+    def test_data_shorter_than_an_example(self):
+        self.refused_data(self.write("short.txt", "Once upon a time"), r"\d")
+
+    def test_data_that_is_a_folder(self):
+        self.refused_data(self.class_dir)
+
+    def test_context_longer_than_the_model(self):
+        self.assert_refused(b.USAGE, [r"context = 513", r"\b512\b"],
+                            b.tiny(self.folder("run"), data__context=513))
+        self.assert_refused(b.USAGE, [r"context = 513|\b513\b", r"\b512\b"],
+                            ["eval", b.STORIES, "--job", b.JOB, "-s", "data.context=513"])
+
+    def test_patterns_that_match_no_tensor(self):
+        self.assert_refused(b.USAGE, [r"tensors = nothing\*"],
+                            b.tiny(self.folder("run"), vote__tensors="nothing*"))
+
+    # ---- job files ----
+
+    def test_unknown_key(self):
+        said = self.refused_job("; a job\n[run]\nsteps = 3\nsede = 1\n", r"JOB:4\b", r"sede")
+        self.assertRegex(said, r"did you mean seed in \[run\]")
+
+    def test_unknown_section(self):
+        said = self.refused_job("[run]\nsteps = 3\n[vot]\n\nslots = 4\n", r"JOB:5\b", r"\[vot\]")
+        self.assertRegex(said, r"did you mean slots in \[vote\]")
+
+    def test_option_before_any_section(self):
+        self.refused_job("\nsteps = 3\n", r"JOB:2\b", r"steps")
+
+    def test_value_out_of_range(self):
+        for line, place in (("steps = 0", "JOB:2"), ("steps = 2147483648", "JOB:2"),
+                            ("steps = 3x", "JOB:2"), ("steps = 1e3", "JOB:2"), ("steps =", "JOB:2"),
+                            ("steps = 99999999999999999999999", "JOB:2"), ("keep = -1", "JOB:2"),
+                            ("[vote]\ndensity = 0", "JOB:3"), ("[vote]\ndensity = nan", "JOB:3"),
+                            ("[vote]\ndensity = 1.5", "JOB:3"), ("[rule]\ntravel = inf", "JOB:3"),
+                            ("[vote]\ndirections = wolsh", "JOB:3"), ("[vote]\ntrain =", "JOB:3"),
+                            ("[model]\ncodes = i4 i8", "JOB:3")):
+            key = line.split("\n")[-1].split(" =")[0]
+            job = self.write("job.ini", f"[run]\n{line}\n")
+            self.assert_refused(b.USAGE, [place.replace("JOB", re.escape(job)) + r"\b", key,
+                                          "expected"], ["config", job], ranks=(1,))
+        self.refused_job("[run]\nsteps = 0\n", r"JOB:2\b", r"steps = 0", r"expected 1 to")
+
+    def test_options_that_do_not_fit_together(self):
+        self.refused_job("[vote]\nnoise = 2\n", r"noise = 2", r"uniform")
+        self.refused_job("[rule]\nname = zoko\n", r"name = zoko", r"carry", r"zoqo")
+        self.refused_job("[rule]\nname = o\n", r"name = o\b", r"carry", r"zoqo")
+
+    def test_duplicate_key(self):
+        self.refused_job("[run]\nsteps = 3\nseed = 1\nsteps = 4\n", r"JOB:4\b", r"JOB:2\b", "steps")
+
+    def test_indented_key_names_its_own_line(self):
+        job = self.write("job.ini", "[run]\nsteps = 3\n  seed = 7\n[vote]\nslots = 5\n")
+        result = b.run(["config", job], expect=None)
+        if result.rc == b.DONE:
+            self.assertRegex(result.out, r"seed = 7")
+        else:
+            self.assertEqual((result.rc, len(sentences(result))), (b.USAGE, 1), result.err)
+            self.assertRegex(result.err, re.escape(job) + r":3\b", "an indented key is on line 3")
+
+    def test_garbage_line(self):
+        self.refused_job("[run]\nsteps = 3\nhello there\n", r"JOB:3\b", "expected")
+        self.refused_job("[run\nsteps = 3\n", r"JOB:1\b", "expected")
+        self.refused_job("[run]\nsteps = 3 ; " + "x" * 300 + "\n", r"JOB:2\b", "expected")
+
+    def test_binary_job_file(self):
+        self.refused_job(bytes(range(256)) * 4, r"JOB", "expected")
+        self.refused_job(b.bytes_of(MODEL)[:5000], r"JOB", "expected")
+
+    def test_missing_job_file(self):
+        for path in (os.path.join(self.class_dir, "no.ini"), self.class_dir):
+            self.assert_refused(b.USAGE, [re.escape(path)],
+                                ["train", path, "--run", self.folder("run")])
+
+    def test_windows_line_ends_are_fine(self):
+        job = self.write("job.ini", "[run]\r\nsteps = 7\r\n[vote]\r\ntrain = gains\r\n")
+        self.assertRegex(b.run(["config", job]).out, r"steps = 7\s")
+
+    def test_bad_overrides(self):
+        for text in ("run.steps", "steps=3", "run.stepz=3", "=", ".=", "run.steps=", "run.steps=x",
+                     "x" * 5000 + ".y=1", "run." + "k" * 5000 + "=1", "data.train=" + "t" * 5000):
+            self.assert_refused(b.USAGE, [r"-s "], ["config", "-s", text], ranks=(1,))
+
+    # ---- run directories ----
+
+    def test_run_directory_of_another_job(self):
+        run = self.folder("run")
+        b.run(b.tiny(run))
+        before = b.contents(run)
+        self.assert_refused(b.USAGE, [re.escape(run), r"slots = 8", r"slots = 9"],
+                            b.tiny(run, vote__slots=9))
+        self.assert_refused(b.USAGE, [re.escape(run), r"travel = 4", r"travel = 5"],
+                            b.tiny(run, "-s", "rule.travel=5"))
+        other = self.write("other.txt", b.bytes_of("data/tinystories/dev.txt"))
+        self.assert_refused(b.USAGE, [re.escape(run), r"data"], b.tiny(run, data__train=other))
+        base = self.llama2c("base", model=b.bytes_of(MODEL)[:-4] + struct.pack("<f", 0.5))
+        weights = bytearray(b.bytes_of(MODEL))
+        weights[5000:5400] = bytes(400)
+        base = self.llama2c("base", model=bytes(weights))
+        self.assert_refused(b.USAGE, [re.escape(run), r"model"], b.tiny(run, model=base))
+        after = b.contents(run)
+        self.assertEqual([n for n in before if n != "run.lock" and before[n] != after.get(n)], [],
+                         "files of the first job were changed")
+        # What decides nothing may change: where the same data lies, how often to save.
+        copy = self.write("copy.txt", b.bytes_of("data/shakespeare/train.txt"))
+        b.run(b.tiny(run, data__train=copy, run__keep=5, run__checkpoint_every=7))
+
+    def test_a_journal_of_another_program(self):
+        run = self.folder("run")
+        os.mkdir(run)
+        self.write("run/ballots.journal", b"something else\n" * 100)
+        self.assert_refused(b.INPUT, [r"ballots\.journal"], b.tiny(run))
+        self.assertEqual(b.bytes_of(run, "ballots.journal"), b"something else\n" * 100)
+
+    def test_directory_that_cannot_be_made(self):
+        file = self.write("file", "in the way")
+        for path in (file, os.path.join(file, "run"), "/proc/nope/run"):
+            self.assert_refused(b.FAILURE, [re.escape(os.path.dirname(path))], b.tiny(path))
+
+    def test_disk_full_at_the_start(self):
+        for limit in (300, 2000):  # job.ini; metrics.jsonl
+            run = self.folder("full")
+
+            def little():
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+            result = b.run(b.tiny(run, data__dev=""), expect=b.FAILURE, preexec=little)
+            self.assertEqual(len(sentences(result)), 1, result.err)
+            self.assertRegex(sentences(result)[0], re.escape(run) + r"/\S+.*File too large")
+            end = b.run(b.tiny(run, data__dev=""))
+            whole = b.run(b.tiny(self.folder("full-whole"), data__dev=""))
+            self.assertEqual(b.printed_fingerprint(end), b.printed_fingerprint(whole))
+
+    def test_disk_full_in_the_middle(self):
+        whole = self.folder("full-whole")
+        fingerprint = b.printed_fingerprint(b.run(b.tiny(whole, data__dev="")))
+        line = os.path.getsize(os.path.join(whole, "metrics.jsonl")) // (b.TINY["run.steps"] + 1)
+        for what, limit, ranks in (("metrics.jsonl", 3 * line, 1), ("step-000003.h5", 500000, 1),
+                                   ("step-000003.h5", 500000, 3)):
+            run = self.folder("full-middle")
+            words = b.command(b.tiny(run, data__dev=""), ranks)
+            # prlimit of util-linux limits the ranks and not mpirun, which makes larger files.
+            at = words.index(b.BALLOT)
+            words[at:at] = ["prlimit", f"--fsize={limit}:unlimited"]
+            process = b.start_command(words, OMPI_MCA_btl="self,tcp")
+            result = b.finish(process, expect=b.FAILURE)
+            self.assertEqual(len(sentences(result)), 1, result.err)
+            self.assertRegex(sentences(result)[0], re.escape(run) + ".*" + re.escape(what))
+            self.assertGreater(os.path.getsize(os.path.join(run, "ballots.journal")), 200,
+                               f"steps were done before: {result.command}")
+            end = b.run(b.tiny(run, data__dev=""), ranks=ranks)
+            self.assertEqual(b.printed_fingerprint(end), fingerprint, end.command)
+            self.assertEqual(b.bytes_of(run, "ballots.journal"),
+                             b.bytes_of(whole, "ballots.journal"), end.command)
+
+    def test_run_directory_in_use(self):
+        run, options = self.folder("run"), {"run__steps": 60 if b.SLOW else 200}
+        first = b.start(b.tiny(run, **options))
+        self.assertTrue(b.wait_until(first, lambda: b.metrics(run)), "the first run ended at once")
+        for ranks in (1, 3):
+            self.assert_refused(b.FAILURE, [re.escape(run), rf"\b{first.pid}\b"],
+                                b.tiny(run, **options), ranks=(ranks,))
+            self.assertIsNone(first.poll(), "the first run ended before the test did: more steps")
+        end = b.printed_fingerprint(b.finish(first))
+        alone = b.run(b.tiny(self.folder("alone"), **options))
+        self.assertEqual(end, b.printed_fingerprint(alone), "the first run was harmed")
+
+    # ---- files given to other commands ----
+
+    def test_replay_of_another_base_or_job(self):
+        run, out = self.folder("run"), self.folder("out.h5")
+        b.run(b.tiny(run))
+        journal, last = os.path.join(run, "ballots.journal"), os.path.join(
+            run, b.bytes_of(run, "LATEST").decode().strip())
+        replay = lambda rc, patterns, *more: self.assert_refused(
+            rc, patterns, ["replay", *more, "-o", out])
+        replay(b.USAGE, [r"base", "journal"], last, journal)
+        replay(b.USAGE, [r"job"], b.STORIES, journal, "--job", b.JOB)
+        replay(b.USAGE, [r"\b1000\b", r"\b%d\b" % b.TINY["run.steps"]], b.STORIES, journal, "--step",
+               1000)
+        replay(b.INPUT, [re.escape(last)], b.STORIES, last, "--job", os.path.join(run, "job.ini"))
+        self.assertFalse(os.path.exists(out), "nothing is written")
+        self.assert_refused(b.USAGE, [re.escape(last), "exists"],
+                            ["replay", b.STORIES, journal, "-o", last])
+
+    def test_export_into_a_folder_with_files(self):
+        folder = self.folder("taken")
+        os.mkdir(folder)
+        for name in ("config.json", "model.safetensors", "tok512.bin"):
+            path = self.write(f"taken/{name}", "mine")
+            result = b.run(["export", b.STORIES, folder], expect=None)
+            self.assertIn(result.rc, (b.FAILURE, b.USAGE), result.err)
+            self.assertEqual(len(sentences(result)), 1, result.err)
+            self.assertEqual(b.contents(folder), {name: b"mine"}, "the folder is as it was")
+            os.remove(path)
+        file = self.write("file", "mine")
+        self.assert_refused(b.FAILURE, [re.escape(file)], ["export", b.STORIES, file])
+
+    def test_inspect_of_something_else(self):
+        for path in (os.path.join(self.class_dir, "no.h5"), self.write("x.h5", "text"),
+                     self.write("x.journal", "text"), self.write("x.bin", "text"), "jobs"):
+            self.assert_refused(b.INPUT, [re.escape(path)], ["inspect", path])
+
+    # ---- arguments ----
+
+    def test_unknown_command_or_none(self):
+        self.assert_refused(b.USAGE, [r'"trian"'], ["trian"], alone=False)
+        self.assert_refused(b.USAGE, [r"command"], [], alone=False)
+
+    def test_wrong_arguments(self):
+        for arguments, pattern in ((["train"], "job file"), (["train", b.JOB], "--run"),
+                                   (["train", b.JOB, "two", "--run", "x"], "two"),
+                                   (["train", b.JOB, "--run", "x", "--isa", "sse"], "sse"),
+                                   (["train", b.JOB, "--run", "x", "--max-hours", "no"], "no"),
+                                   (["train", "--bogus"], "--bogus"), (["eval"], "model"),
+                                   (["eval", b.STORIES], "--job"),
+                                   (["eval", b.STORIES, "--job", b.JOB, "--split", "x"], "split"),
+                                   (["generate"], "model"), (["generate", "a", "b", "-n", "0"], "0"),
+                                   (["generate", "a", "b", "-T", "nan"], "nan"),
+                                   (["inspect"], "file"), (["config", "a", "b"], "b"),
+                                   (["replay", "a"], "journal"), (["replay", "a", "b"], "-o"),
+                                   (["export", "a"], "folder")):
+            ranks = (1, 3) if arguments in (["train"], ["train", "--bogus"]) else (1,)
+            said = self.assert_refused(b.USAGE, [re.escape(pattern)], arguments, ranks, alone=False)
+            self.assertTrue(said.startswith(f"ballot {arguments[0]}: "), said)
+
+    def test_split_that_the_job_does_not_name(self):
+        self.assert_refused(b.USAGE, [r"test is not set"],
+                            ["eval", b.STORIES, "--job", b.JOB, "--split", "test"])
+
+    def test_prompt_longer_than_the_context(self):
+        self.assert_refused(b.USAGE, [r"\b512\b|\b511\b"], ["generate", b.STORIES, "word " * 600])
+
+    def test_help_of_every_command(self):
+        for command in COMMANDS:
+            for ranks in (1, 2):
+                result = b.run([command, "--help"], ranks=ranks)
+                self.assertEqual(result.out.count(f"Usage: ballot {command}"), 1, result.command)
+
+    def test_help_of_the_program(self):
+        for option in ("--help", "-h"):
+            for ranks in (1, 2):
+                result = b.run([option], ranks=ranks)
+                self.assertEqual(result.out.count("usage: ballot COMMAND"), 1, result.command)
+                for command in COMMANDS:
+                    self.assertRegex(result.out, rf"(?m)^  {command} ")
+        self.assertEqual(b.run(["--version"], ranks=2).out.count("ballot "), 1, "--version")
+
+
+if __name__ == "__main__":
+    b.main()
