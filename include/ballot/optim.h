@@ -7,9 +7,15 @@
 #include "ballot/perturb.h"
 #include "ballot/vote.h"
 
-/** A rule's name and settings. */
+/** How a tally moves codes: a row of the table of rules. */
+typedef enum bal_rule_kind {
+    BAL_RULE_CARRY, /* a fraction per code collects the tallies; whole steps move the code */
+    BAL_RULE_ZOQO,  /* every code takes a step against the sign of its gradient estimate */
+} bal_rule_kind;
+
+/** A rule and its settings. */
 typedef struct bal_rule_options {
-    char   name[16]; /* a row of the table: "carry" or "zoqo" */
+    bal_rule_kind kind;
     double      travel; /* carry: RMS distance in code steps that pure noise carries a code over
                            the whole run */
     double      eta;    /* zoqo: learning rate, in units of the weights */
@@ -29,11 +35,8 @@ typedef struct bal_optim_options {
 
 typedef struct bal_optim bal_optim;
 
-/** Names of the rules, separated by " | ". */
-const char *bal_rule_names(void);
-
 /** Make the updates of a run. Borrows model, which has carries, kernels and the options' pointers.
- *  Local. @return BAL_OK; BAL_ERR_CONFIG: no such rule, or settings that it cannot work with;
+ *  Local. @return BAL_OK; BAL_ERR_CONFIG: settings that the rule cannot work with;
  *  BAL_ERR_MEMORY. */
 bal_status bal_optim_create(bal_model *model, const bal_kernels *kernels,
                             const bal_optim_options *options, bal_optim **optim);

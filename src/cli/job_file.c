@@ -132,9 +132,6 @@ bal_status bal_job_read(const char *path, char *const *overrides, int n_override
     if (perturb->noise > 1 && perturb->kind != BAL_DIRECTIONS_UNIFORM)
         return bal_fail(BAL_ERR_CONFIG, "[vote] noise = %lld needs directions = uniform",
                         (long long)perturb->noise);
-    if (strstr(bal_rule_names(), job->job.rule.name) == NULL)
-        return bal_fail(BAL_ERR_CONFIG, "[rule] name = %s; expected %s", job->job.rule.name,
-                        bal_rule_names());
     return resolve(&job->job);
 }
 

@@ -13,6 +13,8 @@ static const bal_option_name examples_names[] = {
     {"windows", BAL_EXAMPLES_WINDOWS}, {"documents", BAL_EXAMPLES_DOCUMENTS}, {NULL, 0}};
 static const bal_option_name train_names[] = {
     {"codes", BAL_TRAIN_CODES}, {"gains", BAL_TRAIN_GAINS}, {NULL, 0}};
+static const bal_option_name rule_names[] = {
+    {"carry", BAL_RULE_CARRY}, {"zoqo", BAL_RULE_ZOQO}, {NULL, 0}};
 static const bal_option_name direction_names[] = {{"walsh", BAL_DIRECTIONS_WALSH},
                                                   {"independent", BAL_DIRECTIONS_INDEPENDENT},
                                                   {"uniform", BAL_DIRECTIONS_UNIFORM},
@@ -52,7 +54,7 @@ const bal_option bal_options[] = {
      "how directions are made"},
     {"vote", "noise", INT(vote.perturb.noise, 1, BAL_NOISE_MAX), true,
      "largest probe in code steps; above 1 with uniform directions only"},
-    {"rule", "name", TEXT(rule.name), true, "how a tally moves codes: carry or zoqo"},
+    {"rule", "name", CHOICE(rule.kind, rule_names), true, "how a tally moves codes"},
     {"rule", "travel", REAL(rule.travel, 0, 10000), true,
      "carry: RMS code steps that pure noise would carry a code over the run"},
     {"rule", "eta", REAL(rule.eta, 0, 1000), true, "zoqo: learning rate in units of the weights"},

@@ -18,27 +18,13 @@ struct bal_optim {
 
 bal_rule_options bal_rule_options_default(void)
 {
-    return (bal_rule_options){.name = "carry", .travel = 4.0, .eta = 1e-3};
-}
-
-const char *bal_rule_names(void)
-{
-    static char names[128];
-    if (names[0] == 0)
-        for (const bal_rule *rule = bal_rules; rule->name != NULL; ++rule)
-            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s",
-                     rule == bal_rules ? "" : " | ", rule->name);
-    return names;
+    return (bal_rule_options){.kind = BAL_RULE_CARRY, .travel = 4.0, .eta = 1e-3};
 }
 
 bal_status bal_optim_create(bal_model *model, const bal_kernels *kernels,
                             const bal_optim_options *options, bal_optim **optim)
 {
-    const bal_rule *rule = bal_rules;
-    while (rule->name != NULL && strcmp(rule->name, options->rule.name) != 0) ++rule;
-    if (rule->name == NULL)
-        return bal_fail(BAL_ERR_CONFIG, "there is no rule \"%s\"; expected %s", options->rule.name,
-                        bal_rule_names());
+    const bal_rule *rule = &bal_rules[options->rule.kind];
     BAL_TRY(rule->check(options));
     bal_status status = BAL_ERR_MEMORY;
     bal_optim *o      = bal_alloc(1, sizeof *o);

@@ -20,12 +20,11 @@ typedef struct bal_rule_step {
 } bal_rule_step;
 
 typedef struct bal_rule {
-    const char *name;
-    bool        needs_increments;
+    bool needs_increments;
     bal_status (*check)(const bal_optim_options *options);
     void (*move)(const bal_rule_step *step, const bal_update *update);
 } bal_rule;
 
-extern const bal_rule bal_rules[]; /* ends with a name of NULL */
+extern const bal_rule bal_rules[]; /* by bal_rule_kind */
 
 #endif

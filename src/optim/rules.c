@@ -45,7 +45,6 @@ static void move_zoqo(const bal_rule_step *step, const bal_update *u)
 }
 
 const bal_rule bal_rules[] = {
-    {"carry", true, check_carry, move_carry},
-    {"zoqo", false, check_zoqo, move_zoqo},
-    {NULL, false, NULL, NULL},
+    [BAL_RULE_CARRY] = {.needs_increments = true, .check = check_carry, .move = move_carry},
+    [BAL_RULE_ZOQO]  = {.needs_increments = false, .check = check_zoqo, .move = move_zoqo},
 };
