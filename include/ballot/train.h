@@ -52,8 +52,10 @@ typedef struct bal_job {
     bal_vote_options  vote;
     bal_rule_options  rule;
     bal_run_options   run;
-    char             *text; /* every option, resolved, as INI; set by who read the job */
-    uint64_t          hash; /* of the options that decide codes and journal */
+    /* set by who read the job */
+    char    *text;     /* every option, resolved, as INI */
+    char    *identity; /* "section.key=value" lines of those that decide codes and journal */
+    uint64_t hash;     /* of identity */
 } bal_job;
 bal_job bal_job_default(void);
 

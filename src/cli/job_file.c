@@ -92,16 +92,14 @@ static bal_status apply_override(const char *text, bal_job_source *job)
     return bal_option_set(job, section, key, equals + 1, source);
 }
 
-/* job.text: what was resolved; job.hash: of the lines that decide. */
+/* job.text: what was resolved; job.identity and its hash: what decides the result. */
 static bal_status resolve(bal_job *job)
 {
-    size_t room = (size_t)bal_n_options * (BAL_TEXT_BYTES + 64), used = 0, n_deciding = 0;
-    char  *text = bal_alloc(room, 1), *deciding = bal_alloc(room, 1);
-    job->text = text;
-    if (text == NULL || deciding == NULL) {
-        free(deciding);
-        return bal_fail(BAL_ERR_MEMORY, "no memory for the job");
-    }
+    size_t room = (size_t)bal_n_options * (BAL_TEXT_BYTES + 64), used = 0, n_identity = 0;
+    char  *text = bal_alloc(room, 1), *identity = bal_alloc(room, 1);
+    job->text     = text;
+    job->identity = identity;
+    if (text == NULL || identity == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the job");
     const char *section = "";
     for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
         char value[BAL_TEXT_BYTES];
@@ -111,11 +109,10 @@ static bal_status resolve(bal_job *job)
         section = o->section;
         used += (size_t)snprintf(text + used, room - used, "%s = %s\n", o->key, value);
         if (o->decides)
-            n_deciding += (size_t)snprintf(deciding + n_deciding, room - n_deciding, "%s.%s=%s\n",
+            n_identity += (size_t)snprintf(identity + n_identity, room - n_identity, "%s.%s=%s\n",
                                            o->section, o->key, value);
     }
-    job->hash = bal_hash(deciding, n_deciding, 0);
-    free(deciding);
+    job->hash = bal_hash(identity, n_identity, 0);
     return BAL_OK;
 }
 
@@ -139,5 +136,6 @@ void bal_job_source_clear(bal_job_source *job)
 {
     free(job->source);
     free(job->job.text);
+    free(job->job.identity);
     *job = (bal_job_source){0};
 }

@@ -1,19 +1,16 @@
 /* run.c: the step and the loop. */
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "train_impl.h"
 
-static volatile sig_atomic_t wished;
+static atomic_uint wished; /* lock-free, so signal handlers may touch it */
 
-void bal_train_wish(bal_wish wish)
-{
-    wished = wished | (int)wish; /* a wish lost to a signal within a signal comes again */
-}
+void bal_train_wish(bal_wish wish) { atomic_fetch_or(&wished, wish); }
 
 /* Seconds since *clock go to a phase; the clock starts anew. */
 static void charge(bal_run *run, bal_phase phase, double *clock)
@@ -51,16 +48,18 @@ static bal_status save_as(bal_run *run, const char *name)
 }
 
 /* Delete checkpoints older than the newest few, the one just written being safely there. */
-static void drop_old(const bal_run *run)
+static bal_status drop_old(const bal_run *run)
 {
-    int64_t every = run->job->run.checkpoint_every, kept = 1;
-    for (int64_t step = run->step - 1; step >= 0; --step) {
+    int64_t *steps = NULL, n = 0;
+    BAL_TRY(bal_checkpoint_list(run, &steps, &n));
+    for (int64_t i = run->job->run.keep; i < n; ++i) {
         char name[64], path[BAL_PATH_BYTES];
-        bal_checkpoint_name(step, name);
+        bal_checkpoint_name(steps[i], name);
         bal_run_path(run, name, path);
-        if (access(path, F_OK) == 0 && ++kept > run->job->run.keep) unlink(path);
-        if (every > 0 && run->step - step > (run->job->run.keep + 2) * every) break;
+        unlink(path);
     }
+    free(steps);
+    return BAL_OK;
 }
 
 /* A checkpoint of the steps so far. Collective. */
@@ -73,7 +72,7 @@ static bal_status save(bal_run *run)
         snprintf(line, sizeof line, "%s\n", name);
         status = save_as(run, name);
         if (status == BAL_OK) status = bal_publish(run->dir, "LATEST", line, strlen(line));
-        if (status == BAL_OK) drop_old(run);
+        if (status == BAL_OK) status = drop_old(run);
     }
     return bal_comm_agree(run->comm, status);
 }
@@ -167,8 +166,8 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     }
     double hours = (bal_seconds() - run->started) / 3600.0;
     if (run->machine->max_hours > 0.0 && hours >= run->machine->max_hours)
-        wished = wished | BAL_WISH_STOP;
-    mine->wishes = (uint64_t)wished | (status != BAL_OK ? BAL_WISH_FAIL : 0u);
+        bal_train_wish(BAL_WISH_STOP);
+    mine->wishes = atomic_load(&wished) | (status != BAL_OK ? BAL_WISH_FAIL : 0u);
     charge(run, BAL_PHASE_PROBE, &clock);
 
     bal_status counted = bal_ballot_count(run->ballot, run->bits, &entry.totals);
@@ -178,7 +177,7 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     if (entry.totals.fingerprint_min != entry.totals.fingerprint_max)
         return bal_replicas_compare(run->comm, run->model);
     *wishes = entry.totals.wishes;
-    wished  = wished & ~(int)(*wishes & BAL_WISH_SAVE); /* done once */
+    atomic_fetch_and(&wished, ~(unsigned)(*wishes & BAL_WISH_SAVE)); /* done once */
     run->n_probes += run->job->vote.slots;
     run->n_tokens += entry.totals.n_tokens;
     charge(run, BAL_PHASE_VOTE, &clock);

@@ -78,7 +78,7 @@ static bal_status compare_inputs(bal_run *run)
     return BAL_OK;
 }
 
-/* The job in the directory is this one; name the first option that is not. */
+/* The first option in which the job of the directory differs and that decides the result. */
 static bal_status compare_job(const bal_run *run)
 {
     char     path[BAL_PATH_BYTES];
@@ -86,18 +86,22 @@ static bal_status compare_job(const bal_run *run)
     bal_run_path(run, "job.ini", path);
     if (bal_file_open(path, &file) != BAL_OK) file = (bal_file){0};
     const char *mine = run->job->text, *theirs = (const char *)file.data;
-    const char *end    = theirs + file.n_bytes;
-    bal_status  status = bal_fail(BAL_ERR_CONFIG,
-                                  "%s: the run directory belongs to another job; choose another "
-                                   "directory with --run",
-                                  path);
-    while (theirs != NULL && theirs < end && *mine != 0) {
-        int n_mine = (int)strcspn(mine, "\n"), n_theirs = 0;
+    const char *end = theirs + file.n_bytes, *section = "";
+    bal_status  status = bal_fail(
+         BAL_ERR_CONFIG,
+         "%s: the run directory belongs to another job; choose another one with --run", path);
+    while (theirs < end && *mine != 0) { /* both were written option by option in one order */
+        int  n_mine = (int)strcspn(mine, "\n"), n_theirs = 0;
+        char name[256];
         while (theirs + n_theirs < end && theirs[n_theirs] != '\n') ++n_theirs;
-        if (n_mine != n_theirs || memcmp(mine, theirs, (size_t)n_mine) != 0) {
+        if (*mine == '[') section = mine + 1;
+        snprintf(name, sizeof name, "%.*s.%.*s=", (int)strcspn(section, "]"), section,
+                 (int)strcspn(mine, " \n"), mine);
+        if ((n_mine != n_theirs || memcmp(mine, theirs, (size_t)n_mine) != 0) &&
+            strstr(run->job->identity, name) != NULL) {
             status = bal_fail(BAL_ERR_CONFIG,
                               "%s: the run directory belongs to another job: \"%.*s\" there, "
-                              "\"%.*s\" now; choose another directory with --run",
+                              "\"%.*s\" now; choose another one with --run",
                               path, n_theirs, theirs, n_mine, mine);
             break;
         }
@@ -134,28 +138,40 @@ static int newest_first(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-/* Step of the newest checkpoint that is whole, -1: none. */
-static bal_status find_checkpoint(const bal_run *run, int64_t *step)
+bal_status bal_checkpoint_list(const bal_run *run, int64_t **steps, int64_t *n)
 {
-    *step    = -1;
     DIR *dir = opendir(run->dir);
     if (dir == NULL) return bal_fail(BAL_ERR_IO, "%s: %s", run->dir, strerror(errno));
-    int64_t *steps = NULL;
-    size_t   n     = 0;
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+    *steps            = NULL;
+    *n                = 0;
+    bal_status status = BAL_OK;
+    for (struct dirent *entry; status == BAL_OK && (entry = readdir(dir)) != NULL;) {
         long long found;
         char      name[64];
         if (sscanf(entry->d_name, "step-%lld.h5", &found) != 1) continue;
         bal_checkpoint_name(found, name);
         if (strcmp(name, entry->d_name) != 0) continue;
-        int64_t *more = realloc(steps, (n + 1) * sizeof *steps);
-        if (more == NULL) break;
-        steps      = more;
-        steps[n++] = found;
+        int64_t *more = realloc(*steps, (size_t)(*n + 1) * sizeof *more);
+        if (more == NULL) {
+            status = bal_fail(BAL_ERR_MEMORY, "no memory to list %s", run->dir);
+        } else {
+            *steps           = more;
+            (*steps)[(*n)++] = found;
+        }
     }
     closedir(dir);
-    if (n > 0) qsort(steps, n, sizeof *steps, newest_first);
-    for (size_t i = 0; i < n && *step < 0; ++i) {
+    if (*n > 0) qsort(*steps, (size_t)*n, sizeof **steps, newest_first);
+    if (status != BAL_OK) free(*steps);
+    return status;
+}
+
+/* Step of the newest checkpoint that is whole, -1: none. */
+static bal_status find_checkpoint(const bal_run *run, int64_t *step)
+{
+    int64_t *steps = NULL, n = 0;
+    BAL_TRY(bal_checkpoint_list(run, &steps, &n));
+    *step = -1;
+    for (int64_t i = 0; i < n && *step < 0; ++i) {
         char name[64], path[BAL_PATH_BYTES];
         bal_checkpoint_name(steps[i], name);
         bal_run_path(run, name, path);

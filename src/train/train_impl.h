@@ -62,6 +62,8 @@ void bal_run_clear(bal_run *run);
 bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry);
 /** RUN/name. */
 void bal_run_path(const bal_run *run, const char *name, char path[BAL_PATH_BYTES]);
+/** Steps that have a checkpoint in the run directory, newest first; *steps is for free(). */
+bal_status bal_checkpoint_list(const bal_run *run, int64_t **steps, int64_t *n);
 /** Name of the checkpoint of a step. */
 void bal_checkpoint_name(int64_t step, char name[64]);
 
