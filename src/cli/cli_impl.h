@@ -81,14 +81,20 @@ typedef struct bal_common {
     char       *overrides[64];
     int         n_overrides;
     bal_machine machine;
+    bal_format  format; /* in which a model runs */
     bool        json;
 } bal_common;
-#define BAL_COMMON_DEFAULT ((bal_common){.machine = {.kernels = bal_kernels_at(bal_isa_best())}})
-extern const struct argp bal_argp_job;     /* --job */
-extern const struct argp bal_argp_set;     /* -s */
-extern const struct argp bal_argp_machine; /* --isa, --tally */
-extern const struct argp bal_argp_json;    /* --json */
+#define BAL_COMMON_DEFAULT \
+    ((bal_common){.machine = {.kernels = bal_kernels_at(bal_isa_best())}, .format = BAL_I8})
+extern const struct argp bal_argp_job;    /* --job */
+extern const struct argp bal_argp_set;    /* -s */
+extern const struct argp bal_argp_isa;    /* --isa */
+extern const struct argp bal_argp_tally;  /* --tally */
+extern const struct argp bal_argp_format; /* --format */
+extern const struct argp bal_argp_json;   /* --json */
 
+/** "f32", "i8" or "i16". */
+const char *bal_format_name(bal_format format);
 /** Print an object as JSON and release it. */
 bal_status bal_print_json(const bal_context *context, json_t *object);
 /** "0123456789abcdef" of a hash. */

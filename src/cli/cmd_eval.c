@@ -6,30 +6,23 @@
 
 typedef struct arguments {
     bal_common  common;
-    const char *model, *split, *format;
+    const char *model, *split;
 } arguments;
 
 static const struct argp_option options[] = {
-    {"split", 'p', "dev|test", 0, "which text of the job (default: dev)", 0},
-    {"format", 'f', "f32|i8", 0, "evaluate in float32, or in int8 as trained (default)", 0},
-    {0}};
+    {"split", 'p', "dev|test", 0, "which text of the job (default: dev)", 0}, {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
     switch (key) {
         case ARGP_KEY_INIT:
-            for (int child = 0; child < 4; ++child) state->child_inputs[child] = &a->common;
+            for (int child = 0; child < 5; ++child) state->child_inputs[child] = &a->common;
             return 0;
         case 'p':
             if (strcmp(arg, "dev") != 0 && strcmp(arg, "test") != 0)
                 argp_error(state, "--split=%s: expected dev or test", arg);
             a->split = arg;
-            return 0;
-        case 'f':
-            if (strcmp(arg, "f32") != 0 && strcmp(arg, "i8") != 0)
-                argp_error(state, "--format=%s: expected f32 or i8", arg);
-            a->format = arg;
             return 0;
         case ARGP_KEY_ARG:
             if (a->model != NULL) argp_error(state, "more than one model: %s", arg);
@@ -58,15 +51,16 @@ static bal_status print(bal_context *context, const arguments *a, const bal_mode
     bal_hex(bal_model_fingerprint(model), hex);
     if (a->common.json)
         return bal_print_json(
-            context, json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:f, s:o, s:f, s:s}", "model",
-                               a->model, "split", a->split, "format", a->format, "kernels",
-                               a->common.machine.kernels->name, "tokens",
-                               (json_int_t)score->n_tokens, "loss_nats", nats, "perplexity",
-                               exp(nats), "bits_per_byte", all ? json_real(bits) : json_null(),
-                               "accuracy", accuracy, "fingerprint", hex));
+            context,
+            json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:f, s:o, s:f, s:s}", "model", a->model,
+                      "split", a->split, "format", bal_format_name(a->common.format), "kernels",
+                      a->common.machine.kernels->name, "tokens", (json_int_t)score->n_tokens,
+                      "loss_nats", nats, "perplexity", exp(nats), "bits_per_byte",
+                      all ? json_real(bits) : json_null(), "accuracy", accuracy, "fingerprint",
+                      hex));
     if (!context->prints) return BAL_OK;
     printf("loss           %.4f nats per token, over %lld tokens (%s, %s)\n", nats,
-           (long long)score->n_tokens, a->split, a->format);
+           (long long)score->n_tokens, a->split, bal_format_name(a->common.format));
     printf("perplexity     %.4f\n", exp(nats));
     if (all) printf("bits per byte  %.4f\n", bits);
     printf("accuracy       %.2f %% of next tokens\nfingerprint    %s\n", 100.0 * accuracy, hex);
@@ -75,22 +69,20 @@ static bal_status print(bal_context *context, const arguments *a, const bal_mode
 
 bal_status bal_command_eval(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {{&bal_argp_job, 0, NULL, 0},
-                                          {&bal_argp_set, 0, NULL, 0},
-                                          {&bal_argp_machine, 0, NULL, 0},
-                                          {&bal_argp_json, 0, NULL, 0},
-                                          {0}};
-    const struct argp       argp       = {options,
-                                          parse,
-                                          "MODEL",
-                                          "Evaluate a model on a text of a job. MODEL is a Hugging Face style "
-                                                      "folder, a llama2.c folder or "
-                                                      "file, or a ballot checkpoint.\v"
-                                                      "On several ranks the text is shared out; the result is the same.",
-                                          children,
-                                          NULL,
-                                          NULL};
-    arguments               a = {.common = BAL_COMMON_DEFAULT, .split = "dev", .format = "i8"};
+    const struct argp_child children[] = {
+        {&bal_argp_job, 0, NULL, 0},  {&bal_argp_set, 0, NULL, 0},    {&bal_argp_isa, 0, NULL, 0},
+        {&bal_argp_json, 0, NULL, 0}, {&bal_argp_format, 0, NULL, 0}, {0}};
+    const struct argp argp = {options,
+                              parse,
+                              "MODEL",
+                              "Evaluate a model on a text of a job. MODEL is a Hugging Face style "
+                              "folder, a llama2.c folder or "
+                              "file, or a ballot checkpoint.\v"
+                              "On several ranks the text is shared out; the result is the same.",
+                              children,
+                              NULL,
+                              NULL};
+    arguments         a    = {.common = BAL_COMMON_DEFAULT, .split = "dev"};
     bal_parse(context, &argp, argc, argv, &a);
     bal_job_source          source    = {0};
     bal_model              *model     = NULL;
@@ -106,8 +98,7 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     if (status == BAL_OK && text[0] == 0)
         status = bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set", a.common.job, a.split);
     if (status == BAL_OK)
-        status = bal_model_open(a.model, a.format[0] == 'f' ? BAL_F32 : BAL_I8, true, &model,
-                                &tokenizer);
+        status = bal_model_open(a.model, a.common.format, true, &model, &tokenizer);
     if (status == BAL_OK)
         status = bal_corpus_open(text, tokenizer, data->examples, data->context, &corpus);
     if (status == BAL_OK) status = bal_batch_init(&batch, data->batch, data->context);

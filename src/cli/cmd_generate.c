@@ -6,7 +6,7 @@
 
 typedef struct arguments {
     bal_common  common;
-    const char *model, *prompt, *format;
+    const char *model, *prompt;
     int64_t     n_tokens, seed;
     double      temperature;
 } arguments;
@@ -16,7 +16,6 @@ static const struct argp_option options[] = {
     {"temperature", 'T', "T", 0,
      "0 takes the likeliest token (default); 1 draws as the model predicts", 0},
     {"seed", 'e', "S", 0, "of the draws (default: 1)", 0},
-    {"format", 'f', "f32|i8", 0, "run in float32, or in int8 as trained (default)", 0},
     {0}};
 
 static int64_t number(struct argp_state *state, const char *option, const char *text, int64_t min,
@@ -36,7 +35,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     char      *end;
     switch (key) {
         case ARGP_KEY_INIT:
-            for (int child = 0; child < 2; ++child) state->child_inputs[child] = &a->common;
+            for (int child = 0; child < 3; ++child) state->child_inputs[child] = &a->common;
             return 0;
         case 'n':
             a->n_tokens = number(state, "tokens", arg, 1, 1 << 20);
@@ -48,11 +47,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             a->temperature = strtod(arg, &end);
             if (end == arg || *end != 0 || !(a->temperature >= 0.0 && a->temperature <= 100.0))
                 argp_error(state, "--temperature=%s: expected 0 to 100", arg);
-            return 0;
-        case 'f':
-            if (strcmp(arg, "f32") != 0 && strcmp(arg, "i8") != 0)
-                argp_error(state, "--format=%s: expected f32 or i8", arg);
-            a->format = arg;
             return 0;
         case ARGP_KEY_ARG:
             if (a->model == NULL)
@@ -116,18 +110,20 @@ static bal_status extend(const arguments *a, const bal_model *model, const bal_t
 
 bal_status bal_command_generate(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {
-        {&bal_argp_machine, 0, NULL, 0}, {&bal_argp_json, 0, NULL, 0}, {0}};
-    const struct argp argp = {
-        options,
-        parse,
-        "MODEL [PROMPT]",
-        "Continue a text. MODEL is a Hugging Face style folder, a llama2.c folder or file, or a "
-        "ballot checkpoint.",
-        children,
-        NULL,
-        NULL};
-    arguments a = {.common = BAL_COMMON_DEFAULT, .format = "i8", .n_tokens = 100, .seed = 1};
+    const struct argp_child children[] = {{&bal_argp_isa, 0, NULL, 0},
+                                          {&bal_argp_json, 0, NULL, 0},
+                                          {&bal_argp_format, 0, NULL, 0},
+                                          {0}};
+    const struct argp       argp       = {
+                    options,
+                    parse,
+                    "MODEL [PROMPT]",
+                    "Continue a text. MODEL is a Hugging Face style folder, a llama2.c folder or file, or a "
+                                "ballot checkpoint.",
+                    children,
+                    NULL,
+                    NULL};
+    arguments a = {.common = BAL_COMMON_DEFAULT, .n_tokens = 100, .seed = 1};
     bal_parse(context, &argp, argc, argv, &a);
     bal_model     *model     = NULL;
     bal_tokenizer *tokenizer = NULL;
@@ -135,8 +131,7 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv)
     int64_t        n_prompt = 0, n = 0;
     char          *text    = NULL;
     size_t         n_bytes = 0;
-    bal_status     status =
-        bal_model_open(a.model, a.format[0] == 'f' ? BAL_F32 : BAL_I8, false, &model, &tokenizer);
+    bal_status     status  = bal_model_open(a.model, a.common.format, false, &model, &tokenizer);
     if (status == BAL_OK)
         status = bal_tokenizer_encode(tokenizer, a.prompt, strlen(a.prompt), &prompt, &n_prompt);
     if (status != BAL_OK) goto done;

@@ -38,11 +38,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const char *format_name(bal_format format)
-{
-    return format == BAL_F32 ? "f32" : format == BAL_I8 ? "i8" : "i16";
-}
-
 static json_t *model_json(const bal_model *model)
 {
     const bal_model_config *c     = bal_model_shape(model);
@@ -61,7 +56,7 @@ static json_t *model_json(const bal_model *model)
                                       ? json_pack("[I, I]", (json_int_t)t->n_rows, (json_int_t)t->n_cols)
                                       : json_pack("[I]", (json_int_t)t->n_cols);
         json_array_append_new(tensors, json_pack("{s:s, s:s, s:o}", "name", t->name, "format",
-                                                 format_name(t->format), "shape", sizes));
+                                                 bal_format_name(t->format), "shape", sizes));
     }
     return json_pack("{s:o, s:o}", "config", shape, "tensors", tensors);
 }
@@ -81,7 +76,7 @@ static void print_model(const bal_model *model)
     printf("values       %lld\n\n%-48s %-6s %s\n", (long long)n, "tensor", "format", "shape");
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         const bal_tensor *t = bal_model_tensor(model, i);
-        printf("%-48s %-6s ", t->name, format_name(t->format));
+        printf("%-48s %-6s ", t->name, bal_format_name(t->format));
         if (t->role == BAL_MATRIX) printf("%lld x ", (long long)t->n_rows);
         printf("%lld\n", (long long)t->n_cols);
     }

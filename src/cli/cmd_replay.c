@@ -24,7 +24,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     char      *end;
     switch (key) {
         case ARGP_KEY_INIT:
-            for (int child = 0; child < 3; ++child) state->child_inputs[child] = &a->common;
+            for (int child = 0; child < 4; ++child) state->child_inputs[child] = &a->common;
             return 0;
         case 'o':
             a->out = arg;
@@ -81,7 +81,8 @@ static bal_status write_out(bal_context *context, const arguments *a, const bal_
 bal_status bal_command_replay(bal_context *context, int argc, char **argv)
 {
     const struct argp_child children[] = {{&bal_argp_job, 0, NULL, 0},
-                                          {&bal_argp_machine, 0, NULL, 0},
+                                          {&bal_argp_isa, 0, NULL, 0},
+                                          {&bal_argp_tally, 0, NULL, 0},
                                           {&bal_argp_json, 0, NULL, 0},
                                           {0}};
     const struct argp       argp       = {options,

@@ -19,7 +19,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     char      *end = NULL;
     switch (key) {
         case ARGP_KEY_INIT:
-            for (int child = 0; child < 2; ++child) state->child_inputs[child] = &a->common;
+            for (int child = 0; child < 3; ++child) state->child_inputs[child] = &a->common;
             return 0;
         case 'r':
             a->run = arg;
@@ -44,18 +44,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 bal_status bal_command_train(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {
-        {&bal_argp_set, 0, NULL, 0}, {&bal_argp_machine, 0, NULL, 0}, {0}};
-    const struct argp argp = {
-        options,
-        parse,
-        "JOB.ini",
-        "Start the job in a run directory, or continue it: the same command does both.\v"
-        "Signals: USR1 saves and goes on; TERM, INT and USR2 finish the step, save and stop with "
-        "exit code 75. On several ranks: mpirun -n RANKS ballot train JOB.ini --run DIR",
-        children,
-        NULL,
-        NULL};
+    const struct argp_child children[] = {{&bal_argp_set, 0, NULL, 0},
+                                          {&bal_argp_isa, 0, NULL, 0},
+                                          {&bal_argp_tally, 0, NULL, 0},
+                                          {0}};
+    const struct argp       argp       = {
+                    options,
+                    parse,
+                    "JOB.ini",
+                    "Start the job in a run directory, or continue it: the same command does both.\v"
+                                "Signals: USR1 saves and goes on; TERM, INT and USR2 finish the step, save and stop with "
+                                "exit code 75. On several ranks: mpirun -n RANKS ballot train JOB.ini --run DIR",
+                    children,
+                    NULL,
+                    NULL};
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
     bal_job_source source;

@@ -58,6 +58,11 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
                 argp_error(state, "--tally=%s: expected table or slots", arg);
             common->machine.tally = arg[0] == 't' ? BAL_TALLY_TABLE : BAL_TALLY_SLOTS;
             return 0;
+        case 'f':
+            if (strcmp(arg, "f32") != 0 && strcmp(arg, "i8") != 0)
+                argp_error(state, "--format=%s: expected f32 or i8", arg);
+            common->format = arg[0] == 'f' ? BAL_F32 : BAL_I8;
+            return 0;
         case 'J':
             common->json = true;
             return 0;
@@ -70,18 +75,25 @@ static const struct argp_option job_options[] = {{"job", 'j', "JOB.ini", 0, "job
 static const struct argp_option set_options[] = {
     {"set", 's', "SECTION.KEY=VALUE", 0, "set an option over the job file's; may be repeated", 0},
     {0}};
-static const struct argp_option machine_options[] = {
+static const struct argp_option isa_options[] = {
     {"isa", 'i', "LEVEL", 0,
      "kernels: ref, avx2 or avx512 (default: the best here); the result is the same", 0},
+    {0}};
+static const struct argp_option tally_options[] = {
     {"tally", 't', "HOW", 0,
      "count votes by table (default) or by slots, slowly; the result is the same", 0},
     {0}};
+static const struct argp_option format_options[] = {
+    {"format", 'f', "f32|i8", 0, "run the model in float32, or in int8 as trained (default)", 0},
+    {0}};
 static const struct argp_option json_options[] = {
     {"json", 'J', NULL, 0, "print one JSON object", 0}, {0}};
-const struct argp bal_argp_job     = {.options = job_options, .parser = parse_common};
-const struct argp bal_argp_set     = {.options = set_options, .parser = parse_common};
-const struct argp bal_argp_machine = {.options = machine_options, .parser = parse_common};
-const struct argp bal_argp_json    = {.options = json_options, .parser = parse_common};
+const struct argp bal_argp_job    = {.options = job_options, .parser = parse_common};
+const struct argp bal_argp_set    = {.options = set_options, .parser = parse_common};
+const struct argp bal_argp_tally  = {.options = tally_options, .parser = parse_common};
+const struct argp bal_argp_isa    = {.options = isa_options, .parser = parse_common};
+const struct argp bal_argp_format = {.options = format_options, .parser = parse_common};
+const struct argp bal_argp_json   = {.options = json_options, .parser = parse_common};
 
 bal_status bal_print_json(const bal_context *context, json_t *object)
 {
@@ -98,4 +110,9 @@ const char *bal_hex(uint64_t hash, char text[17])
 {
     snprintf(text, 17, "%016llx", (unsigned long long)hash);
     return text;
+}
+
+const char *bal_format_name(bal_format format)
+{
+    return format == BAL_F32 ? "f32" : format == BAL_I8 ? "i8" : "i16";
 }

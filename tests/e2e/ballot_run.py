@@ -3,6 +3,7 @@
 A test is called as SCRIPT BALLOT MPIEXEC SCRATCH [unittest arguments], in the repository root.
 """
 import collections
+import fcntl
 import glob
 import json
 import os
@@ -30,6 +31,7 @@ STORIES = "data/stories260k"
 JOB = "jobs/shakespeare.ini"
 DONE, FAILURE, USAGE, INPUT, STOPPED = 0, 1, 2, 3, 75
 LIMIT_S = 600
+F_SETPIPE_SZ = 1031  # of Linux; fcntl names it from Python 3.10 on
 
 # A job of about a second: everything that a large one does, with little arithmetic.
 TINY = {
@@ -95,21 +97,22 @@ def finish(process, expect=DONE, timeout=LIMIT_S):
 def read(process):
     """stdout and stderr of a process that has ended."""
     texts = []
-    for file in (process.out, process.err):
-        with file:
-            file.seek(0)
-            texts.append(file.read().decode("utf-8", "replace"))
+    for pipe in (process.stdout, process.stderr):
+        with pipe:
+            os.set_blocking(pipe.fileno(), False)  # an orphan may still hold the other end
+            texts.append((pipe.read() or b"").decode("utf-8", "replace"))
     return texts
 
 
 def start_command(words, preexec=None, **more):
-    """Start a process. Its output goes to files, so that nothing blocks on a full pipe; the mark
-    in its environment finds the ranks that mpiexec starts for it."""
+    """Start a process. The mark in its environment finds the ranks that mpiexec starts for it."""
     mark = uuid.uuid4().hex
-    out, err = (tempfile.TemporaryFile(dir=SCRATCH) for _ in range(2))
-    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                               preexec_fn=preexec, env=environment(BALLOT_TEST_MARK=mark, **more))
-    process.out, process.err, process.mark = out, err, mark
+    process = subprocess.Popen(words, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, preexec_fn=preexec,
+                               env=environment(BALLOT_TEST_MARK=mark, **more))
+    for pipe in (process.stdout, process.stderr):
+        fcntl.fcntl(pipe, F_SETPIPE_SZ, 1 << 20)  # read only at the end: it must not block
+    process.mark = mark
     return process
 
 

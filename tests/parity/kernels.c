@@ -153,6 +153,26 @@ static void normed(const bal_kernels *level)
 }
 static void test_norms_are_the_same(void) { at_each_level(normed); }
 
+static void rotated(const bal_kernels *level)
+{
+    for (int i = 0; i < 2 * N_SHAPES; ++i) {
+        int64_t n_heads = pick(1, 9), head_dim = i % 3 == 0 ? 1 << pick(1, 8) : 2 * pick(1, 40);
+        int64_t n      = n_heads * head_dim;
+        bool    halves = i % 2 == 0;
+        float  *x = floats(n, 1e30f), *cosines = floats(head_dim, 0.0f),
+              *sines = floats(head_dim, 0.0f);
+        float *a = blank(4 * n), *b = blank(4 * n);
+        memcpy(a, x, (size_t)n * 4);
+        memcpy(b, x, (size_t)n * 4);
+        ref->rotate(n_heads, head_dim, halves, cosines, sines, a);
+        level->rotate(n_heads, head_dim, halves, cosines, sines, b);
+        check(same(a, b, 4 * n), "%s rotate: %lld heads of %lld, halves %d", level->name,
+              (long long)n_heads, (long long)head_dim, halves);
+        RELEASE(x, cosines, sines, a, b);
+    }
+}
+static void test_rotary_positions_are_the_same(void) { at_each_level(rotated); }
+
 static void attended(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
@@ -221,7 +241,8 @@ static void test_levels_are_complete_and_known_by_their_names(void)
         CU_ASSERT_FATAL(bal_isa_parse(k->name, &parsed));
         CU_ASSERT_EQUAL((int)parsed, isa);
         CU_ASSERT(k->philox && k->walsh && k->signs && k->perturb_panel && k->panel_sums);
-        CU_ASSERT(k->product_i8 && k->quantize && k->rms_norm && k->attention && k->swiglu);
+        CU_ASSERT(k->product_i8 && k->quantize && k->rms_norm && k->rotate && k->attention &&
+                  k->swiglu);
         CU_ASSERT(k->add && k->cross_entropy);
         CU_ASSERT_PTR_EQUAL(k, bal_kernels_at((bal_isa)isa));
     }
@@ -241,6 +262,7 @@ const bal_test bal_suite_tests[] = {
     {"integer products are the same", test_integer_products_are_the_same},
     {"quantized activations are the same", test_quantized_activations_are_the_same},
     {"norms are the same", test_norms_are_the_same},
+    {"rotary positions are the same", test_rotary_positions_are_the_same},
     {"attention is the same", test_attention_is_the_same},
     {"SwiGLU and sums are the same", test_swiglu_and_sums_are_the_same},
     {"losses are the same", test_losses_are_the_same},

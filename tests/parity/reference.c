@@ -175,6 +175,39 @@ static void test_the_norm_is_the_root_mean_square(void)
     }
 }
 
+static void test_rotary_positions_turn_each_pair_by_its_angle(void)
+{
+    state = SEED;
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t n_heads = pick(1, 4), half = i % 3 == 0 ? 1 << pick(0, 5) : pick(1, 40);
+        int64_t head_dim = 2 * half;
+        bool    halves   = i % 2 == 0;
+        float  *x = floats(n_heads * head_dim, 5.0f), *y = blank(4 * n_heads * head_dim);
+        float  *cosines = blank(4 * head_dim), *sines = blank(4 * head_dim);
+        int     n_bad = 0;
+        memcpy(y, x, (size_t)(n_heads * head_dim) * 4);
+        for (int64_t p = 0; p < half; ++p) { /* pair p turns by 0.3 (p + 1) */
+            int64_t first = halves ? p : 2 * p, second = halves ? p + half : 2 * p + 1;
+            cosines[first] = cosines[second] = (float)cos(0.3 * (double)(p + 1));
+            sines[second]                    = (float)sin(0.3 * (double)(p + 1));
+            sines[first]                     = -sines[second];
+        }
+        ref->rotate(n_heads, head_dim, halves, cosines, sines, y);
+        for (int64_t head = 0; head < n_heads; ++head)
+            for (int64_t p = 0; p < half; ++p) {
+                int64_t first  = head * head_dim + (halves ? p : 2 * p),
+                        second = first + (halves ? half : 1);
+                double c = cos(0.3 * (double)(p + 1)), s = sin(0.3 * (double)(p + 1));
+                double a = (double)x[first], b = (double)x[second];
+                n_bad += !near((double)y[first], a * c - b * s, 1e-6);
+                n_bad += !near((double)y[second], a * s + b * c, 1e-6);
+            }
+        check(n_bad == 0, "%lld heads of %lld, halves %d: %d wrong", (long long)n_heads,
+              (long long)head_dim, halves, n_bad);
+        RELEASE(x, y, cosines, sines);
+    }
+}
+
 static void test_attention_is_softmax_over_earlier_tokens(void)
 {
     state = SEED;
@@ -305,6 +338,8 @@ const bal_test bal_suite_tests[] = {
     {"integer products are exact", test_integer_products_are_exact},
     {"quantizing rounds to nearest", test_quantizing_rounds_to_nearest},
     {"the norm is the root mean square", test_the_norm_is_the_root_mean_square},
+    {"rotary positions turn each pair by its angle",
+     test_rotary_positions_turn_each_pair_by_its_angle},
     {"attention is softmax over earlier tokens", test_attention_is_softmax_over_earlier_tokens},
     {"SwiGLU and sums follow their formulas", test_swiglu_and_sums_follow_their_formulas},
     {"the loss is minus the log of the softmax", test_the_loss_is_minus_the_log_of_the_softmax},

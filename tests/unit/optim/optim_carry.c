@@ -1,38 +1,350 @@
 /* optim_carry.c: rule carry: evidence below one code step is kept, and nothing else moves. */
 #include "votes.h"
 
-static void test_carries_follow_the_formula_by_hand(void)
+/* One slot and this travel: in steps 0 to 3 of 4 a vote is worth 128, 96, 64, 32 of 256. */
+static setting half_a_step(void)
 {
-    /* one slot, travel 1/sqrt(3), 4 steps, density 1: rate = 1/2 (1 - t/4), so that a vote is worth
-     * 128, 96, 64, 32 parts of 256; a carry of 100 and of -100 before */
-    static const int worth[] = {128, 96, 64, 32};
-    bal_model       *model   = new_model();
-    setting          s       = setting_of(1, 4);
-    uint32_t         flips[N_TENSORS_MAX];
-    int              n_bad = 0;
-    s.options.rule.travel  = 1.0 / sqrt(3.0);
-    bal_optim *optim       = new_optim(model, &s);
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        bal_tensor *tensor = bal_model_tensor(model, i);
-        for (int64_t at = 0; at < n_places(tensor); ++at)
-            if (!is_padding(tensor, at)) tensor->carry[at] = at % 2 == 0 ? 100 : -100;
-    }
-    for (int step = 0; step < 4; ++step) {
-        int8_t vote = step == 2 ? -1 : 1;
-        int    parts[2][4][2] = {{{0}}}; /* code and carry of each place before, for tensor 3 */
-        (void)parts;
-        for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-            bal_tensor *tensor = bal_model_tensor(model, i);
-            int8_t     *z      = direction_of(optim, step, 0, i, tensor);
-            for (int64_t at = 0; at < n_places(tensor); ++at) /* expected, in place of z */
-                z[at] = (int8_t)(z[at] * vote);
-            bal_model_tensor(model, i)->scale[0] += 0.0f;
+    setting s             = setting_of(1, 4);
+    s.options.rule.travel = 1.0 / sqrt(3.0);
+    return s;
+}
+
+static void test_carries_add_up_to_whole_steps(void)
+{
+    static const struct {
+        int step, before, sign, moved, after; /* sign: of vote * z; computed by hand */
+    } known[] = {
+        {0, 0, 1, 1, -128},  {0, 0, -1, 0, -128}, {0, 100, 1, 1, -28},   {0, 100, -1, 0, -28},
+        {0, -100, 1, 0, 28}, {0, 127, 1, 1, -1},  {0, -128, -1, -1, 0},  {0, -128, 1, 0, 0},
+        {1, 31, 1, 0, 127},  {1, 32, 1, 1, -128}, {1, -32, -1, 0, -128}, {1, -33, -1, -1, 127},
+        {2, 100, 1, 1, -92}, {2, 100, -1, 0, 36}, {3, 100, 1, 1, -124},  {3, -100, -1, -1, 124},
+    };
+    for (size_t k = 0; k < sizeof known / sizeof *known; ++k)
+        for (int8_t vote = -1; vote <= 1; vote = (int8_t)(vote + 2)) {
+            bal_model  *model = new_model();
+            setting     s     = half_a_step();
+            bal_optim  *optim = new_optim(model, &s);
+            uint32_t    flips[N_TENSORS_MAX];
+            int         index = 0, n_bad = 0; /* the embedding */
+            bal_tensor *t = bal_model_tensor(model, index);
+            int8_t     *z = direction_of(optim, known[k].step, 0, index, t);
+            for (int64_t at = 0; at < n_places(t); ++at)
+                if (!is_padding(t, at)) t->carry[at] = (int8_t)known[k].before;
+            apply(optim, known[k].step, 1, &vote, flips);
+            for (int64_t at = 0; at < n_places(t); ++at)
+                if (!is_padding(t, at) && vote * z[at] == known[k].sign)
+                    n_bad += get_code(t, at) != known[k].moved || t->carry[at] != known[k].after;
+            CU_ASSERT_EQUAL(n_bad, 0);
+            if (n_bad > 0) printf("\n    line %zu, vote %d: %d codes", k, vote, n_bad);
             free(z);
+            bal_optim_destroy(&optim);
+            bal_model_destroy(&model);
         }
-        (void)worth;
-        apply(optim, step, 1, &vote, flips);
+}
+
+/* The update of one tensor by the definition, slot by slot and code by code. */
+static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t step, int index,
+                               const int8_t *votes, bal_tensor *t)
+{
+    const bal_optim_options *o       = &s->options;
+    uint32_t                 n_flips = 0;
+    int32_t                 *tally   = bal_alloc((size_t)n_places(t), sizeof *tally);
+    double rate = o->rule.travel * sqrt(3.0 / (o->perturb.density * (double)o->n_steps)) *
+                  (1.0 - (double)step / (double)o->n_steps);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(tally);
+    for (int slot = 0; slot < o->n_slots; ++slot) {
+        int8_t *z = direction_of(optim, step, slot, index, t);
+        for (int64_t at = 0; at < n_places(t); ++at) tally[at] += votes[slot] * z[at];
+        free(z);
+    }
+    for (int64_t at = 0; at < n_places(t); ++at) {
+        int code = get_code(t, at), new_code = code;
+        if (abs(code) + 1 > t->limit) continue; /* the gate: also of padding */
+        double increment = rint(256.0 * rate / sqrt((double)o->n_slots) * tally[at]);
+        int    fraction  = t->carry[at] + (int)fmax(-32767.0, fmin(32767.0, increment));
+        for (; fraction > 127; fraction -= 256) ++new_code;
+        for (; fraction < -128; fraction += 256) --new_code;
+        new_code     = new_code > t->limit ? t->limit : new_code < -t->limit ? -t->limit : new_code;
+        t->carry[at] = (int8_t)fraction;
+        set_code(t, at, new_code);
+        n_flips += new_code != code;
+    }
+    free(tally);
+    return n_flips;
+}
+
+static void test_an_update_is_its_definition(void)
+{
+    static const struct {
+        bal_direction_kind kind;
+        double             density, travel;
+        int                n_slots;
+    } settings[] = {
+        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, 1},        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, 64},
+        {BAL_DIRECTIONS_WALSH, 0.3, 40.0, 300},     {BAL_DIRECTIONS_WALSH, 0.02, 4.0, 7},
+        {BAL_DIRECTIONS_INDEPENDENT, 1.0, 4.0, 17}, {BAL_DIRECTIONS_INDEPENDENT, 0.3, 0.06, 64},
+        {BAL_DIRECTIONS_WALSH, 1.0, 1e6, 64},       {BAL_DIRECTIONS_INDEPENDENT, 1.0, 0.0, 3},
+    };
+    uint64_t state = SEED;
+    for (size_t k = 0; k < sizeof settings / sizeof *settings; ++k) {
+        bal_model *model = new_model(), *by_hand = new_model();
+        setting    s              = setting_of(settings[k].n_slots, 10);
+        s.options.rule.travel     = settings[k].travel;
+        s.options.perturb.kind    = settings[k].kind;
+        s.options.perturb.density = settings[k].density;
+        for (int i = 3; i < N_TENSORS_MAX; i += 4) s.on_ballot[i] = false;
+        scatter(model);
+        scatter(by_hand);
+        bal_optim *optim = new_optim(model, &s);
+        for (int64_t step = 0; step < 10; step += 3) {
+            int8_t   votes[N_SLOTS_MAX];
+            uint32_t flips[N_TENSORS_MAX];
+            random_votes(settings[k].n_slots, &state, true, votes);
+            apply(optim, step, settings[k].n_slots, votes, flips);
+            for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+                bal_tensor *mine = bal_model_tensor(by_hand, i);
+                uint32_t    n    = update_by_hand(optim, &s, step, i, votes, mine);
+                bool        same = bal_tensor_fingerprint(bal_model_tensor(model, i), i) ==
+                            bal_tensor_fingerprint(mine, i);
+                CU_ASSERT(same && flips[i] == n);
+                if (!same || flips[i] != n)
+                    printf("\n    setting %zu, step %lld, %s, seed %u: %u flips, by hand %u", k,
+                           (long long)step, mine->name, SEED, flips[i], n);
+            }
+        }
+        bal_optim_destroy(&optim);
+        bal_model_destroy(&model);
+        bal_model_destroy(&by_hand);
+    }
+}
+
+static void test_codes_at_the_gate_and_padding_stay_and_all_others_keep_their_range(void)
+{
+    bal_model *model = new_model(), *before = new_model();
+    setting    s     = setting_of(64, 5);
+    uint64_t   state = SEED;
+    int64_t    n_bad = 0, n_moved = 0;
+    s.options.rule.travel = 1e9; /* as far as an increment can carry */
+    scatter(model);
+    scatter(before);
+    bal_optim *optim = new_optim(model, &s);
+    for (int64_t step = 0; step < 5; ++step) {
+        int8_t   votes[64];
+        uint32_t flips[N_TENSORS_MAX];
+        random_votes(64, &state, false, votes);
+        apply(optim, step, 64, votes, flips);
+    }
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        bal_tensor *now = bal_model_tensor(model, i), *old = bal_model_tensor(before, i);
+        for (int64_t at = 0; at < n_places(now); ++at)
+            if (abs(get_code(old, at)) >= now->limit) /* at the gate, or padding */
+                n_bad += get_code(now, at) != get_code(old, at) || now->carry[at] != old->carry[at];
+            else {
+                n_bad += abs(get_code(now, at)) > now->limit;
+                n_moved += get_code(now, at) != get_code(old, at);
+            }
     }
     CU_ASSERT_EQUAL(n_bad, 0);
+    CU_ASSERT(n_moved > 5000);
+    bal_optim_destroy(&optim);
+    bal_model_destroy(&model);
+    bal_model_destroy(&before);
+}
+
+static void test_pure_noise_travels_as_far_as_it_was_told(void)
+{
+    static const struct {
+        bal_direction_kind kind;
+        double             density, travel;
+        int                n_slots;
+    } settings[] = {{BAL_DIRECTIONS_WALSH, 1.0, 4.0, 64},
+                    {BAL_DIRECTIONS_WALSH, 0.3, 4.0, 16},
+                    {BAL_DIRECTIONS_WALSH, 1.0, 0.5, 300},
+                    {BAL_DIRECTIONS_INDEPENDENT, 1.0, 8.0, 16}};
+    enum { N_STEPS = 200 };
+    for (size_t k = 0; k < sizeof settings / sizeof *settings; ++k) {
+        bal_model *model = new_model();
+        setting    s     = setting_of(settings[k].n_slots, N_STEPS);
+        uint64_t   state = SEED;
+        double     sum = 0.0, n = 0.0;
+        s.options.perturb.kind    = settings[k].kind;
+        s.options.perturb.density = settings[k].density;
+        s.options.rule.travel     = settings[k].travel;
+        bal_optim *optim          = new_optim(model, &s);
+        for (int64_t step = 0; step < N_STEPS; ++step) {
+            int8_t   votes[N_SLOTS_MAX];
+            uint32_t flips[N_TENSORS_MAX];
+            random_votes(settings[k].n_slots, &state, false, votes);
+            apply(optim, step, settings[k].n_slots, votes, flips);
+        }
+        for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+            const bal_tensor *t = bal_model_tensor(model, i);
+            for (int64_t at = 0; at < n_places(t); ++at) {
+                if (is_padding(t, at)) continue;
+                double moved = get_code(t, at) + t->carry[at] / 256.0;
+                sum += moved * moved, n += 1.0;
+            }
+        }
+        double rms = sqrt(sum / n);
+        CU_ASSERT(fabs(rms / settings[k].travel - 1.0) < 0.1);
+        printf("\n    %d slots, density %g: %.3f of %.3f steps", settings[k].n_slots,
+               settings[k].density, rms, settings[k].travel);
+        bal_optim_destroy(&optim);
+        bal_model_destroy(&model);
+    }
+}
+
+/* sum (code + sign z - target)^2, the gate included. */
+static int64_t quadratic(const bal_tensor *t, const int8_t *z, int sign, const int *target)
+{
+    int64_t loss = 0;
+    for (int64_t at = 0; at < n_places(t); ++at) {
+        int code = get_code(t, at);
+        if (is_padding(t, at)) continue;
+        if (z != NULL && abs(code) + abs(z[at]) <= t->limit) code += sign * z[at];
+        loss += (int64_t)(code - target[at]) * (code - target[at]);
+    }
+    return loss;
+}
+
+static void test_votes_of_a_quadratic_lower_it(void)
+{
+    enum { N_SLOTS = 32, N_STEPS = 120 };
+    static int  target[8192];
+    bal_model  *model   = new_model();
+    setting     s       = setting_of(N_SLOTS, N_STEPS);
+    int         index   = bal_model_find(model, "model.layers.0.self_attn.q_proj.weight");
+    bal_tensor *t       = bal_model_tensor(model, index);
+    uint64_t    state   = SEED;
+    int         n_wrong = 0;
+    CU_ASSERT_FATAL(n_places(t) <= 8192);
+    for (int64_t at = 0; at < n_places(t); ++at)
+        target[at] = (int)(bal_test_random(&state) % 41) - 20;
+    memset(s.on_ballot, false, sizeof s.on_ballot);
+    s.on_ballot[index]    = true;
+    s.options.rule.travel = 20.0;
+    bal_optim *optim      = new_optim(model, &s);
+    int64_t    first      = quadratic(t, NULL, 0, target);
+    for (int64_t step = 0; step < N_STEPS; ++step) {
+        int8_t   votes[N_SLOTS];
+        uint32_t flips[N_TENSORS_MAX];
+        for (int slot = 0; slot < N_SLOTS; ++slot) {
+            int8_t *z     = direction_of(optim, step, slot, index, t);
+            int64_t minus = quadratic(t, z, -1, target), plus = quadratic(t, z, 1, target);
+            int64_t descent = 0; /* minus the gradient along z, by hand */
+            for (int64_t at = 0; at < n_places(t); ++at)
+                if (!is_padding(t, at)) descent += 2 * z[at] * (target[at] - get_code(t, at));
+            votes[slot] = (int8_t)((minus > plus) - (minus < plus));
+            n_wrong += votes[slot] != (descent > 0) - (descent < 0);
+            free(z);
+        }
+        apply(optim, step, N_SLOTS, votes, flips);
+    }
+    int64_t last = quadratic(t, NULL, 0, target);
+    CU_ASSERT_EQUAL(n_wrong, 0);
+    CU_ASSERT(last < first / 5);
+    printf("\n    %lld to %lld", (long long)first, (long long)last);
     bal_optim_destroy(&optim);
     bal_model_destroy(&model);
 }
+
+/* Fingerprint after some steps of random votes. */
+static uint64_t run(bal_direction_kind kind, double density, bal_tally_method method, bal_isa isa)
+{
+    bal_model *model          = new_model();
+    setting    s              = setting_of(300, 20);
+    uint64_t   state          = SEED;
+    s.options.perturb.kind    = kind;
+    s.options.perturb.density = density;
+    s.options.tally           = method;
+    s.isa                     = isa;
+    scatter(model);
+    bal_optim *optim = new_optim(model, &s);
+    for (int64_t step = 0; step < 4; ++step) {
+        int8_t   votes[300];
+        uint32_t flips[N_TENSORS_MAX];
+        random_votes(300, &state, true, votes);
+        apply(optim, step, 300, votes, flips);
+    }
+    uint64_t fingerprint = bal_model_fingerprint(model);
+    bal_optim_destroy(&optim);
+    bal_model_destroy(&model);
+    return fingerprint;
+}
+
+static void test_tables_slots_and_levels_make_the_same_codes(void)
+{
+    for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_INDEPENDENT; ++kind)
+        for (int dense = 0; dense < 2; ++dense) {
+            bal_direction_kind k       = (bal_direction_kind)kind;
+            double             density = dense ? 1.0 : 0.3;
+            uint64_t           wanted  = run(k, density, BAL_TALLY_SLOTS, BAL_ISA_REF);
+            for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
+                CU_ASSERT_EQUAL(run(k, density, BAL_TALLY_SLOTS, (bal_isa)isa), wanted);
+                CU_ASSERT_EQUAL(run(k, density, BAL_TALLY_TABLE, (bal_isa)isa), wanted);
+            }
+        }
+}
+
+static void test_nothing_moves_off_the_ballot_or_without_votes(void)
+{
+    bal_model *model = new_model();
+    setting    s     = setting_of(64, 10);
+    int8_t     votes[64];
+    uint32_t   flips[N_TENSORS_MAX];
+    uint64_t   before[N_TENSORS_MAX];
+    scatter(model);
+    s.options.rule.travel = 100.0;
+    for (int i = 0; i < N_TENSORS_MAX; ++i) s.on_ballot[i] = i % 3 == 0;
+    for (int i = 0; i < bal_model_n_tensors(model); ++i)
+        before[i] = bal_tensor_fingerprint(bal_model_tensor(model, i), i);
+    bal_optim *optim = new_optim(model, &s);
+    memset(votes, 0, sizeof votes);
+    memset(flips, 0xFF, sizeof flips);
+    apply(optim, 0, 64, votes, flips);
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        CU_ASSERT_EQUAL(flips[i], 0);
+        CU_ASSERT_EQUAL(bal_tensor_fingerprint(bal_model_tensor(model, i), i), before[i]);
+    }
+    votes[5] = 1;
+    apply(optim, 1, 64, votes, flips);
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        CU_ASSERT_EQUAL(flips[i] > 0, s.on_ballot[i]);
+        CU_ASSERT_EQUAL(bal_tensor_fingerprint(bal_model_tensor(model, i), i) != before[i],
+                        s.on_ballot[i]);
+    }
+    bal_optim_destroy(&optim);
+    CU_ASSERT_PTR_NULL(optim);
+    bal_optim_destroy(&optim);
+    bal_model_destroy(&model);
+}
+
+static void test_uniform_noise_is_refused(void)
+{
+    bal_model *model           = new_model();
+    setting    s               = setting_of(1, 10);
+    bal_optim *optim           = NULL;
+    s.options.perturb.kind     = BAL_DIRECTIONS_UNIFORM;
+    s.options.on_ballot        = s.on_ballot;
+    const bal_kernels *kernels = bal_kernels_at(BAL_ISA_REF);
+    CU_ASSERT_EQUAL(bal_optim_create(model, kernels, &s.options, &optim), BAL_ERR_CONFIG);
+    CU_ASSERT_PTR_NULL(optim);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "directions"));
+    bal_model_destroy(&model);
+}
+
+const char     bal_suite_name[]  = "optim_carry";
+const bal_test bal_suite_tests[] = {
+    {"carries add up to whole steps", test_carries_add_up_to_whole_steps},
+    {"an update is its definition", test_an_update_is_its_definition},
+    {"codes at the gate and padding stay, all others keep their range",
+     test_codes_at_the_gate_and_padding_stay_and_all_others_keep_their_range},
+    {"pure noise travels as far as it was told", test_pure_noise_travels_as_far_as_it_was_told},
+    {"votes of a quadratic lower it", test_votes_of_a_quadratic_lower_it},
+    {"tables, slots and levels make the same codes",
+     test_tables_slots_and_levels_make_the_same_codes},
+    {"nothing moves off the ballot or without votes",
+     test_nothing_moves_off_the_ballot_or_without_votes},
+    {"uniform noise is refused", test_uniform_noise_is_refused},
+    {NULL, NULL},
+};
