@@ -23,13 +23,14 @@ void       bal_batch_clear(bal_batch *batch);
 /** How a text becomes examples. */
 typedef enum bal_examples {
     BAL_EXAMPLES_WINDOWS,   /* one stream, cut anywhere into context tokens */
-    BAL_EXAMPLES_DOCUMENTS, /* documents between blank lines, cut every context tokens */
+    BAL_EXAMPLES_DOCUMENTS, /* documents between blank lines, cut every context tokens; each piece
+                               comes after the start token */
 } bal_examples;
 
 /**
- * A tokenized text. A window of a stream is t0, t1, ... and its targets t1, t2, ... A document comes
- * after the start token of the vocabulary, where it has one: start, t0, t1, ... and targets t0, t1,
- * t2, ...; without one its first token is not scored.
+ * A tokenized text. A window of a stream is t0, t1, ... and its targets t1, t2, ... A document
+ * comes after the start token of the vocabulary, where it has one: start, t0, t1, ... and targets
+ * t0, t1, t2, ...; without one its first token is not scored.
  */
 typedef struct bal_corpus bal_corpus;
 
@@ -39,7 +40,7 @@ bal_status bal_corpus_open(const char *path, const bal_tokenizer *tokenizer, bal
                            int64_t context, bal_corpus **corpus);
 void       bal_corpus_close(bal_corpus **corpus);
 int64_t    bal_corpus_n_tokens(const bal_corpus *corpus);
-/** Bytes of text that all consecutive examples together score. */
+/** Bytes of text in the corpus, blank lines between documents left out. */
 int64_t bal_corpus_n_bytes(const bal_corpus *corpus);
 /** XXH3-64 of the tokens and of how they are cut. */
 uint64_t bal_corpus_hash(const bal_corpus *corpus);

@@ -23,7 +23,7 @@ void bal_parse(const bal_context *context, const struct argp *argp, int argc, ch
 {
     FILE *out = stdout, *err = stderr, *nowhere = NULL;
     if (!context->prints && (nowhere = fopen("/dev/null", "we")) != NULL) stdout = stderr = nowhere;
-    char name[64];
+    static char name[64]; /* argv keeps it */
     snprintf(name, sizeof name, "ballot %s", argv[0]);
     argv[0] = name;
     argp_parse(argp, argc, argv, 0, NULL, input);

@@ -15,9 +15,10 @@
 
 #define N_PARTS (16 / LANES) /* registers that hold the 16 virtual lanes */
 
-typedef float   vf __attribute__((vector_size(4 * LANES)));
-typedef int32_t vi __attribute__((vector_size(4 * LANES)));
-typedef uint8_t vb __attribute__((vector_size(LANES)));
+typedef float    vf __attribute__((vector_size(4 * LANES)));
+typedef int32_t  vi __attribute__((vector_size(4 * LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
+typedef uint8_t  vb __attribute__((vector_size(LANES)));
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -61,7 +62,8 @@ INLINE vf fused(vf x, vf y, vf z)
 
 INLINE vf pick(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
 INLINE vf greater(vf x, vf y) { return pick(x > y, x, y); }
-INLINE vf magnitude(vf x) { return (vf)((vi)x & 0x7FFFFFFF); }
+INLINE vi magnitude_bits(vf x) { return (vi)x & 0x7FFFFFFF; }
+INLINE vi larger(vi x, vi y) { return ((x > y) & x) | (~(x > y) & y); }
 
 /* exp(x) for x <= 88: 2^n times a polynomial in the remainder of x / ln 2; 0 below -87. Relative
  * error below 2e-7. Adding 1.5 * 2^23 rounds to an integer, ties to even. Coefficients: Taylor. */
@@ -78,7 +80,7 @@ INLINE vf exponential(vf x)
     sum                 = fused(sum, r, splat(0.5f));
     sum                 = fused(sum, r, splat(1.0f));
     sum                 = fused(sum, r, splat(1.0f));
-    vi power            = ((vi)(n + shifter) - 0x4B400000 + 127) << 23;
+    vu power            = ((vu)(n + shifter) - 0x4B400000u + 127u) << 23; /* far below -87: wraps */
     return (vf)((vi)(sum * (vf)power) & (x >= -87.0f));
 }
 
@@ -95,11 +97,24 @@ INLINE float fold_sum(const vf parts[N_PARTS])
 INLINE float fold_max(vf x)
 {
     float lanes[LANES];
-    store(lanes, x);
+    memcpy(lanes, &x, sizeof lanes);
     for (int apart = LANES / 2; apart > 0; apart /= 2)
         for (int lane = 0; lane < apart; ++lane)
             lanes[lane] = lanes[lane] > lanes[lane + apart] ? lanes[lane] : lanes[lane + apart];
     return lanes[0];
+}
+
+/* The same of magnitude bits, as the float they are. */
+INLINE float fold_larger(vi x)
+{
+    int32_t lanes[LANES];
+    float   largest;
+    memcpy(lanes, &x, sizeof lanes);
+    for (int apart = LANES / 2; apart > 0; apart /= 2)
+        for (int lane = 0; lane < apart; ++lane)
+            lanes[lane] = lanes[lane] > lanes[lane + apart] ? lanes[lane] : lanes[lane + apart];
+    memcpy(&largest, lanes, sizeof largest);
+    return largest;
 }
 
 INLINE vb round_to_bytes(vf x, float inverse)
@@ -112,11 +127,11 @@ static void quantize(int64_t n_rows, int64_t n_cols, const float *x, uint8_t *q,
                      float *scale)
 {
     for (int64_t row = 0; row < n_rows; ++row, x += n_cols, q += q_stride) {
-        vf      top = {0};
-        int64_t i   = 0;
-        for (; i + LANES <= n_cols; i += LANES) top = greater(magnitude(load(x + i)), top);
-        if (i < n_cols) top = greater(magnitude(load_some(x + i, n_cols - i, 0.0f)), top);
-        float absmax  = fold_max(top);
+        vi top    = {0}; /* bits of magnitudes compare like them, and those of NaN are above all */
+        int64_t i = 0;
+        for (; i + LANES <= n_cols; i += LANES) top = larger(magnitude_bits(load(x + i)), top);
+        if (i < n_cols) top = larger(magnitude_bits(load_some(x + i, n_cols - i, 0.0f)), top);
+        float absmax  = fold_larger(top);
         float inverse = absmax > 0.0f ? 127.0f / absmax : 0.0f;
         scale[row]    = absmax / 127.0f;
         for (i = 0; i + LANES <= n_cols; i += LANES) {
@@ -239,7 +254,7 @@ static void attend(const bal_attention *a, int64_t head, int64_t first)
         sum += p;
         store(a->scores + j * LANES, p);
     }
-    vf     inverse = 1.0f / sum;
+    vf     inverse = 1.0f / sum; /* below, + 0 makes -0 of masked keys 0 */
     float *y       = a->y + first * q_width + head * hd;
     for (int64_t d = 0; d < hd; d += 8) { /* eight sums stay in registers */
         const float *vs = v + d;
@@ -262,9 +277,11 @@ static void attend(const bal_attention *a, int64_t head, int64_t first)
                 if (n_d > 4) y4 = fused(p, splat(vs[4]), y4), y5 = fused(p, splat(vs[5]), y5);
             }
         }
-        store(out[0], y0 * inverse), store(out[1], y1 * inverse), store(out[2], y2 * inverse);
-        store(out[3], y3 * inverse), store(out[4], y4 * inverse), store(out[5], y5 * inverse);
-        store(out[6], y6 * inverse), store(out[7], y7 * inverse);
+        store(out[0], y0 * inverse + 0.0f), store(out[1], y1 * inverse + 0.0f),
+            store(out[2], y2 * inverse + 0.0f);
+        store(out[3], y3 * inverse + 0.0f), store(out[4], y4 * inverse + 0.0f),
+            store(out[5], y5 * inverse + 0.0f);
+        store(out[6], y6 * inverse + 0.0f), store(out[7], y7 * inverse + 0.0f);
         for (int64_t lane = 0; lane < n; ++lane)
             for (int64_t e = 0; e < n_d; ++e) y[lane * q_width + d + e] = out[e][lane];
     }

@@ -80,8 +80,8 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
     tallest         = (tallest + BAL_BLOCK_CODES - 1) / BAL_BLOCK_CODES * BAL_BLOCK_CODES;
     int64_t signs   = model->format == BAL_F32 ? 1 : N_SIGNS_MAX;
     int64_t rows    = signs * max_tokens;
-    f->logits_rows  = larger(1, rows < LOGITS_MAX / c->n_vocab ? rows : LOGITS_MAX / c->n_vocab);
-    f->xq_stride    = row_stride(widest);
+    f->logits_rows = larger(signs, rows < LOGITS_MAX / c->n_vocab ? rows : LOGITS_MAX / c->n_vocab);
+    f->xq_stride   = row_stride(widest);
     int64_t panel_bytes = (widest + 3) / 4 * BAL_BLOCK_CODES;
     struct {
         void   *place;

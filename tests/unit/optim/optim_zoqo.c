@@ -39,7 +39,8 @@ static void test_codes_move_by_the_learning_rate_in_code_steps_or_by_one(void)
                     if (!is_padding(old, at) && abs(code) + abs(z[at]) <= now->limit) {
                         int64_t row =
                             now->role == BAL_MATRIX ? at / 256 / groups * 64 + at % 256 / 4 : 0;
-                        double steps = fmax(floor(etas[e] / (double)now->scale[row]), 1.0);
+                        double steps =
+                            fmax(fmin(floor(etas[e] / (double)now->scale[row]), 32767.0), 1.0);
                         int    sign  = vote * ((z[at] > 0) - (z[at] < 0));
                         double moved = fmax(-now->limit, fmin(now->limit, code + steps * sign));
                         n_flips += (int)moved != code;
