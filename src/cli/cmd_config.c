@@ -53,7 +53,7 @@ static void print_text(const bal_job_source *source)
         bal_option_range(o, range);
         if (strcmp(section, o->section) != 0) printf("%s[%s]\n", i > 0 ? "\n" : "", o->section);
         section = o->section;
-        printf("; %s (%s); from %.40s\n%s = %s\n", o->help, range, source->source[i], o->key,
+        printf("; %s (%s)\n; from %.180s\n%s = %s\n", o->help, range, source->source[i], o->key,
                value);
     }
 }

@@ -98,7 +98,8 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     if (status == BAL_OK && text[0] == 0)
         status = bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set", a.common.job, a.split);
     if (status == BAL_OK)
-        status = bal_model_open(a.model, a.common.format, true, &model, &tokenizer);
+        status = bal_model_open(a.model, a.common.format, a.common.format != BAL_F32, &model,
+                                &tokenizer);
     if (status == BAL_OK)
         status = bal_corpus_open(text, tokenizer, data->examples, data->context, &corpus);
     if (status == BAL_OK) status = bal_batch_init(&batch, data->batch, data->context);

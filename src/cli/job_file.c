@@ -5,46 +5,49 @@
 
 #include "cli_impl.h"
 
+#define LINE_MAX_BYTES 199 /* what inih reads as one line */
+
 typedef struct reader {
     bal_job_source *job;
     const char     *path;
+    const char     *at; /* rest of the text */
+    int             line, bad_line;
     bal_status      status;
-    int             line; /* found by looking for the pair again: inih does not tell */
-    const char     *at;
 } reader;
 
-/* inih hands over pairs in order: the line of this one is the next whose key is there. */
-static int find_line(reader *r, const char *key)
+/* Hand inih the next line; it does not tell the number of the line that a pair stands on. Indented
+ * lines are handed over without their indent, which inih would take for a continued value. */
+static char *next_line(char *line, int room, void *user)
 {
-    size_t n_key = strlen(key);
-    while (r->at != NULL && *r->at != 0) {
-        const char *line = r->at, *end = strchr(line, '\n');
-        r->at = end != NULL ? end + 1 : line + strlen(line);
-        ++r->line;
-        line += strspn(line, " \t");
-        if (strncmp(line, key, n_key) == 0 && strchr(" \t=:\r\n", line[n_key]) != NULL) break;
+    reader *r = user;
+    if (*r->at == 0) return NULL;
+    size_t n = strcspn(r->at, "\n"), indent = strspn(r->at, " \t");
+    ++r->line;
+    if (n - (indent < n ? indent : n) > LINE_MAX_BYTES && r->status == BAL_OK) {
+        r->bad_line = r->line;
+        r->status   = bal_fail(BAL_ERR_CONFIG, "%s:%d: a line of %zu bytes; expected at most %d",
+                               r->path, r->line, n, LINE_MAX_BYTES);
     }
-    return r->line;
+    snprintf(line, (size_t)room, "%.*s\n", indent < n ? (int)(n - indent) : 0, r->at + indent);
+    r->at += n + (r->at[n] == '\n');
+    return line;
 }
 
 static int on_pair(void *user, const char *section, const char *key, const char *value)
 {
     reader *r = user;
     char    source[BAL_TEXT_BYTES + 32];
-    snprintf(source, sizeof source, "%.500s:%d", r->path, find_line(r, key));
     if (r->status != BAL_OK) return 0;
-    for (int i = 0; i < bal_n_options; ++i)
+    snprintf(source, sizeof source, "%.500s:%d", r->path, r->line);
+    for (int i = 0; i < bal_n_options && r->status == BAL_OK; ++i)
         if (strcmp(bal_options[i].section, section) == 0 && strcmp(bal_options[i].key, key) == 0 &&
-            strcmp(r->job->source[i], "default") != 0) {
+            strcmp(r->job->source[i], "default") != 0)
             r->status = bal_fail(BAL_ERR_CONFIG, "%s: [%s] %s is set before, at %s", source,
                                  section, key, r->job->source[i]);
-            return 0;
-        }
-    r->status = bal_option_set(r->job, section, key, value, source);
+    if (r->status == BAL_OK) r->status = bal_option_set(r->job, section, key, value, source);
+    if (r->status != BAL_OK) r->bad_line = r->line;
     return r->status == BAL_OK;
 }
-
-#define LINE_MAX_BYTES 199 /* what inih reads as one line */
 
 static bal_status read_file(const char *path, bal_job_source *job)
 {
@@ -58,20 +61,10 @@ static bal_status read_file(const char *path, bal_job_source *job)
         status = bal_fail(BAL_ERR_MEMORY, "no memory for %s", path);
     if (status == BAL_OK) {
         if (file.n_bytes > 0) memcpy(text, file.data, file.n_bytes);
-        int number = 1;
-        for (const char *line = text; *line != 0 && status == BAL_OK; ++number) {
-            size_t n = strcspn(line, "\n");
-            if (n > LINE_MAX_BYTES)
-                status = bal_fail(BAL_ERR_CONFIG, "%s:%d: a line of %zu bytes; expected at most %d",
-                                  path, number, n, LINE_MAX_BYTES);
-            line += n + (line[n] == '\n');
-        }
-    }
-    if (status == BAL_OK) {
         reader r    = {.job = job, .path = path, .at = text};
-        int    line = ini_parse_string(text, on_pair, &r);
+        int    line = ini_parse_stream(next_line, &r, on_pair, &r);
         status      = r.status;
-        if (status == BAL_OK && line != 0)
+        if (line > 0 && (status == BAL_OK || line < r.bad_line)) /* inih's own first complaint */
             status = bal_fail(BAL_ERR_CONFIG, "%s:%d: expected [section], key = value or ; comment",
                               path, line);
     }

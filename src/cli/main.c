@@ -32,16 +32,25 @@ static void print_help(FILE *to)
             "            4 out of memory, 5 numerical failure, 75 stopped: run it again\n");
 }
 
+static bal_status dispatch(bal_context *context, int argc, char **argv)
+{
+    const char        *name    = argc > 1 ? argv[1] : "";
+    const bal_command *command = bal_commands;
+    while (command->name != NULL && strcmp(command->name, name) != 0) ++command;
+    if (command->name != NULL) return command->run(context, argc - 1, argv + 1);
+    bool asked = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
+    if (strcmp(name, "--version") == 0) {
+        if (context->prints) printf("ballot %s\n", BAL_VERSION);
+        return BAL_OK;
+    }
+    if (context->prints) print_help(asked ? stdout : stderr);
+    if (asked) return BAL_OK;
+    return name[0] == 0 ? bal_fail(BAL_ERR_ARG, "a command is missing")
+                        : bal_fail(BAL_ERR_ARG, "there is no command \"%s\"", name);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        print_help(stdout);
-        return 0;
-    }
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        printf("ballot %s\n", BAL_VERSION);
-        return 0;
-    }
     const int stops[] = {SIGTERM, SIGINT, SIGUSR2, SIGUSR1};
     for (size_t i = 0; i < sizeof stops / sizeof *stops; ++i)
         sigaction(stops[i], &(struct sigaction){.sa_handler = on_signal, .sa_flags = SA_RESTART},
@@ -59,18 +68,7 @@ int main(int argc, char **argv)
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     context.prints = rank == 0;
     bal_log_enable(context.prints);
-    if (status == BAL_OK) {
-        const bal_command *command = bal_commands;
-        while (command->name != NULL && (argc < 2 || strcmp(command->name, argv[1]) != 0))
-            ++command;
-        if (command->name != NULL) {
-            status = command->run(&context, argc - 1, argv + 1);
-        } else {
-            if (context.prints) print_help(stderr);
-            status = argc < 2 ? bal_fail(BAL_ERR_ARG, "a command is missing")
-                              : bal_fail(BAL_ERR_ARG, "there is no command \"%s\"", argv[1]);
-        }
-    }
+    if (status == BAL_OK) status = dispatch(&context, argc, argv);
     if (status != BAL_OK && context.prints)
         fprintf(stderr, "ballot: %s\n",
                 bal_failure()[0] ? bal_failure() : bal_status_words(status));

@@ -54,8 +54,10 @@ static bal_status write_content(bal_lock *lock, uint64_t generation)
                      "host %s\npid %ld\njob %.64s\ngeneration %" PRIu64 "\n", host, (long)getpid(),
                      job, generation);
     /* Cut after writing: a process killed in between leaves a generation to be read. */
-    if (pwrite(lock->fd, lock->content, (size_t)n, 0) != n || ftruncate(lock->fd, n) != 0 ||
-        fsync(lock->fd) != 0)
+    if (lseek(lock->fd, 0, SEEK_SET) != 0)
+        return bal_fail(BAL_ERR_IO, "%s: %s", lock->path, strerror(errno));
+    BAL_TRY(bal_write_all(lock->fd, lock->content, (size_t)n, lock->path));
+    if (ftruncate(lock->fd, n) != 0 || fsync(lock->fd) != 0)
         return bal_fail(BAL_ERR_IO, "%s: cannot be written: %s", lock->path, strerror(errno));
     return BAL_OK;
 }

@@ -214,7 +214,7 @@ static bal_status finish(bal_run *run)
     bal_run_path(run, name, path);
     if (run->dev != NULL) BAL_TRY(evaluate(run));
     charge(run, BAL_PHASE_EVAL, &clock);
-    int64_t saved = run->writes && access(path, F_OK) == 0;
+    int64_t saved = run->writes && bal_checkpoint_verify(path) == BAL_OK;
     BAL_TRY(bal_comm_sum(run->comm, &saved, 1));
     if (!saved) BAL_TRY(save(run));
     charge(run, BAL_PHASE_CHECKPOINT, &clock);

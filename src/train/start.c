@@ -201,11 +201,27 @@ static bal_status restore_journal(const bal_run *run, int64_t step)
     return status;
 }
 
+/* Delete what a killed writer left half-written: .NAME.new, see bal_publish. */
+static void drop_half_written(const bal_run *run)
+{
+    DIR *dir = opendir(run->dir);
+    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+        size_t n = strlen(entry->d_name);
+        char   path[BAL_PATH_BYTES];
+        if (n < 6 || entry->d_name[0] != '.' || strcmp(entry->d_name + n - 4, ".new") != 0)
+            continue;
+        bal_run_path(run, entry->d_name, path);
+        unlink(path);
+    }
+    if (dir != NULL) closedir(dir);
+}
+
 /* Rank 0: job.ini, journal and newest checkpoint of the directory, made or found. */
 static bal_status open_record(bal_run *run, int64_t *checkpoint)
 {
     char path[BAL_PATH_BYTES];
     bal_run_path(run, "ballots.journal", path);
+    drop_half_written(run);
     BAL_TRY(find_checkpoint(run, checkpoint));
     bool       there  = access(path, F_OK) == 0;
     bal_status status = there ? bal_journal_open(path, true, &run->journal) : BAL_ERR_INPUT;

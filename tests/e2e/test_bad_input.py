@@ -308,8 +308,8 @@ class BadInput(b.TestCase):
             rc, patterns, ["replay", *more, "-o", out])
         replay(b.USAGE, [r"base", "journal"], last, journal)
         replay(b.USAGE, [r"job"], b.STORIES, journal, "--job", b.JOB)
-        replay(b.USAGE, [r"\b1000\b", r"\b%d\b" % b.TINY["run.steps"]], b.STORIES, journal, "--step",
-               1000)
+        replay(b.USAGE, [r"\b1000\b", r"\b%d\b" % b.TINY["run.steps"]], b.STORIES, journal,
+               "--step", 1000)
         replay(b.INPUT, [re.escape(last)], b.STORIES, last, "--job", os.path.join(run, "job.ini"))
         self.assertFalse(os.path.exists(out), "nothing is written")
         self.assert_refused(b.USAGE, [re.escape(last), "exists"],
@@ -346,7 +346,8 @@ class BadInput(b.TestCase):
                                    (["train", "--bogus"], "--bogus"), (["eval"], "model"),
                                    (["eval", b.STORIES], "--job"),
                                    (["eval", b.STORIES, "--job", b.JOB, "--split", "x"], "split"),
-                                   (["generate"], "model"), (["generate", "a", "b", "-n", "0"], "0"),
+                                   (["generate"], "model"),
+                                   (["generate", "a", "b", "-n", "0"], "0"),
                                    (["generate", "a", "b", "-T", "nan"], "nan"),
                                    (["inspect"], "file"), (["config", "a", "b"], "b"),
                                    (["replay", "a"], "journal"), (["replay", "a", "b"], "-o"),

@@ -38,7 +38,8 @@ class Config(b.TestCase):
         second = b.run(["train", printed, "--run", copied])
         self.assertEqual(b.printed_fingerprint(first), b.printed_fingerprint(second))
         self.assertEqual(b.fingerprints(given), b.fingerprints(copied))
-        self.assertEqual(b.bytes_of(given, "ballots.journal"), b.bytes_of(copied, "ballots.journal"))
+        self.assertEqual(b.bytes_of(given, "ballots.journal"),
+                         b.bytes_of(copied, "ballots.journal"))
         again = b.run(["train", os.path.join(given, "job.ini"), "--run", given])
         self.assertEqual(b.printed_fingerprint(first), b.printed_fingerprint(again),
                          "the job.ini of a run directory continues it")
@@ -52,9 +53,11 @@ class Config(b.TestCase):
         self.assertEqual(sources.pop("run.seed"), "-s run.seed=5")
         self.assertEqual(set(sources.values()), {"default"})
         lines = self.config(job, "-s", "run.seed=5").splitlines()
-        self.assertEqual([line for line in lines if line[0] != "[" and "; " not in line], [],
-                         "lines without a source")
-        self.assertRegex("\n".join(lines), re.escape(f"; {job}:3: "))
+        options = [i for i, line in enumerate(lines) if re.match(r"[a-z_]+ =", line)]
+        self.assertEqual(len(options), len(sources) + 3, "options in the text")
+        for i in options:  # in a comment on the line above
+            self.assertRegex(lines[i - 1], rf"^; .*from (default|{re.escape(job)}:\d+|-s .*)$")
+        self.assertIn(f"from {job}:3", lines[lines.index("steps = 7") - 1])
 
     def test_a_later_override_wins(self):
         self.assertEqual(self.values("-s", "run.seed=5", "-s", "run.seed=6")["run.seed"], "6")

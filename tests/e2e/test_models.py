@@ -70,7 +70,8 @@ class Models(b.TestCase):
         self.assertEqual(config["architectures"], ["LlamaForCausalLM"])
 
     def test_a_draw_depends_on_its_seed_alone(self):
-        draw = lambda seed, **how: self.generate(b.STORIES, "-n", 40, "-T", 1, "--seed", seed, **how)
+        draw = lambda seed, **how: self.generate(b.STORIES, "-n", 40, "-T", 1, "--seed", seed,
+                                                 **how)
         first = draw(7)
         self.assertEqual(first, draw(7), "the same seed again")
         self.assertEqual(first, draw(7, ranks=3), "the same seed on 3 ranks")

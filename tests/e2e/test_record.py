@@ -9,7 +9,7 @@ import numpy
 import ballot_run as b
 
 STEPS = b.TINY["run.steps"]
-FLIPS = 12 if b.SLOW else 30  # of each file, through the program; the unit tests of record do 1,000
+FLIPS = 12 if b.SLOW else 30  # of each file; the unit tests of the room do 1,000
 
 
 def read_safetensors(path):
@@ -30,7 +30,8 @@ class Record(b.TestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.run_dir = os.path.join(cls.class_dir, "run")
-        cls.fingerprint = b.printed_fingerprint(b.run(b.tiny(cls.run_dir, run__keep=3)))
+        cls.fingerprint = b.printed_fingerprint(b.run(b.tiny(
+            cls.run_dir, run__keep=3, run__checkpoint_every=2)))
         cls.steps = {int(name[5:-3]): os.path.join(cls.run_dir, name)
                      for name in os.listdir(cls.run_dir) if name.startswith("step-")}
         cls.last = cls.steps[STEPS]
@@ -135,7 +136,8 @@ class Record(b.TestCase):
             types = {"matrix": ("i8", "|i1"), "vector": ("i16", "<i2"), "gain": ("i16", "<i2")}
             for name, codes in file["model"].items():
                 role = codes.attrs["role"].decode()
-                self.assertEqual((codes.attrs["format"].decode(), codes.dtype.str), types[role], name)
+                found = codes.attrs["format"].decode(), codes.dtype.str
+                self.assertEqual(found, types[role], name)
                 self.assertEqual(tuple(codes.attrs["shape"]), codes.shape, name)
                 self.assertEqual(file["carry"][name].shape, codes.shape, name)
                 self.assertEqual(file["carry"][name].dtype.str, "|i1", name)
