@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 run=${1:-runs/shakespeare}
 jobs/packages.sh
 cmake --preset release >/dev/null
-cmake --build --preset release -- --quiet
+cmake --build --preset release >/dev/null || cmake --build --preset release
 ballot=build/release/ballot
 if [ "$(id -u)" = 0 ]; then # Open MPI asks root twice
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

@@ -8,6 +8,8 @@
 #include "ballot/comm.h"
 #include "ballot/train.h"
 
+#define BAL_JOB_LINE_MAX 199 /* bytes that inih reads as one line */
+
 typedef enum bal_option_type {
     BAL_OPT_INT,    /* int64_t, min .. max */
     BAL_OPT_REAL,   /* double, above min, up to max */
@@ -80,6 +82,7 @@ typedef struct bal_common {
     const char *job;
     char       *overrides[64];
     int         n_overrides;
+    bal_isa     isa; /* of --isa; not yet checked, for ranks may differ */
     bal_machine machine;
     bal_format  format; /* in which a model runs */
     bool        json;
@@ -93,6 +96,8 @@ extern const struct argp bal_argp_tally;  /* --tally */
 extern const struct argp bal_argp_format; /* --format */
 extern const struct argp bal_argp_json;   /* --json */
 
+/** BAL_ERR_ARG: the processor of this rank does not have the level of --isa. Local: agree on it. */
+bal_status bal_isa_check(const bal_common *common);
 /** "f32", "i8" or "i16". */
 const char *bal_format_name(bal_format format);
 /** Print an object as JSON and release it. */

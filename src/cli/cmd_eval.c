@@ -52,10 +52,11 @@ static bal_status print(bal_context *context, const arguments *a, const bal_mode
     if (a->common.json)
         return bal_print_json(
             context,
-            json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:f, s:o, s:f, s:s}", "model", a->model,
+            json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:o, s:o, s:f, s:s}", "model", a->model,
                       "split", a->split, "format", bal_format_name(a->common.format), "kernels",
                       a->common.machine.kernels->name, "tokens", (json_int_t)score->n_tokens,
-                      "loss_nats", nats, "perplexity", exp(nats), "bits_per_byte",
+                      "loss_nats", nats, "perplexity",
+                      isfinite(exp(nats)) ? json_real(exp(nats)) : json_null(), "bits_per_byte",
                       all ? json_real(bits) : json_null(), "accuracy", accuracy, "fingerprint",
                       hex));
     if (!context->prints) return BAL_OK;
@@ -94,6 +95,7 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     const bal_data_options *data      = &source.job.data;
     bal_status              status =
         bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
+    if (status == BAL_OK) status = bal_isa_check(&a.common);
     const char *text = strcmp(a.split, "dev") == 0 ? data->dev : data->test;
     if (status == BAL_OK && text[0] == 0)
         status = bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set", a.common.job, a.split);

@@ -131,15 +131,18 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv)
     int64_t        n_prompt = 0, n = 0;
     char          *text    = NULL;
     size_t         n_bytes = 0;
-    bal_status     status  = bal_model_open(a.model, a.common.format, false, &model, &tokenizer);
+    bal_status     status  = bal_isa_check(&a.common);
+    if (status == BAL_OK)
+        status = bal_model_open(a.model, a.common.format, false, &model, &tokenizer);
     if (status == BAL_OK)
         status = bal_tokenizer_encode(tokenizer, a.prompt, strlen(a.prompt), &prompt, &n_prompt);
     if (status != BAL_OK) goto done;
     int64_t most  = bal_model_shape(model)->max_tokens;
-    int64_t n_max = n_prompt + 1 + a.n_tokens < most ? n_prompt + 1 + a.n_tokens : most;
-    if (n_prompt + 1 > most) {
+    int64_t first = bal_tokenizer_bos(tokenizer) >= 0; /* start token */
+    int64_t n_max = first + n_prompt + a.n_tokens < most ? first + n_prompt + a.n_tokens : most;
+    if (first + n_prompt > most) {
         status = bal_fail(BAL_ERR_ARG, "the prompt has %lld tokens; the model reads at most %lld",
-                          (long long)n_prompt, (long long)most - 1);
+                          (long long)n_prompt, (long long)(most - first));
         goto done;
     }
     ids = bal_alloc((size_t)n_max, sizeof *ids);
@@ -147,7 +150,7 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv)
         status = bal_fail(BAL_ERR_MEMORY, "no memory for %lld tokens", (long long)n_max);
         goto done;
     }
-    if (bal_tokenizer_bos(tokenizer) >= 0) ids[n++] = bal_tokenizer_bos(tokenizer);
+    if (first > 0) ids[n++] = bal_tokenizer_bos(tokenizer);
     if (n_prompt > 0) memcpy(ids + n, prompt, (size_t)n_prompt * sizeof *ids);
     n += n_prompt;
     if (n == 0) {
@@ -157,8 +160,9 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv)
     status = extend(&a, model, tokenizer, ids, &n, n_max);
     if (status == BAL_OK) status = bal_tokenizer_decode(tokenizer, ids, n, &text, &n_bytes);
     if (status == BAL_OK && a.common.json)
-        status = bal_print_json(context, json_pack("{s:s, s:s%, s:I}", "model", a.model, "text",
-                                                   text, n_bytes, "tokens", (json_int_t)n));
+        status = bal_print_json(
+            context, json_pack("{s:s, s:s%, s:I}", "model", a.model, "text", text, n_bytes,
+                               "tokens", (json_int_t)(n - first - n_prompt)));
     else if (status == BAL_OK && context->prints)
         printf("%s\n", text);
 done:

@@ -108,8 +108,8 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
         snprintf(beside, sizeof beside, "%s/job.ini", dirname(folder));
         a.common.job = beside;
     }
-    bal_status status = BAL_OK;
-    if (access(a.out, F_OK) == 0)
+    bal_status status = bal_isa_check(&a.common);
+    if (status == BAL_OK && access(a.out, F_OK) == 0)
         status = bal_fail(BAL_ERR_CONFIG, "%s exists; choose another name with -o", a.out);
     if (status == BAL_OK) status = bal_job_read(a.common.job, NULL, 0, &source);
     if (status == BAL_OK) status = bal_journal_open(a.journal, false, &journal);

@@ -1,4 +1,5 @@
 /* cmd_train.c: ballot train */
+#include <signal.h>
 #include <stdlib.h>
 
 #include "cli_impl.h"
@@ -35,11 +36,24 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             return 0;
         case ARGP_KEY_END:
             if (a->common.job == NULL) argp_error(state, "a job file is missing");
-            if (a->run == NULL) argp_error(state, "--run DIR is missing");
+            if (a->run == NULL || a->run[0] == 0) argp_error(state, "--run DIR is missing");
             return 0;
         default:
             return ARGP_ERR_UNKNOWN;
     }
+}
+
+static void on_signal(int number)
+{
+    bal_train_wish(number == SIGUSR1 ? BAL_WISH_SAVE : BAL_WISH_STOP);
+}
+
+static void listen(void)
+{
+    const int signals[] = {SIGTERM, SIGINT, SIGUSR2, SIGUSR1};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; ++i)
+        sigaction(signals[i], &(struct sigaction){.sa_handler = on_signal, .sa_flags = SA_RESTART},
+                  NULL);
 }
 
 bal_status bal_command_train(bal_context *context, int argc, char **argv)
@@ -54,12 +68,16 @@ bal_status bal_command_train(bal_context *context, int argc, char **argv)
                     "JOB.ini",
                     "Start the job in a run directory, or continue it: the same command does both.\v"
                                 "Signals: USR1 saves and goes on; TERM, INT and USR2 finish the step, save and stop with "
-                                "exit code 75. On several ranks: mpirun -n RANKS ballot train JOB.ini --run DIR",
+                                "exit code 75; to stop a run under mpirun send USR2 to mpirun, for on TERM or Ctrl-C it "
+                                "kills "
+                                "the ranks after a moment (nothing is lost then either: the journal has every step). On "
+                                "several ranks: mpirun -n RANKS ballot train JOB.ini --run DIR",
                     children,
                     NULL,
                     NULL};
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
+    listen();
     bal_job_source source;
     bal_status     status =
         bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
@@ -67,6 +85,7 @@ bal_status bal_command_train(bal_context *context, int argc, char **argv)
         status = bal_fail(BAL_ERR_CONFIG, "%s: [model] path is missing", a.common.job);
     if (status == BAL_OK && source.job.data.train[0] == 0)
         status = bal_fail(BAL_ERR_CONFIG, "%s: [data] train is missing", a.common.job);
+    if (status == BAL_OK) status = bal_isa_check(&a.common);
     status = bal_comm_agree(context->comm, status);
     if (status == BAL_OK) status = bal_train(&source.job, &a.common.machine, a.run, context->comm);
     bal_job_source_clear(&source);

@@ -48,9 +48,7 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
         case 'i':
             if (!bal_isa_parse(arg, &isa))
                 argp_error(state, "--isa=%s: expected ref, avx2 or avx512", arg);
-            if (isa > bal_isa_best())
-                argp_error(state, "--isa=%s: this processor has %s at most", arg,
-                           bal_kernels_at(bal_isa_best())->name);
+            common->isa             = isa;
             common->machine.kernels = bal_kernels_at(isa);
             return 0;
         case 't':
@@ -115,4 +113,11 @@ const char *bal_hex(uint64_t hash, char text[17])
 const char *bal_format_name(bal_format format)
 {
     return format == BAL_F32 ? "f32" : format == BAL_I8 ? "i8" : "i16";
+}
+
+bal_status bal_isa_check(const bal_common *common)
+{
+    if (common->isa <= bal_isa_best()) return BAL_OK;
+    return bal_fail(BAL_ERR_ARG, "--isa=%s: the processor of this rank has %s at most",
+                    common->machine.kernels->name, bal_kernels_at(bal_isa_best())->name);
 }

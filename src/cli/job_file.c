@@ -5,8 +5,6 @@
 
 #include "cli_impl.h"
 
-#define LINE_MAX_BYTES 199 /* what inih reads as one line */
-
 typedef struct reader {
     bal_job_source *job;
     const char     *path;
@@ -23,10 +21,10 @@ static char *next_line(char *line, int room, void *user)
     if (*r->at == 0) return NULL;
     size_t n = strcspn(r->at, "\n"), indent = strspn(r->at, " \t");
     ++r->line;
-    if (n - (indent < n ? indent : n) > LINE_MAX_BYTES && r->status == BAL_OK) {
+    if (n - (indent < n ? indent : n) > BAL_JOB_LINE_MAX && r->status == BAL_OK) {
         r->bad_line = r->line;
         r->status   = bal_fail(BAL_ERR_CONFIG, "%s:%d: a line of %zu bytes; expected at most %d",
-                               r->path, r->line, n, LINE_MAX_BYTES);
+                               r->path, r->line, n, BAL_JOB_LINE_MAX);
     }
     snprintf(line, (size_t)room, "%.*s\n", indent < n ? (int)(n - indent) : 0, r->at + indent);
     r->at += n + (r->at[n] == '\n');

@@ -7,11 +7,6 @@
 #include "ballot/comm_mpi.h"
 #include "cli_impl.h"
 
-static void on_signal(int number)
-{
-    bal_train_wish(number == SIGUSR1 ? BAL_WISH_SAVE : BAL_WISH_STOP);
-}
-
 static void finalize(void)
 {
     int finalized = 0;
@@ -51,12 +46,7 @@ static bal_status dispatch(bal_context *context, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    const int stops[] = {SIGTERM, SIGINT, SIGUSR2, SIGUSR1};
-    for (size_t i = 0; i < sizeof stops / sizeof *stops; ++i)
-        sigaction(stops[i], &(struct sigaction){.sa_handler = on_signal, .sa_flags = SA_RESTART},
-                  NULL);
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is then an error of write() */
-    setenv("OPENBLAS_NUM_THREADS", "1", 0);
     if (MPI_Init(NULL, NULL) != MPI_SUCCESS) {
         fprintf(stderr, "ballot: MPI could not be started\n");
         return 1;

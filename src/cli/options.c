@@ -208,7 +208,9 @@ bal_status bal_option_set(bal_job_source *job, const char *section, const char *
             break;
         }
         case BAL_OPT_TEXT:
-            good = strlen(value) < (size_t)option->max;
+            good = strlen(value) < (size_t)option->max &&
+                   strlen(option->key) + 3 + strlen(value) <= BAL_JOB_LINE_MAX && value[0] != ' ' &&
+                   (value[0] == 0 || value[strlen(value) - 1] != ' ');
             for (const char *c = value; *c != 0; ++c) /* what a job file could not hold */
                 good = good && *c != ';' && (unsigned char)*c >= ' ';
             if (good) snprintf(at, (size_t)option->max, "%s", value);

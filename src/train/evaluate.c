@@ -27,11 +27,14 @@ bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_corpus *
     }
     BAL_TRY(bal_comm_agree(comm, status));
     BAL_TRY(bal_comm_sum(comm, sum, 3));
+    if (sum[1] == 0)
+        return bal_fail(BAL_ERR_INPUT, "the text has no token that another one predicts");
     *score = (bal_score){sum[0], sum[1], sum[2]};
     return BAL_OK;
 }
 
-bal_status bal_replicas_compare(bal_comm *comm, const bal_model *model)
+/* Which rank and tensor: every tensor's fingerprint from every rank. */
+static bal_status name_difference(bal_comm *comm, const bal_model *model)
 {
     int        n = bal_model_n_tensors(model), size = bal_comm_size(comm);
     uint64_t  *mine   = bal_alloc((size_t)n, sizeof *mine);
@@ -64,4 +67,12 @@ done:
     free(mine);
     free(all);
     return status;
+}
+
+bal_status bal_replicas_compare(bal_comm *comm, const bal_model *model)
+{
+    uint64_t words[2] = {bal_model_fingerprint(model)};
+    words[1]          = words[0];
+    BAL_TRY(bal_comm_reduce(comm, &(bal_reduction){.n_min = 1, .n_max = 1}, words));
+    return words[0] == words[1] ? BAL_OK : name_difference(comm, model);
 }

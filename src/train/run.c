@@ -47,12 +47,15 @@ static bal_status save_as(bal_run *run, const char *name)
     return status;
 }
 
-/* Delete checkpoints older than the newest few, the one just written being safely there. */
-static bal_status drop_old(const bal_run *run)
+/* Delete all checkpoints but the newest few up to the one just written, which is safely there;
+ * later ones are damaged, or this run would have gone on from them. */
+static bal_status drop_others(const bal_run *run)
 {
     int64_t *steps = NULL, n = 0;
     BAL_TRY(bal_checkpoint_list(run, &steps, &n));
-    for (int64_t i = run->job->run.keep; i < n; ++i) {
+    int64_t kept = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        if (steps[i] <= run->step && ++kept <= run->job->run.keep) continue;
         char name[64], path[BAL_PATH_BYTES];
         bal_checkpoint_name(steps[i], name);
         bal_run_path(run, name, path);
@@ -66,13 +69,14 @@ static bal_status drop_old(const bal_run *run)
 static bal_status save(bal_run *run)
 {
     bal_status status = BAL_OK;
+    BAL_TRY(bal_replicas_compare(run->comm, run->model)); /* a drifted rank 0 publishes nothing */
     if (run->writes) {
         char name[64], line[72];
         bal_checkpoint_name(run->step, name);
         snprintf(line, sizeof line, "%s\n", name);
         status = save_as(run, name);
         if (status == BAL_OK) status = bal_publish(run->dir, "LATEST", line, strlen(line));
-        if (status == BAL_OK) status = drop_old(run);
+        if (status == BAL_OK) status = drop_others(run);
     }
     return bal_comm_agree(run->comm, status);
 }
@@ -84,6 +88,7 @@ static bal_status evaluate(bal_run *run)
     BAL_TRY(bal_evaluate(run->comm, run->forward, run->dev, data->dev_examples, data->batch,
                          &run->batch, &run->dev_score));
     bal_status status = BAL_OK;
+    BAL_TRY(bal_replicas_compare(run->comm, run->model));
     if (run->writes && bal_score_nats(&run->dev_score) < run->best_nats) {
         run->best_nats = bal_score_nats(&run->dev_score);
         run->best_step = run->step;
@@ -174,8 +179,13 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     charge(run, BAL_PHASE_WAIT, &clock);
     if (counted != BAL_OK) return counted;
     if (entry.totals.wishes & BAL_WISH_FAIL) return bal_comm_agree(run->comm, status);
-    if (entry.totals.fingerprint_min != entry.totals.fingerprint_max)
-        return bal_replicas_compare(run->comm, run->model);
+    if (entry.totals.fingerprint_min != entry.totals.fingerprint_max) {
+        BAL_TRY(bal_replicas_compare(run->comm, run->model));
+        return bal_fail(BAL_ERR_STATE,
+                        "replicas drifted and came back in step %lld: check the "
+                        "memory of the machines, then run the same command again",
+                        (long long)run->step);
+    }
     *wishes = entry.totals.wishes;
     atomic_fetch_and(&wished, ~(unsigned)(*wishes & BAL_WISH_SAVE)); /* done once */
     run->n_probes += run->job->vote.slots;
@@ -216,7 +226,7 @@ static bal_status finish(bal_run *run)
     charge(run, BAL_PHASE_EVAL, &clock);
     int64_t saved = run->writes && bal_checkpoint_verify(path) == BAL_OK;
     BAL_TRY(bal_comm_sum(run->comm, &saved, 1));
-    if (!saved) BAL_TRY(save(run));
+    BAL_TRY(saved ? bal_replicas_compare(run->comm, run->model) : save(run));
     charge(run, BAL_PHASE_CHECKPOINT, &clock);
     bal_status status = BAL_OK;
     if (run->writes && run->dev != NULL) status = bal_metrics_log_final(&run->log, run);

@@ -2,6 +2,7 @@
  * ballots of the journal after it. */
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,8 @@ static bal_status load(bal_run *run)
 /* All ranks have read the same base, data and job. */
 static bal_status compare_inputs(bal_run *run)
 {
-    uint64_t words[6] = {run->id.base_hash, run->id.data_hash, run->id.job_hash};
+    uint64_t words[6] = {run->id.base_hash, run->id.data_hash,
+                         bal_hash(run->job->text, strlen(run->job->text), 0)};
     memcpy(words + 3, words, 3 * sizeof *words);
     BAL_TRY(bal_comm_reduce(run->comm, &(bal_reduction){.n_min = 3, .n_max = 3}, words));
     static const char *const names[] = {"the base model", "the data", "the job"};
@@ -193,7 +195,12 @@ static bal_status restore_journal(const bal_run *run, int64_t step)
     bal_run_path(run, name, path);
     BAL_TRY(bal_checkpoint_read(path, false, &snapshot));
     bal_status status =
-        bal_publish(run->dir, "ballots.journal", snapshot.journal, snapshot.journal_bytes);
+        snapshot.journal_bytes == 0
+            ? bal_fail(BAL_ERR_INPUT,
+                       "%s: is ahead of the journal and has no copy of it; move it "
+                       "out of the run directory",
+                       path)
+            : bal_publish(run->dir, "ballots.journal", snapshot.journal, snapshot.journal_bytes);
     bal_snapshot_clear(&snapshot);
     if (status == BAL_OK)
         bal_log(BAL_LOG_WARN, "the journal is put back from %s, up to step %lld", path,
@@ -201,15 +208,18 @@ static bal_status restore_journal(const bal_run *run, int64_t step)
     return status;
 }
 
-/* Delete what a killed writer left half-written: .NAME.new, see bal_publish. */
+/* Delete what a killed writer left half-written, see bal_publish. */
 static void drop_half_written(const bal_run *run)
 {
     DIR *dir = opendir(run->dir);
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        size_t n = strlen(entry->d_name);
-        char   path[BAL_PATH_BYTES];
-        if (n < 6 || entry->d_name[0] != '.' || strcmp(entry->d_name + n - 4, ".new") != 0)
-            continue;
+        static const char *const ours[] = {".step-*.h5.new", ".best.h5.new", ".LATEST.new",
+                                           ".job.ini.new", ".ballots.journal.new"};
+        char                     path[BAL_PATH_BYTES];
+        bool                     half = false;
+        for (size_t i = 0; i < sizeof ours / sizeof *ours; ++i)
+            half |= fnmatch(ours[i], entry->d_name, 0) == 0;
+        if (!half) continue;
         bal_run_path(run, entry->d_name, path);
         unlink(path);
     }
@@ -252,6 +262,13 @@ static bal_status read_checkpoint(bal_run *run, int64_t step)
     bal_model_destroy(&run->model); /* one model in memory at a time */
     BAL_TRY(bal_checkpoint_read(path, true, &snapshot));
     bal_status status = compare_id(run, &snapshot.id);
+    if (status == BAL_OK && snapshot.metrics.n > snapshot.step)
+        status = bal_fail(BAL_ERR_INPUT, "%s: %lld rows of metrics; expected at most %lld", path,
+                          (long long)snapshot.metrics.n, (long long)snapshot.step);
+    while (status == BAL_OK &&
+           snapshot.metrics.n < snapshot.step) /* one of ballot replay has none */
+        if (bal_metrics_add(&snapshot.metrics) < 0)
+            status = bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
     if (status == BAL_OK) {
         run->model     = snapshot.model;
         run->step      = snapshot.step;
