@@ -47,6 +47,21 @@ bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, 
 /** Free what it owns. A zeroed tensor is fine. Local. */
 void bal_tensor_clear(bal_tensor *tensor);
 
+/** The code that stands at a place of the tensor's own order; not for BAL_F32. Local. */
+static inline int bal_tensor_code(const bal_tensor *tensor, int64_t at)
+{
+    return tensor->format == BAL_I8 ? ((const int8_t *)tensor->codes)[at]
+                                    : ((const int16_t *)tensor->codes)[at];
+}
+/** Put a code there. Local. */
+static inline void bal_tensor_put(bal_tensor *tensor, int64_t at, int code)
+{
+    if (tensor->format == BAL_I8)
+        ((int8_t *)tensor->codes)[at] = (int8_t)code;
+    else
+        ((int16_t *)tensor->codes)[at] = (int16_t)code;
+}
+
 /** Number of real elements: n_rows * n_cols. Local. */
 int64_t bal_tensor_n(const bal_tensor *tensor);
 

@@ -83,12 +83,6 @@ static void fill_increments(bal_optim *o, int64_t step)
     }
 }
 
-static int get_code(const bal_tensor *tensor, int64_t at)
-{
-    return tensor->format == BAL_I8 ? ((const int8_t *)tensor->codes)[at]
-                                    : ((const int16_t *)tensor->codes)[at];
-}
-
 /* Scale of code i of a block. */
 static float code_scale(const bal_tensor *tensor, int64_t block, int i)
 {
@@ -108,19 +102,16 @@ static uint32_t update_block(bal_optim *o, const bal_rule_step *step, bal_tensor
     for (int i = 0; i < BAL_BLOCK_CODES; ++i) { /* the gate: |code| + |z| <= limit; where |z| may be
                                                    above 1 there is one slot, and |tally| is |z| */
         int z = abs(tally[i]) < reach ? abs(tally[i]) : reach;
-        if (abs(get_code(tensor, first + i)) + z > limit) tally[i] = 0;
+        if (abs(bal_tensor_code(tensor, first + i)) + z > limit) tally[i] = 0;
         scale[i] = code_scale(tensor, block, i);
     }
     o->rule->move(step, &(bal_update){tally, scale, tensor->carry + first, moves});
     for (int i = 0; i < BAL_BLOCK_CODES; ++i) {
         if (moves[i] == 0) continue;
-        int old = get_code(tensor, first + i), code = old + moves[i];
+        int old = bal_tensor_code(tensor, first + i), code = old + moves[i];
         code = code > limit ? limit : code < -limit ? -limit : code;
         n_flips += code != old;
-        if (tensor->format == BAL_I8)
-            ((int8_t *)tensor->codes)[first + i] = (int8_t)code;
-        else
-            ((int16_t *)tensor->codes)[first + i] = (int16_t)code;
+        bal_tensor_put(tensor, first + i, code);
     }
     return n_flips;
 }

@@ -19,20 +19,6 @@ static int64_t code_index(const bal_tensor *tensor, int64_t row, int64_t col)
            row % BAL_PANEL_ROWS * 4 + col % 4;
 }
 
-static int get_code(const bal_tensor *tensor, int64_t at)
-{
-    return tensor->format == BAL_I8 ? ((const int8_t *)tensor->codes)[at]
-                                    : ((const int16_t *)tensor->codes)[at];
-}
-
-static void set_code(bal_tensor *tensor, int64_t at, int code)
-{
-    if (tensor->format == BAL_I8)
-        ((int8_t *)tensor->codes)[at] = (int8_t)code;
-    else
-        ((int16_t *)tensor->codes)[at] = (int16_t)code;
-}
-
 bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, bal_format format,
                            int64_t n_rows, int64_t n_cols, bool with_carry)
 {
@@ -58,11 +44,11 @@ bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, 
     if (with_carry) tensor->carry = bal_alloc((size_t)n_codes, 1);
     if (tensor->codes == NULL || tensor->scale == NULL || (with_carry && tensor->carry == NULL))
         goto no_memory;
-    for (int64_t at = 0; at < n_codes; ++at) set_code(tensor, at, -tensor->limit - 1);
+    for (int64_t at = 0; at < n_codes; ++at) bal_tensor_put(tensor, at, -tensor->limit - 1);
     for (int64_t row = 0; row < n_rows; ++row) {
         tensor->scale[row] = role == BAL_GAIN ? GAIN_STEP : 1.0f;
         for (int64_t col = 0; col < n_cols; ++col)
-            set_code(tensor, code_index(tensor, row, col), 0);
+            bal_tensor_put(tensor, code_index(tensor, row, col), 0);
     }
     return BAL_OK;
 no_memory:
@@ -105,7 +91,7 @@ bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values)
             float   steps = from[col] / scale;
             float   code  = rintf(steps);
             int64_t at    = code_index(tensor, row, col);
-            set_code(tensor, at, (int)code);
+            bal_tensor_put(tensor, at, (int)code);
             if (tensor->carry !=
                 NULL) /* 1/2 is not in the range of a carry: 127/256 stands for it */
                 tensor->carry[at] = (int8_t)fminf(rintf(256.0f * (steps - code)), 127.0f);
@@ -119,10 +105,10 @@ void bal_tensor_dequantize(const bal_tensor *tensor, float *values)
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col) {
             int64_t i = row * tensor->n_cols + col;
-            values[i] =
-                tensor->format == BAL_F32
-                    ? ((const float *)tensor->codes)[i]
-                    : tensor->scale[row] * (float)get_code(tensor, code_index(tensor, row, col));
+            values[i] = tensor->format == BAL_F32
+                            ? ((const float *)tensor->codes)[i]
+                            : tensor->scale[row] *
+                                  (float)bal_tensor_code(tensor, code_index(tensor, row, col));
         }
 }
 
@@ -131,7 +117,7 @@ void bal_tensor_get_codes(const bal_tensor *tensor, void *row_major)
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col) {
             int64_t i    = row * tensor->n_cols + col;
-            int     code = get_code(tensor, code_index(tensor, row, col));
+            int     code = bal_tensor_code(tensor, code_index(tensor, row, col));
             if (tensor->format == BAL_I8)
                 ((int8_t *)row_major)[i] = (int8_t)code;
             else
@@ -149,7 +135,7 @@ bal_status bal_tensor_set_codes(bal_tensor *tensor, const void *row_major)
             if (abs(code) > tensor->limit)
                 return bal_fail(BAL_ERR_INPUT, "%s: code %lld is %d; expected -%d to %d",
                                 tensor->name, (long long)i, code, tensor->limit, tensor->limit);
-            set_code(tensor, code_index(tensor, row, col), code);
+            bal_tensor_put(tensor, code_index(tensor, row, col), code);
         }
     return BAL_OK;
 }
