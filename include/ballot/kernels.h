@@ -6,10 +6,12 @@
 
 #include "ballot/quant.h"
 
-typedef enum bal_isa { BAL_ISA_REF, BAL_ISA_AVX2, BAL_ISA_AVX512 } bal_isa;
+/** avx512: F, BW, DQ, VL and VNNI; amx: those, and int8 tiles that the system lets us use. */
+typedef enum bal_isa { BAL_ISA_REF, BAL_ISA_AVX2, BAL_ISA_AVX512, BAL_ISA_AMX } bal_isa;
 
-#define BAL_LINE_BYTES 256 /* Philox output of 16 counters; word w of lane l is u32 number 16 w + l */
-#define BAL_COLS_MAX 65536 /* columns of a product: 255 * 128 * 65536 stays below 2^31 */
+#define BAL_LINE_BYTES \
+    256 /* Philox output of 16 counters; word w of lane l is u32 number 16 w + l */
+#define BAL_COLS_MAX     65536 /* columns of a product: 255 * 127 * 65536 stays below 2^31 */
 #define BAL_HEAD_DIM_MAX 256
 
 /** Queries, keys and values of one sequence. Rows are tokens. */
@@ -22,8 +24,39 @@ typedef struct bal_attention {
     float       *scores; /* work space, [16 * (n_tokens + 3)] */
 } bal_attention;
 
+/** How the codes of a panel are written. The product reads one format alone, an unsigned byte
+ *  entry + 128, so that a format costs its unpacking and nothing else. */
+typedef enum bal_panel_format {
+    BAL_PANEL_I8,  /* a byte, code + 128, code in -127 .. 127; the entry is the code */
+    BAL_PANEL_I4,  /* a nibble, code + 8, code in -7 .. 7; the entry is code * factor, factor in
+                      0 .. 18 */
+    BAL_PANEL_NF4, /* a nibble, an index into the 16 values of NF4, times 127 and rounded (Dettmers
+                      et al. 2023); the entry is (value * factor + 64) >> 7, factor in 0 .. 127 */
+} bal_panel_format;
+
+/** 64 rows of a matrix, blocks of [64 rows][4 columns], and a move of its codes. In nibbles, codes
+ *  j and j + 128 of a block share byte j, the first one low. */
+typedef struct bal_panel {
+    bal_panel_format format;
+    int64_t          n_groups;      /* blocks */
+    const uint8_t   *codes;         /* [n_groups][256] bytes or [n_groups][128] of two nibbles */
+    const uint8_t   *factors;       /* nibbles: [ceil(n_groups / factor_groups)][64 rows] */
+    int64_t          factor_groups; /* 8, 16 or 32: groups of 32, 64 or 128 columns */
+    /* z, 0 where code + z or code - z leaves the range. Either way, or both NULL: no move. */
+    const uint8_t *negative, *moves; /* bits [n_groups * 32]: z is -1; z is not 0 */
+    const int8_t  *z;                /* [n_groups * 256] */
+} bal_panel;
+
+/** Activations as int8, one row per token. */
+typedef struct bal_rows_i8 {
+    int64_t        n_rows, stride; /* bytes between rows */
+    const int8_t  *q;              /* zeros up to a multiple of 64 columns */
+    const float   *scale;          /* [n_rows] */
+    const int32_t *sum;            /* [n_rows] of q */
+} bal_rows_i8;
+
 typedef struct bal_kernels {
-    const char *name; /* "ref", "avx2" or "avx512"; kept in the run record */
+    const char *name; /* "ref", "avx2", "avx512" or "amx"; kept in the run record */
 
     /** Philox4x32-10, n_lines lines from line number first: counter words (16 line + lane, c1, c2,
      *  c3). out [n_lines * 256] bytes. Source: Salmon et al., SC 2011. */
@@ -35,27 +68,22 @@ typedef struct bal_kernels {
     /** z[i] = -1 where bit i is set, else +1. n a multiple of 64. */
     void (*signs)(int64_t n, const uint8_t *bits, int8_t *z);
 
-    /** Codes of a panel moved both ways where they may: plus = code + z, minus = code - z where
-     *  |code| + |z| <= 127, else both are the code. n_groups blocks of [64 rows][4 columns]; sums
-     *  [64]: per row the sum over its columns. */
-    void (*perturb_panel)(int64_t n_groups, const int8_t *codes, const int8_t *z, int8_t *plus,
-                          int8_t *minus, int32_t *plus_sums, int32_t *minus_sums);
-    /** sums[64]: per row of a panel the sum over its columns. */
-    void (*panel_sums)(int64_t n_groups, const int8_t *codes, int32_t *sums);
+    /** A panel's entries at + and - in the product's layout, [n_groups * 256] bytes each; minus
+     *  NULL: of the codes as they are, alone. */
+    void (*move_panel)(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
     /**
-     * y[t][r] = (sum_c (x[t][c] - 128) * panel[r][c]) * (x_scale[t] * row_scale[r]) for r < n_rows
-     * <= 64: the sum exact in int32, then one rounding to float and two products.
-     * x [n_tokens] rows of x_stride bytes, 4 * n_groups <= 65536 of them used, 128 stands for 0;
-     * y rows are y_stride floats apart; sums from one of the two above.
+     * y[t][r] = (sum_c x[t][c] * (panel[r][c] - 128)) * (x.scale[t] * row_scale[r]), or y[t][r] +
+     * that if adds, for r < n_rows <= 64: the sum exact in int32, then one rounding to float and
+     * two products. Reads up to a multiple of 16 groups of panel and of 64 columns of x, where x
+     * holds 0. 4 * n_groups <= 65536; y rows are y_stride floats apart.
      */
-    void (*product_i8)(int64_t n_groups, const int8_t *panel, const int32_t *sums,
-                       const float *row_scale, int64_t n_rows, int64_t n_tokens, const uint8_t *x,
-                       int64_t x_stride, const float *x_scale, float *y, int64_t y_stride);
+    void (*product_i8)(int64_t n_groups, const uint8_t *panel, const float *row_scale,
+                       int64_t n_rows, const bal_rows_i8 *x, bool adds, float *y, int64_t y_stride);
 
-    /** Per row: scale = max |x| / 127, q = round(x / scale) + 128; q is padded with 128 to
-     *  a multiple of 4 columns. A row of zeros gets scale 0. */
-    void (*quantize)(int64_t n_rows, int64_t n_cols, const float *x, uint8_t *q, int64_t q_stride,
-                     float *scale);
+    /** Per row: scale = max |x| / 127, q = round(x / scale) in -127 .. 127, sum = sum of q. q is
+     *  padded with 0 to a multiple of 64 columns. A row of zeros gets scale 0. */
+    void (*quantize)(int64_t n_rows, int64_t n_cols, const float *x, int8_t *q, int64_t q_stride,
+                     float *scale, int32_t *sum);
     /** y = x / sqrt(mean(x^2) + eps) * weight per row. Squares are summed in 16 lanes. */
     void (*rms_norm)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight, float eps,
                      float *y);
@@ -68,8 +96,6 @@ typedef struct bal_kernels {
     void (*attention)(const bal_attention *attention);
     /** gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i]. */
     void (*swiglu)(int64_t n, float *gate, const float *up);
-    /** x[i] += y[i]. */
-    void (*add)(int64_t n, float *x, const float *y);
     /** log(sum exp(x)) - x[target], the sum in 16 lanes; *is_top: x[target] is the maximum. */
     float (*cross_entropy)(int64_t n, const float *x, int64_t target, bool *is_top);
 } bal_kernels;
@@ -81,10 +107,10 @@ const bal_kernels *bal_kernels_at(bal_isa isa);
 /** Level of a name, or false. Local. */
 bool bal_isa_parse(const char *name, bal_isa *isa);
 
-/** y = x w^T: x [n, n_in], w [n_out, n_in], y [n, n_out] float, by BLAS: for BAL_F32 models, where
- *  the last bits may differ between machines. Local. */
+/** y = x w^T, or y + that: x [n, n_in], w [n_out, n_in], y [n, n_out] float, by BLAS: for BAL_F32
+ *  models, where the last bits may differ between machines. Local. */
 void bal_product_f32(int64_t n, int64_t n_in, int64_t n_out, const float *x, const float *w,
-                     float *y);
+                     bool adds, float *y);
 
 /** Exponential, natural logarithm (x > 0), sine and cosine of the C library may differ in the last
  *  bits between machines; these do not. Relative error below 1e-12 (sine and cosine: absolute, for

@@ -49,6 +49,13 @@ typedef struct bal_direction {
 void bal_direction_fill(const bal_direction *direction, int tensor, int64_t first_block,
                         int64_t n_blocks, int8_t *z);
 
+/**
+ * The same for directions of -1, 0 and +1, as bits [n_blocks * 32] each: z is -1; z is not 0. Not
+ * for BAL_DIRECTIONS_UNIFORM. Local.
+ */
+void bal_direction_bits(const bal_direction *direction, int tensor, int64_t first_block,
+                        int64_t n_blocks, uint8_t *negative, uint8_t *moves);
+
 /** The tally of one step: per code the sum over slots of vote * z. */
 typedef struct bal_tally bal_tally;
 

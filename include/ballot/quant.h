@@ -34,7 +34,8 @@ typedef struct bal_tensor {
     int64_t    n_rows, n_cols;
     int64_t    n_blocks; /* 0 for BAL_F32 */
     int        limit;    /* codes lie in -limit .. limit */
-    void      *codes;    /* int8_t, int16_t [n_blocks * 256], or float [n_rows * n_cols]; owned */
+    void      *codes;    /* uint8_t, code + 128, or int16_t [n_blocks * 256], or float [n_rows *
+                            n_cols]; owned */
     int8_t    *carry;    /* [n_blocks * 256], 1/256 of a code step; NULL where nothing trains */
     float     *scale;    /* [n_rows]; weight = scale * code; NULL for BAL_F32 */
 } bal_tensor;
@@ -50,14 +51,14 @@ void bal_tensor_clear(bal_tensor *tensor);
 /** The code that stands at a place of the tensor's own order; not for BAL_F32. Local. */
 static inline int bal_tensor_code(const bal_tensor *tensor, int64_t at)
 {
-    return tensor->format == BAL_I8 ? ((const int8_t *)tensor->codes)[at]
+    return tensor->format == BAL_I8 ? ((const uint8_t *)tensor->codes)[at] - 128
                                     : ((const int16_t *)tensor->codes)[at];
 }
 /** Put a code there. Local. */
 static inline void bal_tensor_put(bal_tensor *tensor, int64_t at, int code)
 {
     if (tensor->format == BAL_I8)
-        ((int8_t *)tensor->codes)[at] = (int8_t)code;
+        ((uint8_t *)tensor->codes)[at] = (uint8_t)(code + 128);
     else
         ((int16_t *)tensor->codes)[at] = (int16_t)code;
 }

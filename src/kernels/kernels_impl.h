@@ -8,6 +8,19 @@ void bal_kernels_add_ref(bal_kernels *kernels); /* complete but for the float en
 void bal_kernels_add_avx2(bal_kernels *kernels);
 void bal_kernels_add_avx512(bal_kernels *kernels);
 
+/* Panels and their product. */
+void bal_panel_add_ref(bal_kernels *kernels);
+void bal_panel_add_avx2(bal_kernels *kernels);
+void bal_panel_add_avx512(bal_kernels *kernels);
+void bal_panel_add_amx(bal_kernels *kernels);
+bool bal_amx_allowed(void); /* asks the system to let this process use tiles */
+
+extern const int8_t bal_nf4_book[16];
+void bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
+void bal_product_i8_avx512(int64_t n_groups, const uint8_t *panel, const float *row_scale,
+                           int64_t n_rows, const bal_rows_i8 *x, bool adds, float *y,
+                           int64_t y_stride);
+
 /* Float entries: one source, lanes.h, built once per level. */
 void bal_lanes_add_ref(bal_kernels *kernels);
 void bal_lanes_add_avx2(bal_kernels *kernels);

@@ -18,7 +18,7 @@
 typedef float    vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t  vi __attribute__((vector_size(4 * LANES)));
 typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
-typedef uint8_t  vb __attribute__((vector_size(LANES)));
+typedef int8_t   vb __attribute__((vector_size(LANES)));
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -120,11 +120,11 @@ INLINE float fold_larger(vi x)
 INLINE vb round_to_bytes(vf x, float inverse)
 {
     vf shifted = x * inverse + 12582912.0f; /* 1.5 * 2^23 rounds to an integer, ties to even */
-    return __builtin_convertvector((vi)shifted - (0x4B400000 - 128), vb);
+    return __builtin_convertvector((vi)shifted - 0x4B400000, vb);
 }
 
-static void quantize(int64_t n_rows, int64_t n_cols, const float *x, uint8_t *q, int64_t q_stride,
-                     float *scale)
+static void quantize(int64_t n_rows, int64_t n_cols, const float *x, int8_t *q, int64_t q_stride,
+                     float *scale, int32_t *sum)
 {
     for (int64_t row = 0; row < n_rows; ++row, x += n_cols, q += q_stride) {
         vi top    = {0}; /* bits of magnitudes compare like them, and those of NaN are above all */
@@ -134,13 +134,13 @@ static void quantize(int64_t n_rows, int64_t n_cols, const float *x, uint8_t *q,
         float absmax  = fold_larger(top);
         float inverse = absmax > 0.0f ? 127.0f / absmax : 0.0f;
         scale[row]    = absmax / 127.0f;
-        for (i = 0; i + LANES <= n_cols; i += LANES) {
-            vb bytes = round_to_bytes(load(x + i), inverse);
+        sum[row]      = 0;
+        for (i = 0; i < n_cols; i += LANES) {
+            vb bytes = round_to_bytes(load_some(x + i, n_cols - i, 0.0f), inverse);
             memcpy(q + i, &bytes, LANES);
         }
-        if (i == n_cols) continue;
-        vb bytes = round_to_bytes(load_some(x + i, n_cols - i, 0.0f), inverse);
-        for (int64_t at = 0; i < (n_cols + 3) / 4 * 4; ++i, ++at) q[i] = bytes[at];
+        memset(q + i, 0, (size_t)((n_cols + 63) / 64 * 64 - i));
+        for (i = 0; i < n_cols; ++i) sum[row] += q[i];
     }
 }
 
@@ -302,12 +302,6 @@ static void swiglu(int64_t n, float *gate, const float *up)
     }
 }
 
-static void add(int64_t n, float *x, const float *y)
-{
-    for (int64_t i = 0; i < n; i += LANES)
-        store_some(x + i, n - i, load_some(x + i, n - i, 0.0f) + load_some(y + i, n - i, 0.0f));
-}
-
 static float cross_entropy(int64_t n, const float *x, int64_t target, bool *is_top)
 {
     vf top = splat(-INFINITY), sum[N_PARTS] = {0};
@@ -329,6 +323,5 @@ void LANES_ADD(bal_kernels *kernels)
     kernels->rotate        = rotate;
     kernels->attention     = attention;
     kernels->swiglu        = swiglu;
-    kernels->add           = add;
     kernels->cross_entropy = cross_entropy;
 }

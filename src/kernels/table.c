@@ -1,11 +1,24 @@
 /* table.c: the levels, lowest first, each replacing what it improves. */
 #include <string.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 
 #include "kernels_impl.h"
 
-#define N_LEVELS 3
+#define N_LEVELS 4
 
-static const char *const level_names[N_LEVELS] = {"ref", "avx2", "avx512"};
+static const char *const level_names[N_LEVELS] = {"ref", "avx2", "avx512", "amx"};
+
+#ifdef __x86_64__
+static bool has_amx(void)
+{
+    enum { AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 }; /* bits of edx, cpuid leaf 7 */
+    unsigned a, b, c, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & AMX_TILE) != 0 &&
+           (d & AMX_INT8) != 0 && bal_amx_allowed();
+}
+#endif
 
 bal_isa bal_isa_best(void)
 {
@@ -13,7 +26,7 @@ bal_isa bal_isa_best(void)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512vnni"))
-        return BAL_ISA_AVX512;
+        return has_amx() ? BAL_ISA_AMX : BAL_ISA_AVX512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return BAL_ISA_AVX2;
 #endif
     return BAL_ISA_REF;
@@ -25,16 +38,20 @@ const bal_kernels *bal_kernels_at(bal_isa isa)
     bal_kernels       *kernels = &levels[isa];
     if (kernels->name != NULL) return kernels;
     bal_kernels_add_ref(kernels);
+    bal_panel_add_ref(kernels);
     bal_lanes_add_ref(kernels);
 #ifdef __x86_64__
     if (isa >= BAL_ISA_AVX2) {
         bal_kernels_add_avx2(kernels);
+        bal_panel_add_avx2(kernels);
         bal_lanes_add_avx2(kernels);
     }
     if (isa >= BAL_ISA_AVX512) {
         bal_kernels_add_avx512(kernels);
+        bal_panel_add_avx512(kernels);
         bal_lanes_add_avx512(kernels);
     }
+    if (isa >= BAL_ISA_AMX) bal_panel_add_amx(kernels);
 #endif
     kernels->name = level_names[isa];
     return kernels;

@@ -22,14 +22,16 @@ struct bal_forward {
     float  *x, *h, *q, *k, *v, *gate, *up, *logits;
     int64_t logits_rows;
     /* quantized activations of the product under way */
-    uint8_t *xq;
+    int8_t  *xq;
     float   *x_scale;
+    int32_t *x_sum;
     int64_t  xq_stride;
     /* weights of the product under way */
-    int8_t *z, *panel[N_SIGNS_MAX];
-    float  *row_scale[N_SIGNS_MAX], *vector[N_SIGNS_MAX];
-    float  *scores;
-    float  *cosines, *sines; /* [max_length][head_dim], see bal_kernels.rotate */
+    int8_t  *z;
+    uint8_t *negative, *moves, *panel[N_SIGNS_MAX];
+    float   *row_scale[N_SIGNS_MAX], *vector[N_SIGNS_MAX];
+    float   *scores;
+    float   *cosines, *sines; /* [max_length][head_dim], see bal_kernels.rotate */
 };
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -82,7 +84,7 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
     int64_t rows    = signs * max_tokens;
     f->logits_rows = larger(signs, rows < LOGITS_MAX / c->n_vocab ? rows : LOGITS_MAX / c->n_vocab);
     f->xq_stride   = row_stride(widest);
-    int64_t panel_bytes = (widest + 3) / 4 * BAL_BLOCK_CODES;
+    int64_t panel_bytes = (widest + 63) / 64 * 16 * BAL_BLOCK_CODES;
     struct {
         void   *place;
         int64_t count;
@@ -93,12 +95,15 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
         {&f->q, rows * q_width, 4},
         {&f->k, rows * kv_width, 4},
         {&f->v, rows * kv_width, 4},
-        {&f->gate, rows * larger(c->hidden, c->dim), 4},
+        {&f->gate, rows * c->hidden, 4},
         {&f->up, rows * c->hidden, 4},
         {&f->logits, f->logits_rows * c->n_vocab, 4},
         {&f->xq, rows * f->xq_stride, 1},
         {&f->x_scale, rows, 4},
+        {&f->x_sum, rows, 4},
         {&f->z, larger(panel_bytes, tallest), 1},
+        {&f->negative, panel_bytes / 8, 1},
+        {&f->moves, panel_bytes / 8, 1},
         {&f->panel[0], panel_bytes, 1},
         {&f->panel[1], panel_bytes, 1},
         {&f->row_scale[0], tallest, 4},
@@ -139,7 +144,10 @@ void bal_forward_destroy(bal_forward **forward)
                              f->logits,
                              f->xq,
                              f->x_scale,
+                             f->x_sum,
                              f->z,
+                             f->negative,
+                             f->moves,
                              f->panel[0],
                              f->panel[1],
                              f->row_scale[0],
@@ -184,60 +192,71 @@ static void fill_row_scales(bal_forward *f, int index)
                 bal_gain_factor(moved(codes[row], f->z[row], gain->limit, sign));
 }
 
-/* Panel p of a matrix at both signs: where its codes stand and what its rows sum to. */
-static void fill_panel(bal_forward *f, int index, int64_t p, const int8_t *panel[N_SIGNS_MAX],
-                       int32_t sums[N_SIGNS_MAX][BAL_PANEL_ROWS])
+/* Panel p of a matrix at both signs, as the product reads it. */
+static void fill_panel(bal_forward *f, int index, int64_t p, const uint8_t *panel[N_SIGNS_MAX])
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, index);
     int64_t           groups = (matrix->n_cols + 3) / 4;
-    const int8_t     *codes  = (const int8_t *)matrix->codes + p * groups * BAL_BLOCK_CODES;
+    bal_panel         from   = {.format   = BAL_PANEL_I8,
+                                .n_groups = groups,
+                                .codes = (const uint8_t *)matrix->codes + p * groups * BAL_BLOCK_CODES};
+    panel[0]                 = f->panel[0];
+    panel[1]                 = f->panel[1];
     if (f->direction == NULL) {
-        panel[0] = codes;
-        f->kernels->panel_sums(groups, codes, sums[0]);
+        panel[0] = from.codes; /* which are what the product reads */
         return;
     }
-    fill_z(f, index, p * groups, groups);
-    f->kernels->perturb_panel(groups, codes, f->z, f->panel[0], f->panel[1], sums[0], sums[1]);
-    panel[0] = f->panel[0];
-    panel[1] = f->panel[1];
+    if (f->direction->measure.options.kind == BAL_DIRECTIONS_UNIFORM) {
+        fill_z(f, index, p * groups, groups);
+        from.z = f->z;
+    } else {
+        bal_direction_bits(f->direction, index, p * groups, groups, f->negative, f->moves);
+        from.negative = f->negative;
+        from.moves    = f->moves;
+    }
+    f->kernels->move_panel(&from, f->panel[0], f->panel[1]);
 }
 
 /* Rows of x to int8, once for all the products that read them. */
 static void quantize(bal_forward *f, const float *x, int64_t n_rows, int64_t n_cols)
 {
     if (f->model->format != BAL_F32)
-        f->kernels->quantize(n_rows, n_cols, x, f->xq, f->xq_stride, f->x_scale);
+        f->kernels->quantize(n_rows, n_cols, x, f->xq, f->xq_stride, f->x_scale, f->x_sum);
 }
 
-/* y = x w^T, the rows from first on of each sign; x is what quantize() was given. */
+/* y = x w^T, or y + that, the rows from first on of each sign; x is what quantize() was given. */
 static void product_rows(bal_forward *f, int index, const float *x, int64_t rows_per_sign,
-                         int64_t first, int64_t n, float *y)
+                         int64_t first, int64_t n, bool adds, float *y)
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, index);
     int64_t           n_rows = matrix->n_rows, n_cols = matrix->n_cols;
     if (matrix->format == BAL_F32) {
-        bal_product_f32(n, n_cols, n_rows, x + first * n_cols, matrix->codes, y);
+        bal_product_f32(n, n_cols, n_rows, x + first * n_cols, matrix->codes, adds, y);
         return;
     }
     fill_row_scales(f, index);
     for (int64_t row = 0; row < n_rows; row += BAL_PANEL_ROWS) {
-        const int8_t *panel[N_SIGNS_MAX];
-        int32_t       sums[N_SIGNS_MAX][BAL_PANEL_ROWS];
-        fill_panel(f, index, row / BAL_PANEL_ROWS, panel, sums);
+        const uint8_t *panel[N_SIGNS_MAX];
+        fill_panel(f, index, row / BAL_PANEL_ROWS, panel);
         int64_t n_here = n_rows - row < BAL_PANEL_ROWS ? n_rows - row : BAL_PANEL_ROWS;
         for (int sign = 0; sign < f->n_signs; ++sign) {
-            int64_t from = sign * rows_per_sign + first;
-            f->kernels->product_i8((n_cols + 3) / 4, panel[sign], sums[sign],
-                                   f->row_scale[sign] + row, n_here, n, f->xq + from * f->xq_stride,
-                                   f->xq_stride, f->x_scale + from, y + sign * n * n_rows + row,
-                                   n_rows);
+            int64_t     from = sign * rows_per_sign + first;
+            bal_rows_i8 rows = {n, f->xq_stride, f->xq + from * f->xq_stride, f->x_scale + from,
+                                f->x_sum + from};
+            f->kernels->product_i8((n_cols + 3) / 4, panel[sign], f->row_scale[sign] + row, n_here,
+                                   &rows, adds, y + sign * n * n_rows + row, n_rows);
         }
     }
 }
 
 static void product(bal_forward *f, int index, const float *x, float *y)
 {
-    product_rows(f, index, x, f->n_tokens, 0, f->n_tokens, y);
+    product_rows(f, index, x, f->n_tokens, 0, f->n_tokens, false, y);
+}
+/* The same, added to the residual stream. */
+static void add_product(bal_forward *f, int index, const float *x)
+{
+    product_rows(f, index, x, f->n_tokens, 0, f->n_tokens, true, f->x);
 }
 
 /* h = norm of x with the weights of a vector tensor, rows_per_sign rows at each sign. */
@@ -274,19 +293,18 @@ static void embed(bal_forward *f, const int32_t *tokens)
     fill_row_scales(f, index);
     int64_t n_panels = (table->n_rows + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS;
     for (int64_t p = 0; p < n_panels; ++p) {
-        const int8_t *panel[N_SIGNS_MAX];
-        int32_t       sums[N_SIGNS_MAX][BAL_PANEL_ROWS];
-        bool          filled = false;
+        const uint8_t *panel[N_SIGNS_MAX];
+        bool           filled = false;
         for (int64_t t = 0; t < f->n_tokens; ++t) {
             if (tokens[t] / BAL_PANEL_ROWS != p) continue;
-            if (!filled) fill_panel(f, index, p, panel, sums);
+            if (!filled) fill_panel(f, index, p, panel);
             filled = true;
             for (int sign = 0; sign < f->n_signs; ++sign) {
-                const int8_t *codes = panel[sign] + tokens[t] % BAL_PANEL_ROWS * 4;
-                float         scale = f->row_scale[sign][tokens[t]];
-                float        *x     = f->x + (sign * f->n_tokens + t) * dim;
+                const uint8_t *codes = panel[sign] + tokens[t] % BAL_PANEL_ROWS * 4;
+                float          scale = f->row_scale[sign][tokens[t]];
+                float         *x     = f->x + (sign * f->n_tokens + t) * dim;
                 for (int64_t i = 0; i < dim; ++i)
-                    x[i] = scale * (float)codes[i / 4 * BAL_BLOCK_CODES + i % 4];
+                    x[i] = scale * (float)(codes[i / 4 * BAL_BLOCK_CODES + i % 4] - 128);
             }
         }
     }
@@ -342,16 +360,14 @@ static void run_layers(bal_forward *f, const bal_direction *direction, const int
         product(f, layer->v, f->h, f->v);
         attend(f, start, n_sequences);
         quantize(f, f->h, rows, c->n_heads * c->head_dim);
-        product(f, layer->o, f->h, f->gate);
-        f->kernels->add(rows * c->dim, f->x, f->gate);
+        add_product(f, layer->o, f->h);
         normalize(f, layer->mlp_norm, f->x, n_tokens, f->h);
         quantize(f, f->h, rows, c->dim);
         product(f, layer->gate, f->h, f->gate);
         product(f, layer->up, f->h, f->up);
         f->kernels->swiglu(rows * c->hidden, f->gate, f->up);
         quantize(f, f->gate, rows, c->hidden);
-        product(f, layer->down, f->gate, f->h);
-        f->kernels->add(rows * c->dim, f->x, f->h);
+        add_product(f, layer->down, f->gate);
     }
 }
 
@@ -371,7 +387,7 @@ bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
     int64_t block = larger(1, f->logits_rows / f->n_signs), sequence = 0;
     for (int64_t first = 0; first < n; first += block) { /* logits are held for a block at once */
         int64_t n_here = n - first < block ? n - first : block;
-        product_rows(f, f->model->head, f->h, n, first, n_here, f->logits);
+        product_rows(f, f->model->head, f->h, n, first, n_here, false, f->logits);
         for (int64_t t = first; t < first + n_here; ++t) {
             while (t >= batch->start[sequence + 1]) ++sequence;
             for (int sign = 0; sign < f->n_signs; ++sign) {
@@ -402,7 +418,7 @@ static bal_status sequence_logits(bal_forward *f, const int32_t *tokens, int64_t
     run_layers(f, NULL, tokens, n_tokens, (int64_t[]){0, n_tokens}, 1);
     normalize(f, f->model->final_norm, f->x, n_tokens, f->h);
     quantize(f, f->h, n_tokens, dim);
-    product_rows(f, f->model->head, f->h, n_tokens, first, n, logits);
+    product_rows(f, f->model->head, f->h, n_tokens, first, n, false, logits);
     for (int64_t i = 0; i < n * f->model->config.n_vocab; ++i)
         if (!isfinite(logits[i])) return bal_fail(BAL_ERR_NUMERIC, "a logit is not finite");
     return BAL_OK;

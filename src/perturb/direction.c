@@ -90,6 +90,21 @@ void bal_direction_fill(const bal_direction *direction, int tensor, int64_t firs
     }
 }
 
+void bal_direction_bits(const bal_direction *direction, int tensor, int64_t first_block,
+                        int64_t n_blocks, uint8_t *negative, uint8_t *moves)
+{
+    for (int64_t block = 0; block < n_blocks; ++block) {
+        int8_t z[BAL_BLOCK_CODES];
+        bal_direction_fill(direction, tensor, first_block + block, 1, z);
+        memset(negative + 32 * block, 0, 32);
+        memset(moves + 32 * block, 0, 32);
+        for (int i = 0; i < BAL_BLOCK_CODES; ++i) {
+            negative[32 * block + i / 8] |= (uint8_t)((z[i] < 0) << i % 8);
+            moves[32 * block + i / 8] |= (uint8_t)((z[i] != 0) << i % 8);
+        }
+    }
+}
+
 void bal_draw_words(const bal_kernels *kernels, uint64_t seed, uint32_t step, uint32_t slot,
                     uint32_t *words_256)
 {

@@ -9,6 +9,7 @@
 #define MATRIX_ABSMAX_CODE 120   /* of 127: codes have room to move before the gate shuts */
 #define VECTOR_ABSMAX_CODE 250   /* one probe step is 0.4 % of the absolute maximum */
 #define GAIN_STEP          0.02f /* relative; what zoqo divides its learning rate by */
+#define SLACK_BYTES        4096  /* that a product may read past the last panel */
 #define N_ELEMENTS_MAX     ((int64_t)1 << 31)
 
 static int64_t code_index(const bal_tensor *tensor, int64_t row, int64_t col)
@@ -39,7 +40,7 @@ bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, 
                            ? (n_rows + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS * ((n_cols + 3) / 4)
                            : (n_cols + BAL_BLOCK_CODES - 1) / BAL_BLOCK_CODES;
     int64_t n_codes  = tensor->n_blocks * BAL_BLOCK_CODES;
-    tensor->codes    = bal_alloc((size_t)n_codes, format == BAL_I8 ? 1 : 2);
+    tensor->codes    = bal_alloc((size_t)n_codes + SLACK_BYTES, format == BAL_I8 ? 1 : 2);
     tensor->scale    = bal_alloc((size_t)n_rows, sizeof *tensor->scale);
     if (with_carry) tensor->carry = bal_alloc((size_t)n_codes, 1);
     if (tensor->codes == NULL || tensor->scale == NULL || (with_carry && tensor->carry == NULL))
@@ -154,17 +155,26 @@ void bal_tensor_set_carry(bal_tensor *tensor, const int8_t *row_major)
             tensor->carry[code_index(tensor, row, col)] = row_major[row * tensor->n_cols + col];
 }
 
+/* Hash of a block of codes as int8_t or int16_t. */
+static uint64_t hash_codes(const bal_tensor *tensor, int64_t block, uint64_t seed)
+{
+    const uint8_t *bytes = tensor->codes;
+    uint8_t        codes[BAL_BLOCK_CODES];
+    if (tensor->format == BAL_I16)
+        return bal_hash(bytes + 2 * block * BAL_BLOCK_CODES, 2 * BAL_BLOCK_CODES, seed);
+    for (int i = 0; i < BAL_BLOCK_CODES; ++i) codes[i] = bytes[block * BAL_BLOCK_CODES + i] ^ 128;
+    return bal_hash(codes, BAL_BLOCK_CODES, seed);
+}
+
 uint64_t bal_tensor_fingerprint(const bal_tensor *tensor, int index)
 {
     uint64_t seed = (uint64_t)index << 40;
     if (tensor->format == BAL_F32)
         return bal_hash(tensor->codes, (size_t)bal_tensor_n(tensor) * sizeof(float), seed);
-    size_t   block_bytes = tensor->format == BAL_I8 ? BAL_BLOCK_CODES : 2 * BAL_BLOCK_CODES;
     uint64_t sum = bal_hash(tensor->scale, (size_t)tensor->n_rows * sizeof *tensor->scale, ~seed);
     for (int64_t block = 0; block < tensor->n_blocks; ++block) {
         uint64_t place = seed + 2 * (uint64_t)block;
-        sum +=
-            bal_hash((const char *)tensor->codes + (size_t)block * block_bytes, block_bytes, place);
+        sum += hash_codes(tensor, block, place);
         if (tensor->carry != NULL)
             sum += bal_hash(tensor->carry + block * BAL_BLOCK_CODES, BAL_BLOCK_CODES, place + 1);
     }

@@ -43,14 +43,75 @@ static inline void *bytes(int64_t n, bool random)
 }
 static inline void *blank(int64_t n_bytes) { return bytes(n_bytes, false); }
 
-/** Codes of a panel in -127 .. 127, mostly near the ends, or padding: -128. */
-static inline int8_t *panel_codes(int64_t n_groups)
+/** A random panel of a format: bytes or nibbles, any of them, and in bytes many near the ends. Its
+ *  bits of z are random and, where not all_move, many of moves are 0. Exact sizes; release_panel.
+ */
+static inline bal_panel random_panel(bal_panel_format format, int64_t n_groups,
+                                     int64_t factor_groups, bool all_move)
 {
-    int8_t *codes = bytes(n_groups * BAL_BLOCK_CODES, true);
+    int64_t  n = n_groups * BAL_BLOCK_CODES, n_factors = 64 * ((n_groups - 1) / factor_groups + 1);
+    uint8_t *codes = bytes(format == BAL_PANEL_I8 ? n : n / 2, true), *moves = bytes(n / 8, true);
+    uint8_t *factors = bytes(n_factors, true);
+    if (format == BAL_PANEL_I8)
+        for (int64_t i = 0; i < n; ++i)
+            if (codes[i] % 3 == 0)
+                codes[i] = (uint8_t)(codes[i] % 2 ? codes[i] % 8 : 255 - codes[i] % 8);
+    for (int64_t i = 0; i < n_factors; ++i)
+        factors[i] = (uint8_t)(factors[i] % (format == BAL_PANEL_I4 ? 19 : 128));
+    if (all_move) memset(moves, 255, (size_t)(n / 8));
+    return (bal_panel){.format        = format,
+                       .n_groups      = n_groups,
+                       .codes         = codes,
+                       .factors       = factors,
+                       .factor_groups = factor_groups,
+                       .negative      = bytes(n / 8, true),
+                       .moves         = moves};
+}
+static inline void release_panel(bal_panel *panel)
+{
+    free((void *)panel->codes);
+    free((void *)panel->factors);
+    free((void *)panel->negative);
+    free((void *)panel->moves);
+    free((void *)panel->z);
+}
+
+/** Entries of a panel of the product's format, with the 15 groups that a product may read past it.
+ */
+static inline uint8_t *random_entries(int64_t n_groups)
+{
+    uint8_t *entries = bytes((n_groups + 15) * BAL_BLOCK_CODES, true);
     for (int64_t i = 0; i < n_groups * BAL_BLOCK_CODES; ++i)
-        if (codes[i] % 3 == 0)
-            codes[i] = (int8_t)(codes[i] > 0 ? 127 - codes[i] % 8 : -128 - codes[i] % 8);
-    return codes;
+        if (entries[i] % 3 == 0)
+            entries[i] = (uint8_t)(entries[i] % 2 ? entries[i] % 8 : 255 - entries[i] % 8);
+    return entries;
+}
+
+/** Rows of activations; release_rows. extreme: all at one end. */
+static inline bal_rows_i8 random_rows(int64_t n_rows, int64_t n_cols, int64_t pad, int extreme)
+{
+    int64_t  width = (n_cols + 63) / 64 * 64, stride = width + 64 * pad;
+    int8_t  *q     = bytes(n_rows == 0 ? 0 : (n_rows - 1) * stride + width, true);
+    int32_t *sum   = blank(n_rows * 4);
+    float   *scale = blank(n_rows * 4);
+    for (int64_t row = 0; row < n_rows; ++row) {
+        scale[row] = (float)pick(1, 10000) * 1e-6f;
+        sum[row]   = 0;
+        for (int64_t col = 0; col < width; ++col) {
+            int8_t *at = &q[row * stride + col];
+            if (extreme != 0) *at = extreme == 1 ? -127 : 127;
+            if (*at == -128) *at = -127;
+            if (col >= n_cols) *at = 0;
+            sum[row] += *at;
+        }
+    }
+    return (bal_rows_i8){n_rows, stride, q, scale, sum};
+}
+static inline void release_rows(bal_rows_i8 *rows)
+{
+    free((void *)rows->q);
+    free((void *)rows->scale);
+    free((void *)rows->sum);
 }
 
 /** Floats around 1 of both signs, every sixth a zero, tiny, or as large as huge. */

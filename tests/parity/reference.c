@@ -67,28 +67,71 @@ static void test_walsh_signs_are_parities(void)
     }
 }
 
+/* What the header says of entries and gates, for every code of every format with every z. */
 static void test_the_gate_keeps_both_sides_or_neither(void)
 {
-    /* every code with every z that can meet it, padding too */
-    int8_t  codes[256], z[256], plus[256], minus[256];
-    int32_t plus_sums[64], minus_sums[64], sums[64];
-    for (int reach = -63; reach <= 63; ++reach) {
-        int n_bad = 0;
-        for (int i = 0; i < 256; ++i) codes[i] = (int8_t)(i - 128), z[i] = (int8_t)reach;
-        ref->perturb_panel(1, codes, z, plus, minus, plus_sums, minus_sums);
-        ref->panel_sums(1, codes, sums);
-        for (int i = 0; i < 256; ++i) {
-            int step = abs(codes[i]) + abs(reach) <= 127 ? reach : 0;
-            n_bad += plus[i] != codes[i] + step || minus[i] != codes[i] - step;
+    static const double nf4[] = {-1.0,        -0.69619280, -0.52507305, -0.39491749,
+                                 -0.28444138, -0.18477343, -0.09105004, 0.0,
+                                 0.07958030,  0.16093020,  0.24611230,  0.33791524,
+                                 0.44070983,  0.56261700,  0.72295684,  1.0}; /* QLoRA */
+    for (int format = BAL_PANEL_I8; format <= BAL_PANEL_NF4; ++format)
+        for (int reach = -63; reach <= 63; ++reach) {
+            uint8_t codes[256], factors[64], plus[256], minus[256];
+            int8_t  z[256];
+            int     n_bad = 0;
+            for (int i = 0; i < 256; ++i) codes[i] = (uint8_t)i, z[i] = (int8_t)reach;
+            for (int i = 0; i < 64; ++i)
+                factors[i] = (uint8_t)(format == BAL_PANEL_I4 ? i % 19 : 2 * i);
+            bal_panel panel = {.format        = (bal_panel_format)format,
+                               .n_groups      = 1,
+                               .codes         = codes,
+                               .factors       = factors,
+                               .factor_groups = 8,
+                               .z             = z};
+            ref->move_panel(&panel, plus, minus);
+            for (int i = 0; i < 256; ++i) {
+                int four = i < 128 ? i % 16 : i % 128 / 16, factor = factors[i / 4];
+                int code    = format == BAL_PANEL_I8   ? i - 128
+                              : format == BAL_PANEL_I4 ? four - 8
+                                                       : four;
+                int low     = format == BAL_PANEL_I8 ? -127 : format == BAL_PANEL_I4 ? -7 : 0;
+                int high    = format == BAL_PANEL_I8 ? 127 : format == BAL_PANEL_I4 ? 7 : 15;
+                int step    = code - abs(reach) < low || code + abs(reach) > high ? 0 : reach;
+                int want[2] = {code + step, code - step};
+                for (int sign = 0; sign < 2; ++sign) {
+                    if (format == BAL_PANEL_I4) want[sign] *= factor;
+                    if (format == BAL_PANEL_NF4)
+                        want[sign] =
+                            (int)floor(rint(127.0 * nf4[want[sign]]) * factor / 128.0 + 0.5);
+                    want[sign] = (uint8_t)(want[sign] + 128); /* an unused code may wrap */
+                }
+                n_bad += plus[i] != want[0] || minus[i] != want[1];
+            }
+            check(n_bad == 0, "format %d, z = %d: %d wrong", format, reach, n_bad);
         }
-        for (int row = 0; row < 64; ++row) {
-            int want[3] = {0};
-            for (int c = 4 * row; c < 4 * row + 4; ++c)
-                want[0] += codes[c], want[1] += plus[c], want[2] += minus[c];
-            n_bad +=
-                sums[row] != want[0] || plus_sums[row] != want[1] || minus_sums[row] != want[2];
-        }
-        check(n_bad == 0, "z = %d: %d wrong", reach, n_bad);
+}
+
+static void test_bits_of_z_are_steps_of_one(void)
+{
+    state = SEED;
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t   n_groups = pick(1, 20), n = n_groups * BAL_BLOCK_CODES;
+        bal_panel panel = random_panel((bal_panel_format)(i % 3), n_groups, 8, false);
+        uint8_t  *moved[4];
+        int8_t   *z = blank(n);
+        for (int k = 0; k < 4; ++k) moved[k] = blank(n);
+        for (int64_t at = 0; at < n; ++at)
+            z[at] = (panel.moves[at / 8] >> at % 8 & 1) == 0      ? 0
+                    : (panel.negative[at / 8] >> at % 8 & 1) != 0 ? -1
+                                                                  : 1;
+        ref->move_panel(&panel, moved[0], moved[1]);
+        panel.z = z;
+        ref->move_panel(&panel, moved[2], moved[3]);
+        check(memcmp(moved[0], moved[2], (size_t)n) == 0 &&
+                  memcmp(moved[1], moved[3], (size_t)n) == 0,
+              "format %d, %lld groups", i % 3, (long long)n_groups);
+        RELEASE(moved[0], moved[1], moved[2], moved[3]);
+        release_panel(&panel);
     }
 }
 
@@ -96,30 +139,31 @@ static void test_integer_products_are_exact(void)
 {
     state = SEED;
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t  n_groups = i == 0 ? BAL_COLS_MAX / 4 : pick(1, 70), n_rows = pick(1, 64);
-        int64_t  n_tokens = pick(1, 9), stride = 4 * n_groups + pick(0, 9);
-        int8_t  *panel = panel_codes(n_groups);
-        uint8_t *x     = bytes(n_tokens * stride, true);
-        if (i == 0)
-            memset(panel, -128, (size_t)n_groups * BAL_BLOCK_CODES), memset(x, 255, 1 << 16);
-        float  *x_scale = scales(n_tokens), *row_scale = scales(64);
-        float  *y = blank(4 * n_tokens * n_rows);
-        int32_t sums[64];
-        int     n_bad = 0;
-        ref->panel_sums(n_groups, panel, sums);
-        ref->product_i8(n_groups, panel, sums, row_scale, n_rows, n_tokens, x, stride, x_scale, y,
-                        n_rows);
+        int64_t     n_groups = i == 0 ? BAL_COLS_MAX / 4 : pick(1, 70), n_rows = pick(1, 64);
+        int64_t     n_tokens = pick(1, 9);
+        uint8_t    *panel    = random_entries(n_groups);
+        bal_rows_i8 x        = random_rows(n_tokens, 4 * n_groups, pick(0, 2), i == 0);
+        bool        adds     = i % 2 == 1;
+        if (i == 0) memset(panel, 255, (size_t)n_groups * BAL_BLOCK_CODES);
+        float *row_scale = scales(64), *old = floats(n_tokens * n_rows, 0.0f);
+        float *y     = blank(4 * n_tokens * n_rows);
+        int    n_bad = 0;
+        memcpy(y, old, (size_t)(n_tokens * n_rows) * 4);
+        ref->product_i8(n_groups, panel, row_scale, n_rows, &x, adds, y, n_rows);
         for (int64_t t = 0; t < n_tokens; ++t)
             for (int64_t row = 0; row < n_rows; ++row) {
                 int64_t exact = 0;
                 for (int64_t c = 0; c < 4 * n_groups; ++c)
-                    exact += (x[t * stride + c] - 128) *
-                             (int64_t)panel[c / 4 * BAL_BLOCK_CODES + row * 4 + c % 4];
-                n_bad += y[t * n_rows + row] != (float)exact * (x_scale[t] * row_scale[row]);
+                    exact += x.q[t * x.stride + c] *
+                             (int64_t)(panel[c / 4 * BAL_BLOCK_CODES + row * 4 + c % 4] - 128);
+                float want = (float)exact * (x.scale[t] * row_scale[row]);
+                if (adds) want = old[t * n_rows + row] + want;
+                n_bad += y[t * n_rows + row] != want;
             }
         check(n_bad == 0, "%lld groups, %lld rows, %lld tokens: %d wrong", (long long)n_groups,
               (long long)n_rows, (long long)n_tokens, n_bad);
-        RELEASE(panel, x, x_scale, row_scale, y);
+        RELEASE(panel, row_scale, old, y);
+        release_rows(&x);
     }
 }
 
@@ -127,12 +171,13 @@ static void test_quantizing_rounds_to_nearest(void)
 {
     state = SEED;
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t  n_rows = pick(1, 5), n_cols = pick(1, 100), stride = (n_cols + 3) / 4 * 4 + 4;
+        int64_t  n_rows = pick(1, 5), n_cols = pick(1, 100), stride = (n_cols + 63) / 64 * 64 + 64;
         float   *x = floats(n_rows * n_cols, i % 2 == 0 ? 1e3f : 0.0f), *scale = blank(4 * n_rows);
-        uint8_t *q = blank(n_rows * stride);
+        int8_t  *q   = blank(n_rows * stride);
+        int32_t *sum = blank(4 * n_rows);
         memset(x, 0, (size_t)n_cols * 4); /* the first row */
         int n_bad = 0;
-        ref->quantize(n_rows, n_cols, x, q, stride, scale);
+        ref->quantize(n_rows, n_cols, x, q, stride, scale, sum);
         n_bad += scale[0] != 0.0f;
         for (int64_t row = 0; row < n_rows; ++row) {
             float absmax = 0.0f;
@@ -140,15 +185,17 @@ static void test_quantizing_rounds_to_nearest(void)
             n_bad += scale[row] != absmax / 127.0f;
             for (int64_t c = 0; c < stride; ++c) {
                 double value = c < n_cols ? (double)x[row * n_cols + c] : 0.0;
-                double error = fabs(value - (double)scale[row] * (q[row * stride + c] - 128));
-                if (c < stride - 4) /* padding is 128, what lies behind it is left alone */
-                    n_bad += !(error <= (double)scale[row] * 0.50001) || q[row * stride + c] == 0;
+                double error = fabs(value - (double)scale[row] * q[row * stride + c]);
+                if (c < stride - 64) /* padding is 0, what lies behind it is left alone */
+                    n_bad += !(error <= (double)scale[row] * 0.50001) || q[row * stride + c] < -127;
                 else
-                    n_bad += q[row * stride + c] != 0xEE;
+                    n_bad += (uint8_t)q[row * stride + c] != 0xEE;
+                if (c < stride - 64) sum[row] -= q[row * stride + c];
             }
+            n_bad += sum[row] != 0;
         }
         check(n_bad == 0, "%lld x %lld: %d wrong", (long long)n_rows, (long long)n_cols, n_bad);
-        RELEASE(x, scale, q);
+        RELEASE(x, scale, q, sum);
     }
 }
 
@@ -243,15 +290,12 @@ static void test_attention_is_softmax_over_earlier_tokens(void)
     }
 }
 
-static void test_swiglu_and_sums_follow_their_formulas(void)
+static void test_swiglu_follows_its_formula(void)
 {
     enum { N = 4001 };
-    float gate[N], up[N], sum[N];
+    float gate[N], up[N];
     int   n_bad = 0;
     for (int i = 0; i < N; ++i) gate[i] = (float)(i - N / 2) * 0.05f, up[i] = 1.0f + (float)(i % 5);
-    memcpy(sum, gate, sizeof sum);
-    ref->add(N, sum, up);
-    for (int i = 0; i < N; ++i) n_bad += sum[i] != gate[i] + up[i];
     ref->swiglu(N, gate, up);
     for (int i = 0; i < N; ++i) {
         double x = (double)((float)(i - N / 2) * 0.05f);
@@ -310,7 +354,7 @@ static void test_the_float_product_is_x_times_w_transposed(void)
     int64_t n = 5, n_in = 37, n_out = 11;
     float  *x = floats(n * n_in, 3.0f), *w = floats(n_out * n_in, 3.0f), *y = blank(4 * n * n_out);
     int     bad = 0;
-    bal_product_f32(n, n_in, n_out, x, w, y);
+    bal_product_f32(n, n_in, n_out, x, w, false, y);
     for (int64_t t = 0; t < n; ++t)
         for (int64_t row = 0; row < n_out; ++row) {
             double want = 0.0;
@@ -335,13 +379,14 @@ const bal_test bal_suite_tests[] = {
     {"lines follow one another", test_lines_follow_one_another},
     {"Walsh signs are parities", test_walsh_signs_are_parities},
     {"the gate keeps both sides or neither", test_the_gate_keeps_both_sides_or_neither},
+    {"bits of z are steps of one", test_bits_of_z_are_steps_of_one},
     {"integer products are exact", test_integer_products_are_exact},
     {"quantizing rounds to nearest", test_quantizing_rounds_to_nearest},
     {"the norm is the root mean square", test_the_norm_is_the_root_mean_square},
     {"rotary positions turn each pair by its angle",
      test_rotary_positions_turn_each_pair_by_its_angle},
     {"attention is softmax over earlier tokens", test_attention_is_softmax_over_earlier_tokens},
-    {"SwiGLU and sums follow their formulas", test_swiglu_and_sums_follow_their_formulas},
+    {"SwiGLU follows its formula", test_swiglu_follows_its_formula},
     {"the loss is minus the log of the softmax", test_the_loss_is_minus_the_log_of_the_softmax},
     {"transcendentals are those of the C library", test_transcendentals_are_those_of_the_c_library},
     {"the float product is x times w transposed", test_the_float_product_is_x_times_w_transposed},

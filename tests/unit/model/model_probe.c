@@ -40,13 +40,9 @@ static void move_by_hand(bal_model *model, const bal_direction *direction, int s
         CU_ASSERT_PTR_NOT_NULL_FATAL(z);
         bal_direction_fill(direction, index, 0, tensor->n_blocks, z);
         for (int64_t i = 0; i < n; ++i) {
-            int code = tensor->format == BAL_I8 ? ((int8_t *)tensor->codes)[i]
-                                                : ((int16_t *)tensor->codes)[i];
+            int code = bal_tensor_code(tensor, i);
             if (abs(code) + abs(z[i]) <= tensor->limit) code += sign * z[i];
-            if (tensor->format == BAL_I8)
-                ((int8_t *)tensor->codes)[i] = (int8_t)code;
-            else
-                ((int16_t *)tensor->codes)[i] = (int16_t)code;
+            bal_tensor_put(tensor, i, code);
         }
         free(z);
     }

@@ -42,15 +42,11 @@ static inline bal_model *new_model(void)
 
 static inline int get_code(const bal_tensor *tensor, int64_t at)
 {
-    return tensor->format == BAL_I8 ? ((int8_t *)tensor->codes)[at]
-                                    : ((int16_t *)tensor->codes)[at];
+    return bal_tensor_code(tensor, at);
 }
 static inline void set_code(bal_tensor *tensor, int64_t at, int code)
 {
-    if (tensor->format == BAL_I8)
-        ((int8_t *)tensor->codes)[at] = (int8_t)code;
-    else
-        ((int16_t *)tensor->codes)[at] = (int16_t)code;
+    bal_tensor_put(tensor, at, code);
 }
 static inline int64_t n_places(const bal_tensor *tensor)
 {

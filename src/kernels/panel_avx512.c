@@ -1,0 +1,209 @@
+/* panel_avx512.c: a panel's codes as the product reads them, and the product, with AVX-512 BW and
+ * VNNI. */
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels_impl.h"
+#include "scaled_avx512.h"
+
+static inline uint64_t load_mask(const uint8_t *from)
+{
+    uint64_t mask;
+    memcpy(&mask, from, sizeof mask);
+    return mask;
+}
+
+/* Bytes low .. high of x, as a mask. */
+static inline __mmask64 within(__m512i x, int low, int high)
+{
+    return _mm512_cmple_epu8_mask(_mm512_sub_epi8(x, _mm512_set1_epi8((char)low)),
+                                  _mm512_set1_epi8((char)(high - low)));
+}
+
+/* 64 codes of an int8 panel. A byte is code + 128; the gate is open from 2 to 254. */
+static inline void move_i8(const bal_panel *panel, int64_t at, uint8_t *plus, uint8_t *minus)
+{
+    const __m512i one  = _mm512_set1_epi8(1);
+    __m512i       code = _mm512_loadu_si512(panel->codes + at);
+    __mmask64     open = within(code, 2, 254) & load_mask(panel->moves + at / 8);
+    __m512i       z =
+        _mm512_mask_sub_epi8(one, load_mask(panel->negative + at / 8), _mm512_setzero_si512(), one);
+    _mm512_storeu_si512(plus + at, _mm512_mask_add_epi8(code, open, code, z));
+    _mm512_storeu_si512(minus + at, _mm512_mask_sub_epi8(code, open, code, z));
+}
+
+/* Factors of 16 rows, each for the four columns of a row. */
+static inline __m512i spread_factors(const uint8_t *factors)
+{
+    __m512i words = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)factors));
+    return _mm512_mullo_epi32(words, _mm512_set1_epi32(0x01010101));
+}
+
+/* Bytes x * factor, the products within a signed byte. */
+static inline __m512i times(__m512i x, __m512i factor)
+{
+    const __m512i low  = _mm512_set1_epi16(255);
+    __m512i       even = _mm512_maddubs_epi16(_mm512_and_si512(factor, low), x);
+    __m512i       odd  = _mm512_maddubs_epi16(_mm512_andnot_si512(low, factor), x);
+    return _mm512_mask_mov_epi8(even, 0xAAAAAAAAAAAAAAAA, _mm512_slli_epi16(odd, 8));
+}
+/* Bytes (x * factor + 64) >> 7. */
+static inline __m512i times_shifted(__m512i x, __m512i factor)
+{
+    const __m512i low = _mm512_set1_epi16(255), half = _mm512_set1_epi16(64);
+    __m512i       even = _mm512_maddubs_epi16(_mm512_and_si512(factor, low), x);
+    __m512i       odd  = _mm512_maddubs_epi16(_mm512_andnot_si512(low, factor), x);
+    even               = _mm512_srai_epi16(_mm512_add_epi16(even, half), 7);
+    odd                = _mm512_slli_epi16(_mm512_add_epi16(odd, half), 1);
+    return _mm512_mask_mov_epi8(even, 0xAAAAAAAAAAAAAAAA, odd);
+}
+
+/* Part (16 rows) of a block of nibbles. */
+static inline __m512i load_nibbles(const uint8_t *block, int part)
+{
+    __m512i bytes = _mm512_loadu_si512(block + part % 2 * 64);
+    if (part >= 2) bytes = _mm512_srli_epi16(bytes, 4);
+    return _mm512_and_si512(bytes, _mm512_set1_epi8(15));
+}
+
+static inline void move_i4(const bal_panel *panel, int64_t group, int part, __m512i factor,
+                           uint8_t *plus, uint8_t *minus)
+{
+    int64_t at    = group * BAL_BLOCK_CODES + part * 64;
+    __m512i four  = load_nibbles(panel->codes + group * 128, part);
+    __m512i value = times(_mm512_sub_epi8(four, _mm512_set1_epi8(8)), factor);
+    value         = _mm512_xor_si512(value, _mm512_set1_epi8((char)128));
+    if (minus == NULL) {
+        _mm512_storeu_si512(plus + at, value);
+        return;
+    }
+    __mmask64 open = within(four, 2, 14) & load_mask(panel->moves + at / 8);
+    __m512i   z    = _mm512_mask_sub_epi8(factor, load_mask(panel->negative + at / 8),
+                                          _mm512_setzero_si512(), factor);
+    _mm512_storeu_si512(plus + at, _mm512_mask_add_epi8(value, open, value, z));
+    _mm512_storeu_si512(minus + at, _mm512_mask_sub_epi8(value, open, value, z));
+}
+
+static inline void move_nf4(const bal_panel *panel, int64_t group, int part, __m512i factor,
+                            uint8_t *plus, uint8_t *minus)
+{
+    const __m512i book = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)bal_nf4_book));
+    const __m512i one = _mm512_set1_epi8(1), sign = _mm512_set1_epi8((char)128);
+    int64_t       at   = group * BAL_BLOCK_CODES + part * 64;
+    __m512i       four = load_nibbles(panel->codes + group * 128, part), up = four, down = four;
+    if (minus != NULL) {
+        __mmask64 open = within(four, 1, 14) & load_mask(panel->moves + at / 8);
+        __m512i   z    = _mm512_mask_sub_epi8(one, load_mask(panel->negative + at / 8),
+                                              _mm512_setzero_si512(), one);
+        up             = _mm512_mask_add_epi8(four, open, four, z);
+        down           = _mm512_mask_sub_epi8(four, open, four, z);
+        down           = times_shifted(_mm512_shuffle_epi8(book, down), factor);
+        _mm512_storeu_si512(minus + at, _mm512_xor_si512(down, sign));
+    }
+    up = times_shifted(_mm512_shuffle_epi8(book, up), factor);
+    _mm512_storeu_si512(plus + at, _mm512_xor_si512(up, sign));
+}
+
+static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
+{
+    if (panel->z != NULL) {
+        bal_move_panel_ref(panel, plus, minus);
+    } else if (panel->format == BAL_PANEL_I8) {
+        if (minus == NULL)
+            memcpy(plus, panel->codes, (size_t)(panel->n_groups * BAL_BLOCK_CODES));
+        else
+            for (int64_t at = 0; at < panel->n_groups * BAL_BLOCK_CODES; at += 64)
+                move_i8(panel, at, plus, minus);
+    } else {
+        for (int64_t first = 0; first < panel->n_groups; first += panel->factor_groups) {
+            const uint8_t *factors = panel->factors + first / panel->factor_groups * BAL_PANEL_ROWS;
+            int64_t        left = panel->n_groups - first, n = panel->factor_groups;
+            __m512i        factor[4];
+            for (int part = 0; part < 4; ++part) factor[part] = spread_factors(factors + 16 * part);
+            for (int64_t group = first; group < first + (left < n ? left : n); ++group)
+                for (int part = 0; part < 4; ++part)
+                    if (panel->format == BAL_PANEL_I4)
+                        move_i4(panel, group, part, factor[part], plus, minus);
+                    else
+                        move_nf4(panel, group, part, factor[part], plus, minus);
+        }
+    }
+}
+
+/* The compiler may reorder, but not merge or spill, what stands here as one instruction. */
+#define DOT(acc, w, x) __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
+
+/* T tokens by 64 rows: 4 T accumulators stay in registers over all columns. They have names,
+ * a##t##0 to a##t##3, because gcc 12 keeps an array of them in memory. */
+#define TOKENS_1(X) X(0)
+#define TOKENS_2(X) TOKENS_1(X) X(1)
+#define TOKENS_3(X) TOKENS_2(X) X(2)
+#define TOKENS_4(X) TOKENS_3(X) X(3)
+#define TOKENS_5(X) TOKENS_4(X) X(4)
+#define TOKENS_6(X) TOKENS_5(X) X(5)
+#define START(t)    __m512i a##t##0 = zero, a##t##1 = zero, a##t##2 = zero, a##t##3 = zero;
+#define STEP(t)                                             \
+    xs = load_four(x->q + (first + t) * x->stride + 4 * g); \
+    DOT(a##t##0, w0, xs);                                   \
+    DOT(a##t##1, w1, xs);                                   \
+    DOT(a##t##2, w2, xs);                                   \
+    DOT(a##t##3, w3, xs);
+#define FINISH(t)                                                                             \
+    {                                                                                         \
+        __m512i excess = _mm512_set1_epi32(128 * x->sum[first + t]);                          \
+        __m512  scale  = _mm512_set1_ps(x->scale[first + t]);                                 \
+        float  *to     = y + (first + t) * y_stride;                                          \
+        bal_store_scaled(to, n_rows, a##t##0, excess, scale, row_scale, adds);                \
+        bal_store_scaled(to + 16, n_rows - 16, a##t##1, excess, scale, row_scale + 16, adds); \
+        bal_store_scaled(to + 32, n_rows - 32, a##t##2, excess, scale, row_scale + 32, adds); \
+        bal_store_scaled(to + 48, n_rows - 48, a##t##3, excess, scale, row_scale + 48, adds); \
+    }
+#define DEFINE_TILE(T)                                                                             \
+    static void tile_##T(int64_t n_groups, const uint8_t *panel, const float *row_scale,           \
+                         int64_t n_rows, const bal_rows_i8 *x, int64_t first, bool adds, float *y, \
+                         int64_t y_stride)                                                         \
+    {                                                                                              \
+        const __m512i zero = _mm512_setzero_si512();                                               \
+        TOKENS_##T(START) for (int64_t g = 0; g < n_groups; ++g)                                   \
+        {                                                                                          \
+            const uint8_t *w  = panel + g * BAL_BLOCK_CODES;                                       \
+            __m512i        w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);            \
+            __m512i        w2 = _mm512_loadu_si512(w + 128), w3 = _mm512_loadu_si512(w + 192);     \
+            __m512i        xs;                                                                     \
+            TOKENS_##T(STEP)                                                                       \
+        }                                                                                          \
+        TOKENS_##T(FINISH)                                                                         \
+    }
+
+static inline __m512i load_four(const int8_t *from)
+{
+    int four;
+    memcpy(&four, from, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+DEFINE_TILE(1)
+DEFINE_TILE(2)
+DEFINE_TILE(3)
+DEFINE_TILE(4)
+DEFINE_TILE(5)
+DEFINE_TILE(6)
+
+void bal_product_i8_avx512(int64_t n_groups, const uint8_t *panel, const float *row_scale,
+                           int64_t n_rows, const bal_rows_i8 *x, bool adds, float *y,
+                           int64_t y_stride)
+{
+    static void (*const tiles[])(int64_t, const uint8_t *, const float *, int64_t,
+                                 const bal_rows_i8 *, int64_t, bool, float *,
+                                 int64_t) = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
+    int64_t n_tiles                       = (x->n_rows + 5) / 6;
+    for (int64_t tile = 0; tile < n_tiles; ++tile) { /* of nearly one size: 16 is 5 + 5 + 6 */
+        int64_t first = x->n_rows * tile / n_tiles, end = x->n_rows * (tile + 1) / n_tiles;
+        tiles[end - first](n_groups, panel, row_scale, n_rows, x, first, adds, y, y_stride);
+    }
+}
+
+void bal_panel_add_avx512(bal_kernels *kernels)
+{
+    kernels->move_panel = move_panel;
+    kernels->product_i8 = bal_product_i8_avx512;
+}

@@ -1,0 +1,69 @@
+/* panel_ref.c: a panel's codes as the product reads them, and the product, in plain C. */
+#include <stdlib.h>
+
+#include "kernels_impl.h"
+
+const int8_t bal_nf4_book[16] = {-127, -88, -67, -50, -36, -23, -12, 0,
+                                 10,   20,  31,  43,  56,  71,  92,  127};
+
+/* Entry at a place of a panel, within its format's range, as the product reads it. */
+static uint8_t entry(const bal_panel *panel, int64_t at, int code)
+{
+    if (panel->format == BAL_PANEL_I8) return (uint8_t)(code + 128);
+    int64_t group = at / BAL_BLOCK_CODES, row = at % BAL_BLOCK_CODES / 4;
+    int     factor = panel->factors[group / panel->factor_groups * BAL_PANEL_ROWS + row];
+    if (panel->format == BAL_PANEL_I4) return (uint8_t)(code * factor + 128);
+    return (uint8_t)((bal_nf4_book[code] * factor + 64 + (128 << 7)) >> 7);
+}
+
+/* The code at a place: nibbles j and j + 128 of a block share a byte. */
+static int code_at(const bal_panel *panel, int64_t at)
+{
+    if (panel->format == BAL_PANEL_I8) return panel->codes[at] - 128;
+    int byte = panel->codes[at / BAL_BLOCK_CODES * 128 + at % 128];
+    int four = at % BAL_BLOCK_CODES < 128 ? byte & 15 : byte >> 4;
+    return panel->format == BAL_PANEL_I4 ? four - 8 : four;
+}
+
+void bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
+{
+    static const int lowest[] = {-127, -7, 0}, highest[] = {127, 7, 15}; /* by format */
+    int              low = lowest[panel->format], high = highest[panel->format];
+    for (int64_t at = 0; at < panel->n_groups * BAL_BLOCK_CODES; ++at) {
+        int code = code_at(panel, at), z = 0;
+        if (panel->z != NULL)
+            z = panel->z[at];
+        else if (panel->moves != NULL && (panel->moves[at / 8] >> at % 8 & 1) != 0)
+            z = (panel->negative[at / 8] >> at % 8 & 1) != 0 ? -1 : 1;
+        if (code - abs(z) < low || code + abs(z) > high) z = 0; /* the gate */
+        plus[at] = entry(panel, at, code + z);
+        if (minus != NULL) minus[at] = entry(panel, at, code - z);
+    }
+}
+
+static void product_i8(int64_t n_groups, const uint8_t *panel, const float *row_scale,
+                       int64_t n_rows, const bal_rows_i8 *x, bool adds, float *y, int64_t y_stride)
+{
+    for (int64_t t = 0; t < x->n_rows; ++t) {
+        uint32_t acc[BAL_PANEL_ROWS]; /* what NaN left in q may wrap around */
+        for (int r = 0; r < BAL_PANEL_ROWS; ++r) acc[r] = (uint32_t)(-128 * x->sum[t]);
+        for (int64_t g = 0; g < n_groups; ++g) {
+            const int8_t  *xs = x->q + t * x->stride + 4 * g;
+            const uint8_t *ws = panel + g * BAL_BLOCK_CODES;
+            for (int r = 0; r < BAL_PANEL_ROWS; ++r)
+                acc[r] += (uint32_t)(xs[0] * ws[4 * r] + xs[1] * ws[4 * r + 1] +
+                                     xs[2] * ws[4 * r + 2] + xs[3] * ws[4 * r + 3]);
+        }
+        float *to = y + t * y_stride;
+        for (int64_t r = 0; r < n_rows; ++r) {
+            float value = (float)(int32_t)acc[r] * (x->scale[t] * row_scale[r]);
+            to[r]       = adds ? to[r] + value : value;
+        }
+    }
+}
+
+void bal_panel_add_ref(bal_kernels *kernels)
+{
+    kernels->move_panel = bal_move_panel_ref;
+    kernels->product_i8 = product_i8;
+}
