@@ -18,8 +18,8 @@ typedef enum bal_rope_pairs {
 
 /** The shape of a decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU. */
 typedef struct bal_model_config {
-    int64_t        dim;        /* width of the residual stream */
-    int64_t        hidden;     /* width inside the feed-forward block */
+    int64_t        dim;    /* width of the residual stream */
+    int64_t        hidden; /* width inside the feed-forward block */
     int64_t        n_layers;
     int64_t        n_heads;    /* query heads */
     int64_t        n_kv_heads; /* divides n_heads */
@@ -33,7 +33,8 @@ typedef struct bal_model_config {
 } bal_model_config;
 
 /** @return BAL_OK; BAL_ERR_INPUT with a sentence that starts with origin: a size is out of range
- *  (1 .. 2^31 - 1 codes per matrix, row length at most 65536) or they do not fit together. Local. */
+ *  (1 .. 2^31 - 1 codes per matrix, row length at most 65536) or they do not fit together. Local.
+ */
 bal_status bal_model_config_check(const bal_model_config *config, const char *origin);
 
 typedef struct bal_model bal_model;
@@ -50,8 +51,22 @@ typedef struct bal_model bal_model;
  */
 bal_status bal_model_create(const bal_model_config *config, bal_format format, bool with_carry,
                             bal_model **model);
-/** Free it and set the pointer to NULL; NULL is fine. Local. */
+/** Free it and set the pointer to NULL; NULL is fine. Memory that it was given stays. Local. */
 void bal_model_destroy(bal_model **model);
+
+/* A model in memory of the caller, as that of a node's ranks: outlined, attached, filled. */
+
+/** The same model without memory for its tensors: only sizes and names may be asked for before it
+ *  is attached. Local. @return as bal_model_create. */
+bal_status bal_model_outline(const bal_model_config *config, bal_format format, bool with_carry,
+                             bal_model **model);
+/** Bytes that its tensors take. Local. */
+size_t bal_model_bytes(const bal_model *model);
+/** Let the tensors stand in memory, which may hold them already: nothing is written. Local.
+ *  @param memory  [bal_model_bytes], aligned to 64 bytes; borrowed, must outlive the model */
+void bal_model_attach(bal_model *model, void *memory);
+/** Make all tensors zeros, as those of bal_model_create. Local. */
+void bal_model_zero(bal_model *model);
 
 const bal_model_config *bal_model_shape(const bal_model *model);
 bal_format              bal_model_format(const bal_model *model);
@@ -60,7 +75,8 @@ int                     bal_model_n_tensors(const bal_model *model);
 bal_tensor *bal_model_tensor(const bal_model *model, int index);
 /** Index of the tensor of that name, -1 if there is none. */
 int bal_model_find(const bal_model *model, const char *name);
-/** Float weights of a matrix or vector with its gain applied, row-major [n_rows * n_cols]. Local. */
+/** Float weights of a matrix or vector with its gain applied, row-major [n_rows * n_cols]. Local.
+ */
 void bal_model_dequantize(const bal_model *model, int index, float *values);
 /** Sum of bal_tensor_fingerprint over all tensors, modulo 2^64. Local. */
 uint64_t bal_model_fingerprint(const bal_model *model);
@@ -81,7 +97,7 @@ typedef struct bal_forward bal_forward; /* work space of forward passes; one per
  *  max_tokens; BAL_ERR_MEMORY. */
 bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels,
                               int64_t max_tokens, int64_t max_length, bal_forward **forward);
-void bal_forward_destroy(bal_forward **forward);
+void       bal_forward_destroy(bal_forward **forward);
 
 /**
  * Losses of a batch at code + z and code - z, or at code itself when direction is NULL. Weights

@@ -6,8 +6,8 @@
 #include "ballot/core.h"
 
 #define BAL_BLOCK_CODES 256 /* codes of a block: 64 rows by 4 columns, or 256 of a vector */
-#define BAL_PANEL_ROWS 64
-#define BAL_NAME_BYTES 128
+#define BAL_PANEL_ROWS  64
+#define BAL_NAME_BYTES  128
 
 typedef enum bal_format {
     BAL_F32, /* float values, row-major: the plain reference, never on a ballot */
@@ -34,19 +34,25 @@ typedef struct bal_tensor {
     int64_t    n_rows, n_cols;
     int64_t    n_blocks; /* 0 for BAL_F32 */
     int        limit;    /* codes lie in -limit .. limit */
-    void      *codes;    /* uint8_t, code + 128, or int16_t [n_blocks * 256], or float [n_rows *
-                            n_cols]; owned */
-    int8_t    *carry;    /* [n_blocks * 256], 1/256 of a code step; NULL where nothing trains */
-    float     *scale;    /* [n_rows]; weight = scale * code; NULL for BAL_F32 */
+    /* parts of memory that the caller owns, each aligned to 64 bytes */
+    void *codes; /* uint8_t, code + 128, or int16_t [n_blocks * 256], or float [n_rows * n_cols] */
+    int8_t *carry; /* [n_blocks * 256], 1/256 of a code step; NULL where nothing trains */
+    float  *scale; /* [n_rows]; weight = scale * code; NULL for BAL_F32 */
 } bal_tensor;
 
-/** Make a tensor of zeros (weights) with scale 1 and, if asked for, carries of 0. Local.
+/** Describe a tensor that has no memory yet. Local.
  *  @param format  BAL_F32 for any role, BAL_I8 for a matrix, BAL_I16 for a vector or gain
- *  @return BAL_OK; BAL_ERR_ARG: a size below 1 or above 2^31; BAL_ERR_MEMORY. */
+ *  @return BAL_OK; BAL_ERR_ARG: a size below 1 or above 2^31. */
 bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, bal_format format,
-                           int64_t n_rows, int64_t n_cols, bool with_carry);
-/** Free what it owns. A zeroed tensor is fine. Local. */
-void bal_tensor_clear(bal_tensor *tensor);
+                           int64_t n_rows, int64_t n_cols);
+/** Bytes of memory that it takes, a multiple of 64. At least 4096 of them lie behind the codes of
+ *  an integer matrix: kernels read whole tiles. Local. */
+size_t bal_tensor_bytes(const bal_tensor *tensor, bool with_carry);
+/** Let it stand in memory, codes first. Not a byte is read or written: the tensor may be there
+ *  already. Local. @param memory  [bal_tensor_bytes], aligned to 64 bytes; borrowed */
+void bal_tensor_attach(bal_tensor *tensor, bool with_carry, void *memory);
+/** Zeros (weights) with scale 1, carries of 0, and the padding. Local. */
+void bal_tensor_zero(bal_tensor *tensor);
 
 /** The code that stands at a place of the tensor's own order; not for BAL_F32. Local. */
 static inline int bal_tensor_code(const bal_tensor *tensor, int64_t at)

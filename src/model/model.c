@@ -49,28 +49,25 @@ bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
 }
 
 /* Add the tensor PREFIX.NAME.weight, and its gain after an integer matrix; its index in *index. */
-static bal_status add_tensor(bal_model *m, bool with_carry, bal_role role, int64_t n_rows,
-                             int64_t n_cols, const char *name, int *index)
+static bal_status add_tensor(bal_model *m, bal_role role, int64_t n_rows, int64_t n_cols,
+                             const char *name, int *index)
 {
     bool       integer = m->format != BAL_F32;
     bal_format format  = !integer ? BAL_F32 : role == BAL_MATRIX ? BAL_I8 : BAL_I16;
     char       full[BAL_NAME_BYTES];
     snprintf(full, sizeof full, "%s.weight", name);
     *index = m->n_tensors;
-    BAL_TRY(bal_tensor_init(&m->tensors[m->n_tensors++], full, role, format, n_rows, n_cols,
-                            with_carry));
+    BAL_TRY(bal_tensor_init(&m->tensors[m->n_tensors++], full, role, format, n_rows, n_cols));
     if (!integer || role != BAL_MATRIX) return BAL_OK;
     snprintf(full, sizeof full, "%s.gain", name);
-    return bal_tensor_init(&m->tensors[m->n_tensors++], full, BAL_GAIN, BAL_I16, 1, n_rows,
-                           with_carry);
+    return bal_tensor_init(&m->tensors[m->n_tensors++], full, BAL_GAIN, BAL_I16, 1, n_rows);
 }
 
-static bal_status add_tensors(bal_model *m, bool with_carry)
+static bal_status add_tensors(bal_model *m)
 {
     const bal_model_config *c = &m->config;
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
-    BAL_TRY(add_tensor(m, with_carry, BAL_MATRIX, c->n_vocab, c->dim, "model.embed_tokens",
-                       &m->embedding));
+    BAL_TRY(add_tensor(m, BAL_MATRIX, c->n_vocab, c->dim, "model.embed_tokens", &m->embedding));
     for (int64_t layer = 0; layer < c->n_layers; ++layer) {
         bal_layer *l = &m->layers[layer];
         const struct {
@@ -92,31 +89,31 @@ static bal_status add_tensors(bal_model *m, bool with_carry)
         for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
             char name[BAL_NAME_BYTES - 16];
             snprintf(name, sizeof name, "model.layers.%d.%s", (int)layer, parts[i].name);
-            BAL_TRY(add_tensor(m, with_carry, parts[i].role, parts[i].n_rows, parts[i].n_cols, name,
+            BAL_TRY(add_tensor(m, parts[i].role, parts[i].n_rows, parts[i].n_cols, name,
                                parts[i].index));
         }
     }
-    BAL_TRY(add_tensor(m, with_carry, BAL_VECTOR, 1, c->dim, "model.norm", &m->final_norm));
+    BAL_TRY(add_tensor(m, BAL_VECTOR, 1, c->dim, "model.norm", &m->final_norm));
     m->head = m->embedding;
-    if (!c->tied_head)
-        BAL_TRY(add_tensor(m, with_carry, BAL_MATRIX, c->n_vocab, c->dim, "lm_head", &m->head));
+    if (!c->tied_head) BAL_TRY(add_tensor(m, BAL_MATRIX, c->n_vocab, c->dim, "lm_head", &m->head));
     return BAL_OK;
 }
 
-bal_status bal_model_create(const bal_model_config *config, bal_format format, bool with_carry,
-                            bal_model **model)
+bal_status bal_model_outline(const bal_model_config *config, bal_format format, bool with_carry,
+                             bal_model **model)
 {
     assert(format == BAL_I8 || (format == BAL_F32 && !with_carry));
     BAL_TRY(bal_model_config_check(config, "model"));
     bal_status status = BAL_ERR_MEMORY;
     bal_model *m      = bal_alloc(1, sizeof *m);
     if (m == NULL) goto done;
-    m->config  = *config;
-    m->format  = format;
-    m->layers  = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
-    m->tensors = bal_alloc(4 + 16 * (size_t)config->n_layers + 1, sizeof *m->tensors);
+    m->config     = *config;
+    m->format     = format;
+    m->with_carry = with_carry;
+    m->layers     = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
+    m->tensors    = bal_alloc(4 + 16 * (size_t)config->n_layers + 1, sizeof *m->tensors);
     if (m->layers == NULL || m->tensors == NULL) goto done;
-    status = add_tensors(m, with_carry);
+    status = add_tensors(m);
     if (status != BAL_OK) goto done;
     *model = m;
     m      = NULL;
@@ -126,11 +123,50 @@ done:
     return status;
 }
 
+size_t bal_model_bytes(const bal_model *m)
+{
+    size_t n_bytes = 0;
+    for (int i = 0; i < m->n_tensors; ++i)
+        n_bytes += bal_tensor_bytes(&m->tensors[i], m->with_carry);
+    return n_bytes;
+}
+
+void bal_model_attach(bal_model *m, void *memory)
+{
+    char *at = memory;
+    for (int i = 0; i < m->n_tensors; ++i) {
+        bal_tensor_attach(&m->tensors[i], m->with_carry, at);
+        at += bal_tensor_bytes(&m->tensors[i], m->with_carry);
+    }
+}
+
+void bal_model_zero(bal_model *m)
+{
+    for (int i = 0; i < m->n_tensors; ++i) bal_tensor_zero(&m->tensors[i]);
+}
+
+bal_status bal_model_create(const bal_model_config *config, bal_format format, bool with_carry,
+                            bal_model **model)
+{
+    bal_model *m = NULL;
+    BAL_TRY(bal_model_outline(config, format, with_carry, &m));
+    m->owned = bal_alloc(bal_model_bytes(m), 1);
+    if (m->owned == NULL) {
+        size_t n_bytes = bal_model_bytes(m);
+        bal_model_destroy(&m);
+        return bal_fail(BAL_ERR_MEMORY, "no memory for a model of %zu bytes", n_bytes);
+    }
+    bal_model_attach(m, m->owned);
+    bal_model_zero(m);
+    *model = m;
+    return BAL_OK;
+}
+
 void bal_model_destroy(bal_model **model)
 {
     bal_model *m = *model;
     if (m == NULL) return;
-    for (int i = 0; i < m->n_tensors; ++i) bal_tensor_clear(&m->tensors[i]);
+    free(m->owned);
     free(m->tensors);
     free(m->layers);
     free(m);

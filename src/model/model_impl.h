@@ -12,10 +12,12 @@ typedef struct bal_layer {
 struct bal_model {
     bal_model_config config;
     bal_format       format;
+    bool             with_carry;
     int              n_tensors;
     bal_tensor      *tensors;
     int              embedding, final_norm, head; /* head is embedding where tied */
     bal_layer       *layers;
+    void            *owned; /* memory of all tensors where bal_model_create made it, else NULL */
 };
 
 #endif

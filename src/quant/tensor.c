@@ -9,8 +9,8 @@
 #define MATRIX_ABSMAX_CODE 120   /* of 127: codes have room to move before the gate shuts */
 #define VECTOR_ABSMAX_CODE 250   /* one probe step is 0.4 % of the absolute maximum */
 #define GAIN_STEP          0.02f /* relative; what zoqo divides its learning rate by */
-#define SLACK_BYTES        4096  /* that a product may read past the last panel */
 #define N_ELEMENTS_MAX     ((int64_t)1 << 31)
+#define READ_BEHIND        4096 /* bytes behind a matrix that a kernel may read */
 
 static int64_t code_index(const bal_tensor *tensor, int64_t row, int64_t col)
 {
@@ -21,49 +21,66 @@ static int64_t code_index(const bal_tensor *tensor, int64_t row, int64_t col)
 }
 
 bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, bal_format format,
-                           int64_t n_rows, int64_t n_cols, bool with_carry)
+                           int64_t n_rows, int64_t n_cols)
 {
     assert(format == BAL_F32 || (format == BAL_I8) == (role == BAL_MATRIX));
-    assert(format != BAL_F32 || !with_carry);
     *tensor = (bal_tensor){.role = role, .format = format, .n_rows = n_rows, .n_cols = n_cols};
     if (n_rows < 1 || n_cols < 1 || n_rows > N_ELEMENTS_MAX / n_cols)
         return bal_fail(BAL_ERR_ARG, "%s: %lld x %lld elements; expected 1 to 2^31", name,
                         (long long)n_rows, (long long)n_cols);
     snprintf(tensor->name, sizeof tensor->name, "%s", name);
-    if (format == BAL_F32) {
-        tensor->codes = bal_alloc((size_t)(n_rows * n_cols), sizeof(float));
-        if (tensor->codes == NULL) goto no_memory;
-        return BAL_OK;
-    }
+    if (format == BAL_F32) return BAL_OK;
     tensor->limit    = format == BAL_I8 || role == BAL_GAIN ? 127 : 32767;
     tensor->n_blocks = role == BAL_MATRIX
                            ? (n_rows + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS * ((n_cols + 3) / 4)
                            : (n_cols + BAL_BLOCK_CODES - 1) / BAL_BLOCK_CODES;
-    int64_t n_codes  = tensor->n_blocks * BAL_BLOCK_CODES;
-    tensor->codes    = bal_alloc((size_t)n_codes + SLACK_BYTES, format == BAL_I8 ? 1 : 2);
-    tensor->scale    = bal_alloc((size_t)n_rows, sizeof *tensor->scale);
-    if (with_carry) tensor->carry = bal_alloc((size_t)n_codes, 1);
-    if (tensor->codes == NULL || tensor->scale == NULL || (with_carry && tensor->carry == NULL))
-        goto no_memory;
+    return BAL_OK;
+}
+
+/* Bytes of each part, so that the next one is aligned. */
+static size_t codes_bytes(const bal_tensor *t)
+{
+    size_t n_codes = (size_t)t->n_blocks * BAL_BLOCK_CODES;
+    if (t->format == BAL_F32) return ((size_t)bal_tensor_n(t) * sizeof(float) + 63) / 64 * 64;
+    return t->format == BAL_I8 ? n_codes + READ_BEHIND : n_codes * sizeof(int16_t);
+}
+static size_t carry_bytes(const bal_tensor *t) { return (size_t)t->n_blocks * BAL_BLOCK_CODES; }
+static size_t scale_bytes(const bal_tensor *t)
+{
+    return t->format == BAL_F32 ? 0 : ((size_t)t->n_rows * sizeof *t->scale + 63) / 64 * 64;
+}
+
+size_t bal_tensor_bytes(const bal_tensor *tensor, bool with_carry)
+{
+    return codes_bytes(tensor) + scale_bytes(tensor) + (with_carry ? carry_bytes(tensor) : 0);
+}
+
+void bal_tensor_attach(bal_tensor *tensor, bool with_carry, void *memory)
+{
+    assert((uintptr_t)memory % 64 == 0 && (tensor->format != BAL_F32 || !with_carry));
+    char *at      = memory;
+    tensor->codes = at;
+    at += codes_bytes(tensor);
+    tensor->scale = tensor->format == BAL_F32 ? NULL : (float *)(void *)at;
+    at += scale_bytes(tensor);
+    tensor->carry = with_carry ? (int8_t *)at : NULL;
+}
+
+void bal_tensor_zero(bal_tensor *tensor)
+{
+    int64_t n_rows = tensor->n_rows, n_cols = tensor->n_cols;
+    int64_t n_codes = tensor->n_blocks * BAL_BLOCK_CODES;
+    if (tensor->format == BAL_F32) {
+        memset(tensor->codes, 0, (size_t)(n_rows * n_cols) * sizeof(float));
+        return;
+    }
+    if (tensor->carry != NULL) memset(tensor->carry, 0, (size_t)n_codes);
     for (int64_t at = 0; at < n_codes; ++at) bal_tensor_put(tensor, at, -tensor->limit - 1);
     for (int64_t row = 0; row < n_rows; ++row) {
-        tensor->scale[row] = role == BAL_GAIN ? GAIN_STEP : 1.0f;
+        tensor->scale[row] = tensor->role == BAL_GAIN ? GAIN_STEP : 1.0f;
         for (int64_t col = 0; col < n_cols; ++col)
             bal_tensor_put(tensor, code_index(tensor, row, col), 0);
     }
-    return BAL_OK;
-no_memory:
-    bal_tensor_clear(tensor);
-    return bal_fail(BAL_ERR_MEMORY, "%s: no memory for %lld x %lld elements", name,
-                    (long long)n_rows, (long long)n_cols);
-}
-
-void bal_tensor_clear(bal_tensor *tensor)
-{
-    free(tensor->codes);
-    free(tensor->carry);
-    free(tensor->scale);
-    *tensor = (bal_tensor){0};
 }
 
 int64_t bal_tensor_n(const bal_tensor *tensor) { return tensor->n_rows * tensor->n_cols; }

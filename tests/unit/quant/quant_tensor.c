@@ -12,20 +12,30 @@ static const int64_t shapes[][2] = {{1, 1},  {1, 5},   {3, 4},   {63, 7},  {64, 
                                     {65, 3}, {70, 10}, {129, 6}, {200, 33}};
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
-static bal_tensor matrix(int64_t n_rows, int64_t n_cols)
+/* A tensor of zeros in memory of its own, full of other bytes before; to be dropped. */
+static bal_tensor tensor_of(const char *name, bal_role role, bal_format format, int64_t n_rows,
+                            int64_t n_cols, bool with_carry)
 {
     bal_tensor tensor;
-    CU_ASSERT_EQUAL_FATAL(
-        bal_tensor_init(&tensor, "m.weight", BAL_MATRIX, BAL_I8, n_rows, n_cols, true), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_tensor_init(&tensor, name, role, format, n_rows, n_cols), BAL_OK);
+    size_t n_bytes = bal_tensor_bytes(&tensor, with_carry);
+    void  *memory  = bal_alloc(n_bytes, 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
+    memset(memory, 0xA5, n_bytes);
+    bal_tensor_attach(&tensor, with_carry, memory);
+    bal_tensor_zero(&tensor);
     return tensor;
+}
+static void drop(bal_tensor *tensor) { free(tensor->codes); }
+
+static bal_tensor matrix(int64_t n_rows, int64_t n_cols)
+{
+    return tensor_of("m.weight", BAL_MATRIX, BAL_I8, n_rows, n_cols, true);
 }
 
 static bal_tensor vector(bal_role role, int64_t n_cols)
 {
-    bal_tensor tensor;
-    CU_ASSERT_EQUAL_FATAL(bal_tensor_init(&tensor, "v.weight", role, BAL_I16, 1, n_cols, true),
-                          BAL_OK);
-    return tensor;
+    return tensor_of("v.weight", role, BAL_I16, 1, n_cols, true);
 }
 
 static float *random_values(int64_t n, uint64_t *state)
@@ -85,7 +95,7 @@ static void test_the_absmax_of_a_matrix_row_is_code_120(void)
         CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, values), BAL_OK);
         check_rounding(&tensor, values, 120);
         free(values);
-        bal_tensor_clear(&tensor);
+        drop(&tensor);
     }
 }
 
@@ -98,7 +108,7 @@ static void test_the_absmax_of_a_vector_is_code_250(void)
         CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, values), BAL_OK);
         check_rounding(&tensor, values, 250);
         free(values);
-        bal_tensor_clear(&tensor);
+        drop(&tensor);
     }
 }
 
@@ -125,7 +135,7 @@ static void test_carries_are_what_rounding_left_over(void)
         CU_ASSERT_EQUAL(codes[i], known[i].code);
         CU_ASSERT_EQUAL(carry[i], known[i].carry);
     }
-    bal_tensor_clear(&tensor);
+    drop(&tensor);
 }
 
 static void test_rows_of_zeros_and_of_next_to_nothing_stay_finite(void)
@@ -145,7 +155,7 @@ static void test_rows_of_zeros_and_of_next_to_nothing_stay_finite(void)
         for (int col = 0; col < 3; ++col)
             CU_ASSERT(fabsf(back[3 * row + col] - rows[row][col]) <= 0.501f * tensor.scale[row]);
     }
-    bal_tensor_clear(&tensor);
+    drop(&tensor);
 }
 
 static void test_values_that_are_not_finite_are_refused(void)
@@ -153,18 +163,15 @@ static void test_values_that_are_not_finite_are_refused(void)
     static const float bad[] = {NAN, INFINITY, -INFINITY};
     for (int format = 0; format < 3; ++format)
         for (int i = 0; i < 3; ++i) {
-            bal_tensor tensor;
             float      values[6] = {1, 2, 3, 4, bad[i], 6};
-            CU_ASSERT_EQUAL_FATAL(
-                bal_tensor_init(&tensor, "some.weight", format == 1 ? BAL_VECTOR : BAL_MATRIX,
-                                format == 0   ? BAL_I8
-                                : format == 1 ? BAL_I16
-                                              : BAL_F32,
-                                1, 6, false),
-                BAL_OK);
+            bal_tensor tensor    = tensor_of("some.weight", format == 1 ? BAL_VECTOR : BAL_MATRIX,
+                                          format == 0   ? BAL_I8
+                                             : format == 1 ? BAL_I16
+                                                           : BAL_F32,
+                                             1, 6, false);
             CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, values), BAL_ERR_INPUT);
             CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "some.weight: element 4"));
-            bal_tensor_clear(&tensor);
+            drop(&tensor);
         }
 }
 
@@ -202,7 +209,7 @@ static void test_codes_and_carries_keep_their_place(void)
         free(codes);
         free(carry);
         free(back);
-        bal_tensor_clear(&tensor);
+        drop(&tensor);
     }
 }
 
@@ -223,7 +230,7 @@ static void test_vectors_and_gains_lie_in_order_before_their_padding(void)
         CU_ASSERT_EQUAL(memcmp(tensor.codes, codes, sizeof codes), 0);
         for (int at = 300; at < 512; ++at)
             CU_ASSERT_EQUAL(((int16_t *)tensor.codes)[at], -limit - 1);
-        bal_tensor_clear(&tensor);
+        drop(&tensor);
     }
 }
 
@@ -239,7 +246,7 @@ static void test_padding_is_never_read_back(void)
     bal_tensor_dequantize(&tensor, after);
     CU_ASSERT_EQUAL(memcmp(before, after, sizeof before), 0);
     free(values);
-    bal_tensor_clear(&tensor);
+    drop(&tensor);
 }
 
 static void test_codes_out_of_range_are_refused(void)
@@ -252,9 +259,34 @@ static void test_codes_out_of_range_are_refused(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "code 3 is -128"));
     CU_ASSERT_EQUAL(bal_tensor_set_codes(&g, gains), BAL_ERR_INPUT);
     CU_ASSERT_EQUAL(bal_tensor_set_codes(&v, weights), BAL_ERR_INPUT);
-    bal_tensor_clear(&m);
-    bal_tensor_clear(&g);
-    bal_tensor_clear(&v);
+    drop(&m);
+    drop(&g);
+    drop(&v);
+}
+
+static void test_the_parts_of_a_tensor_lie_apart_in_its_memory(void)
+{
+    static const bal_format formats[] = {
+        [BAL_MATRIX] = BAL_I8, [BAL_VECTOR] = BAL_I16, [BAL_GAIN] = BAL_I16};
+    for (size_t i = 0; i < N_SHAPES; ++i)
+        for (int role = BAL_MATRIX; role <= BAL_GAIN; ++role) {
+            int64_t    n_rows = role == BAL_MATRIX ? shapes[i][0] : 1, n_cols = shapes[i][1];
+            bal_format format = formats[role];
+            bal_tensor t = tensor_of("t", (bal_role)role, format, n_rows, n_cols, true), again = t;
+            size_t     n = (size_t)t.n_blocks * 256, n_bytes = bal_tensor_bytes(&t, true);
+            char      *first = t.codes, *codes_end = first + n * (format == BAL_I8 ? 1 : 2);
+            CU_ASSERT(n_bytes % 64 == 0 && (uintptr_t)t.carry % 64 == 0 &&
+                      (uintptr_t)t.scale % 64 == 0);
+            CU_ASSERT(codes_end <= (char *)t.scale &&
+                      (char *)(t.scale + n_rows) <= (char *)t.carry &&
+                      (char *)(t.carry + n) <= first + n_bytes);
+            CU_ASSERT(role != BAL_MATRIX || codes_end + 4096 <= first + n_bytes);
+            ((int8_t *)t.codes)[0] = 3; /* a second description of the same memory changes none */
+            uint64_t before        = bal_tensor_fingerprint(&t, 0);
+            bal_tensor_attach(&again, true, first);
+            CU_ASSERT_EQUAL(bal_tensor_fingerprint(&again, 0), before);
+            drop(&t);
+        }
 }
 
 static void test_impossible_sizes_are_refused(void)
@@ -269,10 +301,8 @@ static void test_impossible_sizes_are_refused(void)
                                      {((int64_t)1 << 31) + 1, 1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; ++i) {
         bal_tensor tensor;
-        CU_ASSERT_EQUAL(
-            bal_tensor_init(&tensor, "m", BAL_MATRIX, BAL_I8, bad[i][0], bad[i][1], true),
-            BAL_ERR_ARG);
-        bal_tensor_clear(&tensor);
+        CU_ASSERT_EQUAL(bal_tensor_init(&tensor, "m", BAL_MATRIX, BAL_I8, bad[i][0], bad[i][1]),
+                        BAL_ERR_ARG);
     }
 }
 
@@ -295,7 +325,7 @@ static void test_any_bit_of_codes_carries_and_scales_changes_the_fingerprint(voi
         CU_ASSERT_EQUAL(n_missed, 0);
         CU_ASSERT_EQUAL(bal_tensor_fingerprint(t, 4), before);
         CU_ASSERT_NOT_EQUAL(bal_tensor_fingerprint(t, 5), before); /* its place counts */
-        bal_tensor_clear(t);
+        drop(t);
     }
 }
 
@@ -319,8 +349,8 @@ static void test_the_fingerprint_depends_on_nothing_else(void)
     memcpy(block + 256, other, 256);
     CU_ASSERT_NOT_EQUAL(bal_tensor_fingerprint(&a, 0), bal_tensor_fingerprint(&b, 0));
     free(values);
-    bal_tensor_clear(&a);
-    bal_tensor_clear(&b);
+    drop(&a);
+    drop(&b);
 }
 
 const char     bal_suite_name[]  = "quant_tensor";
@@ -336,6 +366,8 @@ const bal_test bal_suite_tests[] = {
      test_vectors_and_gains_lie_in_order_before_their_padding},
     {"padding is never read back", test_padding_is_never_read_back},
     {"codes out of range are refused", test_codes_out_of_range_are_refused},
+    {"the parts of a tensor lie apart in its memory",
+     test_the_parts_of_a_tensor_lie_apart_in_its_memory},
     {"impossible sizes are refused", test_impossible_sizes_are_refused},
     {"any bit of codes, carries and scales changes the fingerprint",
      test_any_bit_of_codes_carries_and_scales_changes_the_fingerprint},
