@@ -47,6 +47,15 @@ typedef struct bal_panel {
     const int8_t  *z;                /* [n_groups * 256] */
 } bal_panel;
 
+/** Up to 64 rows of weights as the product reads them. */
+typedef struct bal_weights_u8 {
+    int64_t        n_groups, n_rows;
+    const uint8_t *entries; /* [n_groups][64 rows][4 columns]; read up to a multiple of 16 groups */
+    const float   *scale;   /* [n_rows] */
+    const uint8_t *next;    /* n_groups * 256 bytes that the caller reads afterwards, to be fetched
+                               into a near cache meanwhile; or NULL */
+} bal_weights_u8;
+
 /** Activations as int8, one row per token. */
 typedef struct bal_rows_i8 {
     int64_t        n_rows, stride; /* bytes between rows */
@@ -72,13 +81,17 @@ typedef struct bal_kernels {
      *  NULL: of the codes as they are, alone. */
     void (*move_panel)(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
     /**
-     * y[t][r] = (sum_c x[t][c] * (panel[r][c] - 128)) * (x.scale[t] * row_scale[r]), or y[t][r] +
-     * that if adds, for r < n_rows <= 64: the sum exact in int32, then one rounding to float and
-     * two products. Reads up to a multiple of 16 groups of panel and of 64 columns of x, where x
-     * holds 0. 4 * n_groups <= 65536; y rows are y_stride floats apart.
+     * y[t][r] = (sum_c x[t][c] * (w[r][c] - 128)) * (x.scale[t] * w.scale[r]), or y[t][r] + that if
+     * adds: the sum exact in int32, then one rounding to float and two products. 4 * n_groups <=
+     * 65536; y rows are y_stride floats apart.
      */
-    void (*product_i8)(int64_t n_groups, const uint8_t *panel, const float *row_scale,
-                       int64_t n_rows, const bal_rows_i8 *x, bool adds, float *y, int64_t y_stride);
+    void (*product_i8)(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
+                       int64_t y_stride);
+
+    /** Run n rounds of this level's dot-product instruction on registers alone, as many at a time
+     *  as hide its latency: what no product can beat. Returns the operations done; a multiplication
+     *  and an addition are two. ref: of its plain loop. */
+    int64_t (*dots)(int64_t n);
 
     /** Per row: scale = max |x| / 127, q = round(x / scale) in -127 .. 127, sum = sum of q. q is
      *  padded with 0 to a multiple of 64 columns. A row of zeros gets scale 0. */

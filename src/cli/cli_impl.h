@@ -111,6 +111,7 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv);
 bal_status bal_command_inspect(bal_context *context, int argc, char **argv);
 bal_status bal_command_config(bal_context *context, int argc, char **argv);
 bal_status bal_command_replay(bal_context *context, int argc, char **argv);
+bal_status bal_command_bench(bal_context *context, int argc, char **argv);
 bal_status bal_command_export(bal_context *context, int argc, char **argv);
 
 #endif

@@ -12,6 +12,7 @@ const bal_command bal_commands[] = {
     {"config", "every option of a job, resolved, with its source", bal_command_config},
     {"replay", "rebuild the model of any step from base and journal", bal_command_replay},
     {"export", "write a model as a Hugging Face folder", bal_command_export},
+    {"bench", "how fast this machine does what a run is made of", bal_command_bench},
     {NULL, NULL, NULL},
 };
 
@@ -47,7 +48,7 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
             return 0;
         case 'i':
             if (!bal_isa_parse(arg, &isa))
-                argp_error(state, "--isa=%s: expected ref, avx2 or avx512", arg);
+                argp_error(state, "--isa=%s: expected ref, avx2, avx512 or amx", arg);
             common->isa             = isa;
             common->machine.kernels = bal_kernels_at(isa);
             return 0;
@@ -75,7 +76,7 @@ static const struct argp_option set_options[] = {
     {0}};
 static const struct argp_option isa_options[] = {
     {"isa", 'i', "LEVEL", 0,
-     "kernels: ref, avx2 or avx512 (default: the best here); the result is the same", 0},
+     "kernels: ref, avx2, avx512 or amx (default: the best here); the result is the same", 0},
     {0}};
 static const struct argp_option tally_options[] = {
     {"tally", 't', "HOW", 0,

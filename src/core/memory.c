@@ -1,6 +1,7 @@
 /* memory.c: aligned zeroed memory, hashing, the clock. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #define XXH_INLINE_ALL
@@ -8,14 +9,19 @@
 
 #include "ballot/core.h"
 
+#define LARGE_PAGE ((size_t)1 << 21) /* rows far apart then need few entries of the TLB */
+
 void *bal_alloc(size_t count, size_t element_bytes)
 {
     size_t n_bytes;
     if (__builtin_mul_overflow(count, element_bytes, &n_bytes) || n_bytes > SIZE_MAX - 64)
         return NULL;
     n_bytes      = n_bytes == 0 ? 64 : (n_bytes + 63) / 64 * 64;
-    void *memory = aligned_alloc(64, n_bytes);
-    if (memory != NULL) memset(memory, 0, n_bytes);
+    void *memory = NULL;
+    bool  large  = n_bytes >= 2 * LARGE_PAGE;
+    if (posix_memalign(&memory, large ? LARGE_PAGE : 64, n_bytes) != 0) return NULL;
+    if (large) madvise(memory, n_bytes, MADV_HUGEPAGE); /* advice: it may fail without harm */
+    memset(memory, 0, n_bytes);
     return memory;
 }
 

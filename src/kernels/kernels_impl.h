@@ -17,8 +17,7 @@ bool bal_amx_allowed(void); /* asks the system to let this process use tiles */
 
 extern const int8_t bal_nf4_book[16];
 void bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
-void bal_product_i8_avx512(int64_t n_groups, const uint8_t *panel, const float *row_scale,
-                           int64_t n_rows, const bal_rows_i8 *x, bool adds, float *y,
+void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                            int64_t y_stride);
 
 /* Float entries: one source, lanes.h, built once per level. */

@@ -24,73 +24,88 @@ static void configure(int64_t n_first, int64_t n_second)
         s.n_rows[tile]    = (uint8_t)(tile >= 6 ? 16 : second ? n_second : n_first);
         s.row_bytes[tile] = s.n_rows[tile] > 0 ? 64 : 0;
     }
+    __asm__ volatile("" ::"r"(&s) : "memory"); /* gcc 12 thinks that 8 bytes of it are read */
     _tile_loadconfig(&s);
 }
 
-/* Up to 32 tokens by 32 rows of a panel. */
-static void block(int64_t n_groups, const uint8_t *panel, const float *row_scale, int64_t n_rows,
-                  const bal_rows_i8 *x, int64_t first, int64_t n, bool adds, float *y,
-                  int64_t y_stride)
+/* One step: 64 columns of up to 32 tokens by 32 rows. */
+static inline void step(const uint8_t *entries, const int8_t *q, int64_t stride, bool second)
 {
-    int32_t       sums[4][16][16] __attribute__((aligned(64)));
-    const int8_t *q = x->q + first * x->stride;
+    _tile_loadd(6, entries, BAL_BLOCK_CODES);
+    _tile_loadd(4, q, stride);
+    _tile_dpbsud(0, 4, 6);
+    _tile_loadd(7, entries + 64, BAL_BLOCK_CODES);
+    _tile_dpbsud(1, 4, 7);
+    if (!second) return;
+    _tile_loadd(5, q + 16 * stride, stride);
+    _tile_dpbsud(2, 5, 6);
+    _tile_dpbsud(3, 5, 7);
+}
+
+/* n tokens, up to 32, from first on, by the 32 rows from row on. *next: lines to fetch, 4 per
+ * group, while *n_left > 0. */
+static void block(const bal_weights_u8 *w, int64_t row, const bal_rows_i8 *x, int64_t first,
+                  int64_t n, bool adds, float *y, int64_t y_stride, const uint8_t **next,
+                  int64_t *n_left)
+{
+    int32_t        sums[4][16][16] __attribute__((aligned(64)));
+    const int8_t  *q       = x->q + first * x->stride;
+    const uint8_t *entries = w->entries + 4 * row;
     _tile_zero(0);
     _tile_zero(1);
-    if (n > 16) {
-        _tile_zero(2);
-        _tile_zero(3);
-        for (int64_t at = 0; at < n_groups; at += 16) {
-            _tile_loadd(6, panel + at * BAL_BLOCK_CODES, BAL_BLOCK_CODES);
-            _tile_loadd(4, q + 4 * at, x->stride);
-            _tile_dpbsud(0, 4, 6);
-            _tile_loadd(7, panel + at * BAL_BLOCK_CODES + 64, BAL_BLOCK_CODES);
-            _tile_dpbsud(1, 4, 7);
-            _tile_loadd(5, q + 16 * x->stride + 4 * at, x->stride);
-            _tile_dpbsud(2, 5, 6);
-            _tile_dpbsud(3, 5, 7);
-        }
-        _tile_stored(2, sums[2], 64);
-        _tile_stored(3, sums[3], 64);
-    } else {
-        for (int64_t at = 0; at < n_groups; at += 16) {
-            _tile_loadd(6, panel + at * BAL_BLOCK_CODES, BAL_BLOCK_CODES);
-            _tile_loadd(4, q + 4 * at, x->stride);
-            _tile_dpbsud(0, 4, 6);
-            _tile_loadd(7, panel + at * BAL_BLOCK_CODES + 64, BAL_BLOCK_CODES);
-            _tile_dpbsud(1, 4, 7);
-        }
+    if (n > 16) _tile_zero(2);
+    if (n > 16) _tile_zero(3);
+    for (int64_t at = 0; at < w->n_groups; at += 16) {
+        for (int line = 0; line < 8 && *n_left > 0; ++line, --*n_left, *next += 64)
+            __builtin_prefetch(*next, 0, 2);
+        step(entries + at * BAL_BLOCK_CODES, q + 4 * at, x->stride, n > 16);
     }
     _tile_stored(0, sums[0], 64);
     _tile_stored(1, sums[1], 64);
+    if (n > 16) _tile_stored(2, sums[2], 64);
+    if (n > 16) _tile_stored(3, sums[3], 64);
     for (int64_t i = 0; i < n; ++i) {
         int32_t(*of)[16][16] = sums + i / 16 * 2;
         __m512i excess       = _mm512_set1_epi32(128 * x->sum[first + i]);
         __m512  scale        = _mm512_set1_ps(x->scale[first + i]);
-        float  *to           = y + (first + i) * y_stride;
-        bal_store_scaled(to, n_rows, _mm512_load_si512(of[0][i % 16]), excess, scale, row_scale,
-                         adds);
-        bal_store_scaled(to + 16, n_rows - 16, _mm512_load_si512(of[1][i % 16]), excess, scale,
-                         row_scale + 16, adds);
+        float  *to           = y + (first + i) * y_stride + row;
+        bal_store_scaled(to, w->n_rows - row, _mm512_load_si512(of[0][i % 16]), excess, scale,
+                         w->scale + row, adds);
+        bal_store_scaled(to + 16, w->n_rows - row - 16, _mm512_load_si512(of[1][i % 16]), excess,
+                         scale, w->scale + row + 16, adds);
     }
 }
 
-static void product_i8(int64_t n_groups, const uint8_t *panel, const float *row_scale,
-                       int64_t n_rows, const bal_rows_i8 *x, bool adds, float *y, int64_t y_stride)
+static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
+                       int64_t y_stride)
 {
     if (x->n_rows < 8) { /* tiles would be nearly empty */
-        bal_product_i8_avx512(n_groups, panel, row_scale, n_rows, x, adds, y, y_stride);
+        bal_product_i8_avx512(w, x, adds, y, y_stride);
         return;
     }
-    int64_t configured = 0;
-    for (int64_t half = 0; half < n_rows; half += 32) /* its weights stay in the first cache */
+    const uint8_t *next       = w->next;
+    int64_t        configured = 0, n_left = next != NULL ? 4 * w->n_groups : 0;
+    for (int64_t row = 0; row < w->n_rows; row += 32) /* their weights stay in the first cache */
         for (int64_t first = 0; first < x->n_rows; first += 32) {
             int64_t n = x->n_rows - first < 32 ? x->n_rows - first : 32;
             if (n != configured) configure(n < 16 ? n : 16, n > 16 ? n - 16 : 0);
             configured = n;
-            block(n_groups, panel + 4 * half, row_scale + half, n_rows - half, x, first, n, adds,
-                  y + half, y_stride);
+            block(w, row, x, first, n, adds, y, y_stride, &next, &n_left);
         }
     _tile_release();
+}
+
+static int64_t dots(int64_t n)
+{
+    configure(16, 16);
+    for (int64_t i = 0; i < n; ++i) {
+        _tile_dpbsud(0, 4, 6);
+        _tile_dpbsud(1, 4, 7);
+        _tile_dpbsud(2, 5, 6);
+        _tile_dpbsud(3, 5, 7);
+    }
+    _tile_release();
+    return n * 4 * 2 * 16 * 16 * 64;
 }
 
 bool bal_amx_allowed(void)
@@ -99,4 +114,10 @@ bool bal_amx_allowed(void)
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
-void bal_panel_add_amx(bal_kernels *kernels) { kernels->product_i8 = product_i8; }
+void bal_panel_add_amx(bal_kernels *kernels)
+{
+    (void)
+        bal_amx_allowed(); /* the caller knows that it is; asking is what lets the tiles be used */
+    kernels->product_i8 = product_i8;
+    kernels->dots       = dots;
+}

@@ -153,26 +153,38 @@ static void scale_rows(const int32_t acc[16], const float *row_scale, int64_t n_
     }
 }
 
-static void product_i8(int64_t n_groups, const uint8_t *panel, const float *row_scale,
-                       int64_t n_rows, const bal_rows_i8 *x, bool adds, float *y, int64_t y_stride)
+static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
+                       int64_t y_stride)
 {
-    for (int64_t row = 0; row < n_rows; row += 16)
+    for (int64_t row = 0; row < w->n_rows; row += 16)
         for (int64_t t = 0, n; t < x->n_rows; t += n) {
             int32_t       acc[3][16];
             const int8_t *q = x->q + t * x->stride;
             n               = x->n_rows - t >= 3 ? 3 : 1;
             if (n == 3)
-                tile_3(n_groups, panel + 4 * row, q, x->stride, acc);
+                tile_3(w->n_groups, w->entries + 4 * row, q, x->stride, acc);
             else
-                tile_1(n_groups, panel + 4 * row, q, x->stride, acc);
+                tile_1(w->n_groups, w->entries + 4 * row, q, x->stride, acc);
             for (int64_t i = t; i < t + n; ++i)
-                scale_rows(acc[i - t], row_scale + row, n_rows - row < 16 ? n_rows - row : 16,
+                scale_rows(acc[i - t], w->scale + row, w->n_rows - row < 16 ? w->n_rows - row : 16,
                            128 * x->sum[i], x->scale[i], adds, y + i * y_stride + row);
         }
+}
+
+#define DOT(r) "vpmaddwd %%ymm14, %%ymm15, %%ymm13\n\tvpaddd %%ymm13, %%ymm" #r ", %%ymm" #r "\n\t"
+static int64_t dots(int64_t n)
+{
+    for (int64_t i = 0; i < n; ++i)
+        __asm__ volatile(DOT(0) DOT(1) DOT(2) DOT(3) DOT(4) DOT(5) DOT(6) DOT(7) DOT(8) DOT(9)
+                             DOT(10) DOT(11)::
+                                 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+                                   "xmm8", "xmm9", "xmm10", "xmm11", "xmm13");
+    return n * 12 * 32;
 }
 
 void bal_panel_add_avx2(bal_kernels *kernels)
 {
     kernels->move_panel = move_panel;
     kernels->product_i8 = product_i8;
+    kernels->dots       = dots;
 }

@@ -134,7 +134,10 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 #define DOT(acc, w, x) __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
 
 /* T tokens by 64 rows: 4 T accumulators stay in registers over all columns. They have names,
- * a##t##0 to a##t##3, because gcc 12 keeps an array of them in memory. */
+ * a##t##0 to a##t##3, because gcc 12 keeps an array of them in memory. Weights are asked for 8
+ * groups ahead, for a panel larger than the first cache comes from the second once per tile; and
+ * n_fetched lines of what is read next are asked for per group.
+ */
 #define TOKENS_1(X) X(0)
 #define TOKENS_2(X) TOKENS_1(X) X(1)
 #define TOKENS_3(X) TOKENS_2(X) X(2)
@@ -142,37 +145,45 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 #define TOKENS_5(X) TOKENS_4(X) X(4)
 #define TOKENS_6(X) TOKENS_5(X) X(5)
 #define START(t)    __m512i a##t##0 = zero, a##t##1 = zero, a##t##2 = zero, a##t##3 = zero;
-#define STEP(t)                                             \
-    xs = load_four(x->q + (first + t) * x->stride + 4 * g); \
-    DOT(a##t##0, w0, xs);                                   \
-    DOT(a##t##1, w1, xs);                                   \
-    DOT(a##t##2, w2, xs);                                   \
+#define STEP(t)                             \
+    xs = load_four(q + t * stride + 4 * g); \
+    DOT(a##t##0, w0, xs);                   \
+    DOT(a##t##1, w1, xs);                   \
+    DOT(a##t##2, w2, xs);                   \
     DOT(a##t##3, w3, xs);
-#define FINISH(t)                                                                             \
-    {                                                                                         \
-        __m512i excess = _mm512_set1_epi32(128 * x->sum[first + t]);                          \
-        __m512  scale  = _mm512_set1_ps(x->scale[first + t]);                                 \
-        float  *to     = y + (first + t) * y_stride;                                          \
-        bal_store_scaled(to, n_rows, a##t##0, excess, scale, row_scale, adds);                \
-        bal_store_scaled(to + 16, n_rows - 16, a##t##1, excess, scale, row_scale + 16, adds); \
-        bal_store_scaled(to + 32, n_rows - 32, a##t##2, excess, scale, row_scale + 32, adds); \
-        bal_store_scaled(to + 48, n_rows - 48, a##t##3, excess, scale, row_scale + 48, adds); \
+#define FINISH(t)                                                                       \
+    {                                                                                   \
+        __m512i excess = _mm512_set1_epi32(128 * x->sum[first + t]);                    \
+        __m512  scale  = _mm512_set1_ps(x->scale[first + t]);                           \
+        float  *to     = y + (first + t) * y_stride;                                    \
+        bal_store_scaled(to, n, a##t##0, excess, scale, w->scale, adds);                \
+        bal_store_scaled(to + 16, n - 16, a##t##1, excess, scale, w->scale + 16, adds); \
+        bal_store_scaled(to + 32, n - 32, a##t##2, excess, scale, w->scale + 32, adds); \
+        bal_store_scaled(to + 48, n - 48, a##t##3, excess, scale, w->scale + 48, adds); \
     }
-#define DEFINE_TILE(T)                                                                             \
-    static void tile_##T(int64_t n_groups, const uint8_t *panel, const float *row_scale,           \
-                         int64_t n_rows, const bal_rows_i8 *x, int64_t first, bool adds, float *y, \
-                         int64_t y_stride)                                                         \
-    {                                                                                              \
-        const __m512i zero = _mm512_setzero_si512();                                               \
-        TOKENS_##T(START) for (int64_t g = 0; g < n_groups; ++g)                                   \
-        {                                                                                          \
-            const uint8_t *w  = panel + g * BAL_BLOCK_CODES;                                       \
-            __m512i        w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);            \
-            __m512i        w2 = _mm512_loadu_si512(w + 128), w3 = _mm512_loadu_si512(w + 192);     \
-            __m512i        xs;                                                                     \
-            TOKENS_##T(STEP)                                                                       \
-        }                                                                                          \
-        TOKENS_##T(FINISH)                                                                         \
+#define FETCH(from, level) __builtin_prefetch(from, 0, level)
+#define DEFINE_TILE(T)                                                                    \
+    static void tile_##T(const bal_weights_u8 *w, const bal_rows_i8 *x, int64_t first,    \
+                         const uint8_t *next, int n_fetched, bool adds, float *y,         \
+                         int64_t y_stride)                                                \
+    {                                                                                     \
+        const __m512i zero   = _mm512_setzero_si512();                                    \
+        const int8_t *q      = x->q + first * x->stride;                                  \
+        int64_t       stride = x->stride, n = w->n_rows;                                  \
+        TOKENS_##T(START) for (int64_t g = 0; g < w->n_groups; ++g)                       \
+        {                                                                                 \
+            const uint8_t *at = w->entries + g * BAL_BLOCK_CODES;                         \
+            FETCH(at + 2048, 3);                                                          \
+            FETCH(at + 2112, 3);                                                          \
+            FETCH(at + 2176, 3);                                                          \
+            FETCH(at + 2240, 3);                                                          \
+            for (int line = 0; line < n_fetched; ++line, next += 64) FETCH(next, 2);      \
+            __m512i w0 = _mm512_loadu_si512(at), w1 = _mm512_loadu_si512(at + 64);        \
+            __m512i w2 = _mm512_loadu_si512(at + 128), w3 = _mm512_loadu_si512(at + 192); \
+            __m512i xs;                                                                   \
+            TOKENS_##T(STEP)                                                              \
+        }                                                                                 \
+        TOKENS_##T(FINISH)                                                                \
     }
 
 static inline __m512i load_four(const int8_t *from)
@@ -188,22 +199,38 @@ DEFINE_TILE(4)
 DEFINE_TILE(5)
 DEFINE_TILE(6)
 
-void bal_product_i8_avx512(int64_t n_groups, const uint8_t *panel, const float *row_scale,
-                           int64_t n_rows, const bal_rows_i8 *x, bool adds, float *y,
+void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                            int64_t y_stride)
 {
-    static void (*const tiles[])(int64_t, const uint8_t *, const float *, int64_t,
-                                 const bal_rows_i8 *, int64_t, bool, float *,
+    static void (*const tiles[])(const bal_weights_u8 *, const bal_rows_i8 *, int64_t,
+                                 const uint8_t *, int, bool, float *,
                                  int64_t) = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
-    int64_t n_tiles                       = (x->n_rows + 5) / 6;
+    int64_t        n_tiles                = (x->n_rows + 5) / 6;
+    int            per_group = n_tiles < 4 ? 2 : 1; /* of the 4 lines, in the first tiles */
+    const uint8_t *next      = w->next;
     for (int64_t tile = 0; tile < n_tiles; ++tile) { /* of nearly one size: 16 is 5 + 5 + 6 */
         int64_t first = x->n_rows * tile / n_tiles, end = x->n_rows * (tile + 1) / n_tiles;
-        tiles[end - first](n_groups, panel, row_scale, n_rows, x, first, adds, y, y_stride);
+        int     n_fetched = next != NULL && tile * per_group < 4 ? per_group : 0;
+        tiles[end - first](w, x, first, next, n_fetched, adds, y, y_stride);
+        if (n_fetched > 0) next += 64 * n_fetched * w->n_groups;
     }
+}
+
+#define LOOSE_DOT(r) "vpdpbusd %%zmm31, %%zmm30, %%zmm" #r "\n\t"
+static int64_t dots(int64_t n)
+{
+    for (int64_t i = 0; i < n; ++i)
+        __asm__ volatile(LOOSE_DOT(0) LOOSE_DOT(1) LOOSE_DOT(2) LOOSE_DOT(3) LOOSE_DOT(4)
+                             LOOSE_DOT(5) LOOSE_DOT(6) LOOSE_DOT(7) LOOSE_DOT(8) LOOSE_DOT(9)
+                                 LOOSE_DOT(10) LOOSE_DOT(11)::
+                                     : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
+                                       "xmm7", "xmm8", "xmm9", "xmm10", "xmm11");
+    return n * 12 * 128;
 }
 
 void bal_panel_add_avx512(bal_kernels *kernels)
 {
     kernels->move_panel = move_panel;
     kernels->product_i8 = bal_product_i8_avx512;
+    kernels->dots       = dots;
 }

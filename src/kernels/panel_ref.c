@@ -41,29 +41,41 @@ void bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
     }
 }
 
-static void product_i8(int64_t n_groups, const uint8_t *panel, const float *row_scale,
-                       int64_t n_rows, const bal_rows_i8 *x, bool adds, float *y, int64_t y_stride)
+static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
+                       int64_t y_stride)
 {
     for (int64_t t = 0; t < x->n_rows; ++t) {
         uint32_t acc[BAL_PANEL_ROWS]; /* what NaN left in q may wrap around */
         for (int r = 0; r < BAL_PANEL_ROWS; ++r) acc[r] = (uint32_t)(-128 * x->sum[t]);
-        for (int64_t g = 0; g < n_groups; ++g) {
+        for (int64_t g = 0; g < w->n_groups; ++g) {
             const int8_t  *xs = x->q + t * x->stride + 4 * g;
-            const uint8_t *ws = panel + g * BAL_BLOCK_CODES;
+            const uint8_t *ws = w->entries + g * BAL_BLOCK_CODES;
             for (int r = 0; r < BAL_PANEL_ROWS; ++r)
                 acc[r] += (uint32_t)(xs[0] * ws[4 * r] + xs[1] * ws[4 * r + 1] +
                                      xs[2] * ws[4 * r + 2] + xs[3] * ws[4 * r + 3]);
         }
         float *to = y + t * y_stride;
-        for (int64_t r = 0; r < n_rows; ++r) {
-            float value = (float)(int32_t)acc[r] * (x->scale[t] * row_scale[r]);
+        for (int64_t r = 0; r < w->n_rows; ++r) {
+            float value = (float)(int32_t)acc[r] * (x->scale[t] * w->scale[r]);
             to[r]       = adds ? to[r] + value : value;
         }
     }
+}
+
+static int64_t dots(int64_t n)
+{
+    uint8_t        entries[16 * BAL_BLOCK_CODES] = {0};
+    int8_t         q[64]                         = {0};
+    float          scale[BAL_PANEL_ROWS]         = {0}, y[BAL_PANEL_ROWS];
+    bal_weights_u8 w                             = {16, BAL_PANEL_ROWS, entries, scale, NULL};
+    bal_rows_i8    row                           = {1, 64, q, scale, (int32_t[]){0}};
+    for (int64_t i = 0; i < n; ++i) product_i8(&w, &row, false, y, BAL_PANEL_ROWS);
+    return n * 2 * BAL_PANEL_ROWS * 64;
 }
 
 void bal_panel_add_ref(bal_kernels *kernels)
 {
     kernels->move_panel = bal_move_panel_ref;
     kernels->product_i8 = product_i8;
+    kernels->dots       = dots;
 }

@@ -236,15 +236,20 @@ static void product_rows(bal_forward *f, int index, const float *x, int64_t rows
     }
     fill_row_scales(f, index);
     for (int64_t row = 0; row < n_rows; row += BAL_PANEL_ROWS) {
+        int64_t        groups = (n_cols + 3) / 4;
+        const uint8_t *codes =
+            (const uint8_t *)matrix->codes + row / BAL_PANEL_ROWS * groups * BAL_BLOCK_CODES;
         const uint8_t *panel[N_SIGNS_MAX];
         fill_panel(f, index, row / BAL_PANEL_ROWS, panel);
         int64_t n_here = n_rows - row < BAL_PANEL_ROWS ? n_rows - row : BAL_PANEL_ROWS;
         for (int sign = 0; sign < f->n_signs; ++sign) {
-            int64_t     from = sign * rows_per_sign + first;
-            bal_rows_i8 rows = {n, f->xq_stride, f->xq + from * f->xq_stride, f->x_scale + from,
-                                f->x_sum + from};
-            f->kernels->product_i8((n_cols + 3) / 4, panel[sign], f->row_scale[sign] + row, n_here,
-                                   &rows, adds, y + sign * n * n_rows + row, n_rows);
+            int64_t        from = sign * rows_per_sign + first;
+            bal_rows_i8    rows = {n, f->xq_stride, f->xq + from * f->xq_stride, f->x_scale + from,
+                                   f->x_sum + from};
+            bal_weights_u8 weights = {
+                groups, n_here, panel[sign], f->row_scale[sign] + row,
+                sign == f->n_signs - 1 ? codes + groups * BAL_BLOCK_CODES : NULL};
+            f->kernels->product_i8(&weights, &rows, adds, y + sign * n * n_rows + row, n_rows);
         }
     }
 }

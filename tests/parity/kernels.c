@@ -100,8 +100,9 @@ static void product_of(const bal_kernels *level, int64_t n_groups, int64_t n_row
     if (extreme != 0) memset(panel, pick(0, 1) ? 255 : 0, (size_t)n_groups * BAL_BLOCK_CODES);
     float *row_scale = scales(n_rows), *a = floats(n_y, 0.0f), *b = blank(4 * n_y);
     memcpy(b, a, (size_t)n_y * 4);
-    ref->product_i8(n_groups, panel, row_scale, n_rows, &x, adds, a, y_stride);
-    level->product_i8(n_groups, panel, row_scale, n_rows, &x, adds, b, y_stride);
+    bal_weights_u8 w = {n_groups, n_rows, panel, row_scale, pick(0, 1) ? panel : NULL};
+    ref->product_i8(&w, &x, adds, a, y_stride);
+    level->product_i8(&w, &x, adds, b, y_stride);
     check(same(a, b, 4 * n_y),
           "%s product_i8: %lld groups, %lld rows, %lld tokens, strides %lld, %lld, adds %d",
           level->name, (long long)n_groups, (long long)n_rows, (long long)n_tokens,

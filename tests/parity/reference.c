@@ -149,7 +149,8 @@ static void test_integer_products_are_exact(void)
         float *y     = blank(4 * n_tokens * n_rows);
         int    n_bad = 0;
         memcpy(y, old, (size_t)(n_tokens * n_rows) * 4);
-        ref->product_i8(n_groups, panel, row_scale, n_rows, &x, adds, y, n_rows);
+        bal_weights_u8 w = {n_groups, n_rows, panel, row_scale, NULL};
+        ref->product_i8(&w, &x, adds, y, n_rows);
         for (int64_t t = 0; t < n_tokens; ++t)
             for (int64_t row = 0; row < n_rows; ++row) {
                 int64_t exact = 0;

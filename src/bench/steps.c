@@ -1,0 +1,219 @@
+/* steps.c: a whole step of a model with random codes: probes, products within them, the update, and
+ * the memory that it takes. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ballot/optim.h"
+#include "bench_impl.h"
+
+#define N_SLOTS 256
+
+/* Kernels that add up the time spent in them; one bench at a time. */
+static const bal_kernels *timed_kernels;
+static double             in_products, in_moves;
+
+static void timed_product(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
+                          int64_t y_stride)
+{
+    double start = bal_seconds();
+    timed_kernels->product_i8(w, x, adds, y, y_stride);
+    in_products += bal_seconds() - start;
+}
+
+static void timed_move(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
+{
+    double start = bal_seconds();
+    timed_kernels->move_panel(panel, plus, minus);
+    in_moves += bal_seconds() - start;
+}
+
+/* This rank's part of the model: random codes, scales that keep activations near 1. */
+static void fill_part(bal_model *model, const bal_kernels *kernels, int part, int n_parts)
+{
+    for (int index = 0; index < bal_model_n_tensors(model); ++index) {
+        bal_tensor *tensor = bal_model_tensor(model, index);
+        if (index % n_parts != part) continue;
+        int64_t n = bal_tensor_n(tensor) / tensor->n_rows;
+        for (int64_t row = 0; row < tensor->n_rows && tensor->role == BAL_MATRIX; ++row)
+            tensor->scale[row] = 1.0f / (64.0f * sqrtf((float)n));
+        if (tensor->role == BAL_VECTOR) {
+            tensor->scale[0] = 1.0f / 250;
+            for (int64_t at = 0; at < n; ++at) bal_tensor_put(tensor, at, 250);
+        }
+        if (tensor->role != BAL_MATRIX) continue;
+        for (int64_t block = 0; block < tensor->n_blocks; ++block) { /* padding stays what it is */
+            uint8_t random[BAL_BLOCK_CODES];
+            kernels->philox(1, (uint32_t)index, 0, 0, block, 1, random);
+            for (int i = 0; i < BAL_BLOCK_CODES; ++i) {
+                int64_t at = block * BAL_BLOCK_CODES + i;
+                if (bal_tensor_code(tensor, at) >= -tensor->limit)
+                    bal_tensor_put(tensor, at, random[i] - 128 < -127 ? 0 : random[i] - 128);
+            }
+        }
+    }
+}
+
+/* Proportional set size of this process; -1 where the system does not say. */
+static int64_t pss_bytes(void)
+{
+    FILE     *file = fopen("/proc/self/smaps_rollup", "re");
+    char      line[256];
+    long long kib = -1;
+    while (file != NULL && kib < 0 && fgets(line, sizeof line, file) != NULL)
+        sscanf(line, "Pss: %lld kB", &kib);
+    if (file != NULL) fclose(file);
+    return kib < 0 ? -1 : 1024 * (int64_t)kib;
+}
+
+static bal_status sum_memory(bal_comm *comm, bal_bench_step *result)
+{
+    int64_t values[] = {pss_bytes(), 0};
+    values[1]        = values[0] < 0;
+    BAL_TRY(bal_comm_sum(comm, values, 2));
+    result->pss_bytes = values[1] > 0 ? -1 : values[0];
+    return BAL_OK;
+}
+
+/* The slowest rank's nanoseconds, as seconds. */
+static bal_status slowest(bal_comm *comm, double *seconds)
+{
+    uint64_t word = (uint64_t)(*seconds * 1e9);
+    BAL_TRY(bal_comm_reduce(comm, &(bal_reduction){.n_max = 1}, &word));
+    *seconds = (double)word * 1e-9;
+    return BAL_OK;
+}
+
+static bal_status time_probes(bal_comm *comm, bal_forward *forward, const bal_batch *batch,
+                              const bal_measure *measure, bal_bench_step *result)
+{
+    double times[N_REPEATS], products[N_REPEATS], moves[N_REPEATS];
+    for (int repeat = -1; repeat < N_REPEATS; ++repeat) { /* the first warms caches up */
+        bal_losses    losses[2] = {{0}};
+        bal_direction direction = {.measure = *measure, .slot = (uint32_t)(repeat + 1)};
+        in_products = in_moves = 0.0;
+        BAL_TRY(bal_comm_agree(comm, BAL_OK)); /* all at once */
+        double     start   = bal_seconds();
+        bal_status status  = bal_forward_losses(forward, batch, &direction, losses);
+        double     seconds = bal_seconds() - start;
+        BAL_TRY(bal_comm_agree(comm, status));
+        BAL_TRY(slowest(comm, &seconds));
+        if (repeat < 0) continue;
+        times[repeat]    = seconds;
+        products[repeat] = in_products / seconds;
+        moves[repeat]    = in_moves / seconds;
+    }
+    result->probe_seconds  = bal_median(times);
+    result->share_products = bal_median(products);
+    result->share_moves    = bal_median(moves);
+    return BAL_OK;
+}
+
+static bal_status time_updates(bal_comm *comm, bal_shared *shared, bal_optim *optim,
+                               uint32_t *flips, double *seconds)
+{
+    double   times[N_REPEATS];
+    uint64_t bits[2 * N_SLOTS / 64];
+    for (int i = 0; i < N_SLOTS / 64; ++i) { /* half of the votes for, half against */
+        bits[i]                = 0x9E3779B97F4A7C15u * (uint64_t)(i + 1);
+        bits[i + N_SLOTS / 64] = ~bits[i];
+    }
+    for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
+        BAL_TRY(bal_comm_agree(comm, BAL_OK));
+        double start = bal_seconds();
+        bal_optim_apply(optim, repeat, bits, bal_shared_part(shared), bal_shared_n_parts(shared),
+                        flips);
+        BAL_TRY(bal_shared_sync(shared));
+        times[repeat] = bal_seconds() - start;
+        BAL_TRY(slowest(comm, &times[repeat]));
+    }
+    *seconds = bal_median(times);
+    return BAL_OK;
+}
+
+typedef struct tools {
+    bal_shared  *shared;
+    bal_model   *model;
+    bal_forward *forward;
+    bal_optim   *optim;
+    bal_batch    batch;
+    bool        *on_ballot;
+    uint32_t    *flips;
+    bal_kernels  timed;
+} tools;
+
+/* Everything but the shared memory, which is there. Local. */
+static bal_status make_tools(tools *t, const bal_kernels *kernels, int64_t n_sequences,
+                             int64_t context)
+{
+    int     n_tensors = bal_model_n_tensors(t->model);
+    int64_t n_tokens  = n_sequences * context;
+    t->on_ballot      = bal_alloc((size_t)n_tensors, sizeof *t->on_ballot);
+    t->flips          = bal_alloc((size_t)n_tensors, sizeof *t->flips);
+    if (t->on_ballot == NULL || t->flips == NULL)
+        return bal_fail(BAL_ERR_MEMORY, "no memory to measure a step");
+    for (int i = 0; i < n_tensors; ++i) t->on_ballot[i] = true;
+    bal_optim_options options = {.rule      = bal_rule_options_default(),
+                                 .perturb   = bal_perturb_options_default(),
+                                 .n_slots   = N_SLOTS,
+                                 .n_steps   = 1000,
+                                 .seed      = 1,
+                                 .on_ballot = t->on_ballot,
+                                 .tally     = BAL_TALLY_TABLE};
+    BAL_TRY(bal_optim_create(t->model, kernels, &options, &t->optim));
+    BAL_TRY(bal_batch_init(&t->batch, n_sequences, context));
+    t->batch.n_sequences = n_sequences;
+    t->batch.n_tokens    = n_tokens;
+    for (int64_t i = 0; i <= n_sequences; ++i) t->batch.start[i] = i * context;
+    for (int64_t i = 0; i < n_tokens; ++i) {
+        int64_t n_vocab     = bal_model_shape(t->model)->n_vocab;
+        t->batch.tokens[i]  = (int32_t)(i * 7919 % n_vocab);
+        t->batch.targets[i] = (int32_t)((i + 1) * 7919 % n_vocab);
+    }
+    timed_kernels       = kernels;
+    t->timed            = *kernels;
+    t->timed.product_i8 = timed_product;
+    t->timed.move_panel = timed_move;
+    return bal_forward_create(t->model, &t->timed, n_tokens, context, &t->forward);
+}
+
+bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
+                           const bal_model_config *config, int64_t n_sequences, int64_t context,
+                           bool share, bal_bench_step *result)
+{
+    tools t           = {0};
+    *result           = (bal_bench_step){0};
+    bal_status status = bal_comm_agree(comm, bal_model_outline(config, BAL_I8, true, &t.model));
+    if (status == BAL_OK)
+        status = bal_shared_create(comm, bal_model_bytes(t.model), share, &t.shared);
+    if (status == BAL_OK) {
+        bal_model_attach(t.model, bal_shared_memory(t.shared));
+        int part = bal_shared_part(t.shared);
+        if (part == 0) bal_model_zero(t.model);
+        status = bal_shared_sync(t.shared);
+        fill_part(t.model, kernels, part, bal_shared_n_parts(t.shared));
+        if (status == BAL_OK) status = bal_shared_sync(t.shared);
+        if (status == BAL_OK) status = make_tools(&t, kernels, n_sequences, context);
+        status = bal_comm_agree(comm, status);
+    }
+    if (status == BAL_OK) {
+        bal_measure measure = bal_optim_measure(t.optim, 0);
+        result->model_bytes = (int64_t)bal_model_bytes(t.model);
+        result->shared      = bal_shared_n_parts(t.shared) > 1;
+        for (int i = 0; i < bal_model_n_tensors(t.model); ++i)
+            result->n_codes += bal_tensor_n(bal_model_tensor(t.model, i));
+        status = time_probes(comm, t.forward, &t.batch, &measure, result);
+    }
+    if (status == BAL_OK)
+        status = time_updates(comm, t.shared, t.optim, t.flips, &result->update_seconds);
+    if (status == BAL_OK) status = sum_memory(comm, result);
+    bal_forward_destroy(&t.forward);
+    bal_optim_destroy(&t.optim);
+    bal_batch_clear(&t.batch);
+    bal_model_destroy(&t.model);
+    bal_shared_destroy(&t.shared);
+    free(t.on_ballot);
+    free(t.flips);
+    return status;
+}
