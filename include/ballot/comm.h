@@ -1,5 +1,5 @@
-/* include/ballot/comm.h: the ranks of a run: who they are, exact reductions, agreement on failure.
- * Knows MPI; knows nothing of what the numbers mean. */
+/* include/ballot/comm.h: the ranks of a run: who they are, exact reductions, agreement on failure,
+ * memory that the ranks of a node share. Knows MPI; knows nothing of what the numbers mean. */
 #ifndef BALLOT_COMM_H
 #define BALLOT_COMM_H
 
@@ -30,5 +30,33 @@ typedef struct bal_reduction {
 /** One allreduce of n_or + n_sum + n_min + n_max words, in place. Integers only, so the result
  *  does not depend on order or number of ranks. Collective. @return BAL_OK; BAL_ERR_MPI. */
 bal_status bal_comm_reduce(bal_comm *comm, const bal_reduction *how, uint64_t *words);
+
+/* ---- one copy per node ---- */
+
+/** Memory of the ranks of a node: one copy, of which each rank has a part to write. Where there is
+ *  nothing to share each rank has a copy of its own, in one part. */
+typedef struct bal_shared bal_shared;
+
+/**
+ * Make n_bytes of it, aligned to 64 bytes. Collective; a node whose shared memory is too small
+ * gives each of its ranks a copy instead, see bal_shared_refusal.
+ * @param share  false: a copy for each rank
+ * @return BAL_OK; BAL_ERR_MEMORY, BAL_ERR_MPI, on all ranks.
+ */
+bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_shared **shared);
+/** Free it and set the pointer to NULL; NULL is fine. Collective; before its communicator goes. */
+void  bal_shared_destroy(bal_shared **shared);
+void *bal_shared_memory(const bal_shared *shared);
+/** This rank's part, 0 .. n_parts - 1, of the copy that it sees. The rank of part 0 fills it. */
+int bal_shared_part(const bal_shared *shared);
+int bal_shared_n_parts(const bal_shared *shared);
+/** Why the ranks of some node, perhaps another one, could not share; NULL: all do, or were not
+ *  asked to. The same on all ranks. */
+const char *bal_shared_refusal(const bal_shared *shared);
+/** Wait for all ranks of the copy; then each sees what the others wrote. Collective on the copy.
+ *  @return BAL_OK; BAL_ERR_MPI. */
+bal_status bal_shared_sync(bal_shared *shared);
+/** Sums modulo 2^64 over the ranks of the copy, in place. Collective on the copy. */
+bal_status bal_shared_sum(bal_shared *shared, uint64_t *values, int n);
 
 #endif

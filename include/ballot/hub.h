@@ -19,6 +19,13 @@
  */
 bal_status bal_hub_load(const char *path, bal_format format, bool with_carry, bal_model **model,
                         bal_tokenizer **tokenizer);
+/** The first half of bal_hub_load: the tokenizer, and the model outlined (bal_model_outline). The
+ *  weights are known to be there, in their shapes, but not read. Local. Errors as above. */
+bal_status bal_hub_outline(const char *path, bal_format format, bool with_carry, bal_model **model,
+                           bal_tokenizer **tokenizer);
+/** The second half: read the weights into the model, once it is attached to memory. Local. Errors
+ *  as above, and BAL_ERR_INPUT: the files have another shape than the model. */
+bal_status bal_hub_fill(const char *path, bal_model *model);
 /** True if path is a folder or file that bal_hub_load would try to read (by name and first bytes),
  *  not a ballot checkpoint. Local. */
 bool bal_hub_recognizes(const char *path);

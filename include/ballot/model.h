@@ -65,6 +65,9 @@ size_t bal_model_bytes(const bal_model *model);
 /** Let the tensors stand in memory, which may hold them already: nothing is written. Local.
  *  @param memory  [bal_model_bytes], aligned to 64 bytes; borrowed, must outlive the model */
 void bal_model_attach(bal_model *model, void *memory);
+/** Attach it to memory of its own, of which it is the owner. Local. @return BAL_OK; BAL_ERR_MEMORY.
+ */
+bal_status bal_model_allocate(bal_model *model);
 /** Make all tensors zeros, as those of bal_model_create. Local. */
 void bal_model_zero(bal_model *model);
 
@@ -80,6 +83,8 @@ int bal_model_find(const bal_model *model, const char *name);
 void bal_model_dequantize(const bal_model *model, int index, float *values);
 /** Sum of bal_tensor_fingerprint over all tensors, modulo 2^64. Local. */
 uint64_t bal_model_fingerprint(const bal_model *model);
+/** A summand of it: bal_tensor_fingerprint_part of all tensors. Local. */
+uint64_t bal_model_fingerprint_part(const bal_model *model, int part, int n_parts);
 /** Factor of a gain code, 1.02^code, code in -127 .. 127; the same bits everywhere. Local. */
 float bal_gain_factor(int code);
 

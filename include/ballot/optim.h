@@ -16,9 +16,9 @@ typedef enum bal_rule_kind {
 /** A rule and its settings. */
 typedef struct bal_rule_options {
     bal_rule_kind kind;
-    double      travel; /* carry: RMS distance in code steps that pure noise carries a code over
-                           the whole run */
-    double      eta;    /* zoqo: learning rate, in units of the weights */
+    double        travel; /* carry: RMS distance in code steps that pure noise carries a code over
+                             the whole run */
+    double eta;           /* zoqo: learning rate, in units of the weights */
 } bal_rule_options;
 bal_rule_options bal_rule_options_default(void);
 
@@ -49,8 +49,10 @@ bal_measure bal_optim_measure(const bal_optim *optim, int64_t step);
  * Apply the counted ballot of a step to codes and carries: integers only, the same everywhere.
  * A code moves only where the direction may move it: |code| + |z| <= limit. Local.
  * @param bits   [bal_ballot_words(n_slots)]
- * @param flips  [n_tensors] codes that changed
+ * @param part, n_parts  update only this slice of each tensor's blocks, of n_parts: 0 of 1 is all
+ * @param flips  [n_tensors] codes of the part that changed
  */
-void bal_optim_apply(bal_optim *optim, int64_t step, const uint64_t *bits, uint32_t *flips);
+void bal_optim_apply(bal_optim *optim, int64_t step, const uint64_t *bits, int part, int n_parts,
+                     uint32_t *flips);
 
 #endif

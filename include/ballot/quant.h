@@ -91,8 +91,18 @@ bal_status bal_tensor_set_codes(bal_tensor *tensor, const void *row_major);
 void bal_tensor_get_carry(const bal_tensor *tensor, int8_t *row_major);
 void bal_tensor_set_carry(bal_tensor *tensor, const int8_t *row_major);
 
+/** The blocks [first, end) that part of n_parts has to write or hash. Local. */
+static inline void bal_tensor_slice(const bal_tensor *tensor, int part, int n_parts, int64_t *first,
+                                    int64_t *end)
+{
+    *first = tensor->n_blocks * part / n_parts;
+    *end   = tensor->n_blocks * (part + 1) / n_parts;
+}
+
 /** Sum over blocks of XXH3(codes) and XXH3(carry), seeded with index and block, modulo 2^64; and
- *  of the scales. A sum, so that slices of the blocks can be hashed apart. Local. */
+ *  of the scales. Local. */
 uint64_t bal_tensor_fingerprint(const bal_tensor *tensor, int index);
+/** A summand of it: what the blocks of a part add, part 0 with the scales. Local. */
+uint64_t bal_tensor_fingerprint_part(const bal_tensor *tensor, int index, int part, int n_parts);
 
 #endif

@@ -94,10 +94,10 @@ typedef struct bal_snapshot {
     int64_t        step;        /* steps applied */
     uint64_t       fingerprint; /* bal_model_fingerprint */
     bal_run_id     id;
-    bal_model     *model;     /* BAL_I8, with carries */
+    bal_model     *model; /* BAL_I8, with carries */
     bal_tokenizer *tokenizer;
-    char          *job_text;  /* the resolved job, INI */
-    char          *isa;       /* kernel level that wrote it: ref, avx2, avx512 */
+    char          *job_text; /* the resolved job, INI */
+    char          *isa;      /* kernel level that wrote it: ref, avx2, avx512 */
     bal_metrics    metrics;
     uint8_t       *journal; /* bytes of the journal up to this step */
     size_t         journal_bytes;
@@ -123,6 +123,13 @@ bal_status bal_checkpoint_verify(const char *path);
  * @return BAL_OK; BAL_ERR_INPUT: missing, damaged, or of another version; BAL_ERR_MEMORY.
  */
 bal_status bal_checkpoint_read(const char *path, bool with_carry, bal_snapshot *snapshot);
+/** The first half of it: all but the weights; the model is outlined (bal_model_outline). Local.
+ *  Errors as above. */
+bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapshot *snapshot);
+/** The second half: read codes, scales, and carries if it has them, into the model of the outline
+ *  or one of its shape, once it is attached to memory. Local. Errors as above, and BAL_ERR_INPUT:
+ *  the file has another shape than the model. */
+bal_status bal_checkpoint_fill(const char *path, bal_model *model);
 
 /* ---- run.lock: one writer at a time ---- */
 

@@ -37,12 +37,18 @@ typedef struct bal_vote_options {
     char                tensors[BAL_TEXT_BYTES]; /* glob patterns of tensor names */
 } bal_vote_options;
 
+typedef enum bal_share {
+    BAL_SHARE_NODE, /* one model per node, in memory that its ranks share */
+    BAL_SHARE_RANK, /* one per rank */
+} bal_share;
+
 typedef struct bal_run_options {
-    int64_t steps, seed;
-    int64_t eval_every;       /* steps between evaluations; 0: only before and after */
-    int64_t checkpoint_every; /* steps; 0: only at the end or when stopped */
-    int64_t check_every;      /* steps between comparisons of fingerprints; 0: never */
-    int64_t keep;             /* newest checkpoints kept */
+    int64_t   steps, seed;
+    int64_t   eval_every;       /* steps between evaluations; 0: only before and after */
+    int64_t   checkpoint_every; /* steps; 0: only at the end or when stopped */
+    int64_t   check_every;      /* steps between comparisons of fingerprints; 0: never */
+    int64_t   keep;             /* newest checkpoints kept */
+    bal_share share;
 } bal_run_options;
 
 /** A job: everything that decides the result. */
@@ -109,9 +115,15 @@ bal_status bal_job_tensors(const bal_job *job, const bal_model *model, bool *on_
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_model *model,
                          const bool *on_ballot, bal_optim **optim);
 
-/** Do all ranks hold the same model? Names rank and tensor if not. Collective. @return BAL_OK;
- *  BAL_ERR_STATE. */
-bal_status bal_replicas_compare(bal_comm *comm, const bal_model *model);
+/** bal_model_fingerprint of a model in shared memory: the ranks of the copy hash a part each.
+ *  Collective on the copy. @return BAL_OK; BAL_ERR_MPI. */
+bal_status bal_replica_fingerprint(bal_shared *shared, const bal_model *model,
+                                   uint64_t *fingerprint);
+/** Are all copies of the model, of nodes or ranks, the same? Names rank and tensor if not.
+ *  Collective. @param fingerprint  of the model, where they are
+ *  @return BAL_OK; BAL_ERR_STATE; BAL_ERR_MPI. */
+bal_status bal_replicas_compare(bal_comm *comm, bal_shared *shared, const bal_model *model,
+                                uint64_t *fingerprint);
 
 /** The model of a step from base and journal: updates only, no forward pass; progress to the log.
  *  Local. @param model  the base, with carries, changed in place

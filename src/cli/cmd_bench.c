@@ -109,7 +109,7 @@ static bal_status bench_shape(bal_context *context, const arguments *a)
            step.update_seconds, cycles, 1e-9 * clock);
     printf("ballot     %10.1f us for 256 votes\n", 1e6 * ballot);
     printf("memory     %10.1f MiB a copy of codes, carries and scales",
-           step.model_bytes / 1048576.0);
+           (double)step.model_bytes / 1048576.0);
     if (step.pss_bytes >= 0)
         printf("; %.1f MiB resident in all (PSS)", (double)step.pss_bytes / 1048576.0);
     printf("\n");

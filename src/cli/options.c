@@ -19,6 +19,8 @@ static const bal_option_name direction_names[] = {{"walsh", BAL_DIRECTIONS_WALSH
                                                   {"independent", BAL_DIRECTIONS_INDEPENDENT},
                                                   {"uniform", BAL_DIRECTIONS_UNIFORM},
                                                   {NULL, 0}};
+static const bal_option_name share_names[]     = {
+        {"node", BAL_SHARE_NODE}, {"rank", BAL_SHARE_RANK}, {NULL, 0}};
 
 #define AT(field)             offsetof(bal_job, field)
 #define TEXT(field)           BAL_OPT_TEXT, AT(field), 0, sizeof(((bal_job *)0)->field), NULL
@@ -68,6 +70,8 @@ const bal_option bal_options[] = {
     {"run", "check_every", INT(run.check_every, 0, 1e9), false,
      "steps between comparisons of the ranks' fingerprints; 0: never"},
     {"run", "keep", INT(run.keep, 1, 1e9), false, "newest checkpoints kept"},
+    {"run", "share", CHOICE(run.share, share_names), false,
+     "who shares a model in memory: the ranks of a node, or none, with one in each rank"},
 };
 const int bal_n_options = sizeof bal_options / sizeof *bal_options;
 

@@ -161,32 +161,72 @@ static bal_status read_tensors(const bal_hub_table *table, bal_model *model)
     return status;
 }
 
+/* The files of a model, mapped and understood. */
+typedef struct source {
+    place            place;
+    bal_file         file;
+    bal_hub_table    table;
+    bal_model_config config;
+} source;
+
+static void close_source(source *s)
+{
+    bal_hub_table_clear(&s->table);
+    bal_file_close(&s->file);
+}
+
+static bal_status open_source(const char *path, source *s)
+{
+    *s = (source){0};
+    BAL_TRY(find_place(path, &s->place));
+    const char *weights = s->place.weights;
+    if (s->place.hugging_face) BAL_TRY(read_config(s->place.dir, &s->config));
+    BAL_TRY(bal_file_open(weights, &s->file));
+    bal_status status =
+        s->place.hugging_face
+            ? bal_hub_safetensors_parse(s->file.data, s->file.n_bytes, weights, &s->table)
+            : bal_hub_llama2c_parse(s->file.data, s->file.n_bytes, weights, &s->config, &s->table);
+    /* before a model is made: its size must be that of a file, not of a header */
+    if (status == BAL_OK) status = bal_hub_table_match(&s->table, &s->config);
+    if (status != BAL_OK) close_source(s);
+    return status;
+}
+
+bal_status bal_hub_outline(const char *path, bal_format format, bool with_carry, bal_model **model,
+                           bal_tokenizer **tokenizer)
+{
+    source s;
+    *model     = NULL;
+    *tokenizer = NULL;
+    BAL_TRY(open_source(path, &s));
+    bal_status status = open_tokenizer(s.place.dir, s.config.n_vocab, tokenizer);
+    if (status == BAL_OK) status = bal_model_outline(&s.config, format, with_carry, model);
+    if (status != BAL_OK) bal_tokenizer_destroy(tokenizer);
+    close_source(&s);
+    return status;
+}
+
+bal_status bal_hub_fill(const char *path, bal_model *model)
+{
+    source s;
+    BAL_TRY(open_source(path, &s));
+    bal_status status = bal_hub_table_match(&s.table, bal_model_shape(model));
+    bal_model_zero(model);
+    if (status == BAL_OK) status = read_tensors(&s.table, model);
+    close_source(&s);
+    return status;
+}
+
 bal_status bal_hub_load(const char *path, bal_format format, bool with_carry, bal_model **model,
                         bal_tokenizer **tokenizer)
 {
-    *model     = NULL;
-    *tokenizer = NULL;
-    place            p;
-    bal_file         file  = {0};
-    bal_hub_table    table = {0};
-    bal_model_config config;
-    BAL_TRY(find_place(path, &p));
-    if (p.hugging_face) BAL_TRY(read_config(p.dir, &config));
-    BAL_TRY(bal_file_open(p.weights, &file));
-    bal_status status =
-        p.hugging_face ? bal_hub_safetensors_parse(file.data, file.n_bytes, p.weights, &table)
-                       : bal_hub_llama2c_parse(file.data, file.n_bytes, p.weights, &config, &table);
-    /* before the model is made: its size must be that of a file, not of a header */
-    if (status == BAL_OK) status = bal_hub_table_match(&table, &config);
-    if (status == BAL_OK) status = open_tokenizer(p.dir, config.n_vocab, tokenizer);
-    if (status == BAL_OK) status = bal_model_create(&config, format, with_carry, model);
-    if (status == BAL_OK) status = read_tensors(&table, *model);
+    BAL_TRY(bal_hub_outline(path, format, with_carry, model, tokenizer));
+    bal_status status = bal_model_allocate(*model);
+    if (status == BAL_OK) status = bal_hub_fill(path, *model);
     if (status != BAL_OK) {
         bal_model_destroy(model);
         bal_tokenizer_destroy(tokenizer);
     }
-    bal_hub_table_clear(&table);
-    bal_file_close(&file);
     return status;
 }
 

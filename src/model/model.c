@@ -145,21 +145,26 @@ void bal_model_zero(bal_model *m)
     for (int i = 0; i < m->n_tensors; ++i) bal_tensor_zero(&m->tensors[i]);
 }
 
+bal_status bal_model_allocate(bal_model *m)
+{
+    m->owned = bal_alloc(bal_model_bytes(m), 1);
+    if (m->owned == NULL)
+        return bal_fail(BAL_ERR_MEMORY, "no memory for a model of %zu MiB",
+                        bal_model_bytes(m) >> 20);
+    bal_model_attach(m, m->owned);
+    return BAL_OK;
+}
+
 bal_status bal_model_create(const bal_model_config *config, bal_format format, bool with_carry,
                             bal_model **model)
 {
-    bal_model *m = NULL;
-    BAL_TRY(bal_model_outline(config, format, with_carry, &m));
-    m->owned = bal_alloc(bal_model_bytes(m), 1);
-    if (m->owned == NULL) {
-        size_t n_bytes = bal_model_bytes(m);
-        bal_model_destroy(&m);
-        return bal_fail(BAL_ERR_MEMORY, "no memory for a model of %zu bytes", n_bytes);
-    }
-    bal_model_attach(m, m->owned);
-    bal_model_zero(m);
-    *model = m;
-    return BAL_OK;
+    BAL_TRY(bal_model_outline(config, format, with_carry, model));
+    bal_status status = bal_model_allocate(*model);
+    if (status == BAL_OK)
+        bal_model_zero(*model);
+    else
+        bal_model_destroy(model);
+    return status;
 }
 
 void bal_model_destroy(bal_model **model)
@@ -198,8 +203,14 @@ void bal_model_dequantize(const bal_model *model, int index, float *values)
 
 uint64_t bal_model_fingerprint(const bal_model *model)
 {
+    return bal_model_fingerprint_part(model, 0, 1);
+}
+
+uint64_t bal_model_fingerprint_part(const bal_model *model, int part, int n_parts)
+{
     uint64_t sum = 0;
-    for (int i = 0; i < model->n_tensors; ++i) sum += bal_tensor_fingerprint(&model->tensors[i], i);
+    for (int i = 0; i < model->n_tensors; ++i)
+        sum += bal_tensor_fingerprint_part(&model->tensors[i], i, part, n_parts);
     return sum;
 }
 

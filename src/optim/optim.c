@@ -116,7 +116,8 @@ static uint32_t update_block(bal_optim *o, const bal_rule_step *step, bal_tensor
     return n_flips;
 }
 
-void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, uint32_t *flips)
+void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, int part, int n_parts,
+                     uint32_t *flips)
 {
     enum { PIECE = 8 }; /* blocks at a time */
     bal_measure measure = bal_optim_measure(o, step);
@@ -129,9 +130,10 @@ void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, uint32_t 
         flips[index]       = 0;
         if (!measure.on_ballot[index]) continue;
         assert(tensor->carry != NULL);
-        for (int64_t first = 0; first < tensor->n_blocks; first += PIECE) {
+        int64_t first, end;
+        for (bal_tensor_slice(tensor, part, n_parts, &first, &end); first < end; first += PIECE) {
             int32_t sums[PIECE * BAL_BLOCK_CODES];
-            int64_t n = tensor->n_blocks - first < PIECE ? tensor->n_blocks - first : PIECE;
+            int64_t n = end - first < PIECE ? end - first : PIECE;
             bal_tally_fill(o->tally, index, first, n, sums);
             for (int64_t i = 0; i < n; ++i)
                 flips[index] +=

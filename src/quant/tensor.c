@@ -185,11 +185,18 @@ static uint64_t hash_codes(const bal_tensor *tensor, int64_t block, uint64_t see
 
 uint64_t bal_tensor_fingerprint(const bal_tensor *tensor, int index)
 {
-    uint64_t seed = (uint64_t)index << 40;
-    if (tensor->format == BAL_F32)
-        return bal_hash(tensor->codes, (size_t)bal_tensor_n(tensor) * sizeof(float), seed);
-    uint64_t sum = bal_hash(tensor->scale, (size_t)tensor->n_rows * sizeof *tensor->scale, ~seed);
-    for (int64_t block = 0; block < tensor->n_blocks; ++block) {
+    return bal_tensor_fingerprint_part(tensor, index, 0, 1);
+}
+
+uint64_t bal_tensor_fingerprint_part(const bal_tensor *tensor, int index, int part, int n_parts)
+{
+    uint64_t seed = (uint64_t)index << 40, sum = 0;
+    if (part == 0 && tensor->format == BAL_F32)
+        sum = bal_hash(tensor->codes, (size_t)bal_tensor_n(tensor) * sizeof(float), seed);
+    else if (part == 0)
+        sum = bal_hash(tensor->scale, (size_t)tensor->n_rows * sizeof *tensor->scale, ~seed);
+    int64_t block, end;
+    for (bal_tensor_slice(tensor, part, n_parts, &block, &end); block < end; ++block) {
         uint64_t place = seed + 2 * (uint64_t)block;
         sum += hash_codes(tensor, block, place);
         if (tensor->carry != NULL)

@@ -279,14 +279,23 @@ static bal_status read_tensor(const reader *r, bal_tensor *t, void *buffer)
     return BAL_OK;
 }
 
-static bal_status read_model(const reader *r, bool with_carry, bal_snapshot *s)
+static bool same_shape(const bal_model *a, const bal_model *b)
 {
-    bal_model_config config;
-    BAL_TRY(read_config(r, &config));
-    BAL_TRY(bal_model_create(&config, BAL_I8, with_carry, &s->model));
+    bool same = bal_model_n_tensors(a) == bal_model_n_tensors(b);
+    for (int i = 0; same && i < bal_model_n_tensors(a); ++i) {
+        const bal_tensor *x = bal_model_tensor(a, i), *y = bal_model_tensor(b, i);
+        same = x->format == y->format && x->n_rows == y->n_rows && x->n_cols == y->n_cols &&
+               strcmp(x->name, y->name) == 0;
+    }
+    return same;
+}
+
+/* All tensors of a model of the file's shape. */
+static bal_status read_tensors(const reader *r, bal_model *model)
+{
     int64_t n_largest = 0;
-    for (int i = 0; i < bal_model_n_tensors(s->model); ++i) {
-        const bal_tensor *t = bal_model_tensor(s->model, i);
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        const bal_tensor *t = bal_model_tensor(model, i);
         int64_t           n = bal_tensor_n(t) * (t->format == BAL_I8 ? 1 : 2);
         if (n > n_largest) n_largest = n;
     }
@@ -295,16 +304,11 @@ static bal_status read_model(const reader *r, bool with_carry, bal_snapshot *s)
         return bal_fail(BAL_ERR_MEMORY, "%s: no memory to read a tensor of %" PRId64 " bytes",
                         r->path, n_largest);
     bal_status status = BAL_OK;
-    for (int i = 0; status == BAL_OK && i < bal_model_n_tensors(s->model); ++i)
-        status = read_tensor(r, bal_model_tensor(s->model, i), buffer);
+    bal_model_zero(model);
+    for (int i = 0; status == BAL_OK && i < bal_model_n_tensors(model); ++i)
+        status = read_tensor(r, bal_model_tensor(model, i), buffer);
     free(buffer);
-    if (status != BAL_OK || !with_carry) return status;
-    uint64_t actual = bal_model_fingerprint(s->model);
-    if (actual != s->fingerprint)
-        return bal_fail(BAL_ERR_INPUT,
-                        "%s: the model has fingerprint %016" PRIx64 "; expected %016" PRIx64,
-                        r->path, actual, s->fingerprint);
-    return BAL_OK;
+    return status;
 }
 
 static bal_status read_table(const reader *r, const char *name, hid_t type, int64_t n_rows,
@@ -481,39 +485,84 @@ bal_status bal_checkpoint_reopen(const char *path, int64_t step)
                     step);
 }
 
-bal_status bal_checkpoint_read(const char *path, bool with_carry, bal_snapshot *snapshot)
+/* Open the file and its groups; it has been verified. */
+static bal_status open_reader(const char *path, reader *r)
 {
-    *snapshot = (bal_snapshot){0};
-    BAL_TRY(bal_checkpoint_verify(path));
     bal_hdf5_listen();
     bal_status  status = BAL_OK;
     struct stat info;
-    reader      r = {.path = path};
+    *r = (reader){.path = path};
     if (stat(path, &info) != 0) return bal_fail(BAL_ERR_INPUT, "%s: has gone", path);
-    r.file_bytes = info.st_size;
-    r.file       = open_file(path);
-    if (r.file < 0) return bal_fail(BAL_ERR_INPUT, "%s: not HDF5: %s", path, bal_hdf5_reason());
+    r->file_bytes = info.st_size;
+    r->file       = open_file(path);
+    if (r->file < 0) return bal_fail(BAL_ERR_INPUT, "%s: not HDF5: %s", path, bal_hdf5_reason());
     struct {
         const char *name;
         hid_t      *group;
-    } groups[] = {{"model", &r.model},     {"scale", &r.scale},     {"carry", &r.carry},
-                  {"metrics", &r.metrics}, {"ballots", &r.ballots}, {"job", &r.job}};
+    } groups[] = {{"model", &r->model},     {"scale", &r->scale},     {"carry", &r->carry},
+                  {"metrics", &r->metrics}, {"ballots", &r->ballots}, {"job", &r->job}};
     for (size_t i = 0; status == BAL_OK && i < sizeof groups / sizeof *groups; ++i) {
-        *groups[i].group = is_hard_link(r.file, groups[i].name)
-                               ? H5Gopen2(r.file, groups[i].name, H5P_DEFAULT)
+        *groups[i].group = is_hard_link(r->file, groups[i].name)
+                               ? H5Gopen2(r->file, groups[i].name, H5P_DEFAULT)
                                : H5I_INVALID_HID;
         if (*groups[i].group < 0)
             status =
                 bal_fail(BAL_ERR_INPUT, "%s: /%s: this group is missing", path, groups[i].name);
     }
-    if (status == BAL_OK) status = read_root(&r, snapshot);
-    if (status == BAL_OK) status = read_model(&r, with_carry, snapshot);
+    if (status != BAL_OK) H5Fclose(r->file); /* and its groups */
+    return status;
+}
+
+bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapshot *snapshot)
+{
+    reader           r;
+    bal_model_config config;
+    *snapshot = (bal_snapshot){0};
+    BAL_TRY(bal_checkpoint_verify(path));
+    BAL_TRY(open_reader(path, &r));
+    bal_status status = read_root(&r, snapshot);
+    if (status == BAL_OK) status = read_config(&r, &config);
+    if (status == BAL_OK) status = bal_model_outline(&config, BAL_I8, with_carry, &snapshot->model);
     if (status == BAL_OK) status = read_metrics(&r, snapshot->model, &snapshot->metrics);
     if (status == BAL_OK)
         status = read_bytes(&r, r.ballots, (place){"/ballots", "journal"}, &snapshot->journal,
                             &snapshot->journal_bytes);
     if (status == BAL_OK) status = read_tokenizer(&r, snapshot);
-    H5Fclose(r.file); /* and its groups */
+    H5Fclose(r.file);
+    if (status != BAL_OK) bal_snapshot_clear(snapshot);
+    return status;
+}
+
+bal_status bal_checkpoint_fill(const char *path, bal_model *model)
+{
+    reader           r;
+    bal_model_config config;
+    bal_snapshot     s     = {0};
+    bool             carry = bal_model_tensor(model, 0)->carry != NULL;
+    BAL_TRY(open_reader(path, &r));
+    bal_status status = read_root(&r, &s);
+    if (status == BAL_OK) status = read_config(&r, &config);
+    if (status == BAL_OK) status = bal_model_outline(&config, BAL_I8, carry, &s.model);
+    if (status == BAL_OK && !same_shape(model, s.model))
+        status = bal_fail(BAL_ERR_INPUT, "%s: its model has another shape than expected", path);
+    if (status == BAL_OK) status = read_tensors(&r, model);
+    H5Fclose(r.file);
+    uint64_t expected = s.fingerprint;
+    bal_snapshot_clear(&s);
+    if (status != BAL_OK || !carry) return status;
+    uint64_t actual = bal_model_fingerprint(model);
+    if (actual != expected)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: the model has fingerprint %016" PRIx64 "; expected %016" PRIx64, path,
+                        actual, expected);
+    return BAL_OK;
+}
+
+bal_status bal_checkpoint_read(const char *path, bool with_carry, bal_snapshot *snapshot)
+{
+    BAL_TRY(bal_checkpoint_outline(path, with_carry, snapshot));
+    bal_status status = bal_model_allocate(snapshot->model);
+    if (status == BAL_OK) status = bal_checkpoint_fill(path, snapshot->model);
     if (status != BAL_OK) bal_snapshot_clear(snapshot);
     return status;
 }

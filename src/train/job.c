@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "ballot/hub.h"
-#include "ballot/train.h"
+#include "train_impl.h"
 
 bal_job bal_job_default(void)
 {
@@ -80,21 +80,37 @@ static bal_status dequantize(bal_model **model)
     return BAL_OK;
 }
 
+bal_status bal_source_outline(const char *path, bal_format format, bool with_carry,
+                              bal_model **model, bal_tokenizer **tokenizer)
+{
+    if (!bal_checkpoint_recognizes(path))
+        return bal_hub_outline(path, format, with_carry, model, tokenizer);
+    bal_snapshot snapshot;
+    BAL_TRY(bal_checkpoint_outline(path, with_carry, &snapshot));
+    *model             = snapshot.model;
+    *tokenizer         = snapshot.tokenizer;
+    snapshot.model     = NULL;
+    snapshot.tokenizer = NULL;
+    bal_snapshot_clear(&snapshot);
+    return BAL_OK;
+}
+
+bal_status bal_source_fill(const char *path, bal_model *model)
+{
+    return bal_checkpoint_recognizes(path) ? bal_checkpoint_fill(path, model)
+                                           : bal_hub_fill(path, model);
+}
+
 bal_status bal_model_open(const char *path, bal_format format, bool with_carry, bal_model **model,
                           bal_tokenizer **tokenizer)
 {
-    if (!bal_checkpoint_recognizes(path))
-        return bal_hub_load(path, format, with_carry, model, tokenizer);
-    bal_snapshot snapshot;
-    BAL_TRY(bal_checkpoint_read(path, with_carry, &snapshot));
-    bal_status status = BAL_OK;
-    if (format == BAL_F32) status = dequantize(&snapshot.model);
-    if (status == BAL_OK) {
-        *model             = snapshot.model;
-        *tokenizer         = snapshot.tokenizer;
-        snapshot.model     = NULL;
-        snapshot.tokenizer = NULL;
+    BAL_TRY(bal_source_outline(path, format, with_carry, model, tokenizer));
+    bal_status status = bal_model_allocate(*model);
+    if (status == BAL_OK) status = bal_source_fill(path, *model);
+    if (status == BAL_OK && bal_model_format(*model) != format) status = dequantize(model);
+    if (status != BAL_OK) {
+        bal_model_destroy(model);
+        bal_tokenizer_destroy(tokenizer);
     }
-    bal_snapshot_clear(&snapshot);
     return status;
 }

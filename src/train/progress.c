@@ -1,4 +1,5 @@
 /* progress.c: what a person sees of a run. */
+#include <inttypes.h>
 #include <math.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -45,12 +46,30 @@ void bal_progress(bal_run *run, bool important)
     fflush(stderr);
 }
 
-bal_status bal_progress_table(bal_run *run)
+/* Peak memory of this process in KiB. Pages that several processes have in memory, as a shared
+ * model, count by the share of this one, so that ranks may be added up. */
+static int64_t peak_kib(void)
 {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    int64_t kib[2] = {usage.ru_maxrss, bal_comm_rank(run->comm) == 0 ? usage.ru_maxrss : 0};
+    int64_t rss = 0, pss = 0;
+    char    line[256];
+    FILE   *file = fopen("/proc/self/smaps_rollup", "re");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        sscanf(line, "Rss: %" SCNd64, &rss);
+        sscanf(line, "Pss: %" SCNd64, &pss);
+    }
+    if (file != NULL) fclose(file);
+    return usage.ru_maxrss - rss + pss;
+}
+
+bal_status bal_progress_table(bal_run *run)
+{
+    uint64_t fingerprint;
+    int64_t  kib[2] = {peak_kib(), 0};
+    if (run->writes) kib[1] = kib[0];
     BAL_TRY(bal_comm_sum(run->comm, kib, 2));
+    BAL_TRY(bal_replica_fingerprint(run->shared, run->model, &fingerprint));
     if (!run->writes) return BAL_OK;
     double  elapsed = bal_seconds() - run->started, other = elapsed;
     int64_t steps = run->step - run->first_step;
@@ -73,13 +92,14 @@ bal_status bal_progress_table(bal_run *run)
     printf("bytes per step   %lld sent by each of %d ranks: ballot of %lld slots, 8 to agree\n",
            (long long)bal_ballot_bytes((int)run->job->vote.slots) + 8, bal_comm_size(run->comm),
            (long long)run->job->vote.slots);
-    printf("peak memory      %.1f MiB on rank 0, %.1f MiB on all ranks\n", (double)kib[1] / 1024,
-           (double)kib[0] / 1024);
+    printf(
+        "peak memory      %.1f MiB on rank 0, %.1f MiB on all ranks; what they share counts once\n",
+        (double)kib[1] / 1024, (double)kib[0] / 1024);
     if (run->dev_score.n_tokens > 0)
         printf("dev loss         %.4f nats per token", bal_score_nats(&run->dev_score));
     if (run->dev_score.n_tokens > 0 && isfinite(run->best_nats))
         printf(", best %.4f after step %lld (best.h5)", run->best_nats, (long long)run->best_step);
-    printf("\nfingerprint      %016llx\n", (unsigned long long)bal_model_fingerprint(run->model));
+    printf("\nfingerprint      %016llx\n", (unsigned long long)fingerprint);
     fflush(stdout);
     return BAL_OK;
 }

@@ -22,7 +22,7 @@ static void charge(bal_run *run, bal_phase phase, double *clock)
 }
 
 /* Rank 0: publish the state as RUN/name. */
-static bal_status save_as(bal_run *run, const char *name)
+static bal_status save_as(bal_run *run, const char *name, uint64_t fingerprint)
 {
     char     path[BAL_PATH_BYTES];
     bal_file journal;
@@ -30,7 +30,7 @@ static bal_status save_as(bal_run *run, const char *name)
     BAL_TRY(bal_lock_check(run->lock));
     BAL_TRY(bal_file_open(path, &journal));
     bal_snapshot snapshot = {.step          = run->step,
-                             .fingerprint   = bal_model_fingerprint(run->model),
+                             .fingerprint   = fingerprint,
                              .id            = run->id,
                              .model         = run->model,
                              .tokenizer     = run->tokenizer,
@@ -68,13 +68,14 @@ static bal_status drop_others(const bal_run *run)
 /* A checkpoint of the steps so far. Collective. */
 static bal_status save(bal_run *run)
 {
-    bal_status status = BAL_OK;
-    BAL_TRY(bal_replicas_compare(run->comm, run->model)); /* a drifted rank 0 publishes nothing */
+    uint64_t   print;
+    bal_status status = BAL_OK; /* a drifted rank 0 publishes nothing */
+    BAL_TRY(bal_replicas_compare(run->comm, run->shared, run->model, &print));
     if (run->writes) {
         char name[64], line[72];
         bal_checkpoint_name(run->step, name);
         snprintf(line, sizeof line, "%s\n", name);
-        status = save_as(run, name);
+        status = save_as(run, name, print);
         if (status == BAL_OK) status = bal_publish(run->dir, "LATEST", line, strlen(line));
         if (status == BAL_OK) status = drop_others(run);
     }
@@ -87,12 +88,13 @@ static bal_status evaluate(bal_run *run)
     const bal_data_options *data = &run->job->data;
     BAL_TRY(bal_evaluate(run->comm, run->forward, run->dev, data->dev_examples, data->batch,
                          &run->batch, &run->dev_score));
+    uint64_t   print;
     bal_status status = BAL_OK;
-    BAL_TRY(bal_replicas_compare(run->comm, run->model));
+    BAL_TRY(bal_replicas_compare(run->comm, run->shared, run->model, &print));
     if (run->writes && bal_score_nats(&run->dev_score) < run->best_nats) {
         run->best_nats = bal_score_nats(&run->dev_score);
         run->best_step = run->step;
-        status         = save_as(run, "best.h5");
+        status         = save_as(run, "best.h5", print);
     }
     bal_progress(run, true);
     return bal_comm_agree(run->comm, status);
@@ -100,7 +102,15 @@ static bal_status evaluate(bal_run *run)
 
 bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
 {
-    bal_optim_apply(run->optim, entry->step, entry->bits, run->flips);
+    /* No rank is still in a forward pass: all have sent their votes, or wait for this step of a
+     * replay. Nor does one begin the next before every part is written. */
+    int n = bal_model_n_tensors(run->model);
+    bal_optim_apply(run->optim, entry->step, entry->bits, bal_shared_part(run->shared),
+                    bal_shared_n_parts(run->shared), run->flips);
+    BAL_TRY(bal_shared_sync(run->shared));
+    for (int i = 0; i < n; ++i) run->flip_sums[i] = run->flips[i];
+    BAL_TRY(bal_shared_sum(run->shared, run->flip_sums, n));
+    for (int i = 0; i < n; ++i) run->flips[i] = (uint32_t)run->flip_sums[i];
     run->step = entry->step + 1;
     if (run->writes) {
         int64_t row = bal_metrics_add(&run->metrics);
@@ -156,14 +166,14 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
         entry.dev_tokens = run->dev_score.n_tokens;
         charge(run, BAL_PHASE_EVAL, &clock);
     }
-    bal_totals *mine      = bal_ballot_totals(run->ballot);
-    bool        checked   = options->check_every > 0 && run->step % options->check_every == 0;
-    uint64_t    print     = checked ? bal_model_fingerprint(run->model) : 0;
+    bal_totals *mine    = bal_ballot_totals(run->ballot);
+    bool        checked = options->check_every > 0 && run->step % options->check_every == 0;
+    uint64_t    print   = 0;
+    bal_status status = checked ? bal_replica_fingerprint(run->shared, run->model, &print) : BAL_OK;
     mine->fingerprint_min = mine->fingerprint_max = print;
     charge(run, BAL_PHASE_VOTE, &clock);
 
     bal_measure measure = bal_optim_measure(run->optim, run->step);
-    bal_status  status  = BAL_OK;
     for (int slot = bal_comm_rank(run->comm); slot < run->job->vote.slots && status == BAL_OK;
          slot += bal_comm_size(run->comm)) {
         status = probe(run, &measure, slot);
@@ -180,7 +190,7 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     if (counted != BAL_OK) return counted;
     if (entry.totals.wishes & BAL_WISH_FAIL) return bal_comm_agree(run->comm, status);
     if (entry.totals.fingerprint_min != entry.totals.fingerprint_max) {
-        BAL_TRY(bal_replicas_compare(run->comm, run->model));
+        BAL_TRY(bal_replicas_compare(run->comm, run->shared, run->model, &print));
         return bal_fail(BAL_ERR_STATE,
                         "replicas drifted and came back in step %lld: check the "
                         "memory of the machines, then run the same command again",
@@ -226,7 +236,8 @@ static bal_status finish(bal_run *run)
     charge(run, BAL_PHASE_EVAL, &clock);
     int64_t saved = run->writes && bal_checkpoint_verify(path) == BAL_OK;
     BAL_TRY(bal_comm_sum(run->comm, &saved, 1));
-    BAL_TRY(saved ? bal_replicas_compare(run->comm, run->model) : save(run));
+    uint64_t print;
+    BAL_TRY(saved ? bal_replicas_compare(run->comm, run->shared, run->model, &print) : save(run));
     charge(run, BAL_PHASE_CHECKPOINT, &clock);
     bal_status status = BAL_OK;
     if (run->writes && run->dev != NULL) status = bal_metrics_log_final(&run->log, run);
@@ -290,7 +301,7 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
     for (int64_t i = 0; i < step && status == BAL_OK; ++i) {
         bal_journal_entry entry;
         status = bal_journal_read(journal, i, &entry);
-        if (status == BAL_OK) bal_optim_apply(optim, i, entry.bits, flips);
+        if (status == BAL_OK) bal_optim_apply(optim, i, entry.bits, 0, 1, flips);
     }
     bal_optim_destroy(&optim);
     free(on_ballot);

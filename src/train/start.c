@@ -38,11 +38,12 @@ static bal_status make_directory(const char *dir)
     }
 }
 
+/* What every rank reads: the model's shape, its tokenizer, the data. */
 static bal_status load(bal_run *run)
 {
     const bal_data_options *data = &run->job->data;
-    BAL_TRY(bal_model_open(run->job->model.path, run->job->model.codes, true, &run->model,
-                           &run->tokenizer));
+    BAL_TRY(bal_source_outline(run->job->model.path, run->job->model.codes, true, &run->model,
+                               &run->tokenizer));
     int64_t most = bal_model_shape(run->model)->max_tokens;
     if (data->context > most)
         return bal_fail(BAL_ERR_CONFIG,
@@ -50,19 +51,41 @@ static bal_status load(bal_run *run)
                         (long long)data->context, run->job->model.path, (long long)most);
     BAL_TRY(
         bal_corpus_open(data->train, run->tokenizer, data->examples, data->context, &run->train));
-    if (data->dev[0] != 0)
-        BAL_TRY(
-            bal_corpus_open(data->dev, run->tokenizer, data->examples, data->context, &run->dev));
+    if (data->dev[0] == 0) return BAL_OK;
+    return bal_corpus_open(data->dev, run->tokenizer, data->examples, data->context, &run->dev);
+}
+
+/* True on the ranks that read weights, one of each copy. */
+static bool fills(const bal_run *run) { return bal_shared_part(run->shared) == 0; }
+
+/* The copy is filled: its ranks may read it. Collective. */
+static bal_status filled(bal_run *run, bal_status status)
+{
+    BAL_TRY(bal_comm_agree(run->comm, status));
+    return bal_comm_agree(run->comm, bal_shared_sync(run->shared));
+}
+
+/* The weights of the base model, one copy per node. Collective. */
+static bal_status load_weights(bal_run *run)
+{
+    const char *path = run->job->model.path;
+    BAL_TRY(bal_shared_create(run->comm, bal_model_bytes(run->model),
+                              run->job->run.share == BAL_SHARE_NODE, &run->shared));
+    if (bal_shared_refusal(run->shared) != NULL)
+        bal_log(BAL_LOG_WARN, "%s; each rank there holds a model of its own",
+                bal_shared_refusal(run->shared));
+    bal_model_attach(run->model, bal_shared_memory(run->shared));
+    BAL_TRY(filled(run, fills(run) ? bal_source_fill(path, run->model) : BAL_OK));
     run->id = (bal_run_id){
         .seed           = (uint64_t)run->job->run.seed,
         .stream_version = BAL_STREAM_VERSION,
         .n_slots        = (int32_t)run->job->vote.slots,
         .n_steps        = run->job->run.steps,
         .job_hash       = run->job->hash,
-        .base_hash      = bal_model_fingerprint(run->model),
         .data_hash      = bal_corpus_hash(run->train) ^
                      (run->dev == NULL ? 0 : bal_corpus_hash(run->dev) * 0x9E3779B97F4A7C15u)};
-    return BAL_OK;
+    return bal_comm_agree(run->comm,
+                          bal_replica_fingerprint(run->shared, run->model, &run->id.base_hash));
 }
 
 /* All ranks have read the same base, data and job. */
@@ -193,7 +216,7 @@ static bal_status restore_journal(const bal_run *run, int64_t step)
     bal_snapshot snapshot;
     bal_checkpoint_name(step, name);
     bal_run_path(run, name, path);
-    BAL_TRY(bal_checkpoint_read(path, false, &snapshot));
+    BAL_TRY(bal_checkpoint_outline(path, false, &snapshot));
     bal_status status =
         snapshot.journal_bytes == 0
             ? bal_fail(BAL_ERR_INPUT,
@@ -253,31 +276,29 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
     return bal_journal_create(path, &run->id, &run->journal);
 }
 
+/* A checkpoint instead of the base, in the same memory. For the ranks that fill a copy; rank 0 is
+ * one of them. */
 static bal_status read_checkpoint(bal_run *run, int64_t step)
 {
     char         name[64], path[BAL_PATH_BYTES];
     bal_snapshot snapshot;
     bal_checkpoint_name(step, name);
     bal_run_path(run, name, path);
-    bal_model_destroy(&run->model); /* one model in memory at a time */
-    BAL_TRY(bal_checkpoint_read(path, true, &snapshot));
+    BAL_TRY(bal_checkpoint_outline(path, true, &snapshot));
     bal_status status = compare_id(run, &snapshot.id);
-    if (status == BAL_OK && snapshot.metrics.n > snapshot.step)
+    if (status == BAL_OK && snapshot.step != step)
+        status = bal_fail(BAL_ERR_INPUT, "%s: is of step %lld", path, (long long)snapshot.step);
+    if (status == BAL_OK && snapshot.metrics.n > step)
         status = bal_fail(BAL_ERR_INPUT, "%s: %lld rows of metrics; expected at most %lld", path,
-                          (long long)snapshot.metrics.n, (long long)snapshot.step);
-    while (status == BAL_OK &&
-           snapshot.metrics.n < snapshot.step) /* one of ballot replay has none */
+                          (long long)snapshot.metrics.n, (long long)step);
+    while (status == BAL_OK && snapshot.metrics.n < step) /* one of ballot replay has none */
         if (bal_metrics_add(&snapshot.metrics) < 0)
             status = bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
-    if (status == BAL_OK) {
-        run->model     = snapshot.model;
-        run->step      = snapshot.step;
-        snapshot.model = NULL;
-        if (run->writes) {
-            bal_metrics_clear(&run->metrics);
-            run->metrics     = snapshot.metrics;
-            snapshot.metrics = (bal_metrics){0};
-        }
+    if (status == BAL_OK) status = bal_checkpoint_fill(path, run->model);
+    if (status == BAL_OK && run->writes) {
+        bal_metrics_clear(&run->metrics);
+        run->metrics     = snapshot.metrics;
+        snapshot.metrics = (bal_metrics){0};
     }
     bal_snapshot_clear(&snapshot);
     return status;
@@ -291,10 +312,12 @@ static bal_status make_tools(bal_run *run)
     run->passes_per_step     = 2 * job->vote.slots;
     run->on_ballot           = bal_alloc((size_t)n_tensors, sizeof *run->on_ballot);
     run->flips               = bal_alloc((size_t)n_tensors, sizeof *run->flips);
+    run->flip_sums           = bal_alloc((size_t)n_tensors, sizeof *run->flip_sums);
     run->bits = bal_alloc((size_t)bal_ballot_words((int)job->vote.slots), sizeof *run->bits);
     run->sequences[0] = bal_alloc((size_t)batch, sizeof **run->sequences);
     run->sequences[1] = bal_alloc((size_t)batch, sizeof **run->sequences);
-    if (!run->on_ballot || !run->flips || !run->bits || !run->sequences[0] || !run->sequences[1])
+    if (!run->on_ballot || !run->flips || !run->flip_sums || !run->bits || !run->sequences[0] ||
+        !run->sequences[1])
         return bal_fail(BAL_ERR_MEMORY, "no memory for the run");
     if (run->writes && run->metrics.n_tensors == 0)
         BAL_TRY(bal_metrics_init(&run->metrics, n_tensors));
@@ -314,9 +337,8 @@ static bal_status replay(bal_run *run, int64_t n_entries)
                 (long long)n_entries);
     while (run->step < n_entries) {
         bal_journal_entry entry  = {0};
-        bal_status        status = BAL_OK;
+        bal_status        status = run->pending;
         if (run->writes) {
-            status = run->pending;
             if (status == BAL_OK) status = bal_journal_read(run->journal, run->step, &entry);
             if (status == BAL_OK)
                 memcpy(run->bits, entry.bits,
@@ -358,6 +380,7 @@ bal_status bal_run_start(bal_run *run)
     if (run->writes && status == BAL_OK) status = bal_lock_take(run->dir, &run->lock);
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_comm_agree(run->comm, load(run)));
+    BAL_TRY(load_weights(run));
     BAL_TRY(compare_inputs(run));
     int64_t found[2] = {-1, 0}; /* step of the checkpoint, entries of the journal */
     if (run->writes) {
@@ -366,8 +389,10 @@ bal_status bal_run_start(bal_run *run)
     }
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_comm_broadcast(run->comm, found, sizeof found));
-    if (found[0] >= 0) status = read_checkpoint(run, found[0]);
-    BAL_TRY(bal_comm_agree(run->comm, status));
+    if (found[0] >= 0) {
+        BAL_TRY(filled(run, fills(run) ? read_checkpoint(run, found[0]) : BAL_OK));
+        run->step = found[0];
+    }
     BAL_TRY(bal_comm_agree(run->comm, make_tools(run)));
     BAL_TRY(replay(run, found[1]));
     if (run->writes) {
@@ -393,9 +418,11 @@ void bal_run_clear(bal_run *run)
     bal_corpus_close(&run->dev);
     bal_tokenizer_destroy(&run->tokenizer);
     bal_model_destroy(&run->model);
+    bal_shared_destroy(&run->shared);
     free(run->on_ballot);
     free(run->bits);
     free(run->flips);
+    free(run->flip_sums);
     free(run->sequences[0]);
     free(run->sequences[1]);
     bal_lock_release(&run->lock);

@@ -22,6 +22,7 @@ typedef struct bal_run {
     bal_comm          *comm;
     bool               writes; /* rank 0 */
     bal_run_id         id;
+    bal_shared        *shared; /* the model's memory */
     bal_model         *model;
     bal_tokenizer     *tokenizer;
     bal_corpus        *train, *dev;
@@ -33,6 +34,7 @@ typedef struct bal_run {
     uint64_t          *bits;         /* the counted ballot */
     int64_t           *sequences[2]; /* [batch] loss of each sequence at + and - */
     uint32_t          *flips;        /* [n_tensors] codes that the last step changed */
+    uint64_t          *flip_sums;    /* [n_tensors] work space */
     bal_status         pending;      /* of rank 0, told to the others in the next step */
     int64_t            step;         /* steps applied */
     int64_t            first_step;   /* where this process began to probe */
@@ -60,6 +62,11 @@ bal_status bal_run_start(bal_run *run);
 void bal_run_clear(bal_run *run);
 /** Apply a counted ballot and add its row of metrics: what a live step and a replayed one share. */
 bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry);
+/** The first half of bal_model_open: tokenizer, and the model outlined. */
+bal_status bal_source_outline(const char *path, bal_format format, bool with_carry,
+                              bal_model **model, bal_tokenizer **tokenizer);
+/** The second half: read the weights into the model, once it is attached to memory. */
+bal_status bal_source_fill(const char *path, bal_model *model);
 /** RUN/name. */
 void bal_run_path(const bal_run *run, const char *name, char path[BAL_PATH_BYTES]);
 /** Steps that have a checkpoint in the run directory, newest first; *steps is for free(). */

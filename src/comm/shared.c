@@ -1,0 +1,174 @@
+/* shared.c: memory that the ranks of a node share, through a window of MPI-3; where that cannot be
+ * had, memory of each rank. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "comm_impl.h"
+
+#define BACKING_BYTES 4096 /* room for a path; Open MPI 4.1 wants 2048 */
+
+struct bal_shared {
+    MPI_Comm node;   /* borrowed */
+    MPI_Win  window; /* MPI_WIN_NULL: the memory is this rank's own */
+    void    *memory, *owned;
+    int      part, n_parts;
+    char     refusal[1024];
+};
+
+/* Where Open MPI keeps the files behind shared windows: its parameter, asked for by name. */
+static void find_backing(char dir[BACKING_BYTES])
+{
+    int               provided, index, count;
+    MPI_T_cvar_handle handle;
+    snprintf(dir, BACKING_BYTES, "/dev/shm");
+    if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS) return;
+    if (MPI_T_cvar_get_index("osc_sm_backing_directory", &index) == MPI_SUCCESS &&
+        MPI_T_cvar_handle_alloc(index, NULL, &handle, &count) == MPI_SUCCESS) {
+        if (count > 1 && count <= BACKING_BYTES) MPI_T_cvar_read(handle, dir);
+        MPI_T_cvar_handle_free(&handle);
+    }
+    MPI_T_finalize();
+}
+
+/* Is there room for a window? Open MPI wants 5 % to spare, and where it finds less only the rank
+ * that looks hears of it, while the others wait for ever: so look first. */
+static bal_status check_room(size_t n_bytes)
+{
+    char           dir[BACKING_BYTES];
+    struct statvfs info;
+    find_backing(dir);
+    if (access(dir, W_OK) != 0 || statvfs(dir, &info) != 0)
+        return bal_fail(BAL_ERR_MEMORY, "%s cannot be used for shared memory: %s", dir,
+                        strerror(errno));
+    double needed     = 1.0625 * (double)n_bytes + 0x1p20;
+    double free_bytes = (double)info.f_bavail * (double)info.f_frsize;
+    if (free_bytes < needed)
+        return bal_fail(BAL_ERR_MEMORY,
+                        "%s has %.0f MiB free; one model for a node needs %.0f MiB "
+                        "(containers: --shm-size)",
+                        dir, free_bytes / 0x1p20, needed / 0x1p20 + 0.5);
+    return BAL_OK;
+}
+
+/* Give every page of the window its memory now: what is missing later is a SIGBUS. */
+static bal_status populate(void *memory, size_t n_bytes)
+{
+#ifdef MADV_POPULATE_WRITE
+    uintptr_t page  = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = (uintptr_t)memory / page * page;
+    if (madvise((void *)first, (uintptr_t)memory + n_bytes - first, MADV_POPULATE_WRITE) != 0 &&
+        errno != EINVAL) /* a kernel before 5.14 cannot */
+        return bal_fail(BAL_ERR_MEMORY, "there are no %zu MiB of shared memory for a model",
+                        n_bytes >> 20);
+#else
+    (void)memory, (void)n_bytes;
+#endif
+    return BAL_OK;
+}
+
+static void free_window(bal_shared *s)
+{
+    if (s->window == MPI_WIN_NULL) return;
+    MPI_Win_unlock_all(s->window);
+    MPI_Win_free(&s->window);
+}
+
+/* All ranks of the node, or none. */
+static bal_status make_window(bal_shared *s, size_t n_bytes)
+{
+    bool     first = s->part == 0;
+    int     *model = NULL, found = 0, unit;
+    MPI_Aint size;
+    void    *memory = NULL;
+    BAL_TRY(bal_mpi_agree(s->node, first ? check_room(n_bytes) : BAL_OK));
+    bal_status status =
+        bal_mpi_check(MPI_Win_allocate_shared(first ? (MPI_Aint)n_bytes + 64 : 0, 1, MPI_INFO_NULL,
+                                              s->node, &memory, &s->window),
+                      "MPI_Win_allocate_shared");
+    BAL_TRY(bal_mpi_agree(s->node, status));
+    MPI_Win_set_errhandler(s->window, MPI_ERRORS_RETURN);
+    status = bal_mpi_check(MPI_Win_lock_all(MPI_MODE_NOCHECK, s->window), "MPI_Win_lock_all");
+    if (status == BAL_OK)
+        status = bal_mpi_check(MPI_Win_shared_query(s->window, 0, &size, &unit, &memory),
+                               "MPI_Win_shared_query");
+    if (status == BAL_OK)
+        status = bal_mpi_check(MPI_Win_get_attr(s->window, MPI_WIN_MODEL, &model, &found),
+                               "MPI_Win_get_attr");
+    if (status == BAL_OK && (!found || *model != MPI_WIN_UNIFIED))
+        status = bal_fail(BAL_ERR_MEMORY, "windows of this MPI are not one memory for all ranks");
+    /* pages begin at the same offset in every rank, so this is the same byte */
+    s->memory = (void *)(((uintptr_t)memory + 63) / 64 * 64);
+    if (status == BAL_OK && first) status = populate(s->memory, n_bytes);
+    status = bal_mpi_agree(s->node, status);
+    if (status != BAL_OK) free_window(s);
+    return status;
+}
+
+bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_shared **shared)
+{
+    bal_shared *s      = bal_alloc(1, sizeof *s);
+    bal_status  status = s == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory to share") : BAL_OK;
+    status             = bal_comm_agree(comm, status);
+    if (status != BAL_OK) goto done;
+    s->node   = comm->node;
+    s->window = MPI_WIN_NULL;
+    MPI_Comm_rank(s->node, &s->part);
+    MPI_Comm_size(s->node, &s->n_parts);
+    /* nodes may differ, but all ranks hear of one that has to do without */
+    bal_status refused = share && s->n_parts > 1 ? make_window(s, n_bytes) : BAL_OK;
+    refused            = bal_comm_agree(comm, refused);
+    if (refused != BAL_OK) snprintf(s->refusal, sizeof s->refusal, "%s", bal_failure());
+    if (s->window == MPI_WIN_NULL) {
+        s->part    = 0;
+        s->n_parts = 1;
+        s->memory = s->owned = bal_alloc(n_bytes, 1);
+        if (s->owned == NULL)
+            status = bal_fail(BAL_ERR_MEMORY, "no memory for a model of %zu MiB on rank %d",
+                              n_bytes >> 20, comm->rank);
+    }
+    status = bal_comm_agree(comm, status);
+    if (status != BAL_OK) goto done;
+    *shared = s;
+    s       = NULL;
+done:
+    bal_shared_destroy(&s);
+    return status;
+}
+
+void bal_shared_destroy(bal_shared **shared)
+{
+    bal_shared *s = *shared;
+    if (s == NULL) return;
+    free_window(s);
+    free(s->owned);
+    free(s);
+    *shared = NULL;
+}
+
+void *bal_shared_memory(const bal_shared *shared) { return shared->memory; }
+int   bal_shared_part(const bal_shared *shared) { return shared->part; }
+int   bal_shared_n_parts(const bal_shared *shared) { return shared->n_parts; }
+
+const char *bal_shared_refusal(const bal_shared *shared)
+{
+    return shared->refusal[0] == 0 ? NULL : shared->refusal;
+}
+
+bal_status bal_shared_sync(bal_shared *s)
+{
+    if (s->window == MPI_WIN_NULL) return BAL_OK;
+    BAL_TRY(bal_mpi_check(MPI_Win_sync(s->window), "MPI_Win_sync")); /* what I wrote, out */
+    BAL_TRY(bal_mpi_check(MPI_Barrier(s->node), "MPI_Barrier"));
+    return bal_mpi_check(MPI_Win_sync(s->window), "MPI_Win_sync"); /* what others wrote, in */
+}
+
+bal_status bal_shared_sum(bal_shared *s, uint64_t *values, int n)
+{
+    if (s->window == MPI_WIN_NULL) return BAL_OK;
+    return bal_mpi_check(MPI_Allreduce(MPI_IN_PLACE, values, n, MPI_UINT64_T, MPI_SUM, s->node),
+                         "MPI_Allreduce");
+}
