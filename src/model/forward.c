@@ -105,7 +105,7 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
         {&f->row_scale[1], tallest, 4},
         {&f->vector[0], c->dim, 4},
         {&f->vector[1], c->dim, 4},
-        {&f->scores, 16 * (max_length + 3), 4},
+        {&f->scores, BAL_SCORES(max_length), 4},
         {&f->cosines, max_length * c->head_dim, 4},
         {&f->sines, max_length * c->head_dim, 4},
     };

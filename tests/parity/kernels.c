@@ -182,7 +182,7 @@ static void attended(const bal_kernels *level)
         int64_t       n_q = n_tokens * n_heads * head_dim, n_kv = n_tokens * n_kv_heads * head_dim;
         float         huge = i % 3 == 0 ? 1e10f : 5.0f;
         float        *q = floats(n_q, huge), *k = floats(n_kv, huge), *v = floats(n_kv, huge);
-        float        *scores = blank(4 * 16 * (n_tokens + 3));
+        float        *scores = blank(4 * BAL_SCORES(n_tokens));
         float        *a = blank(4 * n_q), *b = blank(4 * n_q);
         bal_attention task = {n_tokens, n_heads, n_kv_heads, head_dim, q, k, v, a, scores};
         ref->attention(&task);

@@ -217,7 +217,7 @@ static void test_attention_is_softmax_over_earlier_tokens(void)
         int64_t q_width = n_heads * hd, kv_width = n_kv_heads * hd;
         float  *q = floats(n_tokens * q_width, 3.0f), *k = floats(n_tokens * kv_width, 3.0f);
         float  *v = floats(n_tokens * kv_width, 3.0f), *y = blank(4 * n_tokens * q_width);
-        float  *scores = blank(4 * 16 * (n_tokens + 3));
+        float  *scores = blank(4 * BAL_SCORES(n_tokens));
         int     n_bad  = 0;
         ref->attention(&(bal_attention){n_tokens, n_heads, n_kv_heads, hd, q, k, v, y, scores});
         for (int64_t t = 0; t < n_tokens; ++t)
