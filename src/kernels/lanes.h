@@ -25,7 +25,7 @@ typedef __m256i wide_i;
 
 #include "kernels_impl.h"
 
-#define BLOCK   64 /* virtual lanes; rows are read in blocks of as many elements */
+#define BLOCK   64              /* virtual lanes; rows are read in blocks of as many elements */
 #define N_PARTS (BLOCK / LANES) /* registers that hold them */
 
 typedef float    vf __attribute__((vector_size(4 * LANES)));
@@ -91,8 +91,8 @@ INLINE vi larger(vi x, vi y) { return ((x > y) & x) | (~(x > y) & y); }
 /* Bits of magnitudes compare like them, and those of NaN are above all. */
 INLINE vi magnitude_bits(vf x) { return (vi)x & 0x7FFFFFFF; }
 
-#define SHIFTER 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer n, ties to even, ... */
-#define SHIFTED 0x4B400000  /* ... and leaves the bits of this + n */
+#define SHIFTER     12582912.0f /* 1.5 * 2^23: adding it rounds to an integer n, ties to even, ... */
+#define SHIFTED     0x4B400000  /* ... and leaves the bits of this + n */
 #define LOG2_E      1.44269504f
 #define LOG2_E_REST 1.92596299e-8f
 
@@ -208,10 +208,10 @@ static void quantize(int64_t n_rows, int64_t n_cols, const float *x, uint8_t *q,
                      float *scale)
 {
     for (int64_t row = 0; row < n_rows; ++row, x += n_cols, q += q_stride) {
-        float   absmax  = largest_magnitude(n_cols, x);
+        float   absmax = largest_magnitude(n_cols, x);
         int64_t i;
-        float inverse = absmax > 0.0f ? 127.0f / absmax : 0.0f;
-        scale[row]    = absmax / 127.0f;
+        float   inverse = absmax > 0.0f ? 127.0f / absmax : 0.0f;
+        scale[row]      = absmax / 127.0f;
         for (i = 0; i + LANES <= n_cols; i += LANES) {
             vb bytes = round_to_bytes(load(x + i), inverse);
             memcpy(q + i, &bytes, LANES);
@@ -242,8 +242,8 @@ INLINE vq narrow(const vi x[4])
 #endif
 }
 
-/* One row of quantize_i8: x, times the weights unless that is NULL; absmax is the largest magnitude.
- * Returns the step: 0 where all is 0 or nearly, not finite where x is not. */
+/* One row of quantize_i8: x, times the weights unless that is NULL; absmax is the largest
+ * magnitude. Returns the step: 0 where all is 0 or nearly, infinite where x is not finite. */
 INLINE float quantize_row(int64_t n, const float *x, const float *weight, float absmax, int8_t *q,
                           int32_t *sum)
 {
@@ -268,15 +268,14 @@ INLINE float quantize_row(int64_t n, const float *x, const float *weight, float 
         }
     }
     *sum = fold_count(sums);
-    return absmax < 0x1p-100f ? 0.0f : absmax / 127.0f;
+    return fine ? absmax / 127.0f : absmax < 0x1p-100f ? 0.0f : INFINITY;
 }
 
 static void quantize_i8(int64_t n_rows, int64_t n_cols, const float *x, int8_t *q, int64_t q_stride,
                         float *scale, int32_t *sum)
 {
     for (int64_t row = 0; row < n_rows; ++row, x += n_cols, q += q_stride)
-        scale[row] =
-            quantize_row(n_cols, x, NULL, largest_magnitude(n_cols, x), q, sum + row);
+        scale[row] = quantize_row(n_cols, x, NULL, largest_magnitude(n_cols, x), q, sum + row);
 }
 
 /* Over the root of the mean square. */
@@ -321,8 +320,8 @@ static void rms_norm_i8(int64_t n_rows, int64_t n_cols, const float *x, const fl
             }
         }
         float inverse = inverse_norm(squares, n_cols, eps);
-        scale[row] =
-            quantize_row(n_cols, x, weight, fold_larger(top), q, sum + row) * inverse;
+        float step    = quantize_row(n_cols, x, weight, fold_larger(top), q, sum + row);
+        scale[row]    = step <= FLT_MAX ? step * inverse : step;
     }
 }
 
@@ -405,9 +404,9 @@ INLINE vf gather(const float *const rows[], int64_t at)
 {
 #if LANES == 16
     __m256 x = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[0] + at)),
-                             _mm_loadu_ps(rows[4] + at), 1);
+                                    _mm_loadu_ps(rows[4] + at), 1);
     __m256 y = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[8] + at)),
-                             _mm_loadu_ps(rows[12] + at), 1);
+                                    _mm_loadu_ps(rows[12] + at), 1);
     return (vf)_mm512_insertf32x8(_mm512_castps256_ps512(x), y, 1);
 #elif LANES == 8
     return (vf)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[0] + at)),
@@ -432,8 +431,10 @@ INLINE void turn(vf x[4])
     vf b = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
     vf c = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
     vf d = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
-    x[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5), x[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-    x[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5), x[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+    x[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5),
+    x[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+    x[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5),
+    x[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 #endif
 }
 
@@ -488,8 +489,7 @@ INLINE void score(const bal_attention *a, const float *q, const float *k, int64_
     for (int v = from; v < N_VECTORS; ++v) {
         if (j + N_KEYS - 1 > first + v * LANES) { /* a query sees no later key */
             vi query = lane_numbers() + ((int32_t)(first - j) + v * LANES);
-            for (int i = 0; i < N_KEYS; ++i)
-                s[v][i] = pick(query >= i, s[v][i], splat(-INFINITY));
+            for (int i = 0; i < N_KEYS; ++i) s[v][i] = pick(query >= i, s[v][i], splat(-INFINITY));
         }
         for (int i = 0; i < N_KEYS; ++i) {
             top[v] = greater(s[v][i], top[v]);
@@ -503,7 +503,7 @@ INLINE void weigh(const bal_attention *a, const float *v, int n_dims, const int6
                   const vf inverse[], float *y)
 {
     int64_t      width = a->n_kv_heads * a->head_dim, j = 0;
-    const float *p                         = a->scores;
+    const float *p                      = a->scores;
     vf           sum[N_VECTORS][N_DIMS] = {0};
 #pragma GCC unroll 4
     for (; j < n_keys[0]; ++j, v += width, p += QUERIES)
@@ -511,8 +511,7 @@ INLINE void weigh(const bal_attention *a, const float *v, int n_dims, const int6
             for (int at = 0; at < N_VECTORS; ++at)
                 sum[at][i] = fused(load(p + at * LANES), splat(v[i]), sum[at][i]);
     for (; j < n_keys[1]; ++j, v += width, p += QUERIES)
-        for (int i = 0; i < n_dims; ++i)
-            sum[1][i] = fused(load(p + LANES), splat(v[i]), sum[1][i]);
+        for (int i = 0; i < n_dims; ++i) sum[1][i] = fused(load(p + LANES), splat(v[i]), sum[1][i]);
     for (int i = 0; i < n_dims; ++i) /* + 0 makes -0 of masked keys 0 */
         for (int at = 0; at < N_VECTORS; ++at)
             store(y + i * QUERIES + at * LANES, sum[at][i] * inverse[at] + 0.0f);
@@ -522,11 +521,12 @@ INLINE void weigh(const bal_attention *a, const float *v, int n_dims, const int6
 static void attend(const bal_attention *a, int64_t head, int64_t first)
 {
     int64_t hd = a->head_dim, width = a->n_heads * hd;
-    int64_t n = smaller(a->n_tokens - first, QUERIES), kv = head / (a->n_heads / a->n_kv_heads) * hd;
+    int64_t n        = smaller(a->n_tokens - first, QUERIES),
+            kv       = head / (a->n_heads / a->n_kv_heads) * hd;
     int64_t n_keys[] = {smaller(first + LANES, a->n_tokens), smaller(first + QUERIES, a->n_tokens)};
     _Alignas(64) float q[BAL_HEAD_DIM_MAX * QUERIES], y[BAL_HEAD_DIM_MAX * QUERIES];
-    vf      top[] = {splat(-INFINITY), splat(-INFINITY)}, inverse[N_VECTORS];
-    int64_t j     = 0;
+    vf                 top[] = {splat(-INFINITY), splat(-INFINITY)}, inverse[N_VECTORS];
+    int64_t            j     = 0;
     turn_queries(a->q + first * width + head * hd, n, width, hd, LOG2_E / sqrtf((float)hd), q);
     for (; j < n_keys[0]; j += N_KEYS) score(a, q, a->k + kv, first, j, 0, top);
     for (; j < n_keys[1]; j += N_KEYS) score(a, q, a->k + kv, first, j, 1, top);
@@ -579,7 +579,8 @@ static void add(int64_t n, float *x, const float *y)
 {
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) store(x + i, load(x + i) + load(y + i));
-    if (i < n) store_some(x + i, n - i, load_some(x + i, n - i, 0.0f) + load_some(y + i, n - i, 0.0f));
+    if (i < n)
+        store_some(x + i, n - i, load_some(x + i, n - i, 0.0f) + load_some(y + i, n - i, 0.0f));
 }
 
 static float cross_entropy(int64_t n, const float *x, int64_t target, bool *is_top)
@@ -599,17 +600,61 @@ static float cross_entropy(int64_t n, const float *x, int64_t target, bool *is_t
     return (float)(bal_math_log((double)fold_sum(sum)) + (double)(max - x[target]));
 }
 
+#define N_SUMS (16 / LANES) /* registers of bal_exp_sums.sum */
+
+/* Each of 16 lanes has its own maximum so far, to which its sum is relative. */
+static void exp_sums(int64_t n_rows, int64_t n_cols, const float *x, int64_t x_stride, bool first,
+                     bal_exp_sums *sums)
+{
+    for (int64_t row = 0; row < n_rows; ++row, x += x_stride, ++sums) {
+        vf tops[N_SUMS], sum[N_SUMS], xs[N_PARTS];
+        for (int at = 0; at < N_SUMS; ++at) {
+            tops[at] = first ? splat(-INFINITY) : load(sums->top + at * LANES);
+            sum[at]  = first ? splat(0.0f) : load(sums->sum + at * LANES);
+        }
+        for (int64_t i = 0; i < n_cols; i += BLOCK) {
+            load_block(x + i, n_cols - i, -INFINITY, xs);
+            for (int at = 0; at < N_SUMS; ++at) {
+                vf top = tops[at];
+                for (int p = at; p < N_PARTS; p += N_SUMS) top = greater(xs[p], top);
+                sum[at] *= power_of_two((tops[at] - top) * LOG2_E);
+                for (int p = at; p < N_PARTS; p += N_SUMS)
+                    sum[at] += power_of_two((xs[p] - top) * LOG2_E);
+                tops[at] = top;
+            }
+        }
+        for (int at = 0; at < N_SUMS; ++at) {
+            store(sums->top + at * LANES, tops[at]);
+            store(sums->sum + at * LANES, sum[at]);
+        }
+    }
+}
+
+static float cross_entropy_of(const bal_exp_sums *sums, float target, bool *is_top)
+{
+    vf top[N_PARTS], sum[N_PARTS] = {0};
+    for (int p = 0; p < N_PARTS; ++p) top[p] = load(sums->top + p % N_SUMS * LANES);
+    float max = fold_max(top);
+    for (int at = 0; at < N_SUMS; ++at)
+        sum[at] = load(sums->sum + at * LANES) *
+                  power_of_two((load(sums->top + at * LANES) - max) * LOG2_E);
+    *is_top = target >= max;
+    return (float)(bal_math_log((double)fold_sum(sum)) + (double)(max - target));
+}
+
 void LANES_ADD(bal_kernels *kernels)
 {
-    kernels->quantize      = quantize;
-    kernels->rms_norm      = rms_norm;
-    kernels->rotate        = rotate;
-    kernels->attention     = attention;
-    kernels->swiglu        = swiglu;
-    kernels->swiglu_rows   = swiglu_rows;
-    kernels->quantize_i8   = quantize_i8;
-    kernels->rms_norm_i8   = rms_norm_i8;
-    kernels->rotate_rows   = rotate_rows;
-    kernels->add           = add;
-    kernels->cross_entropy = cross_entropy;
+    kernels->quantize         = quantize;
+    kernels->rms_norm         = rms_norm;
+    kernels->rotate           = rotate;
+    kernels->attention        = attention;
+    kernels->swiglu           = swiglu;
+    kernels->swiglu_rows      = swiglu_rows;
+    kernels->quantize_i8      = quantize_i8;
+    kernels->rms_norm_i8      = rms_norm_i8;
+    kernels->rotate_rows      = rotate_rows;
+    kernels->add              = add;
+    kernels->cross_entropy    = cross_entropy;
+    kernels->exp_sums         = exp_sums;
+    kernels->cross_entropy_of = cross_entropy_of;
 }
