@@ -11,8 +11,9 @@ typedef enum bal_isa { BAL_ISA_REF, BAL_ISA_AVX2, BAL_ISA_AVX512, BAL_ISA_AMX } 
 
 #define BAL_LINE_BYTES \
     256 /* Philox output of 16 counters; word w of lane l is u32 number 16 w + l */
-#define BAL_COLS_MAX     65536 /* columns of a product: 255 * 127 * 65536 stays below 2^31 */
-#define BAL_HEAD_DIM_MAX 256
+#define BAL_COLS_MAX         65536 /* columns of a product: 255 * 127 * 65536 stays below 2^31 */
+#define BAL_HEAD_DIM_MAX     256
+#define BAL_SCORES(n_tokens) (32 * ((n_tokens) + 7)) /* of 32 queries with keys, 8 at a time */
 
 /** Queries, keys and values of one sequence. Rows are tokens. */
 typedef struct bal_attention {
@@ -21,7 +22,7 @@ typedef struct bal_attention {
     const float *k; /* [n_tokens][n_kv_heads * head_dim] */
     const float *v; /* the same */
     float       *y; /* as q: softmax(q k / sqrt(head_dim)) v over tokens up to the query's own */
-    float       *scores; /* work space, [16 * (n_tokens + 3)] */
+    float       *scores; /* work space, [BAL_SCORES(n_tokens)] */
 } bal_attention;
 
 /** How the codes of a panel are written. The product reads one format alone, an unsigned byte
@@ -64,6 +65,11 @@ typedef struct bal_rows_i8 {
     const int32_t *sum;            /* [n_rows] of q */
 } bal_rows_i8;
 
+/** Sums of exponentials of the numbers of a row that were read so far, in 16 lanes. */
+typedef struct bal_exp_sums {
+    float top[16], sum[16]; /* per lane: the maximum, and the sum of exp(x - maximum) */
+} bal_exp_sums;
+
 typedef struct bal_kernels {
     const char *name; /* "ref", "avx2", "avx512" or "amx"; kept in the run record */
 
@@ -94,10 +100,15 @@ typedef struct bal_kernels {
     int64_t (*dots)(int64_t n);
 
     /** Per row: scale = max |x| / 127, q = round(x / scale) in -127 .. 127, sum = sum of q. q is
-     *  padded with 0 to a multiple of 64 columns. A row of zeros gets scale 0. */
-    void (*quantize)(int64_t n_rows, int64_t n_cols, const float *x, int8_t *q, int64_t q_stride,
-                     float *scale, int32_t *sum);
-    /** y = x / sqrt(mean(x^2) + eps) * weight per row. Squares are summed in 16 lanes. */
+     *  padded with 0 to a multiple of 64 columns, and q_stride is a multiple of 64. A row of zeros
+     *  gets q and scale 0, as does one below 2^-100; one with a number that is not finite gets
+     *  q 0 and scale infinity. */
+    void (*quantize_i8)(int64_t n_rows, int64_t n_cols, const float *x, int8_t *q, int64_t q_stride,
+                        float *scale, int32_t *sum);
+    /** quantize_i8 of what rms_norm gives, in one go. */
+    void (*rms_norm_i8)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight,
+                        float eps, int8_t *q, int64_t q_stride, float *scale, int32_t *sum);
+    /** y = x / sqrt(mean(x^2) + eps) * weight per row. Squares are summed in 64 lanes. */
     void (*rms_norm)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight, float eps,
                      float *y);
     /** Rotary positions: turn the pairs of n_heads heads of one token, (i, i + head_dim / 2) if
@@ -105,12 +116,25 @@ typedef struct bal_kernels {
      *  the sine negated for the first of the pair. Source: Su et al. 2021. */
     void (*rotate)(int64_t n_heads, int64_t head_dim, bool halves, const float *cosines,
                    const float *signed_sines, float *x);
+    /** The same of n_rows tokens: rows of x [n_heads * head_dim], of the tables [head_dim]. */
+    void (*rotate_rows)(int64_t n_rows, int64_t n_heads, int64_t head_dim, bool halves,
+                        const float *cosines, const float *signed_sines, float *x);
     /** Causal attention of one sequence; sums run over tokens in order. */
     void (*attention)(const bal_attention *attention);
     /** gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i]. */
     void (*swiglu)(int64_t n, float *gate, const float *up);
-    /** log(sum exp(x)) - x[target], the sum in 16 lanes; *is_top: x[target] is the maximum. */
+    /** The same of rows gate_stride and up_stride floats apart. */
+    void (*swiglu_rows)(int64_t n_rows, int64_t n_cols, float *gate, int64_t gate_stride,
+                        const float *up, int64_t up_stride);
+    /** log(sum exp(x)) - x[target], the sum in 64 lanes; *is_top: x[target] is the maximum. */
     float (*cross_entropy)(int64_t n, const float *x, int64_t target, bool *is_top);
+    /** For rows that come in pieces of n_cols, so that no row need be whole: the first piece sets
+     *  sums [n_rows], the others add to them. Rows of x are x_stride floats apart. The bits depend
+     *  on the pieces. */
+    void (*exp_sums)(int64_t n_rows, int64_t n_cols, const float *x, int64_t x_stride, bool first,
+                     bal_exp_sums *sums);
+    /** cross_entropy of a row from its sums; target is the value at the target. */
+    float (*cross_entropy_of)(const bal_exp_sums *sums, float target, bool *is_top);
 } bal_kernels;
 
 /** The best level that this processor has. Local. */

@@ -7,7 +7,7 @@
 
 #include "model_impl.h"
 
-#define LOGITS_MAX  ((int64_t)1 << 24) /* floats of logits held at once: 64 MiB */
+#define PIECE       256 /* words of the vocabulary whose logits are held at once, for all tokens */
 #define N_SIGNS_MAX 2
 
 struct bal_forward {
@@ -19,8 +19,8 @@ struct bal_forward {
     int                  n_signs;  /* 2 with a direction, else 1 */
     int64_t              n_tokens; /* of the batch; rows are n_signs * n_tokens */
     /* activations, [rows][width] */
-    float  *x, *h, *q, *k, *v, *gate, *up, *logits;
-    int64_t logits_rows;
+    float        *x, *h, *q, *k, *v, *gate, *up, *logits, *target;
+    bal_exp_sums *sums;
     /* quantized activations of the product under way */
     int8_t  *xq;
     float   *x_scale;
@@ -77,13 +77,10 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
     *f = (bal_forward){
         .model = model, .kernels = kernels, .max_tokens = max_tokens, .max_length = max_length};
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
-    int64_t widest  = larger(larger(c->dim, c->hidden), q_width);
-    int64_t tallest = larger(larger(c->n_vocab, c->hidden), larger(q_width, c->dim));
-    tallest         = (tallest + BAL_BLOCK_CODES - 1) / BAL_BLOCK_CODES * BAL_BLOCK_CODES;
-    int64_t signs   = model->format == BAL_F32 ? 1 : N_SIGNS_MAX;
-    int64_t rows    = signs * max_tokens;
-    f->logits_rows = larger(signs, rows < LOGITS_MAX / c->n_vocab ? rows : LOGITS_MAX / c->n_vocab);
-    f->xq_stride   = row_stride(widest);
+    int64_t widest      = larger(larger(c->dim, c->hidden), q_width);
+    int64_t signs       = model->format == BAL_F32 ? 1 : N_SIGNS_MAX;
+    int64_t rows        = signs * max_tokens;
+    f->xq_stride        = row_stride(widest);
     int64_t panel_bytes = (widest + 63) / 64 * 16 * BAL_BLOCK_CODES;
     struct {
         void   *place;
@@ -96,21 +93,23 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
         {&f->k, rows * kv_width, 4},
         {&f->v, rows * kv_width, 4},
         {&f->gate, rows * c->hidden, 4},
-        {&f->up, rows * c->hidden, 4},
-        {&f->logits, f->logits_rows * c->n_vocab, 4},
+        {&f->up, rows * (model->format == BAL_F32 ? c->hidden : BAL_PANEL_ROWS), 4},
+        {&f->logits, rows * PIECE, 4},
+        {&f->target, rows, 4},
+        {&f->sums, rows, sizeof *f->sums},
         {&f->xq, rows * f->xq_stride, 1},
         {&f->x_scale, rows, 4},
         {&f->x_sum, rows, 4},
-        {&f->z, larger(panel_bytes, tallest), 1},
+        {&f->z, panel_bytes, 1},
         {&f->negative, panel_bytes / 8, 1},
         {&f->moves, panel_bytes / 8, 1},
         {&f->panel[0], panel_bytes, 1},
         {&f->panel[1], panel_bytes, 1},
-        {&f->row_scale[0], tallest, 4},
-        {&f->row_scale[1], tallest, 4},
+        {&f->row_scale[0], BAL_PANEL_ROWS, 4},
+        {&f->row_scale[1], BAL_PANEL_ROWS, 4},
         {&f->vector[0], c->dim, 4},
         {&f->vector[1], c->dim, 4},
-        {&f->scores, 16 * (max_length + 3), 4},
+        {&f->scores, BAL_SCORES(max_length), 4},
         {&f->cosines, max_length * c->head_dim, 4},
         {&f->sines, max_length * c->head_dim, 4},
     };
@@ -142,6 +141,8 @@ void bal_forward_destroy(bal_forward **forward)
                              f->gate,
                              f->up,
                              f->logits,
+                             f->target,
+                             f->sums,
                              f->xq,
                              f->x_scale,
                              f->x_sum,
@@ -178,18 +179,19 @@ static int moved(int code, int z, int limit, int sign)
     return sign == 0 ? code + z : code - z;
 }
 
-/* f->row_scale: per sign and row of a matrix, its scale times its gain. */
-static void fill_row_scales(bal_forward *f, int index)
+/* f->row_scale: per sign and row of panel p of a matrix, its scale times its gain. */
+static void fill_row_scales(bal_forward *f, int index, int64_t p)
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, index);
     const bal_tensor *gain   = bal_model_tensor(f->model, index + 1);
-    const int16_t    *codes  = gain->codes;
-    fill_z(f, index + 1, 0, gain->n_blocks);
+    int64_t           first = p * BAL_PANEL_ROWS, block = first / BAL_BLOCK_CODES;
+    fill_z(f, index + 1, block, 1);
     for (int sign = 0; sign < f->n_signs; ++sign)
-        for (int64_t row = 0; row < matrix->n_rows; ++row)
-            f->row_scale[sign][row] =
+        for (int64_t row = first; row < first + BAL_PANEL_ROWS && row < matrix->n_rows; ++row)
+            f->row_scale[sign][row - first] =
                 matrix->scale[row] *
-                bal_gain_factor(moved(codes[row], f->z[row], gain->limit, sign));
+                bal_gain_factor(moved(bal_tensor_code(gain, row),
+                                      f->z[row - block * BAL_BLOCK_CODES], gain->limit, sign));
 }
 
 /* Panel p of a matrix at both signs, as the product reads it. */
@@ -217,70 +219,97 @@ static void fill_panel(bal_forward *f, int index, int64_t p, const uint8_t *pane
     f->kernels->move_panel(&from, f->panel[0], f->panel[1]);
 }
 
-/* Rows of x to int8, once for all the products that read them. */
-static void quantize(bal_forward *f, const float *x, int64_t n_rows, int64_t n_cols)
+/* The rows that the next products read, x [n_rows][n_cols]: as int8, once for all of them. */
+static void set_input(bal_forward *f, const float *x, int64_t n_rows, int64_t n_cols)
 {
     if (f->model->format != BAL_F32)
-        f->kernels->quantize(n_rows, n_cols, x, f->xq, f->xq_stride, f->x_scale, f->x_sum);
+        f->kernels->quantize_i8(n_rows, n_cols, x, f->xq, f->xq_stride, f->x_scale, f->x_sum);
 }
 
-/* y = x w^T, or y + that, the rows from first on of each sign; x is what quantize() was given. */
-static void product_rows(bal_forward *f, int index, const float *x, int64_t rows_per_sign,
-                         int64_t first, int64_t n, bool adds, float *y)
-{
-    const bal_tensor *matrix = bal_model_tensor(f->model, index);
-    int64_t           n_rows = matrix->n_rows, n_cols = matrix->n_cols;
-    if (matrix->format == BAL_F32) {
-        bal_product_f32(n, n_cols, n_rows, x + first * n_cols, matrix->codes, adds, y);
-        return;
-    }
-    fill_row_scales(f, index);
-    for (int64_t row = 0; row < n_rows; row += BAL_PANEL_ROWS) {
-        int64_t        groups = (n_cols + 3) / 4;
-        const uint8_t *codes =
-            (const uint8_t *)matrix->codes + row / BAL_PANEL_ROWS * groups * BAL_BLOCK_CODES;
-        const uint8_t *panel[N_SIGNS_MAX];
-        fill_panel(f, index, row / BAL_PANEL_ROWS, panel);
-        int64_t n_here = n_rows - row < BAL_PANEL_ROWS ? n_rows - row : BAL_PANEL_ROWS;
-        for (int sign = 0; sign < f->n_signs; ++sign) {
-            int64_t        from = sign * rows_per_sign + first;
-            bal_rows_i8    rows = {n, f->xq_stride, f->xq + from * f->xq_stride, f->x_scale + from,
-                                   f->x_sum + from};
-            bal_weights_u8 weights = {
-                groups, n_here, panel[sign], f->row_scale[sign] + row,
-                sign == f->n_signs - 1 ? codes + groups * BAL_BLOCK_CODES : NULL};
-            f->kernels->product_i8(&weights, &rows, adds, y + sign * n * n_rows + row, n_rows);
-        }
-    }
-}
-
-static void product(bal_forward *f, int index, const float *x, float *y)
-{
-    product_rows(f, index, x, f->n_tokens, 0, f->n_tokens, false, y);
-}
-/* The same, added to the residual stream. */
-static void add_product(bal_forward *f, int index, const float *x)
-{
-    product_rows(f, index, x, f->n_tokens, 0, f->n_tokens, true, f->x);
-}
-
-/* h = norm of x with the weights of a vector tensor, rows_per_sign rows at each sign. */
-static void normalize(bal_forward *f, int index, const float *x, int64_t rows_per_sign, float *h)
+/* The same of the residual stream, normalized with the weights of a vector; floats in f->h. */
+static void set_normalized_input(bal_forward *f, int index)
 {
     const bal_tensor *vector = bal_model_tensor(f->model, index);
-    int64_t           dim    = vector->n_cols;
-    if (vector->format != BAL_F32) fill_z(f, index, 0, vector->n_blocks);
+    int64_t           dim = vector->n_cols, n = f->n_tokens;
+    float             eps = (float)f->model->config.norm_eps;
+    if (vector->format == BAL_F32) {
+        f->kernels->rms_norm(n, dim, f->x, vector->codes, eps, f->h);
+        return;
+    }
+    fill_z(f, index, 0, vector->n_blocks);
     for (int sign = 0; sign < f->n_signs; ++sign) {
-        const float *weight = f->vector[sign];
-        if (vector->format == BAL_F32)
-            weight = vector->codes;
-        else
-            for (int64_t i = 0; i < dim; ++i)
-                f->vector[sign][i] =
-                    vector->scale[0] *
-                    (float)moved(((const int16_t *)vector->codes)[i], f->z[i], vector->limit, sign);
-        f->kernels->rms_norm(rows_per_sign, dim, x + sign * rows_per_sign * dim, weight,
-                             (float)f->model->config.norm_eps, h + sign * rows_per_sign * dim);
+        float  *weight = f->vector[sign];
+        int64_t first  = sign * n;
+        for (int64_t i = 0; i < dim; ++i)
+            weight[i] = vector->scale[0] *
+                        (float)moved(bal_tensor_code(vector, i), f->z[i], vector->limit, sign);
+        f->kernels->rms_norm_i8(n, dim, f->x + first * dim, weight, eps,
+                                f->xq + first * f->xq_stride, f->xq_stride, f->x_scale + first,
+                                f->x_sum + first);
+    }
+}
+
+/* y = x w^T, or y + that, of panel p of a matrix: n of the input's rows
+ * of each sign, rows first + sign * rows_per_sign on, to rows of y that lie y_stride apart, those
+ * of
+ * - after those of +. */
+static void panel_product(bal_forward *f, int index, int64_t p, int64_t rows_per_sign,
+                          int64_t first, int64_t n, bool adds, float *y, int64_t y_stride)
+{
+    const bal_tensor *matrix = bal_model_tensor(f->model, index);
+    int64_t           groups = (matrix->n_cols + 3) / 4, row = p * BAL_PANEL_ROWS;
+    const uint8_t    *panel[N_SIGNS_MAX], *codes             = matrix->codes;
+    bal_weights_u8    w = {.n_groups = groups, .n_rows = matrix->n_rows - row};
+    if (w.n_rows > BAL_PANEL_ROWS) w.n_rows = BAL_PANEL_ROWS;
+    fill_row_scales(f, index, p);
+    fill_panel(f, index, p, panel);
+    for (int sign = 0; sign < f->n_signs; ++sign) {
+        int64_t     from = sign * rows_per_sign + first;
+        bal_rows_i8 rows = {n, f->xq_stride, f->xq + from * f->xq_stride, f->x_scale + from,
+                            f->x_sum + from};
+        w.entries        = panel[sign];
+        w.scale          = f->row_scale[sign];
+        w.next = sign == f->n_signs - 1 ? codes + (p + 1) * groups * BAL_BLOCK_CODES : NULL;
+        f->kernels->product_i8(&w, &rows, adds, y + sign * n * y_stride, y_stride);
+    }
+}
+
+static int64_t n_panels(const bal_tensor *matrix)
+{
+    return (matrix->n_rows + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS;
+}
+
+/* y = x w^T, or y + that, of all input rows; x is what set_input() was given. */
+static void product(bal_forward *f, int index, const float *x, bool adds, float *y)
+{
+    const bal_tensor *matrix = bal_model_tensor(f->model, index);
+    int64_t           n = f->n_tokens, width = matrix->n_rows;
+    if (matrix->format == BAL_F32) {
+        bal_product_f32(n, matrix->n_cols, width, x, matrix->codes, adds, y);
+        return;
+    }
+    for (int64_t p = 0; p < n_panels(matrix); ++p)
+        panel_product(f, index, p, n, 0, n, adds, y + p * BAL_PANEL_ROWS, width);
+}
+
+/* f->gate = silu(gate) * up, panel by panel while it is near. */
+static void gated_product(bal_forward *f, const bal_layer *layer)
+{
+    const bal_tensor *gate = bal_model_tensor(f->model, layer->gate);
+    int64_t           rows = f->n_signs * f->n_tokens, width = gate->n_rows;
+    if (gate->format == BAL_F32) {
+        product(f, layer->gate, f->h, false, f->gate);
+        product(f, layer->up, f->h, false, f->up);
+        f->kernels->swiglu_rows(rows, width, f->gate, width, f->up, width);
+        return;
+    }
+    for (int64_t p = 0; p < n_panels(gate); ++p) {
+        int64_t n_cols = width - p * BAL_PANEL_ROWS;
+        float  *to     = f->gate + p * BAL_PANEL_ROWS;
+        panel_product(f, layer->gate, p, f->n_tokens, 0, f->n_tokens, false, to, width);
+        panel_product(f, layer->up, p, f->n_tokens, 0, f->n_tokens, false, f->up, BAL_PANEL_ROWS);
+        f->kernels->swiglu_rows(rows, n_cols < BAL_PANEL_ROWS ? n_cols : BAL_PANEL_ROWS, to, width,
+                                f->up, BAL_PANEL_ROWS);
     }
 }
 
@@ -295,18 +324,18 @@ static void embed(bal_forward *f, const int32_t *tokens)
                    (size_t)dim * sizeof *f->x);
         return;
     }
-    fill_row_scales(f, index);
-    int64_t n_panels = (table->n_rows + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS;
-    for (int64_t p = 0; p < n_panels; ++p) {
+    for (int64_t p = 0; p < n_panels(table); ++p) {
         const uint8_t *panel[N_SIGNS_MAX];
         bool           filled = false;
         for (int64_t t = 0; t < f->n_tokens; ++t) {
             if (tokens[t] / BAL_PANEL_ROWS != p) continue;
+            if (!filled) fill_row_scales(f, index, p);
             if (!filled) fill_panel(f, index, p, panel);
             filled = true;
             for (int sign = 0; sign < f->n_signs; ++sign) {
-                const uint8_t *codes = panel[sign] + tokens[t] % BAL_PANEL_ROWS * 4;
-                float          scale = f->row_scale[sign][tokens[t]];
+                int64_t        row   = tokens[t] % BAL_PANEL_ROWS;
+                const uint8_t *codes = panel[sign] + 4 * row;
+                float          scale = f->row_scale[sign][row];
                 float         *x     = f->x + (sign * f->n_tokens + t) * dim;
                 for (int64_t i = 0; i < dim; ++i)
                     x[i] = scale * (float)(codes[i / 4 * BAL_BLOCK_CODES + i % 4] - 128);
@@ -315,24 +344,18 @@ static void embed(bal_forward *f, const int32_t *tokens)
     }
 }
 
-static void rotate(const bal_forward *f, int64_t position, int64_t n_heads, float *x)
-{
-    int64_t dim = f->model->config.head_dim;
-    f->kernels->rotate(n_heads, dim, f->model->config.rope_pairs == BAL_ROPE_HALVES,
-                       f->cosines + position * dim, f->sines + position * dim, x);
-}
-
 static void attend(bal_forward *f, const int64_t *start, int64_t n_sequences)
 {
     const bal_model_config *c = &f->model->config;
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
+    bool    halves = c->rope_pairs == BAL_ROPE_HALVES;
     for (int sign = 0; sign < f->n_signs; ++sign)
         for (int64_t s = 0; s < n_sequences; ++s) {
             int64_t first = sign * f->n_tokens + start[s], n = start[s + 1] - start[s];
-            for (int64_t t = 0; t < n; ++t) {
-                rotate(f, t, c->n_heads, f->q + (first + t) * q_width);
-                rotate(f, t, c->n_kv_heads, f->k + (first + t) * kv_width);
-            }
+            f->kernels->rotate_rows(n, c->n_heads, c->head_dim, halves, f->cosines, f->sines,
+                                    f->q + first * q_width);
+            f->kernels->rotate_rows(n, c->n_kv_heads, c->head_dim, halves, f->cosines, f->sines,
+                                    f->k + first * kv_width);
             f->kernels->attention(&(bal_attention){.n_tokens   = n,
                                                    .n_heads    = c->n_heads,
                                                    .n_kv_heads = c->n_kv_heads,
@@ -358,58 +381,74 @@ static void run_layers(bal_forward *f, const bal_direction *direction, const int
     embed(f, tokens);
     for (int64_t i = 0; i < c->n_layers; ++i) {
         const bal_layer *layer = &f->model->layers[i];
-        normalize(f, layer->attention_norm, f->x, n_tokens, f->h);
-        quantize(f, f->h, rows, c->dim);
-        product(f, layer->q, f->h, f->q);
-        product(f, layer->k, f->h, f->k);
-        product(f, layer->v, f->h, f->v);
+        set_normalized_input(f, layer->attention_norm);
+        product(f, layer->q, f->h, false, f->q);
+        product(f, layer->k, f->h, false, f->k);
+        product(f, layer->v, f->h, false, f->v);
         attend(f, start, n_sequences);
-        quantize(f, f->h, rows, c->n_heads * c->head_dim);
-        add_product(f, layer->o, f->h);
-        normalize(f, layer->mlp_norm, f->x, n_tokens, f->h);
-        quantize(f, f->h, rows, c->dim);
-        product(f, layer->gate, f->h, f->gate);
-        product(f, layer->up, f->h, f->up);
-        f->kernels->swiglu(rows * c->hidden, f->gate, f->up);
-        quantize(f, f->gate, rows, c->hidden);
-        add_product(f, layer->down, f->gate);
+        set_input(f, f->h, rows, c->n_heads * c->head_dim);
+        product(f, layer->o, f->h, true, f->x);
+        set_normalized_input(f, layer->mlp_norm);
+        gated_product(f, layer);
+        set_input(f, f->gate, rows, c->hidden);
+        product(f, layer->down, f->gate, true, f->x);
     }
+    set_normalized_input(f, f->model->final_norm);
+}
+
+/* Logits of n words from word on, n at most PIECE and word a multiple of it, in f->logits: for n
+ * input rows of each sign from first on. */
+static void fill_logits(bal_forward *f, int64_t word, int64_t n_words, int64_t first, int64_t n)
+{
+    int               head   = f->model->head;
+    const bal_tensor *matrix = bal_model_tensor(f->model, head);
+    int64_t           dim    = matrix->n_cols;
+    if (matrix->format == BAL_F32) {
+        bal_product_f32(n, dim, n_words, f->h + first * dim,
+                        (const float *)matrix->codes + word * dim, false, f->logits);
+        return;
+    }
+    for (int64_t at = 0; at < n_words; at += BAL_PANEL_ROWS)
+        panel_product(f, head, (word + at) / BAL_PANEL_ROWS, f->n_tokens, first, n, false,
+                      f->logits + at, n_words);
 }
 
 bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
                               const bal_direction *direction, bal_losses *losses)
 {
-    int64_t dim = f->model->config.dim, n_vocab = f->model->config.n_vocab, n = batch->n_tokens;
+    int64_t n_vocab = f->model->config.n_vocab, n = batch->n_tokens, sequence = 0;
     run_layers(f, direction, batch->tokens, n, batch->start, batch->n_sequences);
-    normalize(f, f->model->final_norm, f->x, n, f->h);
-    quantize(f, f->h, f->n_signs * n, dim);
+    for (int64_t word = 0; word < n_vocab; word += PIECE) {
+        int64_t n_words = n_vocab - word < PIECE ? n_vocab - word : PIECE;
+        fill_logits(f, word, n_words, 0, n);
+        f->kernels->exp_sums(f->n_signs * n, n_words, f->logits, n_words, word == 0, f->sums);
+        for (int64_t row = 0; row < f->n_signs * n; ++row) {
+            int64_t target = batch->targets[row % n] - word;
+            if (target >= 0 && target < n_words) f->target[row] = f->logits[row * n_words + target];
+        }
+    }
     for (int sign = 0; sign < f->n_signs; ++sign) {
         losses[sign].loss = losses[sign].n_right = 0;
         if (losses[sign].per_sequence != NULL)
             memset(losses[sign].per_sequence, 0,
                    (size_t)batch->n_sequences * sizeof *losses[sign].per_sequence);
     }
-    int64_t block = larger(1, f->logits_rows / f->n_signs), sequence = 0;
-    for (int64_t first = 0; first < n; first += block) { /* logits are held for a block at once */
-        int64_t n_here = n - first < block ? n - first : block;
-        product_rows(f, f->model->head, f->h, n, first, n_here, false, f->logits);
-        for (int64_t t = first; t < first + n_here; ++t) {
-            while (t >= batch->start[sequence + 1]) ++sequence;
-            for (int sign = 0; sign < f->n_signs; ++sign) {
-                const float *logits = f->logits + (sign * n_here + t - first) * n_vocab;
-                bool         right;
-                float nats = f->kernels->cross_entropy(n_vocab, logits, batch->targets[t], &right);
-                if (!isfinite(nats))
-                    return bal_fail(BAL_ERR_NUMERIC,
-                                    "the loss of token %lld of sequence %lld is %g; the weights or "
-                                    "scales of the model are out of range",
-                                    (long long)(t - batch->start[sequence]), (long long)sequence,
-                                    (double)nats);
-                int64_t units = (int64_t)rint((double)nats * BAL_LOSS_UNITS_PER_NAT);
-                losses[sign].loss += units;
-                losses[sign].n_right += right;
-                if (losses[sign].per_sequence != NULL) losses[sign].per_sequence[sequence] += units;
-            }
+    for (int64_t t = 0; t < n; ++t) {
+        while (t >= batch->start[sequence + 1]) ++sequence;
+        for (int sign = 0; sign < f->n_signs; ++sign) {
+            int64_t row = sign * n + t;
+            bool    right;
+            float   nats = f->kernels->cross_entropy_of(&f->sums[row], f->target[row], &right);
+            if (!isfinite(nats))
+                return bal_fail(BAL_ERR_NUMERIC,
+                                "the loss of token %lld of sequence %lld is %g; the weights or "
+                                "scales of the model are out of range",
+                                (long long)(t - batch->start[sequence]), (long long)sequence,
+                                (double)nats);
+            int64_t units = (int64_t)rint((double)nats * BAL_LOSS_UNITS_PER_NAT);
+            losses[sign].loss += units;
+            losses[sign].n_right += right;
+            if (losses[sign].per_sequence != NULL) losses[sign].per_sequence[sequence] += units;
         }
     }
     return BAL_OK;
@@ -419,12 +458,16 @@ bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
 static bal_status sequence_logits(bal_forward *f, const int32_t *tokens, int64_t n_tokens,
                                   int64_t first, float *logits)
 {
-    int64_t dim = f->model->config.dim, n = n_tokens - first;
+    int64_t n = n_tokens - first, n_vocab = f->model->config.n_vocab;
     run_layers(f, NULL, tokens, n_tokens, (int64_t[]){0, n_tokens}, 1);
-    normalize(f, f->model->final_norm, f->x, n_tokens, f->h);
-    quantize(f, f->h, n_tokens, dim);
-    product_rows(f, f->model->head, f->h, n_tokens, first, n, false, logits);
-    for (int64_t i = 0; i < n * f->model->config.n_vocab; ++i)
+    for (int64_t word = 0; word < n_vocab; word += PIECE) {
+        int64_t n_words = n_vocab - word < PIECE ? n_vocab - word : PIECE;
+        fill_logits(f, word, n_words, first, n);
+        for (int64_t row = 0; row < n; ++row)
+            memcpy(logits + row * n_vocab + word, f->logits + row * n_words,
+                   (size_t)n_words * sizeof *logits);
+    }
+    for (int64_t i = 0; i < n * n_vocab; ++i)
         if (!isfinite(logits[i])) return bal_fail(BAL_ERR_NUMERIC, "a logit is not finite");
     return BAL_OK;
 }

@@ -5,6 +5,14 @@
 
 static const bal_kernels *ref;
 
+/* 1 .. 150, often next to a multiple of what some level takes at once. */
+static int64_t some_size(void)
+{
+    static const int64_t edges[] = {1,  3,  4,  7,  8,  9,  15,  16,  17,
+                                    31, 32, 33, 63, 64, 65, 127, 128, 129};
+    return pick(0, 1) == 0 ? pick(1, 150) : edges[pick(0, sizeof edges / sizeof *edges - 1)];
+}
+
 /* Run a test once for each level above ref. */
 static void at_each_level(void (*test)(const bal_kernels *level))
 {
@@ -120,31 +128,10 @@ static void products(const bal_kernels *level)
 }
 static void test_integer_products_are_the_same(void) { at_each_level(products); }
 
-static void quantized(const bal_kernels *level)
-{
-    for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t n_rows = pick(1, 9), n_cols = pick(1, 150);
-        int64_t stride = (n_cols + 63) / 64 * 64 + 64 * pick(0, 2), n = n_rows * stride;
-        float  *x = floats(n_rows * n_cols, i % 2 == 0 ? 0.0f : i % 4 == 1 ? FLT_MAX : 1e3f);
-        if (i % 5 == 0) memset(x, 0, (size_t)n_cols * 4); /* a row of zeros */
-        if (i % 11 == 0) x[pick(0, n_cols - 1)] = INFINITY;
-        int8_t  *a = blank(n), *b = blank(n);
-        float   *a_scale = blank(n_rows * 4), *b_scale = blank(n_rows * 4);
-        int32_t *a_sum = blank(n_rows * 4), *b_sum = blank(n_rows * 4);
-        ref->quantize(n_rows, n_cols, x, a, stride, a_scale, a_sum);
-        level->quantize(n_rows, n_cols, x, b, stride, b_scale, b_sum);
-        check(same(a, b, n) && same(a_scale, b_scale, n_rows * 4) && same(a_sum, b_sum, n_rows * 4),
-              "%s quantize: %lld x %lld, stride %lld", level->name, (long long)n_rows,
-              (long long)n_cols, (long long)stride);
-        RELEASE(x, a, b, a_scale, b_scale, a_sum, b_sum);
-    }
-}
-static void test_quantized_activations_are_the_same(void) { at_each_level(quantized); }
-
 static void normed(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t n_rows = pick(1, 5), n_cols = pick(1, 150), n = n_rows * n_cols * 4;
+        int64_t n_rows = pick(1, 5), n_cols = some_size(), n = n_rows * n_cols * 4;
         float  *x = floats(n_rows * n_cols, 1e17f), *weight = floats(n_cols, 100.0f);
         float  *a = blank(n), *b = blank(n);
         ref->rms_norm(n_rows, n_cols, x, weight, 1e-5f, a);
@@ -156,21 +143,57 @@ static void normed(const bal_kernels *level)
 }
 static void test_norms_are_the_same(void) { at_each_level(normed); }
 
+/* quantize_i8, and rms_norm_i8, of rows that may be zero, tiny, huge or not finite. */
+static void quantized_i8(const bal_kernels *level)
+{
+    const float odd[] = {INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX, 1e-45f, 0x1p-100f, -0.0f};
+    for (int i = 0; i < 2 * N_SHAPES; ++i) {
+        int64_t n_rows = pick(1, 9), n_cols = some_size();
+        int64_t stride = (n_cols + 63) / 64 * 64 + 64 * pick(0, 1), n = n_rows * stride;
+        float  *x      = floats(n_rows * n_cols, i % 2 == 0 ? 0.0f : 1e3f);
+        float  *weight = floats(n_cols, 100.0f);
+        for (int64_t at = 0; i % 5 == 0 && at < n_cols; ++at) x[at] *= i % 10 == 0 ? 0.0f : 1e-31f;
+        if (i % 7 == 0) x[pick(0, n_rows * n_cols - 1)] = odd[i / 7 % 8];
+        int8_t  *a = blank(n), *b = blank(n);
+        float   *a_scale = blank(n_rows * 4), *b_scale = blank(n_rows * 4);
+        int32_t *a_sum = blank(n_rows * 4), *b_sum = blank(n_rows * 4);
+        for (int normed_too = 0; normed_too < 2; ++normed_too) {
+            if (normed_too) {
+                ref->rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, a, stride, a_scale, a_sum);
+                level->rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, b, stride, b_scale, b_sum);
+            } else {
+                ref->quantize_i8(n_rows, n_cols, x, a, stride, a_scale, a_sum);
+                level->quantize_i8(n_rows, n_cols, x, b, stride, b_scale, b_sum);
+            }
+            check(same(a, b, n) && same(a_scale, b_scale, n_rows * 4) &&
+                      same(a_sum, b_sum, n_rows * 4),
+                  "%s %s: shape %d, %lld x %lld, stride %lld", level->name,
+                  normed_too ? "rms_norm_i8" : "quantize_i8", i, (long long)n_rows,
+                  (long long)n_cols, (long long)stride);
+        }
+        RELEASE(x, weight, a, b, a_scale, b_scale, a_sum, b_sum);
+    }
+}
+static void test_signed_activations_are_the_same(void) { at_each_level(quantized_i8); }
+
 static void rotated(const bal_kernels *level)
 {
     for (int i = 0; i < 2 * N_SHAPES; ++i) {
         int64_t n_heads = pick(1, 9), head_dim = i % 3 == 0 ? 1 << pick(1, 8) : 2 * pick(1, 40);
-        int64_t n      = n_heads * head_dim;
-        bool    halves = i % 2 == 0;
-        float  *x = floats(n, 1e30f), *cosines = floats(head_dim, 0.0f),
-              *sines = floats(head_dim, 0.0f);
-        float *a = blank(4 * n), *b = blank(4 * n);
-        memcpy(a, x, (size_t)n * 4);
-        memcpy(b, x, (size_t)n * 4);
-        ref->rotate(n_heads, head_dim, halves, cosines, sines, a);
-        level->rotate(n_heads, head_dim, halves, cosines, sines, b);
-        check(same(a, b, 4 * n), "%s rotate: %lld heads of %lld, halves %d", level->name,
-              (long long)n_heads, (long long)head_dim, halves);
+        int64_t n_rows = pick(1, 4), n = n_heads * head_dim;
+        bool    halves  = i % 2 == 0;
+        float  *x       = floats(n_rows * n, 1e30f);
+        float  *cosines = floats(n_rows * head_dim, 0.0f), *sines = floats(n_rows * head_dim, 0.0f);
+        float  *a = blank(4 * n_rows * n), *b = blank(4 * n_rows * n);
+        memcpy(a, x, (size_t)(n_rows * n) * 4);
+        memcpy(b, x, (size_t)(n_rows * n) * 4);
+        for (int64_t row = 0; row < n_rows; ++row)
+            ref->rotate(n_heads, head_dim, halves, cosines + row * head_dim, sines + row * head_dim,
+                        a + row * n);
+        level->rotate_rows(n_rows, n_heads, head_dim, halves, cosines, sines, b);
+        check(same(a, b, 4 * n_rows * n),
+              "%s rotate_rows: %lld tokens, %lld heads of %lld, halves %d", level->name,
+              (long long)n_rows, (long long)n_heads, (long long)head_dim, halves);
         RELEASE(x, cosines, sines, a, b);
     }
 }
@@ -181,11 +204,11 @@ static void attended(const bal_kernels *level)
     for (int i = 0; i < N_SHAPES; ++i) {
         int64_t n_tokens = pick(1, i % 10 == 0 ? 70 : 20), head_dim = 2 * pick(1, 32);
         int64_t n_kv_heads = pick(1, 3), n_heads = n_kv_heads * pick(1, 3);
-        if (i % 4 == 0) head_dim = (int64_t[]){6, 8, 10, 48}[i / 4 % 4];
+        if (i % 4 == 0) head_dim = (int64_t[]){2, 6, 8, 10, 48, 64, 128, 256}[i / 4 % 8];
         int64_t       n_q = n_tokens * n_heads * head_dim, n_kv = n_tokens * n_kv_heads * head_dim;
         float         huge = i % 3 == 0 ? 1e10f : 5.0f;
         float        *q = floats(n_q, huge), *k = floats(n_kv, huge), *v = floats(n_kv, huge);
-        float        *scores = blank(4 * 16 * (n_tokens + 3));
+        float        *scores = blank(4 * BAL_SCORES(n_tokens));
         float        *a = blank(4 * n_q), *b = blank(4 * n_q);
         bal_attention task = {n_tokens, n_heads, n_kv_heads, head_dim, q, k, v, a, scores};
         ref->attention(&task);
@@ -202,7 +225,8 @@ static void test_attention_is_the_same(void) { at_each_level(attended); }
 static void element_wise(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t n    = pick(1, 150);
+        int64_t n_rows = pick(1, 4), n_cols = some_size(), n = n_rows * (n_cols + 5);
+        int64_t gate_stride = n_cols + pick(0, 5), up_stride = n_cols + pick(0, 5);
         float  *gate = floats(n, i % 2 == 0 ? FLT_MAX : 88.0f), *up = floats(n, 1e4f);
         float  *a = blank(4 * n), *b = blank(4 * n);
         for (int64_t at = 0; at < n; ++at) gate[at] *= i % 3 == 0 ? 30.0f : 1.0f;
@@ -210,6 +234,10 @@ static void element_wise(const bal_kernels *level)
             if (!isfinite(gate[at])) gate[at] = -FLT_MAX;
         memcpy(a, gate, (size_t)n * 4);
         memcpy(b, gate, (size_t)n * 4);
+        ref->swiglu_rows(n_rows, n_cols, a, gate_stride, up, up_stride);
+        level->swiglu_rows(n_rows, n_cols, b, gate_stride, up, up_stride);
+        check(same(a, b, 4 * n), "%s swiglu_rows: %lld x %lld, strides %lld, %lld", level->name,
+              (long long)n_rows, (long long)n_cols, (long long)gate_stride, (long long)up_stride);
         ref->swiglu(n, a, up);
         level->swiglu(n, b, up);
         check(same(a, b, 4 * n), "%s swiglu: %lld", level->name, (long long)n);
@@ -233,6 +261,35 @@ static void losses(const bal_kernels *level)
 }
 static void test_losses_are_the_same(void) { at_each_level(losses); }
 
+/* Rows that come in pieces, x [n_rows][stride] each. */
+static void losses_in_pieces(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t       n_rows = pick(1, 5), n_pieces = pick(1, 4);
+        bal_exp_sums *a = blank(n_rows * (int64_t)sizeof *a),
+                     *b = blank(n_rows * (int64_t)sizeof *b);
+        for (int64_t piece = 0; piece < n_pieces; ++piece) {
+            int64_t n_cols = some_size(), stride = n_cols + pick(0, 5);
+            float  *x = floats((n_rows - 1) * stride + n_cols, i % 3 == 0 ? 1e30f : 10.0f);
+            ref->exp_sums(n_rows, n_cols, x, stride, piece == 0, a);
+            level->exp_sums(n_rows, n_cols, x, stride, piece == 0, b);
+            check(same(a, b, n_rows * (int64_t)sizeof *a), "%s exp_sums: shape %d, %lld x %lld",
+                  level->name, i, (long long)n_rows, (long long)n_cols);
+            free(x);
+        }
+        for (int64_t row = 0; row < n_rows; ++row) {
+            float target = (float)pick(-3, 3);
+            bool  a_top, b_top;
+            float from_a = ref->cross_entropy_of(a + row, target, &a_top);
+            float from_b = level->cross_entropy_of(b + row, target, &b_top);
+            check(same(&from_a, &from_b, 4) && a_top == b_top, "%s cross_entropy_of: shape %d",
+                  level->name, i);
+        }
+        RELEASE(a, b);
+    }
+}
+static void test_losses_in_pieces_are_the_same(void) { at_each_level(losses_in_pieces); }
+
 static void test_levels_are_complete_and_known_by_their_names(void)
 {
     for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
@@ -241,9 +298,10 @@ static void test_levels_are_complete_and_known_by_their_names(void)
         CU_ASSERT_FATAL(bal_isa_parse(k->name, &parsed));
         CU_ASSERT_EQUAL((int)parsed, isa);
         CU_ASSERT(k->philox && k->walsh && k->signs && k->move_panel);
-        CU_ASSERT(k->product_i8 && k->quantize && k->rms_norm && k->rotate && k->attention &&
+        CU_ASSERT(k->product_i8 && k->rms_norm && k->rotate && k->attention &&
                   k->swiglu);
-        CU_ASSERT(k->cross_entropy != NULL);
+        CU_ASSERT(k->quantize_i8 && k->rms_norm_i8 && k->rotate_rows && k->swiglu_rows);
+        CU_ASSERT(k->cross_entropy && k->exp_sums && k->cross_entropy_of);
         CU_ASSERT_PTR_EQUAL(k, bal_kernels_at((bal_isa)isa));
     }
     bal_isa isa = BAL_ISA_REF;
@@ -260,11 +318,12 @@ const bal_test bal_suite_tests[] = {
     {"directions are the same", test_directions_are_the_same},
     {"moved panels are the same", test_moved_panels_are_the_same},
     {"integer products are the same", test_integer_products_are_the_same},
-    {"quantized activations are the same", test_quantized_activations_are_the_same},
     {"norms are the same", test_norms_are_the_same},
+    {"signed activations are the same", test_signed_activations_are_the_same},
     {"rotary positions are the same", test_rotary_positions_are_the_same},
     {"attention is the same", test_attention_is_the_same},
     {"SwiGLU is the same", test_swiglu_is_the_same},
     {"losses are the same", test_losses_are_the_same},
+    {"losses in pieces are the same", test_losses_in_pieces_are_the_same},
     {NULL, NULL},
 };

@@ -178,7 +178,7 @@ static void test_quantizing_rounds_to_nearest(void)
         int32_t *sum = blank(4 * n_rows);
         memset(x, 0, (size_t)n_cols * 4); /* the first row */
         int n_bad = 0;
-        ref->quantize(n_rows, n_cols, x, q, stride, scale, sum);
+        ref->quantize_i8(n_rows, n_cols, x, q, stride, scale, sum);
         n_bad += scale[0] != 0.0f;
         for (int64_t row = 0; row < n_rows; ++row) {
             float absmax = 0.0f;
@@ -223,6 +223,74 @@ static void test_the_norm_is_the_root_mean_square(void)
     }
 }
 
+/* Codes of one row are those of y, whose largest magnitude is 127 steps. */
+static int n_bad_codes(int64_t n, const double *y, const int8_t *q, float scale, int32_t sum)
+{
+    double absmax = 0.0;
+    int    n_bad = 0, exact = 0;
+    for (int64_t c = 0; c < n; ++c) absmax = fmax(absmax, fabs(y[c]));
+    n_bad += !(fabs((double)scale * 127.0 - absmax) <= 1e-6 * absmax);
+    for (int64_t c = 0; c < (n + 63) / 64 * 64; ++c) {
+        double value = c < n ? y[c] : 0.0;
+        n_bad += !(fabs(value - (double)scale * q[c]) <= (double)scale * 0.5001) || q[c] == -128;
+        n_bad += c >= n && q[c] != 0;
+        exact += q[c];
+    }
+    return n_bad + (sum != exact);
+}
+
+static void test_signed_codes_are_the_nearest_of_rows_and_of_norms(void)
+{
+    state = SEED;
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t n_rows = pick(1, 5), n_cols = pick(1, 200), stride = (n_cols + 63) / 64 * 64 + 64;
+        float  *x      = floats(n_rows * n_cols, i % 2 == 0 ? 1e3f : 0.0f),
+              *weight  = floats(n_cols, 3.0f);
+        float   *scale = blank(8 * n_rows);
+        int8_t  *q = blank(2 * n_rows * stride), *norm_q = q + n_rows * stride;
+        int32_t *sum = blank(8 * n_rows);
+        double   y[200];
+        int      n_bad = 0;
+        memset(x, 0, (size_t)n_cols * 4); /* the first row */
+        ref->quantize_i8(n_rows, n_cols, x, q, stride, scale, sum);
+        ref->rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, norm_q, stride, scale + n_rows,
+                         sum + n_rows);
+        for (int64_t row = 0; row < n_rows; ++row) {
+            double squares = 0.0;
+            for (int64_t c = 0; c < n_cols; ++c) {
+                y[c] = (double)x[row * n_cols + c];
+                squares += y[c] * y[c];
+            }
+            n_bad += n_bad_codes(n_cols, y, q + row * stride, scale[row], sum[row]);
+            for (int64_t c = 0; c < n_cols; ++c)
+                y[c] *= (double)weight[c] / sqrt(squares / (double)n_cols + (double)1e-5f);
+            n_bad += n_bad_codes(n_cols, y, norm_q + row * stride, scale[n_rows + row],
+                                 sum[n_rows + row]);
+            for (int64_t c = stride - 64; c < stride; ++c) /* what lies behind is left alone */
+                n_bad += (uint8_t)q[row * stride + c] != 0xEE ||
+                         (uint8_t)norm_q[row * stride + c] != 0xEE;
+        }
+        n_bad += scale[0] != 0.0f || scale[n_rows] != 0.0f;
+        check(n_bad == 0, "%lld x %lld: %d wrong", (long long)n_rows, (long long)n_cols, n_bad);
+        RELEASE(x, weight, scale, q, sum);
+    }
+}
+
+static void test_rows_that_are_tiny_or_not_finite_get_codes_0(void)
+{
+    const float odd[] = {0x1p-101f, -1e-41f, INFINITY, -INFINITY, NAN};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; ++i) {
+        float   x[70] = {[69] = odd[i]}, scale;
+        int8_t  q[128];
+        int32_t sum;
+        int     n_bad = 0;
+        ref->quantize_i8(1, 70, x, q, 128, &scale, &sum);
+        for (int c = 0; c < 128; ++c) n_bad += q[c] != 0;
+        check(n_bad == 0 && sum == 0, "%g: %d codes, sum %d", (double)odd[i], n_bad, (int)sum);
+        CU_ASSERT(i < 2 ? scale == 0.0f : !isfinite(scale));
+    }
+}
+
 static void test_rotary_positions_turn_each_pair_by_its_angle(void)
 {
     state = SEED;
@@ -240,7 +308,7 @@ static void test_rotary_positions_turn_each_pair_by_its_angle(void)
             sines[second]                    = (float)sin(0.3 * (double)(p + 1));
             sines[first]                     = -sines[second];
         }
-        ref->rotate(n_heads, head_dim, halves, cosines, sines, y);
+        ref->rotate_rows(1, n_heads, head_dim, halves, cosines, sines, y);
         for (int64_t head = 0; head < n_heads; ++head)
             for (int64_t p = 0; p < half; ++p) {
                 int64_t first  = head * head_dim + (halves ? p : 2 * p),
@@ -260,17 +328,18 @@ static void test_attention_is_softmax_over_earlier_tokens(void)
 {
     state = SEED;
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t hd = 2 * pick(1, 24), n_kv_heads = pick(1, 3), share = pick(1, 3);
-        int64_t n_heads = n_kv_heads * share, n_tokens = pick(1, 40);
+        int64_t hd = i % 6 == 0 ? (int64_t[]){2, 6, 64, 128, 256}[i / 6 % 5] : 2 * pick(1, 24);
+        int64_t n_kv_heads = pick(1, 3), share = pick(1, 3);
+        int64_t n_heads = n_kv_heads * share, n_tokens = pick(1, 70);
         int64_t q_width = n_heads * hd, kv_width = n_kv_heads * hd;
         float  *q = floats(n_tokens * q_width, 3.0f), *k = floats(n_tokens * kv_width, 3.0f);
         float  *v = floats(n_tokens * kv_width, 3.0f), *y = blank(4 * n_tokens * q_width);
-        float  *scores = blank(4 * 16 * (n_tokens + 3));
+        float  *scores = blank(4 * BAL_SCORES(n_tokens));
         int     n_bad  = 0;
         ref->attention(&(bal_attention){n_tokens, n_heads, n_kv_heads, hd, q, k, v, y, scores});
         for (int64_t t = 0; t < n_tokens; ++t)
             for (int64_t head = 0; head < n_heads; ++head) {
-                double p[40], sum = 0.0;
+                double p[70], sum = 0.0;
                 for (int64_t j = 0; j <= t; ++j) {
                     double dot = 0.0;
                     for (int64_t d = 0; d < hd; ++d)
@@ -305,6 +374,52 @@ static void test_swiglu_follows_its_formula(void)
     CU_ASSERT_EQUAL(n_bad, 0);
 }
 
+static void test_exponentials_are_right_to_their_last_bits(void)
+{
+    enum { N = 4000 };
+    float gate[N], up[N];
+    int   n_bad = 0;
+    for (int i = 0; i < N; ++i) gate[i] = (float)(i - N / 2) * 0.04f, up[i] = 1.0f;
+    ref->swiglu(N, gate, up);
+    for (int i = 0; i < N; ++i) {
+        double x = (double)((float)(i - N / 2) * 0.04f), want = x / (1.0 + exp(-x));
+        n_bad += !(fabs((double)gate[i] - want) <= 4e-7 * fabs(want));
+    }
+    CU_ASSERT_EQUAL(n_bad, 0);
+    float ends[] = {-FLT_MAX, -1000.0f, 1000.0f, 0.0f};
+    ref->swiglu(4, ends, up);
+    CU_ASSERT(fabsf(ends[0]) < 1e-35f && fabsf(ends[1]) < 1e-35f);
+    CU_ASSERT(ends[2] == 1000.0f && ends[3] == 0.0f);
+
+    /* two keys, the later one gap above: its value is 1, the other's 0 */
+    for (float gap = -80.0f; gap <= 80.0f; gap += 0.37f) {
+        float q[4] = {0.0f, 0.0f, sqrtf(2.0f), 0.0f}, k[4] = {0.0f, 0.0f, gap, 0.0f};
+        float v[4] = {0.0f, 1.0f, 1.0f, 0.0f}, y[4], scores[BAL_SCORES(2)];
+        ref->attention(&(bal_attention){2, 1, 1, 2, q, k, v, y, scores});
+        double below = 1.0 / (1.0 + exp((double)gap)), above = exp((double)gap) * below;
+        double rounding = 3e-7 * (1.0 + fabs((double)gap)); /* of the score, and a little more */
+        n_bad += !(fabs((double)y[2] - above) <= rounding * above);
+        n_bad += !(fabs((double)y[3] - below) <= rounding * below);
+        n_bad += y[0] != 0.0f || y[1] != 1.0f;
+    }
+    CU_ASSERT_EQUAL(n_bad, 0);
+}
+
+static void test_the_loss_of_a_large_vocabulary_is_right(void)
+{
+    enum { N = 50272 };
+    state      = SEED;
+    float *x   = blank(4 * N);
+    double sum = 0.0;
+    for (int i = 0; i < N; ++i) x[i] = (float)pick(-10000000, 10000000) * 1e-6f;
+    for (int i = 0; i < N; ++i) sum += exp((double)x[i]);
+    bool   is_top;
+    double loss = (double)ref->cross_entropy(N, x, N - 1, &is_top),
+           want = log(sum) - (double)x[N - 1];
+    check(fabs(loss - want) < 2e-6, "%d words: %.9g instead of %.9g", N, loss, want);
+    free(x);
+}
+
 static void test_the_loss_is_minus_the_log_of_the_softmax(void)
 {
     state = SEED;
@@ -322,6 +437,29 @@ static void test_the_loss_is_minus_the_log_of_the_softmax(void)
             n_bad += is_top != (x[target] == max);
         }
         check(n_bad == 0, "%lld words: %d wrong", (long long)n, n_bad);
+        free(x);
+    }
+}
+
+static void test_the_loss_does_not_need_whole_rows(void)
+{
+    state = SEED;
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t n_rows = 3, n_cols = pick(1, 600), piece = pick(1, 200),
+                target = pick(0, n_cols - 1);
+        float       *x = floats(n_rows * n_cols, 40.0f);
+        bal_exp_sums sums[3];
+        for (int64_t at = 0; at < n_cols; at += piece)
+            ref->exp_sums(n_rows, at + piece < n_cols ? piece : n_cols - at, x + at, n_cols,
+                          at == 0, sums);
+        for (int64_t row = 0; row < n_rows; ++row) {
+            bool  top, want_top;
+            float want = ref->cross_entropy(n_cols, x + row * n_cols, target, &want_top);
+            float loss = ref->cross_entropy_of(sums + row, x[row * n_cols + target], &top);
+            check(near((double)loss, (double)want, 1e-6) && top == want_top,
+                  "%lld words, %lld at a time: %.9g instead of %.9g", (long long)n_cols,
+                  (long long)piece, (double)loss, (double)want);
+        }
         free(x);
     }
 }
@@ -384,11 +522,18 @@ const bal_test bal_suite_tests[] = {
     {"integer products are exact", test_integer_products_are_exact},
     {"quantizing rounds to nearest", test_quantizing_rounds_to_nearest},
     {"the norm is the root mean square", test_the_norm_is_the_root_mean_square},
+    {"signed codes are the nearest, of rows and of norms",
+     test_signed_codes_are_the_nearest_of_rows_and_of_norms},
+    {"rows that are tiny or not finite get codes 0",
+     test_rows_that_are_tiny_or_not_finite_get_codes_0},
     {"rotary positions turn each pair by its angle",
      test_rotary_positions_turn_each_pair_by_its_angle},
     {"attention is softmax over earlier tokens", test_attention_is_softmax_over_earlier_tokens},
     {"SwiGLU follows its formula", test_swiglu_follows_its_formula},
+    {"exponentials are right to their last bits", test_exponentials_are_right_to_their_last_bits},
+    {"the loss of a large vocabulary is right", test_the_loss_of_a_large_vocabulary_is_right},
     {"the loss is minus the log of the softmax", test_the_loss_is_minus_the_log_of_the_softmax},
+    {"the loss does not need whole rows", test_the_loss_does_not_need_whole_rows},
     {"transcendentals are those of the C library", test_transcendentals_are_those_of_the_c_library},
     {"the float product is x times w transposed", test_the_float_product_is_x_times_w_transposed},
     {NULL, NULL},
