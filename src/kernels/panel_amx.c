@@ -42,6 +42,25 @@ static inline void step(const uint8_t *entries, const int8_t *q, int64_t stride,
     _tile_dpbsud(3, 5, 7);
 }
 
+/* From the sums of n tokens by n_rows <= 32 rows to y. */
+static inline __attribute__((always_inline)) void finish(int32_t      sums[4][16][16],
+                                                         const float *row_scale, int64_t n_rows,
+                                                         const bal_rows_i8 *x, int64_t first,
+                                                         int64_t n, bool adds, float *y,
+                                                         int64_t y_stride)
+{
+    for (int64_t i = 0; i < n; ++i) {
+        int32_t(*of)[16][16] = sums + i / 16 * 2;
+        __m512i excess       = _mm512_set1_epi32(128 * x->sum[first + i]);
+        __m512  scale        = _mm512_set1_ps(x->scale[first + i]);
+        float  *to           = y + (first + i) * y_stride;
+        bal_store_scaled(to, n_rows, _mm512_load_si512(of[0][i % 16]), excess, scale, row_scale,
+                         adds);
+        bal_store_scaled(to + 16, n_rows - 16, _mm512_load_si512(of[1][i % 16]), excess, scale,
+                         row_scale + 16, adds);
+    }
+}
+
 /* n tokens, up to 32, from first on, by the 32 rows from row on. *next: lines to fetch, 4 per
  * group, while *n_left > 0. */
 static void block(const bal_weights_u8 *w, int64_t row, const bal_rows_i8 *x, int64_t first,
@@ -64,16 +83,12 @@ static void block(const bal_weights_u8 *w, int64_t row, const bal_rows_i8 *x, in
     _tile_stored(1, sums[1], 64);
     if (n > 16) _tile_stored(2, sums[2], 64);
     if (n > 16) _tile_stored(3, sums[3], 64);
-    for (int64_t i = 0; i < n; ++i) {
-        int32_t(*of)[16][16] = sums + i / 16 * 2;
-        __m512i excess       = _mm512_set1_epi32(128 * x->sum[first + i]);
-        __m512  scale        = _mm512_set1_ps(x->scale[first + i]);
-        float  *to           = y + (first + i) * y_stride + row;
-        bal_store_scaled(to, w->n_rows - row, _mm512_load_si512(of[0][i % 16]), excess, scale,
-                         w->scale + row, adds);
-        bal_store_scaled(to + 16, w->n_rows - row - 16, _mm512_load_si512(of[1][i % 16]), excess,
-                         scale, w->scale + row + 16, adds);
-    }
+    if (w->n_rows - row >= 32 && adds) /* constants, so that no mask or branch is left inside */
+        finish(sums, w->scale + row, 32, x, first, n, true, y + row, y_stride);
+    else if (w->n_rows - row >= 32)
+        finish(sums, w->scale + row, 32, x, first, n, false, y + row, y_stride);
+    else
+        finish(sums, w->scale + row, w->n_rows - row, x, first, n, adds, y + row, y_stride);
 }
 
 static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
