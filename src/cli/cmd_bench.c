@@ -5,7 +5,7 @@
 #include "ballot/bench.h"
 #include "cli_impl.h"
 
-enum { KEY_TOKENS = 256, KEY_CONTEXT, KEY_SHARE };
+enum { KEY_TOKENS = 256, KEY_CONTEXT, KEY_SHARE, KEY_PRODUCT };
 
 typedef struct arguments {
     bal_common       common;
@@ -13,6 +13,7 @@ typedef struct arguments {
     bal_model_config config;
     int64_t          n_tokens, context;
     bool             share;
+    int64_t          product[3]; /* m, n, k of the one product to measure; or zeros: the table */
 } arguments;
 
 static const struct argp_option options[] = {
@@ -20,6 +21,7 @@ static const struct argp_option options[] = {
      0},
     {"tokens", KEY_TOKENS, "N", 0, "tokens per probe of --shape (default: 512)", 0},
     {"context", KEY_CONTEXT, "N", 0, "tokens per sequence of --shape (default: 128)", 0},
+    {"product", KEY_PRODUCT, "M,N,K", 0, "one product alone: M tokens by [N, K] codes", 0},
     {"share", KEY_SHARE, "node|rank", 0, "one model per node or per rank (default: node)", 0},
     {0}};
 
@@ -55,7 +57,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
                 argp_error(state, "--share=%s: expected node or rank", arg);
             a->share = arg[0] == 'n';
             return 0;
+        case KEY_PRODUCT: {
+            long long m, n, k;
+            char      more;
+            if (sscanf(arg, "%lld,%lld,%lld%c", &m, &n, &k, &more) != 3 || m < 1 || n < 1 ||
+                k < 1 || m > 65536 || n > 65536 || k > BAL_COLS_MAX)
+                argp_error(state, "--product=%s: expected M,N,K, each from 1 to 65536", arg);
+            memcpy(a->product, (int64_t[]){m, n, k}, sizeof a->product);
+            return 0;
+        }
         case ARGP_KEY_END:
+            if (a->shape != NULL && a->product[0] != 0)
+                argp_error(state, "--shape and --product: expected one of them");
             if (a->shape != NULL &&
                 (a->n_tokens % a->context != 0 || a->context > a->config.max_tokens))
                 argp_error(state,
@@ -118,45 +131,78 @@ static bal_status bench_shape(bal_context *context, const arguments *a)
 
 static const char *const format_names[] = {"i8", "i4", "nf4"};
 
-static bal_status bench_products(bal_context *context, const arguments *a, json_t *rows)
+/* Measure a product in all formats, print it or add it to rows. */
+static bal_status bench_product(const arguments *a, bool prints, int64_t m, int64_t n, int64_t k,
+                                json_t *rows)
+{
+    const bal_kernels *kernels = a->common.machine.kernels;
+    bal_bench_product  p[3];
+    BAL_TRY(bal_bench_products(kernels, m, n, k, p));
+    for (int f = 0; f < 3; ++f) {
+        if (prints)
+            printf("%5lld %5lld %5lld %4s %9.0f %6.1f %% %15.3f %9.3f\n", (long long)m,
+                   (long long)n, (long long)k, format_names[f], p[f].gops, 100.0 * p[f].share,
+                   p[f].pair_ratio, p[f].i8_ratio);
+        json_array_append_new(
+            rows, json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:f}", "isa", kernels->name,
+                            "format", format_names[f], "m", (json_int_t)m, "n", (json_int_t)n, "k",
+                            (json_int_t)k, "gops", p[f].gops, "share_of_peak", p[f].share,
+                            "pair_ratio", p[f].pair_ratio, "i8_ratio", p[f].i8_ratio));
+    }
+    if (prints) fflush(stdout);
+    return BAL_OK;
+}
+
+static bal_status bench_products(const arguments *a, bool prints, json_t *rows)
 {
     static const int64_t shapes[][2] = {
         {768, 768}, {2048, 768}, {768, 2048}, {2048, 2048}, {4096, 4096}};
     static const int64_t tokens[] = {16, 64, 256, 1024};
-    const bal_kernels   *kernels  = a->common.machine.kernels;
-    bool                 prints   = context->prints && !a->common.json;
     if (prints)
         printf("%5s %5s %5s %4s %9s %8s %15s %9s\n", "m", "n", "k", "code", "Gop/s", "of peak",
                "pair / 2 plain", "pair / i8");
+    if (a->product[0] != 0)
+        return bench_product(a, prints, a->product[0], a->product[1], a->product[2], rows);
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; ++s)
-        for (size_t t = 0; t < sizeof tokens / sizeof *tokens; ++t) {
-            bal_bench_product p[3];
-            BAL_TRY(bal_bench_products(kernels, tokens[t], shapes[s][0], shapes[s][1], p));
-            for (int f = 0; f < 3; ++f) {
-                if (prints)
-                    printf("%5lld %5lld %5lld %4s %9.0f %6.1f %% %15.3f %9.3f\n", (long long)p[f].m,
-                           (long long)p[f].n, (long long)p[f].k, format_names[f], p[f].gops,
-                           100.0 * p[f].share, p[f].pair_ratio, p[f].i8_ratio);
-                json_array_append_new(
-                    rows,
-                    json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:f}", "isa", kernels->name,
-                              "format", format_names[f], "m", (json_int_t)p[f].m, "n",
-                              (json_int_t)p[f].n, "k", (json_int_t)p[f].k, "gops", p[f].gops,
-                              "share_of_peak", p[f].share, "pair_ratio", p[f].pair_ratio,
-                              "i8_ratio", p[f].i8_ratio));
-            }
-            if (prints) fflush(stdout);
-        }
+        for (size_t t = 0; t < sizeof tokens / sizeof *tokens; ++t)
+            BAL_TRY(bench_product(a, prints, tokens[t], shapes[s][0], shapes[s][1], rows));
+    return BAL_OK;
+}
+
+/* What is not a product: the update and the ballot. */
+static bal_status bench_rest(bal_context *context, const arguments *a, double clock, json_t *object)
+{
+    const bal_kernels *kernels = a->common.machine.kernels;
+    bal_bench_update   near, far;
+    double             ballot  = 0.0;
+    int                n_ranks = bal_comm_size(context->comm);
+    bal_status         status  = bal_bench_updates(kernels, 1 << 20, &near);
+    if (status == BAL_OK) status = bal_bench_updates(kernels, 1 << 26, &far);
+    BAL_TRY(bal_comm_agree(context->comm, status));
+    BAL_TRY(bal_bench_ballot(context->comm, 256, &ballot));
+    double cached = near.walsh_seconds / (double)near.n_codes;
+    double walsh  = far.walsh_seconds / (double)far.n_codes;
+    double ones   = far.independent_seconds / (double)far.n_codes;
+    json_object_set_new(object, "update",
+                        json_pack("{s:f, s:f, s:f, s:f}", "cycles_per_code", walsh * clock,
+                                  "ns_per_code", 1e9 * walsh, "cycles_per_code_cached",
+                                  cached * clock, "cycles_per_code_independent", ones * clock));
+    json_object_set_new(object, "ballot",
+                        json_pack("{s:f, s:i}", "seconds_per_allreduce", ballot, "ranks", n_ranks));
+    if (a->common.json || !context->prints) return BAL_OK;
+    printf(
+        "update by 256 votes, cycles per code: walsh %.2f (%.2f with %lld codes), "
+        "independent %.2f\n",
+        walsh * clock, cached * clock, (long long)near.n_codes, ones * clock);
+    printf("ballot of 256 votes over %d ranks: %.1f us\n", n_ranks, 1e6 * ballot);
     return BAL_OK;
 }
 
 static bal_status bench_parts(bal_context *context, const arguments *a)
 {
-    const bal_kernels *kernels = a->common.machine.kernels;
-    bal_bench_update   near, far;
-    double             ballot = 0.0, clock = bal_bench_clock();
-    bool               prints = context->prints && !a->common.json;
-    json_t            *peaks = json_object(), *rows = json_array();
+    double  clock  = bal_bench_clock();
+    bool    prints = context->prints && !a->common.json;
+    json_t *peaks = json_object(), *rows = json_array();
     if (prints) printf("clock %.2f GHz\n", 1e-9 * clock);
     for (int isa = BAL_ISA_AVX2; isa <= (int)bal_isa_best(); ++isa) {
         double peak = 1e-9 * bal_bench_peak(bal_kernels_at((bal_isa)isa));
@@ -165,37 +211,13 @@ static bal_status bench_parts(bal_context *context, const arguments *a)
             printf("peak of %-7s %8.0f Gop/s, int8 dot products\n",
                    bal_kernels_at((bal_isa)isa)->name, peak);
     }
-    bal_status status = bal_comm_agree(context->comm, bench_products(context, a, rows));
-    if (status == BAL_OK) status = bal_bench_updates(kernels, 1 << 20, &near);
-    if (status == BAL_OK) status = bal_bench_updates(kernels, 1 << 26, &far);
-    status = bal_comm_agree(context->comm, status);
-    if (status == BAL_OK) status = bal_bench_ballot(context->comm, 256, &ballot);
-    if (status != BAL_OK) {
-        json_decref(peaks);
-        json_decref(rows);
-        return status;
-    }
-    double walsh = far.walsh_seconds / (double)far.n_codes;
-    double ones  = far.independent_seconds / (double)far.n_codes;
-    if (prints) {
-        printf(
-            "update by 256 votes, cycles per code: walsh %.2f (%.2f with %lld codes), "
-            "independent %.2f\n",
-            walsh * clock, near.walsh_seconds / (double)near.n_codes * clock,
-            (long long)near.n_codes, ones * clock);
-        printf("ballot of 256 votes over %d ranks: %.1f us\n", bal_comm_size(context->comm),
-               1e6 * ballot);
-    }
-    json_t *object =
-        json_pack("{s:f, s:o, s:o, s:{s:f, s:f, s:f, s:f}, s:{s:f, s:i}}", "clock_ghz",
-                  1e-9 * clock, "peak_gops", peaks, "products", rows, "update", "cycles_per_code",
-                  walsh * clock, "ns_per_code", 1e9 * walsh, "cycles_per_code_cached",
-                  near.walsh_seconds / (double)near.n_codes * clock, "cycles_per_code_independent",
-                  ones * clock, "ballot", "seconds_per_allreduce", ballot, "ranks",
-                  bal_comm_size(context->comm));
-    if (a->common.json) return bal_print_json(context, object);
+    json_t    *object = json_pack("{s:f, s:o, s:o}", "clock_ghz", 1e-9 * clock, "peak_gops", peaks,
+                                  "products", rows);
+    bal_status status = bal_comm_agree(context->comm, bench_products(a, prints, rows));
+    if (status == BAL_OK && a->product[0] == 0) status = bench_rest(context, a, clock, object);
+    if (status == BAL_OK && a->common.json) return bal_print_json(context, object);
     json_decref(object);
-    return BAL_OK;
+    return status;
 }
 
 bal_status bal_command_bench(bal_context *context, int argc, char **argv)

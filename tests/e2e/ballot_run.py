@@ -233,7 +233,7 @@ def contents(folder):
 def isa_levels():
     """Kernel levels of this processor; those it lacks are named on stderr."""
     levels = []
-    for level in ("ref", "avx2", "avx512"):
+    for level in ("ref", "avx2", "avx512", "amx"):
         tried = run(["generate", STORIES, "a", "-n", "1", "--isa", level], expect=None)
         if tried.rc == DONE:
             levels.append(level)
