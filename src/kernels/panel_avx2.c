@@ -112,43 +112,61 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
     }
 }
 
-/* T tokens by 16 rows. Products of pairs of columns are added in 32 bits, so nothing saturates;
- * the two halves of a row's four columns are kept apart until the end. */
-#define DEFINE_TILE(T)                                                                              \
-    static inline void tile_##T(int64_t n_groups, const uint8_t *panel, const int8_t *x,            \
-                                int64_t x_stride, int32_t out[T][16])                               \
-    {                                                                                               \
-        __m256i acc[T][4];                                                                          \
-        for (int t = 0; t < T; ++t)                                                                 \
-            for (int part = 0; part < 4; ++part) acc[t][part] = _mm256_setzero_si256();             \
-        for (int64_t g = 0; g < n_groups; ++g) {                                                    \
-            __m256i xs[T];                                                                          \
-            for (int t = 0; t < T; ++t) {                                                           \
-                int four;                                                                           \
-                memcpy(&four, x + t * x_stride + 4 * g, 4);                                         \
-                xs[t] = _mm256_cvtepi8_epi16(_mm_set1_epi32(four));                                 \
-            }                                                                                       \
-            for (int part = 0; part < 4; ++part) {                                                  \
-                const uint8_t *from = panel + g * BAL_BLOCK_CODES + 16 * part;                      \
-                __m256i        w    = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)from)); \
-                for (int t = 0; t < T; ++t)                                                         \
-                    acc[t][part] = _mm256_add_epi32(acc[t][part], _mm256_madd_epi16(xs[t], w));     \
-            }                                                                                       \
-        }                                                                                           \
-        for (int t = 0; t < T; ++t)                                                                 \
-            for (int pair = 0; pair < 2; ++pair) /* rows 0 1 4 5 2 3 6 7 after hadd */              \
-                store(&out[t][8 * pair],                                                            \
-                      _mm256_permute4x64_epi64(                                                     \
-                          _mm256_hadd_epi32(acc[t][2 * pair], acc[t][2 * pair + 1]), 0xD8));        \
+/* Groups of columns at a time, so that four tokens' halves stay in the first cache. */
+#define CHUNK 512
+
+/* Columns 0 and 2, and 1 and 3, of each group as pairs of 16-bit numbers: products of pairs are
+ * added in 32 bits, so nothing saturates. */
+typedef struct halves {
+    int32_t even[CHUNK], odd[CHUNK];
+} halves;
+
+static void split_tokens(int64_t n_groups, const int8_t *q, halves *to)
+{
+    for (int64_t g = 0; g < n_groups; g += 8) { /* rows reach to a multiple of 64 columns */
+        __m256i x = load(q + 4 * g);
+        store(to->even + g, _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
+        store(to->odd + g, _mm256_srai_epi16(x, 8));
     }
-DEFINE_TILE(3)
+}
+
+/* T tokens by 16 rows, added to sums. Accumulators have names, a##t##0 and a##t##1, because gcc 12
+ * keeps an array of them in memory. */
+#define TOKENS_1(X) X(0)
+#define TOKENS_4(X) X(0) X(1) X(2) X(3)
+#define START(t)    __m256i a##t##0 = load(sums[t]), a##t##1 = load(sums[t] + 8);
+#define STEP(t)                                                       \
+    x       = _mm256_set1_epi32(tokens[t].even[g]);                   \
+    a##t##0 = _mm256_add_epi32(a##t##0, _mm256_madd_epi16(even0, x)); \
+    a##t##1 = _mm256_add_epi32(a##t##1, _mm256_madd_epi16(even1, x)); \
+    x       = _mm256_set1_epi32(tokens[t].odd[g]);                    \
+    a##t##0 = _mm256_add_epi32(a##t##0, _mm256_madd_epi16(odd0, x));  \
+    a##t##1 = _mm256_add_epi32(a##t##1, _mm256_madd_epi16(odd1, x));
+#define FINISH(t)            \
+    store(sums[t], a##t##0); \
+    store(sums[t] + 8, a##t##1);
+#define DEFINE_TILE(T)                                                                       \
+    static void tile_##T(int64_t n_groups, const uint8_t *entries, const halves *tokens,     \
+                         int32_t sums[][BAL_PANEL_ROWS])                                     \
+    {                                                                                        \
+        const __m256i low = _mm256_set1_epi16(255);                                          \
+        TOKENS_##T(START) for (int64_t g = 0; g < n_groups; ++g, entries += BAL_BLOCK_CODES) \
+        {                                                                                    \
+            __m256i w0 = load(entries), w1 = load(entries + 32), x;                          \
+            __m256i even0 = _mm256_and_si256(w0, low), odd0 = _mm256_srli_epi16(w0, 8);      \
+            __m256i even1 = _mm256_and_si256(w1, low), odd1 = _mm256_srli_epi16(w1, 8);      \
+            TOKENS_##T(STEP)                                                                 \
+        }                                                                                    \
+        TOKENS_##T(FINISH)                                                                   \
+    }
+DEFINE_TILE(4)
 DEFINE_TILE(1)
 
-static void scale_rows(const int32_t acc[16], const float *row_scale, int64_t n_rows,
-                       int32_t excess, float x_scale, bool adds, float *y)
+static void scale_rows(const int32_t *sums, const bal_weights_u8 *w, int32_t excess, float x_scale,
+                       bool adds, float *y)
 {
-    for (int64_t r = 0; r < n_rows; ++r) {
-        float value = (float)(acc[r] - excess) * (x_scale * row_scale[r]);
+    for (int64_t r = 0; r < w->n_rows; ++r) {
+        float value = (float)(sums[r] - excess) * (x_scale * w->scale[r]);
         y[r]        = adds ? y[r] + value : value;
     }
 }
@@ -156,19 +174,26 @@ static void scale_rows(const int32_t acc[16], const float *row_scale, int64_t n_
 static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                        int64_t y_stride)
 {
-    for (int64_t row = 0; row < w->n_rows; row += 16)
-        for (int64_t t = 0, n; t < x->n_rows; t += n) {
-            int32_t       acc[3][16];
-            const int8_t *q = x->q + t * x->stride;
-            n               = x->n_rows - t >= 3 ? 3 : 1;
-            if (n == 3)
-                tile_3(w->n_groups, w->entries + 4 * row, q, x->stride, acc);
-            else
-                tile_1(w->n_groups, w->entries + 4 * row, q, x->stride, acc);
-            for (int64_t i = t; i < t + n; ++i)
-                scale_rows(acc[i - t], w->scale + row, w->n_rows - row < 16 ? w->n_rows - row : 16,
-                           128 * x->sum[i], x->scale[i], adds, y + i * y_stride + row);
+    for (int64_t t = 0, n; t < x->n_rows; t += n) {
+        int32_t sums[4][BAL_PANEL_ROWS] = {{0}};
+        halves  tokens[4];
+        n = x->n_rows - t >= 4 ? 4 : 1;
+        for (int64_t first = 0; first < w->n_groups; first += CHUNK) {
+            int64_t n_here = w->n_groups - first < CHUNK ? w->n_groups - first : CHUNK;
+            for (int64_t i = 0; i < n; ++i)
+                split_tokens(n_here, x->q + (t + i) * x->stride + 4 * first, &tokens[i]);
+            for (int row = 0; row < w->n_rows; row += 16) {
+                const uint8_t *entries       = w->entries + first * BAL_BLOCK_CODES + 4 * row;
+                int32_t(*to)[BAL_PANEL_ROWS] = (int32_t(*)[BAL_PANEL_ROWS])(void *)(sums[0] + row);
+                if (n == 4)
+                    tile_4(n_here, entries, tokens, to);
+                else
+                    tile_1(n_here, entries, tokens, to);
+            }
         }
+        for (int64_t i = t; i < t + n; ++i)
+            scale_rows(sums[i - t], w, 128 * x->sum[i], x->scale[i], adds, y + i * y_stride);
+    }
 }
 
 #define DOT(r) "vpmaddwd %%ymm14, %%ymm15, %%ymm13\n\tvpaddd %%ymm13, %%ymm" #r ", %%ymm" #r "\n\t"
