@@ -63,7 +63,7 @@ class SameEverywhere(b.TestCase):
         if subprocess.run(words, capture_output=True).returncode != 0:
             self.skipTest("a small file system cannot be mounted: this needs root")
         try:
-            self.without_room("full-folder", disk, "has 1 MiB free")
+            self.without_room("full-folder", disk, "has room for 1 MiB")
         finally:
             subprocess.run(["umount", disk], check=True)
 
