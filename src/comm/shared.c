@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -40,15 +41,18 @@ static bal_status check_room(size_t n_bytes)
 {
     char           dir[BACKING_BYTES];
     struct statvfs info;
+    struct rlimit  limit;
     find_backing(dir);
     if (access(dir, W_OK) != 0 || statvfs(dir, &info) != 0)
         return bal_fail(BAL_ERR_MEMORY, "%s cannot be used for shared memory: %s", dir,
                         strerror(errno));
     double needed     = 1.0625 * (double)n_bytes + 0x1p20;
     double free_bytes = (double)info.f_bavail * (double)info.f_frsize;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && (double)limit.rlim_cur < free_bytes)
+        free_bytes = (double)limit.rlim_cur;
     if (free_bytes < needed)
         return bal_fail(BAL_ERR_MEMORY,
-                        "%s has %.0f MiB free; one model for a node needs %.0f MiB "
+                        "%s has room for %.0f MiB; one model for a node needs %.0f MiB "
                         "(containers: --shm-size)",
                         dir, free_bytes / 0x1p20, needed / 0x1p20 + 0.5);
     return BAL_OK;
@@ -89,7 +93,11 @@ static bal_status make_window(bal_shared *s, size_t n_bytes)
         bal_mpi_check(MPI_Win_allocate_shared(first ? (MPI_Aint)n_bytes + 64 : 0, 1, MPI_INFO_NULL,
                                               s->node, &memory, &s->window),
                       "MPI_Win_allocate_shared");
-    BAL_TRY(bal_mpi_agree(s->node, status));
+    status = bal_mpi_agree(s->node, status);
+    if (status != BAL_OK) {
+        s->window = MPI_WIN_NULL; /* where one was made it is lost: freeing it takes all ranks */
+        return status;
+    }
     MPI_Win_set_errhandler(s->window, MPI_ERRORS_RETURN);
     status = bal_mpi_check(MPI_Win_lock_all(MPI_MODE_NOCHECK, s->window), "MPI_Win_lock_all");
     if (status == BAL_OK)

@@ -93,7 +93,8 @@ bal_status bal_progress_table(bal_run *run)
            (long long)bal_ballot_bytes((int)run->job->vote.slots) + 8, bal_comm_size(run->comm),
            (long long)run->job->vote.slots);
     printf(
-        "peak memory      %.1f MiB on rank 0, %.1f MiB on all ranks; what they share counts once\n",
+        "peak memory      %.1f MiB on rank 0, %.1f MiB on all ranks; mapped files included, the "
+        "shared model once\n",
         (double)kib[1] / 1024, (double)kib[0] / 1024);
     if (run->dev_score.n_tokens > 0)
         printf("dev loss         %.4f nats per token", bal_score_nats(&run->dev_score));

@@ -1,4 +1,7 @@
-"""The same job gives the same bits on any number of ranks, with any kernels, however counted."""
+"""The same job gives the same bits on any number of ranks, with any kernels, however counted, and
+whoever shares a model in memory."""
+import subprocess
+
 import ballot_run as b
 
 
@@ -36,6 +39,33 @@ class SameEverywhere(b.TestCase):
     def test_more_ranks_than_slots(self):
         self.assert_same({f"{n} ranks": self.trace(f"few{n}", ranks=n, vote__slots=2)
                           for n in (1, 3)})
+
+    def test_one_model_per_node_or_per_rank(self):
+        self.assert_same({f"share={share} on {n} ranks":
+                          self.trace(f"share-{share}{n}", ranks=n, run__share=share)
+                          for share in ("node", "rank") for n in (1, 2, 3)})
+
+    def without_room(self, name, backing, found):
+        """A run whose shared memory has no room says so once, and ends in the same bits."""
+        run = self.folder(name)
+        result = b.run(b.tiny(run), ranks=2, timeout=120, OMPI_MCA_osc_sm_backing_directory=backing)
+        self.assertRegex(result.err, f"warning: {backing} {found}.*; each rank there holds a model")
+        self.assertEqual(result.err.count("warning"), 1, result.err)
+        self.assert_same({"shared": self.trace("room"), name: self.trace_of(run, result)})
+
+    def test_no_folder_for_shared_memory(self):
+        self.without_room("no-folder", "/nonexistent", "cannot be used")
+
+    def test_a_full_folder_for_shared_memory(self):
+        disk = self.folder("tmpfs")
+        b.os.makedirs(disk)
+        words = ["mount", "-t", "tmpfs", "-o", "size=1m", "ballot-test", disk]
+        if subprocess.run(words, capture_output=True).returncode != 0:
+            self.skipTest("a small file system cannot be mounted: this needs root")
+        try:
+            self.without_room("full-folder", disk, "has room for 1 MiB")
+        finally:
+            subprocess.run(["umount", disk], check=True)
 
     def test_at_every_isa_level(self):
         self.assert_same({level: self.trace(f"isa-{level}", "--isa", level)

@@ -129,6 +129,14 @@ class StopAndContinue(b.TestCase):
         end = b.run(b.tiny(run, **JOB))
         self.assertEqual(b.printed_fingerprint(end), self.fingerprint)
 
+    def test_who_shares_a_model_may_change_on_the_way(self):
+        run = self.folder("share")
+        for step in range(1, 5):
+            b.run(b.tiny(run, "--max-hours", "1e-9", run__share=("node", "rank")[step % 2], **JOB),
+                  ranks=1 + step % 3, expect=b.STOPPED)
+        end = b.run(b.tiny(run, **JOB), ranks=2)
+        self.assertEqual(b.printed_fingerprint(end), self.fingerprint, end.command)
+
     # ---- kill -9 ----
 
     def test_kill_at_20_random_moments(self):

@@ -314,6 +314,31 @@ static void test_integer_models_are_the_floats_quantized(void)
     bal_model_destroy(&model);
 }
 
+static void test_an_outline_is_filled_where_its_memory_is(void)
+{
+    const char    *path  = bal_test_data(STORIES_FILE);
+    bal_model     *whole = load(path, BAL_I8, true), *model = NULL;
+    bal_tokenizer *tokenizer = NULL;
+    CU_ASSERT_EQUAL_FATAL(bal_hub_outline(path, BAL_I8, true, &model, &tokenizer), BAL_OK);
+    CU_ASSERT_PTR_NULL(bal_model_tensor(model, 0)->codes);
+    size_t n_bytes = bal_model_bytes(model);
+    char  *memory  = bal_alloc(n_bytes + 64, 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
+    memset(memory, 0xA5, n_bytes + 64);
+    bal_model_attach(model, memory);
+    CU_ASSERT_EQUAL(bal_hub_fill(path, model), BAL_OK);
+    CU_ASSERT_EQUAL(bal_model_fingerprint(model), bal_model_fingerprint(whole));
+    for (size_t i = n_bytes; i < n_bytes + 64; ++i) CU_ASSERT_EQUAL(memory[i], (char)0xA5);
+    safetensors file = small_safetensors(); /* of another shape */
+    test_dir    dir  = small_dir("fill", &file);
+    CU_ASSERT_EQUAL(bal_hub_fill(dir.path, model), BAL_ERR_INPUT);
+    bal_tokenizer_destroy(&tokenizer);
+    bal_model_destroy(&model);
+    bal_model_destroy(&whole);
+    free(memory);
+    free(file.data);
+}
+
 static void test_config_defaults_follow_transformers(void)
 {
     safetensors      file = small_safetensors();
@@ -362,6 +387,7 @@ const bal_test bal_suite_tests[] = {
     {"old rotary entries and metadata are ignored",
      test_old_rotary_entries_and_metadata_are_ignored},
     {"integer models are the floats quantized", test_integer_models_are_the_floats_quantized},
+    {"an outline is filled where its memory is", test_an_outline_is_filled_where_its_memory_is},
     {"config defaults follow transformers", test_config_defaults_follow_transformers},
     {"what is not a model is not recognized", test_what_is_not_a_model_is_not_recognized},
     {NULL, NULL},

@@ -287,6 +287,55 @@ static void test_tables_slots_and_levels_make_the_same_codes(void)
         }
 }
 
+/* Fingerprint after two steps whose updates were made in n_parts, the last part first. */
+static uint64_t run_in_parts(bal_direction_kind kind, double density, int n_parts, uint32_t *flips)
+{
+    bal_model *model          = new_model();
+    setting    s              = setting_of(kind == BAL_DIRECTIONS_UNIFORM ? 1 : 70, 2);
+    int        n              = s.options.n_slots;
+    s.options.perturb.kind    = kind;
+    s.options.perturb.density = density;
+    s.options.rule.travel     = 50.0;
+    if (kind == BAL_DIRECTIONS_UNIFORM) {
+        s.options.rule.kind     = BAL_RULE_ZOQO;
+        s.options.perturb.noise = 3;
+    }
+    int8_t   votes[70];
+    uint64_t state = SEED;
+    scatter(model);
+    bal_optim *optim = new_optim(model, &s);
+    memset(flips, 0, N_TENSORS_MAX * sizeof *flips);
+    for (int step = 0; step < 2; ++step) {
+        random_votes(n, &state, false, votes);
+        for (int part = n_parts - 1; part >= 0; --part) {
+            uint32_t of_part[N_TENSORS_MAX];
+            apply_part(optim, step, n, votes, part, n_parts, of_part);
+            for (int i = 0; i < bal_model_n_tensors(model); ++i) flips[i] += of_part[i];
+        }
+    }
+    uint64_t fingerprint = bal_model_fingerprint(model);
+    bal_optim_destroy(&optim);
+    bal_model_destroy(&model);
+    return fingerprint;
+}
+
+static void test_an_update_in_parts_is_the_whole_update(void)
+{
+    for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_UNIFORM; ++kind)
+        for (int dense = 0; dense < 2; ++dense) {
+            uint32_t whole[N_TENSORS_MAX], parts[N_TENSORS_MAX], total = 0;
+            double   density = dense ? 1.0 : 0.3;
+            uint64_t wanted  = run_in_parts((bal_direction_kind)kind, density, 1, whole);
+            for (int i = 0; i < N_TENSORS_MAX; ++i) total += whole[i];
+            CU_ASSERT(total > 0);
+            for (int n_parts = 2; n_parts <= 64; n_parts += n_parts < 5 ? 1 : 59) {
+                CU_ASSERT_EQUAL(run_in_parts((bal_direction_kind)kind, density, n_parts, parts),
+                                wanted);
+                CU_ASSERT_EQUAL(memcmp(parts, whole, sizeof whole), 0);
+            }
+        }
+}
+
 static void test_nothing_moves_off_the_ballot_or_without_votes(void)
 {
     bal_model *model = new_model();
@@ -344,6 +393,7 @@ const bal_test bal_suite_tests[] = {
     {"votes of a quadratic lower it", test_votes_of_a_quadratic_lower_it},
     {"tables, slots and levels make the same codes",
      test_tables_slots_and_levels_make_the_same_codes},
+    {"an update in parts is the whole update", test_an_update_in_parts_is_the_whole_update},
     {"nothing moves off the ballot or without votes",
      test_nothing_moves_off_the_ballot_or_without_votes},
     {"uniform noise is refused", test_uniform_noise_is_refused},

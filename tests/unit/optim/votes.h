@@ -95,16 +95,21 @@ static inline bal_optim *new_optim(bal_model *model, setting *s)
     return optim;
 }
 
-/** The two bit maps of votes of -1, 0, +1. */
-static inline void apply(bal_optim *optim, int64_t step, int n_slots, const int8_t *votes,
-                         uint32_t *flips)
+/** Apply votes of -1, 0, +1 to a part of each tensor. */
+static inline void apply_part(bal_optim *optim, int64_t step, int n_slots, const int8_t *votes,
+                              int part, int n_parts, uint32_t *flips)
 {
     uint64_t bits[2 * N_SLOTS_MAX / 64] = {0};
     int64_t  half                       = bal_ballot_words(n_slots) / 2;
     for (int slot = 0; slot < n_slots; ++slot)
         if (votes[slot] != 0)
             bits[slot / 64 + (votes[slot] < 0 ? half : 0)] |= (uint64_t)1 << slot % 64;
-    bal_optim_apply(optim, step, bits, 0, 1, flips);
+    bal_optim_apply(optim, step, bits, part, n_parts, flips);
+}
+static inline void apply(bal_optim *optim, int64_t step, int n_slots, const int8_t *votes,
+                         uint32_t *flips)
+{
+    apply_part(optim, step, n_slots, votes, 0, 1, flips);
 }
 
 static inline void random_votes(int n_slots, uint64_t *state, bool ties, int8_t *votes)

@@ -353,6 +353,26 @@ static void test_the_fingerprint_depends_on_nothing_else(void)
     drop(&b);
 }
 
+static void test_parts_of_a_fingerprint_add_up_to_it(void)
+{
+    uint64_t   state     = SEED;
+    bal_tensor tensors[] = {matrix(70, 9), matrix(1, 1), vector(BAL_VECTOR, 900),
+                            tensor_of("f", BAL_MATRIX, BAL_F32, 3, 50, false)};
+    for (int k = 0; k < 4; ++k) {
+        bal_tensor *t      = &tensors[k];
+        float      *values = random_values(bal_tensor_n(t), &state);
+        CU_ASSERT_EQUAL(bal_tensor_quantize(t, values), BAL_OK);
+        for (int n_parts = 1; n_parts <= 9; ++n_parts) { /* more parts than blocks, too */
+            uint64_t sum = 0;
+            for (int part = 0; part < n_parts; ++part)
+                sum += bal_tensor_fingerprint_part(t, 7, part, n_parts);
+            CU_ASSERT_EQUAL(sum, bal_tensor_fingerprint(t, 7));
+        }
+        free(values);
+        drop(t);
+    }
+}
+
 const char     bal_suite_name[]  = "quant_tensor";
 const bal_test bal_suite_tests[] = {
     {"the absmax of a matrix row is code 120", test_the_absmax_of_a_matrix_row_is_code_120},
@@ -372,5 +392,6 @@ const bal_test bal_suite_tests[] = {
     {"any bit of codes, carries and scales changes the fingerprint",
      test_any_bit_of_codes_carries_and_scales_changes_the_fingerprint},
     {"the fingerprint depends on nothing else", test_the_fingerprint_depends_on_nothing_else},
+    {"parts of a fingerprint add up to it", test_parts_of_a_fingerprint_add_up_to_it},
     {NULL, NULL},
 };

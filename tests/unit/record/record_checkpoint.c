@@ -224,6 +224,29 @@ static void test_models_of_other_shapes_come_back(void)
     check_comes_back(&config, 1, 128);
 }
 
+static void test_weights_are_read_into_a_model_of_the_same_shape_alone(void)
+{
+    char             dir[PATH_MAX], path[2 * PATH_MAX];
+    bal_snapshot     written = make_snapshot(&small, 1, 10), read;
+    bal_model_config config  = small;
+    make_paths("fill", dir, path);
+    CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &written), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_checkpoint_outline(path, true, &read), BAL_OK);
+    CU_ASSERT_PTR_NULL(bal_model_tensor(read.model, 0)->codes); /* no memory is taken for it */
+    CU_ASSERT_EQUAL(read.fingerprint, written.fingerprint);
+    bal_model *same = make_model(&small, 12345); /* other weights */
+    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, same), BAL_OK);
+    CU_ASSERT_EQUAL(bal_model_fingerprint(same), written.fingerprint);
+    ++config.n_vocab;
+    bal_model *other = make_model(&config, 1);
+    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, other), BAL_ERR_INPUT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "another shape"));
+    bal_model_destroy(&same);
+    bal_model_destroy(&other);
+    bal_snapshot_clear(&read);
+    bal_snapshot_clear(&written);
+}
+
 static void test_one_snapshot_gives_the_same_bytes_twice(void)
 {
     char           dir[PATH_MAX], path[2 * PATH_MAX];
@@ -367,6 +390,8 @@ const char     bal_suite_name[]  = "record: checkpoint";
 const bal_test bal_suite_tests[] = {
     {"every number comes back", test_every_number_comes_back},
     {"models of other shapes come back", test_models_of_other_shapes_come_back},
+    {"weights are read into a model of the same shape alone",
+     test_weights_are_read_into_a_model_of_the_same_shape_alone},
     {"one snapshot gives the same bytes twice", test_one_snapshot_gives_the_same_bytes_twice},
     {"every flipped bit and every cut is found", test_every_flipped_bit_and_every_cut_is_found},
     {"a wrong fingerprint is found", test_a_wrong_fingerprint_is_found},
