@@ -100,7 +100,7 @@ static bal_status evaluate(bal_run *run)
 
 bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
 {
-    bal_optim_apply(run->optim, entry->step, entry->bits, run->flips);
+    bal_optim_apply(run->optim, entry->step, entry->bits, 0, 1, run->flips);
     run->step = entry->step + 1;
     if (run->writes) {
         int64_t row = bal_metrics_add(&run->metrics);
@@ -290,7 +290,7 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
     for (int64_t i = 0; i < step && status == BAL_OK; ++i) {
         bal_journal_entry entry;
         status = bal_journal_read(journal, i, &entry);
-        if (status == BAL_OK) bal_optim_apply(optim, i, entry.bits, flips);
+        if (status == BAL_OK) bal_optim_apply(optim, i, entry.bits, 0, 1, flips);
     }
     bal_optim_destroy(&optim);
     free(on_ballot);

@@ -108,7 +108,7 @@ static inline void apply(bal_optim *optim, int64_t step, int n_slots, const int8
     for (int slot = 0; slot < n_slots; ++slot)
         if (votes[slot] != 0)
             bits[slot / 64 + (votes[slot] < 0 ? half : 0)] |= (uint64_t)1 << slot % 64;
-    bal_optim_apply(optim, step, bits, flips);
+    bal_optim_apply(optim, step, bits, 0, 1, flips);
 }
 
 static inline void random_votes(int n_slots, uint64_t *state, bool ties, int8_t *votes)
