@@ -11,6 +11,8 @@ typedef enum bal_isa { BAL_ISA_REF, BAL_ISA_AVX2, BAL_ISA_AVX512, BAL_ISA_AMX } 
 
 #define BAL_LINE_BYTES \
     256 /* Philox output of 16 counters; word w of lane l is u32 number 16 w + l */
+#define BAL_PIECE_CODES      2048  /* 32 runs of 64 codes, which share 64 random bytes */
+#define BAL_PIECE_BYTES      64
 #define BAL_COLS_MAX         65536 /* columns of a product: 255 * 127 * 65536 stays below 2^31 */
 #define BAL_HEAD_DIM_MAX     256
 #define BAL_SCORES(n_tokens) (32 * ((n_tokens) + 7)) /* of 32 queries with keys, 8 at a time */
@@ -77,11 +79,33 @@ typedef struct bal_kernels {
      *  c3). out [n_lines * 256] bytes. Source: Salmon et al., SC 2011. */
     void (*philox)(uint64_t key, uint32_t c1, uint32_t c2, uint32_t c3, int64_t first,
                    int64_t n_lines, uint8_t *out);
-    /** z[i] = s_i * (-1)^popcount(slot & bytes[i]); s_i is -1 where bit i of signs is set.
-     *  n a multiple of 64. */
-    void (*walsh)(int64_t n, uint8_t slot, const uint8_t *bytes, const uint8_t *signs, int8_t *z);
+    /**
+     * Signs of a Walsh direction, for n_pieces pieces of 2048 codes. Code j of run k of a piece has
+     * the byte x^k b[j] in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1, b the piece's 64 of bytes; bit
+     * 64 k + j of the piece's 256 bytes of negative is flipped where slot & that byte is odd.
+     */
+    void (*walsh)(int64_t n_pieces, uint8_t slot, const uint8_t *bytes, uint8_t *negative);
+    /** Tally of a Walsh group, of the same pieces and bytes: sums[i] += s_i * table[byte of code
+     * i], s_i = -1 where bit i of signs is set. table [256]: the Walsh-Hadamard transform of 256
+     * votes of -1, 0, 1. */
+    void (*walsh_sums)(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
+                       const uint8_t *signs, int16_t *sums);
+    /** Tally of n_rows <= 255 independent directions of a piece: sums[i] += votes[r] * z_ri over
+     *  rows r, z_ri = -1 where bit i of rows [n_rows * 256] bytes is set. votes -1 or 1. */
+    void (*bit_sums)(int64_t n_rows, const int8_t *votes, const uint8_t *rows, int16_t *sums);
     /** z[i] = -1 where bit i is set, else +1. n a multiple of 64. */
     void (*signs)(int64_t n, const uint8_t *bits, int8_t *z);
+    /**
+     * Rule carry. Where |code| + 1 <= limit <= 127: fraction = carry + round(tally * multiplier *
+     * 2^(shift - 15)), the code moves by round(fraction / 256), kept within the limit, and carry
+     * becomes what is left over, in -128 .. 127. codes stand 128 too high. multiplier is odd, in
+     * 1 .. 32767, and |tally| << shift below 2^14: then no product is halfway between two integers,
+     * so +tally and -tally round alike and nothing drifts, and 16 bits hold every fraction. n a
+     * multiple of 64.
+     * @return codes that changed
+     */
+    uint32_t (*carry)(int64_t n, int limit, int multiplier, int shift, const int16_t *tally,
+                      uint8_t *codes, int8_t *carry);
 
     /** A panel's entries at + and - in the product's layout, [n_groups * 256] bytes each; minus
      *  NULL: of the codes as they are, alone. */

@@ -47,10 +47,12 @@ bal_measure bal_optim_measure(const bal_optim *optim, int64_t step);
 
 /**
  * Apply the counted ballot of a step to codes and carries: integers only, the same everywhere.
- * A code moves only where the direction may move it: |code| + |z| <= limit. Local.
+ * A code moves only where the direction may move it: |code| + |z| <= limit. Of each tensor's
+ * n blocks, blocks n part / n_parts to n (part + 1) / n_parts, so that ranks which share a model
+ * can share the work: all parts together, in any order, are the whole. Local.
  * @param bits   [bal_ballot_words(n_slots)]
- * @param part, n_parts  update only this slice of each tensor's blocks, of n_parts: 0 of 1 is all
- * @param flips  [n_tensors] codes of the part that changed
+ * @param part   in [0, n_parts); 0 of 1 is the whole
+ * @param flips  [n_tensors] codes of this part that changed
  */
 void bal_optim_apply(bal_optim *optim, int64_t step, const uint64_t *bits, int part, int n_parts,
                      uint32_t *flips);

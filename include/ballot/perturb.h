@@ -5,12 +5,12 @@
 
 #include "ballot/kernels.h"
 
-#define BAL_STREAM_VERSION 1 /* of every random number below; stands in every file */
-#define BAL_WALSH_SLOTS 256  /* slots of a Walsh group */
-#define BAL_NOISE_MAX 63
+#define BAL_STREAM_VERSION 2   /* of every random number below; stands in every file */
+#define BAL_WALSH_SLOTS    256 /* slots of a Walsh group */
+#define BAL_NOISE_MAX      63
 
 typedef enum bal_direction_kind {
-    BAL_DIRECTIONS_WALSH,       /* +-1; groups of 256 slots share 9 random bits per code */
+    BAL_DIRECTIONS_WALSH,       /* +-1; groups of 256 slots share a byte and a sign per code */
     BAL_DIRECTIONS_INDEPENDENT, /* +-1; a random bit per code and slot */
     BAL_DIRECTIONS_UNIFORM,     /* -noise .. noise, uniform: the noise of ZOQO */
 } bal_direction_kind;
@@ -43,15 +43,30 @@ typedef struct bal_direction {
  * z of n_blocks blocks of 256 codes of a tensor, in the tensor's own order, before the gate. Codes
  * outside the measure get 0. A pure function of (seed, step, slot, tensor, block). Local.
  * @param z  [n_blocks * 256]
- * Source: Philox4x32-10 (Salmon et al. 2011), counter (line, stream and tensor, slot, step); Walsh
- * functions: z = s * (-1)^popcount(slot % 256 & b), b a random byte and s a random sign per code.
+ * Source: Philox4x32-10 (Salmon et al. 2011), counter (line, stream and tensor, slot, step).
+ *
+ * Walsh directions: z = s * (-1)^popcount(slot % 256 & byte), s a random sign per code. A piece of
+ * 2048 codes draws 64 random bytes b; code j of its run k of 64 has the byte x^k b[j] in GF(2^8)
+ * modulo x^8 + x^4 + x^3 + x + 1. Let M_k be multiplication by x^k as a matrix over GF(2), and
+ * m = i ^ i' for two slots of a group: z_ij z_i'j = (-1)^parity(m & byte) = (-1)^parity(M_k^T m &
+ * b).
+ *  - M_k is invertible, so every byte is uniform, and that product has mean 0 for m != 0.
+ *  - Two codes with different b are independent. Two codes of the same b, in runs k != l, have the
+ *    product (-1)^parity((M_k + M_l)^T m & b), and M_k + M_l is multiplication by x^k + x^l, not 0
+ *    as x has order 51 and there are 32 runs: invertible too, so this mean is 0 as well.
+ * So the dot product of two slots' directions has mean 0 and variance d over d codes, as with a
+ * fresh byte for each code; and as every code has a sign of its own, so has each slot's product
+ * with any fixed vector, and tallies of different codes are uncorrelated. (Dot products of
+ * different m are not independent of each other: M_k^T m takes 51 values, which the m of an orbit
+ * share.)
  */
 void bal_direction_fill(const bal_direction *direction, int tensor, int64_t first_block,
                         int64_t n_blocks, int8_t *z);
 
 /**
- * The same for directions of -1, 0 and +1, as bits [n_blocks * 32] each: z is -1; z is not 0. Not
- * for BAL_DIRECTIONS_UNIFORM. Local.
+ * The same as bits, for directions of +-1: bit i of negative where z is -1, of moves where z is not
+ * 0. Quickest where first_block and n_blocks are multiples of 8. Local.
+ * @param negative, moves  [n_blocks * 32]
  */
 void bal_direction_bits(const bal_direction *direction, int tensor, int64_t first_block,
                         int64_t n_blocks, uint8_t *negative, uint8_t *moves);
@@ -61,7 +76,8 @@ typedef struct bal_tally bal_tally;
 
 /** How sums are made. Both give the same integers. */
 typedef enum bal_tally_method {
-    BAL_TALLY_TABLE, /* Walsh groups: a look-up in the transform of their votes */
+    BAL_TALLY_TABLE, /* Walsh groups: a look-up in the transform of their votes; independent
+                        directions: counted bit by bit; others as below */
     BAL_TALLY_SLOTS, /* one direction after the other: the reference */
 } bal_tally_method;
 
@@ -70,9 +86,10 @@ bal_status bal_tally_create(int n_slots, bal_tally_method method, bal_tally **ta
 void       bal_tally_destroy(bal_tally **tally);
 /** Take a step's votes, [n_slots] of -1, 0, +1; borrows the measure's pointers. Local. */
 void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *votes);
-/** sums[n_blocks * 256] of a tensor's blocks, in the tensor's own order, before the gate. Local. */
+/** sums[n_blocks * 256] of a tensor's blocks, in the tensor's own order, before the gate, kept
+ *  within +-32767. Quickest where first_block and n_blocks are multiples of 32. Local. */
 void bal_tally_fill(const bal_tally *tally, int tensor, int64_t first_block, int64_t n_blocks,
-                    int32_t *sums);
+                    int16_t *sums);
 
 /** Random integers for drawing examples: word i of (seed, step, slot), i in [0, 256). Local. */
 void bal_draw_words(const bal_kernels *kernels, uint64_t seed, uint32_t step, uint32_t slot,

@@ -37,19 +37,22 @@ const bal_kernels *bal_kernels_at(bal_isa isa)
     static bal_kernels levels[N_LEVELS];
     bal_kernels       *kernels = &levels[isa];
     if (kernels->name != NULL) return kernels;
-    bal_kernels_add_ref(kernels);
     bal_panel_add_ref(kernels);
     bal_lanes_add_ref(kernels);
+    bal_votes_add_ref(kernels);
+    bal_planes_add_ref(kernels);
 #ifdef __x86_64__
     if (isa >= BAL_ISA_AVX2) {
-        bal_kernels_add_avx2(kernels);
         bal_panel_add_avx2(kernels);
         bal_lanes_add_avx2(kernels);
+        bal_votes_add_avx2(kernels);
+        bal_planes_add_avx2(kernels);
     }
     if (isa >= BAL_ISA_AVX512) {
-        bal_kernels_add_avx512(kernels);
         bal_panel_add_avx512(kernels);
         bal_lanes_add_avx512(kernels);
+        bal_votes_add_avx512(kernels);
+        bal_planes_add_avx512(kernels);
     }
     if (isa >= BAL_ISA_AMX) bal_panel_add_amx(kernels);
 #endif

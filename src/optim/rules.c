@@ -1,8 +1,18 @@
-/* rules.c: the table of rules. Each turns the gated tally of a block into moves of whole code
- * steps. Adding a rule is adding a row. */
+/* rules.c: the table of rules. Each moves codes by their tally, behind the gate: a code moves only
+ * where |code| + |z| <= limit. Adding a rule is adding a row. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "optim_impl.h"
+
+/* Put a code that moved, kept within its range. @return whether it changed. */
+static uint32_t put(bal_tensor *tensor, int64_t at, int old, int code)
+{
+    int limit = tensor->limit;
+    code      = code > limit ? limit : code < -limit ? -limit : code;
+    bal_tensor_put(tensor, at, code);
+    return code != old;
+}
 
 static bal_status check_carry(const bal_optim_options *options)
 {
@@ -13,15 +23,32 @@ static bal_status check_carry(const bal_optim_options *options)
     return BAL_OK;
 }
 
-/* carry += round(256 rate tally / sqrt(n_slots)), saturating; whole steps move the code, the
- * remainder, in [-1/2, 1/2), stays. It is a 16-bit weight of which the model reads the top byte. */
-static void move_carry(const bal_rule_step *step, const bal_update *u)
+/* carry += round(256 rate tally / sqrt(n_slots)); whole steps move the code, the remainder, in
+ * [-1/2, 1/2), stays. It is a 16-bit weight of which the model reads the top byte. A tally counts
+ * up to where its increment is 32 to 64 code steps. */
+static uint32_t update_carry(const bal_rule_step *step, bal_tensor *tensor, int64_t first,
+                             int64_t n, int16_t *tally)
 {
-    for (int i = 0; i < BAL_BLOCK_CODES; ++i) {
-        int32_t fraction = u->carry[i] + step->increments[u->tally[i] + step->n_slots];
-        u->moves[i]      = (fraction + 128) >> 8;
-        u->carry[i]      = (int8_t)(fraction - 256 * u->moves[i]);
+    int bound = ((1 << 14) - 1) >> step->shift;
+    for (int64_t i = 0; i < n && step->options->n_slots > bound; ++i)
+        tally[i] = (int16_t)(tally[i] > bound ? bound : tally[i] < -bound ? -bound : tally[i]);
+    if (tensor->format == BAL_I8) {
+        uint8_t *codes = (uint8_t *)tensor->codes + first;
+        return step->kernels->carry(n, tensor->limit, step->multiplier, step->shift, tally, codes,
+                                    tensor->carry + first);
     }
+    uint32_t n_flips = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        int8_t *carry = &tensor->carry[first + i];
+        int     old   = bal_tensor_code(tensor, first + i);
+        if (abs(old) + 1 > tensor->limit) continue;
+        int fraction =
+            *carry + ((tally[i] * (1 << step->shift) * step->multiplier + (1 << 14)) >> 15);
+        int moves = (fraction + 128) >> 8;
+        *carry    = (int8_t)(fraction - 256 * moves);
+        n_flips += put(tensor, first + i, old, old + moves);
+    }
+    return n_flips;
 }
 
 static bal_status check_zoqo(const bal_optim_options *options)
@@ -33,18 +60,33 @@ static bal_status check_zoqo(const bal_optim_options *options)
     return BAL_OK;
 }
 
-/* code -= max(floor(eta / scale), 1) sign(gradient), the sign being -vote * sign(z).
- * Source: ZOQO, Bar & Giryes 2025, arXiv 2501.06736. */
-static void move_zoqo(const bal_rule_step *step, const bal_update *u)
+/* Scale of a code. */
+static float code_scale(const bal_tensor *tensor, int64_t at)
 {
-    for (int i = 0; i < BAL_BLOCK_CODES; ++i) {
-        double  quotient = floor(step->options->eta / (double)u->scale[i]);
-        int32_t size     = quotient >= 32767.0 ? 32767 : quotient > 1.0 ? (int32_t)quotient : 1;
-        u->moves[i]      = size * ((u->tally[i] > 0) - (u->tally[i] < 0));
+    if (tensor->role != BAL_MATRIX) return tensor->scale[0];
+    int64_t block = at / BAL_BLOCK_CODES, n_groups = (tensor->n_cols + 3) / 4;
+    int64_t row = block / n_groups * BAL_PANEL_ROWS + at % BAL_BLOCK_CODES / 4;
+    return row < tensor->n_rows ? tensor->scale[row] : 1.0f;
+}
+
+/* code -= max(floor(eta / scale), 1) sign(gradient), the sign being -vote * sign(z). There is one
+ * slot, so that |tally| is |z|, or 0 without a vote.
+ * Source: ZOQO, Bar & Giryes 2025, arXiv 2501.06736. */
+static uint32_t update_zoqo(const bal_rule_step *step, bal_tensor *tensor, int64_t first, int64_t n,
+                            int16_t *tally)
+{
+    uint32_t n_flips = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        int old = bal_tensor_code(tensor, first + i);
+        if (tally[i] == 0 || abs(old) + abs(tally[i]) > tensor->limit) continue;
+        double quotient = floor(step->options->rule.eta / (double)code_scale(tensor, first + i));
+        int    size     = quotient >= 32767.0 ? 32767 : quotient > 1.0 ? (int)quotient : 1;
+        n_flips += put(tensor, first + i, old, old + (tally[i] > 0 ? size : -size));
     }
+    return n_flips;
 }
 
 const bal_rule bal_rules[] = {
-    [BAL_RULE_CARRY] = {.needs_increments = true, .check = check_carry, .move = move_carry},
-    [BAL_RULE_ZOQO]  = {.needs_increments = false, .check = check_zoqo, .move = move_zoqo},
+    [BAL_RULE_CARRY] = {.check = check_carry, .update = update_carry},
+    [BAL_RULE_ZOQO]  = {.check = check_zoqo, .update = update_zoqo},
 };

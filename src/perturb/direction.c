@@ -17,6 +17,16 @@ void bal_stream(const bal_measure *measure, int stream, int tensor, uint32_t thi
                              measure->step, line, n_lines, out);
 }
 
+const uint8_t *bal_walsh_bytes(const bal_measure *measure, int tensor, uint32_t group,
+                               const bal_span *span,
+                               uint8_t         lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES])
+{
+    int64_t first = span->first_piece / LINE_PIECES;
+    int64_t last  = (span->first_piece + span->n_pieces - 1) / LINE_PIECES;
+    bal_stream(measure, STREAM_WALSH_BYTES, tensor, group, first, last - first + 1, lines);
+    return lines + span->first_piece % LINE_PIECES * BAL_PIECE_BYTES;
+}
+
 void bal_measure_mask(const bal_measure *measure, int tensor, int64_t first_block, int64_t n_blocks,
                       bool *open)
 {
@@ -30,78 +40,103 @@ void bal_measure_mask(const bal_measure *measure, int tensor, int64_t first_bloc
     }
 }
 
-static void fill_uniform(const bal_direction *direction, int tensor, int64_t first_block,
-                         int64_t n_blocks, int8_t *z)
+bal_span bal_span_next(int64_t first_block, int64_t n_blocks)
 {
-    uint32_t n_values = 2 * (uint32_t)direction->measure.options.noise + 1;
-    for (int64_t block = 0; block < n_blocks; ++block, z += BAL_BLOCK_CODES) {
-        uint16_t words[BAL_BLOCK_CODES];
-        bal_stream(&direction->measure, STREAM_UNIFORM, tensor, direction->slot,
-                   2 * (first_block + block), 2, (uint8_t *)words);
-        for (int i = 0; i < BAL_BLOCK_CODES; ++i)
-            z[i] =
-                (int8_t)((int32_t)(words[i] * n_values >> 16) - (int32_t)direction->measure.options.noise);
+    bal_span span    = {.first = first_block, .n = SPAN_BLOCKS - first_block % SPAN_BLOCKS};
+    span.n           = span.n < n_blocks ? span.n : n_blocks;
+    span.first_piece = first_block / PIECE_BLOCKS;
+    span.n_pieces    = (first_block + span.n - 1) / PIECE_BLOCKS - span.first_piece + 1;
+    span.is_whole    = span.n == span.n_pieces * PIECE_BLOCKS;
+    return span;
+}
+
+/* Signs of whole pieces: a line each. */
+static void fill_signs(const bal_direction *direction, int tensor, const bal_span *span,
+                       uint8_t *negative)
+{
+    const bal_measure *measure = &direction->measure;
+    if (measure->options.kind == BAL_DIRECTIONS_INDEPENDENT) {
+        bal_stream(measure, STREAM_BITS, tensor, direction->slot, span->first_piece, span->n_pieces,
+                   negative);
+        return;
+    }
+    assert(measure->options.kind == BAL_DIRECTIONS_WALSH);
+    _Alignas(64) uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES];
+    uint32_t       group = direction->slot / BAL_WALSH_SLOTS;
+    const uint8_t *bytes = bal_walsh_bytes(measure, tensor, group, span, lines);
+    bal_stream(measure, STREAM_WALSH_SIGNS, tensor, group, span->first_piece, span->n_pieces,
+               negative);
+    measure->kernels->walsh(span->n_pieces, (uint8_t)(direction->slot % BAL_WALSH_SLOTS), bytes,
+                            negative);
+}
+
+/* Close the groups of 64 codes that are outside the measure. */
+static void close_groups(const bal_measure *measure, int tensor, const bal_span *span,
+                         uint8_t *negative, uint8_t *moves)
+{
+    bool open[4 * SPAN_BLOCKS];
+    bal_measure_mask(measure, tensor, span->first, span->n, open);
+    for (int64_t i = 0; i < 4 * span->n; ++i)
+        if (!open[i]) {
+            memset(negative + 8 * i, 0, 8);
+            memset(moves + 8 * i, 0, 8);
+        }
+}
+
+void bal_direction_bits(const bal_direction *direction, int tensor, int64_t first_block,
+                        int64_t n_blocks, uint8_t *negative, uint8_t *moves)
+{
+    bool on_ballot = direction->measure.on_ballot[tensor];
+    memset(moves, on_ballot ? 0xFF : 0, (size_t)(n_blocks * BLOCK_BYTES));
+    if (!on_ballot) memset(negative, 0, (size_t)(n_blocks * BLOCK_BYTES));
+    while (on_ballot && n_blocks > 0) {
+        uint8_t  whole[SPAN_PIECES * BAL_LINE_BYTES];
+        bal_span span = bal_span_next(first_block, n_blocks);
+        fill_signs(direction, tensor, &span, span.is_whole ? negative : whole);
+        if (!span.is_whole)
+            memcpy(negative, whole + first_block % PIECE_BLOCKS * BLOCK_BYTES,
+                   (size_t)(span.n * BLOCK_BYTES));
+        if (direction->measure.options.density < 1.0)
+            close_groups(&direction->measure, tensor, &span, negative, moves);
+        first_block += span.n, n_blocks -= span.n;
+        negative += span.n * BLOCK_BYTES, moves += span.n * BLOCK_BYTES;
     }
 }
 
-/* At most PIECE_BLOCKS blocks within one aligned piece. */
-static void fill_piece(const bal_direction *direction, int tensor, int64_t first_block,
-                       int64_t n_blocks, int8_t *z)
+static void fill_uniform(const bal_direction *direction, int tensor, const bal_span *span,
+                         int8_t *z)
 {
-    const bal_measure *measure = &direction->measure;
-    int64_t            n = n_blocks * BAL_BLOCK_CODES, line = first_block / PIECE_BLOCKS;
-    uint8_t            bits[BAL_LINE_BYTES], bytes[PIECE_CODES];
-    const uint8_t     *first_bits = bits + first_block % PIECE_BLOCKS * (BAL_BLOCK_CODES / 8);
-    uint32_t           group      = direction->slot / BAL_WALSH_SLOTS;
-    switch (measure->options.kind) {
-        case BAL_DIRECTIONS_WALSH:
-            bal_stream(measure, STREAM_WALSH_SIGNS, tensor, group, line, 1, bits);
-            bal_stream(measure, STREAM_WALSH_BYTES, tensor, group, first_block, n_blocks, bytes);
-            measure->kernels->walsh(n, (uint8_t)(direction->slot % BAL_WALSH_SLOTS), bytes,
-                                    first_bits, z);
-            break;
-        case BAL_DIRECTIONS_INDEPENDENT:
-            bal_stream(measure, STREAM_BITS, tensor, direction->slot, line, 1, bits);
-            measure->kernels->signs(n, first_bits, z);
-            break;
-        case BAL_DIRECTIONS_UNIFORM:
-            fill_uniform(direction, tensor, first_block, n_blocks, z);
-            break;
-    }
-    if (measure->options.density < 1.0) {
-        bool open[4 * PIECE_BLOCKS];
-        bal_measure_mask(measure, tensor, first_block, n_blocks, open);
-        for (int64_t i = 0; i < 4 * n_blocks; ++i)
-            if (!open[i]) memset(z + 64 * i, 0, 64);
+    uint32_t noise = (uint32_t)direction->measure.options.noise, n_values = 2 * noise + 1;
+    for (int64_t block = 0; block < span->n; ++block, z += BAL_BLOCK_CODES) {
+        uint16_t words[BAL_BLOCK_CODES];
+        bal_stream(&direction->measure, STREAM_UNIFORM, tensor, direction->slot,
+                   2 * (span->first + block), 2, (uint8_t *)words);
+        for (int i = 0; i < BAL_BLOCK_CODES; ++i)
+            z[i] = (int8_t)((int32_t)(words[i] * n_values >> 16) - (int32_t)noise);
     }
 }
 
 void bal_direction_fill(const bal_direction *direction, int tensor, int64_t first_block,
                         int64_t n_blocks, int8_t *z)
 {
-    if (!direction->measure.on_ballot[tensor]) {
-        memset(z, 0, (size_t)(n_blocks * BAL_BLOCK_CODES));
-        return;
-    }
-    for (int64_t n; n_blocks > 0; first_block += n, n_blocks -= n, z += n * BAL_BLOCK_CODES) {
-        n = PIECE_BLOCKS - first_block % PIECE_BLOCKS;
-        if (n > n_blocks) n = n_blocks;
-        fill_piece(direction, tensor, first_block, n, z);
-    }
-}
-
-void bal_direction_bits(const bal_direction *direction, int tensor, int64_t first_block,
-                        int64_t n_blocks, uint8_t *negative, uint8_t *moves)
-{
-    for (int64_t block = 0; block < n_blocks; ++block) {
-        int8_t z[BAL_BLOCK_CODES];
-        bal_direction_fill(direction, tensor, first_block + block, 1, z);
-        memset(negative + 32 * block, 0, 32);
-        memset(moves + 32 * block, 0, 32);
-        for (int i = 0; i < BAL_BLOCK_CODES; ++i) {
-            negative[32 * block + i / 8] |= (uint8_t)((z[i] < 0) << i % 8);
-            moves[32 * block + i / 8] |= (uint8_t)((z[i] != 0) << i % 8);
+    const bal_measure *measure = &direction->measure;
+    if (!measure->on_ballot[tensor]) memset(z, 0, (size_t)(n_blocks * BAL_BLOCK_CODES));
+    while (measure->on_ballot[tensor] && n_blocks > 0) {
+        uint8_t  negative[SPAN_CODES / 8], moves[SPAN_CODES / 8];
+        bal_span span = bal_span_next(first_block, n_blocks);
+        int64_t  n    = span.n * BAL_BLOCK_CODES;
+        if (measure->options.kind == BAL_DIRECTIONS_UNIFORM) {
+            fill_uniform(direction, tensor, &span, z);
+            memset(moves, 0xFF, sizeof moves);
+            if (measure->options.density < 1.0)
+                close_groups(measure, tensor, &span, negative, moves);
+        } else {
+            bal_direction_bits(direction, tensor, first_block, span.n, negative, moves);
+            measure->kernels->signs(n, negative, z);
         }
+        for (int64_t i = 0; i < n; i += 64)
+            if (moves[i / 8] == 0) memset(z + i, 0, 64);
+        first_block += span.n, n_blocks -= span.n, z += n;
     }
 }
 

@@ -4,12 +4,16 @@
 
 #include "perturb_impl.h"
 
+#define ROWS_MAX  255 /* independent directions that are counted together */
+#define PARTS_MAX 127 /* parts of at most 256 votes whose sum fits 16 bits */
+
 struct bal_tally {
     int              n_slots, n_groups;
     bal_tally_method method;
     bal_measure      measure;
     int8_t          *votes;     /* [n_slots] */
-    int32_t         *transform; /* [n_groups][256] Walsh-Hadamard transform of a group's votes */
+    int16_t         *transform; /* [n_groups][256] Walsh-Hadamard transform of a group's votes */
+    uint8_t         *rows;      /* [ROWS_MAX] lines of bits of independent directions */
 };
 
 bal_status bal_tally_create(int n_slots, bal_tally_method method, bal_tally **tally)
@@ -21,8 +25,9 @@ bal_status bal_tally_create(int n_slots, bal_tally_method method, bal_tally **ta
         t->method    = method;
         t->votes     = bal_alloc((size_t)n_slots, 1);
         t->transform = bal_alloc((size_t)t->n_groups * BAL_WALSH_SLOTS, sizeof *t->transform);
+        t->rows      = bal_alloc(ROWS_MAX, BAL_LINE_BYTES);
     }
-    if (t == NULL || t->votes == NULL || t->transform == NULL) {
+    if (t == NULL || t->votes == NULL || t->transform == NULL || t->rows == NULL) {
         bal_tally_destroy(&t);
         return bal_fail(BAL_ERR_MEMORY, "no memory for a tally of %d votes", n_slots);
     }
@@ -35,6 +40,7 @@ void bal_tally_destroy(bal_tally **tally)
     if (*tally == NULL) return;
     free((*tally)->votes);
     free((*tally)->transform);
+    free((*tally)->rows);
     free(*tally);
     *tally = NULL;
 }
@@ -46,65 +52,116 @@ void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *
     for (int slot = 0; slot < tally->n_groups * BAL_WALSH_SLOTS; ++slot)
         tally->transform[slot] = slot < tally->n_slots ? votes[slot] : 0;
     for (int group = 0; group < tally->n_groups; ++group) {
-        int32_t *x = tally->transform + group * BAL_WALSH_SLOTS;
+        int16_t *x = tally->transform + group * BAL_WALSH_SLOTS;
         for (int apart = 1; apart < BAL_WALSH_SLOTS; apart *= 2)
             for (int i = 0; i < BAL_WALSH_SLOTS; ++i)
                 if ((i & apart) == 0) {
-                    int32_t a = x[i], b = x[i + apart];
-                    x[i]         = a + b;
-                    x[i + apart] = a - b;
+                    int a = x[i], b = x[i + apart];
+                    x[i]         = (int16_t)(a + b);
+                    x[i + apart] = (int16_t)(a - b);
                 }
     }
 }
 
-static void add_slots(const bal_tally *tally, int tensor, int64_t first_block, int64_t n_blocks,
-                      int32_t *sums)
+/* A way to add a part of the slots to the sums of whole pieces: at most 256 to each. */
+typedef struct way {
+    int n_slots; /* of a part */
+    void (*add)(const bal_tally *tally, int tensor, const bal_span *span, int part, int16_t *sums);
+} way;
+
+static void add_group(const bal_tally *tally, int tensor, const bal_span *span, int group,
+                      int16_t *sums)
 {
-    bal_direction direction = {.measure = tally->measure};
-    for (int slot = 0; slot < tally->n_slots; ++slot) {
-        int8_t z[PIECE_CODES];
-        if (tally->votes[slot] == 0) continue;
-        direction.slot = (uint32_t)slot;
-        bal_direction_fill(&direction, tensor, first_block, n_blocks, z);
-        for (int64_t i = 0; i < n_blocks * BAL_BLOCK_CODES; ++i)
-            sums[i] += tally->votes[slot] * z[i];
+    _Alignas(64) uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES];
+    _Alignas(64) uint8_t signs[SPAN_PIECES * BAL_LINE_BYTES];
+    const uint8_t *bytes = bal_walsh_bytes(&tally->measure, tensor, (uint32_t)group, span, lines);
+    bal_stream(&tally->measure, STREAM_WALSH_SIGNS, tensor, (uint32_t)group, span->first_piece,
+               span->n_pieces, signs);
+    tally->measure.kernels->walsh_sums(span->n_pieces, tally->transform + group * BAL_WALSH_SLOTS,
+                                       bytes, signs, sums);
+}
+
+static void add_rows(const bal_tally *tally, int tensor, const bal_span *span, int part,
+                     int16_t *sums)
+{
+    int first = part * ROWS_MAX;
+    int end   = tally->n_slots - first < ROWS_MAX ? tally->n_slots : first + ROWS_MAX;
+    for (int64_t piece = 0; piece < span->n_pieces; ++piece, sums += BAL_PIECE_CODES) {
+        int8_t  votes[ROWS_MAX];
+        int64_t n_rows = 0;
+        for (int slot = first; slot < end; ++slot) {
+            if (tally->votes[slot] == 0) continue;
+            bal_stream(&tally->measure, STREAM_BITS, tensor, (uint32_t)slot,
+                       span->first_piece + piece, 1, tally->rows + n_rows * BAL_LINE_BYTES);
+            votes[n_rows++] = tally->votes[slot];
+        }
+        tally->measure.kernels->bit_sums(n_rows, votes, tally->rows, sums);
     }
 }
 
-static void add_groups(const bal_tally *tally, int tensor, int64_t first_block, int64_t n_blocks,
-                       int32_t *sums)
+static void add_slot(const bal_tally *tally, int tensor, const bal_span *span, int slot,
+                     int16_t *sums)
 {
-    for (int group = 0; group < tally->n_groups; ++group) {
-        const int32_t *table = tally->transform + group * BAL_WALSH_SLOTS;
-        uint8_t        bits[BAL_LINE_BYTES], bytes[PIECE_CODES];
-        const uint8_t *first_bits = bits + first_block % PIECE_BLOCKS * (BAL_BLOCK_CODES / 8);
-        bal_stream(&tally->measure, STREAM_WALSH_SIGNS, tensor, (uint32_t)group,
-                   first_block / PIECE_BLOCKS, 1, bits);
-        bal_stream(&tally->measure, STREAM_WALSH_BYTES, tensor, (uint32_t)group, first_block,
-                   n_blocks, bytes);
-        for (int64_t i = 0; i < n_blocks * BAL_BLOCK_CODES; ++i) {
-            int32_t minus = -(first_bits[i / 8] >> i % 8 & 1); /* 0 or -1 */
-            sums[i] += (table[bytes[i]] ^ minus) - minus;
-        }
+    bal_direction direction = {.measure = tally->measure, .slot = (uint32_t)slot};
+    int8_t        z[SPAN_CODES];
+    if (tally->votes[slot] == 0) return;
+    bal_direction_fill(&direction, tensor, span->first_piece * PIECE_BLOCKS,
+                       span->n_pieces * PIECE_BLOCKS, z);
+    for (int64_t i = 0; i < span->n_pieces * BAL_PIECE_CODES; ++i)
+        sums[i] = (int16_t)(sums[i] + tally->votes[slot] * z[i]);
+}
+
+static way best_way(const bal_tally *tally)
+{
+    bal_direction_kind kind = tally->measure.options.kind;
+    if (tally->method == BAL_TALLY_TABLE && kind == BAL_DIRECTIONS_WALSH)
+        return (way){BAL_WALSH_SLOTS, add_group};
+    if (tally->method == BAL_TALLY_TABLE && kind == BAL_DIRECTIONS_INDEPENDENT)
+        return (way){ROWS_MAX, add_rows};
+    return (way){1, add_slot};
+}
+
+/* Sums of whole pieces. */
+static void fill_pieces(const bal_tally *tally, int tensor, const bal_span *span, int16_t *sums)
+{
+    way     how     = best_way(tally);
+    int64_t n       = span->n_pieces * BAL_PIECE_CODES;
+    int     n_parts = (tally->n_slots + how.n_slots - 1) / how.n_slots, part = 0;
+    memset(sums, 0, (size_t)n * sizeof *sums);
+    for (; part < n_parts && part < PARTS_MAX; ++part) how.add(tally, tensor, span, part, sums);
+    if (part == n_parts) return;
+    int32_t total[SPAN_CODES]; /* the sums may leave 16 bits */
+    for (int64_t i = 0; i < n; ++i) total[i] = sums[i];
+    for (; part < n_parts; ++part) {
+        memset(sums, 0, (size_t)n * sizeof *sums);
+        how.add(tally, tensor, span, part, sums);
+        for (int64_t i = 0; i < n; ++i) total[i] += sums[i];
     }
-    if (tally->measure.options.density < 1.0) {
-        bool open[4 * PIECE_BLOCKS];
-        bal_measure_mask(&tally->measure, tensor, first_block, n_blocks, open);
-        for (int64_t i = 0; i < 4 * n_blocks; ++i)
-            if (!open[i]) memset(sums + 64 * i, 0, 64 * sizeof *sums);
-    }
+    for (int64_t i = 0; i < n; ++i)
+        sums[i] = (int16_t)(total[i] > 32767 ? 32767 : total[i] < -32767 ? -32767 : total[i]);
 }
 
 void bal_tally_fill(const bal_tally *tally, int tensor, int64_t first_block, int64_t n_blocks,
-                    int32_t *sums)
+                    int16_t *sums)
 {
-    memset(sums, 0, (size_t)(n_blocks * BAL_BLOCK_CODES) * sizeof *sums);
-    if (!tally->measure.on_ballot[tensor]) return;
-    bool by_table =
-        tally->method == BAL_TALLY_TABLE && tally->measure.options.kind == BAL_DIRECTIONS_WALSH;
-    for (int64_t n; n_blocks > 0; first_block += n, n_blocks -= n, sums += n * BAL_BLOCK_CODES) {
-        n = PIECE_BLOCKS - first_block % PIECE_BLOCKS;
-        if (n > n_blocks) n = n_blocks;
-        (by_table ? add_groups : add_slots)(tally, tensor, first_block, n, sums);
+    if (!tally->measure.on_ballot[tensor]) {
+        memset(sums, 0, (size_t)(n_blocks * BAL_BLOCK_CODES) * sizeof *sums);
+        return;
+    }
+    while (n_blocks > 0) {
+        int16_t  whole[SPAN_CODES];
+        bal_span span = bal_span_next(first_block, n_blocks);
+        int64_t  n    = span.n * BAL_BLOCK_CODES;
+        fill_pieces(tally, tensor, &span, span.is_whole ? sums : whole);
+        if (!span.is_whole)
+            memcpy(sums, whole + first_block % PIECE_BLOCKS * BAL_BLOCK_CODES,
+                   (size_t)n * sizeof *sums);
+        if (tally->measure.options.density < 1.0) {
+            bool open[4 * SPAN_BLOCKS];
+            bal_measure_mask(&tally->measure, tensor, first_block, span.n, open);
+            for (int64_t i = 0; i < 4 * span.n; ++i)
+                if (!open[i]) memset(sums + 64 * i, 0, 64 * sizeof *sums);
+        }
+        first_block += span.n, n_blocks -= span.n, sums += n;
     }
 }

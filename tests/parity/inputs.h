@@ -133,6 +133,27 @@ static inline float *scales(int64_t n)
     return x;
 }
 
+/** x^k byte in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1: multiplied out, then divided. */
+static inline uint8_t gf_shifted(uint8_t byte, int k)
+{
+    uint64_t product = (uint64_t)byte << k;
+    for (int bit = 63; bit >= 8; --bit)
+        if (product >> bit & 1) product ^= (uint64_t)0x11B << (bit - 8);
+    return (uint8_t)product;
+}
+
+/** table[byte] = sum over slots of votes[slot] * (-1)^popcount(slot & byte), by the definition. */
+static inline void walsh_transform(const int8_t votes[256], int16_t table[256])
+{
+    for (int byte = 0; byte < 256; ++byte) {
+        table[byte] = 0;
+        for (int slot = 0; slot < 256; ++slot)
+            table[byte] = (int16_t)(table[byte] + (__builtin_popcount((unsigned)(slot & byte)) % 2
+                                                       ? -votes[slot]
+                                                       : votes[slot]));
+    }
+}
+
 /** Free up to eight buffers. */
 #define RELEASE(...)                                                                           \
     do {                                                                                       \

@@ -51,21 +51,118 @@ static void signs(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
         int64_t  n    = 64 * pick(1, 40);
-        int      slot = i % 256;
-        uint8_t *b = bytes(n, true), *s = bytes(n / 8, true);
-        int8_t  *z[4];
-        for (int k = 0; k < 4; ++k) z[k] = blank(n);
-        ref->walsh(n, (uint8_t)slot, b, s, z[0]);
-        level->walsh(n, (uint8_t)slot, b, s, z[1]);
-        ref->signs(n, s, z[2]);
-        level->signs(n, s, z[3]);
-        check(same(z[0], z[1], n), "%s walsh: %lld codes, slot %d", level->name, (long long)n,
-              slot);
-        check(same(z[2], z[3], n), "%s signs: %lld codes", level->name, (long long)n);
-        RELEASE(b, s, z[0], z[1], z[2], z[3]);
+        uint8_t *bits = bytes(n / 8, true);
+        int8_t  *a = blank(n), *b = blank(n);
+        ref->signs(n, bits, a);
+        level->signs(n, bits, b);
+        check(same(a, b, n), "%s signs: %lld codes", level->name, (long long)n);
+        RELEASE(bits, a, b);
     }
 }
-static void test_directions_are_the_same(void) { at_each_level(signs); }
+static void walsh(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t  n_pieces = pick(1, 5), n = n_pieces * BAL_LINE_BYTES;
+        uint8_t  slot = (uint8_t)i, *b = bytes(n_pieces * BAL_PIECE_BYTES, true);
+        uint8_t *here = bytes(n, true), *there = blank(n);
+        memcpy(there, here, (size_t)n);
+        ref->walsh(n_pieces, slot, b, here);
+        level->walsh(n_pieces, slot, b, there);
+        check(same(here, there, n), "%s walsh: %lld pieces, slot %d", level->name,
+              (long long)n_pieces, slot);
+        RELEASE(b, here, there);
+    }
+}
+static void test_directions_are_the_same(void)
+{
+    at_each_level(signs);
+    at_each_level(walsh);
+}
+
+static void walsh_sums_of(const bal_kernels *level, const int8_t *votes, const char *what)
+{
+    int64_t  n_pieces = pick(1, 5), n = n_pieces * BAL_PIECE_CODES * 2;
+    uint8_t *b = bytes(n_pieces * BAL_PIECE_BYTES, true);
+    uint8_t *s = bytes(n_pieces * BAL_LINE_BYTES, true);
+    int16_t  table[256], *here = blank(n), *there = blank(n);
+    walsh_transform(votes, table);
+    for (int64_t i = 0; i < n / 2; ++i) here[i] = there[i] = (int16_t)pick(-32000, 32000);
+    for (int i = 0; i < 64; i += 8) b[i] = (uint8_t)(i / 8 == 0 ? 255 : 1 << i / 8);
+    ref->walsh_sums(n_pieces, table, b, s, here);
+    level->walsh_sums(n_pieces, table, b, s, there);
+    check(same(here, there, n), "%s walsh_sums: %lld pieces, %s", level->name, (long long)n_pieces,
+          what);
+    RELEASE(b, s, here, there);
+}
+static void walsh_sums(const bal_kernels *level)
+{
+    int8_t votes[256] = {0};
+    walsh_sums_of(level, votes, "no votes");
+    for (int i = 0; i < 100; ++i) { /* any number of them, odd and even, with and without ties */
+        int64_t n_slots = i < 10 ? 256 : pick(1, 256);
+        for (int64_t slot = 0; slot < 256; ++slot)
+            votes[slot] = (int8_t)(slot >= n_slots ? 0
+                                   : i % 2 == 0    ? 2 * pick(0, 1) - 1
+                                                   : pick(-1, 1));
+        walsh_sums_of(level, votes, "random votes");
+    }
+    for (int byte = 0; byte < 256; ++byte) /* one value of the transform is 256 or -256 */
+        for (int sign = -1; sign <= 1; sign += 2) {
+            for (int slot = 0; slot < 256; ++slot)
+                votes[slot] = (int8_t)(__builtin_parity((unsigned)(slot & byte)) ? -sign : sign);
+            walsh_sums_of(level, votes, "votes that are a Walsh function");
+        }
+}
+static void bit_sums(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t  n_rows = i < 30 ? i : pick(1, 255), n = BAL_PIECE_CODES * 2;
+        uint8_t *rows = bytes(n_rows * BAL_LINE_BYTES, true);
+        int16_t *here = blank(n), *there = blank(n);
+        int8_t   votes[255];
+        for (int r = 0; r < 255; ++r) votes[r] = (int8_t)(i % 5 == 0 ? -1 : 2 * pick(0, 1) - 1);
+        if (i % 7 == 0) memset(rows, i % 2 == 0 ? 0 : 255, (size_t)n_rows * BAL_LINE_BYTES);
+        for (int64_t at = 0; at < BAL_PIECE_CODES; ++at)
+            here[at] = there[at] = (int16_t)pick(-32000, 32000);
+        ref->bit_sums(n_rows, votes, rows, here);
+        level->bit_sums(n_rows, votes, rows, there);
+        check(same(here, there, n), "%s bit_sums: %lld rows", level->name, (long long)n_rows);
+        RELEASE(rows, here, there);
+    }
+}
+static void test_tallies_are_the_same(void)
+{
+    at_each_level(walsh_sums);
+    at_each_level(bit_sums);
+}
+
+static void carry(const bal_kernels *level)
+{
+    static const int limits[] = {1, 7, 120, 127};
+    for (int i = 0; i < 2 * N_SHAPES; ++i) {
+        int64_t  n     = 64 * pick(1, 40);
+        int      limit = limits[i % 4], shift = (int)pick(0, 13), top = ((1 << 14) - 1) >> shift;
+        int      multiplier = (int)(i % 5 == 0 ? 32767 : i % 5 == 1 ? 1 : 2 * pick(0, 16383) + 1);
+        uint8_t *codes      = blank(2 * n);
+        int8_t  *carries    = blank(2 * n);
+        int16_t *tally      = blank(2 * n);
+        for (int64_t at = 0; at < n; ++at) { /* the ends of every range are frequent */
+            int64_t code = at % 3 == 0 ? limit - pick(0, 2) : pick(0, limit);
+            codes[at]   = (uint8_t)(at % 7 == 0 ? 127 - limit : 128 + (at % 2 == 0 ? code : -code));
+            carries[at] = (int8_t)(at % 5 == 0 ? 127 : at % 5 == 1 ? -128 : pick(-128, 127));
+            tally[at]   = (int16_t)(at % 4 == 0 ? top : at % 4 == 1 ? -top : pick(-top, top));
+        }
+        memcpy(codes + n, codes, (size_t)n);
+        memcpy(carries + n, carries, (size_t)n);
+        uint32_t here  = ref->carry(n, limit, multiplier, shift, tally, codes, carries);
+        uint32_t there = level->carry(n, limit, multiplier, shift, tally, codes + n, carries + n);
+        check(here == there && same(codes, codes + n, n) && same(carries, carries + n, n),
+              "%s carry: %lld codes, limit %d, multiplier %d, shift %d", level->name, (long long)n,
+              limit, multiplier, shift);
+        RELEASE(codes, carries, tally);
+    }
+}
+static void test_updates_are_the_same(void) { at_each_level(carry); }
 
 static void panels(const bal_kernels *level)
 {
@@ -297,7 +394,8 @@ static void test_levels_are_complete_and_known_by_their_names(void)
         bal_isa            parsed;
         CU_ASSERT_FATAL(bal_isa_parse(k->name, &parsed));
         CU_ASSERT_EQUAL((int)parsed, isa);
-        CU_ASSERT(k->philox && k->walsh && k->signs && k->move_panel);
+        CU_ASSERT(k->philox && k->walsh && k->walsh_sums && k->bit_sums && k->signs && k->carry);
+        CU_ASSERT(k->move_panel && k->dots);
         CU_ASSERT(k->product_i8 && k->rms_norm && k->rotate && k->attention &&
                   k->swiglu);
         CU_ASSERT(k->quantize_i8 && k->rms_norm_i8 && k->rotate_rows && k->swiglu_rows);
@@ -316,6 +414,8 @@ const bal_test bal_suite_tests[] = {
      test_levels_are_complete_and_known_by_their_names},
     {"random streams are the same", test_random_streams_are_the_same},
     {"directions are the same", test_directions_are_the_same},
+    {"tallies are the same", test_tallies_are_the_same},
+    {"updates are the same", test_updates_are_the_same},
     {"moved panels are the same", test_moved_panels_are_the_same},
     {"integer products are the same", test_integer_products_are_the_same},
     {"norms are the same", test_norms_are_the_same},

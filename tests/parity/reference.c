@@ -47,23 +47,119 @@ static void test_lines_follow_one_another(void)
     CU_ASSERT_NOT_EQUAL(memcmp(apart, apart + BAL_LINE_BYTES, BAL_LINE_BYTES), 0);
 }
 
-static void test_walsh_signs_are_parities(void)
+static void test_walsh_signs_are_parities_of_bytes_multiplied_in_a_field(void)
 {
     state = SEED;
     for (int slot = 0; slot < 256; ++slot) {
-        uint8_t *b = bytes(256, true), *s = bytes(32, true);
-        int8_t   z[256], plain[256];
+        uint8_t *b = bytes(2 * BAL_PIECE_BYTES, true), *s = bytes(2 * BAL_LINE_BYTES, true);
+        uint8_t  negative[2 * BAL_LINE_BYTES];
         int      n_bad = 0;
-        for (int i = 0; i < 256; ++i) b[i] = (uint8_t)i;
-        ref->walsh(256, (uint8_t)slot, b, s, z);
-        ref->signs(256, s, plain);
-        for (int i = 0; i < 256; ++i) {
-            int sign = 1 - 2 * (s[i / 8] >> i % 8 & 1), bits = 0;
-            for (int k = 0; k < 8; ++k) bits += (slot & i) >> k & 1;
-            n_bad += plain[i] != sign || z[i] != (bits % 2 == 0 ? sign : -sign);
+        memcpy(negative, s, sizeof negative);
+        ref->walsh(2, (uint8_t)slot, b, negative);
+        for (int i = 0; i < 2 * BAL_PIECE_CODES; ++i) {
+            uint8_t byte =
+                gf_shifted(b[i / BAL_PIECE_CODES * 64 + i % 64], i % BAL_PIECE_CODES / 64);
+            int bits = negative[i / 8] >> i % 8 & 1;
+            for (int k = 0; k < 8; ++k) bits += (slot & byte) >> k & 1;
+            n_bad += bits % 2 != (s[i / 8] >> i % 8 & 1);
         }
-        check(n_bad == 0, "slot %d: %d of 256", slot, n_bad);
+        check(n_bad == 0, "slot %d: %d codes", slot, n_bad);
         RELEASE(b, s);
+    }
+}
+
+static void test_tallies_are_sums_over_slots(void)
+{
+    state = SEED;
+    for (int i = 0; i < 4; ++i) {
+        uint8_t *b = bytes(BAL_PIECE_BYTES, true), *s = bytes(BAL_LINE_BYTES, true);
+        uint8_t *rows = bytes(255 * BAL_LINE_BYTES, true);
+        int8_t   votes[256];
+        int16_t  table[256], sums[BAL_PIECE_CODES], want[BAL_PIECE_CODES] = {0};
+        for (int slot = 0; slot < 256; ++slot) votes[slot] = (int8_t)pick(-1, 1);
+        for (int code = 0; code < BAL_PIECE_CODES; ++code) {
+            sums[code] = (int16_t)code;
+            want[code] = (int16_t)code;
+        }
+        for (int slot = 0; slot < 256; ++slot) {
+            uint8_t negative[BAL_LINE_BYTES];
+            int8_t  z[BAL_PIECE_CODES];
+            memcpy(negative, s, sizeof negative);
+            ref->walsh(1, (uint8_t)slot, b, negative);
+            ref->signs(BAL_PIECE_CODES, negative, z);
+            for (int code = 0; code < BAL_PIECE_CODES; ++code)
+                want[code] = (int16_t)(want[code] + votes[slot] * z[code]);
+        }
+        walsh_transform(votes, table);
+        ref->walsh_sums(1, table, b, s, sums);
+        check(memcmp(sums, want, sizeof sums) == 0, "walsh_sums");
+        for (int row = 0; row < 255; ++row) {
+            if (votes[row] == 0) votes[row] = 1;
+            for (int code = 0; code < BAL_PIECE_CODES; ++code) {
+                int minus  = rows[row * BAL_LINE_BYTES + code / 8] >> code % 8 & 1;
+                want[code] = (int16_t)(want[code] + (minus ? -votes[row] : votes[row]));
+            }
+        }
+        ref->bit_sums(255, votes, rows, sums);
+        check(memcmp(sums, want, sizeof sums) == 0, "bit_sums");
+        RELEASE(b, s, rows);
+    }
+}
+
+static void test_carries_round_alike_both_ways_and_lose_nothing(void)
+{
+    /* every shift and many multipliers, each with every tally that they take */
+    state = SEED;
+    for (int shift = 0; shift <= 13; ++shift)
+        for (int i = 0; i < 12; ++i) {
+            int multiplier = i == 0   ? 1
+                             : i == 1 ? 16385
+                             : i == 2 ? 32767
+                                      : 2 * (int)pick(0, 16383) + 1;
+            int top = ((1 << 14) - 1) >> shift, n_bad = 0;
+            for (int size = 0; size <= top; ++size) {
+                int16_t tally[64];
+                uint8_t codes[64];
+                int8_t  carries[64], before[64];
+                for (int k = 0; k < 64; ++k) {
+                    tally[k]   = (int16_t)(k % 2 == 0 ? size : -size);
+                    codes[k]   = 128;
+                    carries[k] = before[k] = (int8_t)(k < 2 ? 0 : pick(-128, 127));
+                }
+                double   want = rint(ldexp((double)size * multiplier, shift - 15));
+                uint32_t n    = ref->carry(64, 127, multiplier, shift, tally, codes, carries);
+                for (int k = 0; k < 64; ++k) {
+                    int moved = (codes[k] - 128) * 256 + carries[k] - before[k];
+                    n_bad += moved != (int)(k % 2 == 0 ? want : -want);
+                    n -= codes[k] != 128;
+                }
+                n_bad += n != 0;
+            }
+            check(n_bad == 0, "multiplier %d, shift %d: %d wrong", multiplier, shift, n_bad);
+        }
+}
+
+static void test_padding_and_codes_at_the_gate_neither_move_nor_count(void)
+{
+    for (int limit = 1; limit <= 127; ++limit) { /* every byte, moved by 64 as far as it may */
+        uint8_t codes[256];
+        int8_t  carries[256];
+        int16_t tally[256];
+        for (int i = 0; i < 256; ++i) {
+            codes[i]   = (uint8_t)i;
+            carries[i] = 100;
+            tally[i]   = i % 3 == 0 ? -16383 : 16383;
+        }
+        uint32_t n_flips = ref->carry(256, limit, 32767, 0, tally, codes, carries);
+        int      n_bad   = 0;
+        for (int i = 0; i < 256; ++i) {
+            int want = i - 128 + (tally[i] > 0 ? 64 : -64);
+            want     = want > limit ? limit : want < -limit ? -limit : want;
+            n_bad += abs(i - 128) < limit ? codes[i] != 128 + want || carries[i] == 100
+                                          : codes[i] != i || carries[i] != 100;
+        }
+        check(n_bad == 0 && n_flips == (uint32_t)(2 * limit - 1), "limit %d: %d wrong, %u flips",
+              limit, n_bad, n_flips);
     }
 }
 
@@ -516,7 +612,13 @@ const char     bal_suite_name[]  = "reference";
 const bal_test bal_suite_tests[] = {
     {"Philox gives the published vectors at every level", test_philox_gives_the_published_vectors},
     {"lines follow one another", test_lines_follow_one_another},
-    {"Walsh signs are parities", test_walsh_signs_are_parities},
+    {"Walsh signs are parities of bytes multiplied in a field",
+     test_walsh_signs_are_parities_of_bytes_multiplied_in_a_field},
+    {"tallies are sums over slots", test_tallies_are_sums_over_slots},
+    {"carries round alike both ways and lose nothing",
+     test_carries_round_alike_both_ways_and_lose_nothing},
+    {"padding and codes at the gate neither move nor count",
+     test_padding_and_codes_at_the_gate_neither_move_nor_count},
     {"the gate keeps both sides or neither", test_the_gate_keeps_both_sides_or_neither},
     {"bits of z are steps of one", test_bits_of_z_are_steps_of_one},
     {"integer products are exact", test_integer_products_are_exact},

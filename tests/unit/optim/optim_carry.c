@@ -59,9 +59,14 @@ static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t
     }
     for (int64_t at = 0; at < n_places(t); ++at) {
         int code = get_code(t, at), new_code = code;
-        if (abs(code) + 1 > t->limit) continue; /* the gate: also of padding */
-        double increment = rint(256.0 * rate / sqrt((double)o->n_slots) * tally[at]);
-        int    fraction  = t->carry[at] + (int)fmax(-32767.0, fmin(32767.0, increment));
+        if (abs(code) + 1 > t->limit) continue;                  /* the gate: also of padding */
+        double vote   = 256.0 * rate / sqrt((double)o->n_slots); /* as an odd multiple of a power */
+        int    places = 0;
+        while (ldexp(vote, 15 - places) >= 32768.0 && places < 13) ++places;
+        double factor   = fmin(2.0 * floor(ldexp(vote, 14 - places)) + 1.0, 32767.0);
+        double most     = floor(ldexp(16383.0, -places)); /* the largest tally that counts */
+        double counts   = fmax(-most, fmin(most, tally[at]));
+        int    fraction = t->carry[at] + (int)rint(ldexp(factor * counts, places - 15));
         for (; fraction > 127; fraction -= 256) ++new_code;
         for (; fraction < -128; fraction += 256) --new_code;
         new_code     = new_code > t->limit ? t->limit : new_code < -t->limit ? -t->limit : new_code;
@@ -369,6 +374,36 @@ static void test_nothing_moves_off_the_ballot_or_without_votes(void)
     bal_model_destroy(&model);
 }
 
+static void test_an_update_in_parts_is_the_whole(void)
+{
+    static const int n_parts[] = {2, 3, 7, 100};
+    for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_INDEPENDENT; ++kind)
+        for (size_t k = 0; k < sizeof n_parts / sizeof *n_parts; ++k) {
+            bal_model *whole = new_model(), *parted = new_model();
+            setting    s       = setting_of(64, 10);
+            uint64_t   state   = SEED + k;
+            uint64_t   bits[2] = {bal_test_random(&state), 0};
+            uint32_t   flips[N_TENSORS_MAX], some[N_TENSORS_MAX], sum[N_TENSORS_MAX] = {0};
+            bits[1]                   = ~bits[0];
+            s.options.perturb.kind    = (bal_direction_kind)kind;
+            s.options.perturb.density = k % 2 == 0 ? 1.0 : 0.3;
+            scatter(whole);
+            scatter(parted);
+            bal_optim *one = new_optim(whole, &s), *many = new_optim(parted, &s);
+            bal_optim_apply(one, 3, bits, 0, 1, flips);
+            for (int part = n_parts[k] - 1; part >= 0; --part) { /* in any order */
+                bal_optim_apply(many, 3, bits, part, n_parts[k], some);
+                for (int i = 0; i < bal_model_n_tensors(whole); ++i) sum[i] += some[i];
+            }
+            CU_ASSERT_EQUAL(bal_model_fingerprint(parted), bal_model_fingerprint(whole));
+            for (int i = 0; i < bal_model_n_tensors(whole); ++i) CU_ASSERT_EQUAL(sum[i], flips[i]);
+            bal_optim_destroy(&one);
+            bal_optim_destroy(&many);
+            bal_model_destroy(&whole);
+            bal_model_destroy(&parted);
+        }
+}
+
 static void test_uniform_noise_is_refused(void)
 {
     bal_model *model           = new_model();
@@ -396,6 +431,7 @@ const bal_test bal_suite_tests[] = {
     {"an update in parts is the whole update", test_an_update_in_parts_is_the_whole_update},
     {"nothing moves off the ballot or without votes",
      test_nothing_moves_off_the_ballot_or_without_votes},
+    {"an update in parts is the whole", test_an_update_in_parts_is_the_whole},
     {"uniform noise is refused", test_uniform_noise_is_refused},
     {NULL, NULL},
 };

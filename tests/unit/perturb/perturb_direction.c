@@ -2,7 +2,7 @@
  */
 #include "measure.h"
 
-#define N_BLOCKS 37
+#define N_BLOCKS 151 /* more than a span of 128, and an odd end */
 #define N        (N_BLOCKS * BAL_BLOCK_CODES)
 #define MANY     (256 * BAL_BLOCK_CODES) /* codes: 2^16 */
 
@@ -32,6 +32,33 @@ static void test_pieces_do_not_matter(void)
     }
 }
 
+static void test_bits_are_the_signs_and_the_measure(void)
+{
+    static int8_t  z[N];
+    static uint8_t negative[N / 8], moves[N / 8];
+    uint64_t       state = SEED;
+    for (size_t k = 0; k < N_KINDS; ++k) {
+        if (kinds[k].kind == BAL_DIRECTIONS_UNIFORM) continue;
+        for (int i = 0; i < 60; ++i) { /* any blocks, of tensors on the ballot and off it */
+            bal_direction direction = {measure_at(k), (uint32_t)(bal_test_random(&state) % 600)};
+            int64_t       first = (int64_t)(bal_test_random(&state) % N_BLOCKS), n_bad = 0;
+            int64_t       n = 1 + (int64_t)(bal_test_random(&state) % (uint64_t)(N_BLOCKS - first));
+            if (i % 3 == 0)
+                first = first / 8 * 8,
+                n     = (n + 7) / 8 * 8 <= N_BLOCKS - first ? (n + 7) / 8 * 8 : n;
+            bal_direction_fill(&direction, i % 3, first, n, z);
+            memset(negative, 0xAA, sizeof negative);
+            memset(moves, 0xAA, sizeof moves);
+            bal_direction_bits(&direction, i % 3, first, n, negative, moves);
+            for (int64_t at = 0; at < n * 256; ++at)
+                n_bad += (negative[at / 8] >> at % 8 & 1) != (z[at] < 0) ||
+                         (moves[at / 8] >> at % 8 & 1) != (z[at] != 0);
+            n_bad += n < N_BLOCKS && (negative[n * 32] != 0xAA || moves[n * 32] != 0xAA);
+            CU_ASSERT_EQUAL(n_bad, 0);
+        }
+    }
+}
+
 static void test_levels_make_the_same_directions(void)
 {
     static int8_t first[N], other[N];
@@ -48,17 +75,17 @@ static void test_levels_make_the_same_directions(void)
 
 static void test_a_stream_of_this_version_never_changes(void)
 {
-    /* XXH3-64 of 37 blocks of slot 300, as version 1 gave them. Where they change, journals written
-     * before cannot be replayed, and BAL_STREAM_VERSION must rise. */
-    static const uint64_t known[N_KINDS] = {0x95d57067a015dafeu, 0x7ac6425224b59544u,
+    /* XXH3-64 of 37 blocks of slot 300, as version 2 gave them. Where they change, journals
+     * written before cannot be replayed, and BAL_STREAM_VERSION must rise. */
+    static const uint64_t known[N_KINDS] = {0x2665df6267ddd8c5u, 0x461c75befc9a20fbu,
                                             0x5d835c78eea358fdu, 0x0e54f08d91a4a1c7u,
                                             0xc743c4f484a35e3au, 0x65ad4573e1da7bd5u};
-    static int8_t         z[N];
-    CU_ASSERT_EQUAL(BAL_STREAM_VERSION, 1);
+    static int8_t         z[37 * BAL_BLOCK_CODES];
+    CU_ASSERT_EQUAL(BAL_STREAM_VERSION, 2);
     for (size_t k = 0; k < N_KINDS; ++k) {
         bal_measure measure = measure_at(k);
-        fill(&measure, 300, 2, N_BLOCKS, z);
-        uint64_t hash = bal_hash(z, N, 0);
+        fill(&measure, 300, 2, 37, z);
+        uint64_t hash = bal_hash(z, 37 * BAL_BLOCK_CODES, 0);
         CU_ASSERT_EQUAL(hash, known[k]);
         if (hash != known[k]) printf("\n    kind %zu: 0x%016llxu", k, (unsigned long long)hash);
     }
@@ -141,6 +168,70 @@ static void test_walsh_directions_of_a_group_are_uncorrelated(void)
             for (int i = 0; i < MANY; ++i) dot += z[a][i] * z[b][i];
             CU_ASSERT(abs(dot) < 5 * 256);
         }
+}
+
+static void test_walsh_bytes_of_a_piece_are_64_and_their_products_in_a_field(void)
+{
+    static int8_t base[MANY], bit[8][MANY];
+    bal_measure   measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
+    int           n_bad = 0, n_equal = 0;
+    fill(&measure, 256, 2, 256, base);
+    for (uint32_t k = 0; k < 8; ++k) fill(&measure, 256 + (1u << k), 2, 256, bit[k]);
+    for (int i = 0; i < MANY; ++i) {
+        int byte = 0, first = 0; /* of the code, and of the one in the piece's first run */
+        for (int k = 0; k < 8; ++k) {
+            int at = i / 2048 * 2048 + i % 64;
+            byte |= (base[i] != bit[k][i]) << k;
+            first |= (base[at] != bit[k][at]) << k;
+        }
+        for (int run = 0; run < i % 2048 / 64; ++run) { /* times x, one by one */
+            first *= 2;
+            if (first > 255) first ^= 0x11B;
+        }
+        n_bad += byte != first;
+        if (i >= 2048 && i % 2048 < 64) { /* another piece has other bytes */
+            int before = 0;
+            for (int k = 0; k < 8; ++k) before |= (base[i - 2048] != bit[k][i - 2048]) << k;
+            n_equal += byte == before;
+        }
+    }
+    CU_ASSERT_EQUAL(n_bad, 0);
+    CU_ASSERT(n_equal < 30); /* 1984 / 256 = 7.75 of them by chance */
+}
+
+/* z_i z_i' of a group depends on m = i ^ i' alone: its mean over d codes, for all m. Slot 0 has the
+ * signs, slot 2^k the bits of the bytes. */
+static void test_all_pairs_of_a_group_are_as_uncorrelated_as_fresh_bytes_make_them(void)
+{
+    enum { D = 32 * BAL_BLOCK_CODES, N_DRAWS = 2000 };
+    static int8_t base[D], bit[8][D];
+    double        sum[256] = {0}, squares = 0.0;
+    for (uint32_t draw = 0; draw < N_DRAWS; ++draw) {
+        bal_measure measure  = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
+        int32_t     dot[256] = {0};
+        measure.step         = draw;
+        fill(&measure, 0, 0, 32, base);
+        for (uint32_t k = 0; k < 8; ++k) fill(&measure, 1u << k, 0, 32, bit[k]);
+        for (int i = 0; i < D; ++i) { /* codes by byte, then a transform: (-1)^parity(m & byte) */
+            int byte = 0;
+            for (int k = 0; k < 8; ++k) byte |= (base[i] != bit[k][i]) << k;
+            ++dot[byte];
+        }
+        for (int apart = 1; apart < 256; apart *= 2)
+            for (int i = 0; i < 256; ++i)
+                if ((i & apart) == 0) {
+                    int32_t a = dot[i], b = dot[i + apart];
+                    dot[i] = a + b, dot[i + apart] = a - b;
+                }
+        for (int m = 1; m < 256; ++m) {
+            sum[m] += dot[m];
+            squares += (double)dot[m] * dot[m];
+        }
+    }
+    for (int m = 1; m < 256; ++m) CU_ASSERT(fabs(sum[m]) < 5.0 * sqrt((double)D * N_DRAWS));
+    double variance = squares / D / D / N_DRAWS / 255.0;
+    CU_ASSERT(fabs(variance * D - 1.0) < 0.04);
+    printf("\n    variance of a mean product times d: %.3f", variance * D);
 }
 
 static void test_uniform_noise_covers_its_range_evenly(void)
@@ -235,6 +326,7 @@ static void test_draws_are_pure_and_differ(void)
 const char     bal_suite_name[]  = "perturb_direction";
 const bal_test bal_suite_tests[] = {
     {"pieces do not matter", test_pieces_do_not_matter},
+    {"bits are the signs and the measure", test_bits_are_the_signs_and_the_measure},
     {"levels make the same directions", test_levels_make_the_same_directions},
     {"a stream of this version never changes", test_a_stream_of_this_version_never_changes},
     {"every coordinate gives another stream", test_every_coordinate_gives_another_stream},
@@ -242,6 +334,10 @@ const bal_test bal_suite_tests[] = {
     {"Walsh slots are parities of a shared byte", test_walsh_slots_are_parities_of_a_shared_byte},
     {"Walsh directions of a group are uncorrelated",
      test_walsh_directions_of_a_group_are_uncorrelated},
+    {"Walsh bytes of a piece are 64 and their products in a field",
+     test_walsh_bytes_of_a_piece_are_64_and_their_products_in_a_field},
+    {"all pairs of a group are as uncorrelated as fresh bytes make them",
+     test_all_pairs_of_a_group_are_as_uncorrelated_as_fresh_bytes_make_them},
     {"uniform noise covers its range evenly", test_uniform_noise_covers_its_range_evenly},
     {"density is the share of open groups", test_density_is_the_share_of_open_groups},
     {"tensors off the ballot do not move", test_tensors_off_the_ballot_do_not_move},

@@ -1,25 +1,25 @@
 /* perturb_tally.c: the tally is the sum over slots of vote * direction, however it is made. */
 #include "measure.h"
 
-#define N_BLOCKS 19
+#define N_BLOCKS 141 /* more than a span of 128, and an odd end */
 #define N        (N_BLOCKS * BAL_BLOCK_CODES)
 
 /* The definition. */
 static void add_up(const bal_measure *measure, int n_slots, const int8_t *votes, int tensor,
-                   int32_t *sums)
+                   int16_t *sums)
 {
     static int8_t z[N];
     memset(sums, 0, N * sizeof *sums);
     for (int slot = 0; slot < n_slots; ++slot) {
         bal_direction direction = {*measure, (uint32_t)slot};
         bal_direction_fill(&direction, tensor, 0, N_BLOCKS, z);
-        for (int i = 0; i < N; ++i) sums[i] += votes[slot] * z[i];
+        for (int i = 0; i < N; ++i) sums[i] = (int16_t)(sums[i] + votes[slot] * z[i]);
     }
 }
 
 static void test_a_tally_is_the_sum_of_vote_times_direction(void)
 {
-    static int32_t   want[N], sums[N];
+    static int16_t   want[N], sums[N];
     static const int n_slots[] = {1, 7, 64, 256, 300};
     uint64_t         state     = SEED;
     for (size_t k = 0; k < N_KINDS; ++k)
@@ -52,9 +52,41 @@ static void test_a_tally_is_the_sum_of_vote_times_direction(void)
         }
 }
 
+static void test_many_votes_are_added_exactly_and_kept_within_16_bits(void)
+{
+    enum { N_SLOTS = 40000, N_BLOCKS_HERE = 8, N_HERE = 256 * N_BLOCKS_HERE };
+    static int8_t  votes[N_SLOTS], z[N_HERE];
+    static int32_t want[N_HERE];
+    static int16_t sums[N_HERE];
+    for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_INDEPENDENT; ++kind)
+        for (int vote = -1; vote <= 1; vote += 2) {
+            bal_measure measure = measure_of((bal_direction_kind)kind, 1, 1.0);
+            memset(want, 0, sizeof want);
+            for (int slot = 0; slot < N_SLOTS; ++slot) { /* all votes agree on the first code */
+                bal_direction direction = {measure, (uint32_t)slot};
+                bal_direction_fill(&direction, 0, 0, N_BLOCKS_HERE, z);
+                votes[slot] = (int8_t)(vote * z[0]);
+                for (int i = 0; i < N_HERE; ++i) want[i] += votes[slot] * z[i];
+            }
+            CU_ASSERT_EQUAL(want[0], vote * N_SLOTS);
+            for (int method = BAL_TALLY_TABLE; method <= BAL_TALLY_SLOTS; ++method) {
+                bal_tally *tally = NULL;
+                int        n_bad = 0;
+                CU_ASSERT_EQUAL_FATAL(bal_tally_create(N_SLOTS, (bal_tally_method)method, &tally),
+                                      BAL_OK);
+                bal_tally_load(tally, &measure, votes);
+                bal_tally_fill(tally, 0, 0, N_BLOCKS_HERE, sums);
+                for (int i = 0; i < N_HERE; ++i)
+                    n_bad += sums[i] != (abs(want[i]) > 32767 ? vote * 32767 : want[i]);
+                CU_ASSERT_EQUAL(n_bad, 0);
+                bal_tally_destroy(&tally);
+            }
+        }
+}
+
 static void test_a_tally_forgets_the_step_before(void)
 {
-    static int32_t want[N], sums[N];
+    static int16_t want[N], sums[N];
     bal_measure    measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0), next = measure;
     int8_t         ones[64], votes[64]                                      = {0};
     bal_tally     *tally = NULL;
@@ -74,7 +106,7 @@ static void test_a_tally_forgets_the_step_before(void)
 
 static void test_tensors_off_the_ballot_have_a_tally_of_zero(void)
 {
-    static int32_t sums[N], zeros[N];
+    static int16_t sums[N], zeros[N];
     int8_t         votes[8] = {1, 1, 1, 1, 1, 1, 1, -1};
     for (int method = BAL_TALLY_TABLE; method <= BAL_TALLY_SLOTS; ++method) {
         bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
@@ -91,6 +123,8 @@ static void test_tensors_off_the_ballot_have_a_tally_of_zero(void)
 const char     bal_suite_name[]  = "perturb_tally";
 const bal_test bal_suite_tests[] = {
     {"a tally is the sum of vote times direction", test_a_tally_is_the_sum_of_vote_times_direction},
+    {"many votes are added exactly and kept within 16 bits",
+     test_many_votes_are_added_exactly_and_kept_within_16_bits},
     {"a tally forgets the step before", test_a_tally_forgets_the_step_before},
     {"tensors off the ballot have a tally of zero",
      test_tensors_off_the_ballot_have_a_tally_of_zero},

@@ -1,0 +1,157 @@
+/* votes_avx2.c: random streams, directions and the update with AVX2. Tallies of Walsh groups stay
+ * with the look-ups of ref. */
+#include <immintrin.h>
+
+#include "votes_impl.h"
+
+static inline __m256i load(const void *from) { return _mm256_loadu_si256((const __m256i *)from); }
+static inline void    store(void *to, __m256i x) { _mm256_storeu_si256((__m256i *)to, x); }
+static inline __m256i ones(uint32_t x) { return _mm256_set1_epi32((int)x); }
+static inline __m256i swap(__m256i x) { return _mm256_shuffle_epi32(x, 0xB1); }
+static inline __m256i xor3(__m256i x, __m256i y, __m256i z)
+{
+    return _mm256_xor_si256(_mm256_xor_si256(x, y), z);
+}
+
+/* 8 counters from first on, as 4 even and 4 odd ones: each word in the lower half of 64 bits, where
+ * multiplications read it; the upper half is left to chance. */
+static inline void philox_half_line(const philox_plan *plan, uint32_t first, uint8_t *out)
+{
+    const __m256i m0 = ones(PHILOX_M0), m1 = ones(PHILOX_M1);
+    __m256i       x0[2], x1[2], x2[2], x3[2];
+    for (uint32_t i = 0; i < 2; ++i) {
+        __m256i start = _mm256_add_epi32(_mm256_setr_epi64x(0, 2, 4, 6), ones(first + i));
+        __m256i a     = _mm256_mul_epu32(start, m0);
+        __m256i b     = _mm256_mul_epu32(_mm256_xor_si256(swap(a), ones(plan->start2)), m1);
+        x0[i]         = _mm256_xor_si256(swap(b), ones(plan->next0));
+        x1[i]         = b;
+        x2[i]         = _mm256_xor_si256(a, ones(plan->next2));
+        x3[i]         = ones(plan->next3);
+    }
+    for (int round = 2; round < 10; ++round)
+        for (int i = 0; i < 2; ++i) {
+            __m256i a = _mm256_mul_epu32(x0[i], m0), b = _mm256_mul_epu32(x2[i], m1);
+            x0[i] = xor3(swap(b), x1[i], ones(plan->key[round][0]));
+            x2[i] = xor3(swap(a), x3[i], ones(plan->key[round][1]));
+            x1[i] = b;
+            x3[i] = a;
+        }
+    store(out, _mm256_blend_epi32(x0[0], swap(x0[1]), 0xAA));
+    store(out + 64, _mm256_blend_epi32(x1[0], swap(x1[1]), 0xAA));
+    store(out + 128, _mm256_blend_epi32(x2[0], swap(x2[1]), 0xAA));
+    store(out + 192, _mm256_blend_epi32(x3[0], swap(x3[1]), 0xAA));
+}
+
+static void philox(uint64_t key, uint32_t c1, uint32_t c2, uint32_t c3, int64_t first,
+                   int64_t n_lines, uint8_t *out)
+{
+    philox_plan plan;
+    philox_prepare(key, c1, c2, c3, &plan);
+    for (int64_t half = 0; half < 2 * n_lines; ++half)
+        philox_half_line(&plan, (uint32_t)(16 * first + 8 * half),
+                         out + half / 2 * BAL_LINE_BYTES + half % 2 * 32);
+}
+
+/* Parities of 32 bytes and 8 windows, one bit per window. */
+static inline __m256i parities(__m256i low_table, __m256i high_table, __m256i b)
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+    __m256i       high   = _mm256_and_si256(_mm256_srli_epi16(b, 4), nibble);
+    return _mm256_xor_si256(_mm256_shuffle_epi8(low_table, _mm256_and_si256(b, nibble)),
+                            _mm256_shuffle_epi8(high_table, high));
+}
+
+static inline __m256i table(uint64_t windows, int at)
+{
+    uint64_t entries[2];
+    walsh_table(windows, at, entries);
+    return _mm256_broadcastsi128_si256(
+        _mm_set_epi64x((long long)entries[1], (long long)entries[0]));
+}
+
+static void walsh(int64_t n_pieces, uint8_t slot, const uint8_t *bytes, uint8_t *negative)
+{
+    uint64_t windows = walsh_windows(slot);
+    __m256i  lows[4], highs[4];
+    for (int i = 0; i < 4; ++i) {
+        lows[i]  = table(windows, 8 * i);
+        highs[i] = table(windows, 8 * i + 4);
+    }
+    for (int64_t piece = 0; piece < n_pieces; ++piece, bytes += BAL_PIECE_BYTES)
+        for (int i = 0; i < 4; ++i, negative += 64)
+            for (int half = 0; half < 2; ++half) { /* codes 0 .. 31 and 32 .. 63 of 8 runs */
+                __m256i odd = parities(lows[i], highs[i], load(bytes + 32 * half));
+                for (int run = 7; run >= 0; --run, odd = _mm256_add_epi8(odd, odd)) {
+                    uint8_t *at = negative + 8 * run + 4 * half;
+                    uint32_t flip;
+                    memcpy(&flip, at, sizeof flip);
+                    flip ^= (uint32_t)_mm256_movemask_epi8(odd);
+                    memcpy(at, &flip, sizeof flip);
+                }
+            }
+}
+
+/* Byte i is 0xFF where bit i of the 32 bits at from is set. */
+static inline __m256i spread_bits(const uint8_t *from)
+{
+    int bits;
+    memcpy(&bits, from, sizeof bits);
+    const __m256i which = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
+                                           2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i bit   = _mm256_set1_epi64x((long long)0x8040201008040201u);
+    __m256i       x     = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), which);
+    return _mm256_cmpeq_epi8(_mm256_and_si256(x, bit), bit);
+}
+
+static void signs(int64_t n, const uint8_t *bits, int8_t *z)
+{
+    for (int64_t i = 0; i < n; i += 32)
+        store(z + i, _mm256_or_si256(spread_bits(bits + i / 8), _mm256_set1_epi8(1)));
+}
+
+/* 128 + carry + increment of 16 codes: its upper byte is the move, its lower one 128 + what is
+ * left. */
+static inline __m256i fractions(const int16_t *tally, const int8_t *carries, __m256i multiplier,
+                                __m128i shift)
+{
+    __m256i increment = _mm256_mulhrs_epi16(_mm256_sll_epi16(load(tally), shift), multiplier);
+    __m256i before    = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)carries));
+    return _mm256_add_epi16(_mm256_add_epi16(before, _mm256_set1_epi16(128)), increment);
+}
+
+static uint32_t carry(int64_t n, int limit, int multiplier, int shift, const int16_t *tally,
+                      uint8_t *codes, int8_t *carries)
+{
+    const __m256i factor = _mm256_set1_epi16((short)multiplier);
+    const __m128i places = _mm_cvtsi32_si128(shift);
+    const __m256i top = _mm256_set1_epi8((char)limit), bottom = _mm256_set1_epi8((char)-limit);
+    const __m256i bias = _mm256_set1_epi8(-128), low = _mm256_set1_epi16(255);
+    uint32_t      n_flips = 0;
+    for (int64_t i = 0; i < n; i += 32) {
+        __m256i f      = fractions(tally + i, carries + i, factor, places);
+        __m256i g      = fractions(tally + i + 16, carries + i + 16, factor, places);
+        __m256i before = load(carries + i), old = _mm256_xor_si256(load(codes + i), bias);
+        __m256i shut  = _mm256_cmpeq_epi8(_mm256_max_epu8(_mm256_abs_epi8(old), top),
+                                          _mm256_abs_epi8(old)); /* |old| >= limit */
+        __m256i moves = _mm256_packs_epi16(_mm256_srai_epi16(f, 8), _mm256_srai_epi16(g, 8));
+        __m256i left  = _mm256_packus_epi16(_mm256_and_si256(f, low), _mm256_and_si256(g, low));
+        moves         = _mm256_permute4x64_epi64(moves, 0xD8); /* undoes packing by lanes */
+        left          = _mm256_xor_si256(_mm256_permute4x64_epi64(left, 0xD8), bias);
+        __m256i code  = _mm256_adds_epi8(old, moves);
+        code          = _mm256_max_epi8(_mm256_min_epi8(code, top), bottom);
+        code          = _mm256_blendv_epi8(code, old, shut);
+        store(carries + i, _mm256_blendv_epi8(left, before, shut));
+        store(codes + i, _mm256_xor_si256(code, bias));
+        uint32_t same = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(code, old));
+        n_flips += 32 - (uint32_t)__builtin_popcount(same);
+    }
+    return n_flips;
+}
+
+void bal_votes_add_avx2(bal_kernels *kernels)
+{
+    kernels->philox = philox;
+    kernels->walsh  = walsh;
+    kernels->signs  = signs;
+    kernels->carry  = carry;
+}
