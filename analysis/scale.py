@@ -103,7 +103,7 @@ def machine_of(bench, steps, options):
     if steps:
         step = steps[0]
         seconds, codes = get(step, "seconds_per_probe"), get(step, "codes")
-        if "share_moves" in step:
+        if step.get("share_moves"):
             m.per_code = get(step, "share_moves") * seconds / (2 * codes)
         m.per_token = (seconds / (2 * codes) - m.per_code) / get(step, "tokens")
         if m.per_token <= 0:

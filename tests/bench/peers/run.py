@@ -68,7 +68,8 @@ def measure(options):
         capability = {"ATEN_CPU_CAPABILITY": "avx512"} if "avx512dq" in file.read() else {}
     limits = [["--isa", options.isa]] if options.isa else [[], ["--isa", "avx512"]]
     for i in range(options.rounds):
-        print(f"round {i + 1} of {options.rounds}", file=sys.stderr)
+        print(f"round {i + 1} of {options.rounds}; load {os.getloadavg()[0]:.1f}, best below 0.5 "
+              f"at the start", file=sys.stderr)
         row = {"peers": {"best": run([products, "--rounds", "3"]),
                          "avx512": run([products, "--rounds", "3", "--isa", "avx512"])}}
         if not options.no_ballot:
