@@ -1,0 +1,181 @@
+#!/usr/bin/python3
+"""scale.py predicts what its formulas say, and refuses bad records with one sentence.
+
+Usage: test_scale.py [unittest options]
+"""
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SCALE = os.path.join(HERE, "../../analysis/scale.py")
+sys.path.insert(0, os.path.dirname(SCALE))
+import scale  # noqa: E402
+
+BENCH = {"clock_ghz": 4.0, "peak_gops": {"avx512": 900.0},
+         "products": [{"isa": "avx512", "format": form, "m": m, "n": 768, "k": 768, "gops": gops,
+                       "share_of_peak": 0.7}
+                      for form, m, gops in (("i8", 64, 500.0), ("i8", 256, 640.0),
+                                            ("i4", 256, 300.0))],
+         "update": {"cycles_per_code": 0.4, "ns_per_code": 0.1},
+         "ballot": {"seconds_per_allreduce": 3e-6, "ranks": 4}}
+STEP = {"shape": "opt-125m", "isa": "avx512", "ranks": 1, "codes": 100_000_000, "tokens": 512,
+        "sequences": 4, "probes_per_second": 2.0, "seconds_per_probe": 0.5, "share_products": 0.8,
+        "share_moves": 0.04, "update_seconds": 0.011, "ballot_seconds": 1e-6}
+
+
+def machine(**changes):
+    m = scale.Machine()
+    m.per_token, m.per_code, m.update, m.fsync = 1e-6, 2e-6, 1e-6, 2e-4
+    m.hop_node, m.hop_net, m.byte, m.cv, m.ranks_per_node = 1e-6, 2e-6, 1e-9, 0.1, 64
+    vars(m).update(changes)
+    return m
+
+
+class Model(unittest.TestCase):
+    def test_one_rank_by_hand(self):
+        terms = scale.predict(machine(), codes=1000, tokens=10, ranks=1, slots=4)
+        self.assertAlmostEqual(terms["probe"], 0.096)  # 2 * 1000 * (10e-6 + 2e-6) * 4
+        self.assertAlmostEqual(terms["update"], 1e-3)  # 1000 codes, one group
+        self.assertEqual((terms["imbalance"], terms["ballot"]), (0.0, 0.0))
+        self.assertEqual(terms["journal"], 2e-4)
+
+    def test_two_nodes_by_hand(self):
+        terms = scale.predict(machine(), codes=1000, tokens=10, ranks=128, slots=1000)
+        self.assertAlmostEqual(terms["probe"], 0.192)  # 8 slots on the rank with most
+        self.assertAlmostEqual(terms["imbalance"], 0.1 * 0.192 * scale.expected_max(128))
+        # 6 hops within the node, 1 between; two maps of 16 words and 64 bytes
+        self.assertAlmostEqual(terms["ballot"], 6e-6 + 2e-6 + 320e-9, delta=1e-12)
+        self.assertAlmostEqual(terms["update"], 1000 * 4 * 1e-6 / 64)
+
+    def test_largest_of_normal_numbers(self):
+        for n, mean in ((1, 0.0), (2, 1 / math.sqrt(math.pi)), (3, 1.5 / math.sqrt(math.pi)),
+                        (100, 2.50759), (1000, 3.24144)):
+            self.assertAlmostEqual(scale.expected_max(n), mean, delta=2e-5, msg=n)
+
+    def test_only_ranks_with_slots_can_be_late(self):
+        few = scale.predict(machine(), 1000, 10, ranks=64, slots=2)
+        self.assertAlmostEqual(few["imbalance"], 0.1 * few["probe"] / math.sqrt(math.pi))
+
+    def test_more_ranks_never_slow_a_fixed_step_down_without_imbalance(self):
+        ranks = [1 << i for i in range(17)]
+        rows = scale.scale(machine(cv=0.0, hop_node=1e-9, hop_net=1e-9), 10**6, 10, ranks,
+                           lambda p: 4096)
+        steps = [row["step"] for row in rows]
+        self.assertTrue(all(b < a for a, b in zip(steps, steps[1:13])), steps)
+        self.assertEqual(rows[0]["efficiency"], 1.0)
+        self.assertTrue(all(row["efficiency"] <= 1 + 1e-12 for row in rows))
+
+    def test_weak_scaling_adds_probes_and_loses_efficiency(self):
+        rows = scale.scale(machine(), 10**6, 10, [1 << i for i in range(17)], lambda p: 2 * p)
+        for a, b in zip(rows, rows[1:]):
+            self.assertGreater(b["rate"], a["rate"])
+            self.assertGreaterEqual(b["terms"]["imbalance"], a["terms"]["imbalance"])
+            self.assertGreaterEqual(b["terms"]["ballot"], a["terms"]["ballot"])
+        self.assertLess(rows[-1]["efficiency"], 0.8)
+
+    def test_the_longest_term_is_named(self):
+        work = dict(codes=1000, tokens=10, ranks=64, slots=64)
+        for term, change in (("probe", {}), ("imbalance", {"cv": 9.0}), ("ballot", {"hop_node": 1}),
+                             ("journal", {"fsync": 1.0}), ("update", {"update": 1.0})):
+            row, = scale.scale(machine(**change), work["codes"], work["tokens"], [64],
+                               lambda p: 64)
+            self.assertEqual(scale.ranking(row["terms"])[0], term)
+            self.assertIn(f"  {term} ", scale.table([row]).split("\n")[1])
+
+
+class Program(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def file(self, name, content):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    def run_on(self, *records, options=("--no-plot",)):
+        paths = [self.file(f"{i}.json", record) for i, record in enumerate(records)]
+        return subprocess.run([sys.executable, "-B", SCALE, *paths, *options], text=True,
+                              capture_output=True, check=False, cwd=self.folder)
+
+    def first_rank(self, done, heading):
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = done.stdout.split("\n")
+        at = next(i for i, line in enumerate(lines) if line.startswith(heading))
+        return lines[at + 2].split()
+
+    def test_one_rank_takes_as_long_as_measured(self):
+        row = self.first_rank(self.run_on(BENCH, STEP), "Weak")
+        self.assertEqual(row[:4], ["1", "4", "2", "s"])  # 4 probes of 0.5 s
+        self.assertEqual(row[8:10], ["10", "ms"])        # 1e8 codes of 0.1 ns
+
+    def test_another_length_keeps_the_share_of_moves(self):
+        row = self.first_rank(self.run_on(BENCH, STEP, options=(
+            "--no-plot", "--tokens", "1024", "--slots-per-rank", "1")), "Weak")
+        self.assertEqual(row[2:4], ["980", "ms"])  # 0.5 s of which 4 % do not grow: 0.02 + 0.96
+
+    def test_without_a_step_the_product_nearest_in_length_counts(self):
+        row = self.first_rank(self.run_on(BENCH, options=(
+            "--no-plot", "--codes", "1e8", "--tokens", "320", "--move-cycles", "0",
+            "--slots-per-rank", "1")), "Weak")
+        self.assertEqual(row[2:4], ["200", "ms"])  # 4 * 1e8 * 320 / 640e9
+
+    def test_the_measured_allreduce_is_split_into_hops(self):
+        self.assertIn("hops 1.5 us in a node", self.run_on(BENCH, STEP).stdout)
+        self.assertIn("hops 0.7 us in a node", self.run_on(BENCH, STEP, options=(
+            "--no-plot", "--node-hop-us", "0.7")).stdout)
+
+    def test_bad_input_gets_a_sentence(self):
+        def without(record, key):
+            return {k: v for k, v in record.items() if k != key}
+
+        run = {"ranks": 1, "slots": 3, "probes_per_second": 2, "update_seconds": 0.1}
+        for code, words, records, options in (
+                (3, "is not JSON", ["{"], []),
+                (3, "is no record", [{"a": 1}], []),
+                (3, "has no seconds_per_probe", [BENCH, without(STEP, "seconds_per_probe")], []),
+                (3, "update.ns_per_code", [without(BENCH, "update")], ["--codes", "1e6"]),
+                (3, "has no update.ns_per_code", [dict(BENCH, update={}), STEP], []),
+                (3, "tokens is '-3'", [BENCH, dict(STEP, tokens=-3)], []),
+                (3, "neither a step record nor", [dict(BENCH, products=[])], ["--codes", "1e6"]),
+                (2, "how many codes?", [BENCH], []),
+                (2, "lower --slots-per-rank", [BENCH, STEP], ["--slots-per-rank", "100"]),
+                (2, "is not above 0", [BENCH, STEP], ["--bandwidth-gb", "0"]),
+                (2, "invalid whole number value", [BENCH, STEP], ["--slots", "x"]),
+                (3, "cannot be read", [BENCH, STEP], ["--measured", "none.json"]),
+                (3, "expected a list", [BENCH, STEP], ["--measured", self.file("m.json", [{}])]),
+                (3, "has 3 slots", [BENCH, STEP], ["--measured", self.file("n.json", [run])])):
+            done = self.run_on(*records, options=["--no-plot", *options])
+            self.assertEqual(done.returncode, code, words + done.stderr)
+            self.assertIn(words, done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
+
+    def test_the_picture_shows_model_and_measurements(self):
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError:
+            self.skipTest("Debian has python3-matplotlib")
+        run = {"ranks": 2, "slots": 8, "probes_per_second": 3.5, "update_seconds": 0.005}
+        m = machine()
+        laws = [("weak", lambda p: 4 * p), ("strong", lambda p: 64)]
+        figure = scale.draw("title", [
+            (name, scale.scale(m, STEP["codes"], 512, [1, 2, 4], slots_of),
+             scale.points(m, [STEP], [run], slots_of)) for name, slots_of in laws])
+        points = [tuple(line.get_xdata()) for ax in figure.axes for line in ax.get_lines()
+                  if line.get_gid() == "points"]
+        self.assertEqual(points, [(1,), (2,), (1,), (2,), (1,), (1,)])  # parts, run; parts
+        done = self.run_on(BENCH, STEP, options=["-o", "picture"])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(os.path.join(self.folder, "picture.png"), "rb") as file:
+            self.assertEqual(file.read(8), b"\x89PNG\r\n\x1a\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
