@@ -12,15 +12,19 @@
 #include <immintrin.h>
 #endif
 #if LANES == 16
+#define NUMBERS    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 #define WIDE(name) _mm512_##name /* the intrinsic on vectors of LANES floats, and their types */
 typedef __m512  wide;
 typedef __m512d wide_d;
 typedef __m512i wide_i;
 #elif LANES == 8
+#define NUMBERS    0, 1, 2, 3, 4, 5, 6, 7
 #define WIDE(name) _mm256_##name
 typedef __m256  wide;
 typedef __m256d wide_d;
 typedef __m256i wide_i;
+#else
+#define NUMBERS 0, 1, 2, 3
 #endif
 
 #include "kernels_impl.h"
@@ -45,13 +49,19 @@ INLINE vf load(const float *from)
 INLINE void store(float *to, vf x) { memcpy(to, &x, sizeof x); }
 INLINE vf   splat(float x) { return x - (vf){0}; } /* not (vf){0} + x: that turns -0 to 0 */
 
+INLINE vi lane_numbers(void) { return (vi){NUMBERS}; }
+INLINE vf pick(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
 /* The first n of the floats at from, rest fill; n may exceed LANES or be below 1. */
 INLINE vf load_some(const float *from, int64_t n, float fill)
 {
     if (n >= LANES) return load(from);
+#if LANES > 4
+    vi there = lane_numbers() < (int32_t)(n > 0 ? n : 0);
+#endif
 #if LANES == 16
-    return (vf)_mm512_mask_loadu_ps((__m512)splat(fill), (__mmask16)((1u << (n > 0 ? n : 0)) - 1),
-                                    from);
+    return (vf)_mm512_mask_loadu_ps((wide)splat(fill), _mm512_movepi32_mask((wide_i)there), from);
+#elif LANES == 8
+    return pick(there, (vf)_mm256_maskload_ps(from, (wide_i)there), splat(fill));
 #else
     float x[LANES];
     for (int lane = 0; lane < LANES; ++lane) x[lane] = lane < n ? from[lane] : fill;
@@ -60,10 +70,20 @@ INLINE vf load_some(const float *from, int64_t n, float fill)
 }
 INLINE void store_some(float *to, int64_t n, vf x)
 {
-    if (n >= LANES)
+    if (n >= LANES) {
         store(to, x);
-    else if (n > 0)
-        memcpy(to, &x, (size_t)n * sizeof *to);
+        return;
+    }
+#if LANES > 4
+    vi there = lane_numbers() < (int32_t)(n > 0 ? n : 0);
+#endif
+#if LANES == 16
+    _mm512_mask_storeu_ps(to, _mm512_movepi32_mask((wide_i)there), (wide)x);
+#elif LANES == 8
+    _mm256_maskstore_ps(to, (wide_i)there, (wide)x);
+#else
+    if (n > 0) memcpy(to, &x, (size_t)n * sizeof *to);
+#endif
 }
 
 /* x * y + z, rounded once. */
@@ -77,7 +97,6 @@ INLINE vf fused(vf x, vf y, vf z)
 #endif
 }
 
-INLINE vf pick(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
 /* x > y ? x : y and x < y ? x : y, in lanes: y where either is not a number. */
 #if LANES > 4
 INLINE vf greater(vf x, vf y) { return (vf)WIDE(max_ps)((wide)x, (wide)y); }
@@ -97,7 +116,7 @@ INLINE vi magnitude_bits(vf x) { return (vi)x & 0x7FFFFFFF; }
 #define LOG2_E_REST 1.92596299e-8f
 
 /* 2^(n + r): n as the bits of n + SHIFTER, -127 <= n <= 126, |r| <= 1/2. 1 at r = 0, so 0 at
- * n = -127, r = 0. Minimax polynomial of degree 5 through 1: relative error 9.2e-8, 1.6e-7 with
+ * n = -127, r = 0. Minimax polynomial of degree 5 through 1: relative error 9.2e-8, 1.7e-7 with
  * rounding. */
 INLINE vf power(vf shifted, vf r)
 {
@@ -108,27 +127,20 @@ INLINE vf power(vf shifted, vf r)
     sum    = fused(sum, r, splat(1.0f));
     return (vf)((vu)sum + ((vu)shifted << 23)); /* the bits of SHIFTER leave at the top */
 }
-/* 2^x for x <= 126; below -127, or of NaN, exactly 0. */
+/* 2^x for x <= 126: to 1.7e-7 from -126 on, some number below 2^-126 down to -127, then exactly 0,
+ * as of NaN. */
 INLINE vf power_of_two(vf x)
 {
     vf low     = greater(x, splat(-127.0f));
     vf shifted = low + SHIFTER;
     return power(shifted, low - (shifted - SHIFTER));
 }
-/* exp(-x) for |x| <= 87. */
+/* exp(-x) for |x| <= 87, to 1.9e-7. */
 INLINE vf exponential_of_minus(vf x)
 {
     vf shifted = fused(x, splat(-LOG2_E), splat(SHIFTER));
     vf r       = fused(x, splat(-LOG2_E), SHIFTER - shifted);
     return power(shifted, fused(x, splat(-LOG2_E_REST), r));
-}
-
-INLINE vi lane_numbers(void)
-{
-    static const int32_t numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    vi                   x;
-    memcpy(&x, numbers, sizeof x);
-    return x;
 }
 
 /* Lanes of x as numbered by from, 0 .. LANES - 1. */
@@ -157,29 +169,43 @@ INLINE void load_block(const float *from, int64_t n, float fill, vf x[N_PARTS])
         for (int p = 0; p < N_PARTS; ++p) x[p] = load_some(from + p * LANES, n - p * LANES, fill);
 }
 
-/* The sum, or the largest, of all virtual lanes; the order of maxima does not matter. */
-INLINE float fold_sum(vf x[N_PARTS])
+INLINE void store_block(float *to, int64_t n, const vf x[N_PARTS])
 {
-    for (int apart = N_PARTS / 2; apart > 0; apart /= 2)
-        for (int p = 0; p < apart; ++p) x[p] += x[p + apart];
-    for (int apart = LANES / 2; apart > 0; apart /= 2) x[0] += partner(x[0], apart);
-    return x[0][0];
+    if (n >= BLOCK)
+        for (int p = 0; p < N_PARTS; ++p) store(to + p * LANES, x[p]);
+    else
+        for (int p = 0; p < N_PARTS; ++p) store_some(to + p * LANES, n - p * LANES, x[p]);
 }
-INLINE float fold_max(vf x[N_PARTS])
+
+/* Fold N_PARTS registers to one: half of them onto the other half, and so on. Written out, as
+ * arrays that loops fold stay in memory. */
+#if LANES == 16
+#define FOLD(f, x) f(f(x[0], x[2]), f(x[1], x[3]))
+#elif LANES == 8
+#define FOLD(f, x) f(f(f(x[0], x[4]), f(x[2], x[6])), f(f(x[1], x[5]), f(x[3], x[7])))
+#else
+#define FOLD_(f, x, i) f(f(x[i], x[i + 8]), f(x[i + 4], x[i + 12]))
+#define FOLD(f, x)     f(f(FOLD_(f, x, 0), FOLD_(f, x, 2)), f(FOLD_(f, x, 1), FOLD_(f, x, 3)))
+#endif
+/* The sum, or the largest, of all virtual lanes; the order of maxima does not matter. */
+INLINE vf    plus(vf x, vf y) { return x + y; }
+INLINE float fold_sum(const vf parts[N_PARTS])
 {
-    for (int apart = N_PARTS / 2; apart > 0; apart /= 2)
-        for (int p = 0; p < apart; ++p) x[p] = greater(x[p], x[p + apart]);
-    for (int apart = LANES / 2; apart > 0; apart /= 2) x[0] = greater(x[0], partner(x[0], apart));
-    return x[0][0];
+    vf x = FOLD(plus, parts);
+    for (int apart = LANES / 2; apart > 0; apart /= 2) x += partner(x, apart);
+    return x[0];
+}
+INLINE float fold_max(const vf parts[N_PARTS])
+{
+    vf x = FOLD(greater, parts);
+    for (int apart = LANES / 2; apart > 0; apart /= 2) x = greater(x, partner(x, apart));
+    return x[0];
 }
 /* The same of magnitude bits, as the float they are. */
-INLINE float fold_larger(vi x[N_PARTS])
+INLINE float fold_larger(vi x)
 {
-    for (int apart = N_PARTS / 2; apart > 0; apart /= 2)
-        for (int p = 0; p < apart; ++p) x[p] = larger(x[p], x[p + apart]);
-    for (int apart = LANES / 2; apart > 0; apart /= 2)
-        x[0] = larger(x[0], (vi)partner((vf)x[0], apart));
-    return ((vf)x[0])[0];
+    for (int apart = LANES / 2; apart > 0; apart /= 2) x = larger(x, (vi)partner((vf)x, apart));
+    return ((vf)x)[0];
 }
 INLINE int32_t fold_count(vi x)
 {
@@ -195,11 +221,11 @@ INLINE vb round_to_bytes(vf x, float inverse)
 
 INLINE float largest_magnitude(int64_t n, const float *x)
 {
-    vi top[N_PARTS] = {0};
+    vi top = {0}; /* integers need no more: their maximum takes one cycle */
     for (int64_t i = 0; i < n; i += BLOCK) {
         vf xs[N_PARTS];
         load_block(x + i, n - i, 0.0f, xs);
-        for (int p = 0; p < N_PARTS; ++p) top[p] = larger(magnitude_bits(xs[p]), top[p]);
+        for (int p = 0; p < N_PARTS; ++p) top = larger(magnitude_bits(xs[p]), top);
     }
     return fold_larger(top);
 }
@@ -297,8 +323,8 @@ static void rms_norm(int64_t n_rows, int64_t n_cols, const float *x, const float
         for (int64_t i = 0; i < n_cols; i += BLOCK) {
             load_block(x + i, n_cols - i, 0.0f, xs);
             load_block(weight + i, n_cols - i, 0.0f, weights);
-            for (int p = 0; p < N_PARTS; ++p)
-                store_some(y + i + p * LANES, n_cols - i - p * LANES, xs[p] * inverse * weights[p]);
+            for (int p = 0; p < N_PARTS; ++p) xs[p] = xs[p] * inverse * weights[p];
+            store_block(y + i, n_cols - i, xs);
         }
     }
 }
@@ -309,14 +335,14 @@ static void rms_norm_i8(int64_t n_rows, int64_t n_cols, const float *x, const fl
 {
     for (int64_t row = 0; row < n_rows; ++row, x += n_cols, q += q_stride) {
         vf squares[N_PARTS] = {0};
-        vi top[N_PARTS]     = {0};
+        vi top              = {0};
         for (int64_t i = 0; i < n_cols; i += BLOCK) {
             vf xs[N_PARTS], weights[N_PARTS];
             load_block(x + i, n_cols - i, 0.0f, xs);
             load_block(weight + i, n_cols - i, 0.0f, weights);
             for (int p = 0; p < N_PARTS; ++p) {
                 squares[p] = fused(xs[p], xs[p], squares[p]);
-                top[p]     = larger(magnitude_bits(xs[p] * weights[p]), top[p]);
+                top        = larger(magnitude_bits(xs[p] * weights[p]), top);
             }
         }
         float inverse = inverse_norm(squares, n_cols, eps);
@@ -431,9 +457,9 @@ INLINE void turn(vf x[4])
     vf b = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
     vf c = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
     vf d = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
-    x[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5),
+    x[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
     x[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-    x[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5),
+    x[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
     x[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 #endif
 }
