@@ -16,9 +16,9 @@ typedef enum bal_rule_kind {
 /** A rule and its settings. */
 typedef struct bal_rule_options {
     bal_rule_kind kind;
-    double        travel; /* carry: RMS distance in code steps that pure noise carries a code over
-                             the whole run */
-    double eta;           /* zoqo: learning rate, in units of the weights */
+    double      travel; /* carry: RMS distance in code steps that pure noise carries a code over
+                           the whole run */
+    double      eta;    /* zoqo: learning rate, in units of the weights */
 } bal_rule_options;
 bal_rule_options bal_rule_options_default(void);
 

@@ -48,8 +48,8 @@ typedef struct bal_direction {
  * Walsh directions: z = s * (-1)^popcount(slot % 256 & byte), s a random sign per code. A piece of
  * 2048 codes draws 64 random bytes b; code j of its run k of 64 has the byte x^k b[j] in GF(2^8)
  * modulo x^8 + x^4 + x^3 + x + 1. Let M_k be multiplication by x^k as a matrix over GF(2), and
- * m = i ^ i' for two slots of a group: z_ij z_i'j = (-1)^parity(m & byte) = (-1)^parity(M_k^T m &
- * b).
+ * m = i ^ i' for two slots of a group. Then z_ij z_i'j = (-1)^parity(m & byte), and this parity is
+ * that of M_k^T m & b.
  *  - M_k is invertible, so every byte is uniform, and that product has mean 0 for m != 0.
  *  - Two codes with different b are independent. Two codes of the same b, in runs k != l, have the
  *    product (-1)^parity((M_k + M_l)^T m & b), and M_k + M_l is multiplication by x^k + x^l, not 0

@@ -22,7 +22,8 @@ INLINE plane add(plane *sum, plane a, plane b)
 }
 
 /* Codes of one vector, 8 PLANE_BYTES of them, over all rows. */
-INLINE void count(int64_t n_rows, const int8_t *votes, const uint8_t *rows, plane planes[N_PLANES])
+INLINE void count(int64_t n_rows, int64_t row_stride, const int8_t *votes, const uint8_t *rows,
+                  plane planes[N_PLANES])
 {
     memset(planes, 0, N_PLANES * sizeof *planes);
     for (int64_t row = 0; row < n_rows; row += 8) {
@@ -30,7 +31,7 @@ INLINE void count(int64_t n_rows, const int8_t *votes, const uint8_t *rows, plan
         for (int i = 0; i < 8; ++i) {
             x[i] = (plane){0};
             if (row + i >= n_rows) continue;
-            memcpy(&x[i], rows + (row + i) * BAL_LINE_BYTES, sizeof x[i]);
+            memcpy(&x[i], rows + (row + i) * row_stride, sizeof x[i]);
             x[i] ^= votes[row + i] < 0 ? ~(uint64_t)0 : 0;
         }
         plane twos[4], fours[2];
@@ -64,11 +65,12 @@ INLINE void spread(int64_t n_rows, const plane planes[N_PLANES], int16_t *sums)
     }
 }
 
-static void bit_sums(int64_t n_rows, const int8_t *votes, const uint8_t *rows, int16_t *sums)
+static void bit_sums(int64_t n_rows, int64_t row_stride, const int8_t *votes, const uint8_t *rows,
+                     int16_t *sums)
 {
     for (int at = 0; at < BAL_LINE_BYTES; at += PLANE_BYTES) {
         plane planes[N_PLANES];
-        count(n_rows, votes, rows + at, planes);
+        count(n_rows, row_stride, votes, rows + at, planes);
         spread(n_rows, planes, sums + 8 * at);
     }
 }

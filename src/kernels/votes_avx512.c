@@ -5,6 +5,7 @@
 #include "votes_impl.h"
 
 #define INLINE static inline __attribute__((always_inline))
+#define VBMI   __attribute__((target("avx512vbmi")))
 #define UNROLL _Pragma("GCC unroll 4")
 
 INLINE __m512i load(const void *from) { return _mm512_loadu_si512(from); }
@@ -155,8 +156,7 @@ INLINE void look_up_pairs(const halved *h, __m512i b, __m512i *even, __m512i *od
                                   _mm512_permutex2var_epi16(h->half[2], at_odd, h->half[3]));
     *odd  = _mm512_mask_slli_epi16(*odd, first, *odd, 8);
 }
-__attribute__((target("avx512vbmi"))) INLINE void look_up_bytes(const halved *h, __m512i b,
-                                                                __m512i *even, __m512i *odd)
+VBMI INLINE void look_up_bytes(const halved *h, __m512i b, __m512i *even, __m512i *odd)
 {
     *odd  = _mm512_mask_mov_epi8(_mm512_permutex2var_epi8(h->half[0], b, h->half[1]),
                                  _mm512_movepi8_mask(b),
@@ -181,9 +181,9 @@ INLINE __m512i times_x(__m512i b)
 }
 
 /* Bytes 2 i and 2 i + 1 of b belong to codes i and 32 + i of the run. */
-#define DEFINE_WALSH_SUMS(name, look_up)                                                         \
-    static void name(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,               \
-                     const uint8_t *signs, int16_t *sums)                                        \
+#define DEFINE_WALSH_SUMS(target, name, look_up)                                                 \
+    target static void name(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,        \
+                            const uint8_t *signs, int16_t *sums)                                 \
     {                                                                                            \
         halved h = halve(table);                                                                 \
         for (int64_t piece = 0; piece < n_pieces; ++piece, bytes += BAL_PIECE_BYTES) {           \
@@ -200,10 +200,10 @@ INLINE __m512i times_x(__m512i b)
             }                                                                                    \
         }                                                                                        \
     }
-DEFINE_WALSH_SUMS(walsh_sums, look_up_pairs)
-__attribute__((target("avx512vbmi"))) DEFINE_WALSH_SUMS(walsh_sums_vbmi, look_up_bytes)
+DEFINE_WALSH_SUMS(, walsh_sums, look_up_pairs)
+DEFINE_WALSH_SUMS(VBMI, walsh_sums_vbmi, look_up_bytes)
 
-    static void signs(int64_t n, const uint8_t *bits, int8_t *z)
+static void signs(int64_t n, const uint8_t *bits, int8_t *z)
 {
     const __m512i one = _mm512_set1_epi8(1);
     for (int64_t i = 0; i < n; i += 64)

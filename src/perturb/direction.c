@@ -62,8 +62,8 @@ static void fill_signs(const bal_direction *direction, int tensor, const bal_spa
     }
     assert(measure->options.kind == BAL_DIRECTIONS_WALSH);
     _Alignas(64) uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES];
-    uint32_t       group = direction->slot / BAL_WALSH_SLOTS;
-    const uint8_t *bytes = bal_walsh_bytes(measure, tensor, group, span, lines);
+    uint32_t             group = direction->slot / BAL_WALSH_SLOTS;
+    const uint8_t       *bytes = bal_walsh_bytes(measure, tensor, group, span, lines);
     bal_stream(measure, STREAM_WALSH_SIGNS, tensor, group, span->first_piece, span->n_pieces,
                negative);
     measure->kernels->walsh(span->n_pieces, (uint8_t)(direction->slot % BAL_WALSH_SLOTS), bytes,

@@ -13,7 +13,7 @@ struct bal_tally {
     bal_measure      measure;
     int8_t          *votes;     /* [n_slots] */
     int16_t         *transform; /* [n_groups][256] Walsh-Hadamard transform of a group's votes */
-    uint8_t         *rows;      /* [ROWS_MAX] lines of bits of independent directions */
+    uint8_t         *rows; /* [ROWS_MAX][LINE_PIECES] lines of bits of independent directions */
 };
 
 bal_status bal_tally_create(int n_slots, bal_tally_method method, bal_tally **tally)
@@ -25,7 +25,7 @@ bal_status bal_tally_create(int n_slots, bal_tally_method method, bal_tally **ta
         t->method    = method;
         t->votes     = bal_alloc((size_t)n_slots, 1);
         t->transform = bal_alloc((size_t)t->n_groups * BAL_WALSH_SLOTS, sizeof *t->transform);
-        t->rows      = bal_alloc(ROWS_MAX, BAL_LINE_BYTES);
+        t->rows      = bal_alloc(ROWS_MAX * LINE_PIECES, BAL_LINE_BYTES);
     }
     if (t == NULL || t->votes == NULL || t->transform == NULL || t->rows == NULL) {
         bal_tally_destroy(&t);
@@ -84,18 +84,22 @@ static void add_group(const bal_tally *tally, int tensor, const bal_span *span, 
 static void add_rows(const bal_tally *tally, int tensor, const bal_span *span, int part,
                      int16_t *sums)
 {
-    int first = part * ROWS_MAX;
-    int end   = tally->n_slots - first < ROWS_MAX ? tally->n_slots : first + ROWS_MAX;
-    for (int64_t piece = 0; piece < span->n_pieces; ++piece, sums += BAL_PIECE_CODES) {
+    const bal_measure *measure = &tally->measure;
+    int                first   = part * ROWS_MAX;
+    int                end = tally->n_slots - first < ROWS_MAX ? tally->n_slots : first + ROWS_MAX;
+    for (int64_t n, piece = 0; piece < span->n_pieces; piece += n) {
         int8_t  votes[ROWS_MAX];
-        int64_t n_rows = 0;
+        int64_t n_rows = 0, stride = LINE_PIECES * BAL_LINE_BYTES;
+        n = span->n_pieces - piece < LINE_PIECES ? span->n_pieces - piece : LINE_PIECES;
         for (int slot = first; slot < end; ++slot) {
             if (tally->votes[slot] == 0) continue;
-            bal_stream(&tally->measure, STREAM_BITS, tensor, (uint32_t)slot,
-                       span->first_piece + piece, 1, tally->rows + n_rows * BAL_LINE_BYTES);
+            bal_stream(measure, STREAM_BITS, tensor, (uint32_t)slot, span->first_piece + piece, n,
+                       tally->rows + n_rows * stride);
             votes[n_rows++] = tally->votes[slot];
         }
-        tally->measure.kernels->bit_sums(n_rows, votes, tally->rows, sums);
+        for (int64_t i = 0; i < n; ++i)
+            measure->kernels->bit_sums(n_rows, stride, votes, tally->rows + i * BAL_LINE_BYTES,
+                                       sums + (piece + i) * BAL_PIECE_CODES);
     }
 }
 

@@ -117,16 +117,18 @@ static void bit_sums(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
         int64_t  n_rows = i < 30 ? i : pick(1, 255), n = BAL_PIECE_CODES * 2;
-        uint8_t *rows = bytes(n_rows * BAL_LINE_BYTES, true);
+        int64_t  stride = BAL_LINE_BYTES + (i % 2 == 0 ? 0 : pick(0, 300));
+        uint8_t *rows   = bytes(n_rows * stride, true);
         int16_t *here = blank(n), *there = blank(n);
         int8_t   votes[255];
         for (int r = 0; r < 255; ++r) votes[r] = (int8_t)(i % 5 == 0 ? -1 : 2 * pick(0, 1) - 1);
-        if (i % 7 == 0) memset(rows, i % 2 == 0 ? 0 : 255, (size_t)n_rows * BAL_LINE_BYTES);
+        if (i % 7 == 0) memset(rows, i % 2 == 0 ? 0 : 255, (size_t)(n_rows * stride));
         for (int64_t at = 0; at < BAL_PIECE_CODES; ++at)
             here[at] = there[at] = (int16_t)pick(-32000, 32000);
-        ref->bit_sums(n_rows, votes, rows, here);
-        level->bit_sums(n_rows, votes, rows, there);
-        check(same(here, there, n), "%s bit_sums: %lld rows", level->name, (long long)n_rows);
+        ref->bit_sums(n_rows, stride, votes, rows, here);
+        level->bit_sums(n_rows, stride, votes, rows, there);
+        check(same(here, there, n), "%s bit_sums: %lld rows, stride %lld", level->name,
+              (long long)n_rows, (long long)stride);
         RELEASE(rows, here, there);
     }
 }

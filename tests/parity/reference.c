@@ -100,7 +100,7 @@ static void test_tallies_are_sums_over_slots(void)
                 want[code] = (int16_t)(want[code] + (minus ? -votes[row] : votes[row]));
             }
         }
-        ref->bit_sums(255, votes, rows, sums);
+        ref->bit_sums(255, BAL_LINE_BYTES, votes, rows, sums);
         check(memcmp(sums, want, sizeof sums) == 0, "bit_sums");
         RELEASE(b, s, rows);
     }

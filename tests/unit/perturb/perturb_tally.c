@@ -54,7 +54,7 @@ static void test_a_tally_is_the_sum_of_vote_times_direction(void)
 
 static void test_many_votes_are_added_exactly_and_kept_within_16_bits(void)
 {
-    enum { N_SLOTS = 40000, N_BLOCKS_HERE = 8, N_HERE = 256 * N_BLOCKS_HERE };
+    enum { N_SLOTS = 33000, N_BLOCKS_HERE = 2, N_HERE = 256 * N_BLOCKS_HERE };
     static int8_t  votes[N_SLOTS], z[N_HERE];
     static int32_t want[N_HERE];
     static int16_t sums[N_HERE];
