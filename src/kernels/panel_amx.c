@@ -28,32 +28,34 @@ static void configure(int64_t n_first, int64_t n_second)
     _tile_loadconfig(&s);
 }
 
-/* One step: 64 columns of up to 32 tokens by 32 rows. */
-static inline void step(const uint8_t *entries, const int8_t *q, int64_t stride, bool second)
-{
-    _tile_loadd(6, entries, BAL_BLOCK_CODES);
-    _tile_loadd(4, q, stride);
-    _tile_dpbsud(0, 4, 6);
-    _tile_loadd(7, entries + 64, BAL_BLOCK_CODES);
-    _tile_dpbsud(1, 4, 7);
-    if (!second) return;
-    _tile_loadd(5, q + 16 * stride, stride);
-    _tile_dpbsud(2, 5, 6);
-    _tile_dpbsud(3, 5, 7);
-}
+/* Sums of up to 32 tokens, from first on, by 32 rows, from row on, that are not in y yet. */
+typedef struct block {
+    int32_t sums[4][16][16] __attribute__((aligned(64))); /* [tile][token][row] */
+    int64_t first, row, n, n_done;
+} block;
 
-/* From the sums of n tokens by n_rows <= 32 rows to y. */
-static inline __attribute__((always_inline)) void finish(int32_t      sums[4][16][16],
-                                                         const float *row_scale, int64_t n_rows,
-                                                         const bal_rows_i8 *x, int64_t first,
-                                                         int64_t n, bool adds, float *y,
-                                                         int64_t y_stride)
+/* What all blocks of a product have in common. */
+typedef struct task {
+    const bal_weights_u8 *w;
+    const bal_rows_i8    *x;
+    bool                  adds;
+    float                *y;
+    int64_t               y_stride;
+    const uint8_t        *next;   /* lines to fetch, */
+    int64_t               n_left; /* so many */
+} task;
+
+/* Tokens of a block up to end to y, by n_rows <= 32 rows. */
+static inline __attribute__((always_inline)) void finish_rows(const task *t, block *b, int64_t end,
+                                                              int64_t n_rows, bool adds)
 {
-    for (int64_t i = 0; i < n; ++i) {
-        int32_t(*of)[16][16] = sums + i / 16 * 2;
-        __m512i excess       = _mm512_set1_epi32(128 * x->sum[first + i]);
-        __m512  scale        = _mm512_set1_ps(x->scale[first + i]);
-        float  *to           = y + (first + i) * y_stride;
+    const float *row_scale = t->w->scale + b->row;
+    for (; b->n_done < end; ++b->n_done) {
+        int64_t i = b->n_done, token = b->first + i;
+        int32_t(*of)[16][16] = b->sums + i / 16 * 2;
+        __m512i excess       = _mm512_set1_epi32(128 * t->x->sum[token]);
+        __m512  scale        = _mm512_set1_ps(t->x->scale[token]);
+        float  *to           = t->y + token * t->y_stride + b->row;
         bal_store_scaled(to, n_rows, _mm512_load_si512(of[0][i % 16]), excess, scale, row_scale,
                          adds);
         bal_store_scaled(to + 16, n_rows - 16, _mm512_load_si512(of[1][i % 16]), excess, scale,
@@ -61,34 +63,50 @@ static inline __attribute__((always_inline)) void finish(int32_t      sums[4][16
     }
 }
 
-/* n tokens, up to 32, from first on, by the 32 rows from row on. *next: lines to fetch, 4 per
- * group, while *n_left > 0. */
-static void block(const bal_weights_u8 *w, int64_t row, const bal_rows_i8 *x, int64_t first,
-                  int64_t n, bool adds, float *y, int64_t y_stride, const uint8_t **next,
-                  int64_t *n_left)
+static void finish(const task *t, block *b, int64_t end)
 {
-    int32_t        sums[4][16][16] __attribute__((aligned(64)));
-    const int8_t  *q       = x->q + first * x->stride;
-    const uint8_t *entries = w->entries + 4 * row;
+    int64_t n_rows = t->w->n_rows - b->row;
+    if (n_rows >= 32 && t->adds) /* constants, so that no mask or branch is left inside */
+        finish_rows(t, b, end, 32, true);
+    else if (n_rows >= 32)
+        finish_rows(t, b, end, 32, false);
+    else
+        finish_rows(t, b, end, n_rows, t->adds);
+}
+
+/* The sums of a block; those of the block before go to y meanwhile: tiles and vectors are worked on
+ * by different units. */
+static void multiply(task *t, block *b, block *before)
+{
+    int64_t        stride = t->x->stride, n_groups = t->w->n_groups;
+    const int8_t  *q       = t->x->q + b->first * stride;
+    const uint8_t *entries = t->w->entries + 4 * b->row;
+    bool           second  = b->n > 16;
     _tile_zero(0);
     _tile_zero(1);
-    if (n > 16) _tile_zero(2);
-    if (n > 16) _tile_zero(3);
-    for (int64_t at = 0; at < w->n_groups; at += 16) {
-        for (int line = 0; line < 8 && *n_left > 0; ++line, --*n_left, *next += 64)
-            __builtin_prefetch(*next, 0, 2);
-        step(entries + at * BAL_BLOCK_CODES, q + 4 * at, x->stride, n > 16);
+    if (second) _tile_zero(2);
+    if (second) _tile_zero(3);
+    for (int64_t at = 0; at < n_groups; at += 16) {
+        const uint8_t *from = entries + at * BAL_BLOCK_CODES;
+        _tile_loadd(6, from, BAL_BLOCK_CODES);
+        _tile_loadd(4, q + 4 * at, stride);
+        _tile_dpbsud(0, 4, 6);
+        _tile_loadd(7, from + 64, BAL_BLOCK_CODES);
+        _tile_dpbsud(1, 4, 7);
+        if (second) {
+            _tile_loadd(5, q + 16 * stride + 4 * at, stride);
+            _tile_dpbsud(2, 5, 6);
+            _tile_dpbsud(3, 5, 7);
+        }
+        for (int line = 0; line < 8 && t->n_left > 0; ++line, --t->n_left, t->next += 64)
+            __builtin_prefetch(t->next, 0, 2);
+        int64_t end = before->n * (at + 16) / n_groups;
+        finish(t, before, end < before->n ? end : before->n);
     }
-    _tile_stored(0, sums[0], 64);
-    _tile_stored(1, sums[1], 64);
-    if (n > 16) _tile_stored(2, sums[2], 64);
-    if (n > 16) _tile_stored(3, sums[3], 64);
-    if (w->n_rows - row >= 32 && adds) /* constants, so that no mask or branch is left inside */
-        finish(sums, w->scale + row, 32, x, first, n, true, y + row, y_stride);
-    else if (w->n_rows - row >= 32)
-        finish(sums, w->scale + row, 32, x, first, n, false, y + row, y_stride);
-    else
-        finish(sums, w->scale + row, w->n_rows - row, x, first, n, adds, y + row, y_stride);
+    _tile_stored(0, b->sums[0], 64);
+    _tile_stored(1, b->sums[1], 64);
+    if (second) _tile_stored(2, b->sums[2], 64);
+    if (second) _tile_stored(3, b->sums[3], 64);
 }
 
 static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
@@ -98,16 +116,22 @@ static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds,
         bal_product_i8_avx512(w, x, adds, y, y_stride);
         return;
     }
-    const uint8_t *next       = w->next;
-    int64_t        configured = 0, n_left = next != NULL ? 4 * w->n_groups : 0;
+    task    t = {w, x, adds, y, y_stride, w->next, w->next != NULL ? 4 * w->n_groups : 0};
+    block   blocks[2];
+    int     now        = 0;
+    int64_t configured = 0;
+    blocks[1].n = blocks[1].n_done = 0;
     for (int64_t row = 0; row < w->n_rows; row += 32) /* their weights stay in the first cache */
-        for (int64_t first = 0; first < x->n_rows; first += 32) {
+        for (int64_t first = 0; first < x->n_rows; first += 32, now = 1 - now) {
             int64_t n = x->n_rows - first < 32 ? x->n_rows - first : 32;
+            block  *b = &blocks[now];
+            b->first = first, b->row = row, b->n = n, b->n_done = 0;
             if (n != configured) configure(n < 16 ? n : 16, n > 16 ? n - 16 : 0);
             configured = n;
-            block(w, row, x, first, n, adds, y, y_stride, &next, &n_left);
+            multiply(&t, b, &blocks[1 - now]);
         }
     _tile_release();
+    finish(&t, &blocks[1 - now], blocks[1 - now].n);
 }
 
 static int64_t dots(int64_t n)
