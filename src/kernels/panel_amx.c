@@ -121,8 +121,8 @@ static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds,
     int     now        = 0;
     int64_t configured = 0;
     blocks[1].n = blocks[1].n_done = 0;
-    for (int64_t row = 0; row < w->n_rows; row += 32) /* their weights stay in the first cache */
-        for (int64_t first = 0; first < x->n_rows; first += 32, now = 1 - now) {
+    for (int64_t first = 0; first < x->n_rows; first += 32)
+        for (int64_t row = 0; row < w->n_rows; row += 32, now = 1 - now) {
             int64_t n = x->n_rows - first < 32 ? x->n_rows - first : 32;
             block  *b = &blocks[now];
             b->first = first, b->row = row, b->n = n, b->n_done = 0;
