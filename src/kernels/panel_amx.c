@@ -8,27 +8,33 @@
 #include "kernels_impl.h"
 #include "scaled_avx512.h"
 
-/* Tiles 0 to 3: sums of two blocks of tokens by two of rows; 4, 5: tokens; 6, 7: rows. */
+/* What the tiles of a configuration hold. */
 typedef struct tile_shapes {
     uint8_t  palette, start_row, reserved[14];
     uint16_t row_bytes[16];
     uint8_t  n_rows[16];
 } tile_shapes;
 
-/* n_first tokens in the first block, n_second in the second, each up to 16. */
-static void configure(int64_t n_first, int64_t n_second)
+/* Tokens of a block. Up to 16 make it wide: tiles 0 to 3 are sums by 64 rows, tile 4 the tokens, 5
+ * to 7 rows. More make it tall: tiles 0 and 1 are sums of the first 16 tokens by 32 rows, 2 and 3
+ * those of the others, 4 and 5 the tokens, 6 and 7 rows. Either way four sums hide their latency.
+ */
+static bool is_wide(int64_t n) { return n <= 16; }
+
+static void configure(int64_t n)
 {
-    tile_shapes s = {.palette = 1};
+    tile_shapes s     = {.palette = 1};
+    int64_t     first = is_wide(n) ? n : 16, second = is_wide(n) ? n : n - 16;
     for (int tile = 0; tile < 8; ++tile) {
-        bool second       = tile == 2 || tile == 3 || tile == 5;
-        s.n_rows[tile]    = (uint8_t)(tile >= 6 ? 16 : second ? n_second : n_first);
-        s.row_bytes[tile] = s.n_rows[tile] > 0 ? 64 : 0;
+        bool rows         = tile >= 6 || (tile == 5 && is_wide(n));
+        s.n_rows[tile]    = (uint8_t)(rows ? 16 : tile < 2 || tile == 4 ? first : second);
+        s.row_bytes[tile] = 64;
     }
     __asm__ volatile("" ::"r"(&s) : "memory"); /* gcc 12 thinks that 8 bytes of it are read */
     _tile_loadconfig(&s);
 }
 
-/* Sums of up to 32 tokens, from first on, by 32 rows, from row on, that are not in y yet. */
+/* Sums of n tokens from first on by the rows from row on, which are not in y yet. */
 typedef struct block {
     int32_t sums[4][16][16] __attribute__((aligned(64))); /* [tile][token][row] */
     int64_t first, row, n, n_done;
@@ -45,33 +51,59 @@ typedef struct task {
     int64_t               n_left; /* so many */
 } task;
 
-/* Tokens of a block up to end to y, by n_rows <= 32 rows. */
+/* Tokens of a block up to end to y, by n_rows rows in n_tiles tiles each. */
 static inline __attribute__((always_inline)) void finish_rows(const task *t, block *b, int64_t end,
-                                                              int64_t n_rows, bool adds)
+                                                              int n_tiles, int64_t n_rows,
+                                                              bool adds)
 {
-    const float *row_scale = t->w->scale + b->row;
     for (; b->n_done < end; ++b->n_done) {
         int64_t i = b->n_done, token = b->first + i;
-        int32_t(*of)[16][16] = b->sums + i / 16 * 2;
-        __m512i excess       = _mm512_set1_epi32(128 * t->x->sum[token]);
-        __m512  scale        = _mm512_set1_ps(t->x->scale[token]);
-        float  *to           = t->y + token * t->y_stride + b->row;
-        bal_store_scaled(to, n_rows, _mm512_load_si512(of[0][i % 16]), excess, scale, row_scale,
-                         adds);
-        bal_store_scaled(to + 16, n_rows - 16, _mm512_load_si512(of[1][i % 16]), excess, scale,
-                         row_scale + 16, adds);
+        __m512i excess = _mm512_set1_epi32(128 * t->x->sum[token]);
+        __m512  scale  = _mm512_set1_ps(t->x->scale[token]);
+        float  *to     = t->y + token * t->y_stride + b->row;
+        for (int tile = 0; tile < n_tiles; ++tile)
+            bal_store_scaled(to + 16 * tile, n_rows - 16 * tile,
+                             _mm512_load_si512(b->sums[i / 16 * 2 + tile][i % 16]), excess, scale,
+                             t->w->scale + b->row + 16 * tile, adds);
     }
 }
 
 static void finish(const task *t, block *b, int64_t end)
 {
-    int64_t n_rows = t->w->n_rows - b->row;
-    if (n_rows >= 32 && t->adds) /* constants, so that no mask or branch is left inside */
-        finish_rows(t, b, end, 32, true);
-    else if (n_rows >= 32)
-        finish_rows(t, b, end, 32, false);
+    int     n_tiles = is_wide(b->n) ? 4 : 2;
+    int64_t n_rows  = t->w->n_rows - b->row;
+    if (n_tiles == 2 && n_rows >= 32 && t->adds) /* constants, so that no mask is left inside */
+        finish_rows(t, b, end, 2, 32, true);
+    else if (n_tiles == 2 && n_rows >= 32)
+        finish_rows(t, b, end, 2, 32, false);
     else
-        finish_rows(t, b, end, n_rows, t->adds);
+        finish_rows(t, b, end, n_tiles, n_rows, t->adds);
+}
+
+/* 64 columns of a tall block. */
+static inline void step_tall(const uint8_t *entries, const int8_t *q, int64_t stride)
+{
+    _tile_loadd(6, entries, BAL_BLOCK_CODES);
+    _tile_loadd(4, q, stride);
+    _tile_dpbsud(0, 4, 6);
+    _tile_loadd(7, entries + 64, BAL_BLOCK_CODES);
+    _tile_dpbsud(1, 4, 7);
+    _tile_loadd(5, q + 16 * stride, stride);
+    _tile_dpbsud(2, 5, 6);
+    _tile_dpbsud(3, 5, 7);
+}
+
+static inline void step_wide(const uint8_t *entries, const int8_t *q, int64_t stride)
+{
+    _tile_loadd(4, q, stride);
+    _tile_loadd(5, entries, BAL_BLOCK_CODES);
+    _tile_dpbsud(0, 4, 5);
+    _tile_loadd(6, entries + 64, BAL_BLOCK_CODES);
+    _tile_dpbsud(1, 4, 6);
+    _tile_loadd(7, entries + 128, BAL_BLOCK_CODES);
+    _tile_dpbsud(2, 4, 7);
+    _tile_loadd(5, entries + 192, BAL_BLOCK_CODES);
+    _tile_dpbsud(3, 4, 5);
 }
 
 /* The sums of a block; those of the block before go to y meanwhile: tiles and vectors are worked on
@@ -81,23 +113,15 @@ static void multiply(task *t, block *b, block *before)
     int64_t        stride = t->x->stride, n_groups = t->w->n_groups;
     const int8_t  *q       = t->x->q + b->first * stride;
     const uint8_t *entries = t->w->entries + 4 * b->row;
-    bool           second  = b->n > 16;
     _tile_zero(0);
     _tile_zero(1);
-    if (second) _tile_zero(2);
-    if (second) _tile_zero(3);
+    _tile_zero(2);
+    _tile_zero(3);
     for (int64_t at = 0; at < n_groups; at += 16) {
-        const uint8_t *from = entries + at * BAL_BLOCK_CODES;
-        _tile_loadd(6, from, BAL_BLOCK_CODES);
-        _tile_loadd(4, q + 4 * at, stride);
-        _tile_dpbsud(0, 4, 6);
-        _tile_loadd(7, from + 64, BAL_BLOCK_CODES);
-        _tile_dpbsud(1, 4, 7);
-        if (second) {
-            _tile_loadd(5, q + 16 * stride + 4 * at, stride);
-            _tile_dpbsud(2, 5, 6);
-            _tile_dpbsud(3, 5, 7);
-        }
+        if (is_wide(b->n))
+            step_wide(entries + at * BAL_BLOCK_CODES, q + 4 * at, stride);
+        else
+            step_tall(entries + at * BAL_BLOCK_CODES, q + 4 * at, stride);
         for (int line = 0; line < 8 && t->n_left > 0; ++line, --t->n_left, t->next += 64)
             __builtin_prefetch(t->next, 0, 2);
         int64_t end = before->n * (at + 16) / n_groups;
@@ -105,8 +129,8 @@ static void multiply(task *t, block *b, block *before)
     }
     _tile_stored(0, b->sums[0], 64);
     _tile_stored(1, b->sums[1], 64);
-    if (second) _tile_stored(2, b->sums[2], 64);
-    if (second) _tile_stored(3, b->sums[3], 64);
+    _tile_stored(2, b->sums[2], 64);
+    _tile_stored(3, b->sums[3], 64);
 }
 
 static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
@@ -121,22 +145,23 @@ static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds,
     int     now        = 0;
     int64_t configured = 0;
     blocks[1].n = blocks[1].n_done = 0;
-    for (int64_t first = 0; first < x->n_rows; first += 32)
-        for (int64_t row = 0; row < w->n_rows; row += 32, now = 1 - now) {
-            int64_t n = x->n_rows - first < 32 ? x->n_rows - first : 32;
-            block  *b = &blocks[now];
+    for (int64_t first = 0, n; first < x->n_rows; first += n) {
+        n = x->n_rows - first < 32 ? x->n_rows - first : 32;
+        if (n != configured) configure(n);
+        configured = n;
+        for (int64_t row = 0; row < w->n_rows; row += is_wide(n) ? 64 : 32, now = 1 - now) {
+            block *b = &blocks[now];
             b->first = first, b->row = row, b->n = n, b->n_done = 0;
-            if (n != configured) configure(n < 16 ? n : 16, n > 16 ? n - 16 : 0);
-            configured = n;
             multiply(&t, b, &blocks[1 - now]);
         }
+    }
     _tile_release();
     finish(&t, &blocks[1 - now], blocks[1 - now].n);
 }
 
 static int64_t dots(int64_t n)
 {
-    configure(16, 16);
+    configure(32);
     for (int64_t i = 0; i < n; ++i) {
         _tile_dpbsud(0, 4, 6);
         _tile_dpbsud(1, 4, 7);
