@@ -1,5 +1,4 @@
-/* votes_avx2.c: random streams, directions and the update with AVX2. Tallies of Walsh groups stay
- * with the look-ups of ref. */
+/* votes_avx2.c: random streams, directions, tallies and the update with AVX2. */
 #include <immintrin.h>
 
 #include "votes_impl.h"
@@ -109,6 +108,64 @@ static void signs(int64_t n, const uint8_t *bits, int8_t *z)
         store(z + i, _mm256_or_si256(spread_bits(bits + i / 8), _mm256_set1_epi8(1)));
 }
 
+/* Of 32 bytes b what tables of 16 bytes each hold for them. Byte b - 16 t is a place of table t
+ * where it is below 16; adding 0x70 then leaves its top bit clear, and a shuffle gives 0 elsewhere.
+ */
+static inline __m256i look_up(const __m256i tables[16], __m256i b)
+{
+    const __m256i sixteen = _mm256_set1_epi8(16), reach = _mm256_set1_epi8(0x70);
+    __m256i       found = _mm256_setzero_si256();
+    for (int t = 0; t < 16; ++t, b = _mm256_sub_epi8(b, sixteen))
+        found = _mm256_or_si256(found, _mm256_shuffle_epi8(tables[t], _mm256_adds_epu8(b, reach)));
+    return found;
+}
+
+/* sums += 2 half + odd, of 16 codes. */
+static inline void add_twice(__m128i half, __m256i odd, int16_t *sums)
+{
+    __m256i value = _mm256_add_epi16(_mm256_slli_epi16(_mm256_cvtepi8_epi16(half), 1), odd);
+    store(sums, _mm256_add_epi16(load(sums), value));
+}
+
+/* The values of a table are all odd, and between -255 and 255, or all even; their halves
+ * (value - odd) / 2 are bytes unless one is 256 or -256. The half of -value is -half, or for odd
+ * ones -half - 1. */
+static void walsh_sums(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
+                       const uint8_t *signs, int16_t *sums)
+{
+    int     odd     = table[0] & 1;
+    bool    too_big = false;
+    int8_t  halves[256];
+    __m256i tables[16];
+    for (int b = 0; b < 256; ++b) {
+        too_big |= table[b] == 256 || table[b] == -256;
+        halves[b] = (int8_t)((table[b] - odd) >> 1);
+    }
+    if (too_big) {
+        bal_walsh_sums_ref(n_pieces, table, bytes, signs, sums);
+        return;
+    }
+    for (int t = 0; t < 16; ++t)
+        tables[t] =
+            _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(halves + 16 * t)));
+    const __m256i odds = _mm256_set1_epi16((short)odd), even = _mm256_set1_epi8((char)(odd - 1));
+    for (int64_t part = 0; part < 2 * n_pieces; ++part) { /* half of the bytes of a piece */
+        __m256i        b    = load(bytes + 32 * part);
+        const uint8_t *sign = signs + part / 2 * BAL_LINE_BYTES + part % 2 * 4;
+        int16_t       *sum  = sums + part / 2 * BAL_PIECE_CODES + part % 2 * 32;
+        for (int run = 0; run < BAL_PIECE_CODES / 64; ++run, sign += 8, sum += 64) {
+            __m256i minus = spread_bits(sign);
+            __m256i half  = _mm256_xor_si256(look_up(tables, b), minus);
+            half          = _mm256_sub_epi8(half, _mm256_and_si256(minus, even));
+            add_twice(_mm256_castsi256_si128(half), odds, sum);
+            add_twice(_mm256_extracti128_si256(half, 1), odds, sum + 16);
+            __m256i above = _mm256_cmpgt_epi8(_mm256_setzero_si256(), b); /* times x */
+            b             = _mm256_xor_si256(_mm256_add_epi8(b, b),
+                                             _mm256_and_si256(above, _mm256_set1_epi8(0x1B)));
+        }
+    }
+}
+
 /* 128 + carry + increment of 16 codes: its upper byte is the move, its lower one 128 + what is
  * left. */
 static inline __m256i fractions(const int16_t *tally, const int8_t *carries, __m256i multiplier,
@@ -150,8 +207,9 @@ static uint32_t carry(int64_t n, int limit, int multiplier, int shift, const int
 
 void bal_votes_add_avx2(bal_kernels *kernels)
 {
-    kernels->philox = philox;
-    kernels->walsh  = walsh;
-    kernels->signs  = signs;
-    kernels->carry  = carry;
+    kernels->philox     = philox;
+    kernels->walsh      = walsh;
+    kernels->walsh_sums = walsh_sums;
+    kernels->signs      = signs;
+    kernels->carry      = carry;
 }

@@ -38,16 +38,18 @@ static void walsh(int64_t n_pieces, uint8_t slot, const uint8_t *bytes, uint8_t 
     }
 }
 
-static void walsh_sums(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
-                       const uint8_t *signs, int16_t *sums)
+void bal_walsh_sums_ref(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
+                        const uint8_t *signs, int16_t *sums)
 {
+    int16_t values[2][256]; /* plus, minus */
+    for (int b = 0; b < 256; ++b) values[0][b] = table[b], values[1][b] = (int16_t)-table[b];
     for (int64_t i = 0; i < n_pieces; ++i, bytes += BAL_PIECE_BYTES) {
         uint8_t run[BAL_PIECE_BYTES];
         memcpy(run, bytes, sizeof run);
         for (int k = 0; k < BAL_PIECE_CODES / 64; ++k, signs += 8, sums += 64, next_run(run))
             for (int j = 0; j < 64; ++j) {
-                int minus = -(signs[j / 8] >> j % 8 & 1); /* 0 or -1 */
-                sums[j]   = (int16_t)(sums[j] + ((table[run[j]] ^ minus) - minus));
+                int minus = signs[j / 8] >> j % 8 & 1;
+                sums[j]   = (int16_t)(sums[j] + values[minus][run[j]]);
             }
     }
 }
@@ -78,7 +80,7 @@ void bal_votes_add_ref(bal_kernels *kernels)
 {
     kernels->philox     = philox;
     kernels->walsh      = walsh;
-    kernels->walsh_sums = walsh_sums;
+    kernels->walsh_sums = bal_walsh_sums_ref;
     kernels->signs      = signs;
     kernels->carry      = carry;
 }
