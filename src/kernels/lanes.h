@@ -35,7 +35,6 @@ typedef __m256i wide_i;
 typedef float    vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t  vi __attribute__((vector_size(4 * LANES)));
 typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
-typedef uint8_t  vb __attribute__((vector_size(LANES)));
 typedef int8_t   vq __attribute__((vector_size(4 * LANES)));
 
 #define INLINE static inline __attribute__((always_inline))
@@ -213,12 +212,6 @@ INLINE int32_t fold_count(vi x)
     return x[0];
 }
 
-INLINE vb round_to_bytes(vf x, float inverse)
-{
-    vf shifted = x * inverse + 12582912.0f; /* 1.5 * 2^23 rounds to an integer, ties to even */
-    return __builtin_convertvector((vi)shifted - (0x4B400000 - 128), vb);
-}
-
 INLINE float largest_magnitude(int64_t n, const float *x)
 {
     vi top = {0}; /* integers need no more: their maximum takes one cycle */
@@ -228,24 +221,6 @@ INLINE float largest_magnitude(int64_t n, const float *x)
         for (int p = 0; p < N_PARTS; ++p) top = larger(magnitude_bits(xs[p]), top);
     }
     return fold_larger(top);
-}
-
-static void quantize(int64_t n_rows, int64_t n_cols, const float *x, uint8_t *q, int64_t q_stride,
-                     float *scale)
-{
-    for (int64_t row = 0; row < n_rows; ++row, x += n_cols, q += q_stride) {
-        float   absmax = largest_magnitude(n_cols, x);
-        int64_t i;
-        float   inverse = absmax > 0.0f ? 127.0f / absmax : 0.0f;
-        scale[row]      = absmax / 127.0f;
-        for (i = 0; i + LANES <= n_cols; i += LANES) {
-            vb bytes = round_to_bytes(load(x + i), inverse);
-            memcpy(q + i, &bytes, LANES);
-        }
-        if (i == n_cols) continue;
-        vb bytes = round_to_bytes(load_some(x + i, n_cols - i, 0.0f), inverse);
-        for (int64_t at = 0; i < (n_cols + 3) / 4 * 4; ++i, ++at) q[i] = bytes[at];
-    }
 }
 
 /* Bytes of the integers in four registers, -128 .. 127. */
@@ -268,7 +243,7 @@ INLINE vq narrow(const vi x[4])
 #endif
 }
 
-/* One row of quantize_i8: x, times the weights unless that is NULL; absmax is the largest
+/* One row of quantize: x, times the weights unless that is NULL; absmax is the largest
  * magnitude. Returns the step: 0 where all is 0 or nearly, infinite where x is not finite. */
 INLINE float quantize_row(int64_t n, const float *x, const float *weight, float absmax, int8_t *q,
                           int32_t *sum)
@@ -297,8 +272,8 @@ INLINE float quantize_row(int64_t n, const float *x, const float *weight, float 
     return fine ? absmax / 127.0f : absmax < 0x1p-100f ? 0.0f : INFINITY;
 }
 
-static void quantize_i8(int64_t n_rows, int64_t n_cols, const float *x, int8_t *q, int64_t q_stride,
-                        float *scale, int32_t *sum)
+static void quantize(int64_t n_rows, int64_t n_cols, const float *x, int8_t *q, int64_t q_stride,
+                     float *scale, int32_t *sum)
 {
     for (int64_t row = 0; row < n_rows; ++row, x += n_cols, q += q_stride)
         scale[row] = quantize_row(n_cols, x, NULL, largest_magnitude(n_cols, x), q, sum + row);
@@ -397,8 +372,8 @@ INLINE void rotate_neighbours(int64_t n, int64_t head_dim, const float *cosines,
     }
 }
 
-static void rotate_rows(int64_t n_rows, int64_t n_heads, int64_t head_dim, bool halves,
-                        const float *cosines, const float *signed_sines, float *x)
+static void rotate(int64_t n_rows, int64_t n_heads, int64_t head_dim, bool halves,
+                   const float *cosines, const float *signed_sines, float *x)
 {
     int64_t n = n_heads * head_dim;
     for (; n_rows > 0; --n_rows, x += n, cosines += head_dim, signed_sines += head_dim)
@@ -408,12 +383,6 @@ static void rotate_rows(int64_t n_rows, int64_t n_heads, int64_t head_dim, bool 
             rotate_halves(n, head_dim, cosines, signed_sines, x);
         else
             rotate_neighbours(n, head_dim, cosines, signed_sines, x);
-}
-
-static void rotate(int64_t n_heads, int64_t head_dim, bool halves, const float *cosines,
-                   const float *signed_sines, float *x)
-{
-    rotate_rows(1, n_heads, head_dim, halves, cosines, signed_sines, x);
 }
 
 /* Causal attention: one lane per query, so that a query meets its keys in order whatever LANES is.
@@ -586,8 +555,8 @@ INLINE vf gated(vf gate, vf up)
     return x / (1.0f + exponential_of_minus(lesser(splat(87.0f), x))) * up;
 }
 
-static void swiglu_rows(int64_t n_rows, int64_t n_cols, float *gate, int64_t gate_stride,
-                        const float *up, int64_t up_stride)
+static void swiglu(int64_t n_rows, int64_t n_cols, float *gate, int64_t gate_stride,
+                   const float *up, int64_t up_stride)
 {
     for (int64_t row = 0; row < n_rows; ++row, gate += gate_stride, up += up_stride) {
         int64_t i = 0;
@@ -597,33 +566,6 @@ static void swiglu_rows(int64_t n_rows, int64_t n_cols, float *gate, int64_t gat
         vf y = gated(load_some(gate + i, n_cols - i, 0.0f), load_some(up + i, n_cols - i, 0.0f));
         store_some(gate + i, n_cols - i, y);
     }
-}
-
-static void swiglu(int64_t n, float *gate, const float *up) { swiglu_rows(1, n, gate, n, up, n); }
-
-static void add(int64_t n, float *x, const float *y)
-{
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) store(x + i, load(x + i) + load(y + i));
-    if (i < n)
-        store_some(x + i, n - i, load_some(x + i, n - i, 0.0f) + load_some(y + i, n - i, 0.0f));
-}
-
-static float cross_entropy(int64_t n, const float *x, int64_t target, bool *is_top)
-{
-    vf xs[N_PARTS], top[N_PARTS], sum[N_PARTS] = {0};
-    for (int p = 0; p < N_PARTS; ++p) top[p] = splat(-INFINITY);
-    for (int64_t i = 0; i < n; i += BLOCK) {
-        load_block(x + i, n - i, -INFINITY, xs);
-        for (int p = 0; p < N_PARTS; ++p) top[p] = greater(xs[p], top[p]);
-    }
-    float max = fold_max(top);
-    for (int64_t i = 0; i < n; i += BLOCK) {
-        load_block(x + i, n - i, -INFINITY, xs);
-        for (int p = 0; p < N_PARTS; ++p) sum[p] += power_of_two((xs[p] - max) * LOG2_E);
-    }
-    *is_top = x[target] >= max;
-    return (float)(bal_math_log((double)fold_sum(sum)) + (double)(max - x[target]));
 }
 
 #define N_SUMS (16 / LANES) /* registers of bal_exp_sums.sum */
@@ -656,7 +598,7 @@ static void exp_sums(int64_t n_rows, int64_t n_cols, const float *x, int64_t x_s
     }
 }
 
-static float cross_entropy_of(const bal_exp_sums *sums, float target, bool *is_top)
+static float cross_entropy(const bal_exp_sums *sums, float target, bool *is_top)
 {
     vf top[N_PARTS], sum[N_PARTS] = {0};
     for (int p = 0; p < N_PARTS; ++p) top[p] = load(sums->top + p % N_SUMS * LANES);
@@ -670,15 +612,12 @@ static float cross_entropy_of(const bal_exp_sums *sums, float target, bool *is_t
 
 void LANES_ADD(bal_kernels *kernels)
 {
-    kernels->rms_norm         = rms_norm;
-    kernels->rotate           = rotate;
-    kernels->attention        = attention;
-    kernels->swiglu           = swiglu;
-    kernels->swiglu_rows      = swiglu_rows;
-    kernels->quantize_i8      = quantize_i8;
-    kernels->rms_norm_i8      = rms_norm_i8;
-    kernels->rotate_rows      = rotate_rows;
-    kernels->cross_entropy    = cross_entropy;
-    kernels->exp_sums         = exp_sums;
-    kernels->cross_entropy_of = cross_entropy_of;
+    kernels->quantize      = quantize;
+    kernels->rms_norm_i8   = rms_norm_i8;
+    kernels->rms_norm      = rms_norm;
+    kernels->rotate        = rotate;
+    kernels->attention     = attention;
+    kernels->swiglu        = swiglu;
+    kernels->exp_sums      = exp_sums;
+    kernels->cross_entropy = cross_entropy;
 }
