@@ -11,7 +11,7 @@ typedef enum bal_isa { BAL_ISA_REF, BAL_ISA_AVX2, BAL_ISA_AVX512, BAL_ISA_AMX } 
 
 #define BAL_LINE_BYTES \
     256 /* Philox output of 16 counters; word w of lane l is u32 number 16 w + l */
-#define BAL_PIECE_CODES      2048  /* 32 runs of 64 codes, which share 64 random bytes */
+#define BAL_PIECE_CODES      2048 /* 32 runs of 64 codes, which share 64 random bytes */
 #define BAL_PIECE_BYTES      64
 #define BAL_COLS_MAX         65536 /* columns of a product: 255 * 127 * 65536 stays below 2^31 */
 #define BAL_HEAD_DIM_MAX     256
@@ -67,7 +67,8 @@ typedef struct bal_rows_i8 {
     const int32_t *sum;            /* [n_rows] of q */
 } bal_rows_i8;
 
-/** Sums of exponentials of the numbers of a row that were read so far, in 16 lanes. */
+/** Sums of exponentials of the numbers of a row that were read so far, number i of each piece in
+ *  lane i % 16. */
 typedef struct bal_exp_sums {
     float top[16], sum[16]; /* per lane: the maximum, and the sum of exp(x - maximum) */
 } bal_exp_sums;
@@ -129,38 +130,34 @@ typedef struct bal_kernels {
      *  padded with 0 to a multiple of 64 columns, and q_stride is a multiple of 64. A row of zeros
      *  gets q and scale 0, as does one below 2^-100; one with a number that is not finite gets
      *  q 0 and scale infinity. */
-    void (*quantize_i8)(int64_t n_rows, int64_t n_cols, const float *x, int8_t *q, int64_t q_stride,
-                        float *scale, int32_t *sum);
-    /** quantize_i8 of what rms_norm gives, in one go. */
+    void (*quantize)(int64_t n_rows, int64_t n_cols, const float *x, int8_t *q, int64_t q_stride,
+                     float *scale, int32_t *sum);
+    /** quantize of what rms_norm gives, in one go. */
     void (*rms_norm_i8)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight,
                         float eps, int8_t *q, int64_t q_stride, float *scale, int32_t *sum);
     /** y = x / sqrt(mean(x^2) + eps) * weight per row. Squares are summed in 64 lanes. */
     void (*rms_norm)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight, float eps,
                      float *y);
-    /** Rotary positions: turn the pairs of n_heads heads of one token, (i, i + head_dim / 2) if
-     *  halves, else (2 i, 2 i + 1). cosines, signed_sines [head_dim]: of the pair of each element,
-     *  the sine negated for the first of the pair. Source: Su et al. 2021. */
-    void (*rotate)(int64_t n_heads, int64_t head_dim, bool halves, const float *cosines,
-                   const float *signed_sines, float *x);
-    /** The same of n_rows tokens: rows of x [n_heads * head_dim], of the tables [head_dim]. */
-    void (*rotate_rows)(int64_t n_rows, int64_t n_heads, int64_t head_dim, bool halves,
-                        const float *cosines, const float *signed_sines, float *x);
+    /** Rotary positions of n_rows tokens, rows of x [n_heads * head_dim]: turn the pairs of every
+     *  head, (i, i + head_dim / 2) if halves, else (2 i, 2 i + 1). Rows of cosines and signed_sines
+     *  [head_dim]: of the pair of each element, the sine negated for the first of the pair. Source:
+     *  Su et al. 2021. */
+    void (*rotate)(int64_t n_rows, int64_t n_heads, int64_t head_dim, bool halves,
+                   const float *cosines, const float *signed_sines, float *x);
     /** Causal attention of one sequence; sums run over tokens in order. */
     void (*attention)(const bal_attention *attention);
-    /** gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i]. */
-    void (*swiglu)(int64_t n, float *gate, const float *up);
-    /** The same of rows gate_stride and up_stride floats apart. */
-    void (*swiglu_rows)(int64_t n_rows, int64_t n_cols, float *gate, int64_t gate_stride,
-                        const float *up, int64_t up_stride);
-    /** log(sum exp(x)) - x[target], the sum in 64 lanes; *is_top: x[target] is the maximum. */
-    float (*cross_entropy)(int64_t n, const float *x, int64_t target, bool *is_top);
-    /** For rows that come in pieces of n_cols, so that no row need be whole: the first piece sets
-     *  sums [n_rows], the others add to them. Rows of x are x_stride floats apart. The bits depend
-     *  on the pieces. */
+    /** gate = gate / (1 + exp(-gate)) * up, element by element; rows are gate_stride and up_stride
+     *  floats apart. */
+    void (*swiglu)(int64_t n_rows, int64_t n_cols, float *gate, int64_t gate_stride,
+                   const float *up, int64_t up_stride);
+    /** Sums for cross_entropy of rows that come in pieces of n_cols, so that no row need be whole:
+     *  the first piece sets sums [n_rows], the others add to them. Rows of x are x_stride floats
+     *  apart. The bits depend on the pieces. */
     void (*exp_sums)(int64_t n_rows, int64_t n_cols, const float *x, int64_t x_stride, bool first,
                      bal_exp_sums *sums);
-    /** cross_entropy of a row from its sums; target is the value at the target. */
-    float (*cross_entropy_of)(const bal_exp_sums *sums, float target, bool *is_top);
+    /** log(sum exp(x)) - x[target] of the row x of these sums; target is x[target]; *is_top: it is
+     *  the maximum of the row. */
+    float (*cross_entropy)(const bal_exp_sums *sums, float target, bool *is_top);
 } bal_kernels;
 
 /** The best level that this processor has. Local. */

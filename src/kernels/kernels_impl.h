@@ -12,7 +12,7 @@ void bal_panel_add_amx(bal_kernels *kernels);
 bool bal_amx_allowed(void); /* asks the system to let this process use tiles */
 
 extern const int8_t bal_nf4_book[16];
-void bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
+void                bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
 void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                            int64_t y_stride);
 
@@ -24,7 +24,7 @@ void bal_planes_add_ref(bal_kernels *kernels);
 void bal_planes_add_avx2(bal_kernels *kernels);
 void bal_planes_add_avx512(bal_kernels *kernels);
 
-/* Float entries: one source, lanes.h, built once per level. */
+/* Float entries: one source, lanes_add.h, built once per level. */
 void bal_lanes_add_ref(bal_kernels *kernels);
 void bal_lanes_add_avx2(bal_kernels *kernels);
 void bal_lanes_add_avx512(bal_kernels *kernels);

@@ -223,7 +223,7 @@ static void fill_panel(bal_forward *f, int index, int64_t p, const uint8_t *pane
 static void set_input(bal_forward *f, const float *x, int64_t n_rows, int64_t n_cols)
 {
     if (f->model->format != BAL_F32)
-        f->kernels->quantize_i8(n_rows, n_cols, x, f->xq, f->xq_stride, f->x_scale, f->x_sum);
+        f->kernels->quantize(n_rows, n_cols, x, f->xq, f->xq_stride, f->x_scale, f->x_sum);
 }
 
 /* The same of the residual stream, normalized with the weights of a vector; floats in f->h. */
@@ -300,7 +300,7 @@ static void gated_product(bal_forward *f, const bal_layer *layer)
     if (gate->format == BAL_F32) {
         product(f, layer->gate, f->h, false, f->gate);
         product(f, layer->up, f->h, false, f->up);
-        f->kernels->swiglu_rows(rows, width, f->gate, width, f->up, width);
+        f->kernels->swiglu(rows, width, f->gate, width, f->up, width);
         return;
     }
     for (int64_t p = 0; p < n_panels(gate); ++p) {
@@ -308,8 +308,8 @@ static void gated_product(bal_forward *f, const bal_layer *layer)
         float  *to     = f->gate + p * BAL_PANEL_ROWS;
         panel_product(f, layer->gate, p, f->n_tokens, 0, f->n_tokens, false, to, width);
         panel_product(f, layer->up, p, f->n_tokens, 0, f->n_tokens, false, f->up, BAL_PANEL_ROWS);
-        f->kernels->swiglu_rows(rows, n_cols < BAL_PANEL_ROWS ? n_cols : BAL_PANEL_ROWS, to, width,
-                                f->up, BAL_PANEL_ROWS);
+        f->kernels->swiglu(rows, n_cols < BAL_PANEL_ROWS ? n_cols : BAL_PANEL_ROWS, to, width,
+                           f->up, BAL_PANEL_ROWS);
     }
 }
 
@@ -352,10 +352,10 @@ static void attend(bal_forward *f, const int64_t *start, int64_t n_sequences)
     for (int sign = 0; sign < f->n_signs; ++sign)
         for (int64_t s = 0; s < n_sequences; ++s) {
             int64_t first = sign * f->n_tokens + start[s], n = start[s + 1] - start[s];
-            f->kernels->rotate_rows(n, c->n_heads, c->head_dim, halves, f->cosines, f->sines,
-                                    f->q + first * q_width);
-            f->kernels->rotate_rows(n, c->n_kv_heads, c->head_dim, halves, f->cosines, f->sines,
-                                    f->k + first * kv_width);
+            f->kernels->rotate(n, c->n_heads, c->head_dim, halves, f->cosines, f->sines,
+                               f->q + first * q_width);
+            f->kernels->rotate(n, c->n_kv_heads, c->head_dim, halves, f->cosines, f->sines,
+                               f->k + first * kv_width);
             f->kernels->attention(&(bal_attention){.n_tokens   = n,
                                                    .n_heads    = c->n_heads,
                                                    .n_kv_heads = c->n_kv_heads,
@@ -438,7 +438,7 @@ bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
         for (int sign = 0; sign < f->n_signs; ++sign) {
             int64_t row = sign * n + t;
             bool    right;
-            float   nats = f->kernels->cross_entropy_of(&f->sums[row], f->target[row], &right);
+            float   nats = f->kernels->cross_entropy(&f->sums[row], f->target[row], &right);
             if (!isfinite(nats))
                 return bal_fail(BAL_ERR_NUMERIC,
                                 "the loss of token %lld of sequence %lld is %g; the weights or "

@@ -242,8 +242,8 @@ static void normed(const bal_kernels *level)
 }
 static void test_norms_are_the_same(void) { at_each_level(normed); }
 
-/* quantize_i8, and rms_norm_i8, of rows that may be zero, tiny, huge or not finite. */
-static void quantized_i8(const bal_kernels *level)
+/* quantize, and rms_norm_i8, of rows that may be zero, tiny, huge or not finite. */
+static void quantized(const bal_kernels *level)
 {
     const float odd[] = {INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX, 1e-45f, 0x1p-100f, -0.0f};
     for (int i = 0; i < 2 * N_SHAPES; ++i) {
@@ -261,19 +261,19 @@ static void quantized_i8(const bal_kernels *level)
                 ref->rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, a, stride, a_scale, a_sum);
                 level->rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, b, stride, b_scale, b_sum);
             } else {
-                ref->quantize_i8(n_rows, n_cols, x, a, stride, a_scale, a_sum);
-                level->quantize_i8(n_rows, n_cols, x, b, stride, b_scale, b_sum);
+                ref->quantize(n_rows, n_cols, x, a, stride, a_scale, a_sum);
+                level->quantize(n_rows, n_cols, x, b, stride, b_scale, b_sum);
             }
             check(same(a, b, n) && same(a_scale, b_scale, n_rows * 4) &&
                       same(a_sum, b_sum, n_rows * 4),
                   "%s %s: shape %d, %lld x %lld, stride %lld", level->name,
-                  normed_too ? "rms_norm_i8" : "quantize_i8", i, (long long)n_rows,
-                  (long long)n_cols, (long long)stride);
+                  normed_too ? "rms_norm_i8" : "quantize", i, (long long)n_rows, (long long)n_cols,
+                  (long long)stride);
         }
         RELEASE(x, weight, a, b, a_scale, b_scale, a_sum, b_sum);
     }
 }
-static void test_signed_activations_are_the_same(void) { at_each_level(quantized_i8); }
+static void test_quantized_activations_are_the_same(void) { at_each_level(quantized); }
 
 static void rotated(const bal_kernels *level)
 {
@@ -286,13 +286,12 @@ static void rotated(const bal_kernels *level)
         float  *a = blank(4 * n_rows * n), *b = blank(4 * n_rows * n);
         memcpy(a, x, (size_t)(n_rows * n) * 4);
         memcpy(b, x, (size_t)(n_rows * n) * 4);
-        for (int64_t row = 0; row < n_rows; ++row)
-            ref->rotate(n_heads, head_dim, halves, cosines + row * head_dim, sines + row * head_dim,
-                        a + row * n);
-        level->rotate_rows(n_rows, n_heads, head_dim, halves, cosines, sines, b);
-        check(same(a, b, 4 * n_rows * n),
-              "%s rotate_rows: %lld tokens, %lld heads of %lld, halves %d", level->name,
-              (long long)n_rows, (long long)n_heads, (long long)head_dim, halves);
+        for (int64_t row = 0; row < n_rows; ++row) /* one token at a time, against all at once */
+            ref->rotate(1, n_heads, head_dim, halves, cosines + row * head_dim,
+                        sines + row * head_dim, a + row * n);
+        level->rotate(n_rows, n_heads, head_dim, halves, cosines, sines, b);
+        check(same(a, b, 4 * n_rows * n), "%s rotate: %lld tokens, %lld heads of %lld, halves %d",
+              level->name, (long long)n_rows, (long long)n_heads, (long long)head_dim, halves);
         RELEASE(x, cosines, sines, a, b);
     }
 }
@@ -333,13 +332,13 @@ static void element_wise(const bal_kernels *level)
             if (!isfinite(gate[at])) gate[at] = -FLT_MAX;
         memcpy(a, gate, (size_t)n * 4);
         memcpy(b, gate, (size_t)n * 4);
-        ref->swiglu_rows(n_rows, n_cols, a, gate_stride, up, up_stride);
-        level->swiglu_rows(n_rows, n_cols, b, gate_stride, up, up_stride);
-        check(same(a, b, 4 * n), "%s swiglu_rows: %lld x %lld, strides %lld, %lld", level->name,
+        ref->swiglu(n_rows, n_cols, a, gate_stride, up, up_stride);
+        level->swiglu(n_rows, n_cols, b, gate_stride, up, up_stride);
+        check(same(a, b, 4 * n), "%s swiglu: %lld x %lld, strides %lld, %lld", level->name,
               (long long)n_rows, (long long)n_cols, (long long)gate_stride, (long long)up_stride);
-        ref->swiglu(n, a, up);
-        level->swiglu(n, b, up);
-        check(same(a, b, 4 * n), "%s swiglu: %lld", level->name, (long long)n);
+        ref->swiglu(1, n, a, n, up, n); /* of what that gave, as one row */
+        level->swiglu(1, n, b, n, up, n);
+        check(same(a, b, 4 * n), "%s swiglu: 1 x %lld", level->name, (long long)n);
         RELEASE(gate, up, a, b);
     }
 }
@@ -348,13 +347,17 @@ static void test_swiglu_is_the_same(void) { at_each_level(element_wise); }
 static void losses(const bal_kernels *level)
 {
     for (int i = 0; i < 2 * N_SHAPES; ++i) {
-        int64_t n = i + 1, target = pick(0, n - 1);
-        float  *x = floats(n, i % 3 == 0 ? 1e30f : 10.0f);
-        bool    a_top, b_top;
-        float   a = ref->cross_entropy(n, x, target, &a_top);
-        float   b = level->cross_entropy(n, x, target, &b_top);
-        check(same(&a, &b, 4) && a_top == b_top, "%s cross_entropy: %lld words, target %lld",
-              level->name, (long long)n, (long long)target);
+        int64_t      n = i + 1, target = pick(0, n - 1);
+        float       *x = floats(n, i % 3 == 0 ? 1e30f : 10.0f);
+        bal_exp_sums a, b;
+        bool         a_top, b_top;
+        ref->exp_sums(1, n, x, n, true, &a);
+        level->exp_sums(1, n, x, n, true, &b);
+        float from_a = ref->cross_entropy(&a, x[target], &a_top);
+        float from_b = level->cross_entropy(&b, x[target], &b_top);
+        check(same(&a, &b, sizeof a) && same(&from_a, &from_b, 4) && a_top == b_top,
+              "%s cross_entropy: %lld words, target %lld", level->name, (long long)n,
+              (long long)target);
         free(x);
     }
 }
@@ -379,9 +382,9 @@ static void losses_in_pieces(const bal_kernels *level)
         for (int64_t row = 0; row < n_rows; ++row) {
             float target = (float)pick(-3, 3);
             bool  a_top, b_top;
-            float from_a = ref->cross_entropy_of(a + row, target, &a_top);
-            float from_b = level->cross_entropy_of(b + row, target, &b_top);
-            check(same(&from_a, &from_b, 4) && a_top == b_top, "%s cross_entropy_of: shape %d",
+            float from_a = ref->cross_entropy(a + row, target, &a_top);
+            float from_b = level->cross_entropy(b + row, target, &b_top);
+            check(same(&from_a, &from_b, 4) && a_top == b_top, "%s cross_entropy: shape %d",
                   level->name, i);
         }
         RELEASE(a, b);
@@ -397,11 +400,9 @@ static void test_levels_are_complete_and_known_by_their_names(void)
         CU_ASSERT_FATAL(bal_isa_parse(k->name, &parsed));
         CU_ASSERT_EQUAL((int)parsed, isa);
         CU_ASSERT(k->philox && k->walsh && k->walsh_sums && k->bit_sums && k->signs && k->carry);
-        CU_ASSERT(k->move_panel && k->dots);
-        CU_ASSERT(k->product_i8 && k->rms_norm && k->rotate && k->attention &&
-                  k->swiglu);
-        CU_ASSERT(k->quantize_i8 && k->rms_norm_i8 && k->rotate_rows && k->swiglu_rows);
-        CU_ASSERT(k->cross_entropy && k->exp_sums && k->cross_entropy_of);
+        CU_ASSERT(k->move_panel && k->product_i8 && k->dots);
+        CU_ASSERT(k->quantize && k->rms_norm_i8 && k->rms_norm && k->rotate && k->attention);
+        CU_ASSERT(k->swiglu && k->exp_sums && k->cross_entropy);
         CU_ASSERT_PTR_EQUAL(k, bal_kernels_at((bal_isa)isa));
     }
     bal_isa isa = BAL_ISA_REF;
@@ -421,7 +422,7 @@ const bal_test bal_suite_tests[] = {
     {"moved panels are the same", test_moved_panels_are_the_same},
     {"integer products are the same", test_integer_products_are_the_same},
     {"norms are the same", test_norms_are_the_same},
-    {"signed activations are the same", test_signed_activations_are_the_same},
+    {"quantized activations are the same", test_quantized_activations_are_the_same},
     {"rotary positions are the same", test_rotary_positions_are_the_same},
     {"attention is the same", test_attention_is_the_same},
     {"SwiGLU is the same", test_swiglu_is_the_same},

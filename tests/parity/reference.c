@@ -264,38 +264,6 @@ static void test_integer_products_are_exact(void)
     }
 }
 
-static void test_quantizing_rounds_to_nearest(void)
-{
-    state = SEED;
-    for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t  n_rows = pick(1, 5), n_cols = pick(1, 100), stride = (n_cols + 63) / 64 * 64 + 64;
-        float   *x = floats(n_rows * n_cols, i % 2 == 0 ? 1e3f : 0.0f), *scale = blank(4 * n_rows);
-        int8_t  *q   = blank(n_rows * stride);
-        int32_t *sum = blank(4 * n_rows);
-        memset(x, 0, (size_t)n_cols * 4); /* the first row */
-        int n_bad = 0;
-        ref->quantize_i8(n_rows, n_cols, x, q, stride, scale, sum);
-        n_bad += scale[0] != 0.0f;
-        for (int64_t row = 0; row < n_rows; ++row) {
-            float absmax = 0.0f;
-            for (int64_t c = 0; c < n_cols; ++c) absmax = fmaxf(absmax, fabsf(x[row * n_cols + c]));
-            n_bad += scale[row] != absmax / 127.0f;
-            for (int64_t c = 0; c < stride; ++c) {
-                double value = c < n_cols ? (double)x[row * n_cols + c] : 0.0;
-                double error = fabs(value - (double)scale[row] * q[row * stride + c]);
-                if (c < stride - 64) /* padding is 0, what lies behind it is left alone */
-                    n_bad += !(error <= (double)scale[row] * 0.50001) || q[row * stride + c] < -127;
-                else
-                    n_bad += (uint8_t)q[row * stride + c] != 0xEE;
-                if (c < stride - 64) sum[row] -= q[row * stride + c];
-            }
-            n_bad += sum[row] != 0;
-        }
-        check(n_bad == 0, "%lld x %lld: %d wrong", (long long)n_rows, (long long)n_cols, n_bad);
-        RELEASE(x, scale, q, sum);
-    }
-}
-
 static void test_the_norm_is_the_root_mean_square(void)
 {
     state = SEED;
@@ -328,14 +296,14 @@ static int n_bad_codes(int64_t n, const double *y, const int8_t *q, float scale,
     n_bad += !(fabs((double)scale * 127.0 - absmax) <= 1e-6 * absmax);
     for (int64_t c = 0; c < (n + 63) / 64 * 64; ++c) {
         double value = c < n ? y[c] : 0.0;
-        n_bad += !(fabs(value - (double)scale * q[c]) <= (double)scale * 0.5001) || q[c] == -128;
+        n_bad += !(fabs(value - (double)scale * q[c]) <= (double)scale * 0.50001) || q[c] == -128;
         n_bad += c >= n && q[c] != 0;
         exact += q[c];
     }
     return n_bad + (sum != exact);
 }
 
-static void test_signed_codes_are_the_nearest_of_rows_and_of_norms(void)
+static void test_codes_are_the_nearest_of_rows_and_of_norms(void)
 {
     state = SEED;
     for (int i = 0; i < N_SHAPES; ++i) {
@@ -348,15 +316,18 @@ static void test_signed_codes_are_the_nearest_of_rows_and_of_norms(void)
         double   y[200];
         int      n_bad = 0;
         memset(x, 0, (size_t)n_cols * 4); /* the first row */
-        ref->quantize_i8(n_rows, n_cols, x, q, stride, scale, sum);
+        ref->quantize(n_rows, n_cols, x, q, stride, scale, sum);
         ref->rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, norm_q, stride, scale + n_rows,
                          sum + n_rows);
         for (int64_t row = 0; row < n_rows; ++row) {
             double squares = 0.0;
+            float  absmax  = 0.0f;
             for (int64_t c = 0; c < n_cols; ++c) {
-                y[c] = (double)x[row * n_cols + c];
+                y[c]   = (double)x[row * n_cols + c];
+                absmax = fmaxf(absmax, fabsf(x[row * n_cols + c]));
                 squares += y[c] * y[c];
             }
+            n_bad += scale[row] != absmax / 127.0f;
             n_bad += n_bad_codes(n_cols, y, q + row * stride, scale[row], sum[row]);
             for (int64_t c = 0; c < n_cols; ++c)
                 y[c] *= (double)weight[c] / sqrt(squares / (double)n_cols + (double)1e-5f);
@@ -380,7 +351,7 @@ static void test_rows_that_are_tiny_or_not_finite_get_codes_0(void)
         int8_t  q[128];
         int32_t sum;
         int     n_bad = 0;
-        ref->quantize_i8(1, 70, x, q, 128, &scale, &sum);
+        ref->quantize(1, 70, x, q, 128, &scale, &sum);
         for (int c = 0; c < 128; ++c) n_bad += q[c] != 0;
         check(n_bad == 0 && sum == 0, "%g: %d codes, sum %d", (double)odd[i], n_bad, (int)sum);
         CU_ASSERT(i < 2 ? scale == 0.0f : !isfinite(scale));
@@ -404,7 +375,7 @@ static void test_rotary_positions_turn_each_pair_by_its_angle(void)
             sines[second]                    = (float)sin(0.3 * (double)(p + 1));
             sines[first]                     = -sines[second];
         }
-        ref->rotate_rows(1, n_heads, head_dim, halves, cosines, sines, y);
+        ref->rotate(1, n_heads, head_dim, halves, cosines, sines, y);
         for (int64_t head = 0; head < n_heads; ++head)
             for (int64_t p = 0; p < half; ++p) {
                 int64_t first  = head * head_dim + (halves ? p : 2 * p),
@@ -462,7 +433,7 @@ static void test_swiglu_follows_its_formula(void)
     float gate[N], up[N];
     int   n_bad = 0;
     for (int i = 0; i < N; ++i) gate[i] = (float)(i - N / 2) * 0.05f, up[i] = 1.0f + (float)(i % 5);
-    ref->swiglu(N, gate, up);
+    ref->swiglu(1, N, gate, N, up, N);
     for (int i = 0; i < N; ++i) {
         double x = (double)((float)(i - N / 2) * 0.05f);
         n_bad += !near((double)gate[i], x / (1.0 + exp(-x)) * (double)up[i], 1e-6);
@@ -476,14 +447,14 @@ static void test_exponentials_are_right_to_their_last_bits(void)
     float gate[N], up[N];
     int   n_bad = 0;
     for (int i = 0; i < N; ++i) gate[i] = (float)(i - N / 2) * 0.04f, up[i] = 1.0f;
-    ref->swiglu(N, gate, up);
+    ref->swiglu(1, N, gate, N, up, N);
     for (int i = 0; i < N; ++i) {
         double x = (double)((float)(i - N / 2) * 0.04f), want = x / (1.0 + exp(-x));
         n_bad += !(fabs((double)gate[i] - want) <= 4e-7 * fabs(want));
     }
     CU_ASSERT_EQUAL(n_bad, 0);
     float ends[] = {-FLT_MAX, -1000.0f, 1000.0f, 0.0f};
-    ref->swiglu(4, ends, up);
+    ref->swiglu(1, 4, ends, 4, up, 4);
     CU_ASSERT(fabsf(ends[0]) < 1e-35f && fabsf(ends[1]) < 1e-35f);
     CU_ASSERT(ends[2] == 1000.0f && ends[3] == 0.0f);
 
@@ -509,10 +480,13 @@ static void test_the_loss_of_a_large_vocabulary_is_right(void)
     double sum = 0.0;
     for (int i = 0; i < N; ++i) x[i] = (float)pick(-10000000, 10000000) * 1e-6f;
     for (int i = 0; i < N; ++i) sum += exp((double)x[i]);
-    bool   is_top;
-    double loss = (double)ref->cross_entropy(N, x, N - 1, &is_top),
+    bal_exp_sums sums;
+    bool         is_top;
+    ref->exp_sums(1, N, x, N, true, &sums);
+    double loss = (double)ref->cross_entropy(&sums, x[N - 1], &is_top),
            want = log(sum) - (double)x[N - 1];
-    check(fabs(loss - want) < 2e-6, "%d words: %.9g instead of %.9g", N, loss, want);
+    /* a lane adds 3142 numbers, and those below half of its last bit are lost: 2.5e-6 here */
+    check(fabs(loss - want) < 4e-6, "%d words: %.9g instead of %.9g", N, loss, want);
     free(x);
 }
 
@@ -525,10 +499,12 @@ static void test_the_loss_is_minus_the_log_of_the_softmax(void)
         float   max = -INFINITY;
         double  sum = 0.0;
         for (int64_t w = 0; w < n; ++w) max = fmaxf(max, x[w]), sum += exp((double)x[w]);
-        int n_bad = 0;
+        int          n_bad = 0;
+        bal_exp_sums sums;
+        ref->exp_sums(1, n, x, n, true, &sums);
         for (int64_t target = 0; target < n; ++target) {
             bool  is_top;
-            float loss = ref->cross_entropy(n, x, target, &is_top);
+            float loss = ref->cross_entropy(&sums, x[target], &is_top);
             n_bad += !near((double)loss, log(sum) - (double)x[target], 2e-6);
             n_bad += is_top != (x[target] == max);
         }
@@ -549,12 +525,17 @@ static void test_the_loss_does_not_need_whole_rows(void)
             ref->exp_sums(n_rows, at + piece < n_cols ? piece : n_cols - at, x + at, n_cols,
                           at == 0, sums);
         for (int64_t row = 0; row < n_rows; ++row) {
-            bool  top, want_top;
-            float want = ref->cross_entropy(n_cols, x + row * n_cols, target, &want_top);
-            float loss = ref->cross_entropy_of(sums + row, x[row * n_cols + target], &top);
-            check(near((double)loss, (double)want, 1e-6) && top == want_top,
+            const float *numbers = x + row * n_cols;
+            float        max     = -INFINITY;
+            double       sum     = 0.0;
+            for (int64_t w = 0; w < n_cols; ++w)
+                max = fmaxf(max, numbers[w]), sum += exp((double)numbers[w]);
+            bool   top;
+            double loss = (double)ref->cross_entropy(sums + row, numbers[target], &top),
+                   want = log(sum) - (double)numbers[target];
+            check(near(loss, want, 2e-6) && top == (numbers[target] == max),
                   "%lld words, %lld at a time: %.9g instead of %.9g", (long long)n_cols,
-                  (long long)piece, (double)loss, (double)want);
+                  (long long)piece, loss, want);
         }
         free(x);
     }
@@ -622,10 +603,9 @@ const bal_test bal_suite_tests[] = {
     {"the gate keeps both sides or neither", test_the_gate_keeps_both_sides_or_neither},
     {"bits of z are steps of one", test_bits_of_z_are_steps_of_one},
     {"integer products are exact", test_integer_products_are_exact},
-    {"quantizing rounds to nearest", test_quantizing_rounds_to_nearest},
     {"the norm is the root mean square", test_the_norm_is_the_root_mean_square},
-    {"signed codes are the nearest, of rows and of norms",
-     test_signed_codes_are_the_nearest_of_rows_and_of_norms},
+    {"codes are the nearest, of rows and of norms",
+     test_codes_are_the_nearest_of_rows_and_of_norms},
     {"rows that are tiny or not finite get codes 0",
      test_rows_that_are_tiny_or_not_finite_get_codes_0},
     {"rotary positions turn each pair by its angle",
