@@ -181,9 +181,9 @@ INLINE __m512i times_x(__m512i b)
 }
 
 /* Bytes 2 i and 2 i + 1 of b belong to codes i and 32 + i of the run. */
-#define DEFINE_WALSH_SUMS(target, name, look_up)                                                 \
-    target static void name(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,        \
-                            const uint8_t *signs, int16_t *sums)                                 \
+#define DEFINE_WALSH_SUMS(kind, name, look_up)                                                   \
+    kind void name(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,                 \
+                   const uint8_t *signs, int16_t *sums)                                          \
     {                                                                                            \
         halved h = halve(table);                                                                 \
         for (int64_t piece = 0; piece < n_pieces; ++piece, bytes += BAL_PIECE_BYTES) {           \
@@ -200,8 +200,8 @@ INLINE __m512i times_x(__m512i b)
             }                                                                                    \
         }                                                                                        \
     }
-DEFINE_WALSH_SUMS(, walsh_sums, look_up_pairs)
-DEFINE_WALSH_SUMS(VBMI, walsh_sums_vbmi, look_up_bytes)
+DEFINE_WALSH_SUMS(, bal_walsh_sums_bw, look_up_pairs)
+DEFINE_WALSH_SUMS(VBMI static, walsh_sums_vbmi, look_up_bytes)
 
 static void signs(int64_t n, const uint8_t *bits, int8_t *z)
 {
@@ -256,9 +256,10 @@ static uint32_t carry(int64_t n, int limit, int multiplier, int shift, const int
 
 void bal_votes_add_avx512(bal_kernels *kernels)
 {
-    kernels->philox     = philox;
-    kernels->walsh      = walsh;
-    kernels->walsh_sums = __builtin_cpu_supports("avx512vbmi") ? walsh_sums_vbmi : walsh_sums;
-    kernels->signs      = signs;
-    kernels->carry      = carry;
+    kernels->philox = philox;
+    kernels->walsh  = walsh;
+    kernels->walsh_sums =
+        __builtin_cpu_supports("avx512vbmi") ? walsh_sums_vbmi : bal_walsh_sums_bw;
+    kernels->signs = signs;
+    kernels->carry = carry;
 }

@@ -9,6 +9,10 @@
 void bal_walsh_sums_ref(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
                         const uint8_t *signs, int16_t *sums);
 
+/* The avx512 level's where the processor lacks VBMI; by name, so that a test reaches it anywhere. */
+void bal_walsh_sums_bw(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
+                       const uint8_t *signs, int16_t *sums);
+
 /* Philox4x32-10: multipliers, and what is added to the key each round. */
 #define PHILOX_M0 0xD2511F53u
 #define PHILOX_M1 0xCD9E8D57u

@@ -3,6 +3,9 @@
 
 #define N_SHAPES 300
 
+void bal_walsh_sums_bw(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
+                       const uint8_t *signs, int16_t *sums); /* of src/kernels/votes_impl.h */
+
 static const bal_kernels *ref;
 
 /* 1 .. 150, often next to a multiple of what some level takes at once. */
@@ -135,6 +138,14 @@ static void bit_sums(const bal_kernels *level)
 static void test_tallies_are_the_same(void)
 {
     at_each_level(walsh_sums);
+#ifdef __x86_64__
+    if (bal_isa_best() >= BAL_ISA_AVX512) {
+        bal_kernels without_vbmi = *bal_kernels_at(BAL_ISA_AVX512);
+        without_vbmi.name        = "avx512 without VBMI";
+        without_vbmi.walsh_sums  = bal_walsh_sums_bw;
+        walsh_sums(&without_vbmi);
+    }
+#endif
     at_each_level(bit_sums);
 }
 
