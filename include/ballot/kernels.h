@@ -50,10 +50,20 @@ typedef struct bal_panel {
     const int8_t  *z;                /* [n_groups * 256] */
 } bal_panel;
 
-/** Up to 64 rows of weights as the product reads them. */
+/** Panels of a matrix that are best moved and multiplied at once, for columns in n_groups: 4, 2 or
+ * 1, so that both signs stay in a second cache of 1 MiB while activations in the first one meet all
+ *  of them. No result depends on it. */
+static inline int64_t bal_panels_at_once(int64_t n_groups)
+{
+    int64_t bytes = n_groups * BAL_BLOCK_CODES;
+    return bytes <= 65536 ? 4 : bytes <= 131072 ? 2 : 1;
+}
+
+/** Rows of weights as the product reads them: panels of 64 rows, one after the other. */
 typedef struct bal_weights_u8 {
     int64_t        n_groups, n_rows;
-    const uint8_t *entries; /* [n_groups][64 rows][4 columns]; read up to a multiple of 16 groups */
+    const uint8_t *entries; /* [panel][n_groups][64 rows][4 columns]; of the last one, groups up to
+                               a multiple of 16 are read */
     const float   *scale;   /* [n_rows] */
     const uint8_t *next;    /* n_groups * 256 bytes that the caller reads afterwards, to be fetched
                                into a near cache meanwhile; or NULL */
@@ -115,8 +125,8 @@ typedef struct bal_kernels {
     void (*move_panel)(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
     /**
      * y[t][r] = (sum_c x[t][c] * (w[r][c] - 128)) * (x.scale[t] * w.scale[r]), or y[t][r] + that if
-     * adds: the sum exact in int32, then one rounding to float and two products. 4 * n_groups <=
-     * 65536; y rows are y_stride floats apart.
+     * adds, for r < w.n_rows: the sum exact in int32, then one rounding to float and two products.
+     * 4 * n_groups <= 65536; y rows are y_stride floats apart.
      */
     void (*product_i8)(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                        int64_t y_stride);

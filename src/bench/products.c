@@ -18,30 +18,34 @@ typedef struct work {
 /* One pass over the codes as they are, or one at + and one at -. */
 static void pass(const work *w, bal_panel_format format, bool moved)
 {
-    bool    bytes   = format == BAL_PANEL_I8;
-    int64_t factors = ((w->n_groups - 1) / FACTOR_GROUPS + 1) * BAL_PANEL_ROWS;
-    for (int64_t row = 0; row < w->n; row += BAL_PANEL_ROWS) {
-        int64_t   p = row / BAL_PANEL_ROWS, first = p * w->n_groups;
-        int64_t   left  = w->n - row < BAL_PANEL_ROWS ? w->n - row : BAL_PANEL_ROWS;
-        bal_panel panel = {.format        = format,
-                           .n_groups      = w->n_groups,
-                           .codes         = w->codes[format] + first * (bytes ? 256 : 128),
-                           .factors       = w->factors[format] + p * factors,
-                           .factor_groups = FACTOR_GROUPS};
-        if (moved) {
-            bal_direction_bits(&w->direction, 0, first, w->n_groups, w->negative, w->moves);
-            panel.negative = w->negative;
-            panel.moves    = w->moves;
-            w->kernels->move_panel(&panel, w->plus, w->minus);
-        } else if (!bytes) {
-            w->kernels->move_panel(&panel, w->plus, NULL);
+    bool    bytes       = format == BAL_PANEL_I8;
+    int64_t factors     = ((w->n_groups - 1) / FACTOR_GROUPS + 1) * BAL_PANEL_ROWS;
+    int64_t panel_bytes = w->n_groups * BAL_BLOCK_CODES, at_once = bal_panels_at_once(w->n_groups);
+    for (int64_t row = 0, n_rows; row < w->n; row += n_rows) {
+        n_rows = BAL_PANEL_ROWS * at_once < w->n - row ? BAL_PANEL_ROWS * at_once : w->n - row;
+        const uint8_t *codes =
+            w->codes[format] + row / BAL_PANEL_ROWS * panel_bytes / (bytes ? 1 : 2);
+        for (int64_t at = 0; at < n_rows && (moved || !bytes); at += BAL_PANEL_ROWS) {
+            int64_t   p = (row + at) / BAL_PANEL_ROWS, to = at / BAL_PANEL_ROWS * panel_bytes;
+            bal_panel panel = {.format        = format,
+                               .n_groups      = w->n_groups,
+                               .codes         = codes + to / (bytes ? 1 : 2),
+                               .factors       = w->factors[format] + p * factors,
+                               .factor_groups = FACTOR_GROUPS};
+            if (moved) {
+                bal_direction_bits(&w->direction, 0, p * w->n_groups, w->n_groups, w->negative,
+                                   w->moves);
+                panel.negative = w->negative;
+                panel.moves    = w->moves;
+            }
+            w->kernels->move_panel(&panel, w->plus + to, moved ? w->minus + to : NULL);
         }
-        const uint8_t *sides[] = {bytes && !moved ? panel.codes : w->plus, w->minus};
+        const uint8_t *sides[] = {bytes && !moved ? codes : w->plus, w->minus};
         for (int side = 0; side < (moved ? 2 : 1); ++side) {
             bool           last    = side == (moved ? 1 : 0);
-            const uint8_t *next    = panel.codes + w->n_groups * (bytes ? 256 : 128);
-            bal_weights_u8 weights = {w->n_groups, left, sides[side], w->row_scale + row,
-                                      last ? next : NULL};
+            bal_weights_u8 weights = {
+                w->n_groups, n_rows, sides[side], w->row_scale + row,
+                last ? codes + n_rows * 4 * w->n_groups / (bytes ? 1 : 2) : NULL};
             w->kernels->product_i8(&weights, &w->x, false, w->y + row, w->n);
         }
     }
@@ -77,8 +81,8 @@ static bal_status init(work *w, int64_t m, int64_t n, int64_t k)
     }
     w->negative  = bal_alloc((size_t)panel / 8, 1);
     w->moves     = bal_alloc((size_t)panel / 8, 1);
-    w->plus      = bal_alloc((size_t)panel, 1);
-    w->minus     = bal_alloc((size_t)panel, 1);
+    w->plus      = bal_alloc((size_t)(4 * panel), 1); /* and what is read past it */
+    w->minus     = bal_alloc((size_t)(4 * panel), 1);
     w->row_scale = bal_alloc((size_t)(n_panels * BAL_PANEL_ROWS), sizeof *w->row_scale);
     w->y         = bal_alloc((size_t)(m * n), sizeof *w->y);
     if (!x || !scale || !q || !sum || !w->negative || !w->moves || !w->plus || !w->minus ||

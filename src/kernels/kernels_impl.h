@@ -13,6 +13,17 @@ bool bal_amx_allowed(void); /* asks the system to let this process use tiles */
 
 extern const int8_t bal_nf4_book[16];
 void                bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
+/* The panel of some rows that starts at a row. */
+static inline bal_weights_u8 bal_panel_of(const bal_weights_u8 *w, int64_t row)
+{
+    int64_t        left  = w->n_rows - row;
+    bal_weights_u8 panel = *w;
+    panel.n_rows         = left < BAL_PANEL_ROWS ? left : BAL_PANEL_ROWS;
+    panel.entries        = w->entries + row * 4 * w->n_groups;
+    panel.scale          = w->scale + row;
+    panel.next           = left <= BAL_PANEL_ROWS ? w->next : NULL;
+    return panel;
+}
 void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                            int64_t y_stride);
 

@@ -80,13 +80,14 @@ static void finish(const task *t, block *b, int64_t end)
         finish_rows(t, b, end, n_tiles, n_rows, t->adds);
 }
 
-/* 64 columns of a tall block. */
+/* 64 columns of a tall block. Weights are loaded past the first cache, where the tokens stay until
+ * they have met all rows. */
 static inline void step_tall(const uint8_t *entries, const int8_t *q, int64_t stride)
 {
-    _tile_loadd(6, entries, BAL_BLOCK_CODES);
+    _tile_stream_loadd(6, entries, BAL_BLOCK_CODES);
     _tile_loadd(4, q, stride);
     _tile_dpbsud(0, 4, 6);
-    _tile_loadd(7, entries + 64, BAL_BLOCK_CODES);
+    _tile_stream_loadd(7, entries + 64, BAL_BLOCK_CODES);
     _tile_dpbsud(1, 4, 7);
     _tile_loadd(5, q + 16 * stride, stride);
     _tile_dpbsud(2, 5, 6);
@@ -96,13 +97,13 @@ static inline void step_tall(const uint8_t *entries, const int8_t *q, int64_t st
 static inline void step_wide(const uint8_t *entries, const int8_t *q, int64_t stride)
 {
     _tile_loadd(4, q, stride);
-    _tile_loadd(5, entries, BAL_BLOCK_CODES);
+    _tile_stream_loadd(5, entries, BAL_BLOCK_CODES);
     _tile_dpbsud(0, 4, 5);
-    _tile_loadd(6, entries + 64, BAL_BLOCK_CODES);
+    _tile_stream_loadd(6, entries + 64, BAL_BLOCK_CODES);
     _tile_dpbsud(1, 4, 6);
-    _tile_loadd(7, entries + 128, BAL_BLOCK_CODES);
+    _tile_stream_loadd(7, entries + 128, BAL_BLOCK_CODES);
     _tile_dpbsud(2, 4, 7);
-    _tile_loadd(5, entries + 192, BAL_BLOCK_CODES);
+    _tile_stream_loadd(5, entries + 192, BAL_BLOCK_CODES);
     _tile_dpbsud(3, 4, 5);
 }
 
@@ -112,7 +113,8 @@ static void multiply(task *t, block *b, block *before)
 {
     int64_t        stride = t->x->stride, n_groups = t->w->n_groups;
     const int8_t  *q       = t->x->q + b->first * stride;
-    const uint8_t *entries = t->w->entries + 4 * b->row;
+    const uint8_t *entries = t->w->entries + 4 * (b->row % BAL_PANEL_ROWS) +
+                             b->row / BAL_PANEL_ROWS * n_groups * BAL_BLOCK_CODES;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);

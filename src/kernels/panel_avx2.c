@@ -171,8 +171,8 @@ static void scale_rows(const int32_t *sums, const bal_weights_u8 *w, int32_t exc
     }
 }
 
-static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
-                       int64_t y_stride)
+static void multiply_panel(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
+                           int64_t y_stride)
 {
     for (int64_t t = 0, n; t < x->n_rows; t += n) {
         int32_t sums[4][BAL_PANEL_ROWS] = {{0}};
@@ -193,6 +193,15 @@ static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds,
         }
         for (int64_t i = t; i < t + n; ++i)
             scale_rows(sums[i - t], w, 128 * x->sum[i], x->scale[i], adds, y + i * y_stride);
+    }
+}
+
+static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
+                       int64_t y_stride)
+{
+    for (int64_t row = 0; row < w->n_rows; row += BAL_PANEL_ROWS) {
+        bal_weights_u8 panel = bal_panel_of(w, row);
+        multiply_panel(&panel, x, adds, y + row, y_stride);
     }
 }
 

@@ -199,7 +199,7 @@ DEFINE_TILE(4)
 DEFINE_TILE(5)
 DEFINE_TILE(6)
 
-void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
+static void multiply_panel(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                            int64_t y_stride)
 {
     static void (*const tiles[])(const bal_weights_u8 *, const bal_rows_i8 *, int64_t,
@@ -213,6 +213,15 @@ void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool a
         int     n_fetched = next != NULL && tile * per_group < 4 ? per_group : 0;
         tiles[end - first](w, x, first, next, n_fetched, adds, y, y_stride);
         if (n_fetched > 0) next += 64 * n_fetched * w->n_groups;
+    }
+}
+
+void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
+                           int64_t y_stride)
+{
+    for (int64_t row = 0; row < w->n_rows; row += BAL_PANEL_ROWS) {
+        bal_weights_u8 panel = bal_panel_of(w, row);
+        multiply_panel(&panel, x, adds, y + row, y_stride);
     }
 }
 

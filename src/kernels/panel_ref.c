@@ -41,8 +41,8 @@ void bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
     }
 }
 
-static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
-                       int64_t y_stride)
+static void multiply_panel(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
+                           int64_t y_stride)
 {
     for (int64_t t = 0; t < x->n_rows; ++t) {
         uint32_t acc[BAL_PANEL_ROWS]; /* what NaN left in q may wrap around */
@@ -59,6 +59,15 @@ static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds,
             float value = (float)(int32_t)acc[r] * (x->scale[t] * w->scale[r]);
             to[r]       = adds ? to[r] + value : value;
         }
+    }
+}
+
+static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
+                       int64_t y_stride)
+{
+    for (int64_t row = 0; row < w->n_rows; row += BAL_PANEL_ROWS) {
+        bal_weights_u8 panel = bal_panel_of(w, row);
+        multiply_panel(&panel, x, adds, y + row, y_stride);
     }
 }
 

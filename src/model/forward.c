@@ -28,7 +28,7 @@ struct bal_forward {
     int64_t  xq_stride;
     /* weights of the product under way */
     int8_t  *z;
-    uint8_t *negative, *moves, *panel[N_SIGNS_MAX];
+    uint8_t *negative, *moves, *strip[N_SIGNS_MAX];
     float   *row_scale[N_SIGNS_MAX], *vector[N_SIGNS_MAX];
     float   *scores;
     float   *cosines, *sines; /* [max_length][head_dim], see bal_kernels.rotate */
@@ -82,6 +82,7 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
     int64_t rows        = signs * max_tokens;
     f->xq_stride        = row_stride(widest);
     int64_t panel_bytes = (widest + 63) / 64 * 16 * BAL_BLOCK_CODES;
+    int64_t strip_bytes = larger(panel_bytes, 4 * 65536) + 15 * BAL_BLOCK_CODES;
     struct {
         void   *place;
         int64_t count;
@@ -93,7 +94,7 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
         {&f->k, rows * kv_width, 4},
         {&f->v, rows * kv_width, 4},
         {&f->gate, rows * c->hidden, 4},
-        {&f->up, rows * (model->format == BAL_F32 ? c->hidden : BAL_PANEL_ROWS), 4},
+        {&f->up, rows * (model->format == BAL_F32 ? c->hidden : BAL_BLOCK_CODES), 4},
         {&f->logits, rows * PIECE, 4},
         {&f->target, rows, 4},
         {&f->sums, rows, sizeof *f->sums},
@@ -103,10 +104,10 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
         {&f->z, panel_bytes, 1},
         {&f->negative, panel_bytes / 8, 1},
         {&f->moves, panel_bytes / 8, 1},
-        {&f->panel[0], panel_bytes, 1},
-        {&f->panel[1], panel_bytes, 1},
-        {&f->row_scale[0], BAL_PANEL_ROWS, 4},
-        {&f->row_scale[1], BAL_PANEL_ROWS, 4},
+        {&f->strip[0], strip_bytes, 1},
+        {&f->strip[1], strip_bytes, 1},
+        {&f->row_scale[0], BAL_BLOCK_CODES, 4},
+        {&f->row_scale[1], BAL_BLOCK_CODES, 4},
         {&f->vector[0], c->dim, 4},
         {&f->vector[1], c->dim, 4},
         {&f->scores, BAL_SCORES(max_length), 4},
@@ -149,8 +150,8 @@ void bal_forward_destroy(bal_forward **forward)
                              f->z,
                              f->negative,
                              f->moves,
-                             f->panel[0],
-                             f->panel[1],
+                             f->strip[0],
+                             f->strip[1],
                              f->row_scale[0],
                              f->row_scale[1],
                              f->vector[0],
@@ -179,44 +180,49 @@ static int moved(int code, int z, int limit, int sign)
     return sign == 0 ? code + z : code - z;
 }
 
-/* f->row_scale: per sign and row of panel p of a matrix, its scale times its gain. */
-static void fill_row_scales(bal_forward *f, int index, int64_t p)
+/* f->row_scale: per sign and row of a strip, its scale times its gain. A strip is n_rows rows from
+ * row on, whole panels, that share a block of gains. */
+static void fill_row_scales(bal_forward *f, int index, int64_t row, int64_t n_rows)
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, index);
     const bal_tensor *gain   = bal_model_tensor(f->model, index + 1);
-    int64_t           first = p * BAL_PANEL_ROWS, block = first / BAL_BLOCK_CODES;
+    int64_t           block  = row / BAL_BLOCK_CODES;
+    const int8_t     *z      = f->z + row % BAL_BLOCK_CODES;
     fill_z(f, index + 1, block, 1);
     for (int sign = 0; sign < f->n_signs; ++sign)
-        for (int64_t row = first; row < first + BAL_PANEL_ROWS && row < matrix->n_rows; ++row)
-            f->row_scale[sign][row - first] =
-                matrix->scale[row] *
-                bal_gain_factor(moved(bal_tensor_code(gain, row),
-                                      f->z[row - block * BAL_BLOCK_CODES], gain->limit, sign));
+        for (int64_t r = 0; r < n_rows; ++r)
+            f->row_scale[sign][r] =
+                matrix->scale[row + r] *
+                bal_gain_factor(moved(bal_tensor_code(gain, row + r), z[r], gain->limit, sign));
 }
 
-/* Panel p of a matrix at both signs, as the product reads it. */
-static void fill_panel(bal_forward *f, int index, int64_t p, const uint8_t *panel[N_SIGNS_MAX])
+/* A strip at both signs, as the product reads it. */
+static void fill_strip(bal_forward *f, int index, int64_t row, int64_t n_rows,
+                       const uint8_t *strip[N_SIGNS_MAX])
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, index);
-    int64_t           groups = (matrix->n_cols + 3) / 4;
-    bal_panel         from   = {.format   = BAL_PANEL_I8,
-                                .n_groups = groups,
-                                .codes = (const uint8_t *)matrix->codes + p * groups * BAL_BLOCK_CODES};
-    panel[0]                 = f->panel[0];
-    panel[1]                 = f->panel[1];
+    int64_t           groups = (matrix->n_cols + 3) / 4, panel_bytes = groups * BAL_BLOCK_CODES;
+    const uint8_t    *codes = (const uint8_t *)matrix->codes + row / BAL_PANEL_ROWS * panel_bytes;
+    strip[0]                = f->strip[0];
+    strip[1]                = f->strip[1];
     if (f->direction == NULL) {
-        panel[0] = from.codes; /* which are what the product reads */
+        strip[0] = codes; /* which are what the product reads */
         return;
     }
-    if (f->direction->measure.options.kind == BAL_DIRECTIONS_UNIFORM) {
-        fill_z(f, index, p * groups, groups);
-        from.z = f->z;
-    } else {
-        bal_direction_bits(f->direction, index, p * groups, groups, f->negative, f->moves);
-        from.negative = f->negative;
-        from.moves    = f->moves;
+    for (int64_t at = 0; at < n_rows; at += BAL_PANEL_ROWS) {
+        int64_t to      = at / BAL_PANEL_ROWS * panel_bytes,
+                first   = (row + at) / BAL_PANEL_ROWS * groups;
+        bal_panel panel = {.format = BAL_PANEL_I8, .n_groups = groups, .codes = codes + to};
+        if (f->direction->measure.options.kind == BAL_DIRECTIONS_UNIFORM) {
+            fill_z(f, index, first, groups);
+            panel.z = f->z;
+        } else {
+            bal_direction_bits(f->direction, index, first, groups, f->negative, f->moves);
+            panel.negative = f->negative;
+            panel.moves    = f->moves;
+        }
+        f->kernels->move_panel(&panel, f->strip[0] + to, f->strip[1] + to);
     }
-    f->kernels->move_panel(&from, f->panel[0], f->panel[1]);
 }
 
 /* The rows that the next products read, x [n_rows][n_cols]: as int8, once for all of them. */
@@ -249,34 +255,35 @@ static void set_normalized_input(bal_forward *f, int index)
     }
 }
 
-/* y = x w^T, or y + that, of panel p of a matrix: n of the input's rows
- * of each sign, rows first + sign * rows_per_sign on, to rows of y that lie y_stride apart, those
- * of
- * - after those of +. */
-static void panel_product(bal_forward *f, int index, int64_t p, int64_t rows_per_sign,
-                          int64_t first, int64_t n, bool adds, float *y, int64_t y_stride)
+/* y = x w^T, or y + that, of a strip: n of the input's rows of each sign, rows first + sign *
+ * rows_per_sign on, to rows of y that lie y_stride apart, those of - after those of +. */
+static void strip_product(bal_forward *f, int index, int64_t row, int64_t n_rows,
+                          int64_t rows_per_sign, int64_t first, int64_t n, bool adds, float *y,
+                          int64_t y_stride)
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, index);
-    int64_t           groups = (matrix->n_cols + 3) / 4, row = p * BAL_PANEL_ROWS;
-    const uint8_t    *panel[N_SIGNS_MAX], *codes             = matrix->codes;
-    bal_weights_u8    w = {.n_groups = groups, .n_rows = matrix->n_rows - row};
-    if (w.n_rows > BAL_PANEL_ROWS) w.n_rows = BAL_PANEL_ROWS;
-    fill_row_scales(f, index, p);
-    fill_panel(f, index, p, panel);
+    int64_t           groups = (matrix->n_cols + 3) / 4;
+    const uint8_t    *strip[N_SIGNS_MAX], *codes = matrix->codes;
+    bal_weights_u8    w = {.n_groups = groups, .n_rows = n_rows};
+    fill_row_scales(f, index, row, n_rows);
+    fill_strip(f, index, row, n_rows, strip);
     for (int sign = 0; sign < f->n_signs; ++sign) {
         int64_t     from = sign * rows_per_sign + first;
         bal_rows_i8 rows = {n, f->xq_stride, f->xq + from * f->xq_stride, f->x_scale + from,
                             f->x_sum + from};
-        w.entries        = panel[sign];
+        w.entries        = strip[sign];
         w.scale          = f->row_scale[sign];
-        w.next = sign == f->n_signs - 1 ? codes + (p + 1) * groups * BAL_BLOCK_CODES : NULL;
+        w.next           = sign == f->n_signs - 1 ? codes + (row + n_rows) * 4 * groups : NULL;
         f->kernels->product_i8(&w, &rows, adds, y + sign * n * y_stride, y_stride);
     }
 }
 
-static int64_t n_panels(const bal_tensor *matrix)
+/* Rows of the strip that starts at a row: strips are as bal_panels_at_once says, the last one has
+ * what is left. */
+static int64_t strip_rows(const bal_tensor *matrix, int64_t row)
 {
-    return (matrix->n_rows + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS;
+    int64_t n = BAL_PANEL_ROWS * bal_panels_at_once((matrix->n_cols + 3) / 4);
+    return matrix->n_rows - row < n ? matrix->n_rows - row : n;
 }
 
 /* y = x w^T, or y + that, of all input rows; x is what set_input() was given. */
@@ -288,28 +295,28 @@ static void product(bal_forward *f, int index, const float *x, bool adds, float 
         bal_product_f32(n, matrix->n_cols, width, x, matrix->codes, adds, y);
         return;
     }
-    for (int64_t p = 0; p < n_panels(matrix); ++p)
-        panel_product(f, index, p, n, 0, n, adds, y + p * BAL_PANEL_ROWS, width);
+    for (int64_t row = 0, n_rows; row < width; row += n_rows) {
+        n_rows = strip_rows(matrix, row);
+        strip_product(f, index, row, n_rows, n, 0, n, adds, y + row, width);
+    }
 }
 
-/* f->gate = silu(gate) * up, panel by panel while it is near. */
+/* f->gate = silu(gate) * up, strip by strip while it is near. */
 static void gated_product(bal_forward *f, const bal_layer *layer)
 {
     const bal_tensor *gate = bal_model_tensor(f->model, layer->gate);
-    int64_t           rows = f->n_signs * f->n_tokens, width = gate->n_rows;
+    int64_t           n = f->n_tokens, width = gate->n_rows;
     if (gate->format == BAL_F32) {
         product(f, layer->gate, f->h, false, f->gate);
         product(f, layer->up, f->h, false, f->up);
-        f->kernels->swiglu(rows, width, f->gate, width, f->up, width);
+        f->kernels->swiglu(n, width, f->gate, width, f->up, width);
         return;
     }
-    for (int64_t p = 0; p < n_panels(gate); ++p) {
-        int64_t n_cols = width - p * BAL_PANEL_ROWS;
-        float  *to     = f->gate + p * BAL_PANEL_ROWS;
-        panel_product(f, layer->gate, p, f->n_tokens, 0, f->n_tokens, false, to, width);
-        panel_product(f, layer->up, p, f->n_tokens, 0, f->n_tokens, false, f->up, BAL_PANEL_ROWS);
-        f->kernels->swiglu(rows, n_cols < BAL_PANEL_ROWS ? n_cols : BAL_PANEL_ROWS, to, width,
-                           f->up, BAL_PANEL_ROWS);
+    for (int64_t row = 0, n_rows; row < width; row += n_rows) {
+        n_rows = strip_rows(gate, row);
+        strip_product(f, layer->gate, row, n_rows, n, 0, n, false, f->gate + row, width);
+        strip_product(f, layer->up, row, n_rows, n, 0, n, false, f->up, n_rows);
+        f->kernels->swiglu(f->n_signs * n, n_rows, f->gate + row, width, f->up, n_rows);
     }
 }
 
@@ -324,13 +331,15 @@ static void embed(bal_forward *f, const int32_t *tokens)
                    (size_t)dim * sizeof *f->x);
         return;
     }
-    for (int64_t p = 0; p < n_panels(table); ++p) {
+    for (int64_t first = 0; first < table->n_rows; first += BAL_PANEL_ROWS) {
+        int64_t n_rows =
+            table->n_rows - first < BAL_PANEL_ROWS ? table->n_rows - first : BAL_PANEL_ROWS;
         const uint8_t *panel[N_SIGNS_MAX];
         bool           filled = false;
         for (int64_t t = 0; t < f->n_tokens; ++t) {
-            if (tokens[t] / BAL_PANEL_ROWS != p) continue;
-            if (!filled) fill_row_scales(f, index, p);
-            if (!filled) fill_panel(f, index, p, panel);
+            if (tokens[t] < first || tokens[t] >= first + n_rows) continue;
+            if (!filled) fill_row_scales(f, index, first, n_rows);
+            if (!filled) fill_strip(f, index, first, n_rows, panel);
             filled = true;
             for (int sign = 0; sign < f->n_signs; ++sign) {
                 int64_t        row   = tokens[t] % BAL_PANEL_ROWS;
@@ -408,9 +417,11 @@ static void fill_logits(bal_forward *f, int64_t word, int64_t n_words, int64_t f
                         (const float *)matrix->codes + word * dim, false, f->logits);
         return;
     }
-    for (int64_t at = 0; at < n_words; at += BAL_PANEL_ROWS)
-        panel_product(f, head, (word + at) / BAL_PANEL_ROWS, f->n_tokens, first, n, false,
-                      f->logits + at, n_words);
+    for (int64_t end = word + n_words, row = word, n_rows; row < end; row += n_rows) {
+        n_rows = strip_rows(matrix, row); /* a strip divides a piece */
+        strip_product(f, head, row, n_rows, f->n_tokens, first, n, false, f->logits + row - word,
+                      n_words);
+    }
 }
 
 bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
