@@ -24,7 +24,7 @@ typedef struct bal_bench_product {
     double           gops;          /* 10^9 operations per second of the plain pass */
     double           share;         /* of the peak */
     double           pair_ratio;    /* pair against two plain passes */
-    double           i8_ratio;      /* pair against that of int8; 1 for int8 */
+    double           i8_ratio;      /* pair against the pair of int8; 1 for int8 */
 } bal_bench_product;
 /** Measure all formats at m, n, k. Local. @param results [3], in order of bal_panel_format
  *  @return BAL_OK; BAL_ERR_MEMORY. */
@@ -52,6 +52,7 @@ typedef struct bal_bench_step {
     double  probe_seconds;  /* both passes of a probe, on the slowest rank */
     double  share_products; /* of that: in products */
     double  share_moves;    /* of that: in moving panels, directions not included */
+    double  share_of_peak;  /* operations of its products against the peak of the same time */
     double  update_seconds; /* by 256 votes, until all ranks see the new codes */
     int64_t model_bytes;    /* codes, carries and scales of one copy */
     int64_t pss_bytes;      /* proportional set size, summed over the ranks; -1: not known */

@@ -92,7 +92,7 @@ typedef struct bal_kernels {
                    int64_t n_lines, uint8_t *out);
     /**
      * Signs of a Walsh direction, for n_pieces pieces of 2048 codes. Code j of run k of a piece has
-     * the byte x^k b[j] in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1, b the piece's 64 of bytes; bit
+     * the byte x^k b[j] in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1, b the piece's 64 bytes; bit
      * 64 k + j of the piece's 256 bytes of negative is flipped where slot & that byte is odd.
      */
     void (*walsh)(int64_t n_pieces, uint8_t slot, const uint8_t *bytes, uint8_t *negative);

@@ -97,7 +97,7 @@ typedef struct bal_snapshot {
     bal_model     *model; /* BAL_I8, with carries */
     bal_tokenizer *tokenizer;
     char          *job_text; /* the resolved job, INI */
-    char          *isa;      /* kernel level that wrote it: ref, avx2, avx512 */
+    char          *isa;      /* kernel level that wrote it, see bal_kernels.name */
     bal_metrics    metrics;
     uint8_t       *journal; /* bytes of the journal up to this step */
     size_t         journal_bytes;

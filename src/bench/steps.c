@@ -85,28 +85,45 @@ static bal_status slowest(bal_comm *comm, double *seconds)
     return BAL_OK;
 }
 
-static bal_status time_probes(bal_comm *comm, bal_forward *forward, const bal_batch *batch,
-                              const bal_measure *measure, bal_bench_step *result)
+/* Operations of a probe: a multiplication and an addition per code, token and sign, in products. */
+static double probe_operations(const bal_model *model, int64_t n_tokens)
 {
-    double times[N_REPEATS], products[N_REPEATS], moves[N_REPEATS];
+    const bal_model_config *config = bal_model_shape(model);
+    int64_t                 n      = 0; /* a table that is no head is only looked up */
+    for (int i = 0; i < bal_model_n_tensors(model); ++i)
+        if (bal_model_tensor(model, i)->role == BAL_MATRIX)
+            n += bal_tensor_n(bal_model_tensor(model, i));
+    return 4.0 * (double)n_tokens *
+           (double)(config->tied_head ? n : n - config->n_vocab * config->dim);
+}
+
+static bal_status time_probes(bal_comm *comm, const bal_model *model, bal_forward *forward,
+                              const bal_batch *batch, const bal_measure *measure,
+                              bal_bench_step *result)
+{
+    double times[N_REPEATS], products[N_REPEATS], moves[N_REPEATS], shares[N_REPEATS];
     for (int repeat = -1; repeat < N_REPEATS; ++repeat) { /* the first warms caches up */
         bal_losses    losses[2] = {{0}};
         bal_direction direction = {.measure = *measure, .slot = (uint32_t)(repeat + 1)};
+        double        peak      = bal_bench_peak(timed_kernels);
         in_products = in_moves = 0.0;
         BAL_TRY(bal_comm_agree(comm, BAL_OK)); /* all at once */
         double     start   = bal_seconds();
         bal_status status  = bal_forward_losses(forward, batch, &direction, losses);
         double     seconds = bal_seconds() - start;
         BAL_TRY(bal_comm_agree(comm, status));
+        if (repeat >= 0) {
+            products[repeat] = in_products / seconds;
+            moves[repeat]    = in_moves / seconds;
+            shares[repeat]   = probe_operations(model, batch->n_tokens) / seconds / peak;
+        }
         BAL_TRY(slowest(comm, &seconds));
-        if (repeat < 0) continue;
-        times[repeat]    = seconds;
-        products[repeat] = in_products / seconds;
-        moves[repeat]    = in_moves / seconds;
+        if (repeat >= 0) times[repeat] = seconds;
     }
     result->probe_seconds  = bal_median(times);
     result->share_products = bal_median(products);
     result->share_moves    = bal_median(moves);
+    result->share_of_peak  = bal_median(shares);
     return BAL_OK;
 }
 
@@ -187,6 +204,9 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
     bal_status status = bal_comm_agree(comm, bal_model_outline(config, BAL_I8, true, &t.model));
     if (status == BAL_OK)
         status = bal_shared_create(comm, bal_model_bytes(t.model), share, &t.shared);
+    if (status == BAL_OK && bal_shared_refusal(t.shared) != NULL)
+        bal_log(BAL_LOG_WARN, "%s; each rank there holds a model of its own",
+                bal_shared_refusal(t.shared));
     if (status == BAL_OK) {
         bal_model_attach(t.model, bal_shared_memory(t.shared));
         int part = bal_shared_part(t.shared);
@@ -203,7 +223,7 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
         result->shared      = bal_shared_n_parts(t.shared) > 1;
         for (int i = 0; i < bal_model_n_tensors(t.model); ++i)
             result->n_codes += bal_tensor_n(bal_model_tensor(t.model, i));
-        status = time_probes(comm, t.forward, &t.batch, &measure, result);
+        status = time_probes(comm, t.model, t.forward, &t.batch, &measure, result);
     }
     if (status == BAL_OK)
         status = time_updates(comm, t.shared, t.optim, t.flips, &result->update_seconds);

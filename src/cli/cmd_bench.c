@@ -13,6 +13,7 @@ typedef struct arguments {
     bal_model_config config;
     int64_t          n_tokens, context;
     bool             share;
+    const char      *of_shape;   /* an option that was given and belongs to --shape */
     int64_t          product[3]; /* m, n, k of the one product to measure; or zeros: the table */
 } arguments;
 
@@ -47,15 +48,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             a->shape = arg;
             return 0;
         case KEY_TOKENS:
-            a->n_tokens = parse_count(arg, state, "tokens");
+            a->n_tokens = parse_count(arg, state, a->of_shape = "tokens");
             return 0;
         case KEY_CONTEXT:
-            a->context = parse_count(arg, state, "context");
+            a->context = parse_count(arg, state, a->of_shape = "context");
             return 0;
         case KEY_SHARE:
             if (strcmp(arg, "node") != 0 && strcmp(arg, "rank") != 0)
                 argp_error(state, "--share=%s: expected node or rank", arg);
-            a->share = arg[0] == 'n';
+            a->of_shape = "share";
+            a->share    = arg[0] == 'n';
             return 0;
         case KEY_PRODUCT: {
             long long m, n, k;
@@ -69,6 +71,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         case ARGP_KEY_END:
             if (a->shape != NULL && a->product[0] != 0)
                 argp_error(state, "--shape and --product: expected one of them");
+            if (a->shape == NULL && a->of_shape != NULL)
+                argp_error(state, "--%s is of a step: give --shape as well", a->of_shape);
             if (a->shape != NULL &&
                 (a->n_tokens % a->context != 0 || a->context > a->config.max_tokens))
                 argp_error(state,
@@ -93,7 +97,6 @@ static bal_status bench_shape(bal_context *context, const arguments *a)
     double probes = n_ranks / step.probe_seconds, clock = bal_bench_clock();
     double cycles = step.update_seconds * clock / (double)step.n_codes;
     double peak   = bal_bench_peak(a->common.machine.kernels);
-    double rate   = 4.0 * (double)step.n_codes * (double)a->n_tokens / step.probe_seconds;
     if (a->common.json)
         return bal_print_json(
             context,
@@ -104,20 +107,24 @@ static bal_status bench_shape(bal_context *context, const arguments *a)
                       (json_int_t)a->n_tokens, "sequences", (json_int_t)(a->n_tokens / a->context),
                       "probes_per_second", probes, "seconds_per_probe", step.probe_seconds,
                       "share_products", step.share_products, "share_moves", step.share_moves,
-                      "share_of_peak", rate / peak, "update_seconds", step.update_seconds,
+                      "share_of_peak", step.share_of_peak, "update_seconds", step.update_seconds,
                       "update_cycles_per_code", cycles, "ballot_seconds", ballot, "model_bytes",
                       (json_int_t)step.model_bytes, "pss_bytes", (json_int_t)step.pss_bytes));
     if (!context->prints) return BAL_OK;
     printf("%s: %.1f M codes, %d ranks, %s, kernels %s, %lld x %lld tokens per probe\n", a->shape,
            1e-6 * (double)step.n_codes, n_ranks,
-           step.shared ? "one model per node" : "a model per rank", a->common.machine.kernels->name,
-           (long long)(a->n_tokens / a->context), (long long)a->context);
+           n_ranks == 1  ? "one model"
+           : step.shared ? "one model per node"
+                         : "a model per rank",
+           a->common.machine.kernels->name, (long long)(a->n_tokens / a->context),
+           (long long)a->context);
     printf("probe      %10.4f s on each rank, %.2f per second in all\n", step.probe_seconds,
            probes);
     printf(
         "           %9.1f %% in products, %.1f %% in moving codes; %.1f %% of the peak of %.0f "
         "Gop/s\n",
-        100.0 * step.share_products, 100.0 * step.share_moves, 100.0 * rate / peak, 1e-9 * peak);
+        100.0 * step.share_products, 100.0 * step.share_moves, 100.0 * step.share_of_peak,
+        1e-9 * peak);
     printf("update     %10.4f s by 256 votes, %.2f cycles per code at %.2f GHz\n",
            step.update_seconds, cycles, 1e-9 * clock);
     printf("ballot     %10.1f us for 256 votes\n", 1e6 * ballot);
@@ -204,7 +211,11 @@ static bal_status bench_parts(bal_context *context, const arguments *a)
     bool    prints = context->prints && !a->common.json;
     json_t *peaks = json_object(), *rows = json_array();
     if (prints) printf("clock %.2f GHz\n", 1e-9 * clock);
-    for (int isa = BAL_ISA_AVX2; isa <= (int)bal_isa_best(); ++isa) {
+    int lowest =
+        a->common.isa < BAL_ISA_AVX2 && a->common.machine.kernels == bal_kernels_at(BAL_ISA_REF)
+            ? BAL_ISA_REF
+            : BAL_ISA_AVX2;
+    for (int isa = lowest; isa <= (int)bal_isa_best(); ++isa) {
         double peak = 1e-9 * bal_bench_peak(bal_kernels_at((bal_isa)isa));
         json_object_set_new(peaks, bal_kernels_at((bal_isa)isa)->name, json_real(peak));
         if (prints)
@@ -229,10 +240,13 @@ bal_status bal_command_bench(bal_context *context, int argc, char **argv)
         parse,
         "",
         "Measure this machine: the peak rate of its dot products, products by shape and format, "
-        "what "
-        "moving codes adds to a pass, the update, the ballot; or, with --shape, a whole step.\v"
-        "Without --shape every rank measures, rank 0 reports: on one rank per core it is the rate "
-        "of a busy machine.",
+        "what moving codes adds to a pass, the update, the ballot; or, with --shape, a whole "
+        "step.\v"
+        "\"of peak\" is the plain pass, codes as they are; \"pair / 2 plain\" a pass at + and one "
+        "at -, random directions included, against two plain ones; \"pair / i8\" that pair "
+        "against the pair of int8. Work of one rank is timed by its processor time, a step by the "
+        "clock of its slowest rank. Without --shape every rank measures and rank 0 reports: with "
+        "one rank per core, the rate of a busy machine.",
         children,
         NULL,
         NULL};

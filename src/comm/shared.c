@@ -42,9 +42,11 @@ static bal_status check_room(size_t n_bytes)
     char           dir[BACKING_BYTES];
     struct statvfs info;
     struct rlimit  limit;
+    char           host[64] = "a host";
+    gethostname(host, sizeof host - 1);
     find_backing(dir);
     if (access(dir, W_OK) != 0 || statvfs(dir, &info) != 0)
-        return bal_fail(BAL_ERR_MEMORY, "%s cannot be used for shared memory: %s", dir,
+        return bal_fail(BAL_ERR_MEMORY, "%s on %s cannot be used for shared memory: %s", dir, host,
                         strerror(errno));
     double needed     = 1.0625 * (double)n_bytes + 0x1p20;
     double free_bytes = (double)info.f_bavail * (double)info.f_frsize;
@@ -52,9 +54,9 @@ static bal_status check_room(size_t n_bytes)
         free_bytes = (double)limit.rlim_cur;
     if (free_bytes < needed)
         return bal_fail(BAL_ERR_MEMORY,
-                        "%s has room for %.0f MiB; one model for a node needs %.0f MiB "
+                        "%s on %s has room for %.0f MiB; one model for a node needs %.0f MiB "
                         "(containers: --shm-size)",
-                        dir, free_bytes / 0x1p20, needed / 0x1p20 + 0.5);
+                        dir, host, free_bytes / 0x1p20, needed / 0x1p20 + 0.5);
     return BAL_OK;
 }
 
@@ -120,10 +122,10 @@ bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_sha
 {
     bal_shared *s      = bal_alloc(1, sizeof *s);
     bal_status  status = s == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory to share") : BAL_OK;
-    status             = bal_comm_agree(comm, status);
+    if (s != NULL) s->window = MPI_WIN_NULL; /* which is not zero */
+    status = bal_comm_agree(comm, status);
     if (status != BAL_OK) goto done;
-    s->node   = comm->node;
-    s->window = MPI_WIN_NULL;
+    s->node = comm->node;
     MPI_Comm_rank(s->node, &s->part);
     MPI_Comm_size(s->node, &s->n_parts);
     /* nodes may differ, but all ranks hear of one that has to do without */

@@ -17,7 +17,7 @@ struct bal_model {
     bal_tensor      *tensors;
     int              embedding, final_norm, head; /* head is embedding where tied */
     bal_layer       *layers;
-    void            *owned; /* memory of all tensors where bal_model_create made it, else NULL */
+    void            *owned; /* memory of all tensors where bal_model_allocate made it, else NULL */
 };
 
 #endif

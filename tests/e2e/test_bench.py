@@ -48,7 +48,8 @@ class Bench(b.TestCase):
                 (["--shape", "opt-125m", "--context", "4096", "--tokens", "4096"], "2048"),
                 (["--tokens", "x"], "number"), (["--share", "all"], "node or rank"),
                 (["--shape", "opt-125m", "--product", "1,2,3"], "one of them"),
-                (["--isa", "avx"], "amx")):
+                (["--product", "8,64,64", "--tokens", "8"], "--tokens is of a step"),
+                (["--share", "rank"], "--share is of a step"), (["--isa", "avx"], "amx")):
             result = b.run(["bench", *arguments], expect=b.USAGE)
             self.assertIn(word, result.err, arguments)
 

@@ -1,4 +1,7 @@
 /* kernels.c: every level that this processor has gives the bits of ref, and writes nothing else. */
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "inputs.h"
 
 #define N_SHAPES 300
@@ -238,6 +241,52 @@ static void products(const bal_kernels *level)
 }
 static void test_integer_products_are_the_same(void) { at_each_level(products); }
 
+/* n bytes that end where a page begins that may not be read: tiles, which sanitizers do not see,
+ * may not go further than the header says. Release with munmap of *mapping, *n_mapped. */
+static void *before_a_wall(int64_t n, void **mapping, size_t *n_mapped)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), n_pages = ((size_t)n + page - 1) / page;
+    *n_mapped = (n_pages + 1) * page;
+    uint8_t *from =
+        mmap(NULL, *n_mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (from == MAP_FAILED || mprotect(from + n_pages * page, page, PROT_NONE) != 0) abort();
+    *mapping = from;
+    return from + n_pages * page - n;
+}
+
+static void walled_products(const bal_kernels *level)
+{
+    for (int i = 0; i < 60; ++i) {
+        int64_t     n_groups = pick(1, 70), n_rows = pick(1, 200), n_tokens = pick(1, 70);
+        int64_t     n_panels = (n_rows + 63) / 64, n_wide = (n_groups + 15) / 16 * 16;
+        int64_t     n_entries = ((n_panels - 1) * n_groups + n_wide) * BAL_BLOCK_CODES;
+        bal_rows_i8 x = random_rows(n_tokens, 4 * n_groups, 0, 0), walled = x;
+        void       *mappings[2];
+        size_t      sizes[2];
+        uint8_t    *entries = before_a_wall(n_entries, &mappings[0], &sizes[0]);
+        int8_t     *q       = before_a_wall(n_tokens * x.stride, &mappings[1], &sizes[1]);
+        for (int64_t at = 0; at < n_entries; ++at) entries[at] = (uint8_t)pick(0, 255);
+        memcpy(q, x.q, (size_t)(n_tokens * x.stride));
+        walled.q     = q;
+        float *scale = scales(n_rows), *a = blank(4 * n_tokens * n_rows),
+              *b         = blank(4 * n_tokens * n_rows);
+        bal_weights_u8 w = {n_groups, n_rows, entries, scale, NULL};
+        ref->product_i8(&w, &walled, false, a, n_rows);
+        level->product_i8(&w, &walled, false, b, n_rows);
+        check(same(a, b, 4 * n_tokens * n_rows),
+              "%s product_i8: %lld groups, %lld rows, %lld tokens", level->name,
+              (long long)n_groups, (long long)n_rows, (long long)n_tokens);
+        RELEASE(scale, a, b);
+        release_rows(&x);
+        munmap(mappings[0], sizes[0]);
+        munmap(mappings[1], sizes[1]);
+    }
+}
+static void test_strips_are_multiplied_without_a_step_too_far(void)
+{
+    at_each_level(walled_products);
+}
+
 static void normed(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
@@ -432,6 +481,8 @@ const bal_test bal_suite_tests[] = {
     {"updates are the same", test_updates_are_the_same},
     {"moved panels are the same", test_moved_panels_are_the_same},
     {"integer products are the same", test_integer_products_are_the_same},
+    {"strips are multiplied without a step too far",
+     test_strips_are_multiplied_without_a_step_too_far},
     {"norms are the same", test_norms_are_the_same},
     {"quantized activations are the same", test_quantized_activations_are_the_same},
     {"rotary positions are the same", test_rotary_positions_are_the_same},
