@@ -49,7 +49,8 @@ class SameEverywhere(b.TestCase):
         """A run whose shared memory has no room says so once, and ends in the same bits."""
         run = self.folder(name)
         result = b.run(b.tiny(run), ranks=2, timeout=120, OMPI_MCA_osc_sm_backing_directory=backing)
-        self.assertRegex(result.err, f"warning: {backing} {found}.*; each rank there holds a model")
+        self.assertRegex(result.err,
+                         rf"warning: {backing} on \S+ {found}.*; each rank there holds a model")
         self.assertEqual(result.err.count("warning"), 1, result.err)
         self.assert_same({"shared": self.trace("room"), name: self.trace_of(run, result)})
 
