@@ -199,29 +199,25 @@ DEFINE_TILE(4)
 DEFINE_TILE(5)
 DEFINE_TILE(6)
 
-static void multiply_panel(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
+/* A tile of tokens meets all panels while it is near; a panel of more than a few columns comes from
+ * the second cache either way. */
+void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                            int64_t y_stride)
 {
     static void (*const tiles[])(const bal_weights_u8 *, const bal_rows_i8 *, int64_t,
                                  const uint8_t *, int, bool, float *,
                                  int64_t) = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
-    int64_t        n_tiles                = (x->n_rows + 5) / 6;
-    int            per_group = n_tiles < 4 ? 2 : 1; /* of the 4 lines, in the first tiles */
-    const uint8_t *next      = w->next;
+    int64_t n_tiles                       = (x->n_rows + 5) / 6;
+    int     per_group = n_tiles < 4 ? 2 : 1;         /* of the 4 lines, in the first tiles */
     for (int64_t tile = 0; tile < n_tiles; ++tile) { /* of nearly one size: 16 is 5 + 5 + 6 */
         int64_t first = x->n_rows * tile / n_tiles, end = x->n_rows * (tile + 1) / n_tiles;
-        int     n_fetched = next != NULL && tile * per_group < 4 ? per_group : 0;
-        tiles[end - first](w, x, first, next, n_fetched, adds, y, y_stride);
-        if (n_fetched > 0) next += 64 * n_fetched * w->n_groups;
-    }
-}
-
-void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
-                           int64_t y_stride)
-{
-    for (int64_t row = 0; row < w->n_rows; row += BAL_PANEL_ROWS) {
-        bal_weights_u8 panel = bal_panel_of(w, row);
-        multiply_panel(&panel, x, adds, y + row, y_stride);
+        int     n_fetched = w->next != NULL && tile * per_group < 4 ? per_group : 0;
+        for (int64_t row = 0; row < w->n_rows; row += BAL_PANEL_ROWS) {
+            bal_weights_u8 panel = bal_panel_of(w, row);
+            const uint8_t *next =
+                n_fetched > 0 ? panel.next + 64 * n_fetched * tile * w->n_groups : NULL;
+            tiles[end - first](&panel, x, first, next, n_fetched, adds, y + row, y_stride);
+        }
     }
 }
 
