@@ -1,14 +1,21 @@
-/* bench_impl.h: medians. */
+/* bench_impl.h: medians, and the updates that are measured. */
 #ifndef BALLOT_BENCH_IMPL_H
 #define BALLOT_BENCH_IMPL_H
 
 #include "ballot/bench.h"
+#include "ballot/optim.h"
 
 #define N_REPEATS 9
+#define N_SLOTS   256
 
 /** Seconds that this thread has had a core: time that others took does not count. */
 double bal_cpu_seconds(void);
 /** The middle one of N_REPEATS values, which are sorted. */
 double bal_median(double values[N_REPEATS]);
+
+/** Rule carry, Walsh directions, N_SLOTS slots; borrows on_ballot. */
+bal_optim_options bal_bench_options(const bool *on_ballot);
+/** A vote of every slot, for or against. */
+void bal_bench_votes(uint64_t bits[2 * N_SLOTS / 64]);
 
 #endif

@@ -5,10 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ballot/optim.h"
 #include "bench_impl.h"
-
-#define N_SLOTS 256
 
 /* Kernels that add up the time spent in them; one bench at a time. */
 static const bal_kernels *timed_kernels;
@@ -132,10 +129,7 @@ static bal_status time_updates(bal_comm *comm, bal_shared *shared, bal_optim *op
 {
     double   times[N_REPEATS];
     uint64_t bits[2 * N_SLOTS / 64];
-    for (int i = 0; i < N_SLOTS / 64; ++i) { /* half of the votes for, half against */
-        bits[i]                = 0x9E3779B97F4A7C15u * (uint64_t)(i + 1);
-        bits[i + N_SLOTS / 64] = ~bits[i];
-    }
+    bal_bench_votes(bits);
     for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
         BAL_TRY(bal_comm_agree(comm, BAL_OK));
         double start = bal_seconds();
@@ -171,13 +165,7 @@ static bal_status make_tools(tools *t, const bal_kernels *kernels, int64_t n_seq
     if (t->on_ballot == NULL || t->flips == NULL)
         return bal_fail(BAL_ERR_MEMORY, "no memory to measure a step");
     for (int i = 0; i < n_tensors; ++i) t->on_ballot[i] = true;
-    bal_optim_options options = {.rule      = bal_rule_options_default(),
-                                 .perturb   = bal_perturb_options_default(),
-                                 .n_slots   = N_SLOTS,
-                                 .n_steps   = 1000,
-                                 .seed      = 1,
-                                 .on_ballot = t->on_ballot,
-                                 .tally     = BAL_TALLY_TABLE};
+    bal_optim_options options = bal_bench_options(t->on_ballot);
     BAL_TRY(bal_optim_create(t->model, kernels, &options, &t->optim));
     BAL_TRY(bal_batch_init(&t->batch, n_sequences, context));
     t->batch.n_sequences = n_sequences;

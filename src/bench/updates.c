@@ -1,32 +1,39 @@
 /* updates.c: the time of the update, and of counting a ballot. */
 #include <stdlib.h>
 
-#include "ballot/optim.h"
 #include "ballot/vote.h"
 #include "bench_impl.h"
 
-#define N_SLOTS 256
+bal_optim_options bal_bench_options(const bool *on_ballot)
+{
+    return (bal_optim_options){.rule      = bal_rule_options_default(),
+                               .perturb   = bal_perturb_options_default(),
+                               .n_slots   = N_SLOTS,
+                               .n_steps   = 1000,
+                               .seed      = 1,
+                               .on_ballot = on_ballot,
+                               .tally     = BAL_TALLY_TABLE};
+}
+
+void bal_bench_votes(uint64_t bits[2 * N_SLOTS / 64])
+{
+    for (int i = 0; i < N_SLOTS / 64; ++i) {
+        bits[i]                = 0x9E3779B97F4A7C15u * (uint64_t)(i + 1);
+        bits[i + N_SLOTS / 64] = ~bits[i];
+    }
+}
 
 /* Median seconds of applying one step's votes. */
 static bal_status time_updates(const bal_kernels *kernels, bal_model *model, const bool *on_ballot,
                                bal_direction_kind kind, uint32_t *flips, double *seconds)
 {
-    bal_optim_options options = {.rule      = bal_rule_options_default(),
-                                 .perturb   = bal_perturb_options_default(),
-                                 .n_slots   = N_SLOTS,
-                                 .n_steps   = 1000,
-                                 .seed      = 1,
-                                 .on_ballot = on_ballot,
-                                 .tally     = BAL_TALLY_TABLE};
+    bal_optim_options options = bal_bench_options(on_ballot);
     bal_optim        *optim   = NULL;
     double            times[N_REPEATS];
-    uint64_t          bits[2 * N_SLOTS / 64] = {0};
-    options.perturb.kind                     = kind;
+    uint64_t          bits[2 * N_SLOTS / 64];
+    options.perturb.kind = kind;
     BAL_TRY(bal_optim_create(model, kernels, &options, &optim));
-    for (int i = 0; i < N_SLOTS / 64; ++i) { /* half of the votes for, half against */
-        bits[i]                = 0x9E3779B97F4A7C15u * (uint64_t)(i + 1);
-        bits[i + N_SLOTS / 64] = ~bits[i];
-    }
+    bal_bench_votes(bits);
     for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
         double start = bal_cpu_seconds();
         bal_optim_apply(optim, repeat, bits, 0, 1, flips);

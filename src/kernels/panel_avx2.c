@@ -2,22 +2,11 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "bits_avx2.h"
 #include "kernels_impl.h"
 
 static inline __m256i load(const void *from) { return _mm256_loadu_si256((const __m256i *)from); }
 static inline void    store(void *to, __m256i x) { _mm256_storeu_si256((__m256i *)to, x); }
-
-/* Byte i is 0xFF where bit i of the 32 bits at from is set. */
-static inline __m256i spread_bits(const uint8_t *from)
-{
-    int bits;
-    memcpy(&bits, from, sizeof bits);
-    const __m256i which = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
-                                           2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
-    const __m256i bit   = _mm256_set1_epi64x((long long)0x8040201008040201u);
-    __m256i       x     = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), which);
-    return _mm256_cmpeq_epi8(_mm256_and_si256(x, bit), bit);
-}
 
 /* z * size of 32 codes: 0 where a code does not move or stands outside low .. high. */
 static inline __m256i step(const bal_panel *panel, int64_t at, __m256i code, int low, int high,

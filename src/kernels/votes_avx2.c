@@ -1,6 +1,7 @@
 /* votes_avx2.c: random streams, directions, tallies and the update with AVX2. */
 #include <immintrin.h>
 
+#include "bits_avx2.h"
 #include "votes_impl.h"
 
 static inline __m256i load(const void *from) { return _mm256_loadu_si256((const __m256i *)from); }
@@ -88,18 +89,6 @@ static void walsh(int64_t n_pieces, uint8_t slot, const uint8_t *bytes, uint8_t 
                     memcpy(at, &flip, sizeof flip);
                 }
             }
-}
-
-/* Byte i is 0xFF where bit i of the 32 bits at from is set. */
-static inline __m256i spread_bits(const uint8_t *from)
-{
-    int bits;
-    memcpy(&bits, from, sizeof bits);
-    const __m256i which = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
-                                           2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
-    const __m256i bit   = _mm256_set1_epi64x((long long)0x8040201008040201u);
-    __m256i       x     = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), which);
-    return _mm256_cmpeq_epi8(_mm256_and_si256(x, bit), bit);
 }
 
 static void signs(int64_t n, const uint8_t *bits, int8_t *z)
