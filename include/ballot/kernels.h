@@ -65,8 +65,8 @@ typedef struct bal_weights_u8 {
     const uint8_t *entries; /* [panel][n_groups][64 rows][4 columns]; of the last one, groups up to
                                a multiple of 16 are read */
     const float   *scale;   /* [n_rows] */
-    const uint8_t *next;    /* as many bytes that the caller reads afterwards, to be fetched into
-                               a near cache meanwhile; or NULL */
+    const uint8_t *next;    /* what the caller reads afterwards, as many bytes: fetched into a near
+                               cache as far as it pays; or NULL */
 } bal_weights_u8;
 
 /** Activations as int8, one row per token. */
