@@ -10,17 +10,17 @@
 #include <stdio.h>
 
 /* X(name, exit code of the program, words) */
-#define BAL_STATUS_LIST(X)                                          \
-    X(OK, 0, "done")                                                \
-    X(ERR_FAILED, 1, "failure")                                     \
-    X(ERR_IO, 1, "reading or writing failed")                       \
-    X(ERR_STATE, 1, "not possible in this state")                   \
-    X(ERR_MPI, 1, "message passing failed")                         \
-    X(ERR_ARG, 2, "wrong argument")                                 \
-    X(ERR_CONFIG, 2, "wrong option or job file")                    \
-    X(ERR_INPUT, 3, "input is missing or damaged")                  \
-    X(ERR_MEMORY, 4, "out of memory")                               \
-    X(ERR_NUMERIC, 5, "numerical failure")                          \
+#define BAL_STATUS_LIST(X)                         \
+    X(OK, 0, "done")                               \
+    X(ERR_FAILED, 1, "failure")                    \
+    X(ERR_IO, 1, "reading or writing failed")      \
+    X(ERR_STATE, 1, "not possible in this state")  \
+    X(ERR_MPI, 1, "message passing failed")        \
+    X(ERR_ARG, 2, "wrong argument")                \
+    X(ERR_CONFIG, 2, "wrong option or job file")   \
+    X(ERR_INPUT, 3, "input is missing or damaged") \
+    X(ERR_MEMORY, 4, "out of memory")              \
+    X(ERR_NUMERIC, 5, "numerical failure")         \
     X(STOPPED, 75, "stopped with a good checkpoint; run it again")
 
 typedef enum bal_status {
@@ -30,9 +30,9 @@ typedef enum bal_status {
 } bal_status;
 
 /** Pass a failure up. Only where nothing has to be released. */
-#define BAL_TRY(call)                              \
-    do {                                           \
-        bal_status try_status_ = (call);           \
+#define BAL_TRY(call)                                  \
+    do {                                               \
+        bal_status try_status_ = (call);               \
         if (try_status_ != BAL_OK) return try_status_; \
     } while (0)
 
@@ -72,17 +72,41 @@ typedef struct bal_file {
 bal_status bal_file_open(const char *path, bal_file *file);
 /** Unmap; a cleared or zeroed file is fine. Local. */
 void bal_file_close(bal_file *file);
+/** The bytes of a small file under its name. */
+typedef struct bal_named_bytes {
+    char     name[64];
+    uint8_t *bytes; /* [n_bytes + 1], a 0 behind them */
+    size_t   n_bytes;
+} bal_named_bytes;
+/** Small files held in memory, as those that lie beside a model's weights. {0}: none. */
+typedef struct bal_files {
+    int              n;
+    bal_named_bytes *at; /* [n], in the order in which they were added; owned */
+} bal_files;
+/** Add a copy of bytes under a name of at most 63 bytes, in place of what had it. Local.
+ *  @return BAL_OK; BAL_ERR_MEMORY, files unchanged. */
+bal_status bal_files_add(bal_files *files, const char *name, const void *bytes, size_t n_bytes);
+/** The file of that name, NULL if there is none; valid until the next change. Local. */
+const bal_named_bytes *bal_files_find(const bal_files *files, const char *name);
+/** Forget them all. Local. */
+void bal_files_clear(bal_files *files);
+
 /** Write all bytes to fd, through short writes and EINTR. what names the file in the sentence.
  *  Local. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_write_all(int fd, const void *bytes, size_t n_bytes, const char *what);
 /** Publish bytes as dir/name: temporary file, fsync, rename, fsync the directory; either the old
- *  or the new file is there, whole, whenever the machine stops. Local. @return BAL_OK; BAL_ERR_IO. */
+ *  or the new file is there, whole, whenever the machine stops. Local. @return BAL_OK; BAL_ERR_IO.
+ */
 bal_status bal_publish(const char *dir, const char *name, const void *bytes, size_t n_bytes);
 /** fsync the directory itself, so that a rename in it lasts. Local. */
 bal_status bal_sync_dir(const char *dir);
 
 /** XXH3-64 of bytes with a seed. Local. Source: xxHash 0.8, XXH3_64bits_withSeed. */
 uint64_t bal_hash(const void *bytes, size_t n_bytes, uint64_t seed);
+
+/** Bytes of this process in memory: all, and with pages of several processes shared out among them,
+ *  so that ranks may be added up. Local. @return false, both 0: the system does not say. */
+bool bal_memory_resident(int64_t *rss, int64_t *pss);
 
 /** Seconds of the monotonic clock; for durations, never for results. Local. */
 double bal_seconds(void);

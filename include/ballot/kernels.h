@@ -50,13 +50,37 @@ typedef struct bal_panel {
     const int8_t  *z;                /* [n_groups * 256] */
 } bal_panel;
 
-/** Panels of a matrix that are best moved and multiplied at once, for columns in n_groups: 4, 2 or
- * 1, so that both signs stay in a second cache of 1 MiB while activations in the first one meet all
- *  of them. No result depends on it. */
-static inline int64_t bal_panels_at_once(int64_t n_groups)
+#define BAL_STRIP_BYTES 262144 /* of several panels at most */
+
+/** Rows of the strip of a matrix that starts at a row, a strip's: the panels that are best moved
+ * and multiplied at once, 4, 2 or 1, or what is left of the matrix. Both signs of a strip stay in a
+ *  second cache of 1 MiB while activations in the first one meet all of it. No result depends on
+ *  it. */
+static inline int64_t bal_strip_rows(int64_t n_rows, int64_t n_groups, int64_t row)
 {
     int64_t bytes = n_groups * BAL_BLOCK_CODES;
-    return bytes <= 65536 ? 4 : bytes <= 131072 ? 2 : 1;
+    int64_t n     = BAL_PANEL_ROWS * (4 * bytes <= BAL_STRIP_BYTES   ? 4
+                                      : 2 * bytes <= BAL_STRIP_BYTES ? 2
+                                                                     : 1);
+    return n_rows - row < n ? n_rows - row : n;
+}
+
+/** Bytes between rows of activations of n_cols columns: whole cache lines, and not a multiple of
+ *  4096, where all rows would share one set of the first cache. */
+static inline int64_t bal_row_stride(int64_t n_cols)
+{
+    int64_t stride = (n_cols + 63) / 64 * 64;
+    return stride % 4096 == 0 ? stride + 64 : stride;
+}
+
+/** Whole code steps of one code under rule carry, see bal_kernels.carry; what is left over stays in
+ *  the carry. */
+static inline int bal_carry_moves(int tally, int multiplier, int shift, int8_t *carry)
+{
+    int fraction = *carry + ((tally * (1 << shift) * multiplier + (1 << 14)) >> 15);
+    int moves    = (fraction + 128) >> 8;
+    *carry       = (int8_t)(fraction - 256 * moves);
+    return moves;
 }
 
 /** Rows of weights as the product reads them: panels of 64 rows, one after the other. */

@@ -20,9 +20,9 @@ static void pass(const work *w, bal_panel_format format, bool moved)
 {
     bool    bytes       = format == BAL_PANEL_I8;
     int64_t factors     = ((w->n_groups - 1) / FACTOR_GROUPS + 1) * BAL_PANEL_ROWS;
-    int64_t panel_bytes = w->n_groups * BAL_BLOCK_CODES, at_once = bal_panels_at_once(w->n_groups);
+    int64_t panel_bytes = w->n_groups * BAL_BLOCK_CODES;
     for (int64_t row = 0, n_rows; row < w->n; row += n_rows) {
-        n_rows = BAL_PANEL_ROWS * at_once < w->n - row ? BAL_PANEL_ROWS * at_once : w->n - row;
+        n_rows = bal_strip_rows(w->n, w->n_groups, row);
         const uint8_t *codes =
             w->codes[format] + row / BAL_PANEL_ROWS * panel_bytes / (bytes ? 1 : 2);
         for (int64_t at = 0; at < n_rows && (moved || !bytes); at += BAL_PANEL_ROWS) {
@@ -69,7 +69,7 @@ static bal_status init(work *w, int64_t m, int64_t n, int64_t k)
     int64_t n_panels = (n + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS, width = (k + 63) / 64 * 64;
     int64_t n_codes = n_panels * w->n_groups * BAL_BLOCK_CODES, panel = width / 4 * BAL_BLOCK_CODES;
     int64_t factors = ((w->n_groups - 1) / FACTOR_GROUPS + 1) * BAL_PANEL_ROWS * n_panels;
-    int64_t stride  = width % 4096 == 0 ? width + 64 : width;
+    int64_t stride  = bal_row_stride(k);
     float  *x = bal_alloc((size_t)k, sizeof *x), *scale = bal_alloc((size_t)m, sizeof *scale);
     int8_t *q    = bal_alloc((size_t)(m * stride), 1);
     int32_t *sum = bal_alloc((size_t)m, sizeof *sum);

@@ -52,22 +52,10 @@ static void fill_part(bal_model *model, const bal_kernels *kernels, int part, in
     }
 }
 
-/* Proportional set size of this process; -1 where the system does not say. */
-static int64_t pss_bytes(void)
-{
-    FILE     *file = fopen("/proc/self/smaps_rollup", "re");
-    char      line[256];
-    long long kib = -1;
-    while (file != NULL && kib < 0 && fgets(line, sizeof line, file) != NULL)
-        sscanf(line, "Pss: %lld kB", &kib);
-    if (file != NULL) fclose(file);
-    return kib < 0 ? -1 : 1024 * (int64_t)kib;
-}
-
 static bal_status sum_memory(bal_comm *comm, bal_bench_step *result)
 {
-    int64_t values[] = {pss_bytes(), 0};
-    values[1]        = values[0] < 0;
+    int64_t rss, values[2];
+    values[1] = !bal_memory_resident(&rss, &values[0]);
     BAL_TRY(bal_comm_sum(comm, values, 2));
     result->pss_bytes = values[1] > 0 ? -1 : values[0];
     return BAL_OK;

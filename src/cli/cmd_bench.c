@@ -212,9 +212,7 @@ static bal_status bench_parts(bal_context *context, const arguments *a)
     json_t *peaks = json_object(), *rows = json_array();
     if (prints) printf("clock %.2f GHz\n", 1e-9 * clock);
     int lowest =
-        a->common.isa < BAL_ISA_AVX2 && a->common.machine.kernels == bal_kernels_at(BAL_ISA_REF)
-            ? BAL_ISA_REF
-            : BAL_ISA_AVX2;
+        a->common.machine.kernels == bal_kernels_at(BAL_ISA_REF) ? BAL_ISA_REF : BAL_ISA_AVX2;
     for (int isa = lowest; isa <= (int)bal_isa_best(); ++isa) {
         double peak = 1e-9 * bal_bench_peak(bal_kernels_at((bal_isa)isa));
         json_object_set_new(peaks, bal_kernels_at((bal_isa)isa)->name, json_real(peak));

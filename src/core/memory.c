@@ -1,4 +1,4 @@
-/* memory.c: aligned zeroed memory, hashing, the clock. */
+/* memory.c: aligned zeroed memory and how much there is, hashing, the clock. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,6 +23,20 @@ void *bal_alloc(size_t count, size_t element_bytes)
     if (large) madvise(memory, n_bytes, MADV_HUGEPAGE); /* advice: it may fail without harm */
     memset(memory, 0, n_bytes);
     return memory;
+}
+
+bool bal_memory_resident(int64_t *rss, int64_t *pss)
+{
+    FILE     *file = fopen("/proc/self/smaps_rollup", "re");
+    char      line[256];
+    long long kib;
+    *rss = *pss = 0;
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (sscanf(line, "Rss: %lld", &kib) == 1) *rss = 1024 * (int64_t)kib;
+        if (sscanf(line, "Pss: %lld", &kib) == 1) *pss = 1024 * (int64_t)kib;
+    }
+    if (file != NULL) fclose(file);
+    return *pss > 0;
 }
 
 uint64_t bal_hash(const void *bytes, size_t n_bytes, uint64_t seed)

@@ -66,11 +66,9 @@ static uint32_t carry(int64_t n, int limit, int multiplier, int shift, const int
     for (int64_t i = 0; i < n; ++i) {
         int old = codes[i] - 128;
         if (abs(old) + 1 > limit) continue; /* the gate: padding too */
-        int fraction = carries[i] + ((tally[i] * (1 << shift) * multiplier + (1 << 14)) >> 15);
-        int moves = (fraction + 128) >> 8, code = old + moves;
-        code       = code > limit ? limit : code < -limit ? -limit : code;
-        carries[i] = (int8_t)(fraction - 256 * moves);
-        codes[i]   = (uint8_t)(code + 128);
+        int code = old + bal_carry_moves(tally[i], multiplier, shift, &carries[i]);
+        code     = code > limit ? limit : code < -limit ? -limit : code;
+        codes[i] = (uint8_t)(code + 128);
         n_flips += code != old;
     }
     return n_flips;

@@ -36,14 +36,6 @@ struct bal_forward {
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/* Bytes of a quantized activation row: whole cache lines, and not a multiple of 4096, where all
- * rows would share one set of the L1 cache. */
-static int64_t row_stride(int64_t n_cols)
-{
-    int64_t stride = (n_cols + 63) / 64 * 64;
-    return stride % 4096 == 0 ? stride + 64 : stride;
-}
-
 static void fill_rotary_tables(bal_forward *f)
 {
     int64_t dim = f->model->config.head_dim, half = dim / 2;
@@ -80,9 +72,9 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
     int64_t widest      = larger(larger(c->dim, c->hidden), q_width);
     int64_t signs       = model->format == BAL_F32 ? 1 : N_SIGNS_MAX;
     int64_t rows        = signs * max_tokens;
-    f->xq_stride        = row_stride(widest);
+    f->xq_stride        = bal_row_stride(widest);
     int64_t panel_bytes = (widest + 63) / 64 * 16 * BAL_BLOCK_CODES;
-    int64_t strip_bytes = larger(panel_bytes, 4 * 65536) + 15 * BAL_BLOCK_CODES;
+    int64_t strip_bytes = larger(panel_bytes, BAL_STRIP_BYTES) + 15 * BAL_BLOCK_CODES;
     struct {
         void   *place;
         int64_t count;
@@ -196,15 +188,16 @@ static void fill_row_scales(bal_forward *f, int index, int64_t row, int64_t n_ro
                 bal_gain_factor(moved(bal_tensor_code(gain, row + r), z[r], gain->limit, sign));
 }
 
-/* A strip at both signs, as the product reads it. */
+/* A strip at both signs, as the product reads it, and its row scales. */
 static void fill_strip(bal_forward *f, int index, int64_t row, int64_t n_rows,
                        const uint8_t *strip[N_SIGNS_MAX])
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, index);
     int64_t           groups = (matrix->n_cols + 3) / 4, panel_bytes = groups * BAL_BLOCK_CODES;
     const uint8_t    *codes = (const uint8_t *)matrix->codes + row / BAL_PANEL_ROWS * panel_bytes;
-    strip[0]                = f->strip[0];
-    strip[1]                = f->strip[1];
+    fill_row_scales(f, index, row, n_rows);
+    strip[0] = f->strip[0];
+    strip[1] = f->strip[1];
     if (f->direction == NULL) {
         strip[0] = codes; /* which are what the product reads */
         return;
@@ -255,20 +248,18 @@ static void set_normalized_input(bal_forward *f, int index)
     }
 }
 
-/* y = x w^T, or y + that, of a strip: n of the input's rows of each sign, rows first + sign *
- * rows_per_sign on, to rows of y that lie y_stride apart, those of - after those of +. */
-static void strip_product(bal_forward *f, int index, int64_t row, int64_t n_rows,
-                          int64_t rows_per_sign, int64_t first, int64_t n, bool adds, float *y,
-                          int64_t y_stride)
+/* y = x w^T, or y + that, of a strip: n of the input's rows of each sign, from first on, to rows of
+ * y that lie y_stride apart, those of - after those of +. */
+static void strip_product(bal_forward *f, int index, int64_t row, int64_t n_rows, int64_t first,
+                          int64_t n, bool adds, float *y, int64_t y_stride)
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, index);
     int64_t           groups = (matrix->n_cols + 3) / 4;
     const uint8_t    *strip[N_SIGNS_MAX], *codes = matrix->codes;
     bal_weights_u8    w = {.n_groups = groups, .n_rows = n_rows};
-    fill_row_scales(f, index, row, n_rows);
     fill_strip(f, index, row, n_rows, strip);
     for (int sign = 0; sign < f->n_signs; ++sign) {
-        int64_t     from = sign * rows_per_sign + first;
+        int64_t     from = sign * f->n_tokens + first;
         bal_rows_i8 rows = {n, f->xq_stride, f->xq + from * f->xq_stride, f->x_scale + from,
                             f->x_sum + from};
         w.entries        = strip[sign];
@@ -278,12 +269,9 @@ static void strip_product(bal_forward *f, int index, int64_t row, int64_t n_rows
     }
 }
 
-/* Rows of the strip that starts at a row: strips are as bal_panels_at_once says, the last one has
- * what is left. */
 static int64_t strip_rows(const bal_tensor *matrix, int64_t row)
 {
-    int64_t n = BAL_PANEL_ROWS * bal_panels_at_once((matrix->n_cols + 3) / 4);
-    return matrix->n_rows - row < n ? matrix->n_rows - row : n;
+    return bal_strip_rows(matrix->n_rows, (matrix->n_cols + 3) / 4, row);
 }
 
 /* y = x w^T, or y + that, of all input rows; x is what set_input() was given. */
@@ -297,7 +285,7 @@ static void product(bal_forward *f, int index, const float *x, bool adds, float 
     }
     for (int64_t row = 0, n_rows; row < width; row += n_rows) {
         n_rows = strip_rows(matrix, row);
-        strip_product(f, index, row, n_rows, n, 0, n, adds, y + row, width);
+        strip_product(f, index, row, n_rows, 0, n, adds, y + row, width);
     }
 }
 
@@ -314,8 +302,8 @@ static void gated_product(bal_forward *f, const bal_layer *layer)
     }
     for (int64_t row = 0, n_rows; row < width; row += n_rows) {
         n_rows = strip_rows(gate, row);
-        strip_product(f, layer->gate, row, n_rows, n, 0, n, false, f->gate + row, width);
-        strip_product(f, layer->up, row, n_rows, n, 0, n, false, f->up, n_rows);
+        strip_product(f, layer->gate, row, n_rows, 0, n, false, f->gate + row, width);
+        strip_product(f, layer->up, row, n_rows, 0, n, false, f->up, n_rows);
         f->kernels->swiglu(f->n_signs * n, n_rows, f->gate + row, width, f->up, n_rows);
     }
 }
@@ -338,7 +326,6 @@ static void embed(bal_forward *f, const int32_t *tokens)
         bool           filled = false;
         for (int64_t t = 0; t < f->n_tokens; ++t) {
             if (tokens[t] < first || tokens[t] >= first + n_rows) continue;
-            if (!filled) fill_row_scales(f, index, first, n_rows);
             if (!filled) fill_strip(f, index, first, n_rows, panel);
             filled = true;
             for (int sign = 0; sign < f->n_signs; ++sign) {
@@ -419,8 +406,7 @@ static void fill_logits(bal_forward *f, int64_t word, int64_t n_words, int64_t f
     }
     for (int64_t end = word + n_words, row = word, n_rows; row < end; row += n_rows) {
         n_rows = strip_rows(matrix, row); /* a strip divides a piece */
-        strip_product(f, head, row, n_rows, f->n_tokens, first, n, false, f->logits + row - word,
-                      n_words);
+        strip_product(f, head, row, n_rows, first, n, false, f->logits + row - word, n_words);
     }
 }
 

@@ -39,13 +39,10 @@ static uint32_t update_carry(const bal_rule_step *step, bal_tensor *tensor, int6
     }
     uint32_t n_flips = 0;
     for (int64_t i = 0; i < n; ++i) {
-        int8_t *carry = &tensor->carry[first + i];
-        int     old   = bal_tensor_code(tensor, first + i);
+        int old = bal_tensor_code(tensor, first + i);
         if (abs(old) + 1 > tensor->limit) continue;
-        int fraction =
-            *carry + ((tally[i] * (1 << step->shift) * step->multiplier + (1 << 14)) >> 15);
-        int moves = (fraction + 128) >> 8;
-        *carry    = (int8_t)(fraction - 256 * moves);
+        int moves =
+            bal_carry_moves(tally[i], step->multiplier, step->shift, &tensor->carry[first + i]);
         n_flips += put(tensor, first + i, old, old + moves);
     }
     return n_flips;

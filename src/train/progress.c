@@ -52,15 +52,9 @@ static int64_t peak_kib(void)
 {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    int64_t rss = 0, pss = 0;
-    char    line[256];
-    FILE   *file = fopen("/proc/self/smaps_rollup", "re");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        sscanf(line, "Rss: %" SCNd64, &rss);
-        sscanf(line, "Pss: %" SCNd64, &pss);
-    }
-    if (file != NULL) fclose(file);
-    return usage.ru_maxrss - rss + pss;
+    int64_t rss, pss;
+    bal_memory_resident(&rss, &pss);
+    return usage.ru_maxrss - rss / 1024 + pss / 1024;
 }
 
 bal_status bal_progress_table(bal_run *run)

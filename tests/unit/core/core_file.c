@@ -146,6 +146,23 @@ static void test_a_killed_publisher_leaves_the_old_or_the_new_file(void)
     }
 }
 
+static void test_named_files_are_kept_in_order_and_replaced(void)
+{
+    bal_files files = {0};
+    CU_ASSERT_PTR_NULL(bal_files_find(&files, "a"));
+    CU_ASSERT_EQUAL_FATAL(bal_files_add(&files, "a", "one", 3), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_files_add(&files, "b", NULL, 0), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_files_add(&files, "a", "other", 5), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(files.n, 2);
+    CU_ASSERT_STRING_EQUAL(files.at[0].name, "a");
+    CU_ASSERT_EQUAL(files.at[0].n_bytes, 5);
+    CU_ASSERT_STRING_EQUAL((const char *)bal_files_find(&files, "a")->bytes, "other");
+    CU_ASSERT_EQUAL(bal_files_find(&files, "b")->n_bytes, 0);
+    CU_ASSERT_PTR_NULL(bal_files_find(&files, "c"));
+    bal_files_clear(&files);
+    CU_ASSERT_EQUAL(files.n, 0);
+}
+
 const char     bal_suite_name[]  = "core_file";
 const bal_test bal_suite_tests[] = {
     {"a mapped file has the bytes on disk", test_a_mapped_file_has_the_bytes_on_disk},
@@ -156,5 +173,7 @@ const bal_test bal_suite_tests[] = {
      test_a_failed_publication_leaves_the_old_file_alone},
     {"a killed publisher leaves the old or the new file",
      test_a_killed_publisher_leaves_the_old_or_the_new_file},
+    {"named files are kept in order and replaced",
+     test_named_files_are_kept_in_order_and_replaced},
     {NULL, NULL},
 };
