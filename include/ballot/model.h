@@ -1,5 +1,6 @@
-/* include/ballot/model.h: a Llama-style language model: its tensors, its forward pass, its loss at
- * code + z and code - z. Knows nothing of files, ranks, votes or rules. */
+/* include/ballot/model.h: a transformer language model: its tensors, its forward pass, its loss at
+ * code + z and code - z. One pass serves every family: a config says what their blocks have. Knows
+ * nothing of files, ranks, votes or rules. */
 #ifndef BALLOT_MODEL_H
 #define BALLOT_MODEL_H
 
@@ -16,7 +17,45 @@ typedef enum bal_rope_pairs {
     BAL_ROPE_HALVES,   /* (i, i + head_dim / 2): Hugging Face */
 } bal_rope_pairs;
 
-/** The shape of a decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU. */
+/** How rotary angles grow with the position. Source: transformers, modeling_rope_utils. */
+typedef enum bal_rope_kind {
+    BAL_ROPE_PLAIN,
+    BAL_ROPE_LINEAR, /* every angle divided by rope_factor */
+    BAL_ROPE_LLAMA3, /* slow ones divided, those between rope_low and rope_high turns in
+                        rope_original tokens partly */
+} bal_rope_kind;
+
+/* X(NAME, bit, word): what a model has otherwise than a LLaMA, which has none of these: RMS norms
+ * before attention and feed-forward and after the last layer, rotary positions, a gate with SiLU,
+ * no biases. LAYER_NORM: means are subtracted and biases added. POST_NORM: a norm follows each sum,
+ * not before its block. EMBED_NORM: a norm of the sum of embeddings. QK_NORM: RMS norms of every
+ * head of q and k. NO_GATE: down(act(up x)), not down(silu(gate x) * up x). ENCODER: tokens see
+ * those after them. HEAD_DENSE: head(norm(act(dense x))), and a bias for each word. */
+#define BAL_FEATURE_LIST(X)              \
+    X(LAYER_NORM, 0, "layer_norm")       \
+    X(POST_NORM, 1, "post_norm")         \
+    X(EMBED_NORM, 2, "embed_norm")       \
+    X(NO_FINAL_NORM, 3, "no_final_norm") \
+    X(QK_NORM, 4, "qk_norm")             \
+    X(NO_GATE, 5, "no_gate")             \
+    X(BIAS_QKV, 6, "bias_qkv")           \
+    X(BIAS_O, 7, "bias_o")               \
+    X(BIAS_MLP, 8, "bias_mlp")           \
+    X(ENCODER, 9, "encoder")             \
+    X(HEAD_DENSE, 10, "head_dense")
+
+typedef enum bal_feature {
+#define BAL_FEATURE_ENUM(name, bit, word) BAL_##name = 1 << bit,
+    BAL_FEATURE_LIST(BAL_FEATURE_ENUM)
+#undef BAL_FEATURE_ENUM
+} bal_feature;
+/** Words of the features in a set, in their order, with spaces between. Local.
+ *  @param text  of n_bytes, enough for all: 160 */
+void bal_features_print(unsigned features, char *text, size_t n_bytes);
+/** The set of such words. Local. @return false: a word is no feature. */
+bool bal_features_parse(const char *text, unsigned *features);
+
+/** The shape of a model. */
 typedef struct bal_model_config {
     int64_t        dim;    /* width of the residual stream */
     int64_t        hidden; /* width inside the feed-forward block */
@@ -25,10 +64,19 @@ typedef struct bal_model_config {
     int64_t        n_kv_heads; /* divides n_heads */
     int64_t        head_dim;   /* even */
     int64_t        n_vocab;
-    int64_t        max_tokens; /* longest sequence */
+    int64_t        max_tokens;  /* longest sequence */
+    int64_t        embed_dim;   /* width of embedding and head, projected to dim and back; 0: dim */
+    int64_t        n_positions; /* rows of learned positions; 0: rotary ones */
+    int64_t        position_offset; /* row of a sequence's first token */
+    int64_t        n_types;  /* rows of token types, of which the first is added to every token */
+    int64_t        window;   /* tokens that one sees, its own the last of them; 0: all before it */
+    unsigned       features; /* of bal_feature */
+    bal_activation activation; /* of NO_GATE and HEAD_DENSE */
     bool           tied_head;  /* the head is the embedding */
     bal_rope_pairs rope_pairs;
+    bal_rope_kind  rope_kind;
     double         rope_base;
+    double         rope_factor, rope_low, rope_high, rope_original; /* of its kind */
     double         norm_eps;
 } bal_model_config;
 
@@ -37,20 +85,32 @@ typedef struct bal_model_config {
  */
 bal_status bal_model_config_check(const bal_model_config *config, const char *origin);
 
+#define BAL_FORMATS_BYTES 512
+
+/** In which formats a model's tensors are. */
+typedef struct bal_formats {
+    bal_format matrices; /* BAL_F32: vectors too; else they are BAL_I16 */
+    int        group;    /* columns that share a factor: 32, 64 or 128; 0: BAL_GROUP_DEFAULT */
+    char       patterns[BAL_FORMATS_BYTES]; /* exceptions, words GLOB=FORMAT or GLOB=FORMAT:GROUP,
+                                               of which the first that matches a matrix counts */
+} bal_formats;
+
 typedef struct bal_model bal_model;
 
 /**
- * Make a model with tensors of zeros. Tensors carry Hugging Face names; order is fixed by config:
- * model.embed_tokens.weight, per layer input_layernorm, self_attn.{q,k,v,o}_proj,
- * post_attention_layernorm, mlp.{gate,up,down}_proj, then model.norm.weight and, untied,
- * lm_head.weight. Matrices are [outputs, inputs]. In BAL_I8 each matrix NAME.weight is followed by
- * its gain NAME.gain. Local.
- * @param format  BAL_F32: all float; BAL_I8: int8 matrices, int16 vectors and gains
- * @param with_carry  carries as well (BAL_I8 only)
- * @return BAL_OK; BAL_ERR_INPUT as bal_model_config_check; BAL_ERR_MEMORY.
+ * Make a model with tensors of zeros. Tensors have the names of a LLaMA in Hugging Face files, in
+ * every family; order is fixed by config: model.embed_tokens, embed_positions, embed_types,
+ * embed_norm, project_in, per layer input_layernorm, self_attn.{q,k,v,o}_proj and {q,k}_norm,
+ * post_attention_layernorm, mlp.{gate,up,down}_proj, then model.norm, model.project_out,
+ * lm_head.dense, lm_head.norm, lm_head, each NAME.weight as far as the model has it. Matrices are
+ * [outputs, inputs]. In an integer model each is followed by its gain NAME.gain; then comes
+ * NAME.bias, where there is one. Local.
+ * @param with_carry  carries as well (integer models only)
+ * @return BAL_OK; BAL_ERR_INPUT as bal_model_config_check; BAL_ERR_CONFIG: formats->patterns is no
+ *         list of patterns, or one of them matches no matrix; BAL_ERR_MEMORY.
  */
-bal_status bal_model_create(const bal_model_config *config, bal_format format, bool with_carry,
-                            bal_model **model);
+bal_status bal_model_create(const bal_model_config *config, const bal_formats *formats,
+                            bool with_carry, bal_model **model);
 /** Free it and set the pointer to NULL; NULL is fine. Memory that it was given stays. Local. */
 void bal_model_destroy(bal_model **model);
 
@@ -58,8 +118,8 @@ void bal_model_destroy(bal_model **model);
 
 /** The same model without memory for its tensors: only sizes and names may be asked for before it
  *  is attached. Local. @return as bal_model_create. */
-bal_status bal_model_outline(const bal_model_config *config, bal_format format, bool with_carry,
-                             bal_model **model);
+bal_status bal_model_outline(const bal_model_config *config, const bal_formats *formats,
+                             bool with_carry, bal_model **model);
 /** Bytes that its tensors take. Local. */
 size_t bal_model_bytes(const bal_model *model);
 /** Let the tensors stand in memory, which may hold them already: nothing is written. Local.
@@ -72,8 +132,10 @@ bal_status bal_model_allocate(bal_model *model);
 void bal_model_zero(bal_model *model);
 
 const bal_model_config *bal_model_shape(const bal_model *model);
-bal_format              bal_model_format(const bal_model *model);
-int                     bal_model_n_tensors(const bal_model *model);
+const bal_formats      *bal_model_formats(const bal_model *model);
+/** False for a model of floats. Local. */
+bool bal_model_is_integer(const bal_model *model);
+int  bal_model_n_tensors(const bal_model *model);
 /** Tensor index in [0, n_tensors); the model owns it. */
 bal_tensor *bal_model_tensor(const bal_model *model, int index);
 /** Index of the tensor of that name, -1 if there is none. */
@@ -106,8 +168,9 @@ void       bal_forward_destroy(bal_forward **forward);
 
 /**
  * Losses of a batch at code + z and code - z, or at code itself when direction is NULL. Weights
- * are never written. The same bits at every instruction set for BAL_I8. Local.
- * @param direction  a direction over the model's codes; BAL_I8 only; or NULL
+ * are never written. The same bits at every instruction set for integer models. Local.
+ * @param batch      targets below 0 are not scored
+ * @param direction  a direction over the model's codes, if it is an integer model; or NULL
  * @param losses     [2]: at + and at -; [1] when direction is NULL
  * @return BAL_OK; BAL_ERR_NUMERIC: a loss is not finite.
  */
@@ -116,8 +179,17 @@ bal_status bal_forward_losses(bal_forward *forward, const bal_batch *batch,
 /** Logits after each token of one sequence, [n_tokens * n_vocab]. Local. Errors as above. */
 bal_status bal_forward_logits(bal_forward *forward, const int32_t *tokens, int64_t n_tokens,
                               float *logits);
-/** Logits after the last token of one sequence alone, [n_vocab]. Local. Errors as above. */
-bal_status bal_forward_next(bal_forward *forward, const int32_t *tokens, int64_t n_tokens,
-                            float *logits);
+
+/** Keys and values of the tokens of one text so far, for a model that continues it. */
+typedef struct bal_cache bal_cache;
+/** Make an empty cache for max_length tokens. Borrows model. Local. @return BAL_OK; BAL_ERR_CONFIG:
+ *  the model is an encoder, in which a token changes those before it; BAL_ERR_MEMORY. */
+bal_status bal_cache_create(const bal_model *model, int64_t max_length, bal_cache **cache);
+void       bal_cache_destroy(bal_cache **cache);
+/** Read n_tokens more tokens of the text of a cache, in which there is room for them; logits after
+ *  the last of them, [n_vocab], the same bits as bal_forward_logits of the whole text. Local.
+ *  @return BAL_OK; BAL_ERR_NUMERIC. */
+bal_status bal_forward_extend(bal_forward *forward, bal_cache *cache, const int32_t *tokens,
+                              int64_t n_tokens, float *logits);
 
 #endif

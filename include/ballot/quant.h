@@ -11,9 +11,23 @@
 
 typedef enum bal_format {
     BAL_F32, /* float values, row-major: the plain reference, never on a ballot */
-    BAL_I8,  /* matrix: int8 codes in -127..127, one scale per row */
-    BAL_I16, /* vector or gain: int16 codes in -32767..32767 (gain: -127..127), one scale */
+    BAL_I8,  /* matrix: codes in -127 .. 127, one scale per row */
+    BAL_I16, /* vector or gain: codes in -32767 .. 32767 (gain: -127 .. 127), one scale */
+    BAL_I4,  /* matrix: codes in -7 .. 7, one scale per row, a factor in 1 .. 18 per row and group of
+                columns: entry = code * factor */
+    BAL_NF4, /* matrix: indices 0 .. 15 of the values of NF4, a scale per row, a factor in 1 .. 127
+                per row and group: entry = (127 * value * factor + 64) >> 7 */
+    BAL_N_FORMATS
 } bal_format;
+
+/** The name of a format, "f32", "i8", "i16", "i4", "nf4", and the format of a name. Local. */
+const char *bal_format_name(bal_format format);
+bool        bal_format_parse(const char *name, bal_format *format);
+
+/** The 16 values of NF4 times 127, rounded. Source: Dettmers et al. 2023, arXiv 2305.14314. */
+extern const int8_t bal_nf4_book[16];
+
+#define BAL_GROUP_DEFAULT 64 /* columns that share a factor; 32 and 128 are possible too */
 
 typedef enum bal_role {
     BAL_MATRIX, /* [n_rows, n_cols] */
@@ -25,7 +39,10 @@ typedef enum bal_role {
  * A tensor. Integer codes lie in blocks of 256. A matrix is cut into panels of 64 rows; block b of
  * a panel holds its columns 4b .. 4b+3 as [64 rows][4 columns], so that code (row, col) stands at
  * ((row / 64) * ceil(n_cols / 4) + col / 4) * 256 + (row % 64) * 4 + col % 4. Vectors lie in order.
- * Padding holds -limit - 1, which no probe or move can touch, with carry 0.
+ * Codes of four bits stand in nibbles: those at j and j + 128 of a block share byte j of its 128,
+ * the first one low. Weight = scale * code, or scale * entry where the format has entries.
+ * Padding holds low - 1, or index 0 of NF4: the end of its range, or beyond, is what no probe or
+ * move can touch. Its carry is 0.
  */
 typedef struct bal_tensor {
     char       name[BAL_NAME_BYTES]; /* as in Hugging Face files; a gain ends in ".gain" */
@@ -33,15 +50,21 @@ typedef struct bal_tensor {
     bal_format format;
     int64_t    n_rows, n_cols;
     int64_t    n_blocks; /* 0 for BAL_F32 */
-    int        limit;    /* codes lie in -limit .. limit */
+    int        low, high; /* codes lie in low .. high */
+    int        group;     /* columns that share a factor; 0 where there are none */
     /* parts of memory that the caller owns, each aligned to 64 bytes */
-    void *codes; /* uint8_t, code + 128, or int16_t [n_blocks * 256], or float [n_rows * n_cols] */
-    int8_t *carry; /* [n_blocks * 256], 1/256 of a code step; NULL where nothing trains */
-    float  *scale; /* [n_rows]; weight = scale * code; NULL for BAL_F32 */
+    void *codes; /* BAL_I8: uint8_t [n_blocks * 256], code + 128; BAL_I4 and BAL_NF4: two nibbles,
+                    code + 8 or index, in each of [n_blocks * 128]; int16_t [n_blocks * 256]; or
+                    float [n_rows * n_cols] */
+    int8_t  *carry;   /* [n_blocks * 256], 1/256 of a code step; NULL where nothing trains */
+    float   *scale;   /* [n_rows]; NULL for BAL_F32 */
+    uint8_t *factors; /* [n_rows / 64, rounded up][n_cols / group, rounded up][64 rows], or NULL */
 } bal_tensor;
 
 /** Describe a tensor that has no memory yet. Local.
- *  @param format  BAL_F32 for any role, BAL_I8 for a matrix, BAL_I16 for a vector or gain
+ *  @param format  BAL_F32 for any role, BAL_I8, BAL_I4 or BAL_NF4 for a matrix, BAL_I16 for a vector
+ *                 or gain. Where it has factors, tensor->group is BAL_GROUP_DEFAULT, and may be set
+ *                 to 32 or 128 before anything else is done with the tensor.
  *  @return BAL_OK; BAL_ERR_ARG: a size below 1 or above 2^31. */
 bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, bal_format format,
                            int64_t n_rows, int64_t n_cols);
@@ -54,42 +77,70 @@ void bal_tensor_attach(bal_tensor *tensor, bool with_carry, void *memory);
 /** Zeros (weights) with scale 1, carries of 0, and the padding. Local. */
 void bal_tensor_zero(bal_tensor *tensor);
 
+/** True where two codes share a byte. Local. */
+static inline bool bal_format_is_nibbles(bal_format format)
+{
+    return format == BAL_I4 || format == BAL_NF4;
+}
+
 /** The code that stands at a place of the tensor's own order; not for BAL_F32. Local. */
 static inline int bal_tensor_code(const bal_tensor *tensor, int64_t at)
 {
-    return tensor->format == BAL_I8 ? ((const uint8_t *)tensor->codes)[at] - 128
-                                    : ((const int16_t *)tensor->codes)[at];
+    if (tensor->format == BAL_I8) return ((const uint8_t *)tensor->codes)[at] - 128;
+    if (tensor->format == BAL_I16) return ((const int16_t *)tensor->codes)[at];
+    int byte   = ((const uint8_t *)tensor->codes)[at / 256 * 128 + at % 128];
+    int nibble = at % 256 < 128 ? byte & 15 : byte >> 4;
+    return tensor->format == BAL_I4 ? nibble - 8 : nibble;
 }
 /** Put a code there. Local. */
 static inline void bal_tensor_put(bal_tensor *tensor, int64_t at, int code)
 {
-    if (tensor->format == BAL_I8)
+    if (tensor->format == BAL_I8) {
         ((uint8_t *)tensor->codes)[at] = (uint8_t)(code + 128);
-    else
+    } else if (tensor->format == BAL_I16) {
         ((int16_t *)tensor->codes)[at] = (int16_t)code;
+    } else {
+        uint8_t *byte   = (uint8_t *)tensor->codes + at / 256 * 128 + at % 128;
+        int      nibble = tensor->format == BAL_I4 ? code + 8 : code;
+        *byte = (uint8_t)(at % 256 < 128 ? (*byte & 0xF0) | nibble : (*byte & 15) | nibble << 4);
+    }
 }
+/** Codes of n_blocks blocks of a matrix in nibbles, from first on, as bytes code + 128, and back.
+ *  Local. @param bytes  [n_blocks * 256] */
+void bal_tensor_spread(const bal_tensor *tensor, int64_t first, int64_t n_blocks, uint8_t *bytes);
+void bal_tensor_gather(bal_tensor *tensor, int64_t first, int64_t n_blocks, const uint8_t *bytes);
 
 /** Number of real elements: n_rows * n_cols. Local. */
 int64_t bal_tensor_n(const bal_tensor *tensor);
 
 /**
- * Round float values to the lattice: the absolute maximum of a matrix row is code 120, that of a
- * vector code 250 (so that one probe step is 0.4 % of it); a row of zeros gets scale 1. The carry,
- * if there is one, becomes what rounding left over. BAL_F32 copies. Not for gains. Local.
+ * Round float values to the lattice, each to the nearest weight. The absolute maximum of a row of
+ * BAL_I8 is code 120, that of a vector code 250 (so that one probe step is 0.4 % of it); that of a
+ * group of BAL_I4 is code 7 and of BAL_NF4 the last value, the group's factor rounded up or down to
+ * what leaves the smaller squared error. A row of zeros takes the mean scale of the others, so that
+ * a probe moves it as it moves them; in a tensor of zeros the absolute maximum counts as 1. The
+ * carry, if there is one, becomes what rounding left over. BAL_F32 copies. Not for gains. Local.
  * @param values  [n_rows * n_cols], row-major
  * @return BAL_OK; BAL_ERR_INPUT: a value is not finite.
  */
 bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values);
-/** values[i] = scale * code (or the float itself), row-major; gains not applied. Local. */
+/** values[i] = weight (or the float itself), row-major; gains not applied. Local. */
 void bal_tensor_dequantize(const bal_tensor *tensor, float *values);
 
-/** Copy codes to and from row-major order: int8_t or int16_t [n_rows * n_cols]. Local.
- *  @return for the second: BAL_OK; BAL_ERR_INPUT: a code is outside -limit .. limit. */
+/** Copy codes to and from row-major order: int16_t [n_rows * n_cols] for BAL_I16, else int8_t. Local.
+ *  @return for the second: BAL_OK; BAL_ERR_INPUT: a code is outside low .. high. */
 void       bal_tensor_get_codes(const bal_tensor *tensor, void *row_major);
 bal_status bal_tensor_set_codes(bal_tensor *tensor, const void *row_major);
 /** The same for carries, int8_t [n_rows * n_cols]; the tensor has a carry. Local. */
 void bal_tensor_get_carry(const bal_tensor *tensor, int8_t *row_major);
 void bal_tensor_set_carry(bal_tensor *tensor, const int8_t *row_major);
+
+/** The same for factors, uint8_t [n_rows][n_cols / group, rounded up]; the tensor has factors. Local.
+ *  @return for the second: BAL_OK; BAL_ERR_INPUT: a factor is outside 1 .. 18 or 127. */
+void       bal_tensor_get_factors(const bal_tensor *tensor, uint8_t *row_major);
+bal_status bal_tensor_set_factors(bal_tensor *tensor, const uint8_t *row_major);
+/** Groups of columns that have a factor each in a row, 0 without factors. Local. */
+int64_t bal_tensor_n_groups(const bal_tensor *tensor);
 
 /** The blocks [first, end) that part of n_parts has to write or hash. Local. */
 static inline void bal_tensor_slice(const bal_tensor *tensor, int part, int n_parts, int64_t *first,
@@ -100,7 +151,7 @@ static inline void bal_tensor_slice(const bal_tensor *tensor, int part, int n_pa
 }
 
 /** Sum over blocks of XXH3(codes) and XXH3(carry), seeded with index and block, modulo 2^64; and
- *  of the scales. Local. */
+ *  of the scales and factors. Local. */
 uint64_t bal_tensor_fingerprint(const bal_tensor *tensor, int index);
 /** A summand of it: what the blocks of a part add, part 0 with the scales. Local. */
 uint64_t bal_tensor_fingerprint_part(const bal_tensor *tensor, int index, int part, int n_parts);

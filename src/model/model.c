@@ -3,117 +3,145 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats.h"
 #include "model_impl.h"
 
-#define SIZE_MAX_OF_A_MODEL (1 << 30)
-#define LAYERS_MAX          4096
+/* Tensors of a model that is being outlined. */
+typedef struct outline {
+    bal_model      *model;
+    bal_format_list formats;
+} outline;
 
-bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
+static bal_status add_tensor(outline *o, bal_role role, int64_t n_rows, int64_t n_cols,
+                             const char *name, const char *tail)
 {
-    const struct {
-        const char *name;
-        int64_t     value, max;
-    } sizes[] = {
-        {"dim", c->dim, BAL_COLS_MAX},
-        {"hidden", c->hidden, BAL_COLS_MAX},
-        {"n_layers", c->n_layers, LAYERS_MAX},
-        {"n_heads", c->n_heads, BAL_COLS_MAX},
-        {"n_kv_heads", c->n_kv_heads, c->n_heads},
-        {"head_dim", c->head_dim, BAL_HEAD_DIM_MAX},
-        {"n_vocab", c->n_vocab, SIZE_MAX_OF_A_MODEL},
-        {"max_tokens", c->max_tokens, SIZE_MAX_OF_A_MODEL},
-    };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i)
-        if (sizes[i].value < 1 || sizes[i].value > sizes[i].max)
-            return bal_fail(BAL_ERR_INPUT, "%s: %s is %lld; expected 1 to %lld", origin,
-                            sizes[i].name, (long long)sizes[i].value, (long long)sizes[i].max);
-    if (c->n_heads % c->n_kv_heads != 0)
-        return bal_fail(BAL_ERR_INPUT, "%s: %lld heads are no multiple of %lld key-value heads",
-                        origin, (long long)c->n_heads, (long long)c->n_kv_heads);
-    if (c->head_dim % 2 != 0)
-        return bal_fail(BAL_ERR_INPUT, "%s: head_dim is %lld; expected an even number", origin,
-                        (long long)c->head_dim);
-    if (c->n_heads * c->head_dim > BAL_COLS_MAX)
-        return bal_fail(BAL_ERR_INPUT, "%s: %lld heads of %lld are wider than %d", origin,
-                        (long long)c->n_heads, (long long)c->head_dim, BAL_COLS_MAX);
-    if (c->n_vocab > ((int64_t)1 << 31) / c->dim)
-        return bal_fail(BAL_ERR_INPUT, "%s: an embedding of %lld x %lld is too large", origin,
-                        (long long)c->n_vocab, (long long)c->dim);
-    if (!(c->rope_base >= 1.0 && c->rope_base <= 1e12))
-        return bal_fail(BAL_ERR_INPUT, "%s: rope_base is %g; expected 1 to 1e12", origin,
-                        c->rope_base);
-    if (!(c->norm_eps > 0.0 && c->norm_eps < 1.0))
-        return bal_fail(BAL_ERR_INPUT, "%s: norm_eps is %g; expected above 0 and below 1", origin,
-                        c->norm_eps);
+    bal_model  *m      = o->model;
+    bal_tensor *tensor = &m->tensors[m->n_tensors++];
+    bal_format  format = bal_model_is_integer(m) ? BAL_I16 : BAL_F32;
+    int         group  = 0;
+    char        full[BAL_NAME_BYTES];
+    snprintf(full, sizeof full, "%s.%s", name, tail);
+    if (role == BAL_MATRIX) bal_format_list_find(&o->formats, full, &format, &group);
+    BAL_TRY(bal_tensor_init(tensor, full, role, format, n_rows, n_cols));
+    if (tensor->group > 0 && group > 0) tensor->group = group;
     return BAL_OK;
 }
 
-/* Add the tensor PREFIX.NAME.weight, and its gain after an integer matrix; its index in *index. */
-static bal_status add_tensor(bal_model *m, bal_role role, int64_t n_rows, int64_t n_cols,
-                             const char *name, int *index)
+/* A matrix, its gain, and its bias if it has one. */
+static bal_status add_matrix(outline *o, bal_part *part, int64_t n_rows, int64_t n_cols, bool bias,
+                             const char *name)
 {
-    bool       integer = m->format != BAL_F32;
-    bal_format format  = !integer ? BAL_F32 : role == BAL_MATRIX ? BAL_I8 : BAL_I16;
-    char       full[BAL_NAME_BYTES];
-    snprintf(full, sizeof full, "%s.weight", name);
-    *index = m->n_tensors;
-    BAL_TRY(bal_tensor_init(&m->tensors[m->n_tensors++], full, role, format, n_rows, n_cols));
-    if (!integer || role != BAL_MATRIX) return BAL_OK;
-    snprintf(full, sizeof full, "%s.gain", name);
-    return bal_tensor_init(&m->tensors[m->n_tensors++], full, BAL_GAIN, BAL_I16, 1, n_rows);
+    *part = (bal_part){o->model->n_tensors, -1};
+    BAL_TRY(add_tensor(o, BAL_MATRIX, n_rows, n_cols, name, "weight"));
+    if (bal_model_is_integer(o->model)) BAL_TRY(add_tensor(o, BAL_GAIN, 1, n_rows, name, "gain"));
+    if (!bias) return BAL_OK;
+    part->bias = o->model->n_tensors;
+    return add_tensor(o, BAL_VECTOR, 1, n_rows, name, "bias");
 }
 
-static bal_status add_tensors(bal_model *m)
+static bal_status add_norm(outline *o, bal_part *part, int64_t n, bool bias, const char *name)
 {
+    *part = (bal_part){o->model->n_tensors, -1};
+    BAL_TRY(add_tensor(o, BAL_VECTOR, 1, n, name, "weight"));
+    if (!bias) return BAL_OK;
+    part->bias = o->model->n_tensors;
+    return add_tensor(o, BAL_VECTOR, 1, n, name, "bias");
+}
+
+static bal_status add_layer(outline *o, int64_t index, bal_layer *l)
+{
+    const bal_model        *m = o->model;
     const bal_model_config *c = &m->config;
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
-    BAL_TRY(add_tensor(m, BAL_MATRIX, c->n_vocab, c->dim, "model.embed_tokens", &m->embedding));
-    for (int64_t layer = 0; layer < c->n_layers; ++layer) {
-        bal_layer *l = &m->layers[layer];
-        const struct {
-            const char *name;
-            bal_role    role;
-            int64_t     n_rows, n_cols;
-            int        *index;
-        } parts[] = {
-            {"input_layernorm", BAL_VECTOR, 1, c->dim, &l->attention_norm},
-            {"self_attn.q_proj", BAL_MATRIX, q_width, c->dim, &l->q},
-            {"self_attn.k_proj", BAL_MATRIX, kv_width, c->dim, &l->k},
-            {"self_attn.v_proj", BAL_MATRIX, kv_width, c->dim, &l->v},
-            {"self_attn.o_proj", BAL_MATRIX, c->dim, q_width, &l->o},
-            {"post_attention_layernorm", BAL_VECTOR, 1, c->dim, &l->mlp_norm},
-            {"mlp.gate_proj", BAL_MATRIX, c->hidden, c->dim, &l->gate},
-            {"mlp.up_proj", BAL_MATRIX, c->hidden, c->dim, &l->up},
-            {"mlp.down_proj", BAL_MATRIX, c->dim, c->hidden, &l->down},
-        };
-        for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
-            char name[BAL_NAME_BYTES - 16];
-            snprintf(name, sizeof name, "model.layers.%d.%s", (int)layer, parts[i].name);
-            BAL_TRY(add_tensor(m, parts[i].role, parts[i].n_rows, parts[i].n_cols, name,
-                               parts[i].index));
-        }
+    bool    layer_norm = bal_has(m, BAL_LAYER_NORM), qk_norm = bal_has(m, BAL_QK_NORM);
+    bool    qkv = bal_has(m, BAL_BIAS_QKV), mlp = bal_has(m, BAL_BIAS_MLP);
+    const struct {
+        bal_part   *part;
+        const char *name;
+        int64_t     n_rows, n_cols; /* n_cols 0: a norm */
+        bool        bias, there;
+    } parts[] = {
+        {&l->attention_norm, "input_layernorm", c->dim, 0, layer_norm, true},
+        {&l->q, "self_attn.q_proj", q_width, c->dim, qkv, true},
+        {&l->k, "self_attn.k_proj", kv_width, c->dim, qkv, true},
+        {&l->v, "self_attn.v_proj", kv_width, c->dim, qkv, true},
+        {&l->q_norm, "self_attn.q_norm", c->head_dim, 0, false, qk_norm},
+        {&l->k_norm, "self_attn.k_norm", c->head_dim, 0, false, qk_norm},
+        {&l->o, "self_attn.o_proj", c->dim, q_width, bal_has(m, BAL_BIAS_O), true},
+        {&l->mlp_norm, "post_attention_layernorm", c->dim, 0, layer_norm, true},
+        {&l->gate, "mlp.gate_proj", c->hidden, c->dim, mlp, !bal_has(m, BAL_NO_GATE)},
+        {&l->up, "mlp.up_proj", c->hidden, c->dim, mlp, true},
+        {&l->down, "mlp.down_proj", c->dim, c->hidden, mlp, true},
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
+        char name[BAL_NAME_BYTES - 16];
+        *parts[i].part = (bal_part){-1, -1};
+        if (!parts[i].there) continue;
+        snprintf(name, sizeof name, "model.layers.%d.%s", (int)index, parts[i].name);
+        if (parts[i].n_cols == 0)
+            BAL_TRY(add_norm(o, parts[i].part, parts[i].n_rows, parts[i].bias, name));
+        else
+            BAL_TRY(add_matrix(o, parts[i].part, parts[i].n_rows, parts[i].n_cols, parts[i].bias,
+                               name));
     }
-    BAL_TRY(add_tensor(m, BAL_VECTOR, 1, c->dim, "model.norm", &m->final_norm));
-    m->head = m->embedding;
-    if (!c->tied_head) BAL_TRY(add_tensor(m, BAL_MATRIX, c->n_vocab, c->dim, "lm_head", &m->head));
     return BAL_OK;
 }
 
-bal_status bal_model_outline(const bal_model_config *config, bal_format format, bool with_carry,
-                             bal_model **model)
+static bal_status add_tensors(outline *o)
 {
-    assert(format == BAL_I8 || (format == BAL_F32 && !with_carry));
+    bal_model              *m = o->model;
+    const bal_model_config *c = &m->config;
+    int64_t                 embed_dim = bal_embed_dim(c);
+    bool layer_norm = bal_has(m, BAL_LAYER_NORM), dense = bal_has(m, BAL_HEAD_DENSE);
+    BAL_TRY(add_matrix(o, &m->embedding, c->n_vocab, embed_dim, false, "model.embed_tokens"));
+    if (c->n_positions > 0)
+        BAL_TRY(
+            add_matrix(o, &m->positions, c->n_positions, c->dim, false, "model.embed_positions"));
+    if (c->n_types > 0)
+        BAL_TRY(add_matrix(o, &m->types, c->n_types, c->dim, false, "model.embed_types"));
+    if (bal_has(m, BAL_EMBED_NORM))
+        BAL_TRY(add_norm(o, &m->embed_norm, c->dim, layer_norm, "model.embed_norm"));
+    if (embed_dim != c->dim)
+        BAL_TRY(add_matrix(o, &m->project_in, c->dim, embed_dim, false, "model.project_in"));
+    for (int64_t layer = 0; layer < c->n_layers; ++layer)
+        BAL_TRY(add_layer(o, layer, &m->layers[layer]));
+    if (!bal_has(m, BAL_NO_FINAL_NORM))
+        BAL_TRY(add_norm(o, &m->final_norm, c->dim, layer_norm, "model.norm"));
+    if (embed_dim != c->dim)
+        BAL_TRY(add_matrix(o, &m->project_out, embed_dim, c->dim, false, "model.project_out"));
+    if (dense) {
+        BAL_TRY(add_matrix(o, &m->head_dense, c->dim, c->dim, true, "lm_head.dense"));
+        BAL_TRY(add_norm(o, &m->head_norm, c->dim, layer_norm, "lm_head.norm"));
+    }
+    if (!c->tied_head)
+        return add_matrix(o, &m->head, c->n_vocab, embed_dim, dense, "lm_head");
+    m->head = (bal_part){m->embedding.weight, dense ? m->n_tensors : -1};
+    return dense ? add_tensor(o, BAL_VECTOR, 1, c->n_vocab, "lm_head", "bias") : BAL_OK;
+}
+
+bal_status bal_model_outline(const bal_model_config *config, const bal_formats *formats,
+                             bool with_carry, bal_model **model)
+{
+    enum { OUTSIDE_MAX = 24, PER_LAYER_MAX = 32 }; /* tensors */
+    assert(formats->matrices != BAL_F32 || !with_carry);
     BAL_TRY(bal_model_config_check(config, "model"));
     bal_status status = BAL_ERR_MEMORY;
-    bal_model *m      = bal_alloc(1, sizeof *m);
+    outline    o      = {.model = bal_alloc(1, sizeof *o.model)};
+    bal_model *m      = o.model;
     if (m == NULL) goto done;
     m->config     = *config;
-    m->format     = format;
+    m->formats    = *formats;
     m->with_carry = with_carry;
-    m->layers     = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
-    m->tensors    = bal_alloc(4 + 16 * (size_t)config->n_layers + 1, sizeof *m->tensors);
+    bal_part none = {-1, -1};
+    m->positions = m->types = m->embed_norm = m->project_in = m->final_norm = m->project_out = none;
+    m->head_dense = m->head_norm = none;
+    m->layers  = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
+    m->tensors = bal_alloc(OUTSIDE_MAX + PER_LAYER_MAX * (size_t)config->n_layers,
+                           sizeof *m->tensors);
     if (m->layers == NULL || m->tensors == NULL) goto done;
-    status = add_tensors(m);
+    status = bal_format_list_init(&o.formats, &m->formats);
+    if (status == BAL_OK) status = add_tensors(&o);
+    if (status == BAL_OK) status = bal_format_list_check(&o.formats);
     if (status != BAL_OK) goto done;
     *model = m;
     m      = NULL;
@@ -155,10 +183,10 @@ bal_status bal_model_allocate(bal_model *m)
     return BAL_OK;
 }
 
-bal_status bal_model_create(const bal_model_config *config, bal_format format, bool with_carry,
-                            bal_model **model)
+bal_status bal_model_create(const bal_model_config *config, const bal_formats *formats,
+                            bool with_carry, bal_model **model)
 {
-    BAL_TRY(bal_model_outline(config, format, with_carry, model));
+    BAL_TRY(bal_model_outline(config, formats, with_carry, model));
     bal_status status = bal_model_allocate(*model);
     if (status == BAL_OK)
         bal_model_zero(*model);
@@ -179,7 +207,8 @@ void bal_model_destroy(bal_model **model)
 }
 
 const bal_model_config *bal_model_shape(const bal_model *model) { return &model->config; }
-bal_format              bal_model_format(const bal_model *model) { return model->format; }
+const bal_formats      *bal_model_formats(const bal_model *model) { return &model->formats; }
+bool bal_model_is_integer(const bal_model *model) { return model->formats.matrices != BAL_F32; }
 int                     bal_model_n_tensors(const bal_model *model) { return model->n_tensors; }
 bal_tensor *bal_model_tensor(const bal_model *model, int index) { return &model->tensors[index]; }
 
@@ -194,7 +223,7 @@ void bal_model_dequantize(const bal_model *model, int index, float *values)
 {
     const bal_tensor *tensor = &model->tensors[index];
     bal_tensor_dequantize(tensor, values);
-    if (tensor->format != BAL_I8) return;
+    if (tensor->role != BAL_MATRIX || tensor->format == BAL_F32) return;
     const int16_t *gain = model->tensors[index + 1].codes;
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col)

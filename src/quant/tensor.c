@@ -1,58 +1,89 @@
-/* tensor.c: a tensor's codes, scales and carries; rounding to the lattice; file order. */
+/* tensor.c: a tensor's codes, scales and carries: where they stand, and their order in files. */
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ballot/quant.h"
+#include "quant_impl.h"
 
-#define MATRIX_ABSMAX_CODE 120   /* of 127: codes have room to move before the gate shuts */
-#define VECTOR_ABSMAX_CODE 250   /* one probe step is 0.4 % of the absolute maximum */
-#define GAIN_STEP          0.02f /* relative; what zoqo divides its learning rate by */
-#define N_ELEMENTS_MAX     ((int64_t)1 << 31)
-#define READ_BEHIND        4096 /* bytes behind a matrix that a kernel may read */
+#define GAIN_STEP      0.02f /* relative; what zoqo divides its learning rate by */
+#define N_ELEMENTS_MAX ((int64_t)1 << 31)
+#define READ_BEHIND    4096 /* bytes behind a matrix that a kernel may read */
 
-static int64_t code_index(const bal_tensor *tensor, int64_t row, int64_t col)
+const int8_t bal_nf4_book[16] = {-127, -88, -67, -50, -36, -23, -12, 0,
+                                 10,   20,  31,  43,  56,  71,  92,  127};
+
+static const struct {
+    const char *name;
+    int         low, high;
+} formats[BAL_N_FORMATS] = {[BAL_F32] = {"f32", 0, 0},
+                            [BAL_I8]  = {"i8", -127, 127},
+                            [BAL_I16] = {"i16", -32767, 32767},
+                            [BAL_I4]  = {"i4", -7, 7},
+                            [BAL_NF4] = {"nf4", 0, 15}};
+
+const char *bal_format_name(bal_format format) { return formats[format].name; }
+
+bool bal_format_parse(const char *name, bal_format *format)
 {
-    if (tensor->role != BAL_MATRIX) return col;
-    int64_t n_groups = (tensor->n_cols + 3) / 4;
-    return (row / BAL_PANEL_ROWS * n_groups + col / 4) * BAL_BLOCK_CODES +
-           row % BAL_PANEL_ROWS * 4 + col % 4;
+    for (int i = 0; i < BAL_N_FORMATS; ++i)
+        if (strcmp(name, formats[i].name) == 0) {
+            *format = (bal_format)i;
+            return true;
+        }
+    return false;
 }
 
 bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, bal_format format,
                            int64_t n_rows, int64_t n_cols)
 {
-    assert(format == BAL_F32 || (format == BAL_I8) == (role == BAL_MATRIX));
+    assert(format == BAL_F32 || (format == BAL_I16) == (role != BAL_MATRIX));
     *tensor = (bal_tensor){.role = role, .format = format, .n_rows = n_rows, .n_cols = n_cols};
     if (n_rows < 1 || n_cols < 1 || n_rows > N_ELEMENTS_MAX / n_cols)
         return bal_fail(BAL_ERR_ARG, "%s: %lld x %lld elements; expected 1 to 2^31", name,
                         (long long)n_rows, (long long)n_cols);
     snprintf(tensor->name, sizeof tensor->name, "%s", name);
     if (format == BAL_F32) return BAL_OK;
-    tensor->limit    = format == BAL_I8 || role == BAL_GAIN ? 127 : 32767;
+    tensor->low      = role == BAL_GAIN ? -127 : formats[format].low;
+    tensor->high     = role == BAL_GAIN ? 127 : formats[format].high;
+    tensor->group    = bal_factor_max(format) > 0 ? BAL_GROUP_DEFAULT : 0;
     tensor->n_blocks = role == BAL_MATRIX
                            ? (n_rows + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS * ((n_cols + 3) / 4)
                            : (n_cols + BAL_BLOCK_CODES - 1) / BAL_BLOCK_CODES;
     return BAL_OK;
 }
 
+int64_t bal_tensor_n(const bal_tensor *tensor) { return tensor->n_rows * tensor->n_cols; }
+
+int64_t bal_tensor_n_groups(const bal_tensor *tensor)
+{
+    return tensor->group > 0 ? (tensor->n_cols + tensor->group - 1) / tensor->group : 0;
+}
+
+static size_t round_up(size_t n_bytes) { return (n_bytes + 63) / 64 * 64; }
+
 /* Bytes of each part, so that the next one is aligned. */
 static size_t codes_bytes(const bal_tensor *t)
 {
     size_t n_codes = (size_t)t->n_blocks * BAL_BLOCK_CODES;
-    if (t->format == BAL_F32) return ((size_t)bal_tensor_n(t) * sizeof(float) + 63) / 64 * 64;
-    return t->format == BAL_I8 ? n_codes + READ_BEHIND : n_codes * sizeof(int16_t);
+    if (t->format == BAL_F32) return round_up((size_t)bal_tensor_n(t) * sizeof(float));
+    if (t->format == BAL_I16) return n_codes * sizeof(int16_t);
+    return (bal_format_is_nibbles(t->format) ? n_codes / 2 : n_codes) + READ_BEHIND;
 }
 static size_t carry_bytes(const bal_tensor *t) { return (size_t)t->n_blocks * BAL_BLOCK_CODES; }
 static size_t scale_bytes(const bal_tensor *t)
 {
-    return t->format == BAL_F32 ? 0 : ((size_t)t->n_rows * sizeof *t->scale + 63) / 64 * 64;
+    return t->format == BAL_F32 ? 0 : round_up((size_t)t->n_rows * sizeof *t->scale);
+}
+static size_t factor_bytes(const bal_tensor *t)
+{
+    size_t n_panels = (size_t)(t->n_rows + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS;
+    return n_panels * (size_t)bal_tensor_n_groups(t) * BAL_PANEL_ROWS;
 }
 
 size_t bal_tensor_bytes(const bal_tensor *tensor, bool with_carry)
 {
-    return codes_bytes(tensor) + scale_bytes(tensor) + (with_carry ? carry_bytes(tensor) : 0);
+    return codes_bytes(tensor) + scale_bytes(tensor) + factor_bytes(tensor) +
+           (with_carry ? carry_bytes(tensor) : 0);
 }
 
 void bal_tensor_attach(bal_tensor *tensor, bool with_carry, void *memory)
@@ -63,6 +94,8 @@ void bal_tensor_attach(bal_tensor *tensor, bool with_carry, void *memory)
     at += codes_bytes(tensor);
     tensor->scale = tensor->format == BAL_F32 ? NULL : (float *)(void *)at;
     at += scale_bytes(tensor);
+    tensor->factors = tensor->group > 0 ? (uint8_t *)at : NULL;
+    at += factor_bytes(tensor);
     tensor->carry = with_carry ? (int8_t *)at : NULL;
 }
 
@@ -70,52 +103,40 @@ void bal_tensor_zero(bal_tensor *tensor)
 {
     int64_t n_rows = tensor->n_rows, n_cols = tensor->n_cols;
     int64_t n_codes = tensor->n_blocks * BAL_BLOCK_CODES;
+    int     padding = tensor->format == BAL_NF4 ? 0 : tensor->low - 1;
+    int     zero    = tensor->format == BAL_NF4 ? 7 : 0;
     if (tensor->format == BAL_F32) {
         memset(tensor->codes, 0, (size_t)(n_rows * n_cols) * sizeof(float));
         return;
     }
     if (tensor->carry != NULL) memset(tensor->carry, 0, (size_t)n_codes);
-    for (int64_t at = 0; at < n_codes; ++at) bal_tensor_put(tensor, at, -tensor->limit - 1);
+    if (tensor->factors != NULL) memset(tensor->factors, 1, factor_bytes(tensor));
+    for (int64_t at = 0; at < n_codes; ++at) bal_tensor_put(tensor, at, padding);
     for (int64_t row = 0; row < n_rows; ++row) {
         tensor->scale[row] = tensor->role == BAL_GAIN ? GAIN_STEP : 1.0f;
         for (int64_t col = 0; col < n_cols; ++col)
-            bal_tensor_put(tensor, code_index(tensor, row, col), 0);
+            bal_tensor_put(tensor, bal_code_index(tensor, row, col), zero);
     }
 }
 
-int64_t bal_tensor_n(const bal_tensor *tensor) { return tensor->n_rows * tensor->n_cols; }
-
-bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values)
+void bal_tensor_spread(const bal_tensor *tensor, int64_t first, int64_t n_blocks, uint8_t *bytes)
 {
-    assert(tensor->role != BAL_GAIN);
-    int64_t n = bal_tensor_n(tensor);
-    for (int64_t i = 0; i < n; ++i)
-        if (!isfinite(values[i]))
-            return bal_fail(BAL_ERR_INPUT, "%s: element %lld is %g; expected a finite number",
-                            tensor->name, (long long)i, (double)values[i]);
-    if (tensor->format == BAL_F32) {
-        memcpy(tensor->codes, values, (size_t)n * sizeof *values);
-        return BAL_OK;
-    }
-    float top = tensor->role == BAL_MATRIX ? MATRIX_ABSMAX_CODE : VECTOR_ABSMAX_CODE;
-    for (int64_t row = 0; row < tensor->n_rows; ++row) {
-        const float *from   = values + row * tensor->n_cols;
-        float        absmax = 0.0f;
-        for (int64_t col = 0; col < tensor->n_cols; ++col) absmax = fmaxf(absmax, fabsf(from[col]));
-        float scale = absmax / top;
-        if (!(scale >= 1e-30f)) scale = absmax > 0.0f ? 1e-30f : 1.0f; /* subnormal rows are zero */
-        tensor->scale[row] = scale;
-        for (int64_t col = 0; col < tensor->n_cols; ++col) {
-            float   steps = from[col] / scale;
-            float   code  = rintf(steps);
-            int64_t at    = code_index(tensor, row, col);
-            bal_tensor_put(tensor, at, (int)code);
-            if (tensor->carry !=
-                NULL) /* 1/2 is not in the range of a carry: 127/256 stands for it */
-                tensor->carry[at] = (int8_t)fminf(rintf(256.0f * (steps - code)), 127.0f);
+    const uint8_t *from = (const uint8_t *)tensor->codes + first * (BAL_BLOCK_CODES / 2);
+    uint8_t        base = tensor->format == BAL_I4 ? 128 - 8 : 128;
+    for (int64_t block = 0; block < n_blocks; ++block, from += 128, bytes += 256)
+        for (int i = 0; i < 128; ++i) {
+            bytes[i]       = (uint8_t)((from[i] & 15) + base);
+            bytes[i + 128] = (uint8_t)((from[i] >> 4) + base);
         }
-    }
-    return BAL_OK;
+}
+
+void bal_tensor_gather(bal_tensor *tensor, int64_t first, int64_t n_blocks, const uint8_t *bytes)
+{
+    uint8_t *to   = (uint8_t *)tensor->codes + first * (BAL_BLOCK_CODES / 2);
+    uint8_t  base = tensor->format == BAL_I4 ? 128 - 8 : 128;
+    for (int64_t block = 0; block < n_blocks; ++block, to += 128, bytes += 256)
+        for (int i = 0; i < 128; ++i)
+            to[i] = (uint8_t)(((bytes[i] - base) & 15) | (bytes[i + 128] - base) << 4);
 }
 
 void bal_tensor_dequantize(const bal_tensor *tensor, float *values)
@@ -123,10 +144,15 @@ void bal_tensor_dequantize(const bal_tensor *tensor, float *values)
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col) {
             int64_t i = row * tensor->n_cols + col;
-            values[i] = tensor->format == BAL_F32
-                            ? ((const float *)tensor->codes)[i]
-                            : tensor->scale[row] *
-                                  (float)bal_tensor_code(tensor, code_index(tensor, row, col));
+            if (tensor->format == BAL_F32) {
+                values[i] = ((const float *)tensor->codes)[i];
+                continue;
+            }
+            int factor = tensor->group == 0
+                             ? 1
+                             : tensor->factors[bal_factor_index(tensor, row, col / tensor->group)];
+            int code   = bal_tensor_code(tensor, bal_code_index(tensor, row, col));
+            values[i]  = tensor->scale[row] * (float)bal_code_entry(tensor->format, code, factor);
         }
 }
 
@@ -135,11 +161,11 @@ void bal_tensor_get_codes(const bal_tensor *tensor, void *row_major)
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col) {
             int64_t i    = row * tensor->n_cols + col;
-            int     code = bal_tensor_code(tensor, code_index(tensor, row, col));
-            if (tensor->format == BAL_I8)
-                ((int8_t *)row_major)[i] = (int8_t)code;
-            else
+            int     code = bal_tensor_code(tensor, bal_code_index(tensor, row, col));
+            if (tensor->format == BAL_I16)
                 ((int16_t *)row_major)[i] = (int16_t)code;
+            else
+                ((int8_t *)row_major)[i] = (int8_t)code;
         }
 }
 
@@ -148,12 +174,37 @@ bal_status bal_tensor_set_codes(bal_tensor *tensor, const void *row_major)
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col) {
             int64_t i    = row * tensor->n_cols + col;
-            int     code = tensor->format == BAL_I8 ? ((const int8_t *)row_major)[i]
-                                                    : ((const int16_t *)row_major)[i];
-            if (abs(code) > tensor->limit)
-                return bal_fail(BAL_ERR_INPUT, "%s: code %lld is %d; expected -%d to %d",
-                                tensor->name, (long long)i, code, tensor->limit, tensor->limit);
-            bal_tensor_put(tensor, code_index(tensor, row, col), code);
+            int     code = tensor->format == BAL_I16 ? ((const int16_t *)row_major)[i]
+                                                     : ((const int8_t *)row_major)[i];
+            if (code < tensor->low || code > tensor->high)
+                return bal_fail(BAL_ERR_INPUT, "%s: code %lld is %d; expected %d to %d",
+                                tensor->name, (long long)i, code, tensor->low, tensor->high);
+            bal_tensor_put(tensor, bal_code_index(tensor, row, col), code);
+        }
+    return BAL_OK;
+}
+
+void bal_tensor_get_factors(const bal_tensor *tensor, uint8_t *row_major)
+{
+    int64_t n_groups = bal_tensor_n_groups(tensor);
+    for (int64_t row = 0; row < tensor->n_rows; ++row)
+        for (int64_t group = 0; group < n_groups; ++group)
+            row_major[row * n_groups + group] =
+                tensor->factors[bal_factor_index(tensor, row, group)];
+}
+
+bal_status bal_tensor_set_factors(bal_tensor *tensor, const uint8_t *row_major)
+{
+    int64_t n_groups = bal_tensor_n_groups(tensor);
+    int     max      = bal_factor_max(tensor->format);
+    for (int64_t row = 0; row < tensor->n_rows; ++row)
+        for (int64_t group = 0; group < n_groups; ++group) {
+            int factor = row_major[row * n_groups + group];
+            if (factor < 1 || factor > max)
+                return bal_fail(BAL_ERR_INPUT,
+                                "%s: the factor of group %lld of row %lld is %d; expected 1 to %d",
+                                tensor->name, (long long)group, (long long)row, factor, max);
+            tensor->factors[bal_factor_index(tensor, row, group)] = (uint8_t)factor;
         }
     return BAL_OK;
 }
@@ -162,23 +213,27 @@ void bal_tensor_get_carry(const bal_tensor *tensor, int8_t *row_major)
 {
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col)
-            row_major[row * tensor->n_cols + col] = tensor->carry[code_index(tensor, row, col)];
+            row_major[row * tensor->n_cols + col] =
+                tensor->carry[bal_code_index(tensor, row, col)];
 }
 
 void bal_tensor_set_carry(bal_tensor *tensor, const int8_t *row_major)
 {
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col)
-            tensor->carry[code_index(tensor, row, col)] = row_major[row * tensor->n_cols + col];
+            tensor->carry[bal_code_index(tensor, row, col)] =
+                row_major[row * tensor->n_cols + col];
 }
 
-/* Hash of a block of codes as int8_t or int16_t. */
+/* Hash of a block of codes: as int8_t or int16_t, or its nibbles. */
 static uint64_t hash_codes(const bal_tensor *tensor, int64_t block, uint64_t seed)
 {
     const uint8_t *bytes = tensor->codes;
     uint8_t        codes[BAL_BLOCK_CODES];
     if (tensor->format == BAL_I16)
         return bal_hash(bytes + 2 * block * BAL_BLOCK_CODES, 2 * BAL_BLOCK_CODES, seed);
+    if (bal_format_is_nibbles(tensor->format))
+        return bal_hash(bytes + block * BAL_BLOCK_CODES / 2, BAL_BLOCK_CODES / 2, seed);
     for (int i = 0; i < BAL_BLOCK_CODES; ++i) codes[i] = bytes[block * BAL_BLOCK_CODES + i] ^ 128;
     return bal_hash(codes, BAL_BLOCK_CODES, seed);
 }
@@ -195,6 +250,8 @@ uint64_t bal_tensor_fingerprint_part(const bal_tensor *tensor, int index, int pa
         sum = bal_hash(tensor->codes, (size_t)bal_tensor_n(tensor) * sizeof(float), seed);
     else if (part == 0)
         sum = bal_hash(tensor->scale, (size_t)tensor->n_rows * sizeof *tensor->scale, ~seed);
+    if (part == 0 && tensor->factors != NULL)
+        sum += bal_hash(tensor->factors, factor_bytes(tensor), ~seed - 1);
     int64_t block, end;
     for (bal_tensor_slice(tensor, part, n_parts, &block, &end); block < end; ++block) {
         uint64_t place = seed + 2 * (uint64_t)block;

@@ -1,0 +1,288 @@
+/* linear.c: matrices and vectors, moved by the direction where there is one, met with rows of
+ * activations. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "forward_impl.h"
+
+/* z of blocks of a tensor in f->z, zeros at the code itself. */
+static void fill_z(bal_forward *f, int index, int64_t first_block, int64_t n_blocks)
+{
+    if (f->direction != NULL)
+        bal_direction_fill(f->direction, index, first_block, n_blocks, f->z);
+    else
+        memset(f->z, 0, (size_t)(n_blocks * BAL_BLOCK_CODES));
+}
+
+/* A code of a vector or gain moved by z where it may move, at + (sign 0) and - (sign 1). */
+static int moved(const bal_tensor *tensor, int64_t at, int z, int sign)
+{
+    int code = bal_tensor_code(tensor, at);
+    if (code - abs(z) < tensor->low || code + abs(z) > tensor->high) return code; /* the gate */
+    return sign == 0 ? code + z : code - z;
+}
+
+/* n values of a vector from block first on, at each sign, in f->vector[which]. */
+static void fill_vector(bal_forward *f, int which, int index, int64_t first, int64_t n)
+{
+    const bal_tensor *vector = bal_model_tensor(f->model, index);
+    int64_t           from   = first * BAL_BLOCK_CODES;
+    if (vector->format == BAL_F32) {
+        memcpy(f->vector[which][0], (const float *)vector->codes + from,
+               (size_t)n * sizeof(float));
+        return;
+    }
+    fill_z(f, index, first, (n + BAL_BLOCK_CODES - 1) / BAL_BLOCK_CODES);
+    for (int sign = 0; sign < f->n_signs; ++sign)
+        for (int64_t i = 0; i < n; ++i)
+            f->vector[which][sign][i] =
+                vector->scale[0] * (float)moved(vector, from + i, f->z[i], sign);
+}
+
+/* f->row_scale: per sign and row of a strip, its scale times its gain. A strip is n_rows rows from
+ * row on, whole panels, that share a block of gains. */
+static void fill_row_scales(bal_forward *f, int index, int64_t row, int64_t n_rows)
+{
+    const bal_tensor *matrix = bal_model_tensor(f->model, index);
+    const bal_tensor *gain   = bal_model_tensor(f->model, index + 1);
+    const int8_t     *z      = f->z + row % BAL_BLOCK_CODES;
+    fill_z(f, index + 1, row / BAL_BLOCK_CODES, 1);
+    for (int sign = 0; sign < f->n_signs; ++sign)
+        for (int64_t r = 0; r < n_rows; ++r)
+            f->row_scale[sign][r] =
+                matrix->scale[row + r] * bal_gain_factor(moved(gain, row + r, z[r], sign));
+}
+
+/* The panel that starts at a row, not moved. */
+static bal_panel panel_at(const bal_tensor *matrix, int64_t row)
+{
+    static const bal_panel_format formats[BAL_N_FORMATS] = {
+        [BAL_I8] = BAL_PANEL_I8, [BAL_I4] = BAL_PANEL_I4, [BAL_NF4] = BAL_PANEL_NF4};
+    int64_t   groups = (matrix->n_cols + 3) / 4, block = row / BAL_PANEL_ROWS * groups;
+    int64_t   bytes = bal_format_is_nibbles(matrix->format) ? BAL_BLOCK_CODES / 2 : BAL_BLOCK_CODES;
+    bal_panel panel = {.format   = formats[matrix->format],
+                       .n_groups = groups,
+                       .codes    = (const uint8_t *)matrix->codes + block * bytes};
+    if (matrix->factors != NULL) {
+        panel.factors       = matrix->factors + row * bal_tensor_n_groups(matrix);
+        panel.factor_groups = matrix->group / 4;
+    }
+    return panel;
+}
+
+/* A strip at each sign, as the product reads it, and its row scales. */
+static void fill_strip(bal_forward *f, int index, int64_t row, int64_t n_rows,
+                       const uint8_t *strip[N_SIGNS_MAX])
+{
+    const bal_tensor *matrix = bal_model_tensor(f->model, index);
+    int64_t           groups = (matrix->n_cols + 3) / 4;
+    fill_row_scales(f, index, row, n_rows);
+    strip[0] = f->strip[0];
+    strip[1] = f->strip[1];
+    if (f->direction == NULL && matrix->format == BAL_I8) {
+        strip[0] = panel_at(matrix, row).codes; /* which are what the product reads */
+        return;
+    }
+    for (int64_t at = 0; at < n_rows; at += BAL_PANEL_ROWS) {
+        int64_t   to    = at * 4 * groups, first = (row + at) / BAL_PANEL_ROWS * groups;
+        bal_panel panel = panel_at(matrix, row + at);
+        if (f->direction == NULL) {
+            f->kernels->move_panel(&panel, f->strip[0] + to, NULL);
+            continue;
+        }
+        if (f->direction->measure.options.kind == BAL_DIRECTIONS_UNIFORM) {
+            fill_z(f, index, first, groups);
+            panel.z = f->z;
+        } else {
+            bal_direction_bits(f->direction, index, first, groups, f->negative, f->moves);
+            panel.negative = f->negative;
+            panel.moves    = f->moves;
+        }
+        f->kernels->move_panel(&panel, f->strip[0] + to, f->strip[1] + to);
+    }
+}
+
+void bal_set_input(bal_forward *f, const float *x, int64_t n_cols)
+{
+    f->input = x;
+    if (bal_model_is_integer(f->model))
+        f->kernels->quantize(f->n_signs * f->n_tokens, n_cols, x, f->xq, f->xq_stride, f->x_scale,
+                             f->x_sum);
+}
+
+void bal_normalize(bal_forward *f, const bal_part *norm, const float *x, float *y)
+{
+    int64_t n = f->n_tokens, dim = f->model->config.dim;
+    float   eps = (float)f->model->config.norm_eps;
+    fill_vector(f, 0, norm->weight, 0, dim);
+    if (norm->bias >= 0) fill_vector(f, 1, norm->bias, 0, dim);
+    for (int sign = 0; sign < f->n_signs; ++sign, x += n * dim, y += n * dim)
+        if (norm->bias >= 0)
+            f->kernels->layer_norm(n, dim, x, f->vector[0][sign], f->vector[1][sign], eps, y);
+        else
+            f->kernels->rms_norm(n, dim, x, f->vector[0][sign], eps, y);
+}
+
+void bal_set_normalized_input(bal_forward *f, const bal_part *norm)
+{
+    int64_t n = f->n_tokens, dim = f->model->config.dim;
+    if (norm->bias >= 0 || !bal_model_is_integer(f->model)) {
+        bal_normalize(f, norm, f->x, f->h);
+        bal_set_input(f, f->h, dim);
+        return;
+    }
+    fill_vector(f, 0, norm->weight, 0, dim);
+    for (int64_t sign = 0; sign < f->n_signs; ++sign)
+        f->kernels->rms_norm_i8(n, dim, f->x + sign * n * dim, f->vector[0][sign],
+                                (float)f->model->config.norm_eps, f->xq + sign * n * f->xq_stride,
+                                f->xq_stride, f->x_scale + sign * n, f->x_sum + sign * n);
+}
+
+void bal_normalize_heads(bal_forward *f, const bal_part *norm, int64_t n_heads, float *x)
+{
+    int64_t n = f->n_tokens * n_heads, dim = f->model->config.head_dim;
+    fill_vector(f, 0, norm->weight, 0, dim);
+    for (int sign = 0; sign < f->n_signs; ++sign, x += n * dim)
+        f->kernels->rms_norm(n, dim, x, f->vector[0][sign], (float)f->model->config.norm_eps, x);
+}
+
+/* y = bias, or y + that, for n_rows of its values in n rows of each sign. */
+static void add_bias(bal_forward *f, float *const bias[N_SIGNS_MAX], int64_t n_rows, int64_t n,
+                     bool adds, float *y, int64_t y_stride)
+{
+    for (int sign = 0; sign < f->n_signs; ++sign)
+        for (int64_t t = 0; t < n; ++t, y += y_stride)
+            for (int64_t r = 0; r < n_rows; ++r)
+                y[r] = adds ? y[r] + bias[sign][r] : bias[sign][r];
+}
+
+/* y = x w^T + bias, or y + that, of a strip: n of the input's rows of each sign, from first on, to
+ * rows of y that lie y_stride apart, those of - after those of +. */
+static void strip_product(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows,
+                          int64_t first, int64_t n, bool adds, float *y, int64_t y_stride)
+{
+    const bal_tensor *matrix = bal_model_tensor(f->model, part->weight);
+    int64_t           groups = (matrix->n_cols + 3) / 4;
+    const uint8_t    *strip[N_SIGNS_MAX], *codes = matrix->codes;
+    bal_weights_u8    w = {.n_groups = groups, .n_rows = n_rows};
+    if (part->bias >= 0) {
+        int64_t from = row % BAL_BLOCK_CODES;
+        float  *bias[N_SIGNS_MAX] = {f->vector[0][0] + from, f->vector[0][1] + from};
+        fill_vector(f, 0, part->bias, row / BAL_BLOCK_CODES, from + n_rows);
+        add_bias(f, bias, n_rows, n, adds, y, y_stride);
+    }
+    fill_strip(f, part->weight, row, n_rows, strip);
+    for (int sign = 0; sign < f->n_signs; ++sign) {
+        int64_t     from = sign * f->n_tokens + first;
+        bal_rows_i8 rows = {n, f->xq_stride, f->xq + from * f->xq_stride, f->x_scale + from,
+                            f->x_sum + from};
+        w.entries        = strip[sign];
+        w.scale          = f->row_scale[sign];
+        w.next           = sign == f->n_signs - 1 && matrix->format == BAL_I8
+                               ? codes + (row + n_rows) * 4 * groups
+                               : NULL;
+        f->kernels->product_i8(&w, &rows, adds || part->bias >= 0, y + sign * n * y_stride,
+                               y_stride);
+    }
+}
+
+/* The same with floats, of n_rows outputs from row on. */
+static void product_f32(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows,
+                        int64_t first, int64_t n, bool adds, float *y)
+{
+    const bal_tensor *matrix = bal_model_tensor(f->model, part->weight);
+    int64_t           n_cols = matrix->n_cols;
+    if (part->bias >= 0) {
+        float *bias = bal_model_tensor(f->model, part->bias)->codes;
+        add_bias(f, (float *[]){bias + row, NULL}, n_rows, n, adds, y, n_rows);
+    }
+    bal_product_f32(n, n_cols, n_rows, f->input + first * n_cols,
+                    (const float *)matrix->codes + row * n_cols, adds || part->bias >= 0, y);
+}
+
+static int64_t strip_rows(const bal_tensor *matrix, int64_t row)
+{
+    return bal_strip_rows(matrix->n_rows, (matrix->n_cols + 3) / 4, row);
+}
+
+void bal_product(bal_forward *f, const bal_part *part, bool adds, float *y)
+{
+    const bal_tensor *matrix = bal_model_tensor(f->model, part->weight);
+    int64_t           n = f->n_tokens, width = matrix->n_rows;
+    if (matrix->format == BAL_F32) {
+        product_f32(f, part, 0, width, 0, n, adds, y);
+        return;
+    }
+    for (int64_t row = 0, n_rows; row < width; row += n_rows) {
+        n_rows = strip_rows(matrix, row);
+        strip_product(f, part, row, n_rows, 0, n, adds, y + row, width);
+    }
+}
+
+/* Strip by strip while it is near. */
+void bal_gated_product(bal_forward *f, const bal_layer *layer)
+{
+    const bal_tensor *gate = bal_model_tensor(f->model, layer->gate.weight);
+    int64_t           n = f->n_tokens, width = gate->n_rows;
+    if (gate->format == BAL_F32) {
+        bal_product(f, &layer->gate, false, f->gate);
+        bal_product(f, &layer->up, false, f->up);
+        f->kernels->swiglu(n, width, f->gate, width, f->up, width);
+        return;
+    }
+    for (int64_t row = 0, n_rows; row < width; row += n_rows) {
+        n_rows = strip_rows(gate, row);
+        strip_product(f, &layer->gate, row, n_rows, 0, n, false, f->gate + row, width);
+        strip_product(f, &layer->up, row, n_rows, 0, n, false, f->up, n_rows);
+        f->kernels->swiglu(f->n_signs * n, n_rows, f->gate + row, width, f->up, n_rows);
+    }
+}
+
+void bal_fill_logits(bal_forward *f, int64_t word, int64_t n_words, int64_t first, int64_t n)
+{
+    const bal_part   *head   = &f->model->head;
+    const bal_tensor *matrix = bal_model_tensor(f->model, head->weight);
+    if (matrix->format == BAL_F32) {
+        product_f32(f, head, word, n_words, first, n, false, f->logits);
+        return;
+    }
+    for (int64_t end = word + n_words, row = word, n_rows; row < end; row += n_rows) {
+        n_rows = strip_rows(matrix, row); /* a strip divides a piece */
+        strip_product(f, head, row, n_rows, first, n, false, f->logits + row - word, n_words);
+    }
+}
+
+/* One row of a strip as floats: its scale times its entries, to y, or added to it. */
+static void embed_row(const uint8_t *entries, float scale, int64_t dim, bool adds, float *y)
+{
+    for (int64_t i = 0; i < dim; ++i) {
+        float value = scale * (float)(entries[i / 4 * BAL_BLOCK_CODES + i % 4] - 128);
+        y[i]        = adds ? y[i] + value : value;
+    }
+}
+
+void bal_embed(bal_forward *f, const bal_part *part, const int32_t *ids, bool adds, float *y)
+{
+    const bal_tensor *table = bal_model_tensor(f->model, part->weight);
+    int64_t           dim = table->n_cols, n = f->n_tokens;
+    for (int64_t t = 0; t < n && table->format == BAL_F32; ++t)
+        for (int64_t i = 0; i < dim; ++i) {
+            float value    = ((const float *)table->codes)[ids[t] * dim + i];
+            y[t * dim + i] = adds ? y[t * dim + i] + value : value;
+        }
+    if (table->format == BAL_F32) return;
+    for (int64_t first = 0; first < table->n_rows; first += BAL_PANEL_ROWS) {
+        int64_t n_rows =
+            table->n_rows - first < BAL_PANEL_ROWS ? table->n_rows - first : BAL_PANEL_ROWS;
+        const uint8_t *panel[N_SIGNS_MAX];
+        bool           filled = false;
+        for (int64_t t = 0; t < n; ++t) {
+            if (ids[t] < first || ids[t] >= first + n_rows) continue;
+            if (!filled) fill_strip(f, part->weight, first, n_rows, panel);
+            filled = true;
+            for (int sign = 0; sign < f->n_signs; ++sign)
+                embed_row(panel[sign] + 4 * (ids[t] - first), f->row_scale[sign][ids[t] - first],
+                          dim, adds, y + (sign * n + t) * dim);
+        }
+    }
+}
