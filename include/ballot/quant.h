@@ -9,6 +9,10 @@
 #define BAL_PANEL_ROWS  64
 #define BAL_NAME_BYTES  128
 
+/** The 16 values of NF4, times 127 and rounded, in order; a code of NF4 is an index into them.
+ *  Source: quantiles of a normal distribution, Dettmers et al. 2023 (QLoRA, arXiv 2305.14314). */
+extern const int8_t bal_nf4_book[16];
+
 typedef enum bal_format {
     BAL_F32, /* float values, row-major: the plain reference, never on a ballot */
     BAL_I8,  /* matrix: int8 codes in -127..127, one scale per row */

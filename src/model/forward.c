@@ -352,7 +352,9 @@ static void attend(bal_forward *f, const int64_t *start, int64_t n_sequences)
                                f->q + first * q_width);
             f->kernels->rotate(n, c->n_kv_heads, c->head_dim, halves, f->cosines, f->sines,
                                f->k + first * kv_width);
-            f->kernels->attention(&(bal_attention){.n_tokens   = n,
+            f->kernels->attention(&(bal_attention){.n_queries  = n,
+                                                   .n_keys     = n,
+                                                   .causal     = true,
                                                    .n_heads    = c->n_heads,
                                                    .n_kv_heads = c->n_kv_heads,
                                                    .head_dim   = c->head_dim,

@@ -34,8 +34,8 @@ static uint32_t update_carry(const bal_rule_step *step, bal_tensor *tensor, int6
         tally[i] = (int16_t)(tally[i] > bound ? bound : tally[i] < -bound ? -bound : tally[i]);
     if (tensor->format == BAL_I8) {
         uint8_t *codes = (uint8_t *)tensor->codes + first;
-        return step->kernels->carry(n, tensor->limit, step->multiplier, step->shift, tally, codes,
-                                    tensor->carry + first);
+        return step->kernels->carry(n, -tensor->limit, tensor->limit, step->multiplier, step->shift,
+                                    tally, codes, tensor->carry + first);
     }
     uint32_t n_flips = 0;
     for (int64_t i = 0; i < n; ++i) {
