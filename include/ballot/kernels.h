@@ -11,21 +11,36 @@ typedef enum bal_isa { BAL_ISA_REF, BAL_ISA_AVX2, BAL_ISA_AVX512, BAL_ISA_AMX } 
 
 #define BAL_LINE_BYTES \
     256 /* Philox output of 16 counters; word w of lane l is u32 number 16 w + l */
-#define BAL_PIECE_CODES      2048 /* 32 runs of 64 codes, which share 64 random bytes */
-#define BAL_PIECE_BYTES      64
-#define BAL_COLS_MAX         65536 /* columns of a product: 255 * 127 * 65536 stays below 2^31 */
-#define BAL_HEAD_DIM_MAX     256
-#define BAL_SCORES(n_tokens) (32 * ((n_tokens) + 7)) /* of 32 queries with keys, 8 at a time */
+#define BAL_PIECE_CODES    2048 /* 32 runs of 64 codes, which share 64 random bytes */
+#define BAL_PIECE_BYTES    64
+#define BAL_COLS_MAX       65536 /* columns of a product: 255 * 127 * 65536 stays below 2^31 */
+#define BAL_HEAD_DIM_MAX   256
+#define BAL_SCORES(n_keys) (32 * ((n_keys) + 7)) /* of 32 queries with keys, 8 at a time */
 
-/** Queries, keys and values of one sequence. Rows are tokens. */
+/** Queries, consecutive tokens of a sequence, and keys and values of its tokens. Rows are tokens;
+ *  numbers are finite. The bits of a query's result do not depend on the other queries here. */
 typedef struct bal_attention {
-    int64_t      n_tokens, n_heads, n_kv_heads, head_dim;
-    const float *q; /* [n_tokens][n_heads * head_dim] */
-    const float *k; /* [n_tokens][n_kv_heads * head_dim] */
-    const float *v; /* the same */
-    float       *y; /* as q: softmax(q k / sqrt(head_dim)) v over tokens up to the query's own */
-    float       *scores; /* work space, [BAL_SCORES(n_tokens)] */
+    int64_t n_queries, n_keys;
+    int64_t first;  /* position of query 0 among the keys; first + n_queries <= n_keys */
+    bool    causal; /* a query sees keys up to its own, and later ones are not read; else all */
+    int64_t window; /* causal: and of those the last `window`, its own among them; 0: all. Source:
+                       sliding windows, Jiang et al. 2023 (Mistral 7B, arXiv 2310.06825) */
+    int64_t      n_heads, n_kv_heads, head_dim;
+    const float *q;      /* [n_queries][n_heads * head_dim] */
+    const float *k;      /* [n_keys][n_kv_heads * head_dim] */
+    const float *v;      /* the same */
+    float       *y;      /* as q: softmax(q k / sqrt(head_dim)) v over the keys that a query sees */
+    float       *scores; /* work space, [BAL_SCORES(n_keys)] */
 } bal_attention;
+
+/** Element-wise functions of the layer between two products. */
+typedef enum bal_activation {
+    BAL_ACT_RELU,      /* max(x, 0) */
+    BAL_ACT_GELU,      /* x Phi(x), Phi(x) = (1 + erf(x / sqrt(2))) / 2: Hendrycks & Gimpel 2016,
+                          arXiv 1606.08415; Phi to 2e-7 */
+    BAL_ACT_GELU_TANH, /* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2: the same paper */
+    BAL_ACT_SILU,      /* x / (1 + exp(-x)): the same paper */
+} bal_activation;
 
 /** How the codes of a panel are written. The product reads one format alone, an unsigned byte
  *  entry + 128, so that a format costs its unpacking and nothing else. */
@@ -33,8 +48,8 @@ typedef enum bal_panel_format {
     BAL_PANEL_I8,  /* a byte, code + 128, code in -127 .. 127; the entry is the code */
     BAL_PANEL_I4,  /* a nibble, code + 8, code in -7 .. 7; the entry is code * factor, factor in
                       0 .. 18 */
-    BAL_PANEL_NF4, /* a nibble, an index into the 16 values of NF4, times 127 and rounded (Dettmers
-                      et al. 2023); the entry is (value * factor + 64) >> 7, factor in 0 .. 127 */
+    BAL_PANEL_NF4, /* a nibble, an index into bal_nf4_book; the entry is (value * factor + 64) >> 7,
+                      factor in 0 .. 127 */
 } bal_panel_format;
 
 /** 64 rows of a matrix, blocks of [64 rows][4 columns], and a move of its codes. In nibbles, codes
@@ -133,15 +148,15 @@ typedef struct bal_kernels {
     /** z[i] = -1 where bit i is set, else +1. n a multiple of 64. */
     void (*signs)(int64_t n, const uint8_t *bits, int8_t *z);
     /**
-     * Rule carry. Where |code| + 1 <= limit <= 127: fraction = carry + round(tally * multiplier *
-     * 2^(shift - 15)), the code moves by round(fraction / 256), kept within the limit, and carry
-     * becomes what is left over, in -128 .. 127. codes stand 128 too high. multiplier is odd, in
-     * 1 .. 32767, and |tally| << shift below 2^14: then no product is halfway between two integers,
-     * so +tally and -tally round alike and nothing drifts, and 16 bits hold every fraction. n a
-     * multiple of 64.
+     * Rule carry, for codes of low .. high, -128 <= low < high <= 127. Where code - 1 >= low and
+     * code + 1 <= high: fraction = carry + round(tally * multiplier * 2^(shift - 15)), the code
+     * moves by round(fraction / 256), kept within low .. high, and carry becomes what is left over,
+     * in -128 .. 127. codes stand 128 too high. multiplier is odd, in 1 .. 32767, and |tally| <<
+     * shift below 2^14: then no product is halfway between two integers, so +tally and -tally round
+     * alike and nothing drifts, and 16 bits hold every fraction. n a multiple of 64.
      * @return codes that changed
      */
-    uint32_t (*carry)(int64_t n, int limit, int multiplier, int shift, const int16_t *tally,
+    uint32_t (*carry)(int64_t n, int low, int high, int multiplier, int shift, const int16_t *tally,
                       uint8_t *codes, int8_t *carry);
 
     /** A panel's entries at + and - in the product's layout, [n_groups * 256] bytes each; minus
@@ -169,17 +184,26 @@ typedef struct bal_kernels {
     /** quantize of what rms_norm gives, in one go. */
     void (*rms_norm_i8)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight,
                         float eps, int8_t *q, int64_t q_stride, float *scale, int32_t *sum);
-    /** y = x / sqrt(mean(x^2) + eps) * weight per row. Squares are summed in 64 lanes. */
+    /** y = x / sqrt(mean(x^2) + eps) * weight per row. Squares are summed in 64 lanes. y may
+     *  be x. */
     void (*rms_norm)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight, float eps,
                      float *y);
+    /** y = (x - mean) / sqrt(mean((x - mean)^2) + eps) * weight + bias per row. Sums run in 64
+     *  lanes. y may be x. Source: Ba et al. 2016, arXiv 1607.06450. */
+    void (*layer_norm)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight,
+                       const float *bias, float eps, float *y);
     /** Rotary positions of n_rows tokens, rows of x [n_heads * head_dim]: turn the pairs of every
      *  head, (i, i + head_dim / 2) if halves, else (2 i, 2 i + 1). Rows of cosines and signed_sines
      *  [head_dim]: of the pair of each element, the sine negated for the first of the pair. Source:
      *  Su et al. 2021. */
     void (*rotate)(int64_t n_rows, int64_t n_heads, int64_t head_dim, bool halves,
                    const float *cosines, const float *signed_sines, float *x);
-    /** Causal attention of one sequence; sums run over tokens in order. */
+    /** Attention of one sequence; sums run over keys in order. */
     void (*attention)(const bal_attention *attention);
+    /** x = the activation of x, element by element; rows are x_stride floats apart. NaN stays NaN;
+     *  of -infinity comes what is 0 or below 1e-30. */
+    void (*activate)(bal_activation kind, int64_t n_rows, int64_t n_cols, float *x,
+                     int64_t x_stride);
     /** gate = gate / (1 + exp(-gate)) * up, element by element; rows are gate_stride and up_stride
      *  floats apart. */
     void (*swiglu)(int64_t n_rows, int64_t n_cols, float *gate, int64_t gate_stride,

@@ -16,9 +16,9 @@ typedef enum bal_rule_kind {
 /** A rule and its settings. */
 typedef struct bal_rule_options {
     bal_rule_kind kind;
-    double      travel; /* carry: RMS distance in code steps that pure noise carries a code over
-                           the whole run */
-    double      eta;    /* zoqo: learning rate, in units of the weights */
+    double        travel; /* carry: RMS distance in code steps that pure noise carries a code over
+                             the whole run */
+    double eta;           /* zoqo: learning rate, in units of the weights */
 } bal_rule_options;
 bal_rule_options bal_rule_options_default(void);
 
@@ -47,9 +47,9 @@ bal_measure bal_optim_measure(const bal_optim *optim, int64_t step);
 
 /**
  * Apply the counted ballot of a step to codes and carries: integers only, the same everywhere.
- * A code moves only where the direction may move it: |code| + |z| <= limit. Of each tensor's
- * n blocks, blocks n part / n_parts to n (part + 1) / n_parts, so that ranks which share a model
- * can share the work: all parts together, in any order, are the whole. Local.
+ * A code moves only where the direction may move it: code - |z| and code + |z| in its range. Of
+ * each tensor's n blocks, blocks n part / n_parts to n (part + 1) / n_parts, so that ranks which
+ * share a model can share the work: all parts together, in any order, are the whole. Local.
  * @param bits   [bal_ballot_words(n_slots)]
  * @param part   in [0, n_parts); 0 of 1 is the whole
  * @param flips  [n_tensors] codes of this part that changed

@@ -13,8 +13,8 @@ typedef enum bal_format {
     BAL_F32, /* float values, row-major: the plain reference, never on a ballot */
     BAL_I8,  /* matrix: codes in -127 .. 127, one scale per row */
     BAL_I16, /* vector or gain: codes in -32767 .. 32767 (gain: -127 .. 127), one scale */
-    BAL_I4,  /* matrix: codes in -7 .. 7, one scale per row, a factor in 1 .. 18 per row and group of
-                columns: entry = code * factor */
+    BAL_I4, /* matrix: codes in -7 .. 7, one scale per row, a factor in 1 .. 18 per row and group of
+               columns: entry = code * factor */
     BAL_NF4, /* matrix: indices 0 .. 15 of the values of NF4, a scale per row, a factor in 1 .. 127
                 per row and group: entry = (127 * value * factor + 64) >> 7 */
     BAL_N_FORMATS
@@ -24,7 +24,8 @@ typedef enum bal_format {
 const char *bal_format_name(bal_format format);
 bool        bal_format_parse(const char *name, bal_format *format);
 
-/** The 16 values of NF4 times 127, rounded. Source: Dettmers et al. 2023, arXiv 2305.14314. */
+/** The 16 values of NF4, quantiles of a normal distribution, times 127 and rounded. Source:
+ * Dettmers et al. 2023, QLoRA, arXiv 2305.14314. */
 extern const int8_t bal_nf4_book[16];
 
 #define BAL_GROUP_DEFAULT 64 /* columns that share a factor; 32 and 128 are possible too */
@@ -49,7 +50,7 @@ typedef struct bal_tensor {
     bal_role   role;
     bal_format format;
     int64_t    n_rows, n_cols;
-    int64_t    n_blocks; /* 0 for BAL_F32 */
+    int64_t    n_blocks;  /* 0 for BAL_F32 */
     int        low, high; /* codes lie in low .. high */
     int        group;     /* columns that share a factor; 0 where there are none */
     /* parts of memory that the caller owns, each aligned to 64 bytes */
@@ -62,9 +63,9 @@ typedef struct bal_tensor {
 } bal_tensor;
 
 /** Describe a tensor that has no memory yet. Local.
- *  @param format  BAL_F32 for any role, BAL_I8, BAL_I4 or BAL_NF4 for a matrix, BAL_I16 for a vector
- *                 or gain. Where it has factors, tensor->group is BAL_GROUP_DEFAULT, and may be set
- *                 to 32 or 128 before anything else is done with the tensor.
+ *  @param format  BAL_F32 for any role, BAL_I8, BAL_I4 or BAL_NF4 for a matrix, BAL_I16 for a
+ * vector or gain. Where it has factors, tensor->group is BAL_GROUP_DEFAULT, and may be set to 32 or
+ * 128 before anything else is done with the tensor.
  *  @return BAL_OK; BAL_ERR_ARG: a size below 1 or above 2^31. */
 bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, bal_format format,
                            int64_t n_rows, int64_t n_cols);
@@ -127,7 +128,8 @@ bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values);
 /** values[i] = weight (or the float itself), row-major; gains not applied. Local. */
 void bal_tensor_dequantize(const bal_tensor *tensor, float *values);
 
-/** Copy codes to and from row-major order: int16_t [n_rows * n_cols] for BAL_I16, else int8_t. Local.
+/** Copy codes to and from row-major order: int16_t [n_rows * n_cols] for BAL_I16, else int8_t.
+ * Local.
  *  @return for the second: BAL_OK; BAL_ERR_INPUT: a code is outside low .. high. */
 void       bal_tensor_get_codes(const bal_tensor *tensor, void *row_major);
 bal_status bal_tensor_set_codes(bal_tensor *tensor, const void *row_major);
@@ -135,7 +137,8 @@ bal_status bal_tensor_set_codes(bal_tensor *tensor, const void *row_major);
 void bal_tensor_get_carry(const bal_tensor *tensor, int8_t *row_major);
 void bal_tensor_set_carry(bal_tensor *tensor, const int8_t *row_major);
 
-/** The same for factors, uint8_t [n_rows][n_cols / group, rounded up]; the tensor has factors. Local.
+/** The same for factors, uint8_t [n_rows][n_cols / group, rounded up]; the tensor has factors.
+ * Local.
  *  @return for the second: BAL_OK; BAL_ERR_INPUT: a factor is outside 1 .. 18 or 127. */
 void       bal_tensor_get_factors(const bal_tensor *tensor, uint8_t *row_major);
 bal_status bal_tensor_set_factors(bal_tensor *tensor, const uint8_t *row_major);

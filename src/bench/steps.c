@@ -45,7 +45,7 @@ static void fill_part(bal_model *model, const bal_kernels *kernels, int part, in
             kernels->philox(1, (uint32_t)index, 0, 0, block, 1, random);
             for (int i = 0; i < BAL_BLOCK_CODES; ++i) {
                 int64_t at = block * BAL_BLOCK_CODES + i;
-                if (bal_tensor_code(tensor, at) >= -tensor->limit)
+                if (bal_tensor_code(tensor, at) >= tensor->low)
                     bal_tensor_put(tensor, at, random[i] - 128 < -127 ? 0 : random[i] - 128);
             }
         }
@@ -177,7 +177,7 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
 {
     tools t           = {0};
     *result           = (bal_bench_step){0};
-    bal_status status = bal_comm_agree(comm, bal_model_outline(config, BAL_I8, true, &t.model));
+    bal_status status = bal_comm_agree(comm, bal_model_outline(config, &(bal_formats){.matrices = BAL_I8}, true, &t.model));
     if (status == BAL_OK)
         status = bal_shared_create(comm, bal_model_bytes(t.model), share, &t.shared);
     if (status == BAL_OK && bal_shared_refusal(t.shared) != NULL)

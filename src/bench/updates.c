@@ -58,7 +58,7 @@ bal_status bal_bench_updates(const bal_kernels *kernels, int64_t n_codes, bal_be
                                .norm_eps   = 1e-5};
     bal_model       *model  = NULL;
     config.n_layers         = n_codes / (4 * 256 * 256 + 3 * 256 * 1024) + 1;
-    BAL_TRY(bal_model_create(&config, BAL_I8, true, &model));
+    BAL_TRY(bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, true, &model));
     int        n_tensors = bal_model_n_tensors(model);
     bool      *on_ballot = bal_alloc((size_t)n_tensors, sizeof *on_ballot);
     uint32_t  *flips     = bal_alloc((size_t)n_tensors, sizeof *flips);

@@ -11,8 +11,7 @@ void bal_panel_add_avx512(bal_kernels *kernels);
 void bal_panel_add_amx(bal_kernels *kernels);
 bool bal_amx_allowed(void); /* asks the system to let this process use tiles */
 
-extern const int8_t bal_nf4_book[16];
-void                bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
+void bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
 /* The panel of some rows that starts at a row. */
 static inline bal_weights_u8 bal_panel_of(const bal_weights_u8 *w, int64_t row)
 {

@@ -1,107 +1,61 @@
-/* lanes_attention.h: causal attention, one lane per query, so that a query meets its keys in order
+/* lanes_attention.h: attention, one lane per query, so that a query meets its keys in order
  * whatever LANES is. A block is QUERIES queries in N_VECTORS vectors; its work space holds
- * [key][QUERIES]. */
-#include "lanes.h"
+ * [key][QUERIES]. Few queries go one at a time, with the same terms in the same order. A key that a
+ * query does not see has weight 0, which changes no sum: no result depends on the block. */
+#include "lanes_turn.h"
 
-#define N_VECTORS 2
-#define QUERIES   (N_VECTORS * LANES)
-#define N_KEYS    (LANES == 16 ? 8 : 4) /* scores at a time: with q and k, all that registers hold */
-#define N_DIMS    N_KEYS                /* outputs at a time */
+#define N_KEYS   (LANES == 16 ? 8 : 4) /* scores at a time: with q and k, all that registers hold */
+#define N_DIMS   N_KEYS                /* outputs at a time */
+#define N_SINGLE (QUERIES / 5)         /* queries that cost less one at a time than as a block */
 
-INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+/* What the queries from one on have in common, for a head. */
+struct task {
+    const float *q, *k, *v; /* of the first query and of the first key that it sees */
+    float       *y;
+    int64_t      n_queries, n_keys; /* keys from the first on that any of them sees */
+    int64_t      position, window;  /* of the first query among those keys; beyond all: no mask */
+    float        factor;            /* of q, so that scores are exponents of 2 */
+};
 
-/* Four floats from each of every fourth row. */
-INLINE vf gather(const float *const rows[], int64_t at)
+INLINE struct task task_at(const bal_attention *a, int64_t head, int64_t query, int64_t n)
 {
-#if LANES == 16
-    __m256 x = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[0] + at)),
-                                    _mm_loadu_ps(rows[4] + at), 1);
-    __m256 y = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[8] + at)),
-                                    _mm_loadu_ps(rows[12] + at), 1);
-    return (vf)_mm512_insertf32x8(_mm512_castps256_ps512(x), y, 1);
-#elif LANES == 8
-    return (vf)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[0] + at)),
-                                    _mm_loadu_ps(rows[4] + at), 1);
-#else
-    return load(rows[0] + at);
-#endif
-}
-
-/* Transpose the 4 x 4 floats that stand in each 16 bytes of four registers. */
-INLINE void turn(vf x[4])
-{
-#if LANES > 4
-    wide_d a = (wide_d)WIDE(unpacklo_ps)((wide)x[0], (wide)x[1]);
-    wide_d b = (wide_d)WIDE(unpacklo_ps)((wide)x[2], (wide)x[3]);
-    wide_d c = (wide_d)WIDE(unpackhi_ps)((wide)x[0], (wide)x[1]);
-    wide_d d = (wide_d)WIDE(unpackhi_ps)((wide)x[2], (wide)x[3]);
-    x[0] = (vf)WIDE(unpacklo_pd)(a, b), x[1] = (vf)WIDE(unpackhi_pd)(a, b);
-    x[2] = (vf)WIDE(unpacklo_pd)(c, d), x[3] = (vf)WIDE(unpackhi_pd)(c, d);
-#else
-    vf a = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5);
-    vf b = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
-    vf c = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
-    vf d = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
-    x[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-    x[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-    x[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
-    x[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
-#endif
-}
-
-/* q[d][query] = factor times element d of n rows of a->q; beyond n, those of the last. */
-INLINE void turn_queries(const float *from, int64_t n, int64_t width, int64_t hd, float factor,
-                         float *q)
-{
-    for (int64_t query = 0; query < QUERIES; query += LANES, q += LANES) {
-        const float *rows[LANES];
-        for (int i = 0; i < LANES; ++i) rows[i] = from + smaller(query + i, n - 1) * width;
-        for (int64_t d = 0; d + 4 <= hd; d += 4) {
-            vf x[4];
-            for (int i = 0; i < 4; ++i) x[i] = gather(rows + i, d) * factor;
-            turn(x);
-            for (int i = 0; i < 4; ++i) store(q + (d + i) * QUERIES, x[i]);
-        }
-        for (int64_t d = hd / 4 * 4; d < hd; ++d)
-            for (int i = 0; i < LANES; ++i) q[d * QUERIES + i] = rows[i][d] * factor;
-    }
-}
-
-/* The reverse: n rows from y[d][query]. */
-INLINE void turn_back(const float *y, int64_t n, int64_t width, int64_t hd, float *to)
-{
-    for (int64_t query = 0; query < n; query += LANES, y += LANES, to += LANES * width) {
-        int64_t n_here = smaller(n - query, LANES);
-        for (int64_t d = 0; d + 4 <= hd; d += 4) {
-            vf x[4];
-            for (int i = 0; i < 4; ++i) x[i] = load(y + (d + i) * QUERIES);
-            turn(x);
-            for (int64_t row = 0; row < n_here; ++row)
-                memcpy(to + row * width + d, (const float *)&x[row % 4] + row / 4 * 4, 16);
-        }
-        for (int64_t d = hd / 4 * 4; d < hd; ++d)
-            for (int64_t row = 0; row < n_here; ++row) to[row * width + d] = y[d * QUERIES + row];
-    }
+    int64_t hd = a->head_dim, kv = head / (a->n_heads / a->n_kv_heads) * hd;
+    int64_t own = a->first + query, end = a->causal ? own + n : a->n_keys;
+    bool    slides = a->causal && a->window > 0;
+    int64_t start  = slides && own >= a->window ? own - a->window + 1 : 0;
+    int64_t at_q = query * a->n_heads * hd + head * hd, at_kv = start * a->n_kv_heads * hd + kv;
+    return (struct task){.q         = a->q + at_q,
+                         .k         = a->k + at_kv,
+                         .v         = a->v + at_kv,
+                         .y         = a->y + at_q,
+                         .n_queries = n,
+                         .n_keys    = end - start,
+                         .position  = a->causal ? own - start : a->n_keys,
+                         .window    = slides ? a->window : a->n_keys + QUERIES,
+                         .factor    = LOG2_E / sqrtf((float)hd)};
 }
 
 /* Scores of the keys j .. j + N_KEYS - 1 with the vectors of queries from the given one on. */
-INLINE void score(const bal_attention *a, const float *q, const float *k, int64_t first, int64_t j,
-                  int from, vf top[N_VECTORS])
+INLINE void score(const bal_attention *a, const struct task *t, const float *q, int64_t j, int from,
+                  vf top[N_VECTORS])
 {
     int64_t      width = a->n_kv_heads * a->head_dim;
     const float *key[N_KEYS];
     vf           s[N_VECTORS][N_KEYS] = {0};
-    for (int i = 0; i < N_KEYS; ++i) key[i] = k + smaller(j + i, a->n_tokens - 1) * width;
+    for (int i = 0; i < N_KEYS; ++i) key[i] = t->k + smaller(j + i, t->n_keys - 1) * width;
 #pragma GCC unroll 4
     for (int64_t d = 0; d < a->head_dim; ++d)
         for (int i = 0; i < N_KEYS; ++i)
             for (int v = from; v < N_VECTORS; ++v)
                 s[v][i] = fused(load(q + d * QUERIES + v * LANES), splat(key[i][d]), s[v][i]);
     for (int v = from; v < N_VECTORS; ++v) {
-        if (j + N_KEYS - 1 > first + v * LANES) { /* a query sees no later key */
-            vi query = lane_numbers() + ((int32_t)(first - j) + v * LANES);
+        int64_t position = t->position + v * LANES - j; /* of the vector's first query, from j on */
+        vi      query    = lane_numbers() + (int32_t)position;
+        if (position < N_KEYS - 1) /* a query sees no later key */
             for (int i = 0; i < N_KEYS; ++i) s[v][i] = pick(query >= i, s[v][i], splat(-INFINITY));
-        }
+        if (position + LANES > t->window) /* and none before its window */
+            for (int i = 0; i < N_KEYS; ++i)
+                s[v][i] = pick(query - (int32_t)t->window < i, s[v][i], splat(-INFINITY));
         for (int i = 0; i < N_KEYS; ++i) {
             top[v] = greater(s[v][i], top[v]);
             store(a->scores + (j + i) * QUERIES + v * LANES, s[v][i]);
@@ -128,19 +82,17 @@ INLINE void weigh(const bal_attention *a, const float *v, int n_dims, const int6
             store(y + i * QUERIES + at * LANES, sum[at][i] * inverse[at] + 0.0f);
 }
 
-/* The block of queries from first on. */
-static void attend(const bal_attention *a, int64_t head, int64_t first)
+/* A block of queries. */
+static void attend(const bal_attention *a, const struct task *t)
 {
-    int64_t hd = a->head_dim, width = a->n_heads * hd;
-    int64_t n        = smaller(a->n_tokens - first, QUERIES),
-            kv       = head / (a->n_heads / a->n_kv_heads) * hd;
-    int64_t n_keys[] = {smaller(first + LANES, a->n_tokens), smaller(first + QUERIES, a->n_tokens)};
+    int64_t            hd = a->head_dim, width = a->n_heads * hd;
+    int64_t            n_keys[] = {smaller(t->position + LANES, t->n_keys), t->n_keys};
     _Alignas(64) float q[BAL_HEAD_DIM_MAX * QUERIES], y[BAL_HEAD_DIM_MAX * QUERIES];
     vf                 top[] = {splat(-INFINITY), splat(-INFINITY)}, inverse[N_VECTORS];
     int64_t            j     = 0;
-    turn_queries(a->q + first * width + head * hd, n, width, hd, LOG2_E / sqrtf((float)hd), q);
-    for (; j < n_keys[0]; j += N_KEYS) score(a, q, a->k + kv, first, j, 0, top);
-    for (; j < n_keys[1]; j += N_KEYS) score(a, q, a->k + kv, first, j, 1, top);
+    turn_rows(t->q, t->n_queries, width, hd, t->factor, q);
+    for (; j < n_keys[0]; j += N_KEYS) score(a, t, q, j, 0, top);
+    for (; j < n_keys[1]; j += N_KEYS) score(a, t, q, j, 1, top);
     for (int at = 0; at < N_VECTORS; ++at) {
         vf     sum = {0};
         float *p   = a->scores + at * LANES;
@@ -153,13 +105,65 @@ static void attend(const bal_attention *a, int64_t head, int64_t first)
     }
     int64_t d = 0;
     for (; d + N_DIMS <= hd; d += N_DIMS)
-        weigh(a, a->v + kv + d, N_DIMS, n_keys, inverse, y + d * QUERIES);
-    for (; d < hd; d += 2) weigh(a, a->v + kv + d, 2, n_keys, inverse, y + d * QUERIES);
-    turn_back(y, n, width, hd, a->y + first * width + head * hd);
+        weigh(a, t->v + d, N_DIMS, n_keys, inverse, y + d * QUERIES);
+    for (; d < hd; d += 2) weigh(a, t->v + d, 2, n_keys, inverse, y + d * QUERIES);
+    turn_back(y, t->n_queries, width, hd, t->y);
+}
+
+/* Weights of the keys of one query, with keys in lanes; beyond the last, more like its own. */
+INLINE void weights_of_one(const bal_attention *a, const struct task *t)
+{
+    int64_t            hd = a->head_dim, width = a->n_kv_heads * hd;
+    _Alignas(64) float keys[BAL_HEAD_DIM_MAX * QUERIES];
+    vf                 top = splat(-INFINITY);
+    for (int64_t j = 0; j < t->n_keys; j += QUERIES) {
+        vf s[N_VECTORS] = {0};
+        turn_rows(t->k + j * width, smaller(t->n_keys - j, QUERIES), width, hd, 1.0f, keys);
+        for (int64_t d = 0; d < hd; ++d)
+            for (int v = 0; v < N_VECTORS; ++v)
+                s[v] =
+                    fused(load(keys + d * QUERIES + v * LANES), splat(t->q[d] * t->factor), s[v]);
+        for (int v = 0; v < N_VECTORS; ++v) {
+            top = greater(s[v], top);
+            store(a->scores + j + v * LANES, s[v]);
+        }
+    }
+    for (int apart = LANES / 2; apart > 0; apart /= 2) top = greater(top, partner(top, apart));
+    for (int64_t j = 0; j < t->n_keys; j += LANES)
+        store(a->scores + j, power_of_two(load(a->scores + j) - top));
+}
+
+/* One query, with its elements in lanes. */
+static void attend_one(const bal_attention *a, const struct task *t)
+{
+    int64_t hd = a->head_dim, width = a->n_kv_heads * hd;
+    weights_of_one(a, t);
+    for (int64_t d = 0; d < hd; d += BLOCK) {
+        vf           parts[N_PARTS] = {0}, values[N_PARTS];
+        float        sum            = 0.0f;
+        const float *from           = t->v + d;
+        for (int64_t j = 0; j < t->n_keys; ++j, from += width) {
+            float weight = a->scores[j];
+            load_block(from, hd - d, 0.0f, values);
+            sum += weight;
+            for (int p = 0; p < N_PARTS; ++p) parts[p] = fused(values[p], splat(weight), parts[p]);
+        }
+        float inverse = 1.0f / sum;
+        for (int p = 0; p < N_PARTS; ++p) parts[p] = parts[p] * inverse + 0.0f;
+        store_block(t->y + d, hd - d, parts);
+    }
 }
 
 static void attention(const bal_attention *a)
 {
     for (int64_t head = 0; head < a->n_heads; ++head)
-        for (int64_t first = 0; first < a->n_tokens; first += QUERIES) attend(a, head, first);
+        for (int64_t query = 0, n; query < a->n_queries; query += n) {
+            int64_t left  = a->n_queries - query;
+            n             = left <= N_SINGLE ? 1 : smaller(left, QUERIES);
+            struct task t = task_at(a, head, query, n);
+            if (n == 1)
+                attend_one(a, &t);
+            else
+                attend(a, &t);
+        }
 }

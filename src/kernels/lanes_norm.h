@@ -95,6 +95,35 @@ static void rms_norm(int64_t n_rows, int64_t n_cols, const float *x, const float
     }
 }
 
+/* The mean first, then squares of differences: no digits cancel. */
+static void layer_norm(int64_t n_rows, int64_t n_cols, const float *x, const float *weight,
+                       const float *bias, float eps, float *y)
+{
+    for (int64_t row = 0; row < n_rows; ++row, x += n_cols, y += n_cols) {
+        vf xs[N_PARTS], weights[N_PARTS], biases[N_PARTS], sums[N_PARTS] = {0},
+                                                           squares[N_PARTS] = {0};
+        for (int64_t i = 0; i < n_cols; i += BLOCK) {
+            load_block(x + i, n_cols - i, 0.0f, xs);
+            for (int p = 0; p < N_PARTS; ++p) sums[p] += xs[p];
+        }
+        float mean = fold_sum(sums) / (float)n_cols;
+        for (int64_t i = 0; i < n_cols; i += BLOCK) {
+            load_block(x + i, n_cols - i, mean, xs);
+            for (int p = 0; p < N_PARTS; ++p)
+                squares[p] = fused(xs[p] - mean, xs[p] - mean, squares[p]);
+        }
+        float inverse = inverse_norm(squares, n_cols, eps);
+        for (int64_t i = 0; i < n_cols; i += BLOCK) {
+            load_block(x + i, n_cols - i, 0.0f, xs);
+            load_block(weight + i, n_cols - i, 0.0f, weights);
+            load_block(bias + i, n_cols - i, 0.0f, biases);
+            for (int p = 0; p < N_PARTS; ++p)
+                xs[p] = fused((xs[p] - mean) * inverse, weights[p], biases[p]);
+            store_block(y + i, n_cols - i, xs);
+        }
+    }
+}
+
 /* The codes do not depend on the root mean square, so that two passes do. */
 static void rms_norm_i8(int64_t n_rows, int64_t n_cols, const float *x, const float *weight,
                         float eps, int8_t *q, int64_t q_stride, float *scale, int32_t *sum)

@@ -3,9 +3,6 @@
 
 #include "kernels_impl.h"
 
-const int8_t bal_nf4_book[16] = {-127, -88, -67, -50, -36, -23, -12, 0,
-                                 10,   20,  31,  43,  56,  71,  92,  127};
-
 /* Entry at a place of a panel, within its format's range, as the product reads it. */
 static uint8_t entry(const bal_panel *panel, int64_t at, int code)
 {

@@ -165,28 +165,29 @@ static inline __m256i fractions(const int16_t *tally, const int8_t *carries, __m
     return _mm256_add_epi16(_mm256_add_epi16(before, _mm256_set1_epi16(128)), increment);
 }
 
-static uint32_t carry(int64_t n, int limit, int multiplier, int shift, const int16_t *tally,
+static uint32_t carry(int64_t n, int low, int high, int multiplier, int shift, const int16_t *tally,
                       uint8_t *codes, int8_t *carries)
 {
     const __m256i factor = _mm256_set1_epi16((short)multiplier);
     const __m128i places = _mm_cvtsi32_si128(shift);
-    const __m256i top = _mm256_set1_epi8((char)limit), bottom = _mm256_set1_epi8((char)-limit);
-    const __m256i bias = _mm256_set1_epi8(-128), low = _mm256_set1_epi16(255);
+    const __m256i bottom = _mm256_set1_epi8((char)low), top = _mm256_set1_epi8((char)high);
+    const __m256i bias = _mm256_set1_epi8(-128), fraction = _mm256_set1_epi16(255);
     uint32_t      n_flips = 0;
     for (int64_t i = 0; i < n; i += 32) {
         __m256i f      = fractions(tally + i, carries + i, factor, places);
         __m256i g      = fractions(tally + i + 16, carries + i + 16, factor, places);
         __m256i before = load(carries + i), old = _mm256_xor_si256(load(codes + i), bias);
-        __m256i shut  = _mm256_cmpeq_epi8(_mm256_max_epu8(_mm256_abs_epi8(old), top),
-                                          _mm256_abs_epi8(old)); /* |old| >= limit */
+        __m256i open =
+            _mm256_and_si256(_mm256_cmpgt_epi8(old, bottom), _mm256_cmpgt_epi8(top, old));
         __m256i moves = _mm256_packs_epi16(_mm256_srai_epi16(f, 8), _mm256_srai_epi16(g, 8));
-        __m256i left  = _mm256_packus_epi16(_mm256_and_si256(f, low), _mm256_and_si256(g, low));
-        moves         = _mm256_permute4x64_epi64(moves, 0xD8); /* undoes packing by lanes */
-        left          = _mm256_xor_si256(_mm256_permute4x64_epi64(left, 0xD8), bias);
-        __m256i code  = _mm256_adds_epi8(old, moves);
-        code          = _mm256_max_epi8(_mm256_min_epi8(code, top), bottom);
-        code          = _mm256_blendv_epi8(code, old, shut);
-        store(carries + i, _mm256_blendv_epi8(left, before, shut));
+        __m256i left =
+            _mm256_packus_epi16(_mm256_and_si256(f, fraction), _mm256_and_si256(g, fraction));
+        moves        = _mm256_permute4x64_epi64(moves, 0xD8); /* undoes packing by lanes */
+        left         = _mm256_xor_si256(_mm256_permute4x64_epi64(left, 0xD8), bias);
+        __m256i code = _mm256_adds_epi8(old, moves);
+        code         = _mm256_max_epi8(_mm256_min_epi8(code, top), bottom);
+        code         = _mm256_blendv_epi8(old, code, open);
+        store(carries + i, _mm256_blendv_epi8(before, left, open));
         store(codes + i, _mm256_xor_si256(code, bias));
         uint32_t same = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(code, old));
         n_flips += 32 - (uint32_t)__builtin_popcount(same);

@@ -225,28 +225,29 @@ INLINE __m512i fractions(const int16_t *tally, const int8_t *carries, __m512i mu
  * call's, if calls are of 8192 codes. */
 #define AHEAD 8192
 
-static uint32_t carry(int64_t n, int limit, int multiplier, int shift, const int16_t *tally,
+static uint32_t carry(int64_t n, int low, int high, int multiplier, int shift, const int16_t *tally,
                       uint8_t *codes, int8_t *carries)
 {
     const __m512i factor = _mm512_set1_epi16((short)multiplier);
     const __m512i places = _mm512_set1_epi16((short)shift);
-    const __m512i top = _mm512_set1_epi8((char)limit), bottom = _mm512_set1_epi8((char)-limit);
-    const __m512i bias = _mm512_set1_epi8(-128), low = _mm512_set1_epi16(255);
+    const __m512i bottom = _mm512_set1_epi8((char)low), top = _mm512_set1_epi8((char)high);
+    const __m512i bias = _mm512_set1_epi8(-128), fraction = _mm512_set1_epi16(255);
     const __m512i order   = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7); /* undoes packing by lanes */
     uint32_t      n_flips = 0;
     for (int64_t i = 0; i < n; i += 64) {
         _mm_prefetch(codes + i + AHEAD, _MM_HINT_T0);
         _mm_prefetch(carries + i + AHEAD, _MM_HINT_T0);
-        __m512i   f     = fractions(tally + i, carries + i, factor, places);
-        __m512i   g     = fractions(tally + i + 32, carries + i + 32, factor, places);
-        __m512i   old   = _mm512_xor_si512(load(codes + i), bias);
-        __mmask64 open  = _mm512_cmplt_epu8_mask(_mm512_abs_epi8(old), top);
+        __m512i   f    = fractions(tally + i, carries + i, factor, places);
+        __m512i   g    = fractions(tally + i + 32, carries + i + 32, factor, places);
+        __m512i   old  = _mm512_xor_si512(load(codes + i), bias);
+        __mmask64 open = _mm512_mask_cmplt_epi8_mask(_mm512_cmplt_epi8_mask(bottom, old), old, top);
         __m512i   moves = _mm512_packs_epi16(_mm512_srai_epi16(f, 8), _mm512_srai_epi16(g, 8));
-        __m512i   left  = _mm512_packus_epi16(_mm512_and_si512(f, low), _mm512_and_si512(g, low));
-        moves           = _mm512_permutexvar_epi64(order, moves);
-        left            = _mm512_xor_si512(_mm512_permutexvar_epi64(order, left), bias);
-        __m512i code    = _mm512_adds_epi8(old, moves);
-        code            = _mm512_max_epi8(_mm512_min_epi8(code, top), bottom);
+        __m512i   left =
+            _mm512_packus_epi16(_mm512_and_si512(f, fraction), _mm512_and_si512(g, fraction));
+        moves        = _mm512_permutexvar_epi64(order, moves);
+        left         = _mm512_xor_si512(_mm512_permutexvar_epi64(order, left), bias);
+        __m512i code = _mm512_adds_epi8(old, moves);
+        code         = _mm512_max_epi8(_mm512_min_epi8(code, top), bottom);
         _mm512_mask_storeu_epi8(carries + i, open, left);
         _mm512_mask_storeu_epi8(codes + i, open, _mm512_xor_si512(code, bias));
         n_flips += (uint32_t)__builtin_popcountll(_mm512_mask_cmpneq_epi8_mask(open, code, old));

@@ -1,6 +1,4 @@
 /* votes_ref.c: random streams, directions, tallies and the update, in plain C. */
-#include <stdlib.h>
-
 #include "votes_impl.h"
 
 static void philox(uint64_t key, uint32_t c1, uint32_t c2, uint32_t c3, int64_t first,
@@ -59,15 +57,15 @@ static void signs(int64_t n, const uint8_t *bits, int8_t *z)
     for (int64_t i = 0; i < n; ++i) z[i] = (int8_t)(1 - 2 * (bits[i / 8] >> i % 8 & 1));
 }
 
-static uint32_t carry(int64_t n, int limit, int multiplier, int shift, const int16_t *tally,
+static uint32_t carry(int64_t n, int low, int high, int multiplier, int shift, const int16_t *tally,
                       uint8_t *codes, int8_t *carries)
 {
     uint32_t n_flips = 0;
     for (int64_t i = 0; i < n; ++i) {
         int old = codes[i] - 128;
-        if (abs(old) + 1 > limit) continue; /* the gate: padding too */
+        if (old - 1 < low || old + 1 > high) continue; /* the gate: padding too */
         int code = old + bal_carry_moves(tally[i], multiplier, shift, &carries[i]);
-        code     = code > limit ? limit : code < -limit ? -limit : code;
+        code     = code > high ? high : code < low ? low : code;
         codes[i] = (uint8_t)(code + 128);
         n_flips += code != old;
     }

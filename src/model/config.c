@@ -107,7 +107,8 @@ bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
                         origin, (long long)c->n_positions, (long long)c->position_offset,
                         (long long)c->max_tokens);
     if ((c->features & BAL_HEAD_DENSE) != 0 && bal_embed_dim(c) != c->dim)
-        return bal_fail(BAL_ERR_INPUT, "%s: a head with a dense layer and an embedding of width "
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: a head with a dense layer and an embedding of width "
                         "%lld; expected the model's, %lld",
                         origin, (long long)c->embed_dim, (long long)c->dim);
     BAL_TRY(check_rope(c, origin));

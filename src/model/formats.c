@@ -31,7 +31,7 @@ bal_status bal_format_list_init(bal_format_list *list, const bal_formats *format
          word       = strtok_r(NULL, " ", &rest)) {
         char              *equals = strrchr(word, '=');
         bal_format_choice *choice = &list->choices[list->n];
-        *choice = (bal_format_choice){.pattern = word, .group = formats->group};
+        *choice                   = (bal_format_choice){.pattern = word, .group = formats->group};
         if (list->n == BAL_FORMAT_CHOICES_MAX)
             return bal_fail(BAL_ERR_CONFIG, "[model] formats has more than %d patterns",
                             BAL_FORMAT_CHOICES_MAX);

@@ -8,8 +8,8 @@
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Angle per position of pair i. Source: Su et al. 2021; scaling as in transformers,
- * modeling_rope_utils: a pair that turns more than rope_high times within rope_original tokens stays
- * as it is, one that turns less than rope_low times is slowed down by rope_factor. */
+ * modeling_rope_utils: a pair that turns more than rope_high times within rope_original tokens
+ * stays as it is, one that turns less than rope_low times is slowed down by rope_factor. */
 static double rotary_frequency(const bal_model_config *c, int64_t i)
 {
     const double two_pi = 6.283185307179586;
@@ -26,7 +26,7 @@ static double rotary_frequency(const bal_model_config *c, int64_t i)
 
 static void fill_rotary_tables(bal_forward *f)
 {
-    const bal_model_config *c = &f->model->config;
+    const bal_model_config *c   = &f->model->config;
     int64_t                 dim = c->head_dim, half = dim / 2;
     bool                    halves = c->rope_pairs == BAL_ROPE_HALVES;
     for (int64_t i = 0; i < half; ++i) {
@@ -53,16 +53,16 @@ typedef struct buffer {
 
 static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
 {
-    const bal_model_config *c = &f->model->config;
-    bool    integer = bal_model_is_integer(f->model);
+    const bal_model_config *c       = &f->model->config;
+    bool                    integer = bal_model_is_integer(f->model);
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
     int64_t embed_dim = bal_embed_dim(c), wide = larger(larger(c->dim, q_width), embed_dim);
     int64_t widest = larger(wide, c->hidden), rows = (integer ? N_SIGNS_MAX : 1) * f->max_tokens;
-    int64_t vector = larger(larger(c->dim, c->head_dim), BAL_BLOCK_CODES);
-    int64_t panel_bytes = (widest + 63) / 64 * 16 * BAL_BLOCK_CODES;
-    int64_t strip_bytes = larger(panel_bytes, BAL_STRIP_BYTES) + 15 * BAL_BLOCK_CODES;
-    int64_t rotary      = c->n_positions > 0 ? 1 : f->max_length * c->head_dim;
-    f->xq_stride        = bal_row_stride(widest);
+    int64_t vector              = larger(larger(c->dim, c->head_dim), BAL_BLOCK_CODES);
+    int64_t panel_bytes         = (widest + 63) / 64 * 16 * BAL_BLOCK_CODES;
+    int64_t strip_bytes         = larger(panel_bytes, BAL_STRIP_BYTES) + 15 * BAL_BLOCK_CODES;
+    int64_t rotary              = c->n_positions > 0 ? 1 : f->max_length * c->head_dim;
+    f->xq_stride                = bal_row_stride(widest);
     const buffer all[N_BUFFERS] = {
         {&f->x, rows * c->dim, 4},
         {&f->h, rows * wide, 4},
@@ -150,8 +150,8 @@ static int64_t first_position(const bal_forward *f)
 /* The residual stream before the first layer. */
 static void embed(bal_forward *f, const bal_sequences *s)
 {
-    const bal_model        *m = f->model;
-    const bal_model_config *c = &m->config;
+    const bal_model        *m         = f->model;
+    const bal_model_config *c         = &m->config;
     bool                    projected = m->project_in.weight >= 0;
     bal_embed(f, &m->embedding, s->tokens, false, projected ? f->h : f->x);
     if (projected) {

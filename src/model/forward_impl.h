@@ -1,6 +1,6 @@
-/* forward_impl.h: work space of a forward pass at code + z and code - z side by side, or at the code
- * itself. Rows of every activation are the tokens of the batch, at + first, then, if there is a
- * direction, at -. */
+/* forward_impl.h: work space of a forward pass at code + z and code - z side by side, or at the
+ * code itself. Rows of every activation are the tokens of the batch, at + first, then, if there is
+ * a direction, at -. */
 #ifndef BALLOT_FORWARD_IMPL_H
 #define BALLOT_FORWARD_IMPL_H
 

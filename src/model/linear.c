@@ -28,8 +28,7 @@ static void fill_vector(bal_forward *f, int which, int index, int64_t first, int
     const bal_tensor *vector = bal_model_tensor(f->model, index);
     int64_t           from   = first * BAL_BLOCK_CODES;
     if (vector->format == BAL_F32) {
-        memcpy(f->vector[which][0], (const float *)vector->codes + from,
-               (size_t)n * sizeof(float));
+        memcpy(f->vector[which][0], (const float *)vector->codes + from, (size_t)n * sizeof(float));
         return;
     }
     fill_z(f, index, first, (n + BAL_BLOCK_CODES - 1) / BAL_BLOCK_CODES);
@@ -84,7 +83,7 @@ static void fill_strip(bal_forward *f, int index, int64_t row, int64_t n_rows,
         return;
     }
     for (int64_t at = 0; at < n_rows; at += BAL_PANEL_ROWS) {
-        int64_t   to    = at * 4 * groups, first = (row + at) / BAL_PANEL_ROWS * groups;
+        int64_t   to = at * 4 * groups, first = (row + at) / BAL_PANEL_ROWS * groups;
         bal_panel panel = panel_at(matrix, row + at);
         if (f->direction == NULL) {
             f->kernels->move_panel(&panel, f->strip[0] + to, NULL);
@@ -152,8 +151,7 @@ static void add_bias(bal_forward *f, float *const bias[N_SIGNS_MAX], int64_t n_r
 {
     for (int sign = 0; sign < f->n_signs; ++sign)
         for (int64_t t = 0; t < n; ++t, y += y_stride)
-            for (int64_t r = 0; r < n_rows; ++r)
-                y[r] = adds ? y[r] + bias[sign][r] : bias[sign][r];
+            for (int64_t r = 0; r < n_rows; ++r) y[r] = adds ? y[r] + bias[sign][r] : bias[sign][r];
 }
 
 /* y = x w^T + bias, or y + that, of a strip: n of the input's rows of each sign, from first on, to
@@ -166,7 +164,7 @@ static void strip_product(bal_forward *f, const bal_part *part, int64_t row, int
     const uint8_t    *strip[N_SIGNS_MAX], *codes = matrix->codes;
     bal_weights_u8    w = {.n_groups = groups, .n_rows = n_rows};
     if (part->bias >= 0) {
-        int64_t from = row % BAL_BLOCK_CODES;
+        int64_t from              = row % BAL_BLOCK_CODES;
         float  *bias[N_SIGNS_MAX] = {f->vector[0][0] + from, f->vector[0][1] + from};
         fill_vector(f, 0, part->bias, row / BAL_BLOCK_CODES, from + n_rows);
         add_bias(f, bias, n_rows, n, adds, y, y_stride);

@@ -84,9 +84,10 @@ bal_status bal_cache_create(const bal_model *model, int64_t max_length, bal_cach
     const bal_model_config *c = &model->config;
     assert(max_length >= 1 && max_length <= c->max_tokens);
     if (bal_has(model, BAL_ENCODER))
-        return bal_fail(BAL_ERR_CONFIG, "the model is an encoder: it fills gaps in a text and "
-                                        "cannot continue one");
-    size_t     n = (size_t)(c->n_layers * c->n_kv_heads * c->head_dim);
+        return bal_fail(BAL_ERR_CONFIG,
+                        "the model is an encoder: it fills gaps in a text and "
+                        "cannot continue one");
+    size_t n       = (size_t)(c->n_layers * c->n_kv_heads * c->head_dim);
     bal_cache *new = bal_alloc(1, sizeof *new);
     if (new != NULL) {
         *new   = (bal_cache){.model = model, .max_length = max_length};

@@ -89,8 +89,8 @@ static bal_status add_layer(outline *o, int64_t index, bal_layer *l)
 
 static bal_status add_tensors(outline *o)
 {
-    bal_model              *m = o->model;
-    const bal_model_config *c = &m->config;
+    bal_model              *m         = o->model;
+    const bal_model_config *c         = &m->config;
     int64_t                 embed_dim = bal_embed_dim(c);
     bool layer_norm = bal_has(m, BAL_LAYER_NORM), dense = bal_has(m, BAL_HEAD_DENSE);
     BAL_TRY(add_matrix(o, &m->embedding, c->n_vocab, embed_dim, false, "model.embed_tokens"));
@@ -113,8 +113,7 @@ static bal_status add_tensors(outline *o)
         BAL_TRY(add_matrix(o, &m->head_dense, c->dim, c->dim, true, "lm_head.dense"));
         BAL_TRY(add_norm(o, &m->head_norm, c->dim, layer_norm, "lm_head.norm"));
     }
-    if (!c->tied_head)
-        return add_matrix(o, &m->head, c->n_vocab, embed_dim, dense, "lm_head");
+    if (!c->tied_head) return add_matrix(o, &m->head, c->n_vocab, embed_dim, dense, "lm_head");
     m->head = (bal_part){m->embedding.weight, dense ? m->n_tensors : -1};
     return dense ? add_tensor(o, BAL_VECTOR, 1, c->n_vocab, "lm_head", "bias") : BAL_OK;
 }
@@ -135,9 +134,9 @@ bal_status bal_model_outline(const bal_model_config *config, const bal_formats *
     bal_part none = {-1, -1};
     m->positions = m->types = m->embed_norm = m->project_in = m->final_norm = m->project_out = none;
     m->head_dense = m->head_norm = none;
-    m->layers  = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
-    m->tensors = bal_alloc(OUTSIDE_MAX + PER_LAYER_MAX * (size_t)config->n_layers,
-                           sizeof *m->tensors);
+    m->layers                    = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
+    m->tensors =
+        bal_alloc(OUTSIDE_MAX + PER_LAYER_MAX * (size_t)config->n_layers, sizeof *m->tensors);
     if (m->layers == NULL || m->tensors == NULL) goto done;
     status = bal_format_list_init(&o.formats, &m->formats);
     if (status == BAL_OK) status = add_tensors(&o);
@@ -209,7 +208,7 @@ void bal_model_destroy(bal_model **model)
 const bal_model_config *bal_model_shape(const bal_model *model) { return &model->config; }
 const bal_formats      *bal_model_formats(const bal_model *model) { return &model->formats; }
 bool bal_model_is_integer(const bal_model *model) { return model->formats.matrices != BAL_F32; }
-int                     bal_model_n_tensors(const bal_model *model) { return model->n_tensors; }
+int  bal_model_n_tensors(const bal_model *model) { return model->n_tensors; }
 bal_tensor *bal_model_tensor(const bal_model *model, int index) { return &model->tensors[index]; }
 
 int bal_model_find(const bal_model *model, const char *name)

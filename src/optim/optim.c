@@ -82,7 +82,7 @@ static bal_rule_step begin_step(const bal_optim *o, int64_t step)
 void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, int part, int n_parts,
                      uint32_t *flips)
 {
-    enum { SPAN = 32 }; /* blocks at a time: codes, carries and tallies stay in the first cache */
+    enum { SPAN = BAL_SPAN_BLOCKS };
     bal_measure measure = bal_optim_measure(o, step);
     bal_ballot_votes(bits, o->options.n_slots, o->votes);
     bal_tally_load(o->tally, &measure, o->votes);

@@ -4,7 +4,8 @@
 
 #include "ballot/optim.h"
 
-#define BAL_SHIFT_MAX 13
+#define BAL_SHIFT_MAX   13
+#define BAL_SPAN_BLOCKS 32 /* at a time: codes, carries and tallies stay in the first cache */
 
 /** What a rule knows of the step. */
 typedef struct bal_rule_step {
@@ -15,8 +16,8 @@ typedef struct bal_rule_step {
 
 typedef struct bal_rule {
     bal_status (*check)(const bal_optim_options *options);
-    /** Move n codes of a tensor from first on, whole blocks, by their tally, which may be
-     *  overwritten. @return codes that changed. */
+    /** Move n codes of a tensor from first on, at most BAL_SPAN_BLOCKS blocks, by their tally,
+     * which may be overwritten. @return codes that changed. */
     uint32_t (*update)(const bal_rule_step *step, bal_tensor *tensor, int64_t first, int64_t n,
                        int16_t *tally);
 } bal_rule;

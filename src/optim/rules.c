@@ -1,5 +1,6 @@
 /* rules.c: the table of rules. Each moves codes by their tally, behind the gate: a code moves only
- * where |code| + |z| <= limit. Adding a rule is adding a row. */
+ * where code - |z| and code + |z| are in its range. Adding a rule is adding a row. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -8,8 +9,7 @@
 /* Put a code that moved, kept within its range. @return whether it changed. */
 static uint32_t put(bal_tensor *tensor, int64_t at, int old, int code)
 {
-    int limit = tensor->limit;
-    code      = code > limit ? limit : code < -limit ? -limit : code;
+    code = code > tensor->high ? tensor->high : code < tensor->low ? tensor->low : code;
     bal_tensor_put(tensor, at, code);
     return code != old;
 }
@@ -32,15 +32,22 @@ static uint32_t update_carry(const bal_rule_step *step, bal_tensor *tensor, int6
     int bound = ((1 << 14) - 1) >> step->shift;
     for (int64_t i = 0; i < n && step->options->n_slots > bound; ++i)
         tally[i] = (int16_t)(tally[i] > bound ? bound : tally[i] < -bound ? -bound : tally[i]);
-    if (tensor->format == BAL_I8) {
-        uint8_t *codes = (uint8_t *)tensor->codes + first;
-        return step->kernels->carry(n, tensor->limit, step->multiplier, step->shift, tally, codes,
-                                    tensor->carry + first);
+    if (tensor->role == BAL_MATRIX) {
+        uint8_t  spread[BAL_SPAN_BLOCKS * BAL_BLOCK_CODES];
+        bool     nibbles = bal_format_is_nibbles(tensor->format);
+        uint8_t *codes   = nibbles ? spread : (uint8_t *)tensor->codes + first;
+        int64_t  block = first / BAL_BLOCK_CODES, n_blocks = n / BAL_BLOCK_CODES;
+        assert(n_blocks <= BAL_SPAN_BLOCKS);
+        if (nibbles) bal_tensor_spread(tensor, block, n_blocks, spread);
+        uint32_t n_flips = step->kernels->carry(n, tensor->low, tensor->high, step->multiplier,
+                                                step->shift, tally, codes, tensor->carry + first);
+        if (nibbles) bal_tensor_gather(tensor, block, n_blocks, spread);
+        return n_flips;
     }
     uint32_t n_flips = 0;
     for (int64_t i = 0; i < n; ++i) {
         int old = bal_tensor_code(tensor, first + i);
-        if (abs(old) + 1 > tensor->limit) continue;
+        if (old - 1 < tensor->low || old + 1 > tensor->high) continue;
         int moves =
             bal_carry_moves(tally[i], step->multiplier, step->shift, &tensor->carry[first + i]);
         n_flips += put(tensor, first + i, old, old + moves);
@@ -57,13 +64,18 @@ static bal_status check_zoqo(const bal_optim_options *options)
     return BAL_OK;
 }
 
-/* Scale of a code. */
+/* Weight of a code step: for NF4, whose steps differ, a fifteenth of the range. */
 static float code_scale(const bal_tensor *tensor, int64_t at)
 {
     if (tensor->role != BAL_MATRIX) return tensor->scale[0];
     int64_t block = at / BAL_BLOCK_CODES, n_groups = (tensor->n_cols + 3) / 4;
     int64_t row = block / n_groups * BAL_PANEL_ROWS + at % BAL_BLOCK_CODES / 4;
-    return row < tensor->n_rows ? tensor->scale[row] : 1.0f;
+    if (row >= tensor->n_rows) return 1.0f;
+    if (tensor->factors == NULL) return tensor->scale[row];
+    int64_t panel = row / BAL_PANEL_ROWS, group = block % n_groups * 4 / tensor->group;
+    float factor = tensor->factors[(panel * bal_tensor_n_groups(tensor) + group) * BAL_PANEL_ROWS +
+                                   row % BAL_PANEL_ROWS];
+    return tensor->scale[row] * (tensor->format == BAL_NF4 ? factor * (2.0f / 15.0f) : factor);
 }
 
 /* code -= max(floor(eta / scale), 1) sign(gradient), the sign being -vote * sign(z). There is one
@@ -75,7 +87,9 @@ static uint32_t update_zoqo(const bal_rule_step *step, bal_tensor *tensor, int64
     uint32_t n_flips = 0;
     for (int64_t i = 0; i < n; ++i) {
         int old = bal_tensor_code(tensor, first + i);
-        if (tally[i] == 0 || abs(old) + abs(tally[i]) > tensor->limit) continue;
+        if (tally[i] == 0 || old - abs(tally[i]) < tensor->low ||
+            old + abs(tally[i]) > tensor->high)
+            continue;
         double quotient = floor(step->options->rule.eta / (double)code_scale(tensor, first + i));
         int    size     = quotient >= 32767.0 ? 32767 : quotient > 1.0 ? (int)quotient : 1;
         n_flips += put(tensor, first + i, old, old + (tally[i] > 0 ? size : -size));

@@ -1,4 +1,5 @@
-/* round.c: float values to the nearest weights of a lattice; what is left over goes to the carry. */
+/* round.c: float values to the nearest weights of a lattice; what is left over goes to the carry.
+ */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -19,9 +20,9 @@ static float absmax_of(const float *values, int64_t n)
 
 static void fill_scales(bal_tensor *tensor, const float *values)
 {
-    float top = tensor->role != BAL_MATRIX     ? VECTOR_ABSMAX_CODE
-                : tensor->format == BAL_I8 ? MATRIX_ABSMAX_CODE
-                                               : TOP_ENTRY;
+    float   top = tensor->role != BAL_MATRIX ? VECTOR_ABSMAX_CODE
+                  : tensor->format == BAL_I8 ? MATRIX_ABSMAX_CODE
+                                             : TOP_ENTRY;
     double  sum = 0.0;
     int64_t n   = 0;
     for (int64_t row = 0; row < tensor->n_rows; ++row) {
@@ -63,7 +64,7 @@ static int round_value(bal_format format, int factor, const float entries[16], f
 
 static void fill_entries(bal_format format, int factor, float entries[16])
 {
-    for (int code = 0; code < 16 && format == BAL_NF4; ++code)
+    for (int code = 0; code < 16; ++code) /* only NF4 looks them up */
         entries[code] = (float)bal_code_entry(format, code, factor);
 }
 

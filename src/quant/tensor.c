@@ -213,16 +213,14 @@ void bal_tensor_get_carry(const bal_tensor *tensor, int8_t *row_major)
 {
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col)
-            row_major[row * tensor->n_cols + col] =
-                tensor->carry[bal_code_index(tensor, row, col)];
+            row_major[row * tensor->n_cols + col] = tensor->carry[bal_code_index(tensor, row, col)];
 }
 
 void bal_tensor_set_carry(bal_tensor *tensor, const int8_t *row_major)
 {
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col)
-            tensor->carry[bal_code_index(tensor, row, col)] =
-                row_major[row * tensor->n_cols + col];
+            tensor->carry[bal_code_index(tensor, row, col)] = row_major[row * tensor->n_cols + col];
 }
 
 /* Hash of a block of codes: as int8_t or int16_t, or its nibbles. */

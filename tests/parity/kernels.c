@@ -154,27 +154,32 @@ static void test_tallies_are_the_same(void)
 
 static void carry(const bal_kernels *level)
 {
-    static const int limits[] = {1, 7, 120, 127};
-    for (int i = 0; i < 2 * N_SHAPES; ++i) {
-        int64_t  n     = 64 * pick(1, 40);
-        int      limit = limits[i % 4], shift = (int)pick(0, 13), top = ((1 << 14) - 1) >> shift;
+    static const int lows[]  = {-1, -7, -120, -127, 0, -128, -128, 126};
+    static const int highs[] = {1, 7, 120, 127, 15, 127, -127, 127};
+    for (int i = 0; i < 4 * N_SHAPES; ++i) {
+        int64_t  n   = 64 * pick(1, 40);
+        int      low = lows[i % 8], high = highs[i % 8];
+        int      shift = (int)pick(0, 13), top = ((1 << 14) - 1) >> shift;
         int      multiplier = (int)(i % 5 == 0 ? 32767 : i % 5 == 1 ? 1 : 2 * pick(0, 16383) + 1);
         uint8_t *codes      = blank(2 * n);
         int8_t  *carries    = blank(2 * n);
         int16_t *tally      = blank(2 * n);
-        for (int64_t at = 0; at < n; ++at) { /* the ends of every range are frequent */
-            int64_t code = at % 3 == 0 ? limit - pick(0, 2) : pick(0, limit);
-            codes[at]   = (uint8_t)(at % 7 == 0 ? 127 - limit : 128 + (at % 2 == 0 ? code : -code));
-            carries[at] = (int8_t)(at % 5 == 0 ? 127 : at % 5 == 1 ? -128 : pick(-128, 127));
-            tally[at]   = (int16_t)(at % 4 == 0 ? top : at % 4 == 1 ? -top : pick(-top, top));
+        for (int64_t at = 0; at < n; ++at) { /* the ends of every range are frequent, and padding */
+            int64_t code = at % 3 == 0   ? high - pick(0, 2)
+                           : at % 3 == 1 ? low - 1 + pick(0, 3)
+                                         : pick(low, high);
+            codes[at]    = (uint8_t)(at % 7 == 0 ? pick(0, 255) : 128 + code);
+            carries[at]  = (int8_t)(at % 5 == 0 ? 127 : at % 5 == 1 ? -128 : pick(-128, 127));
+            tally[at]    = (int16_t)(at % 4 == 0 ? top : at % 4 == 1 ? -top : pick(-top, top));
         }
         memcpy(codes + n, codes, (size_t)n);
         memcpy(carries + n, carries, (size_t)n);
-        uint32_t here  = ref->carry(n, limit, multiplier, shift, tally, codes, carries);
-        uint32_t there = level->carry(n, limit, multiplier, shift, tally, codes + n, carries + n);
+        uint32_t here = ref->carry(n, low, high, multiplier, shift, tally, codes, carries);
+        uint32_t there =
+            level->carry(n, low, high, multiplier, shift, tally, codes + n, carries + n);
         check(here == there && same(codes, codes + n, n) && same(carries, carries + n, n),
-              "%s carry: %lld codes, limit %d, multiplier %d, shift %d", level->name, (long long)n,
-              limit, multiplier, shift);
+              "%s carry: %lld codes of %d .. %d, multiplier %d, shift %d", level->name,
+              (long long)n, low, high, multiplier, shift);
         RELEASE(codes, carries, tally);
     }
 }
@@ -297,10 +302,43 @@ static void normed(const bal_kernels *level)
         level->rms_norm(n_rows, n_cols, x, weight, 1e-5f, b);
         check(same(a, b, n), "%s rms_norm: %lld x %lld", level->name, (long long)n_rows,
               (long long)n_cols);
-        RELEASE(x, weight, a, b);
+        float *bias = floats(n_cols, 1e5f);
+        ref->layer_norm(n_rows, n_cols, x, weight, bias, 1e-5f, a);
+        level->layer_norm(n_rows, n_cols, x, weight, bias, 1e-5f, b);
+        check(same(a, b, n), "%s layer_norm: %lld x %lld", level->name, (long long)n_rows,
+              (long long)n_cols);
+        RELEASE(x, weight, bias, a, b);
     }
 }
 static void test_norms_are_the_same(void) { at_each_level(normed); }
+
+static void normed_in_place(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int64_t n_rows = pick(1, 12), n_cols = some_size(), n = n_rows * n_cols * 4;
+        float  *x = floats(n_rows * n_cols, 100.0f), *y = blank(n), *in_place = blank(n);
+        float  *weight = floats(n_cols, 3.0f), *bias = floats(n_cols, 3.0f);
+        for (int k = 0; k < 2; ++k) {
+            memcpy(in_place, x, (size_t)n);
+            if (k == 0) {
+                level->rms_norm(n_rows, n_cols, x, weight, 1e-6f, y);
+                level->rms_norm(n_rows, n_cols, in_place, weight, 1e-6f, in_place);
+            } else {
+                level->layer_norm(n_rows, n_cols, x, weight, bias, 1e-6f, y);
+                level->layer_norm(n_rows, n_cols, in_place, weight, bias, 1e-6f, in_place);
+            }
+            check(same(y, in_place, n), "%s %s: %lld x %lld", level->name,
+                  k == 0 ? "rms_norm" : "layer_norm", (long long)n_rows, (long long)n_cols);
+        }
+        RELEASE(x, y, in_place, weight, bias);
+    }
+}
+static void test_norms_may_be_taken_in_place(void)
+{
+    state = SEED;
+    normed_in_place(bal_kernels_at(BAL_ISA_REF));
+    at_each_level(normed_in_place);
+}
 
 /* quantize, and rms_norm_i8, of rows that may be zero, tiny, huge or not finite. */
 static void quantized(const bal_kernels *level)
@@ -357,28 +395,145 @@ static void rotated(const bal_kernels *level)
 }
 static void test_rotary_positions_are_the_same(void) { at_each_level(rotated); }
 
+/* Random queries and keys, of any kind of attention; release_attention. */
+static bal_attention random_attention(int i)
+{
+    int64_t n_keys = pick(1, i % 10 == 0 ? 90 : 20), head_dim = 2 * pick(1, 32);
+    int64_t n_queries  = pick(0, 1) == 0 ? n_keys : pick(1, n_keys);
+    int64_t n_kv_heads = pick(1, 3), n_heads = n_kv_heads * pick(1, 3);
+    if (i % 4 == 0) head_dim = (int64_t[]){2, 6, 8, 10, 48, 64, 128, 256}[i / 4 % 8];
+    int64_t n_q = n_queries * n_heads * head_dim, n_kv = n_keys * n_kv_heads * head_dim;
+    float   huge = i % 3 == 0 ? 1e10f : 5.0f;
+    return (bal_attention){.n_queries  = n_queries,
+                           .n_keys     = n_keys,
+                           .first      = pick(0, n_keys - n_queries),
+                           .causal     = i % 5 != 0,
+                           .window     = pick(0, 1) == 0 ? 0 : pick(1, n_keys + 1),
+                           .n_heads    = n_heads,
+                           .n_kv_heads = n_kv_heads,
+                           .head_dim   = head_dim,
+                           .q          = floats(n_q, huge),
+                           .k          = floats(n_kv, huge),
+                           .v          = floats(n_kv, huge),
+                           .y          = blank(4 * n_q),
+                           .scores     = blank(4 * BAL_SCORES(n_keys))};
+}
+static int64_t attention_bytes(const bal_attention *a)
+{
+    return 4 * a->n_queries * a->n_heads * a->head_dim;
+}
+static void check_attention(const bal_kernels *level, const bal_attention *a, const float *y,
+                            const char *what)
+{
+    check(same(a->y, y, attention_bytes(a)),
+          "%s attention%s: queries %lld .. of %lld, %lld keys, causal %d, window %lld, %lld / %lld "
+          "heads of %lld",
+          level->name, what, (long long)a->first, (long long)a->n_queries, (long long)a->n_keys,
+          a->causal, (long long)a->window, (long long)a->n_heads, (long long)a->n_kv_heads,
+          (long long)a->head_dim);
+}
+static void release_attention(bal_attention *a)
+{
+    RELEASE((void *)a->q, (void *)a->k, (void *)a->v, a->y, a->scores);
+}
+
 static void attended(const bal_kernels *level)
 {
-    for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t n_tokens = pick(1, i % 10 == 0 ? 70 : 20), head_dim = 2 * pick(1, 32);
-        int64_t n_kv_heads = pick(1, 3), n_heads = n_kv_heads * pick(1, 3);
-        if (i % 4 == 0) head_dim = (int64_t[]){2, 6, 8, 10, 48, 64, 128, 256}[i / 4 % 8];
-        int64_t       n_q = n_tokens * n_heads * head_dim, n_kv = n_tokens * n_kv_heads * head_dim;
-        float         huge = i % 3 == 0 ? 1e10f : 5.0f;
-        float        *q = floats(n_q, huge), *k = floats(n_kv, huge), *v = floats(n_kv, huge);
-        float        *scores = blank(4 * BAL_SCORES(n_tokens));
-        float        *a = blank(4 * n_q), *b = blank(4 * n_q);
-        bal_attention task = {n_tokens, n_heads, n_kv_heads, head_dim, q, k, v, a, scores};
+    for (int i = 0; i < 2 * N_SHAPES; ++i) {
+        bal_attention task = random_attention(i), there = task;
+        there.y = blank(attention_bytes(&task));
         ref->attention(&task);
-        task.y = b;
-        level->attention(&task);
-        check(same(a, b, 4 * n_q), "%s attention: %lld tokens, %lld / %lld heads of %lld",
-              level->name, (long long)n_tokens, (long long)n_heads, (long long)n_kv_heads,
-              (long long)head_dim);
-        RELEASE(q, k, v, scores, a, b);
+        level->attention(&there);
+        check_attention(level, &task, there.y, "");
+        free(there.y);
+        release_attention(&task);
     }
 }
 static void test_attention_is_the_same(void) { at_each_level(attended); }
+
+/* Blocks of every size against all queries at once; keys that the last query of a block does not
+ * see are not there: so a cache of keys and values gives the bits of a whole pass. */
+static void attended_in_blocks(const bal_kernels *level)
+{
+    for (int i = 0; i < 2 * N_SHAPES; ++i) {
+        bal_attention whole = random_attention(i);
+        int64_t       width = whole.n_heads * whole.head_dim, size = i % 2 == 0 ? 1 : pick(1, 40);
+        int64_t       kv_bytes = 4 * whole.n_kv_heads * whole.head_dim;
+        float        *y        = blank(attention_bytes(&whole));
+        level->attention(&whole);
+        for (int64_t at = 0; at < whole.n_queries; at += size) {
+            bal_attention block = whole;
+            block.n_queries     = whole.n_queries - at < size ? whole.n_queries - at : size;
+            block.first         = whole.first + at;
+            if (whole.causal) block.n_keys = block.first + block.n_queries;
+            float *k     = bytes(block.n_keys * kv_bytes, false);
+            float *v     = bytes(block.n_keys * kv_bytes, false);
+            block.scores = blank(4 * BAL_SCORES(block.n_keys));
+            block.q      = whole.q + at * width;
+            block.k      = memcpy(k, whole.k, (size_t)(block.n_keys * kv_bytes));
+            block.v      = memcpy(v, whole.v, (size_t)(block.n_keys * kv_bytes));
+            block.y      = y + at * width;
+            level->attention(&block);
+            RELEASE(k, v, block.scores);
+        }
+        check_attention(level, &whole, y, size == 1 ? ", one at a time" : ", in blocks");
+        free(y);
+        release_attention(&whole);
+    }
+}
+static void test_attention_does_not_depend_on_the_block(void)
+{
+    state = SEED;
+    attended_in_blocks(bal_kernels_at(BAL_ISA_REF));
+    at_each_level(attended_in_blocks);
+}
+
+/* Numbers that change results if they are as much as read: not finite, beyond those seen. */
+static void attended_within_the_window(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        bal_attention task     = random_attention(i);
+        float        *y        = blank(attention_bytes(&task));
+        int64_t       kv_width = task.n_kv_heads * task.head_dim, end = task.first + task.n_queries;
+        int64_t       start = task.window > 0 ? task.first - task.window + 1 : 0;
+        task.causal         = true;
+        level->attention(&task);
+        for (int64_t key = 0; key < task.n_keys; ++key)
+            for (int64_t d = 0; (key < start || key >= end) && d < kv_width; ++d)
+                ((float *)task.k)[key * kv_width + d] = ((float *)task.v)[key * kv_width + d] = NAN;
+        memcpy(y, task.y, (size_t)attention_bytes(&task));
+        level->attention(&task);
+        check_attention(level, &task, y, ", keys out of sight");
+        free(y);
+        release_attention(&task);
+    }
+}
+static void test_keys_out_of_sight_are_not_read(void)
+{
+    state = SEED;
+    attended_within_the_window(bal_kernels_at(BAL_ISA_REF));
+    at_each_level(attended_within_the_window);
+}
+
+static void activated(const bal_kernels *level)
+{
+    const float odd[] = {INFINITY, -INFINITY, NAN,    -NAN,   FLT_MAX, -FLT_MAX, 1e-45f, -0.0f,
+                         -12.5f,   -9.9f,     -87.0f, 12.55f, -13.0f,  1e20f,    -1e20f, 88.0f};
+    for (int i = 0; i < 4 * N_SHAPES; ++i) {
+        int64_t n_rows = pick(1, 4), n_cols = some_size(), stride = n_cols + pick(0, 5);
+        int64_t n = (n_rows - 1) * stride + n_cols;
+        float  *a = floats(n, 90.0f), *b = blank(4 * n);
+        for (int64_t at = 0; at < n; ++at) a[at] *= i % 3 == 0 ? 4.0f : 1.0f;
+        for (int64_t at = 0; i % 2 == 0 && at < n; at += pick(1, 9)) a[at] = odd[pick(0, 15)];
+        memcpy(b, a, (size_t)n * 4);
+        ref->activate((bal_activation)(i % 4), n_rows, n_cols, a, stride);
+        level->activate((bal_activation)(i % 4), n_rows, n_cols, b, stride);
+        check(same(a, b, 4 * n), "%s activate: kind %d, %lld x %lld, stride %lld", level->name,
+              i % 4, (long long)n_rows, (long long)n_cols, (long long)stride);
+        RELEASE(a, b);
+    }
+}
+static void test_activations_are_the_same(void) { at_each_level(activated); }
 
 static void element_wise(const bal_kernels *level)
 {
@@ -461,8 +616,8 @@ static void test_levels_are_complete_and_known_by_their_names(void)
         CU_ASSERT_EQUAL((int)parsed, isa);
         CU_ASSERT(k->philox && k->walsh && k->walsh_sums && k->bit_sums && k->signs && k->carry);
         CU_ASSERT(k->move_panel && k->product_i8 && k->dots);
-        CU_ASSERT(k->quantize && k->rms_norm_i8 && k->rms_norm && k->rotate && k->attention);
-        CU_ASSERT(k->swiglu && k->exp_sums && k->cross_entropy);
+        CU_ASSERT(k->quantize && k->rms_norm_i8 && k->rms_norm && k->layer_norm && k->rotate);
+        CU_ASSERT(k->attention && k->activate && k->swiglu && k->exp_sums && k->cross_entropy);
         CU_ASSERT_PTR_EQUAL(k, bal_kernels_at((bal_isa)isa));
     }
     bal_isa isa = BAL_ISA_REF;
@@ -484,9 +639,13 @@ const bal_test bal_suite_tests[] = {
     {"strips are multiplied without a step too far",
      test_strips_are_multiplied_without_a_step_too_far},
     {"norms are the same", test_norms_are_the_same},
+    {"norms may be taken in place", test_norms_may_be_taken_in_place},
     {"quantized activations are the same", test_quantized_activations_are_the_same},
     {"rotary positions are the same", test_rotary_positions_are_the_same},
     {"attention is the same", test_attention_is_the_same},
+    {"attention does not depend on the block", test_attention_does_not_depend_on_the_block},
+    {"keys out of sight are not read", test_keys_out_of_sight_are_not_read},
+    {"activations are the same", test_activations_are_the_same},
     {"SwiGLU is the same", test_swiglu_is_the_same},
     {"losses are the same", test_losses_are_the_same},
     {"losses in pieces are the same", test_losses_in_pieces_are_the_same},

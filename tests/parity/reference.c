@@ -127,7 +127,7 @@ static void test_carries_round_alike_both_ways_and_lose_nothing(void)
                     carries[k] = before[k] = (int8_t)(k < 2 ? 0 : pick(-128, 127));
                 }
                 double   want = rint(ldexp((double)size * multiplier, shift - 15));
-                uint32_t n    = ref->carry(64, 127, multiplier, shift, tally, codes, carries);
+                uint32_t n    = ref->carry(64, -127, 127, multiplier, shift, tally, codes, carries);
                 for (int k = 0; k < 64; ++k) {
                     int moved = (codes[k] - 128) * 256 + carries[k] - before[k];
                     n_bad += moved != (int)(k % 2 == 0 ? want : -want);
@@ -139,28 +139,34 @@ static void test_carries_round_alike_both_ways_and_lose_nothing(void)
         }
 }
 
+static void check_gate(int low, int high)
+{
+    uint8_t codes[256]; /* every byte, moved by 64 as far as it may */
+    int8_t  carries[256];
+    int16_t tally[256];
+    for (int i = 0; i < 256; ++i) {
+        codes[i]   = (uint8_t)i;
+        carries[i] = 100;
+        tally[i]   = i % 3 == 0 ? -16383 : 16383;
+    }
+    uint32_t n_flips = ref->carry(256, low, high, 32767, 0, tally, codes, carries);
+    int      n_bad   = 0;
+    for (int i = 0; i < 256; ++i) {
+        int want = i - 128 + (tally[i] > 0 ? 64 : -64);
+        want     = want > high ? high : want < low ? low : want;
+        n_bad += i - 128 > low && i - 128 < high ? codes[i] != 128 + want || carries[i] == 100
+                                                 : codes[i] != i || carries[i] != 100;
+    }
+    check(n_bad == 0 && n_flips == (uint32_t)(high - low - 1), "%d .. %d: %d wrong, %u flips", low,
+          high, n_bad, n_flips);
+}
 static void test_padding_and_codes_at_the_gate_neither_move_nor_count(void)
 {
-    for (int limit = 1; limit <= 127; ++limit) { /* every byte, moved by 64 as far as it may */
-        uint8_t codes[256];
-        int8_t  carries[256];
-        int16_t tally[256];
-        for (int i = 0; i < 256; ++i) {
-            codes[i]   = (uint8_t)i;
-            carries[i] = 100;
-            tally[i]   = i % 3 == 0 ? -16383 : 16383;
-        }
-        uint32_t n_flips = ref->carry(256, limit, 32767, 0, tally, codes, carries);
-        int      n_bad   = 0;
-        for (int i = 0; i < 256; ++i) {
-            int want = i - 128 + (tally[i] > 0 ? 64 : -64);
-            want     = want > limit ? limit : want < -limit ? -limit : want;
-            n_bad += abs(i - 128) < limit ? codes[i] != 128 + want || carries[i] == 100
-                                          : codes[i] != i || carries[i] != 100;
-        }
-        check(n_bad == 0 && n_flips == (uint32_t)(2 * limit - 1), "limit %d: %d wrong, %u flips",
-              limit, n_bad, n_flips);
-    }
+    for (int limit = 1; limit <= 127; ++limit) check_gate(-limit, limit);
+    check_gate(0, 15); /* NF4 */
+    check_gate(-128, 127);
+    check_gate(-128, -127);
+    check_gate(126, 127);
 }
 
 /* What the header says of entries and gates, for every code of every format with every z. */
@@ -287,6 +293,34 @@ static void test_the_norm_is_the_root_mean_square(void)
     }
 }
 
+static void test_the_layer_norm_takes_out_mean_and_deviation(void)
+{
+    state = SEED;
+    for (int i = 0; i < 2 * N_SHAPES; ++i) {
+        int64_t n_rows = pick(1, 5), n_cols = i == 0 ? 12288 : pick(1, 200);
+        float  *x = floats(n_rows * n_cols, 30.0f), *weight = floats(n_cols, 3.0f);
+        float  *bias = floats(n_cols, 3.0f), *y = blank(4 * n_rows * n_cols);
+        int     n_bad = 0;
+        for (int64_t c = 0; i % 3 == 0 && c < n_rows * n_cols; ++c) x[c] += 10.0f; /* off centre */
+        ref->layer_norm(n_rows, n_cols, x, weight, bias, 1e-5f, y);
+        for (int64_t row = 0; row < n_rows; ++row) {
+            const float *from = x + row * n_cols;
+            double       mean = 0.0, squares = 0.0;
+            for (int64_t c = 0; c < n_cols; ++c) mean += (double)from[c] / (double)n_cols;
+            for (int64_t c = 0; c < n_cols; ++c)
+                squares += ((double)from[c] - mean) * ((double)from[c] - mean);
+            double inverse = 1.0 / sqrt(squares / (double)n_cols + (double)1e-5f);
+            for (int64_t c = 0; c < n_cols; ++c) {
+                double part = ((double)from[c] - mean) * inverse * (double)weight[c];
+                n_bad += !(fabs((double)y[row * n_cols + c] - (part + (double)bias[c])) <=
+                           1e-6 * (1.0 + fabs(part) + fabs((double)bias[c])));
+            }
+        }
+        check(n_bad == 0, "%lld x %lld: %d wrong", (long long)n_rows, (long long)n_cols, n_bad);
+        RELEASE(x, weight, bias, y);
+    }
+}
+
 /* Codes of one row are those of y, whose largest magnitude is 127 steps. */
 static int n_bad_codes(int64_t n, const double *y, const int8_t *q, float scale, int32_t sum)
 {
@@ -391,40 +425,98 @@ static void test_rotary_positions_turn_each_pair_by_its_angle(void)
     }
 }
 
-static void test_attention_is_softmax_over_earlier_tokens(void)
+static void test_attention_is_softmax_over_the_keys_in_sight(void)
 {
     state = SEED;
-    for (int i = 0; i < N_SHAPES; ++i) {
+    for (int i = 0; i < 3 * N_SHAPES; ++i) {
         int64_t hd = i % 6 == 0 ? (int64_t[]){2, 6, 64, 128, 256}[i / 6 % 5] : 2 * pick(1, 24);
-        int64_t n_kv_heads = pick(1, 3), share = pick(1, 3);
-        int64_t n_heads = n_kv_heads * share, n_tokens = pick(1, 70);
+        int64_t n_kv_heads = pick(1, 3), share = pick(1, 3), n_heads = n_kv_heads * share;
+        int64_t n_keys = pick(1, 70), n = i % 3 == 0 ? n_keys : pick(1, n_keys);
+        int64_t first = pick(0, n_keys - n), window = i % 2 == 0 ? 0 : pick(1, n_keys);
         int64_t q_width = n_heads * hd, kv_width = n_kv_heads * hd;
-        float  *q = floats(n_tokens * q_width, 3.0f), *k = floats(n_tokens * kv_width, 3.0f);
-        float  *v = floats(n_tokens * kv_width, 3.0f), *y = blank(4 * n_tokens * q_width);
-        float  *scores = blank(4 * BAL_SCORES(n_tokens));
+        bool    causal = i % 5 != 0;
+        float  *q = floats(n * q_width, 3.0f), *k = floats(n_keys * kv_width, 3.0f);
+        float  *v = floats(n_keys * kv_width, 3.0f), *y = blank(4 * n * q_width);
+        float  *scores = blank(4 * BAL_SCORES(n_keys));
         int     n_bad  = 0;
-        ref->attention(&(bal_attention){n_tokens, n_heads, n_kv_heads, hd, q, k, v, y, scores});
-        for (int64_t t = 0; t < n_tokens; ++t)
+        ref->attention(&(bal_attention){n, n_keys, first, causal, window, n_heads, n_kv_heads, hd,
+                                        q, k, v, y, scores});
+        for (int64_t t = 0; t < n; ++t)
             for (int64_t head = 0; head < n_heads; ++head) {
                 double p[70], sum = 0.0;
-                for (int64_t j = 0; j <= t; ++j) {
+                for (int64_t j = 0; j < n_keys; ++j) {
                     double dot = 0.0;
                     for (int64_t d = 0; d < hd; ++d)
                         dot += (double)q[t * q_width + head * hd + d] *
                                (double)k[j * kv_width + head / share * hd + d];
-                    sum += p[j] = exp(dot / sqrt((double)hd)); /* |dot| is small here */
+                    bool seen =
+                        !causal || (j <= first + t && (window == 0 || j > first + t - window));
+                    sum += p[j] = seen ? exp(dot / sqrt((double)hd)) : 0.0; /* a small |dot| */
                 }
                 for (int64_t d = 0; d < hd; ++d) {
                     double want = 0.0;
-                    for (int64_t j = 0; j <= t; ++j)
+                    for (int64_t j = 0; j < n_keys; ++j)
                         want += p[j] / sum * (double)v[j * kv_width + head / share * hd + d];
                     n_bad += !near((double)y[t * q_width + head * hd + d], want, 2e-5);
                 }
             }
-        check(n_bad == 0, "%lld tokens, %lld / %lld heads of %lld: %d wrong", (long long)n_tokens,
+        check(n_bad == 0,
+              "queries %lld .. of %lld, %lld keys, causal %d, window %lld, %lld / %lld heads of "
+              "%lld: %d wrong",
+              (long long)first, (long long)n, (long long)n_keys, causal, (long long)window,
               (long long)n_heads, (long long)n_kv_heads, (long long)hd, n_bad);
         RELEASE(q, k, v, y, scores);
     }
+}
+
+/* What a kind gives for x, in double. */
+static double activation(bal_activation kind, double x)
+{
+    switch (kind) {
+        case BAL_ACT_RELU:
+            return x > 0.0 ? x : 0.0;
+        case BAL_ACT_GELU:
+            return x * erfc(-x / sqrt(2.0)) / 2.0;
+        case BAL_ACT_GELU_TANH:
+            return x / (1.0 + exp(-2.0 * sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+        default:
+            return x / (1.0 + exp(-x));
+    }
+}
+static void test_activations_follow_their_formulas(void)
+{
+    enum { N = 400001 }; /* of -100 .. 100 */
+    float *x = blank(4 * N);
+    for (int kind = BAL_ACT_RELU; kind <= BAL_ACT_SILU; ++kind) {
+        double worst = 0.0, worst_phi = 0.0;
+        for (int i = 0; i < N; ++i) x[i] = (float)(i - N / 2) * 0.0005f;
+        ref->activate((bal_activation)kind, 1, N, x, N);
+        for (int i = 0; i < N; ++i) {
+            double from  = (double)((float)(i - N / 2) * 0.0005f);
+            double error = fabs((double)x[i] - activation((bal_activation)kind, from));
+            worst        = fmax(worst, error / (1.0 + fabs(from)));
+            if (from != 0.0) worst_phi = fmax(worst_phi, error / fabs(from));
+        }
+        printf("\n    kind %d: error %.3g (1 + |x|), %.3g |x|", kind, worst, worst_phi);
+        check(worst <= 2e-7 && worst_phi <= 2e-7, "kind %d: %g, %g", kind, worst, worst_phi);
+
+        float ends[] = {0.0f,    -0.0f,    1e-30f,   -1e-30f,   1000.0f, -1000.0f, 1e20f,
+                        FLT_MAX, -FLT_MAX, INFINITY, -INFINITY, NAN,     -NAN};
+        float far[sizeof ends / sizeof *ends];
+        memcpy(far, ends, sizeof far);
+        ref->activate((bal_activation)kind, 1, 13, far, 13);
+        for (int i = 0; i < 13; ++i) {
+            double want = (double)ends[i];
+            if (fabs(want) < 1.0) want *= kind == BAL_ACT_RELU ? (want > 0.0) : 0.5;
+            if (want <= -1000.0) want = 0.0;
+            check(isnan(want)   ? isnan(far[i])
+                  : want == 0.0 ? fabsf(far[i]) < 1e-30f
+                  : isinf(want) ? (double)far[i] == want
+                                : fabs((double)far[i] / want - 1.0) < 3e-7,
+                  "kind %d of %g: %g", kind, (double)ends[i], (double)far[i]);
+        }
+    }
+    free(x);
 }
 
 static void test_swiglu_follows_its_formula(void)
@@ -462,7 +554,7 @@ static void test_exponentials_are_right_to_their_last_bits(void)
     for (float gap = -80.0f; gap <= 80.0f; gap += 0.37f) {
         float q[4] = {0.0f, 0.0f, sqrtf(2.0f), 0.0f}, k[4] = {0.0f, 0.0f, gap, 0.0f};
         float v[4] = {0.0f, 1.0f, 1.0f, 0.0f}, y[4], scores[BAL_SCORES(2)];
-        ref->attention(&(bal_attention){2, 1, 1, 2, q, k, v, y, scores});
+        ref->attention(&(bal_attention){2, 2, 0, true, 0, 1, 1, 2, q, k, v, y, scores});
         double below = 1.0 / (1.0 + exp((double)gap)), above = exp((double)gap) * below;
         double rounding = 3e-7 * (1.0 + fabs((double)gap)); /* of the score, and a little more */
         n_bad += !(fabs((double)y[2] - above) <= rounding * above);
@@ -603,13 +695,17 @@ const bal_test bal_suite_tests[] = {
     {"bits of z are steps of one", test_bits_of_z_are_steps_of_one},
     {"integer products are exact", test_integer_products_are_exact},
     {"the norm is the root mean square", test_the_norm_is_the_root_mean_square},
+    {"the layer norm takes out mean and deviation",
+     test_the_layer_norm_takes_out_mean_and_deviation},
     {"codes are the nearest, of rows and of norms",
      test_codes_are_the_nearest_of_rows_and_of_norms},
     {"rows that are tiny or not finite get codes 0",
      test_rows_that_are_tiny_or_not_finite_get_codes_0},
     {"rotary positions turn each pair by its angle",
      test_rotary_positions_turn_each_pair_by_its_angle},
-    {"attention is softmax over earlier tokens", test_attention_is_softmax_over_earlier_tokens},
+    {"attention is softmax over the keys in sight",
+     test_attention_is_softmax_over_the_keys_in_sight},
+    {"activations follow their formulas", test_activations_follow_their_formulas},
     {"SwiGLU follows its formula", test_swiglu_follows_its_formula},
     {"exponentials are right to their last bits", test_exponentials_are_right_to_their_last_bits},
     {"the loss of a large vocabulary is right", test_the_loss_of_a_large_vocabulary_is_right},
