@@ -42,7 +42,8 @@ typedef enum bal_rope_kind {
     X(BIAS_O, 7, "bias_o")               \
     X(BIAS_MLP, 8, "bias_mlp")           \
     X(ENCODER, 9, "encoder")             \
-    X(HEAD_DENSE, 10, "head_dense")
+    X(HEAD_DENSE, 10, "head_dense")      \
+    X(SCALE_BY_LAYER, 11, "scale_by_layer")
 
 typedef enum bal_feature {
 #define BAL_FEATURE_ENUM(name, bit, word) BAL_##name = 1 << bit,

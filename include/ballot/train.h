@@ -13,11 +13,9 @@
 #define BAL_TEXT_BYTES 512
 
 typedef struct bal_model_options {
-    char       path[BAL_TEXT_BYTES];
-    bal_format codes;
+    char        path[BAL_TEXT_BYTES];
+    bal_formats formats;
 } bal_model_options;
-
-typedef enum bal_task { BAL_TASK_LM } bal_task;
 
 typedef struct bal_data_options {
     bal_task     task;

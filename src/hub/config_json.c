@@ -1,7 +1,8 @@
-/* config_json.c: config.json of a LlamaForCausalLM. What would change the model and is not
- * understood here is refused; everything else in the file is left alone. */
+/* config_json.c: config.json to the shape of a model, by the table of families. What would change
+ * the model and is not understood here is refused; everything else in the file is left alone. */
 #include <string.h>
 
+#include "family.h"
 #include "hub_impl.h"
 
 #define CONFIG_BYTES_MAX 1048576
@@ -62,6 +63,7 @@ static bal_status get_size(const config_file *file, const char *key, int64_t hig
     return refuse(file, key, expected);
 }
 
+/* fallback 0: the key must be there. */
 static bal_status get_real(const config_file *file, const char *key, double highest,
                            double fallback, double *real)
 {
@@ -73,81 +75,183 @@ static bal_status get_real(const config_file *file, const char *key, double high
     return refuse(file, key, expected);
 }
 
-static bal_status get_flag(const config_file *file, const char *key, bool *flag)
+static bal_status get_flag(const config_file *file, const char *key, bool fallback, bool *flag)
 {
     json_t *value = get(file, key);
-    *flag         = json_is_true(value);
+    *flag         = value == NULL ? fallback : json_is_true(value);
     return value == NULL || json_is_boolean(value) ? BAL_OK : refuse(file, key, "true or false");
 }
 
-static bool is_string(const json_t *value, const char *expected)
+static const char *get_text(const config_file *file, const char *key)
 {
-    return json_is_string(value) && strcmp(json_string_value(value), expected) == 0;
+    const char *text = json_string_value(get(file, key));
+    return text != NULL ? text : "";
 }
 
-static bal_status check_kind(const config_file *file)
+static bal_status find_family(const config_file *file, const bal_family **family)
 {
-    json_t *classes = get(file, "architectures"), *type = get(file, "model_type");
-    if (classes == NULL && type == NULL)
-        return refuse(file, "architectures", "[\"LlamaForCausalLM\"]");
-    if (classes != NULL && (json_array_size(classes) != 1 ||
-                            !is_string(json_array_get(classes, 0), "LlamaForCausalLM")))
-        return refuse(file, "architectures", "[\"LlamaForCausalLM\"]");
-    if (type != NULL && !is_string(type, "llama")) return refuse(file, "model_type", "\"llama\"");
-    if (get(file, "hidden_act") != NULL && !is_string(get(file, "hidden_act"), "silu"))
-        return refuse(file, "hidden_act", "\"silu\"");
-    static const char *const biases[] = {"attention_bias", "mlp_bias"};
-    for (int i = 0; i < 2; ++i) {
-        bool bias;
-        BAL_TRY(get_flag(file, biases[i], &bias));
-        if (bias) return refuse(file, biases[i], "false: biases are not supported");
-    }
-    if (get(file, "rope_scaling") != NULL)
-        return refuse(file, "rope_scaling", "null: scaled positions are not supported");
+    char        expected[256] = "one of ";
+    const char *type          = get_text(file, "model_type");
+    json_t     *classes       = get(file, "architectures");
+    const char *class         = json_string_value(json_array_get(classes, 0));
+    bal_family_list(expected + 7, sizeof expected - 7);
+    *family = type[0] != 0    ? bal_family_of_type(type)
+              : class != NULL ? bal_family_of_class(class)
+                              : NULL;
+    if (*family == NULL)
+        return refuse(file, type[0] != 0 || classes == NULL ? "model_type" : "architectures",
+                      expected);
+    if (classes == NULL) return BAL_OK;
+    char only[64];
+    snprintf(only, sizeof only, "[\"%s\"]", (*family)->class);
+    if (json_array_size(classes) != 1 || class == NULL || strcmp(class, (*family)->class) != 0)
+        return refuse(file, "architectures", only);
     return BAL_OK;
 }
 
-/* transformers 5 keeps rope_theta in rope_parameters. */
-static bal_status get_rope_base(const config_file *file, double *base)
+static bal_status get_features(const config_file *file, const bal_family *family,
+                               unsigned *features)
 {
-    config_file parameters = {file->origin, get(file, "rope_parameters")};
-    if (parameters.json == NULL) return get_real(file, "rope_theta", 1e12, 10000.0, base);
-    if (!json_is_object(parameters.json) || (get(&parameters, "rope_type") != NULL &&
-                                             !is_string(get(&parameters, "rope_type"), "default")))
-        return refuse(file, "rope_parameters",
-                      "rope_type \"default\": scaled positions are not supported");
-    return get_real(&parameters, "rope_theta", 1e12, 10000.0, base);
+    *features = family->features;
+    for (const bal_family_switch *s = family->switches; s != NULL && s->key != NULL; ++s) {
+        bool value;
+        BAL_TRY(get_flag(file, s->key, s->fallback, &value));
+        if (value != s->when) continue;
+        if (s->sets == 0 && s->drops == 0)
+            return refuse(
+                file, s->key,
+                s->when ? "false: nothing else is supported" : "true: nothing else is supported");
+        *features = (*features | s->sets) & ~s->drops;
+    }
+    return BAL_OK;
 }
 
-static bal_status parse(const config_file *file, bal_model_config *config)
+static bal_status get_activation(const config_file *file, const bal_family *family,
+                                 bal_model_config *config)
 {
-    BAL_TRY(check_kind(file));
-    *config          = (bal_model_config){.rope_pairs = BAL_ROPE_HALVES};
+    static const struct {
+        const char    *name;
+        bal_activation kind;
+    } known[]        = {{"relu", BAL_ACT_RELU},          {"gelu", BAL_ACT_GELU},
+                        {"gelu_new", BAL_ACT_GELU_TANH}, {"gelu_pytorch_tanh", BAL_ACT_GELU_TANH},
+                        {"silu", BAL_ACT_SILU},          {"swish", BAL_ACT_SILU}};
+    const char *name = get_text(file, family->activation);
+    if (family->gate != NULL) {
+        if (get(file, family->activation) == NULL || strcmp(name, family->gate) == 0) return BAL_OK;
+        char expected[32];
+        snprintf(expected, sizeof expected, "\"%s\"", family->gate);
+        return refuse(file, family->activation, expected);
+    }
+    for (size_t i = 0; i < sizeof known / sizeof *known; ++i)
+        if (strcmp(name, known[i].name) == 0) {
+            config->activation = known[i].kind;
+            return BAL_OK;
+        }
+    return refuse(file, family->activation,
+                  "\"relu\", \"gelu\", \"gelu_new\", \"gelu_pytorch_tanh\" or \"silu\"");
+}
+
+/* rope_theta and rope_scaling; transformers 5 keeps both in rope_parameters. */
+static bal_status get_rope(const config_file *file, bal_model_config *config)
+{
+    const char *key  = get(file, "rope_parameters") != NULL ? "rope_parameters" : "rope_scaling";
+    config_file rope = {file->origin, get(file, key)};
+    const char *type = "default";
+    const config_file *base = file;
+    if (rope.json != NULL) {
+        if (!json_is_object(rope.json)) return refuse(file, key, "an object");
+        if (get(&rope, "rope_theta") != NULL) base = &rope;
+        const char *type_key = get(&rope, "rope_type") != NULL ? "rope_type" : "type";
+        if (get(&rope, type_key) != NULL) type = get_text(&rope, type_key);
+    }
+    BAL_TRY(get_real(base, "rope_theta", 1e12, 10000.0, &config->rope_base));
+    if (strcmp(type, "default") == 0) return BAL_OK;
+    bool llama3 = strcmp(type, "llama3") == 0;
+    if (!llama3 && strcmp(type, "linear") != 0)
+        return refuse(file, key, "a rope_type of \"default\", \"linear\" or \"llama3\"");
+    config->rope_kind = llama3 ? BAL_ROPE_LLAMA3 : BAL_ROPE_LINEAR;
+    BAL_TRY(get_real(&rope, "factor", 1e6, 0.0, &config->rope_factor));
+    if (!llama3) return BAL_OK;
+    BAL_TRY(get_real(&rope, "low_freq_factor", 1e6, 0.0, &config->rope_low));
+    BAL_TRY(get_real(&rope, "high_freq_factor", 1e6, 0.0, &config->rope_high));
+    return get_real(&rope, "original_max_position_embeddings", BAL_HUB_TOKENS_MAX, 0.0,
+                    &config->rope_original);
+}
+
+/* Learned positions: rows before those of a text, and how long it may be. */
+static bal_status get_positions(const config_file *file, const bal_family *family,
+                                bal_model_config *config)
+{
+    int64_t offset = family->position_offset;
+    if (offset < 0) {
+        json_t *pad = get(file, "pad_token_id");
+        offset      = pad == NULL ? 2 : json_integer_value(pad) + 1;
+        if ((pad != NULL && !json_is_integer(pad)) || offset < 1 || offset > BAL_HUB_SIZE_MAX)
+            return refuse(file, "pad_token_id", "a token");
+    }
+    config->position_offset = offset;
+    config->n_positions     = config->max_tokens + (family->positions_are_all ? 0 : offset);
+    config->max_tokens      = config->n_positions - offset;
+    if (config->max_tokens < 1)
+        return refuse(file, family->max_tokens, "more than the rows before the first position");
+    return BAL_OK;
+}
+
+static bal_status get_sizes(const config_file *file, const bal_family *family,
+                            bal_model_config *config)
+{
     const int64_t up = BAL_HUB_SIZE_MAX;
-    BAL_TRY(get_size(file, "hidden_size", up, 0, &config->dim));
-    BAL_TRY(get_size(file, "intermediate_size", up, 0, &config->hidden));
-    BAL_TRY(get_size(file, "num_hidden_layers", up, 0, &config->n_layers));
-    BAL_TRY(get_size(file, "num_attention_heads", up, 0, &config->n_heads));
-    BAL_TRY(get_size(file, "num_key_value_heads", up, config->n_heads, &config->n_kv_heads));
+    BAL_TRY(get_size(file, family->dim, up, 0, &config->dim));
+    BAL_TRY(get_size(file, family->hidden, up, family->hidden_is_4_dim ? 4 * config->dim : 0,
+                     &config->hidden));
+    BAL_TRY(get_size(file, family->n_layers, up, 0, &config->n_layers));
+    BAL_TRY(get_size(file, family->n_heads, up, 0, &config->n_heads));
+    config->n_kv_heads = config->n_heads;
+    if (family->n_kv_heads != NULL)
+        BAL_TRY(get_size(file, family->n_kv_heads, up, config->n_heads, &config->n_kv_heads));
     int64_t head_dim = config->dim % config->n_heads == 0 ? config->dim / config->n_heads : 0;
     BAL_TRY(get_size(file, "head_dim", up, head_dim, &config->head_dim));
     BAL_TRY(get_size(file, "vocab_size", INT32_MAX, 0, &config->n_vocab));
-    BAL_TRY(get_size(file, "max_position_embeddings", BAL_HUB_TOKENS_MAX, 0, &config->max_tokens));
-    BAL_TRY(get_real(file, "rms_norm_eps", 1.0, 1e-6, &config->norm_eps));
-    BAL_TRY(get_rope_base(file, &config->rope_base));
-    BAL_TRY(get_flag(file, "tie_word_embeddings", &config->tied_head));
+    BAL_TRY(get_size(file, family->max_tokens, BAL_HUB_TOKENS_MAX, 0, &config->max_tokens));
+    if (family->embed_dim != NULL)
+        BAL_TRY(get_size(file, family->embed_dim, up, config->dim, &config->embed_dim));
+    if (config->embed_dim == config->dim) config->embed_dim = 0;
+    if (family->n_types != NULL) BAL_TRY(get_size(file, family->n_types, up, 2, &config->n_types));
+    if (family->window != NULL && get(file, family->window) != NULL)
+        BAL_TRY(get_size(file, family->window, INT32_MAX, 0, &config->window));
+    if (config->window >= config->max_tokens) config->window = 0;
+    return BAL_OK;
+}
+
+static bal_status parse(const config_file *file, bal_model_config *config,
+                        const bal_family **family)
+{
+    *config = (bal_model_config){.rope_pairs = BAL_ROPE_HALVES, .rope_base = 1.0};
+    BAL_TRY(find_family(file, family));
+    const bal_family *f = *family;
+    BAL_TRY(get_features(file, f, &config->features));
+    BAL_TRY(get_sizes(file, f, config));
+    BAL_TRY(get_activation(file, f, config));
+    BAL_TRY(f->rotary ? get_rope(file, config) : get_positions(file, f, config));
+    config->norm_eps = 1e-5;
+    if (f->norm_eps != NULL)
+        BAL_TRY(get_real(file, f->norm_eps, 1.0, f->rotary ? 1e-6 : 1e-5, &config->norm_eps));
+    BAL_TRY(get_flag(file, "tie_word_embeddings", f->tied_head, &config->tied_head));
+    if (strcmp(get_text(file, "position_embedding_type"), "") != 0 &&
+        strcmp(get_text(file, "position_embedding_type"), "absolute") != 0)
+        return refuse(file, "position_embedding_type", "\"absolute\"");
     return bal_model_config_check(config, file->origin);
 }
 
 bal_status bal_hub_config_parse(const void *bytes, size_t n_bytes, const char *origin,
-                                bal_model_config *config)
+                                bal_model_config *config, const bal_family **family)
 {
     if (n_bytes > CONFIG_BYTES_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: %zu bytes; expected at most %d", origin, n_bytes,
                         CONFIG_BYTES_MAX);
     config_file file = {origin, bal_hub_json(bytes, n_bytes, origin)};
     if (file.json == NULL) return BAL_ERR_INPUT;
-    bal_status status = parse(&file, config);
+    bal_status status = parse(&file, config, family);
     json_decref(file.json);
     return status;
 }

@@ -219,6 +219,9 @@ static void attend(bal_forward *f, int64_t index, const bal_sequences *s)
         bal_normalize_heads(f, &layer->q_norm, c->n_heads, f->q);
         bal_normalize_heads(f, &layer->k_norm, c->n_kv_heads, f->k);
     }
+    int64_t n_queries = f->n_signs * f->n_tokens * c->n_heads * c->head_dim;
+    for (int64_t i = 0; i < n_queries && bal_has(f->model, BAL_SCALE_BY_LAYER); ++i)
+        f->q[i] *= 1.0f / (float)(index + 1);
     for (int sign = 0; sign < f->n_signs; ++sign)
         for (int64_t i = 0; i < s->n; ++i)
             attend_sequence(f, index, sign * f->n_tokens + s->start[i],

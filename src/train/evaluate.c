@@ -22,7 +22,7 @@ bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_corpus *
         bal_corpus_take(corpus, first, n - first < n_per_batch ? n - first : n_per_batch, batch);
         status = bal_forward_losses(forward, batch, NULL, &losses);
         sum[0] += losses.loss;
-        sum[1] += batch->n_tokens;
+        sum[1] += batch->n_scored;
         sum[2] += losses.n_right;
     }
     BAL_TRY(bal_comm_agree(comm, status));

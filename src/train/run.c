@@ -144,7 +144,7 @@ static bal_status probe(bal_run *run, const bal_measure *measure, int slot)
     BAL_TRY(bal_ballot_cast(run->ballot, slot, losses[1].loss, losses[0].loss));
     bal_totals *totals = bal_ballot_totals(run->ballot);
     totals->loss += losses[0].loss + losses[1].loss;
-    totals->n_tokens += run->batch.n_tokens;
+    totals->n_tokens += run->batch.n_scored;
     for (int64_t i = 0; i < run->batch.n_sequences; ++i) {
         int64_t own = run->sequences[1][i] - run->sequences[0][i];
         totals->n_agree += (own > 0 && difference > 0) || (own < 0 && difference < 0);
