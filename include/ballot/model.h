@@ -30,7 +30,7 @@ typedef enum bal_rope_kind {
  * no biases. LAYER_NORM: means are subtracted and biases added. POST_NORM: a norm follows each sum,
  * not before its block. EMBED_NORM: a norm of the sum of embeddings. QK_NORM: RMS norms of every
  * head of q and k. NO_GATE: down(act(up x)), not down(silu(gate x) * up x). ENCODER: tokens see
- * those after them. HEAD_DENSE: head(norm(act(dense x))), and a bias for each word. */
+ * those after them. HEAD_DENSE: head(norm(gelu(dense x))), and a bias for each word. */
 #define BAL_FEATURE_LIST(X)              \
     X(LAYER_NORM, 0, "layer_norm")       \
     X(POST_NORM, 1, "post_norm")         \
@@ -72,7 +72,7 @@ typedef struct bal_model_config {
     int64_t        n_types;  /* rows of token types, of which the first is added to every token */
     int64_t        window;   /* tokens that one sees, its own the last of them; 0: all before it */
     unsigned       features; /* of bal_feature */
-    bal_activation activation; /* of NO_GATE and HEAD_DENSE */
+    bal_activation activation; /* of NO_GATE */
     bool           tied_head;  /* the head is the embedding */
     bal_rope_pairs rope_pairs;
     bal_rope_kind  rope_kind;

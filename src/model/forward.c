@@ -259,7 +259,7 @@ static void finish(bal_forward *f)
     }
     if (m->head_dense.weight >= 0) {
         bal_product(f, &m->head_dense, false, f->q);
-        f->kernels->activate(m->config.activation, f->n_signs * f->n_tokens, dim, f->q, dim);
+        f->kernels->activate(BAL_ACT_GELU, f->n_signs * f->n_tokens, dim, f->q, dim);
         bal_normalize(f, &m->head_norm, f->q, f->h);
         bal_set_input(f, f->h, dim);
     }
