@@ -2,7 +2,7 @@
  * in the HDF5 part is left to checkpoint_write.c and checkpoint_read.c.
  *
  * The first 512 bytes are an HDF5 user block with four lines of text, filled up with newlines:
- *   ballot checkpoint 1
+ *   ballot checkpoint 2
  *   bytes <size of the file>
  *   xxh3 <XXH3-64 of bytes 512 to the end, 16 hex digits>
  *   self <XXH3-64 of the user block with these 16 digits as zeros>
@@ -22,10 +22,14 @@
 #define BLOCK_BYTES BAL_CHECKPOINT_USER_BLOCK
 #define MAGIC       "ballot checkpoint "
 
-const char *const bal_rope_names[2]      = {"adjacent", "halves"};
-const char *const bal_role_names[3]      = {"matrix", "vector", "gain"};
-const char *const bal_format_names[3]    = {"f32", "i8", "i16"};
-const char *const bal_tokenizer_names[2] = {"llama2c", "hf"};
+const char *const bal_role_names[]       = {"matrix", "vector", "gain", NULL};
+const char *const bal_pairs_names[]      = {"adjacent", "halves", NULL};
+const char *const bal_rope_names[]       = {"plain", "linear", "llama3", NULL};
+const char *const bal_activation_names[] = {[BAL_ACT_RELU]      = "relu",
+                                            [BAL_ACT_GELU]      = "gelu",
+                                            [BAL_ACT_GELU_TANH] = "gelu_tanh",
+                                            [BAL_ACT_SILU]      = "silu",
+                                            NULL};
 
 const bal_field bal_config_fields[] = {
     {"dim", BAL_FIELD_I64, offsetof(bal_model_config, dim)},
@@ -36,7 +40,16 @@ const bal_field bal_config_fields[] = {
     {"head_dim", BAL_FIELD_I64, offsetof(bal_model_config, head_dim)},
     {"n_vocab", BAL_FIELD_I64, offsetof(bal_model_config, n_vocab)},
     {"max_tokens", BAL_FIELD_I64, offsetof(bal_model_config, max_tokens)},
+    {"embed_dim", BAL_FIELD_I64, offsetof(bal_model_config, embed_dim)},
+    {"n_positions", BAL_FIELD_I64, offsetof(bal_model_config, n_positions)},
+    {"position_offset", BAL_FIELD_I64, offsetof(bal_model_config, position_offset)},
+    {"n_types", BAL_FIELD_I64, offsetof(bal_model_config, n_types)},
+    {"window", BAL_FIELD_I64, offsetof(bal_model_config, window)},
     {"rope_base", BAL_FIELD_F64, offsetof(bal_model_config, rope_base)},
+    {"rope_factor", BAL_FIELD_F64, offsetof(bal_model_config, rope_factor)},
+    {"rope_low", BAL_FIELD_F64, offsetof(bal_model_config, rope_low)},
+    {"rope_high", BAL_FIELD_F64, offsetof(bal_model_config, rope_high)},
+    {"rope_original", BAL_FIELD_F64, offsetof(bal_model_config, rope_original)},
     {"norm_eps", BAL_FIELD_F64, offsetof(bal_model_config, norm_eps)},
     {NULL, BAL_FIELD_I32, 0},
 };
@@ -77,6 +90,7 @@ void bal_snapshot_clear(bal_snapshot *snapshot)
 {
     bal_model_destroy(&snapshot->model);
     bal_tokenizer_destroy(&snapshot->tokenizer);
+    bal_files_clear(&snapshot->files);
     bal_metrics_clear(&snapshot->metrics);
     free(snapshot->job_text);
     free(snapshot->isa);

@@ -15,7 +15,7 @@
 typedef struct reader {
     const char *path;
     int64_t     file_bytes;
-    hid_t       file, model, scale, carry, metrics, ballots, job;
+    hid_t       file, model, scale, factor, carry, metrics, ballots, job, files;
 } reader;
 
 /* Where an attribute or dataset stands: group is "" for the root, object "" for the group itself.
@@ -93,16 +93,18 @@ static bal_status expect_text(const reader *r, hid_t object, place at, const cha
     return status;
 }
 
-/* A text that is one of two; *index says which. */
+/* A text that is one of a list; *index says which. */
 static bal_status read_choice(const reader *r, hid_t object, place at, const char *name,
-                              const char *const choices[2], int *index)
+                              const char *const *choices, int *index)
 {
     char text[TEXT_BYTES], sentence[256];
     BAL_TRY(read_text(r, object, at, name, text, sizeof text));
-    for (*index = 0; *index < 2; ++*index)
+    for (*index = 0; choices[*index] != NULL; ++*index)
         if (strcmp(text, choices[*index]) == 0) return BAL_OK;
-    snprintf(sentence, sizeof sentence, "found \"%s\"; expected \"%s\" or \"%s\"", text, choices[0],
-             choices[1]);
+    size_t used = (size_t)snprintf(sentence, sizeof sentence, "found \"%s\"; expected", text);
+    for (int i = 0; choices[i] != NULL && used < sizeof sentence; ++i)
+        used += (size_t)snprintf(sentence + used, sizeof sentence - used, "%s \"%s\"",
+                                 i == 0 ? "" : " or", choices[i]);
     return damaged(r, at, name, sentence);
 }
 
@@ -214,29 +216,69 @@ static bal_status read_config(const reader *r, bal_model_config *config)
 {
     place   at = {"/model", ""};
     int32_t tied;
-    int     pairs;
+    int     pairs, rope, activation;
+    char    features[256];
+    *config = (bal_model_config){0};
     BAL_TRY(read_fields(r, r->model, at, bal_config_fields, config));
     BAL_TRY(read_attribute(r, r->model, at, "tied_head", H5T_STD_I32LE, 0, &tied));
     if (tied != 0 && tied != 1) return damaged(r, at, "tied_head", "expected 0 or 1");
-    BAL_TRY(read_choice(r, r->model, at, "rope_pairs", bal_rope_names, &pairs));
+    BAL_TRY(read_text(r, r->model, at, "features", features, sizeof features));
+    if (!bal_features_parse(features, &config->features))
+        return damaged(r, at, "features", "found a word that is no feature of a model");
+    BAL_TRY(read_choice(r, r->model, at, "activation", bal_activation_names, &activation));
+    BAL_TRY(read_choice(r, r->model, at, "rope_pairs", bal_pairs_names, &pairs));
+    BAL_TRY(read_choice(r, r->model, at, "rope_kind", bal_rope_names, &rope));
     config->tied_head  = tied != 0;
+    config->activation = (bal_activation)activation;
     config->rope_pairs = (bal_rope_pairs)pairs;
+    config->rope_kind  = (bal_rope_kind)rope;
 
     char origin[512];
     snprintf(origin, sizeof origin, "%.480s: /model", r->path);
     BAL_TRY(bal_model_config_check(config, origin));
-    /* The checked sizes allow matrices of 2^31 codes: take no memory that the file cannot fill.
-     * Every tensor is three objects of HDF5, of more than 256 bytes together. */
-    int64_t heads     = config->n_heads + config->n_kv_heads;
-    double  per_layer = (double)config->dim * (3.0 * (double)config->hidden +
-                                              2.0 * (double)heads * (double)config->head_dim) +
-                       9 * 256;
-    double n_bytes = (double)config->n_layers * per_layer + (config->tied_head ? 1.0 : 2.0) *
-                                                                (double)config->n_vocab *
-                                                                (double)config->dim;
-    if (n_bytes > (double)r->file_bytes)
-        return damaged(r, at, "", "its sizes make a model that is larger than this file");
+    /* Every tensor is three objects of HDF5, of more than 256 bytes together: take no memory for
+     * layers that the file cannot hold. */
+    if (config->n_layers > r->file_bytes / (8 * 256))
+        return damaged(r, at, "n_layers", "found more layers than the file has room for");
     return BAL_OK;
+}
+
+static bal_status read_formats(const reader *r, bal_formats *formats)
+{
+    place   at = {"/model", ""};
+    int32_t group;
+    char    codes[TEXT_BYTES];
+    *formats = (bal_formats){0};
+    BAL_TRY(read_text(r, r->model, at, "codes", codes, sizeof codes));
+    if (!bal_format_parse(codes, &formats->matrices) || formats->matrices == BAL_F32 ||
+        formats->matrices == BAL_I16)
+        return damaged(r, at, "codes", "found a format that is none of matrices");
+    BAL_TRY(read_attribute(r, r->model, at, "group", H5T_STD_I32LE, 0, &group));
+    if (group != 0 && group != 32 && group != 64 && group != 128)
+        return damaged(r, at, "group", "expected 0, 32, 64 or 128");
+    formats->group = group;
+    return read_text(r, r->model, at, "formats", formats->patterns, sizeof formats->patterns);
+}
+
+/* The model without its memory, and that no larger than the file, which has a byte for each code.
+ */
+static bal_status outline_model(const reader *r, bool with_carry, bal_model **model)
+{
+    bal_model_config config;
+    bal_formats      formats;
+    int64_t          n = 0;
+    BAL_TRY(read_config(r, &config));
+    BAL_TRY(read_formats(r, &formats));
+    bal_status status = bal_model_outline(&config, &formats, with_carry, model);
+    if (status == BAL_ERR_CONFIG)
+        return bal_fail(BAL_ERR_INPUT, "%s: /model: %s", r->path, bal_failure());
+    if (status != BAL_OK) return status;
+    for (int i = 0; i < bal_model_n_tensors(*model); ++i)
+        n += bal_tensor_n(bal_model_tensor(*model, i));
+    if (n <= r->file_bytes) return BAL_OK;
+    bal_model_destroy(model);
+    return damaged(r, (place){"/model", ""}, "",
+                   "its sizes make a model that is larger than this file");
 }
 
 /* buffer has room for the tensor's codes. */
@@ -245,17 +287,22 @@ static bal_status read_tensor(const reader *r, bal_tensor *t, void *buffer)
     place    at      = {"/model", t->name};
     int64_t  dims[2] = {t->n_rows, t->n_cols}, sizes[2];
     int      rank    = t->role == BAL_MATRIX ? 2 : 1;
-    hid_t    type    = t->format == BAL_I8 ? H5T_STD_I8LE : H5T_STD_I16LE;
+    int32_t  group   = 0;
+    hid_t    type    = t->format == BAL_I16 ? H5T_STD_I16LE : H5T_STD_I8LE;
     int64_t *shape   = dims + 2 - rank;
     hid_t    dataset;
     BAL_TRY(open_dataset(r, r->model, at, type, rank, shape, &dataset));
     bal_status status = expect_text(r, dataset, at, "role", bal_role_names[t->role]);
     if (status == BAL_OK)
-        status = expect_text(r, dataset, at, "format", bal_format_names[t->format]);
+        status = expect_text(r, dataset, at, "format", bal_format_name(t->format));
     if (status == BAL_OK)
         status = read_attribute(r, dataset, at, "shape", H5T_STD_I64LE, (hsize_t)rank, sizes);
     if (status == BAL_OK && memcmp(sizes, shape, (size_t)rank * sizeof *sizes) != 0)
         status = damaged(r, at, "shape", "found another shape than that of the dataset");
+    if (status == BAL_OK && t->group > 0)
+        status = read_attribute(r, dataset, at, "group", H5T_STD_I32LE, 0, &group);
+    if (status == BAL_OK && group != t->group)
+        status = damaged(r, at, "group", "found another group than that of its format");
     if (status != BAL_OK) {
         H5Dclose(dataset);
         return status;
@@ -272,6 +319,13 @@ static bal_status read_tensor(const reader *r, bal_tensor *t, void *buffer)
                             "%s: /scale/%s: the scale of row %" PRId64
                             " is %g; expected a finite number above 0",
                             r->path, t->name, row, (double)t->scale[row]);
+    if (t->group > 0) {
+        int64_t factors[] = {t->n_rows, bal_tensor_n_groups(t)};
+        at.group          = "/factor";
+        BAL_TRY(read_dataset(r, r->factor, at, H5T_STD_U8LE, 2, factors, buffer));
+        if (bal_tensor_set_factors(t, buffer) != BAL_OK)
+            return bal_fail(BAL_ERR_INPUT, "%s: /factor/%s", r->path, bal_failure());
+    }
     if (t->carry == NULL) return BAL_OK;
     at.group = "/carry";
     BAL_TRY(read_dataset(r, r->carry, at, H5T_STD_I8LE, rank, shape, buffer));
@@ -284,8 +338,8 @@ static bool same_shape(const bal_model *a, const bal_model *b)
     bool same = bal_model_n_tensors(a) == bal_model_n_tensors(b);
     for (int i = 0; same && i < bal_model_n_tensors(a); ++i) {
         const bal_tensor *x = bal_model_tensor(a, i), *y = bal_model_tensor(b, i);
-        same = x->format == y->format && x->n_rows == y->n_rows && x->n_cols == y->n_cols &&
-               strcmp(x->name, y->name) == 0;
+        same = x->format == y->format && x->group == y->group && x->n_rows == y->n_rows &&
+               x->n_cols == y->n_cols && strcmp(x->name, y->name) == 0;
     }
     return same;
 }
@@ -296,7 +350,7 @@ static bal_status read_tensors(const reader *r, bal_model *model)
     int64_t n_largest = 0;
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         const bal_tensor *t = bal_model_tensor(model, i);
-        int64_t           n = bal_tensor_n(t) * (t->format == BAL_I8 ? 1 : 2);
+        int64_t           n = bal_tensor_n(t) * (t->format == BAL_I16 ? 2 : 1);
         if (n > n_largest) n_largest = n;
     }
     void *buffer = bal_alloc((size_t)n_largest, 1);
@@ -411,24 +465,36 @@ static bal_status read_job_text(const reader *r, char **text)
     return status;
 }
 
-static bal_status read_tokenizer(const reader *r, bal_snapshot *s)
+/* Name of link number index of a group, in the order of names. */
+static bal_status link_name(const reader *r, hid_t group, hsize_t index, char *name, size_t n_bytes)
 {
-    place      at    = {"", "tokenizer"};
-    uint8_t   *bytes = NULL;
-    size_t     n_bytes;
-    int        kind    = 0;
-    hid_t      dataset = H5I_INVALID_HID;
-    bal_status status  = read_bytes(r, r->file, at, &bytes, &n_bytes);
-    if (status == BAL_OK && (dataset = H5Dopen2(r->file, at.object, H5P_DEFAULT)) < 0)
-        status = damaged(r, at, "", bal_hdf5_reason());
-    if (status == BAL_OK) status = read_choice(r, dataset, at, "kind", bal_tokenizer_names, &kind);
-    if (dataset >= 0) H5Dclose(dataset);
+    ssize_t n = H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, index, name, n_bytes,
+                                   H5P_DEFAULT);
+    if (n <= 0 || (size_t)n >= n_bytes || strchr(name, '/') != NULL)
+        return damaged(r, (place){"/files", ""}, "", "found a name that is none of a file");
+    return BAL_OK;
+}
+
+static bal_status read_files(const reader *r, bal_snapshot *s)
+{
+    H5G_info_t info;
+    bal_status status = BAL_OK;
+    if (H5Gget_info(r->files, &info) < 0)
+        return damaged(r, (place){"/files", ""}, "", bal_hdf5_reason());
+    for (hsize_t i = 0; status == BAL_OK && i < info.nlinks; ++i) {
+        char     name[sizeof s->files.at->name];
+        uint8_t *bytes = NULL;
+        size_t   n_bytes;
+        BAL_TRY(link_name(r, r->files, i, name, sizeof name));
+        status = read_bytes(r, r->files, (place){"/files", name}, &bytes, &n_bytes);
+        if (status == BAL_OK) status = bal_files_add(&s->files, name, bytes, n_bytes);
+        free(bytes);
+    }
     char origin[512];
-    snprintf(origin, sizeof origin, "%.480s: /tokenizer", r->path);
+    snprintf(origin, sizeof origin, "%.480s: /files", r->path);
     if (status == BAL_OK)
-        status = bal_tokenizer_create((bal_tokenizer_kind)kind, bytes, n_bytes,
-                                      bal_model_shape(s->model)->n_vocab, origin, &s->tokenizer);
-    free(bytes);
+        status = bal_tokenizer_create(&s->files, bal_model_shape(s->model)->n_vocab, origin,
+                                      &s->tokenizer);
     return status;
 }
 
@@ -499,8 +565,9 @@ static bal_status open_reader(const char *path, reader *r)
     struct {
         const char *name;
         hid_t      *group;
-    } groups[] = {{"model", &r->model},     {"scale", &r->scale},     {"carry", &r->carry},
-                  {"metrics", &r->metrics}, {"ballots", &r->ballots}, {"job", &r->job}};
+    } groups[] = {{"model", &r->model}, {"scale", &r->scale},     {"factor", &r->factor},
+                  {"carry", &r->carry}, {"metrics", &r->metrics}, {"ballots", &r->ballots},
+                  {"job", &r->job},     {"files", &r->files}};
     for (size_t i = 0; status == BAL_OK && i < sizeof groups / sizeof *groups; ++i) {
         *groups[i].group = is_hard_link(r->file, groups[i].name)
                                ? H5Gopen2(r->file, groups[i].name, H5P_DEFAULT)
@@ -515,19 +582,17 @@ static bal_status open_reader(const char *path, reader *r)
 
 bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapshot *snapshot)
 {
-    reader           r;
-    bal_model_config config;
+    reader r;
     *snapshot = (bal_snapshot){0};
     BAL_TRY(bal_checkpoint_verify(path));
     BAL_TRY(open_reader(path, &r));
     bal_status status = read_root(&r, snapshot);
-    if (status == BAL_OK) status = read_config(&r, &config);
-    if (status == BAL_OK) status = bal_model_outline(&config, BAL_I8, with_carry, &snapshot->model);
+    if (status == BAL_OK) status = outline_model(&r, with_carry, &snapshot->model);
     if (status == BAL_OK) status = read_metrics(&r, snapshot->model, &snapshot->metrics);
     if (status == BAL_OK)
         status = read_bytes(&r, r.ballots, (place){"/ballots", "journal"}, &snapshot->journal,
                             &snapshot->journal_bytes);
-    if (status == BAL_OK) status = read_tokenizer(&r, snapshot);
+    if (status == BAL_OK) status = read_files(&r, snapshot);
     H5Fclose(r.file);
     if (status != BAL_OK) bal_snapshot_clear(snapshot);
     return status;
@@ -535,14 +600,12 @@ bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapsho
 
 bal_status bal_checkpoint_fill(const char *path, bal_model *model)
 {
-    reader           r;
-    bal_model_config config;
-    bal_snapshot     s     = {0};
-    bool             carry = bal_model_tensor(model, 0)->carry != NULL;
+    reader       r;
+    bal_snapshot s     = {0};
+    bool         carry = bal_model_tensor(model, 0)->carry != NULL;
     BAL_TRY(open_reader(path, &r));
     bal_status status = read_root(&r, &s);
-    if (status == BAL_OK) status = read_config(&r, &config);
-    if (status == BAL_OK) status = bal_model_outline(&config, BAL_I8, carry, &s.model);
+    if (status == BAL_OK) status = outline_model(&r, carry, &s.model);
     if (status == BAL_OK && !same_shape(model, s.model))
         status = bal_fail(BAL_ERR_INPUT, "%s: its model has another shape than expected", path);
     if (status == BAL_OK) status = read_tensors(&r, model);

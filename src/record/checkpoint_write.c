@@ -133,8 +133,13 @@ static hid_t make_group(hid_t file, const char *name)
     return group;
 }
 
+/* Where the parts of tensors go. */
+typedef struct tensor_groups {
+    hid_t model, scale, factor, carry;
+} tensor_groups;
+
 /* buffer has room for the tensor's codes. */
-static bool write_tensor(hid_t model, hid_t scale, hid_t carry, const bal_tensor *t, void *buffer)
+static bool write_tensor(const tensor_groups *groups, const bal_tensor *t, void *buffer)
 {
     hsize_t        dims[2]  = {(hsize_t)t->n_rows, (hsize_t)t->n_cols};
     hsize_t        rank     = t->role == BAL_MATRIX ? 2 : 1;
@@ -142,33 +147,52 @@ static bool write_tensor(hid_t model, hid_t scale, hid_t carry, const bal_tensor
     int64_t        sizes[2] = {t->n_rows, t->n_cols};
     hid_t          dataset  = H5I_INVALID_HID;
     bal_tensor_get_codes(t, buffer);
-    bool good = write_dataset(model, t->name, t->format == BAL_I8 ? H5T_STD_I8LE : H5T_STD_I16LE,
-                              (int)rank, shape, buffer, &dataset) &&
-                write_text(dataset, "role", bal_role_names[t->role]) &&
-                write_text(dataset, "format", bal_format_names[t->format]) &&
-                write_attribute(dataset, "shape", H5T_STD_I64LE, 1, &rank, sizes + 2 - rank);
+    bool good =
+        write_dataset(groups->model, t->name, t->format == BAL_I16 ? H5T_STD_I16LE : H5T_STD_I8LE,
+                      (int)rank, shape, buffer, &dataset) &&
+        write_text(dataset, "role", bal_role_names[t->role]) &&
+        write_text(dataset, "format", bal_format_name(t->format)) &&
+        write_attribute(dataset, "shape", H5T_STD_I64LE, 1, &rank, sizes + 2 - rank);
+    if (good && t->group > 0) {
+        int32_t group = t->group;
+        dims[1]       = (hsize_t)bal_tensor_n_groups(t);
+        bal_tensor_get_factors(t, buffer);
+        good = write_attribute(dataset, "group", H5T_STD_I32LE, 0, NULL, &group) &&
+               write_dataset(groups->factor, t->name, H5T_STD_U8LE, 2, dims, buffer, NULL);
+        dims[1] = (hsize_t)t->n_cols;
+    }
     if (dataset >= 0) good = H5Dclose(dataset) >= 0 && good;
     if (!good) return false;
     bal_tensor_get_carry(t, buffer);
-    return write_dataset(carry, t->name, H5T_STD_I8LE, (int)rank, shape, buffer, NULL) &&
-           write_dataset(scale, t->name, H5T_IEEE_F32LE, 1, dims, t->scale, NULL);
+    return write_dataset(groups->carry, t->name, H5T_STD_I8LE, (int)rank, shape, buffer, NULL) &&
+           write_dataset(groups->scale, t->name, H5T_IEEE_F32LE, 1, dims, t->scale, NULL);
 }
 
 static bool write_model(hid_t file, const bal_model *m, void *buffer)
 {
-    const bal_model_config *config = bal_model_shape(m);
-    int32_t                 tied   = config->tied_head;
-    hid_t                   model = make_group(file, "model"), scale = make_group(file, "scale"),
-          carry = make_group(file, "carry");
-    bool good   = model >= 0 && scale >= 0 && carry >= 0 &&
-                write_fields(model, bal_config_fields, config) &&
-                write_attribute(model, "tied_head", H5T_STD_I32LE, 0, NULL, &tied) &&
-                write_text(model, "rope_pairs", bal_rope_names[config->rope_pairs]);
+    const bal_model_config *c       = bal_model_shape(m);
+    const bal_formats      *formats = bal_model_formats(m);
+    int32_t                 tied = c->tied_head, group = formats->group;
+    char                    features[256];
+    tensor_groups           groups = {make_group(file, "model"), make_group(file, "scale"),
+                                      make_group(file, "factor"), make_group(file, "carry")};
+    hid_t all[] = {groups.model, groups.scale, groups.factor, groups.carry}, model = groups.model;
+    bool  good = true;
+    bal_features_print(c->features, features, sizeof features);
+    for (int i = 0; i < 4; ++i) good = all[i] >= 0 && good;
+    good = good && write_fields(model, bal_config_fields, c) &&
+           write_attribute(model, "tied_head", H5T_STD_I32LE, 0, NULL, &tied) &&
+           write_text(model, "features", features) &&
+           write_text(model, "activation", bal_activation_names[c->activation]) &&
+           write_text(model, "rope_pairs", bal_pairs_names[c->rope_pairs]) &&
+           write_text(model, "rope_kind", bal_rope_names[c->rope_kind]) &&
+           write_text(model, "codes", bal_format_name(formats->matrices)) &&
+           write_attribute(model, "group", H5T_STD_I32LE, 0, NULL, &group) &&
+           write_text(model, "formats", formats->patterns);
     for (int i = 0; good && i < bal_model_n_tensors(m); ++i)
-        good = write_tensor(model, scale, carry, bal_model_tensor(m, i), buffer);
-    if (model >= 0) good = H5Gclose(model) >= 0 && good;
-    if (scale >= 0) good = H5Gclose(scale) >= 0 && good;
-    if (carry >= 0) good = H5Gclose(carry) >= 0 && good;
+        good = write_tensor(&groups, bal_model_tensor(m, i), buffer);
+    for (int i = 0; i < 4; ++i)
+        if (all[i] >= 0) good = H5Gclose(all[i]) >= 0 && good;
     return good;
 }
 
@@ -231,16 +255,16 @@ static bool write_job(hid_t file, const bal_snapshot *s)
     return good;
 }
 
-static bool write_tokenizer(hid_t file, const bal_tokenizer *tokenizer)
+static bool write_files(hid_t file, const bal_files *files)
 {
-    const void        *bytes;
-    size_t             n_bytes;
-    bal_tokenizer_kind kind    = bal_tokenizer_source(tokenizer, &bytes, &n_bytes);
-    hsize_t            n       = n_bytes;
-    hid_t              dataset = H5I_INVALID_HID;
-    bool good = write_dataset(file, "tokenizer", H5T_STD_U8LE, 1, &n, bytes, &dataset) &&
-                write_text(dataset, "kind", bal_tokenizer_names[kind]);
-    if (dataset >= 0) good = H5Dclose(dataset) >= 0 && good;
+    hid_t group = make_group(file, "files");
+    bool  good  = group >= 0;
+    for (int i = 0; good && i < files->n; ++i) {
+        hsize_t n = files->at[i].n_bytes;
+        good =
+            write_dataset(group, files->at[i].name, H5T_STD_U8LE, 1, &n, files->at[i].bytes, NULL);
+    }
+    if (group >= 0) good = H5Gclose(group) >= 0 && good;
     return good;
 }
 
@@ -276,12 +300,12 @@ static hid_t create_file(const char *path)
 
 bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *s)
 {
-    assert(bal_model_format(s->model) == BAL_I8 && s->tokenizer != NULL);
+    assert(bal_model_is_integer(s->model));
     assert(s->metrics.n == 0 || s->metrics.n_tensors == bal_model_n_tensors(s->model));
     int64_t n_largest = 1;
     for (int i = 0; i < bal_model_n_tensors(s->model); ++i) {
         const bal_tensor *t = bal_model_tensor(s->model, i);
-        int64_t           n = bal_tensor_n(t) * (t->format == BAL_I8 ? 1 : 2);
+        int64_t           n = bal_tensor_n(t) * (t->format == BAL_I16 ? 2 : 1);
         if (n > n_largest) n_largest = n;
     }
     bal_status status  = BAL_OK;
@@ -300,7 +324,7 @@ bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *s)
     file = create_file(path);
     good = file >= 0 && write_root(file, s) && write_model(file, s->model, buffer) &&
            write_metrics(file, &s->metrics, s->model, steps, phases, tensors) &&
-           write_journal(file, s) && write_job(file, s) && write_tokenizer(file, s->tokenizer);
+           write_journal(file, s) && write_job(file, s) && write_files(file, &s->files);
     if (file >= 0) good = H5Fclose(file) >= 0 && good;
     if (bal_hdf5_driver_errno() != 0)
         status =

@@ -5,7 +5,7 @@
 
 #include "ballot/record.h"
 
-#define BAL_CHECKPOINT_VERSION    1
+#define BAL_CHECKPOINT_VERSION    2
 #define BAL_CHECKPOINT_USER_BLOCK 512
 
 typedef enum bal_field_type {
@@ -29,9 +29,9 @@ extern const bal_field bal_config_fields[], bal_run_id_fields[];
  *  free(); NULL: no memory. */
 char *bal_phase_names(void);
 char *bal_tensor_names(const bal_model *model);
-/** "adjacent" or "halves"; "matrix", "vector" or "gain"; "i8" or "i16"; "llama2c" or "hf". */
-extern const char *const bal_rope_names[2],
-    *const bal_role_names[3], *const bal_format_names[3], *const bal_tokenizer_names[2];
+/** Words of enumerations, by value, each list ended by NULL. */
+extern const char *const bal_role_names[],
+    *const bal_pairs_names[], *const bal_rope_names[], *const bal_activation_names[];
 
 /** Make room for capacity rows of metrics; false: no memory. */
 bool bal_metrics_reserve(bal_metrics *metrics, int64_t capacity);
