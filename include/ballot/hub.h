@@ -8,9 +8,10 @@
 
 /**
  * Read a model and its tokenizer, tensor by tensor from mapped files, quantizing as it goes. Local.
- * @param path  a Hugging Face folder (config.json, model.safetensors in F32, F16 or BF16,
- *              tokenizer.json), a llama2.c folder (one *.bin model beside tok*.bin), or a llama2.c
- *              file, v0 or v1 (tokenizer: tokenizer.bin or the only tok*.bin beside it)
+ * @param path  a Hugging Face folder (config.json, tokenizer.json, and model.safetensors or
+ *              pytorch_model.bin in F32, F16 or BF16, one file or several with an index), a
+ *              llama2.c folder (one *.bin model beside tok*.bin), or a llama2.c file, v0 or v1
+ *              (tokenizer: tokenizer.bin or the only tok*.bin beside it)
  * @param format      of the model made: BAL_F32 or BAL_I8
  * @param with_carry  make carries, holding what rounding left over
  * @param model, tokenizer  made; the caller owns both

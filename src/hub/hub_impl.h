@@ -27,23 +27,37 @@ typedef enum bal_hub_part {
     BAL_HUB_N_PARTS
 } bal_hub_part;
 
-typedef enum bal_hub_dtype { BAL_HUB_F32, BAL_HUB_F16, BAL_HUB_BF16 } bal_hub_dtype;
+#define BAL_HUB_DIMS_MAX 8
+
+/** How elements are stored. OTHER may stand in a file (buffers such as position_ids or attn.bias)
+ *  but cannot be read as weights. */
+typedef enum bal_hub_dtype { BAL_HUB_F32, BAL_HUB_F16, BAL_HUB_BF16, BAL_HUB_OTHER } bal_hub_dtype;
 
 /** One tensor of a file. */
 typedef struct bal_hub_entry {
-    char          name[BAL_NAME_BYTES]; /* as in Hugging Face files */
-    bal_hub_dtype dtype;
-    int           n_dims;   /* 1 or 2 */
-    int64_t       shape[2]; /* [1] is 1 for a vector */
-    size_t        start;    /* first byte in the file */
-    size_t        n_bytes;
-    bool          wanted; /* the config needs it, or it repeats one that is needed */
+    char           name[BAL_NAME_BYTES]; /* as in Hugging Face files */
+    bal_hub_dtype  dtype;
+    const char    *dtype_name;              /* as the format calls it, for sentences; static */
+    int            n_dims;                  /* 0 (a scalar) to 8 */
+    int64_t        shape[BAL_HUB_DIMS_MAX]; /* 1 beyond n_dims */
+    const uint8_t *data;                    /* in the mapped file, of any alignment; borrowed */
+    size_t         n_bytes;
+    int            file;   /* of the table's files */
+    bool           wanted; /* the config needs it, or it repeats one that is needed */
 } bal_hub_entry;
 
-/** name -> place, dtype, shape. Every entry lies within data. */
+typedef struct bal_hub_file {
+    char    *path;
+    bal_file file;
+} bal_hub_file;
+
+/** name -> place, dtype, shape. A table that was opened owns its mapped files; one that was parsed
+ *  from memory has none. {0}: empty. */
 typedef struct bal_hub_table {
-    const char    *origin; /* file name for sentences; borrowed */
-    const uint8_t *data;   /* the whole file; borrowed */
+    const char *origin; /* what was opened, for sentences: the weights or their index; borrowed,
+                           or path of files[0] */
+    int            n_files;
+    bal_hub_file  *files;
     int64_t        n_entries;
     bal_hub_entry *entries; /* sorted by name; owned */
 } bal_hub_table;
@@ -54,16 +68,39 @@ int64_t bal_hub_part_count(const bal_model_config *config, bal_hub_part part);
 void bal_hub_part_entry(const bal_model_config *config, bal_hub_part part, int64_t layer,
                         bal_hub_entry *entry);
 
-void bal_hub_table_sort(bal_hub_table *table);
-void bal_hub_table_clear(bal_hub_table *table);
+/** True if all n characters are visible ASCII: names go into sentences and onto terminals. */
+bool bal_hub_is_plain(const char *text, size_t n);
+/** Name the entry. @return BAL_OK; BAL_ERR_INPUT: too long, or not plain. */
+bal_status bal_hub_entry_name(bal_hub_entry *entry, const char *name, size_t n, const char *origin);
+/** Set n_bytes as the shape says; false: it is no size in elements, or overflows. */
+bool    bal_hub_entry_measure(bal_hub_entry *entry, size_t element_bits);
+int64_t bal_hub_entry_n(const bal_hub_entry *entry);
+/** Path of the file that has the entry, for sentences. */
+const char *bal_hub_entry_origin(const bal_hub_table *table, const bal_hub_entry *entry);
+
+/** Open whichever of model.safetensors, model.safetensors.index.json, pytorch_model.bin and
+ *  pytorch_model.bin.index.json is in dir, the first that is. Files are mapped and stay so until
+ *  bal_hub_table_clear; tensors are not touched. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+bal_status bal_hub_weights_open(const char *dir, bal_hub_table *table);
+/** Map path as the last of the table's files. */
+bal_status bal_hub_table_map(bal_hub_table *table, const char *path);
+/** Move the entries of part into the table, as those of its last file; after
+ *  the last of several parts, the caller sorts. */
+bal_status bal_hub_table_append(bal_hub_table *table, bal_hub_table *part);
+void       bal_hub_table_sort(bal_hub_table *table);
+void       bal_hub_table_clear(bal_hub_table *table);
 /** The entry of that name, NULL if there is none. */
 bal_hub_entry *bal_hub_table_find(const bal_hub_table *table, const char *name);
 /** @return BAL_OK: the table has every tensor that config needs, in its shape, and no others;
  *  BAL_ERR_INPUT. */
 bal_status bal_hub_table_match(bal_hub_table *table, const bal_model_config *config);
-/** values [shape[0] * shape[1]]. @return BAL_OK; BAL_ERR_INPUT: a value is not finite. */
+/** All elements in order, values [bal_hub_entry_n]. Mapped pages are let go as they are read, so
+ *  that little of a large file is resident. @return BAL_OK; BAL_ERR_INPUT: a value is not finite,
+ *  or the dtype is OTHER. */
 bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *entry,
                               float *values);
+/** Let go of the entry's pages; they are mapped again when touched. */
+void bal_hub_table_drop(const bal_hub_table *table, const bal_hub_entry *entry);
 
 /** Parse JSON text; NULL, with a sentence, if it is none or repeats a key in an object. */
 json_t *bal_hub_json(const void *bytes, size_t n_bytes, const char *origin);
@@ -74,9 +111,121 @@ bal_status bal_hub_config_parse(const void *bytes, size_t n_bytes, const char *o
                                 bal_model_config *config);
 bal_status bal_hub_safetensors_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                                      bal_hub_table *table);
+/** pytorch_model.bin: a zip file, data.pkl in it naming the tensors. */
+bal_status bal_hub_pickle_parse(const uint8_t *data, size_t n_bytes, const char *origin,
+                                bal_hub_table *table);
 bal_status bal_hub_llama2c_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                                  bal_model_config *config, bal_hub_table *table);
+/** The same from a file, which the table then owns. */
+bal_status bal_hub_llama2c_open(const char *path, bal_model_config *config, bal_hub_table *table);
 /** Version of the llama2.c layout that the first bytes announce. */
 int64_t bal_hub_llama2c_version(const uint8_t *data, size_t n_bytes);
+
+/** The *.index.json of a model in several files. */
+typedef struct bal_hub_index {
+    const char  *origin; /* borrowed */
+    json_t      *json;   /* owned */
+    json_t      *map;    /* name of a tensor -> name of its file; part of json */
+    int          n_files;
+    const char **files; /* distinct, sorted; owned, the names part of json */
+} bal_hub_index;
+bal_status bal_hub_index_parse(const void *bytes, size_t n_bytes, const char *origin,
+                               bal_hub_index *index);
+/** @return BAL_OK: the map and the table, of whose entries file is 1 + index of files, have the
+ * same tensors in the same files, each once; BAL_ERR_INPUT. */
+bal_status bal_hub_index_check(const bal_hub_index *index, const bal_hub_table *table);
+void       bal_hub_index_clear(bal_hub_index *index);
+
+/** An entry of a zip file: a named range of its bytes. */
+typedef struct bal_hub_zip_entry {
+    const char    *name; /* visible ASCII and spaces, no final 0; borrowed */
+    size_t         n_name;
+    size_t         start; /* of its local header in the file */
+    const uint8_t *data;
+    size_t         n_bytes;
+} bal_hub_zip_entry;
+
+typedef struct bal_hub_zip {
+    const char        *origin; /* borrowed */
+    int64_t            n_entries;
+    bal_hub_zip_entry *entries; /* sorted by name; owned */
+} bal_hub_zip;
+
+/** Stored entries alone, without overlap. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+bal_status bal_hub_zip_parse(const uint8_t *data, size_t n_bytes, const char *origin,
+                             bal_hub_zip *zip);
+void       bal_hub_zip_clear(bal_hub_zip *zip);
+/** The entry of that name, NULL if there is none. */
+const bal_hub_zip_entry *bal_hub_zip_find(const bal_hub_zip *zip, const char *name);
+
+/** The only names that a pickle may ask for. */
+typedef enum bal_hub_global {
+    BAL_HUB_ORDERED_DICT,
+    BAL_HUB_REBUILD_TENSOR,
+    BAL_HUB_REBUILD_PARAMETER,
+    BAL_HUB_FLOAT_STORAGE, /* from here on, storages */
+    BAL_HUB_HALF_STORAGE,
+    BAL_HUB_BFLOAT16_STORAGE,
+    BAL_HUB_DOUBLE_STORAGE,
+    BAL_HUB_LONG_STORAGE,
+    BAL_HUB_INT_STORAGE,
+    BAL_HUB_SHORT_STORAGE,
+    BAL_HUB_CHAR_STORAGE,
+    BAL_HUB_BYTE_STORAGE,
+    BAL_HUB_BOOL_STORAGE,
+    BAL_HUB_N_GLOBALS
+} bal_hub_global;
+
+typedef enum bal_hub_value_kind {
+    BAL_HUB_MARK, /* on the stack only */
+    BAL_HUB_NONE,
+    BAL_HUB_FLAG,
+    BAL_HUB_INTEGER,
+    BAL_HUB_TEXT,
+    BAL_HUB_TUPLE,
+    BAL_HUB_DICT,
+    BAL_HUB_GLOBAL,
+    BAL_HUB_CALL,
+    BAL_HUB_STORAGE
+} bal_hub_value_kind;
+
+/** What a pickle is made of; parts are named by number, so that no value owns another. */
+typedef struct bal_hub_value {
+    bal_hub_value_kind kind;
+    uint32_t           n;  /* TEXT: bytes; TUPLE, CALL (function and arguments), STORAGE: items */
+    int64_t            at; /* FLAG, INTEGER, GLOBAL: itself; TEXT: where in the pickle; TUPLE, CALL,
+                              STORAGE: first of items; DICT: its number */
+} bal_hub_value;
+
+typedef struct bal_hub_pair {
+    int64_t       dict;
+    bal_hub_value key, value;
+} bal_hub_pair;
+
+/** Elements in one block that doubles as it fills. */
+typedef struct bal_hub_pool {
+    void  *at; /* owned */
+    size_t n, capacity;
+} bal_hub_pool;
+
+/** A pickle that has been taken apart. Nothing in it was called. */
+typedef struct bal_hub_pickle {
+    const char    *origin; /* borrowed, as are the bytes */
+    const uint8_t *bytes;
+    size_t         n_bytes;
+    bal_hub_value  root;
+    bal_hub_pool   items; /* of bal_hub_value */
+    bal_hub_pool   pairs; /* of bal_hub_pair: of all dicts, in the order in which they were set */
+    int64_t        n_dicts;
+} bal_hub_pickle;
+
+/** Run the machine; memory is in proportion to n_bytes. Clear the pickle whatever it returns.
+ *  @return BAL_OK; BAL_ERR_INPUT: damaged, or it asks for more than a dict of tensors needs. */
+bal_status bal_hub_unpickle(const uint8_t *bytes, size_t n_bytes, const char *origin,
+                            bal_hub_pickle *pickle);
+void       bal_hub_pickle_clear(bal_hub_pickle *pickle);
+/** The tensors of a state dict whose storages are archive/data/KEY of the zip. */
+bal_status bal_hub_pickle_tensors(const bal_hub_pickle *pickle, const bal_hub_zip *zip,
+                                  const char *archive, bal_hub_table *table);
 
 #endif

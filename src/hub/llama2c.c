@@ -81,7 +81,7 @@ static bal_status parse_header(const uint8_t *data, size_t n_bytes, const char *
 bal_status bal_hub_llama2c_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                                  bal_model_config *config, bal_hub_table *table)
 {
-    *table          = (bal_hub_table){.origin = origin, .data = data};
+    *table          = (bal_hub_table){.origin = origin};
     int64_t version = bal_hub_llama2c_version(data, n_bytes);
     if (version != 0 && version != 1)
         return bal_fail(
@@ -117,11 +117,23 @@ bal_status bal_hub_llama2c_parse(const uint8_t *data, size_t n_bytes, const char
         for (int64_t layer = 0; layer < bal_hub_part_count(config, part); ++layer) {
             bal_hub_entry *entry = &table->entries[table->n_entries++];
             bal_hub_part_entry(config, part, layer, entry);
-            entry->start   = at;
+            entry->data    = data + at;
             entry->n_bytes = 4 * (size_t)(entry->shape[0] * entry->shape[1]);
             at += entry->n_bytes;
         }
     }
     bal_hub_table_sort(table);
     return BAL_OK;
+}
+
+bal_status bal_hub_llama2c_open(const char *path, bal_model_config *config, bal_hub_table *table)
+{
+    bal_hub_table part;
+    *table = (bal_hub_table){0};
+    BAL_TRY(bal_hub_table_map(table, path));
+    const bal_file *file   = &table->files[0].file;
+    bal_status      status = bal_hub_llama2c_parse(file->data, file->n_bytes, path, config, &part);
+    if (status == BAL_OK) status = bal_hub_table_append(table, &part);
+    if (status != BAL_OK) bal_hub_table_clear(table);
+    return status;
 }

@@ -75,14 +75,14 @@ static bal_status find_only(const char *dir, int (*filter)(const struct dirent *
 static bool is_hugging_face(const char *dir)
 {
     return has(dir, "config.json") || has(dir, WEIGHTS) || has(dir, WEIGHTS ".index.json") ||
-           has(dir, "pytorch_model.bin");
+           has(dir, "pytorch_model.bin") || has(dir, "pytorch_model.bin.index.json");
 }
 
 /* Where the weights of path are, in which folder, and in which layout. */
 typedef struct place {
     bool hugging_face;
     char dir[PATH_MAX];
-    char weights[PATH_MAX];
+    char weights[PATH_MAX]; /* of a llama2.c model */
 } place;
 
 static bal_status find_place(const char *path, place *p)
@@ -94,15 +94,7 @@ static bal_status find_place(const char *path, place *p)
         if (!is_hugging_face(path))
             return find_only(path, is_model_bin, "llama2.c model (*.bin)", p->weights);
         p->hugging_face = true;
-        if (!has(path, WEIGHTS) &&
-            (has(path, WEIGHTS ".index.json") || has(path, "pytorch_model.bin")))
-            return bal_fail(BAL_ERR_INPUT,
-                            "%s: its weights are in several files or in pickle format; expected "
-                            "one " WEIGHTS
-                            ": load it with transformers and save it with "
-                            "save_pretrained(NEW_FOLDER, max_shard_size=\"1000GB\")",
-                            path);
-        return join(path, WEIGHTS, p->weights);
+        return BAL_OK;
     }
     strcpy(p->weights, path);
     char *slash = strrchr(p->dir, '/');
@@ -144,8 +136,8 @@ static bal_status read_tensors(const bal_hub_table *table, bal_model *model)
 {
     int64_t n_largest = 0;
     for (int64_t i = 0; i < table->n_entries; ++i) {
-        int64_t n = table->entries[i].shape[0] * table->entries[i].shape[1];
-        if (n > n_largest) n_largest = n;
+        int64_t n = bal_hub_entry_n(&table->entries[i]);
+        if (table->entries[i].wanted && n > n_largest) n_largest = n;
     }
     float *values = bal_alloc((size_t)n_largest, sizeof *values);
     if (values == NULL)
@@ -164,31 +156,21 @@ static bal_status read_tensors(const bal_hub_table *table, bal_model *model)
 /* The files of a model, mapped and understood. */
 typedef struct source {
     place            place;
-    bal_file         file;
     bal_hub_table    table;
     bal_model_config config;
 } source;
-
-static void close_source(source *s)
-{
-    bal_hub_table_clear(&s->table);
-    bal_file_close(&s->file);
-}
 
 static bal_status open_source(const char *path, source *s)
 {
     *s = (source){0};
     BAL_TRY(find_place(path, &s->place));
-    const char *weights = s->place.weights;
     if (s->place.hugging_face) BAL_TRY(read_config(s->place.dir, &s->config));
-    BAL_TRY(bal_file_open(weights, &s->file));
-    bal_status status =
-        s->place.hugging_face
-            ? bal_hub_safetensors_parse(s->file.data, s->file.n_bytes, weights, &s->table)
-            : bal_hub_llama2c_parse(s->file.data, s->file.n_bytes, weights, &s->config, &s->table);
+    bal_status status = s->place.hugging_face
+                            ? bal_hub_weights_open(s->place.dir, &s->table)
+                            : bal_hub_llama2c_open(s->place.weights, &s->config, &s->table);
     /* before a model is made: its size must be that of a file, not of a header */
     if (status == BAL_OK) status = bal_hub_table_match(&s->table, &s->config);
-    if (status != BAL_OK) close_source(s);
+    if (status != BAL_OK) bal_hub_table_clear(&s->table);
     return status;
 }
 
@@ -202,7 +184,7 @@ bal_status bal_hub_outline(const char *path, bal_format format, bool with_carry,
     bal_status status = open_tokenizer(s.place.dir, s.config.n_vocab, tokenizer);
     if (status == BAL_OK) status = bal_model_outline(&s.config, format, with_carry, model);
     if (status != BAL_OK) bal_tokenizer_destroy(tokenizer);
-    close_source(&s);
+    bal_hub_table_clear(&s.table);
     return status;
 }
 
@@ -213,7 +195,7 @@ bal_status bal_hub_fill(const char *path, bal_model *model)
     bal_status status = bal_hub_table_match(&s.table, bal_model_shape(model));
     bal_model_zero(model);
     if (status == BAL_OK) status = read_tensors(&s.table, model);
-    close_source(&s);
+    bal_hub_table_clear(&s.table);
     return status;
 }
 

@@ -9,26 +9,56 @@
 #define HEADER_BYTES_MAX 100000000 /* the limit of the reference reader */
 
 static const struct {
-    const char *name;
-    size_t      n_bytes;
-} dtypes[] = {[BAL_HUB_F32] = {"F32", 4}, [BAL_HUB_F16] = {"F16", 2}, [BAL_HUB_BF16] = {"BF16", 2}};
+    const char   *name;
+    size_t        n_bits; /* of an element */
+    bal_hub_dtype dtype;
+} dtypes[] = {
+    {"F32", 32, BAL_HUB_F32},      {"F16", 16, BAL_HUB_F16},      {"BF16", 16, BAL_HUB_BF16},
+    {"F64", 64, BAL_HUB_OTHER},    {"I64", 64, BAL_HUB_OTHER},    {"I32", 32, BAL_HUB_OTHER},
+    {"I16", 16, BAL_HUB_OTHER},    {"I8", 8, BAL_HUB_OTHER},      {"U64", 64, BAL_HUB_OTHER},
+    {"U32", 32, BAL_HUB_OTHER},    {"U16", 16, BAL_HUB_OTHER},    {"U8", 8, BAL_HUB_OTHER},
+    {"BOOL", 8, BAL_HUB_OTHER},    {"C64", 64, BAL_HUB_OTHER},    {"F8_E4M3", 8, BAL_HUB_OTHER},
+    {"F8_E5M2", 8, BAL_HUB_OTHER}, {"F8_E8M0", 8, BAL_HUB_OTHER}, {"F6_E2M3", 6, BAL_HUB_OTHER},
+    {"F6_E3M2", 6, BAL_HUB_OTHER}, {"F4", 4, BAL_HUB_OTHER},
+};
+enum { N_DTYPES = sizeof dtypes / sizeof *dtypes };
 
-/* Names go into sentences and onto terminals. */
-static bool is_plain(const char *text)
+static bal_status parse_dtype(const char *dtype, const char *origin, bal_hub_entry *entry,
+                              size_t *n_bits)
 {
-    for (; *text != '\0'; ++text)
-        if (*text <= ' ' || *text > '~') return false;
-    return true;
+    for (int i = 0; i < N_DTYPES; ++i)
+        if (strcmp(dtype, dtypes[i].name) == 0) {
+            entry->dtype      = dtypes[i].dtype;
+            entry->dtype_name = dtypes[i].name;
+            *n_bits           = dtypes[i].n_bits;
+            return BAL_OK;
+        }
+    bool plain = bal_hub_is_plain(dtype, strlen(dtype));
+    return bal_fail(BAL_ERR_INPUT,
+                    "%s: tensor %s: dtype %.20s; expected one of the format, such as F32", origin,
+                    entry->name, plain ? dtype : "is not plain ASCII");
 }
 
-static bal_status parse_tensor(const char *name, json_t *info, size_t n_data, const char *origin,
-                               bal_hub_entry *entry)
+static bal_status parse_shape(const json_t *shape, const char *origin, bal_hub_entry *entry)
 {
-    if (strlen(name) >= sizeof entry->name || !is_plain(name))
+    size_t n_dims = json_array_size(shape);
+    if (!json_is_array(shape) || n_dims > BAL_HUB_DIMS_MAX)
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: a tensor's name is longer than %zu bytes or not plain ASCII", origin,
-                        sizeof entry->name - 1);
-    snprintf(entry->name, sizeof entry->name, "%s", name);
+                        "%s: tensor %s: shape has %zu sizes; expected an array of at most %d",
+                        origin, entry->name, n_dims, BAL_HUB_DIMS_MAX);
+    entry->n_dims = (int)n_dims;
+    for (size_t i = 0; i < BAL_HUB_DIMS_MAX; ++i) {
+        const json_t *size = i < n_dims ? json_array_get(shape, i) : NULL;
+        entry->shape[i] = i >= n_dims ? 1 : json_is_integer(size) ? json_integer_value(size) : -1;
+    }
+    return BAL_OK;
+}
+
+/* The data of a tensor is a range of the n_data bytes, as many as its shape says. */
+static bal_status parse_tensor(const char *name, json_t *info, const uint8_t *data, size_t n_data,
+                               const char *origin, bal_hub_entry *entry)
+{
+    BAL_TRY(bal_hub_entry_name(entry, name, strlen(name), origin));
     const char  *dtype;
     json_t      *shape;
     json_int_t   begin, end;
@@ -39,64 +69,47 @@ static bal_status parse_tensor(const char *name, json_t *info, size_t n_data, co
                         "%s: tensor %s: %s; expected dtype, shape and two "
                         "data_offsets",
                         origin, name, error.text);
-    size_t type = 0;
-    while (type < sizeof dtypes / sizeof *dtypes && strcmp(dtype, dtypes[type].name) != 0) ++type;
-    if (type == sizeof dtypes / sizeof *dtypes)
-        return bal_fail(BAL_ERR_INPUT, "%s: tensor %s: dtype %.16s; expected F32, F16 or BF16",
-                        origin, name, is_plain(dtype) ? dtype : "is not plain ASCII");
-    entry->dtype = (bal_hub_dtype)type;
-
-    size_t n_dims = json_array_size(shape); /* 0 if it is no array */
-    if (n_dims != 1 && n_dims != 2)
-        return bal_fail(BAL_ERR_INPUT, "%s: tensor %s: shape has %zu sizes; expected 1 or 2",
-                        origin, name, n_dims);
-    entry->n_dims   = (int)n_dims;
-    entry->shape[1] = 1;
-    size_t n_bytes  = dtypes[type].n_bytes;
-    for (size_t i = 0; i < n_dims; ++i) {
-        json_t *size = json_array_get(shape, i);
-        if (!json_is_integer(size) || json_integer_value(size) < 0 ||
-            __builtin_mul_overflow(n_bytes, (size_t)json_integer_value(size), &n_bytes))
-            return bal_fail(BAL_ERR_INPUT, "%s: tensor %s: shape is no size in elements", origin,
-                            name);
-        entry->shape[i] = json_integer_value(size);
-    }
+    size_t n_bits = 0;
+    BAL_TRY(parse_dtype(dtype, origin, entry, &n_bits));
+    BAL_TRY(parse_shape(shape, origin, entry));
+    if (!bal_hub_entry_measure(entry, n_bits))
+        return bal_fail(BAL_ERR_INPUT, "%s: tensor %s: shape is no size in elements", origin, name);
     if (begin < 0 || end < begin || (size_t)end > n_data)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: tensor %s: data_offsets %lld to %lld; expected a range in the %zu "
                         "bytes of data",
                         origin, name, (long long)begin, (long long)end, n_data);
-    if ((size_t)(end - begin) != n_bytes)
+    if ((size_t)(end - begin) != entry->n_bytes)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: tensor %s: data_offsets span %lld bytes; expected %zu, as dtype and "
                         "shape say",
-                        origin, name, (long long)(end - begin), n_bytes);
-    entry->start   = (size_t)begin;
-    entry->n_bytes = n_bytes;
+                        origin, name, (long long)(end - begin), entry->n_bytes);
+    entry->data = data + begin;
     return BAL_OK;
 }
 
 static int compare_places(const void *a, const void *b)
 {
     const bal_hub_entry *x = a, *y = b;
-    if (x->start != y->start) return x->start < y->start ? -1 : 1;
+    if (x->data != y->data) return x->data < y->data ? -1 : 1;
     return (x->n_bytes > y->n_bytes) - (x->n_bytes < y->n_bytes); /* empty ones first */
 }
 
-/* Entries, with places relative to the data, tile its n_data bytes. */
-static bal_status check_cover(bal_hub_table *table, size_t n_data)
+/* Entries tile the n_data bytes of data. */
+static bal_status check_cover(bal_hub_table *table, const uint8_t *data, size_t n_data)
 {
     qsort(table->entries, (size_t)table->n_entries, sizeof *table->entries, compare_places);
     size_t      at       = 0;
     const char *previous = "the header";
     for (int64_t i = 0; i < table->n_entries; ++i) {
         const bal_hub_entry *entry = &table->entries[i];
-        if (entry->start != at)
+        size_t               start = (size_t)(entry->data - data);
+        if (start != at)
             return bal_fail(BAL_ERR_INPUT,
                             "%s: tensor %s starts at data byte %zu, %s; expected %zu, where %s "
                             "ends",
-                            table->origin, entry->name, entry->start,
-                            entry->start < at ? "overlapping" : "after a gap", at, previous);
+                            table->origin, entry->name, start,
+                            start < at ? "overlapping" : "after a gap", at, previous);
         at += entry->n_bytes;
         previous = entry->name;
     }
@@ -111,7 +124,7 @@ static bal_status check_cover(bal_hub_table *table, size_t n_data)
 bal_status bal_hub_safetensors_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                                      bal_hub_table *table)
 {
-    *table = (bal_hub_table){.origin = origin, .data = data};
+    *table = (bal_hub_table){.origin = origin};
     if (n_bytes < 8)
         return bal_fail(BAL_ERR_INPUT, "%s: %zu bytes; expected a safetensors header", origin,
                         n_bytes);
@@ -128,21 +141,21 @@ bal_status bal_hub_safetensors_parse(const uint8_t *data, size_t n_bytes, const 
     table->entries    = bal_alloc(json_object_size(header), sizeof *table->entries);
     if (table->entries == NULL)
         status = bal_fail(BAL_ERR_MEMORY, "%s: no memory for its header", origin);
-    size_t n_data = n_bytes - 8 - n_header;
+    size_t         n_data = n_bytes - 8 - n_header;
+    const uint8_t *start  = data + 8 + n_header;
     for (void *item = json_object_iter(header); item != NULL && status == BAL_OK;
          item       = json_object_iter_next(header, item)) {
         const char *name = json_object_iter_key(item);
         if (strcmp(name, "__metadata__") == 0) continue; /* free text */
-        status = parse_tensor(name, json_object_iter_value(item), n_data, origin,
+        status = parse_tensor(name, json_object_iter_value(item), start, n_data, origin,
                               &table->entries[table->n_entries++]);
     }
     json_decref(header);
-    if (status == BAL_OK) status = check_cover(table, n_data);
+    if (status == BAL_OK) status = check_cover(table, start, n_data);
     if (status != BAL_OK) {
         bal_hub_table_clear(table);
         return status;
     }
-    for (int64_t i = 0; i < table->n_entries; ++i) table->entries[i].start += n_bytes - n_data;
     bal_hub_table_sort(table);
     return BAL_OK;
 }

@@ -1,10 +1,14 @@
-/* table.c: the tensors that a config needs, where a file has them, and reading one as floats. */
+/* table.c: the tensors that a config needs, where files have them, and reading one as floats. */
 #include <endian.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "hub_impl.h"
+
+#define PIECE 1048576 /* elements that are read before their pages are let go */
 
 int64_t bal_hub_part_count(const bal_model_config *config, bal_hub_part part)
 {
@@ -36,13 +40,54 @@ void bal_hub_part_entry(const bal_model_config *config, bal_hub_part part, int64
         [BAL_HUB_HEAD]       = {"lm_head", n_vocab, dim},
     };
     bool vector = parts[part].n_cols == 0;
-    *entry      = (bal_hub_entry){.n_dims = vector ? 1 : 2,
-                                  .shape  = {parts[part].n_rows, vector ? 1 : parts[part].n_cols}};
+    *entry      = (bal_hub_entry){
+             .n_dims = vector ? 1 : 2,
+             .shape  = {parts[part].n_rows, vector ? 1 : parts[part].n_cols, 1, 1, 1, 1, 1, 1}};
     if (part >= BAL_HUB_ATT_NORM && part <= BAL_HUB_DOWN)
         snprintf(entry->name, sizeof entry->name, "model.layers.%lld.%s.weight", (long long)layer,
                  parts[part].name);
     else
         snprintf(entry->name, sizeof entry->name, "%s.weight", parts[part].name);
+}
+
+bool bal_hub_is_plain(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; ++i)
+        if (text[i] <= ' ' || text[i] > '~') return false;
+    return true;
+}
+
+bal_status bal_hub_entry_name(bal_hub_entry *entry, const char *name, size_t n, const char *origin)
+{
+    if (n == 0 || n >= sizeof entry->name || !bal_hub_is_plain(name, n))
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: a tensor's name is empty, longer than %zu bytes or not plain ASCII",
+                        origin, sizeof entry->name - 1);
+    memcpy(entry->name, name, n);
+    entry->name[n] = '\0';
+    return BAL_OK;
+}
+
+bool bal_hub_entry_measure(bal_hub_entry *entry, size_t element_bits)
+{
+    size_t n_bits = element_bits;
+    for (int i = 0; i < entry->n_dims; ++i)
+        if (entry->shape[i] < 0 || __builtin_mul_overflow(n_bits, (size_t)entry->shape[i], &n_bits))
+            return false;
+    entry->n_bytes = n_bits / 8;
+    return n_bits % 8 == 0;
+}
+
+int64_t bal_hub_entry_n(const bal_hub_entry *entry)
+{
+    int64_t n = 1;
+    for (int i = 0; i < entry->n_dims; ++i) n *= entry->shape[i];
+    return n;
+}
+
+const char *bal_hub_entry_origin(const bal_hub_table *table, const bal_hub_entry *entry)
+{
+    return entry->file < table->n_files ? table->files[entry->file].path : table->origin;
 }
 
 static int compare_names(const void *a, const void *b)
@@ -57,8 +102,50 @@ void bal_hub_table_sort(bal_hub_table *table)
 
 void bal_hub_table_clear(bal_hub_table *table)
 {
+    for (int i = 0; i < table->n_files; ++i) {
+        bal_file_close(&table->files[i].file);
+        free(table->files[i].path);
+    }
+    free(table->files);
     free(table->entries);
     *table = (bal_hub_table){0};
+}
+
+bal_status bal_hub_table_map(bal_hub_table *table, const char *path)
+{
+    bal_hub_file added = {0};
+    BAL_TRY(bal_file_open(path, &added.file));
+    bal_hub_file *files = realloc(table->files, ((size_t)table->n_files + 1) * sizeof *files);
+    if (files != NULL) table->files = files;
+    if (files != NULL) added.path = strdup(path);
+    if (added.path == NULL) {
+        bal_file_close(&added.file);
+        return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its name", path);
+    }
+    files[table->n_files++] = added;
+    table->origin           = files[0].path;
+    return BAL_OK;
+}
+
+bal_status bal_hub_table_append(bal_hub_table *table, bal_hub_table *part)
+{
+    for (int64_t i = 0; i < part->n_entries; ++i) part->entries[i].file = table->n_files - 1;
+    size_t         n       = (size_t)(table->n_entries + part->n_entries);
+    bal_hub_entry *entries = part->entries; /* moved if the table is empty, else copied */
+    if (table->n_entries > 0 || entries == NULL) {
+        entries = realloc(table->entries, (n + 1) * sizeof *entries);
+        if (entries == NULL)
+            return bal_fail(BAL_ERR_MEMORY, "%s: no memory for %zu names", table->origin, n);
+        for (int64_t i = 0; i < part->n_entries; ++i)
+            entries[table->n_entries + i] = part->entries[i];
+    } else {
+        free(table->entries);
+        part->entries = NULL;
+    }
+    table->entries   = entries;
+    table->n_entries = (int64_t)n;
+    bal_hub_table_clear(part);
+    return BAL_OK;
 }
 
 bal_hub_entry *bal_hub_table_find(const bal_hub_table *table, const char *name)
@@ -80,21 +167,24 @@ static bal_status match_tied_head(bal_hub_table *table)
         return BAL_OK;
     }
     if (head->dtype != embedding->dtype || head->n_bytes != embedding->n_bytes ||
-        memcmp(table->data + head->start, table->data + embedding->start, head->n_bytes) != 0)
+        memcmp(head->data, embedding->data, head->n_bytes) != 0)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: lm_head.weight and model.embed_tokens.weight differ; expected one "
                         "matrix, since config.json has tie_word_embeddings true",
                         table->origin);
+    bal_hub_table_drop(table, head);
+    bal_hub_table_drop(table, embedding);
     head->wanted = true;
     return BAL_OK;
 }
 
-static const char *shape_text(const bal_hub_entry *entry, char text[64])
+static const char *shape_text(const bal_hub_entry *entry, char text[192])
 {
-    if (entry->n_dims == 1)
-        snprintf(text, 64, "[%lld]", (long long)entry->shape[0]);
-    else
-        snprintf(text, 64, "[%lld, %lld]", (long long)entry->shape[0], (long long)entry->shape[1]);
+    size_t length = (size_t)snprintf(text, 192, "[");
+    for (int i = 0; i < entry->n_dims; ++i)
+        length += (size_t)snprintf(text + length, 192 - length, "%s%lld", i == 0 ? "" : ", ",
+                                   (long long)entry->shape[i]);
+    snprintf(text + length, 192 - length, "]");
     return text;
 }
 
@@ -109,12 +199,12 @@ bal_status bal_hub_table_match(bal_hub_table *table, const bal_model_config *con
             if (entry == NULL)
                 return bal_fail(BAL_ERR_INPUT, "%s: tensor %s is missing", table->origin,
                                 need.name);
-            char found[64], expected[64];
+            char found[192], expected[192];
             if (entry->n_dims != need.n_dims || entry->shape[0] != need.shape[0] ||
                 entry->shape[1] != need.shape[1])
                 return bal_fail(BAL_ERR_INPUT, "%s: tensor %s has shape %s; expected %s",
-                                table->origin, need.name, shape_text(entry, found),
-                                shape_text(&need, expected));
+                                bal_hub_entry_origin(table, entry), need.name,
+                                shape_text(entry, found), shape_text(&need, expected));
             entry->wanted = true;
         }
     for (int64_t i = 0; i < table->n_entries; ++i) {
@@ -124,7 +214,7 @@ bal_status bal_hub_table_match(bal_hub_table *table, const bal_model_config *con
         if (!entry->wanted && (length < tail || strcmp(entry->name + length - tail, ignored) != 0))
             return bal_fail(BAL_ERR_INPUT,
                             "%s: tensor %s is not part of a Llama model of this config.json",
-                            table->origin, entry->name);
+                            bal_hub_entry_origin(table, entry), entry->name);
     }
     return BAL_OK;
 }
@@ -145,26 +235,60 @@ static float f16_to_f32(uint16_t half)
     return f32_from_bits(sign | exponent << 23 | fraction << 13);
 }
 
+static void widen(const bal_hub_entry *entry, int64_t start, int64_t n, float *values)
+{
+    size_t         width = entry->dtype == BAL_HUB_F32 ? 4 : 2;
+    const uint8_t *from  = entry->data + (size_t)start * width; /* of any alignment */
+    for (int64_t i = 0; i < n; ++i) {
+        uint32_t word = 0;
+        uint16_t half = 0;
+        switch (entry->dtype) {
+            case BAL_HUB_F32:
+                memcpy(&word, from + 4 * i, sizeof word);
+                values[i] = f32_from_bits(le32toh(word));
+                break;
+            case BAL_HUB_F16:
+                memcpy(&half, from + 2 * i, sizeof half);
+                values[i] = f16_to_f32(le16toh(half));
+                break;
+            default:
+                memcpy(&half, from + 2 * i, sizeof half);
+                values[i] = f32_from_bits((uint32_t)le16toh(half) << 16);
+        }
+    }
+}
+
+/* Memory that is not a mapped file would lose its bytes. */
+static void drop(const bal_hub_table *table, const uint8_t *from, size_t n_bytes)
+{
+    if (table->n_files == 0 || n_bytes == 0) return;
+    size_t    page  = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t start = (uintptr_t)from / page * page;
+    madvise((void *)start, (uintptr_t)from + n_bytes - start, MADV_DONTNEED); /* advice */
+}
+
+void bal_hub_table_drop(const bal_hub_table *table, const bal_hub_entry *entry)
+{
+    drop(table, entry->data, entry->n_bytes);
+}
+
 bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *entry, float *values)
 {
-    const uint8_t *from = table->data + entry->start; /* of any alignment */
-    int64_t        n    = entry->shape[0] * entry->shape[1];
-    for (int64_t i = 0; i < n; ++i) {
-        if (entry->dtype == BAL_HUB_F32) {
-            uint32_t bits;
-            memcpy(&bits, from + 4 * i, sizeof bits);
-            values[i] = f32_from_bits(le32toh(bits));
-        } else {
-            uint16_t bits;
-            memcpy(&bits, from + 2 * i, sizeof bits);
-            bits      = le16toh(bits);
-            values[i] = entry->dtype == BAL_HUB_F16 ? f16_to_f32(bits)
-                                                    : f32_from_bits((uint32_t)bits << 16);
-        }
-        if (!isfinite(values[i]))
-            return bal_fail(BAL_ERR_INPUT, "%s: tensor %s: element %lld is %s; expected a number",
-                            table->origin, entry->name, (long long)i,
-                            isnan(values[i]) ? "NaN" : "infinite");
+    const char *origin = bal_hub_entry_origin(table, entry);
+    if (entry->dtype == BAL_HUB_OTHER)
+        return bal_fail(BAL_ERR_INPUT, "%s: tensor %s has dtype %s; expected F32, F16 or BF16",
+                        origin, entry->name, entry->dtype_name);
+    size_t  width = entry->dtype == BAL_HUB_F32 ? 4 : 2;
+    int64_t n     = (int64_t)(entry->n_bytes / width);
+    for (int64_t start = 0, end; start < n; start = end) {
+        end = n - start < PIECE ? n : start + PIECE;
+        widen(entry, start, end - start, values + start);
+        drop(table, entry->data + (size_t)start * width, (size_t)(end - start) * width);
+        for (int64_t i = start; i < end; ++i)
+            if (!isfinite(values[i]))
+                return bal_fail(BAL_ERR_INPUT,
+                                "%s: tensor %s: element %lld is %s; expected a number", origin,
+                                entry->name, (long long)i, isnan(values[i]) ? "NaN" : "infinite");
     }
     return BAL_OK;
 }

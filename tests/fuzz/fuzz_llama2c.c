@@ -13,8 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     if (bal_hub_llama2c_parse(data, n_bytes, "model.bin", &config, &table) != BAL_OK) return 0;
     if (bal_hub_table_match(&table, &config) != BAL_OK) abort();
     for (int64_t i = 0; i < table.n_entries; ++i) {
-        const bal_hub_entry *entry = &table.entries[i];
-        float *values = malloc((size_t)(entry->shape[0] * entry->shape[1]) * sizeof *values);
+        const bal_hub_entry *entry  = &table.entries[i];
+        float               *values = malloc((size_t)bal_hub_entry_n(entry) * sizeof *values);
         if (values == NULL) abort();
         (void)bal_hub_table_read(&table, entry, values);
         free(values);

@@ -11,8 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     bal_hub_table table;
     if (bal_hub_safetensors_parse(data, n_bytes, "model.safetensors", &table) != BAL_OK) return 0;
     for (int64_t i = 0; i < table.n_entries; ++i) {
-        const bal_hub_entry *entry = &table.entries[i];
-        float *values = malloc((size_t)(entry->shape[0] * entry->shape[1]) * sizeof *values + 1);
+        const bal_hub_entry *entry  = &table.entries[i];
+        float               *values = malloc((size_t)bal_hub_entry_n(entry) * sizeof *values + 1);
         if (values == NULL) abort(); /* larger than the input justifies */
         (void)bal_hub_table_read(&table, entry, values);
         free(values);

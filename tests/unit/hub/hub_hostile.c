@@ -60,7 +60,15 @@ static void text_shape(safetensors *f) { strcpy(f->lines[2].shape, "\"4\""); }
 static void wrong_shape(safetensors *f) { strcpy(f->lines[2].shape, "[2,8]"); }
 static void flat_shape(safetensors *f) { strcpy(f->lines[2].shape, "[16]"); }
 static void wrong_size(safetensors *f) { strcpy(f->lines[2].shape, "[4,5]"); }
-static void unknown_dtype(safetensors *f) { strcpy(f->lines[2].dtype, "F8_E4M3"); }
+static void nine_sizes(safetensors *f) { strcpy(f->lines[2].shape, "[4,4,1,1,1,1,1,1,1]"); }
+static void half_bytes(safetensors *f)
+{
+    strcpy(f->lines[2].dtype, "F4"), strcpy(f->lines[2].shape, "[127]");
+}
+static void unknown_dtype(safetensors *f) { strcpy(f->lines[2].dtype, "F128"); }
+static void unprintable_dtype(safetensors *f) { strcpy(f->lines[2].dtype, "\\u001b[2J"); }
+static void other_dtype(safetensors *f) { strcpy(f->lines[2].dtype, "I32"); }
+static void smaller_dtype(safetensors *f) { strcpy(f->lines[2].dtype, "F8_E4M3"); }
 static void duplicate(safetensors *f) { strcpy(f->lines[4].name, f->lines[3].name); }
 static void duplicate_key(safetensors *f) { strcpy(f->lines[4].shape, "[2,4],\"shape\":[2,4]"); }
 static void missing(safetensors *f) { strcpy(f->lines[4].name, "model.layers.0.other.weight"); }
@@ -100,13 +108,18 @@ static void test_damaged_safetensors_are_refused(void)
         {overflow_twice, "q_proj.weight: shape"},
         {past_int64, "JSON"},
         {real_shape, "q_proj.weight: shape"},
-        {deep_shape, "3 sizes"},
-        {no_shape, "0 sizes"},
+        {deep_shape, "q_proj.weight has shape [4, 2, 2]; expected [4, 4]"},
+        {no_shape, "span 64 bytes; expected 4"},
+        {nine_sizes, "9 sizes; expected an array of at most 8"},
+        {half_bytes, "q_proj.weight: shape"},
         {text_shape, "0 sizes"},
         {wrong_shape, "q_proj.weight has shape [2, 8]; expected [4, 4]"},
         {flat_shape, "q_proj.weight has shape [16]; expected [4, 4]"},
         {wrong_size, "expected 80"},
-        {unknown_dtype, "F8_E4M3"},
+        {unknown_dtype, "q_proj.weight: dtype F128; expected"},
+        {unprintable_dtype, "q_proj.weight: dtype is not plain ASCII"},
+        {other_dtype, "q_proj.weight has dtype I32; expected F32, F16 or BF16"},
+        {smaller_dtype, "span 64 bytes; expected 16"},
         {duplicate, "duplicate"},
         {duplicate_key, "duplicate"},
         {missing, "v_proj.weight is missing"},
@@ -289,17 +302,17 @@ static void test_folders_that_do_not_fit_get_a_sentence(void)
     copy_file(bal_test_data(TOKENIZER_FILE), &one, "tok2.bin");
     expect_refusal(one.path, one.path, "tok1.bin, tok2.bin");
 
-    test_dir sharded = new_dir("sharded");
-    write_config(&sharded, &small_config, "");
-    expect_refusal(sharded.path, "model.safetensors", "cannot be read");
-    write_file(&sharded, "model.safetensors.index.json", "{}", 2);
-    expect_refusal(sharded.path, sharded.path, "save_pretrained");
-    CU_ASSERT_EQUAL_FATAL(mkdir(in_dir(&sharded, "model.safetensors"), 0777), 0);
-    expect_refusal(sharded.path, "model.safetensors", "regular file");
-    test_dir pickle = new_dir("pickle");
-    write_config(&pickle, &small_config, "");
-    write_file(&pickle, "pytorch_model.bin", "PK", 2);
-    expect_refusal(pickle.path, pickle.path, "save_pretrained");
+    test_dir empty = new_dir("empty");
+    write_config(&empty, &small_config, "");
+    expect_refusal(empty.path, empty.path, "no weights in this folder; expected model.safetensors");
+    write_file(&empty, "pytorch_model.bin.index.json", "{}", 2);
+    expect_refusal(empty.path, "pytorch_model.bin.index.json", "weight_map has 0 tensors");
+    write_file(&empty, "pytorch_model.bin", "PK", 2);
+    expect_refusal(empty.path, "pytorch_model.bin", "no zip file");
+    write_file(&empty, "model.safetensors.index.json", "[]", 2);
+    expect_refusal(empty.path, "model.safetensors.index.json", "expected an object");
+    CU_ASSERT_EQUAL_FATAL(mkdir(in_dir(&empty, "model.safetensors"), 0777), 0);
+    expect_refusal(empty.path, "model.safetensors", "regular file");
 }
 
 static void test_refusing_takes_little_memory(void) /* of all the tests above */
