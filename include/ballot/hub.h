@@ -1,29 +1,38 @@
-/* include/ballot/hub.h: other people's model files, read and written: llama2.c files, and Hugging
- * Face folders of LlamaForCausalLM. Knows file layouts; knows nothing of training. */
+/* include/ballot/hub.h: other people's model files, read and written: Hugging Face folders and
+ * llama2.c files. Knows file layouts and what families call things; knows nothing of training. */
 #ifndef BALLOT_HUB_H
 #define BALLOT_HUB_H
 
 #include "ballot/model.h"
 #include "ballot/text.h"
 
+/** Everything that a model folder holds. {0}: nothing. */
+typedef struct bal_bundle {
+    bal_model     *model;
+    bal_tokenizer *tokenizer;
+    bal_files      files; /* beside the weights: config.json and all that a tokenizer reads */
+} bal_bundle;
+void bal_bundle_clear(bal_bundle *bundle);
+
 /**
  * Read a model and its tokenizer, tensor by tensor from mapped files, quantizing as it goes. Local.
- * @param path  a Hugging Face folder (config.json, tokenizer.json, and model.safetensors or
- *              pytorch_model.bin in F32, F16 or BF16, one file or several with an index), a
- *              llama2.c folder (one *.bin model beside tok*.bin), or a llama2.c file, v0 or v1
- *              (tokenizer: tokenizer.bin or the only tok*.bin beside it)
- * @param format      of the model made: BAL_F32 or BAL_I8
+ * @param path  a Hugging Face folder (config.json of a family of ours, weights in safetensors or
+ *              pytorch_model.bin, whole or in several files with their index, in F32, F16 or BF16,
+ *              and tokenizer files); a llama2.c folder (one *.bin model beside tok*.bin); or a
+ *              llama2.c file, v0 or v1 (tokenizer: tokenizer.bin or the only tok*.bin beside it)
+ * @param formats     of the model made
  * @param with_carry  make carries, holding what rounding left over
- * @param model, tokenizer  made; the caller owns both
+ * @param bundle      made; for bal_bundle_clear
  * @return BAL_OK; BAL_ERR_INPUT: missing, short, damaged, unsupported, or parts that do not fit
- *         together; the sentence names file, place, what was found and expected; BAL_ERR_MEMORY.
+ *         together; the sentence names file, place, what was found and expected; BAL_ERR_CONFIG:
+ *         formats do not fit the model; BAL_ERR_MEMORY.
  */
-bal_status bal_hub_load(const char *path, bal_format format, bool with_carry, bal_model **model,
-                        bal_tokenizer **tokenizer);
+bal_status bal_hub_load(const char *path, const bal_formats *formats, bool with_carry,
+                        bal_bundle *bundle);
 /** The first half of bal_hub_load: the tokenizer, and the model outlined (bal_model_outline). The
  *  weights are known to be there, in their shapes, but not read. Local. Errors as above. */
-bal_status bal_hub_outline(const char *path, bal_format format, bool with_carry, bal_model **model,
-                           bal_tokenizer **tokenizer);
+bal_status bal_hub_outline(const char *path, const bal_formats *formats, bool with_carry,
+                           bal_bundle *bundle);
 /** The second half: read the weights into the model, once it is attached to memory. Local. Errors
  *  as above, and BAL_ERR_INPUT: the files have another shape than the model. */
 bal_status bal_hub_fill(const char *path, bal_model *model);

@@ -5,6 +5,7 @@
 
 #include "ballot/comm.h"
 #include "ballot/data.h"
+#include "ballot/hub.h"
 #include "ballot/model.h"
 #include "ballot/optim.h"
 #include "ballot/record.h"
@@ -84,10 +85,15 @@ void bal_train_wish(bal_wish wish);
 bal_status bal_train(const bal_job *job, const bal_machine *machine, const char *run,
                      bal_comm *comm);
 
-/** Read a model to work with: a folder or file of the hub, or a checkpoint. BAL_F32 of a checkpoint
- *  is its dequantized model. Local. Errors of bal_hub_load and bal_checkpoint_read. */
-bal_status bal_model_open(const char *path, bal_format format, bool with_carry, bal_model **model,
-                          bal_tokenizer **tokenizer);
+/** Read a model to work with: a folder or file of the hub, or a checkpoint, which has formats of
+ * its own; BAL_F32 of a checkpoint is its dequantized model. Local. Errors of bal_hub_load and
+ *  bal_checkpoint_read. */
+bal_status bal_bundle_open(const char *path, const bal_formats *formats, bool with_carry,
+                           bal_bundle *bundle);
+/** Can the model learn the job's task? Local. @return BAL_OK; BAL_ERR_CONFIG. */
+bal_status bal_job_check_task(const bal_job *job, const bal_model *model);
+/** What the job makes of its texts. Local. */
+bal_corpus_options bal_job_corpus(const bal_job *job);
 
 /** What an evaluation found. */
 typedef struct bal_score {

@@ -84,11 +84,12 @@ typedef struct bal_common {
     int         n_overrides;
     bal_isa     isa; /* of --isa; not yet checked, for ranks may differ */
     bal_machine machine;
-    bal_format  format; /* in which a model runs */
+    bal_formats formats; /* in which a model runs; matrices BAL_N_FORMATS: not said */
     bool        json;
 } bal_common;
-#define BAL_COMMON_DEFAULT \
-    ((bal_common){.machine = {.kernels = bal_kernels_at(bal_isa_best())}, .format = BAL_I8})
+#define BAL_COMMON_DEFAULT                                                \
+    ((bal_common){.machine = {.kernels = bal_kernels_at(bal_isa_best())}, \
+                  .formats = {.matrices = BAL_N_FORMATS}})
 extern const struct argp bal_argp_job;    /* --job */
 extern const struct argp bal_argp_set;    /* -s */
 extern const struct argp bal_argp_isa;    /* --isa */
@@ -98,8 +99,10 @@ extern const struct argp bal_argp_json;   /* --json */
 
 /** BAL_ERR_ARG: the processor of this rank does not have the level of --isa. Local: agree on it. */
 bal_status bal_isa_check(const bal_common *common);
-/** "f32", "i8" or "i16". */
-const char *bal_format_name(bal_format format);
+/** What --format says, or the job where it says nothing; NULL: no job, int8. */
+bal_formats bal_common_formats(const bal_common *common, const bal_job *job);
+/** "i8", or "i4:64", or "i8 with patterns": how the matrices of a model are written. */
+void bal_formats_print(const bal_formats *formats, char *text, size_t n_bytes);
 /** Print an object as JSON and release it. */
 bal_status bal_print_json(const bal_context *context, json_t *object);
 /** "0123456789abcdef" of a hash. */

@@ -41,30 +41,33 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static bal_status print(bal_context *context, const arguments *a, const bal_model *model,
                         const bal_corpus *corpus, const bal_job *job, const bal_score *score)
 {
+    char format[BAL_TEXT_BYTES];
+    bal_formats_print(bal_model_formats(model), format, sizeof format);
     double nats     = bal_score_nats(score),
            accuracy = (double)score->n_right / (double)score->n_tokens;
-    bool all        = strcmp(a->split, "test") == 0 || job->data.dev_examples == 0 ||
-               job->data.dev_examples >= bal_corpus_n_examples(corpus);
+    bool all        = job->data.task == BAL_TASK_LM &&
+               (strcmp(a->split, "test") == 0 || job->data.dev_examples == 0 ||
+                job->data.dev_examples >= bal_corpus_n_examples(corpus));
     double bits = (double)score->loss / BAL_LOSS_UNITS_PER_NAT / log(2.0) /
                   (double)bal_corpus_n_bytes(corpus); /* of a whole text only */
     char hex[17];
     bal_hex(bal_model_fingerprint(model), hex);
     if (a->common.json)
         return bal_print_json(
-            context,
-            json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:o, s:o, s:f, s:s}", "model", a->model,
-                      "split", a->split, "format", bal_format_name(a->common.format), "kernels",
-                      a->common.machine.kernels->name, "tokens", (json_int_t)score->n_tokens,
-                      "loss_nats", nats, "perplexity",
-                      isfinite(exp(nats)) ? json_real(exp(nats)) : json_null(), "bits_per_byte",
-                      all ? json_real(bits) : json_null(), "accuracy", accuracy, "fingerprint",
-                      hex));
+            context, json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:o, s:o, s:f, s:s}", "model",
+                               a->model, "split", a->split, "format", format, "kernels",
+                               a->common.machine.kernels->name, "tokens",
+                               (json_int_t)score->n_tokens, "loss_nats", nats, "perplexity",
+                               isfinite(exp(nats)) ? json_real(exp(nats)) : json_null(),
+                               "bits_per_byte", all ? json_real(bits) : json_null(), "accuracy",
+                               accuracy, "fingerprint", hex));
     if (!context->prints) return BAL_OK;
     printf("loss           %.4f nats per token, over %lld tokens (%s, %s)\n", nats,
-           (long long)score->n_tokens, a->split, bal_format_name(a->common.format));
+           (long long)score->n_tokens, a->split, format);
     printf("perplexity     %.4f\n", exp(nats));
     if (all) printf("bits per byte  %.4f\n", bits);
-    printf("accuracy       %.2f %% of next tokens\nfingerprint    %s\n", 100.0 * accuracy, hex);
+    printf("accuracy       %.2f %% of %s tokens\nfingerprint    %s\n", 100.0 * accuracy,
+           job->data.task == BAL_TASK_LM ? "next" : "masked", hex);
     return BAL_OK;
 }
 
@@ -85,40 +88,39 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
                               NULL};
     arguments         a    = {.common = BAL_COMMON_DEFAULT, .split = "dev"};
     bal_parse(context, &argp, argc, argv, &a);
-    bal_job_source          source    = {0};
-    bal_model              *model     = NULL;
-    bal_tokenizer          *tokenizer = NULL;
-    bal_corpus             *corpus    = NULL;
-    bal_forward            *forward   = NULL;
-    bal_batch               batch     = {0};
-    bal_score               score     = {0};
-    const bal_data_options *data      = &source.job.data;
+    bal_job_source          source  = {0};
+    bal_bundle              bundle  = {0};
+    bal_corpus             *corpus  = NULL;
+    bal_forward            *forward = NULL;
+    bal_batch               batch   = {0};
+    bal_score               score   = {0};
+    const bal_data_options *data    = &source.job.data;
     bal_status              status =
         bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
     if (status == BAL_OK) status = bal_isa_check(&a.common);
     const char *text = strcmp(a.split, "dev") == 0 ? data->dev : data->test;
     if (status == BAL_OK && text[0] == 0)
         status = bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set", a.common.job, a.split);
+    bal_formats        formats = bal_common_formats(&a.common, &source.job);
+    bal_corpus_options cut     = bal_job_corpus(&source.job);
     if (status == BAL_OK)
-        status = bal_model_open(a.model, a.common.format, a.common.format != BAL_F32, &model,
-                                &tokenizer);
-    if (status == BAL_OK)
-        status = bal_corpus_open(text, tokenizer, data->examples, data->context, &corpus);
+        status = bal_bundle_open(a.model, &formats, formats.matrices != BAL_F32, &bundle);
+    if (status == BAL_OK) status = bal_job_check_task(&source.job, bundle.model);
+    if (status == BAL_OK) status = bal_corpus_open(text, bundle.tokenizer, &cut, &corpus);
     if (status == BAL_OK) status = bal_batch_init(&batch, data->batch, data->context);
     if (status == BAL_OK)
-        status = bal_forward_create(model, a.common.machine.kernels, data->batch * data->context,
-                                    data->context, &forward);
+        status = bal_forward_create(bundle.model, a.common.machine.kernels,
+                                    data->batch * data->context, data->context, &forward);
     status = bal_comm_agree(context->comm, status);
     if (status == BAL_OK)
         status = bal_evaluate(context->comm, forward, corpus,
                               strcmp(a.split, "dev") == 0 ? data->dev_examples : 0, data->batch,
                               &batch, &score);
-    if (status == BAL_OK) status = print(context, &a, model, corpus, &source.job, &score);
+    if (status == BAL_OK) status = print(context, &a, bundle.model, corpus, &source.job, &score);
     bal_forward_destroy(&forward);
     bal_batch_clear(&batch);
     bal_corpus_close(&corpus);
-    bal_tokenizer_destroy(&tokenizer);
-    bal_model_destroy(&model);
+    bal_bundle_clear(&bundle);
     bal_job_source_clear(&source);
     return status;
 }

@@ -3,18 +3,24 @@
 #include <string.h>
 
 #include "cli_impl.h"
+#include "sample.h"
+
+#define CHUNK 256 /* tokens of the prompt that are read at once */
 
 typedef struct arguments {
-    bal_common  common;
-    const char *model, *prompt;
-    int64_t     n_tokens, seed;
-    double      temperature;
+    bal_common   common;
+    const char  *model, *prompt;
+    int64_t      n_tokens, seed;
+    bal_sampling sampling;
 } arguments;
 
 static const struct argp_option options[] = {
     {"tokens", 'n', "N", 0, "tokens to add at most (default: 100)", 0},
     {"temperature", 'T', "T", 0,
      "0 takes the likeliest token (default); 1 draws as the model predicts", 0},
+    {"top-k", 'k', "K", 0, "draw from the K likeliest tokens (default: 0, all)", 0},
+    {"top-p", 'p', "P", 0,
+     "draw from the likeliest tokens that have a probability of P together (default: 1, all)", 0},
     {"seed", 'e', "S", 0, "of the draws (default: 1)", 0},
     {0}};
 
@@ -29,10 +35,18 @@ static int64_t number(struct argp_state *state, const char *option, const char *
     return value;
 }
 
+static double real(struct argp_state *state, const char *option, const char *text, double max)
+{
+    char  *end;
+    double value = strtod(text, &end);
+    if (end == text || *end != 0 || !(value >= 0.0 && value <= max))
+        argp_error(state, "--%s=%s: expected 0 to %g", option, text, max);
+    return value;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
-    char      *end;
     switch (key) {
         case ARGP_KEY_INIT:
             for (int child = 0; child < 3; ++child) state->child_inputs[child] = &a->common;
@@ -44,9 +58,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             a->seed = number(state, "seed", arg, 0, INT64_MAX);
             return 0;
         case 'T':
-            a->temperature = strtod(arg, &end);
-            if (end == arg || *end != 0 || !(a->temperature >= 0.0 && a->temperature <= 100.0))
-                argp_error(state, "--temperature=%s: expected 0 to 100", arg);
+            a->sampling.temperature = real(state, "temperature", arg, 100.0);
+            return 0;
+        case 'k':
+            a->sampling.top_k = number(state, "top-k", arg, 0, INT32_MAX);
+            return 0;
+        case 'p':
+            a->sampling.top_p = real(state, "top-p", arg, 1.0);
             return 0;
         case ARGP_KEY_ARG:
             if (a->model == NULL)
@@ -65,46 +83,113 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* The likeliest token, or one drawn with exp(logit / temperature). */
-static int32_t choose(const float *logits, int64_t n_vocab, double temperature, uint32_t random)
+/* What a text starts with: the tokenizer's own, or a start token that is not the end token too, or
+ * that one where the prompt is empty. */
+static int64_t start_tokens(const bal_tokenizer *tokenizer, bool empty_prompt,
+                            const int32_t **tokens, int32_t *bos)
 {
-    int32_t top = 0;
-    for (int64_t i = 1; i < n_vocab; ++i)
-        if (logits[i] > logits[top]) top = (int32_t)i;
-    if (temperature == 0.0) return top;
-    double sum = 0.0;
-    for (int64_t i = 0; i < n_vocab; ++i)
-        sum += bal_math_exp(((double)logits[i] - (double)logits[top]) / temperature);
-    double left = sum * ((double)random + 0.5) / 4294967296.0;
-    for (int64_t i = 0; i < n_vocab; ++i) {
-        left -= bal_math_exp(((double)logits[i] - (double)logits[top]) / temperature);
-        if (left < 0.0) return (int32_t)i;
-    }
-    return top;
+    int64_t n;
+    *tokens = bal_tokenizer_prefix(tokenizer, &n);
+    if (n > 0) return n;
+    *tokens = bos;
+    *bos    = bal_tokenizer_special(tokenizer, BAL_SPECIAL_BOS);
+    return *bos >= 0 && (empty_prompt || *bos != bal_tokenizer_special(tokenizer, BAL_SPECIAL_EOS));
 }
 
-/* Extend ids, [n] of room for n_max, until the end token or n_max. */
-static bal_status extend(const arguments *a, const bal_model *model, const bal_tokenizer *tokenizer,
-                         int32_t *ids, int64_t *n, int64_t n_max)
+/* A text that grows. */
+typedef struct text {
+    int32_t *ids;
+    int64_t  n_start, n_prompt, n, n_max;
+    double   prompt_seconds, seconds; /* reading the prompt; adding tokens */
+} text;
+
+/* ids: start tokens and prompt, and room for those to come. */
+static bal_status begin(const arguments *a, const bal_bundle *bundle, text *t)
 {
-    int64_t      n_vocab = bal_model_shape(model)->n_vocab;
-    bal_forward *forward = NULL;
-    float       *logits  = bal_alloc((size_t)n_vocab, sizeof *logits);
-    bal_status   status =
-        logits == NULL
-              ? bal_fail(BAL_ERR_MEMORY, "no memory for %lld logits", (long long)n_vocab)
-              : bal_forward_create(model, a->common.machine.kernels, n_max, n_max, &forward);
-    while (status == BAL_OK && *n < n_max) {
+    const int32_t *start;
+    int32_t       *prompt = NULL, bos;
+    int64_t        most   = bal_model_shape(bundle->model)->max_tokens;
+    t->n_start            = start_tokens(bundle->tokenizer, a->prompt[0] == 0, &start, &bos);
+    BAL_TRY(bal_tokenizer_encode(bundle->tokenizer, a->prompt, strlen(a->prompt), &prompt,
+                                 &t->n_prompt));
+    bal_status status = BAL_OK;
+    t->n              = t->n_start + t->n_prompt;
+    t->n_max          = t->n + a->n_tokens < most ? t->n + a->n_tokens : most;
+    if (t->n > most)
+        status = bal_fail(BAL_ERR_ARG, "the prompt has %lld tokens; the model reads at most %lld",
+                          (long long)t->n_prompt, (long long)(most - t->n_start));
+    else if (t->n == 0)
+        status = bal_fail(BAL_ERR_ARG, "the vocabulary has no start token: give a prompt");
+    else if ((t->ids = bal_alloc((size_t)t->n_max, sizeof *t->ids)) == NULL)
+        status = bal_fail(BAL_ERR_MEMORY, "no memory for %lld tokens", (long long)t->n_max);
+    if (status == BAL_OK && t->n_start > 0)
+        memcpy(t->ids, start, (size_t)t->n_start * sizeof *start);
+    if (status == BAL_OK && t->n_prompt > 0)
+        memcpy(t->ids + t->n_start, prompt, (size_t)t->n_prompt * sizeof *prompt);
+    free(prompt);
+    return status;
+}
+
+/* Add tokens until the end token or n_max. */
+static bal_status extend(const arguments *a, const bal_bundle *bundle, text *t)
+{
+    const bal_kernels *kernels = a->common.machine.kernels;
+    int64_t            n_vocab = bal_model_shape(bundle->model)->n_vocab, read = 0;
+    int32_t            eos     = bal_tokenizer_special(bundle->tokenizer, BAL_SPECIAL_EOS);
+    int32_t            bos     = bal_tokenizer_special(bundle->tokenizer, BAL_SPECIAL_BOS);
+    bal_forward       *forward = NULL;
+    bal_cache         *cache   = NULL;
+    bal_sampler       *sampler = NULL;
+    float             *logits  = bal_alloc((size_t)n_vocab, sizeof *logits);
+    bal_status         status =
+        logits != NULL ? bal_sampler_create(&a->sampling, n_vocab, &sampler)
+                               : bal_fail(BAL_ERR_MEMORY, "no memory for %lld logits", (long long)n_vocab);
+    if (status == BAL_OK) status = bal_cache_create(bundle->model, t->n_max, &cache);
+    if (status == BAL_OK)
+        status = bal_forward_create(bundle->model, kernels, t->n_max < CHUNK ? t->n_max : CHUNK,
+                                    t->n_max, &forward);
+    double clock = bal_seconds();
+    while (status == BAL_OK && t->n < t->n_max) {
         uint32_t words[256];
-        bal_draw_words(a->common.machine.kernels, (uint64_t)a->seed, (uint32_t)*n, 0, words);
-        status = bal_forward_next(forward, ids, *n, logits);
+        status = bal_forward_extend(forward, cache, t->ids + read, t->n - read, logits);
+        *(read == 0 ? &t->prompt_seconds : &t->seconds) += bal_seconds() - clock;
+        clock = bal_seconds();
+        read  = t->n;
         if (status != BAL_OK) break;
-        int32_t next = choose(logits, n_vocab, a->temperature, words[0]);
-        if (next == bal_tokenizer_eos(tokenizer) || next == bal_tokenizer_bos(tokenizer)) break;
-        ids[(*n)++] = next;
+        bal_draw_words(kernels, (uint64_t)a->seed, (uint32_t)t->n, 0, words);
+        int32_t next = bal_sampler_choose(sampler, logits, words[0]);
+        if (next == eos || next == bos) break;
+        t->ids[t->n++] = next;
     }
     bal_forward_destroy(&forward);
+    bal_cache_destroy(&cache);
+    bal_sampler_destroy(&sampler);
     free(logits);
+    return status;
+}
+
+static bal_status print(bal_context *context, const arguments *a, const bal_bundle *bundle,
+                        const text *t)
+{
+    char   *string  = NULL;
+    size_t  n_bytes = 0;
+    int64_t n_added = t->n - t->n_start - t->n_prompt;
+    BAL_TRY(bal_tokenizer_decode(bundle->tokenizer, t->ids, t->n, &string, &n_bytes));
+    bal_status status = BAL_OK;
+    double     speed = n_added > 1 ? (double)(n_added - 1) / t->seconds : 0.0; /* first: prompt's */
+    if (a->common.json) {
+        status = bal_print_json(
+            context, json_pack("{s:s, s:s%, s:I, s:f}", "model", a->model, "text", string, n_bytes,
+                               "tokens", (json_int_t)n_added, "tokens_per_second", speed));
+    } else if (context->prints) {
+        fwrite(string, 1, n_bytes, stdout);
+        putchar('\n');
+        fflush(stdout);
+        bal_log(BAL_LOG_SAY, "%lld tokens of prompt in %.2f s, then %lld tokens, %.1f per second",
+                (long long)(t->n_start + t->n_prompt), t->prompt_seconds, (long long)n_added,
+                speed);
+    }
+    free(string);
     return status;
 }
 
@@ -114,62 +199,29 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv)
                                           {&bal_argp_json, 0, NULL, 0},
                                           {&bal_argp_format, 0, NULL, 0},
                                           {0}};
-    const struct argp       argp       = {
-                    options,
-                    parse,
-                    "MODEL [PROMPT]",
-                    "Continue a text. MODEL is a Hugging Face style folder, a llama2.c folder or file, or a "
-                                "ballot checkpoint.",
-                    children,
-                    NULL,
-                    NULL};
-    arguments a = {.common = BAL_COMMON_DEFAULT, .n_tokens = 100, .seed = 1};
+    const struct argp       argp       = {options,
+                                          parse,
+                                          "MODEL [PROMPT]",
+                                          "Continue a text. MODEL is a Hugging Face style folder, a llama2.c "
+                                                      "folder or file, or a ballot checkpoint.\v"
+                                                      "The same model, prompt, options and seed give the same text on "
+                                                      "every machine.",
+                                          children,
+                                          NULL,
+                                          NULL};
+    arguments               a          = {
+                               .common = BAL_COMMON_DEFAULT, .n_tokens = 100, .seed = 1, .sampling = {.top_p = 1.0}};
     bal_parse(context, &argp, argc, argv, &a);
-    bal_model     *model     = NULL;
-    bal_tokenizer *tokenizer = NULL;
-    int32_t       *prompt = NULL, *ids = NULL;
-    int64_t        n_prompt = 0, n = 0;
-    char          *text    = NULL;
-    size_t         n_bytes = 0;
-    bal_status     status  = bal_isa_check(&a.common);
-    if (status == BAL_OK)
-        status = bal_model_open(a.model, a.common.format, false, &model, &tokenizer);
-    if (status == BAL_OK)
-        status = bal_tokenizer_encode(tokenizer, a.prompt, strlen(a.prompt), &prompt, &n_prompt);
-    if (status != BAL_OK) goto done;
-    int64_t most  = bal_model_shape(model)->max_tokens;
-    int64_t first = bal_tokenizer_bos(tokenizer) >= 0; /* start token */
-    int64_t n_max = first + n_prompt + a.n_tokens < most ? first + n_prompt + a.n_tokens : most;
-    if (first + n_prompt > most) {
-        status = bal_fail(BAL_ERR_ARG, "the prompt has %lld tokens; the model reads at most %lld",
-                          (long long)n_prompt, (long long)(most - first));
-        goto done;
-    }
-    ids = bal_alloc((size_t)n_max, sizeof *ids);
-    if (ids == NULL) {
-        status = bal_fail(BAL_ERR_MEMORY, "no memory for %lld tokens", (long long)n_max);
-        goto done;
-    }
-    if (first > 0) ids[n++] = bal_tokenizer_bos(tokenizer);
-    if (n_prompt > 0) memcpy(ids + n, prompt, (size_t)n_prompt * sizeof *ids);
-    n += n_prompt;
-    if (n == 0) {
-        status = bal_fail(BAL_ERR_ARG, "the vocabulary has no start token: give a prompt");
-        goto done;
-    }
-    status = extend(&a, model, tokenizer, ids, &n, n_max);
-    if (status == BAL_OK) status = bal_tokenizer_decode(tokenizer, ids, n, &text, &n_bytes);
-    if (status == BAL_OK && a.common.json)
-        status = bal_print_json(
-            context, json_pack("{s:s, s:s%, s:I}", "model", a.model, "text", text, n_bytes,
-                               "tokens", (json_int_t)(n - first - n_prompt)));
-    else if (status == BAL_OK && context->prints)
-        printf("%s\n", text);
-done:
-    free(text);
-    free(ids);
-    free(prompt);
-    bal_tokenizer_destroy(&tokenizer);
-    bal_model_destroy(&model);
+    if (!context->prints) return BAL_OK; /* no work for the other ranks */
+    bal_bundle  bundle  = {0};
+    text        t       = {0};
+    bal_formats formats = bal_common_formats(&a.common, NULL);
+    bal_status  status  = bal_isa_check(&a.common);
+    if (status == BAL_OK) status = bal_bundle_open(a.model, &formats, false, &bundle);
+    if (status == BAL_OK) status = begin(&a, &bundle, &t);
+    if (status == BAL_OK) status = extend(&a, &bundle, &t);
+    if (status == BAL_OK) status = print(context, &a, &bundle, &t);
+    free(t.ids);
+    bal_bundle_clear(&bundle);
     return status;
 }

@@ -156,20 +156,18 @@ static bal_status inspect_journal(bal_context *context, const arguments *a)
 
 static bal_status inspect_model(bal_context *context, const arguments *a)
 {
-    bal_model     *model     = NULL;
-    bal_tokenizer *tokenizer = NULL;
-    BAL_TRY(bal_hub_load(a->path, BAL_F32, false, &model, &tokenizer));
+    bal_bundle bundle;
+    BAL_TRY(bal_hub_outline(a->path, &(bal_formats){.matrices = BAL_F32}, false, &bundle));
     bal_status status = BAL_OK;
     if (a->common.json) {
-        json_t *object = model_json(model);
+        json_t *object = model_json(bundle.model);
         json_object_set_new(object, "kind", json_string(bal_hub_kind(a->path)));
         status = bal_print_json(context, object);
     } else {
         printf("folder       %s\n", bal_hub_kind(a->path));
-        print_model(model);
+        print_model(bundle.model);
     }
-    bal_tokenizer_destroy(&tokenizer);
-    bal_model_destroy(&model);
+    bal_bundle_clear(&bundle);
     return status;
 }
 

@@ -52,20 +52,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static bal_status write_out(bal_context *context, const arguments *a, const bal_job *job,
-                            bal_model *model, bal_tokenizer *tokenizer, const bal_run_id *id)
+                            const bal_bundle *bundle, const bal_run_id *id)
 {
     char folder[4096], name[4096];
     snprintf(folder, sizeof folder, "%s", a->out);
     snprintf(name, sizeof name, "%s", a->out);
     bal_snapshot snapshot = {.step          = a->step,
-                             .fingerprint   = bal_model_fingerprint(model),
+                             .fingerprint   = bal_model_fingerprint(bundle->model),
                              .id            = *id,
-                             .model         = model,
-                             .tokenizer     = tokenizer,
+                             .model         = bundle->model,
+                             .files         = bundle->files,
                              .job_text      = job->text,
                              .isa           = (char *)(uintptr_t)a->common.machine.kernels->name,
                              .dev_loss_nats = (double)NAN};
-    BAL_TRY(bal_metrics_init(&snapshot.metrics, bal_model_n_tensors(model)));
+    BAL_TRY(bal_metrics_init(&snapshot.metrics, bal_model_n_tensors(bundle->model)));
     bal_status status = bal_checkpoint_write(dirname(folder), basename(name), &snapshot);
     bal_metrics_clear(&snapshot.metrics);
     if (status != BAL_OK) return status;
@@ -98,10 +98,9 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
     bal_parse(context, &argp, argc, argv, &a);
     if (!context->prints) return BAL_OK; /* no work for the other ranks */
     char           beside[4096];
-    bal_job_source source    = {0};
-    bal_model     *model     = NULL;
-    bal_tokenizer *tokenizer = NULL;
-    bal_journal   *journal   = NULL;
+    bal_job_source source  = {0};
+    bal_bundle     bundle  = {0};
+    bal_journal   *journal = NULL;
     if (a.common.job == NULL) {
         char folder[4000];
         snprintf(folder, sizeof folder, "%s", a.journal);
@@ -117,16 +116,15 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
         bal_log(BAL_LOG_WARN, "%s: a torn tail of %lld bytes after step %lld is left out",
                 a.journal, (long long)bal_journal_tail(journal), (long long)bal_journal_n(journal));
     if (status == BAL_OK)
-        status = bal_model_open(a.base, source.job.model.codes, true, &model, &tokenizer);
+        status = bal_bundle_open(a.base, &source.job.model.formats, true, &bundle);
     if (status == BAL_OK) {
         if (a.step < 0) a.step = bal_journal_n(journal);
-        status = bal_replay(&source.job, &a.common.machine, journal, a.step, model);
+        status = bal_replay(&source.job, &a.common.machine, journal, a.step, bundle.model);
     }
     if (status == BAL_OK)
-        status = write_out(context, &a, &source.job, model, tokenizer, bal_journal_id(journal));
+        status = write_out(context, &a, &source.job, &bundle, bal_journal_id(journal));
     bal_journal_close(&journal);
-    bal_tokenizer_destroy(&tokenizer);
-    bal_model_destroy(&model);
+    bal_bundle_clear(&bundle);
     bal_job_source_clear(&source);
     return status;
 }

@@ -33,6 +33,37 @@ void bal_parse(const bal_context *context, const struct argp *argp, int argc, ch
     if (nowhere != NULL) fclose(nowhere);
 }
 
+/* FORMAT or FORMAT:GROUP. */
+static bool parse_format(const char *text, bal_formats *formats)
+{
+    char  name[16] = "";
+    int   group    = 0;
+    char *colon    = strchr(text, ':');
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(text, ":"), text);
+    *formats = (bal_formats){.group = BAL_GROUP_DEFAULT};
+    if (!bal_format_parse(name, &formats->matrices) || formats->matrices == BAL_I16) return false;
+    if (colon == NULL) return true;
+    char rest = 0;
+    if (sscanf(colon, ":%d%c", &group, &rest) != 1) return false;
+    formats->group = group;
+    return bal_format_is_nibbles(formats->matrices) && (group == 32 || group == 64 || group == 128);
+}
+
+bal_formats bal_common_formats(const bal_common *common, const bal_job *job)
+{
+    if (common->formats.matrices != BAL_N_FORMATS) return common->formats;
+    return job != NULL ? job->model.formats : (bal_formats){.matrices = BAL_I8};
+}
+
+void bal_formats_print(const bal_formats *formats, char *text, size_t n_bytes)
+{
+    size_t used = (size_t)snprintf(text, n_bytes, "%s", bal_format_name(formats->matrices));
+    if (bal_format_is_nibbles(formats->matrices))
+        used += (size_t)snprintf(text + used, n_bytes - used, ":%d",
+                                 formats->group > 0 ? formats->group : BAL_GROUP_DEFAULT);
+    if (formats->patterns[0] != 0) snprintf(text + used, n_bytes - used, " %s", formats->patterns);
+}
+
 static error_t parse_common(int key, char *arg, struct argp_state *state)
 {
     bal_common *common = state->input;
@@ -58,9 +89,11 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
             common->machine.tally = arg[0] == 't' ? BAL_TALLY_TABLE : BAL_TALLY_SLOTS;
             return 0;
         case 'f':
-            if (strcmp(arg, "f32") != 0 && strcmp(arg, "i8") != 0)
-                argp_error(state, "--format=%s: expected f32 or i8", arg);
-            common->format = arg[0] == 'f' ? BAL_F32 : BAL_I8;
+            if (!parse_format(arg, &common->formats))
+                argp_error(state,
+                           "--format=%s: expected f32, i8, i4, nf4, or one of the last two "
+                           "with :32, :64 or :128 behind",
+                           arg);
             return 0;
         case 'J':
             common->json = true;
@@ -83,7 +116,10 @@ static const struct argp_option tally_options[] = {
      "count votes by table (default) or by slots, slowly; the result is the same", 0},
     {0}};
 static const struct argp_option format_options[] = {
-    {"format", 'f', "f32|i8", 0, "run the model in float32, or in int8 as trained (default)", 0},
+    {"format", 'f', "FORMAT", 0,
+     "run a model of floats in f32, i8, i4 or nf4, the last two with :32, :64 or :128 columns that "
+     "share a factor, or a checkpoint in f32 (default: that of the job, else i8)",
+     0},
     {0}};
 static const struct argp_option json_options[] = {
     {"json", 'J', NULL, 0, "print one JSON object", 0}, {0}};
@@ -109,11 +145,6 @@ const char *bal_hex(uint64_t hash, char text[17])
 {
     snprintf(text, 17, "%016llx", (unsigned long long)hash);
     return text;
-}
-
-const char *bal_format_name(bal_format format)
-{
-    return format == BAL_F32 ? "f32" : format == BAL_I8 ? "i8" : "i16";
 }
 
 bal_status bal_isa_check(const bal_common *common)

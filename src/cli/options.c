@@ -7,8 +7,10 @@
 
 #include "cli_impl.h"
 
-static const bal_option_name codes_names[]    = {{"i8", BAL_I8}, {NULL, 0}};
-static const bal_option_name task_names[]     = {{"lm", BAL_TASK_LM}, {NULL, 0}};
+static const bal_option_name codes_names[] = {
+    {"i8", BAL_I8}, {"i4", BAL_I4}, {"nf4", BAL_NF4}, {NULL, 0}};
+static const bal_option_name group_names[] = {{"32", 32}, {"64", 64}, {"128", 128}, {NULL, 0}};
+static const bal_option_name task_names[] = {{"lm", BAL_TASK_LM}, {"mlm", BAL_TASK_MLM}, {NULL, 0}};
 static const bal_option_name examples_names[] = {
     {"windows", BAL_EXAMPLES_WINDOWS}, {"documents", BAL_EXAMPLES_DOCUMENTS}, {NULL, 0}};
 static const bal_option_name train_names[] = {
@@ -32,8 +34,14 @@ static const bal_option_name share_names[]     = {
 const bal_option bal_options[] = {
     {"model", "path", TEXT(model.path), false,
      "model folder or file, or checkpoint, to start from"},
-    {"model", "codes", CHOICE(model.codes, codes_names), true, "integer format of its matrices"},
-    {"data", "task", CHOICE(data.task, task_names), true, "what is learned: lm, the next token"},
+    {"model", "codes", CHOICE(model.formats.matrices, codes_names), true,
+     "integer format of its matrices"},
+    {"model", "group", CHOICE(model.formats.group, group_names), true,
+     "i4, nf4: columns that share a factor"},
+    {"model", "formats", TEXT(model.formats.patterns), true,
+     "other formats by pattern of matrix names, as lm_head*=i8 *.mlp.*=nf4:32"},
+    {"data", "task", CHOICE(data.task, task_names), true,
+     "what is learned: lm, the next token, or mlm, masked ones (encoders)"},
     {"data", "train", TEXT(data.train), false, "text to learn from"},
     {"data", "dev", TEXT(data.dev), false,
      "text to evaluate on while training; none: no evaluation"},

@@ -1,31 +1,15 @@
-/* hub_impl.h: what the readers of the room share: which tensors a config needs, and the table of
- * where they lie in a mapped file, the same for every layout. */
+/* hub_impl.h: what the readers of the room share: the table of where tensors lie in mapped files,
+ * the same for every layout, and which of them a model is made of. */
 #ifndef BALLOT_HUB_IMPL_H
 #define BALLOT_HUB_IMPL_H
 
 #include <jansson.h>
 
 #include "ballot/hub.h"
+#include "family.h"
 
 #define BAL_HUB_SIZE_MAX   65536   /* widths, heads, layers: products of two stay far from 2^63 */
 #define BAL_HUB_TOKENS_MAX 1048576 /* positions have tables that no file justifies */
-
-/** The tensors of a model. ATT_NORM .. DOWN exist once per layer, the others once. */
-typedef enum bal_hub_part {
-    BAL_HUB_EMBEDDING,
-    BAL_HUB_ATT_NORM,
-    BAL_HUB_Q,
-    BAL_HUB_K,
-    BAL_HUB_V,
-    BAL_HUB_O,
-    BAL_HUB_MLP_NORM,
-    BAL_HUB_GATE,
-    BAL_HUB_UP,
-    BAL_HUB_DOWN,
-    BAL_HUB_FINAL_NORM,
-    BAL_HUB_HEAD,
-    BAL_HUB_N_PARTS
-} bal_hub_part;
 
 #define BAL_HUB_DIMS_MAX 8
 
@@ -62,12 +46,6 @@ typedef struct bal_hub_table {
     bal_hub_entry *entries; /* sorted by name; owned */
 } bal_hub_table;
 
-/** How often a part exists: n_layers, 1, or 0 for the head of a tied model. */
-int64_t bal_hub_part_count(const bal_model_config *config, bal_hub_part part);
-/** Name and shape of a part; the rest of the entry is zero. */
-void bal_hub_part_entry(const bal_model_config *config, bal_hub_part part, int64_t layer,
-                        bal_hub_entry *entry);
-
 /** True if all n characters are visible ASCII: names go into sentences and onto terminals. */
 bool bal_hub_is_plain(const char *text, size_t n);
 /** Name the entry. @return BAL_OK; BAL_ERR_INPUT: too long, or not plain. */
@@ -91,9 +69,6 @@ void       bal_hub_table_sort(bal_hub_table *table);
 void       bal_hub_table_clear(bal_hub_table *table);
 /** The entry of that name, NULL if there is none. */
 bal_hub_entry *bal_hub_table_find(const bal_hub_table *table, const char *name);
-/** @return BAL_OK: the table has every tensor that config needs, in its shape, and no others;
- *  BAL_ERR_INPUT. */
-bal_status bal_hub_table_match(bal_hub_table *table, const bal_model_config *config);
 /** All elements in order, values [bal_hub_entry_n]. Mapped pages are let go as they are read, so
  *  that little of a large file is resident. @return BAL_OK; BAL_ERR_INPUT: a value is not finite,
  *  or the dtype is OTHER. */
@@ -102,13 +77,27 @@ bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *e
 /** Let go of the entry's pages; they are mapped again when touched. */
 void bal_hub_table_drop(const bal_hub_table *table, const bal_hub_entry *entry);
 
+/* match.c: which entries a model is made of. */
+
+/** The entry that has one of our tensors, all of it or a part; NULL: there is none. */
+bal_hub_entry *bal_hub_match_find(const bal_hub_table *table, const bal_family *family,
+                                  const bal_model *model, const char *ours);
+/** @return BAL_OK: the table has every tensor of the model, in its shape, and no others that the
+ *  family does not know; BAL_ERR_INPUT. */
+bal_status bal_hub_match(bal_hub_table *table, const bal_family *family, const bal_model *model);
+/** Elements of our tensor, row-major, values [bal_tensor_n]; whole is work space for all elements
+ *  of an entry that has it as a part or transposed. Errors as bal_hub_table_read. */
+bal_status bal_hub_match_read(const bal_hub_table *table, const bal_family *family,
+                              const bal_model *model, const bal_tensor *tensor, float *values,
+                              float *whole);
+
 /** Parse JSON text; NULL, with a sentence, if it is none or repeats a key in an object. */
 json_t *bal_hub_json(const void *bytes, size_t n_bytes, const char *origin);
 
 /* Readers of whole files in memory; data must outlive the table that they make.
  * @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
 bal_status bal_hub_config_parse(const void *bytes, size_t n_bytes, const char *origin,
-                                bal_model_config *config);
+                                bal_model_config *config, const bal_family **family);
 bal_status bal_hub_safetensors_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                                      bal_hub_table *table);
 /** pytorch_model.bin: a zip file, data.pkl in it naming the tensors. */

@@ -10,12 +10,20 @@
 #define V0_HEADER 28
 #define V1_HEADER 256
 
-/* Order in the file. w1 is the gate, w2 the down projection, w3 the up projection. */
-static const bal_hub_part order[2][BAL_HUB_N_PARTS] = {
-    {BAL_HUB_EMBEDDING, BAL_HUB_ATT_NORM, BAL_HUB_Q, BAL_HUB_K, BAL_HUB_V, BAL_HUB_O,
-     BAL_HUB_MLP_NORM, BAL_HUB_GATE, BAL_HUB_DOWN, BAL_HUB_UP, BAL_HUB_FINAL_NORM, BAL_HUB_HEAD},
-    {BAL_HUB_ATT_NORM, BAL_HUB_MLP_NORM, BAL_HUB_FINAL_NORM, BAL_HUB_EMBEDDING, BAL_HUB_Q,
-     BAL_HUB_K, BAL_HUB_V, BAL_HUB_O, BAL_HUB_GATE, BAL_HUB_DOWN, BAL_HUB_UP, BAL_HUB_HEAD},
+/* Order in the file; # stands for every layer. w1 is the gate, w2 the down projection, w3 the up
+ * projection. */
+#define N_PARTS 12
+static const char *const order[2][N_PARTS] = {
+    {"model.embed_tokens", "model.layers.#.input_layernorm", "model.layers.#.self_attn.q_proj",
+     "model.layers.#.self_attn.k_proj", "model.layers.#.self_attn.v_proj",
+     "model.layers.#.self_attn.o_proj", "model.layers.#.post_attention_layernorm",
+     "model.layers.#.mlp.gate_proj", "model.layers.#.mlp.down_proj", "model.layers.#.mlp.up_proj",
+     "model.norm", "lm_head"},
+    {"model.layers.#.input_layernorm", "model.layers.#.post_attention_layernorm", "model.norm",
+     "model.embed_tokens", "model.layers.#.self_attn.q_proj", "model.layers.#.self_attn.k_proj",
+     "model.layers.#.self_attn.v_proj", "model.layers.#.self_attn.o_proj",
+     "model.layers.#.mlp.gate_proj", "model.layers.#.mlp.down_proj", "model.layers.#.mlp.up_proj",
+     "lm_head"},
 };
 
 static int64_t read_i32(const uint8_t *from)
@@ -78,6 +86,43 @@ static bal_status parse_header(const uint8_t *data, size_t n_bytes, const char *
     return bal_model_config_check(config, origin);
 }
 
+/* Bytes that the header asks for; v0 has two tables of rotary positions, [seq_len, head_dim / 2]
+ * each, before the head. */
+static size_t rotary_bytes(int64_t version, const bal_model_config *c)
+{
+    return version == 0 ? (size_t)(4 * c->max_tokens * (c->head_dim / 2) * 2) : 0;
+}
+static size_t file_bytes(int64_t version, const bal_model_config *c)
+{
+    int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
+    int64_t layer = c->dim * (2 + 2 * q_width + 2 * kv_width + 3 * c->hidden);
+    int64_t words = (c->tied_head ? 1 : 2) * c->n_vocab * c->dim;
+    return (version == 0 ? V0_HEADER : V1_HEADER) + rotary_bytes(version, c) +
+           4 * (size_t)(words + c->n_layers * layer + c->dim);
+}
+
+/* The entry of a tensor of the model at *at, which moves behind it. */
+static void add_entry(bal_hub_table *table, const bal_model *model, const char *part, int64_t layer,
+                      const uint8_t **at)
+{
+    bal_hub_entry *entry = &table->entries[table->n_entries++];
+    const char    *hash  = strchr(part, '#');
+    *entry               = (bal_hub_entry){.dtype = BAL_HUB_F32, .dtype_name = "F32", .data = *at};
+    if (hash != NULL)
+        snprintf(entry->name, sizeof entry->name, "%.*s%lld%s.weight", (int)(hash - part), part,
+                 (long long)layer, hash + 1);
+    else
+        snprintf(entry->name, sizeof entry->name, "%s.weight", part);
+    const bal_tensor *tensor = bal_model_tensor(model, bal_model_find(model, entry->name));
+    bool              vector = tensor->role == BAL_VECTOR;
+    for (int i = 0; i < BAL_HUB_DIMS_MAX; ++i) entry->shape[i] = 1;
+    entry->n_dims   = vector ? 1 : 2;
+    entry->shape[0] = vector ? tensor->n_cols : tensor->n_rows;
+    if (!vector) entry->shape[1] = tensor->n_cols;
+    entry->n_bytes = 4 * (size_t)bal_tensor_n(tensor);
+    *at += entry->n_bytes;
+}
+
 bal_status bal_hub_llama2c_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                                  bal_model_config *config, bal_hub_table *table)
 {
@@ -88,40 +133,25 @@ bal_status bal_hub_llama2c_parse(const uint8_t *data, size_t n_bytes, const char
             BAL_ERR_INPUT, "%s: llama2.c version %lld%s; expected a float file, version 0 or 1",
             origin, (long long)version, version == 2 ? ", which is quantized already" : "");
     BAL_TRY(parse_header(data, n_bytes, origin, version, config));
-
-    /* v0 has two tables of rotary positions, [seq_len, head_dim / 2] each, before the head */
-    size_t n_rotary =
-        version == 0 ? (size_t)(4 * config->max_tokens * (config->head_dim / 2) * 2) : 0;
-    size_t n_expected = (version == 0 ? V0_HEADER : V1_HEADER) + n_rotary;
-    size_t n_entries  = 0;
-    for (bal_hub_part part = 0; part < BAL_HUB_N_PARTS; ++part) {
-        bal_hub_entry entry;
-        bal_hub_part_entry(config, part, 0, &entry);
-        size_t count = (size_t)bal_hub_part_count(config, part);
-        n_expected += 4 * count * (size_t)(entry.shape[0] * entry.shape[1]);
-        n_entries += count;
-    }
-    if (n_bytes != n_expected)
+    if (n_bytes != file_bytes(version, config))
         return bal_fail(BAL_ERR_INPUT,
                         "%s: %zu bytes; expected %zu, as its llama2.c v%lld header "
                         "says",
-                        origin, n_bytes, n_expected, (long long)version);
-
-    table->entries = bal_alloc(n_entries, sizeof *table->entries);
-    if (table->entries == NULL)
-        return bal_fail(BAL_ERR_MEMORY, "%s: no memory for %zu names", origin, n_entries);
-    size_t at = version == 0 ? V0_HEADER : V1_HEADER;
-    for (int i = 0; i < BAL_HUB_N_PARTS; ++i) {
-        bal_hub_part part = order[version][i];
-        if (part == BAL_HUB_HEAD) at += n_rotary;
-        for (int64_t layer = 0; layer < bal_hub_part_count(config, part); ++layer) {
-            bal_hub_entry *entry = &table->entries[table->n_entries++];
-            bal_hub_part_entry(config, part, layer, entry);
-            entry->data    = data + at;
-            entry->n_bytes = 4 * (size_t)(entry->shape[0] * entry->shape[1]);
-            at += entry->n_bytes;
-        }
+                        origin, n_bytes, file_bytes(version, config), (long long)version);
+    bal_model *model = NULL;
+    BAL_TRY(bal_model_outline(config, &(bal_formats){.matrices = BAL_F32}, false, &model));
+    table->entries    = bal_alloc((size_t)bal_model_n_tensors(model), sizeof *table->entries);
+    const uint8_t *at = data + (version == 0 ? V0_HEADER : V1_HEADER);
+    for (int i = 0; i < N_PARTS && table->entries != NULL; ++i) {
+        const char *part     = order[version][i];
+        bool        is_head  = i == N_PARTS - 1;
+        int64_t     n_layers = strchr(part, '#') != NULL ? config->n_layers : 1;
+        if (is_head) at += rotary_bytes(version, config);
+        for (int64_t layer = 0; layer < n_layers && !(is_head && config->tied_head); ++layer)
+            add_entry(table, model, part, layer, &at);
     }
+    bal_model_destroy(&model);
+    if (table->entries == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for names", origin);
     bal_hub_table_sort(table);
     return BAL_OK;
 }

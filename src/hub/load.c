@@ -108,83 +108,152 @@ static bal_status find_place(const char *path, place *p)
     return BAL_OK;
 }
 
-static bal_status open_tokenizer(const char *dir, int64_t n_vocab, bal_tokenizer **tokenizer)
-{
-    char path[PATH_MAX];
-    if (has(dir, "tokenizer.json"))
-        BAL_TRY(join(dir, "tokenizer.json", path));
-    else if (has(dir, "tokenizer.bin"))
-        BAL_TRY(join(dir, "tokenizer.bin", path));
-    else
-        BAL_TRY(find_only(dir, is_tokenizer_bin, "tokenizer (tokenizer.json or tok*.bin)", path));
-    return bal_tokenizer_open(path, n_vocab, tokenizer);
-}
+#define SMALL_FILE_MAX 268435456 /* bytes of a file that is held in memory */
 
-static bal_status read_config(const char *dir, bal_model_config *config)
+static bal_status add_small_file(const char *path, const char *name, bal_files *files)
 {
-    char     path[PATH_MAX];
     bal_file file;
-    BAL_TRY(join(dir, "config.json", path));
     BAL_TRY(bal_file_open(path, &file));
-    bal_status status = bal_hub_config_parse(file.data, file.n_bytes, path, config);
+    bal_status status = file.n_bytes > SMALL_FILE_MAX
+                            ? bal_fail(BAL_ERR_INPUT, "%s: %zu bytes; expected at most %d", path,
+                                       file.n_bytes, SMALL_FILE_MAX)
+                            : bal_files_add(files, name, file.data, file.n_bytes);
     bal_file_close(&file);
     return status;
 }
 
-/* Fill the model; one buffer, of the largest tensor, is all the float memory there is. */
-static bal_status read_tensors(const bal_hub_table *table, bal_model *model)
+static int is_small_file(const struct dirent *item)
 {
-    int64_t n_largest = 0;
-    for (int64_t i = 0; i < table->n_entries; ++i) {
-        int64_t n = bal_hub_entry_n(&table->entries[i]);
-        if (table->entries[i].wanted && n > n_largest) n_largest = n;
-    }
-    float *values = bal_alloc((size_t)n_largest, sizeof *values);
-    if (values == NULL)
-        return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its largest tensor", table->origin);
+    return strcmp(item->d_name, "config.json") == 0 ||
+           strcmp(item->d_name, "generation_config.json") == 0 || bal_tokenizer_reads(item->d_name);
+}
+static int is_tokenizer_file(const struct dirent *item)
+{
+    return bal_tokenizer_reads(item->d_name);
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* What stands beside the weights. */
+static bal_status read_small_files(const place *p, bal_files *files)
+{
+    struct dirent **items;
+    int n = scandir(p->dir, &items, p->hugging_face ? is_small_file : is_tokenizer_file, by_name);
+    if (n < 0) return bal_fail(BAL_ERR_INPUT, "%s: cannot be read: %s", p->dir, strerror(errno));
     bal_status status = BAL_OK;
+    char       path[PATH_MAX];
+    for (int i = 0; i < n; ++i) {
+        if (status == BAL_OK) status = join(p->dir, items[i]->d_name, path);
+        if (status == BAL_OK) status = add_small_file(path, items[i]->d_name, files);
+        free(items[i]);
+    }
+    free(items);
+    if (status != BAL_OK || n > 0 || p->hugging_face) return status;
+    BAL_TRY(find_only(p->dir, is_tokenizer_bin, "tokenizer (tokenizer.json or tok*.bin)", path));
+    return add_small_file(path, "tokenizer.bin", files);
+}
+
+static bal_status read_config(const char *dir, const bal_files *files, bal_model_config *config,
+                              const bal_family **family)
+{
+    char                   path[PATH_MAX];
+    const bal_named_bytes *file = bal_files_find(files, "config.json");
+    BAL_TRY(join(dir, "config.json", path));
+    if (file == NULL) return bal_fail(BAL_ERR_INPUT, "%s: is missing", path);
+    return bal_hub_config_parse(file->bytes, file->n_bytes, path, config, family);
+}
+
+/* Fill the model; the largest tensor, and it once more where it is turned or cut, is all the float
+ * memory there is. */
+static bal_status read_tensors(const bal_hub_table *table, const bal_family *family,
+                               bal_model *model)
+{
+    int64_t n_largest = 1, n_whole = 1;
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        const bal_tensor *tensor = bal_model_tensor(model, i);
+        bal_family_place  theirs;
+        if (tensor->role == BAL_GAIN) continue;
+        bal_family_place_of(family, tensor->name, &theirs);
+        int64_t n = bal_tensor_n(tensor), whole = n * theirs.n_parts;
+        if (n > n_largest) n_largest = n;
+        if ((theirs.transposed || theirs.n_parts > 1) && whole > n_whole) n_whole = whole;
+    }
+    float     *values = bal_alloc((size_t)n_largest, sizeof *values);
+    float     *whole  = bal_alloc((size_t)n_whole, sizeof *whole);
+    bal_status status =
+        values != NULL && whole != NULL
+            ? BAL_OK
+            : bal_fail(BAL_ERR_MEMORY, "%s: no memory for its largest tensor", table->origin);
     for (int i = 0; i < bal_model_n_tensors(model) && status == BAL_OK; ++i) {
         bal_tensor *tensor = bal_model_tensor(model, i);
         if (tensor->role == BAL_GAIN) continue;
-        status = bal_hub_table_read(table, bal_hub_table_find(table, tensor->name), values);
+        status = bal_hub_match_read(table, family, model, tensor, values, whole);
         if (status == BAL_OK) status = bal_tensor_quantize(tensor, values);
     }
     free(values);
+    free(whole);
     return status;
 }
 
 /* The files of a model, mapped and understood. */
 typedef struct source {
-    place            place;
-    bal_hub_table    table;
-    bal_model_config config;
+    place             place;
+    bal_hub_table     table;
+    bal_files         files;
+    bal_model_config  config;
+    const bal_family *family;
 } source;
+
+static void close_source(source *s)
+{
+    bal_hub_table_clear(&s->table);
+    bal_files_clear(&s->files);
+}
 
 static bal_status open_source(const char *path, source *s)
 {
-    *s = (source){0};
+    *s = (source){.family = bal_family_of_type("llama")};
     BAL_TRY(find_place(path, &s->place));
-    if (s->place.hugging_face) BAL_TRY(read_config(s->place.dir, &s->config));
-    bal_status status = s->place.hugging_face
-                            ? bal_hub_weights_open(s->place.dir, &s->table)
-                            : bal_hub_llama2c_open(s->place.weights, &s->config, &s->table);
-    /* before a model is made: its size must be that of a file, not of a header */
-    if (status == BAL_OK) status = bal_hub_table_match(&s->table, &s->config);
-    if (status != BAL_OK) bal_hub_table_clear(&s->table);
+    bal_status status = read_small_files(&s->place, &s->files);
+    if (status == BAL_OK && s->place.hugging_face)
+        status = read_config(s->place.dir, &s->files, &s->config, &s->family);
+    if (status == BAL_OK)
+        status = s->place.hugging_face
+                     ? bal_hub_weights_open(s->place.dir, &s->table)
+                     : bal_hub_llama2c_open(s->place.weights, &s->config, &s->table);
+    /* before a model is made: its size must be that of files, not of a header */
+    if (status == BAL_OK && s->config.n_layers > s->table.n_entries)
+        status =
+            bal_fail(BAL_ERR_INPUT, "%s: %lld tensors; expected those of %lld layers",
+                     s->table.origin, (long long)s->table.n_entries, (long long)s->config.n_layers);
+    if (status != BAL_OK) close_source(s);
     return status;
 }
 
-bal_status bal_hub_outline(const char *path, bal_format format, bool with_carry, bal_model **model,
-                           bal_tokenizer **tokenizer)
+void bal_bundle_clear(bal_bundle *bundle)
+{
+    bal_model_destroy(&bundle->model);
+    bal_tokenizer_destroy(&bundle->tokenizer);
+    bal_files_clear(&bundle->files);
+}
+
+bal_status bal_hub_outline(const char *path, const bal_formats *formats, bool with_carry,
+                           bal_bundle *bundle)
 {
     source s;
-    *model     = NULL;
-    *tokenizer = NULL;
+    *bundle = (bal_bundle){0};
     BAL_TRY(open_source(path, &s));
-    bal_status status = open_tokenizer(s.place.dir, s.config.n_vocab, tokenizer);
-    if (status == BAL_OK) status = bal_model_outline(&s.config, format, with_carry, model);
-    if (status != BAL_OK) bal_tokenizer_destroy(tokenizer);
-    bal_hub_table_clear(&s.table);
+    bal_status status = bal_model_outline(&s.config, formats, with_carry, &bundle->model);
+    if (status == BAL_OK) status = bal_hub_match(&s.table, s.family, bundle->model);
+    if (status == BAL_OK)
+        status = bal_tokenizer_create(&s.files, s.config.n_vocab, s.place.dir, &bundle->tokenizer);
+    bundle->files = s.files;
+    s.files       = (bal_files){0};
+    if (status != BAL_OK) bal_bundle_clear(bundle);
+    close_source(&s);
     return status;
 }
 
@@ -192,23 +261,20 @@ bal_status bal_hub_fill(const char *path, bal_model *model)
 {
     source s;
     BAL_TRY(open_source(path, &s));
-    bal_status status = bal_hub_table_match(&s.table, bal_model_shape(model));
-    bal_model_zero(model);
-    if (status == BAL_OK) status = read_tensors(&s.table, model);
-    bal_hub_table_clear(&s.table);
+    bal_status status = bal_hub_match(&s.table, s.family, model);
+    if (status == BAL_OK) bal_model_zero(model);
+    if (status == BAL_OK) status = read_tensors(&s.table, s.family, model);
+    close_source(&s);
     return status;
 }
 
-bal_status bal_hub_load(const char *path, bal_format format, bool with_carry, bal_model **model,
-                        bal_tokenizer **tokenizer)
+bal_status bal_hub_load(const char *path, const bal_formats *formats, bool with_carry,
+                        bal_bundle *bundle)
 {
-    BAL_TRY(bal_hub_outline(path, format, with_carry, model, tokenizer));
-    bal_status status = bal_model_allocate(*model);
-    if (status == BAL_OK) status = bal_hub_fill(path, *model);
-    if (status != BAL_OK) {
-        bal_model_destroy(model);
-        bal_tokenizer_destroy(tokenizer);
-    }
+    BAL_TRY(bal_hub_outline(path, formats, with_carry, bundle));
+    bal_status status = bal_model_allocate(bundle->model);
+    if (status == BAL_OK) status = bal_hub_fill(path, bundle->model);
+    if (status != BAL_OK) bal_bundle_clear(bundle);
     return status;
 }
 

@@ -9,7 +9,7 @@
 bal_job bal_job_default(void)
 {
     return (bal_job){
-        .model = {.codes = BAL_I8},
+        .model = {.formats = {.matrices = BAL_I8, .group = BAL_GROUP_DEFAULT}},
         .data = {.task = BAL_TASK_LM, .examples = BAL_EXAMPLES_WINDOWS, .context = 128, .batch = 8},
         .vote = {.slots   = 64,
                  .perturb = bal_perturb_options_default(),
@@ -69,7 +69,8 @@ bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_mod
 static bal_status dequantize(bal_model **model)
 {
     bal_model *from = *model, *to = NULL;
-    bal_status status = bal_model_create(bal_model_shape(from), BAL_F32, false, &to);
+    bal_status status =
+        bal_model_create(bal_model_shape(from), &(bal_formats){.matrices = BAL_F32}, false, &to);
     for (int i = 0; status == BAL_OK && i < bal_model_n_tensors(to); ++i) {
         bal_tensor *tensor = bal_model_tensor(to, i);
         bal_model_dequantize(from, bal_model_find(from, tensor->name), tensor->codes);
@@ -80,17 +81,16 @@ static bal_status dequantize(bal_model **model)
     return BAL_OK;
 }
 
-bal_status bal_source_outline(const char *path, bal_format format, bool with_carry,
-                              bal_model **model, bal_tokenizer **tokenizer)
+bal_status bal_source_outline(const char *path, const bal_formats *formats, bool with_carry,
+                              bal_bundle *bundle)
 {
-    if (!bal_checkpoint_recognizes(path))
-        return bal_hub_outline(path, format, with_carry, model, tokenizer);
+    if (!bal_checkpoint_recognizes(path)) return bal_hub_outline(path, formats, with_carry, bundle);
     bal_snapshot snapshot;
     BAL_TRY(bal_checkpoint_outline(path, with_carry, &snapshot));
-    *model             = snapshot.model;
-    *tokenizer         = snapshot.tokenizer;
+    *bundle            = (bal_bundle){snapshot.model, snapshot.tokenizer, snapshot.files};
     snapshot.model     = NULL;
     snapshot.tokenizer = NULL;
+    snapshot.files     = (bal_files){0};
     bal_snapshot_clear(&snapshot);
     return BAL_OK;
 }
@@ -101,16 +101,32 @@ bal_status bal_source_fill(const char *path, bal_model *model)
                                            : bal_hub_fill(path, model);
 }
 
-bal_status bal_model_open(const char *path, bal_format format, bool with_carry, bal_model **model,
-                          bal_tokenizer **tokenizer)
+bal_status bal_bundle_open(const char *path, const bal_formats *formats, bool with_carry,
+                           bal_bundle *bundle)
 {
-    BAL_TRY(bal_source_outline(path, format, with_carry, model, tokenizer));
-    bal_status status = bal_model_allocate(*model);
-    if (status == BAL_OK) status = bal_source_fill(path, *model);
-    if (status == BAL_OK && bal_model_format(*model) != format) status = dequantize(model);
-    if (status != BAL_OK) {
-        bal_model_destroy(model);
-        bal_tokenizer_destroy(tokenizer);
-    }
+    BAL_TRY(bal_source_outline(path, formats, with_carry, bundle));
+    bal_status status = bal_model_allocate(bundle->model);
+    if (status == BAL_OK) status = bal_source_fill(path, bundle->model);
+    if (status == BAL_OK && formats->matrices == BAL_F32 && bal_model_is_integer(bundle->model))
+        status = dequantize(&bundle->model);
+    if (status != BAL_OK) bal_bundle_clear(bundle);
     return status;
+}
+
+bal_status bal_job_check_task(const bal_job *job, const bal_model *model)
+{
+    bool encoder = (bal_model_shape(model)->features & BAL_ENCODER) != 0;
+    if (encoder == (job->data.task == BAL_TASK_MLM)) return BAL_OK;
+    return encoder ? bal_fail(BAL_ERR_CONFIG,
+                              "[data] task = lm: the model is an encoder, in which "
+                              "every token sees the next one; set task = mlm")
+                   : bal_fail(BAL_ERR_CONFIG,
+                              "[data] task = mlm: the model is a decoder, in which "
+                              "no token sees those after it; set task = lm");
+}
+
+bal_corpus_options bal_job_corpus(const bal_job *job)
+{
+    return (bal_corpus_options){
+        .task = job->data.task, .examples = job->data.examples, .context = job->data.context};
 }

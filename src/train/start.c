@@ -42,17 +42,18 @@ static bal_status make_directory(const char *dir)
 static bal_status load(bal_run *run)
 {
     const bal_data_options *data = &run->job->data;
-    BAL_TRY(bal_source_outline(run->job->model.path, run->job->model.codes, true, &run->model,
-                               &run->tokenizer));
+    BAL_TRY(bal_source_outline(run->job->model.path, &run->job->model.formats, true, &run->bundle));
+    run->model = run->bundle.model;
+    BAL_TRY(bal_job_check_task(run->job, run->model));
     int64_t most = bal_model_shape(run->model)->max_tokens;
     if (data->context > most)
         return bal_fail(BAL_ERR_CONFIG,
                         "[data] context = %lld: the model %s reads at most %lld tokens",
                         (long long)data->context, run->job->model.path, (long long)most);
-    BAL_TRY(
-        bal_corpus_open(data->train, run->tokenizer, data->examples, data->context, &run->train));
+    bal_corpus_options options = bal_job_corpus(run->job);
+    BAL_TRY(bal_corpus_open(data->train, run->bundle.tokenizer, &options, &run->train));
     if (data->dev[0] == 0) return BAL_OK;
-    return bal_corpus_open(data->dev, run->tokenizer, data->examples, data->context, &run->dev);
+    return bal_corpus_open(data->dev, run->bundle.tokenizer, &options, &run->dev);
 }
 
 /* True on the ranks that read weights, one of each copy. */
@@ -416,8 +417,7 @@ void bal_run_clear(bal_run *run)
     bal_batch_clear(&run->batch);
     bal_corpus_close(&run->train);
     bal_corpus_close(&run->dev);
-    bal_tokenizer_destroy(&run->tokenizer);
-    bal_model_destroy(&run->model);
+    bal_bundle_clear(&run->bundle);
     bal_shared_destroy(&run->shared);
     free(run->on_ballot);
     free(run->bits);

@@ -23,8 +23,8 @@ typedef struct bal_run {
     bool               writes; /* rank 0 */
     bal_run_id         id;
     bal_shared        *shared; /* the model's memory */
+    bal_bundle         bundle; /* what the base came with; its model is the next line's */
     bal_model         *model;
-    bal_tokenizer     *tokenizer;
     bal_corpus        *train, *dev;
     bool              *on_ballot;
     bal_optim         *optim;
@@ -62,9 +62,9 @@ bal_status bal_run_start(bal_run *run);
 void bal_run_clear(bal_run *run);
 /** Apply a counted ballot and add its row of metrics: what a live step and a replayed one share. */
 bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry);
-/** The first half of bal_model_open: tokenizer, and the model outlined. */
-bal_status bal_source_outline(const char *path, bal_format format, bool with_carry,
-                              bal_model **model, bal_tokenizer **tokenizer);
+/** The first half of bal_bundle_open: the model outlined. */
+bal_status bal_source_outline(const char *path, const bal_formats *formats, bool with_carry,
+                              bal_bundle *bundle);
 /** The second half: read the weights into the model, once it is attached to memory. */
 bal_status bal_source_fill(const char *path, bal_model *model);
 /** RUN/name. */

@@ -1,0 +1,124 @@
+/* match.c: the tensors of a model in the files of its family: other names, transposed, several in
+ * one, or one under two names. */
+#include <string.h>
+
+#include "hub_impl.h"
+
+/* By the name of the family, or without the prefix of its base model. */
+static bal_hub_entry *find(const bal_hub_table *table, const bal_family *family, const char *name)
+{
+    bal_hub_entry *entry   = bal_hub_table_find(table, name);
+    const char    *without = bal_family_short_name(family, name);
+    if (entry == NULL && without != NULL) entry = bal_hub_table_find(table, without);
+    return entry;
+}
+
+/* A tied model may store its one matrix under the name of either. */
+static bal_hub_entry *find_head(const bal_hub_table *table, const bal_family *family)
+{
+    bal_family_place place;
+    bal_family_place_of(family, "lm_head.weight", &place);
+    return find(table, family, place.name);
+}
+
+bal_hub_entry *bal_hub_match_find(const bal_hub_table *table, const bal_family *family,
+                                  const bal_model *model, const char *ours)
+{
+    bal_family_place place;
+    bal_family_place_of(family, ours, &place);
+    bal_hub_entry *entry = find(table, family, place.name);
+    if (entry == NULL && bal_model_shape(model)->tied_head &&
+        strcmp(ours, "model.embed_tokens.weight") == 0)
+        entry = find_head(table, family);
+    return entry;
+}
+
+static const char *shape_text(int n_dims, const int64_t *shape, char text[192])
+{
+    size_t length = (size_t)snprintf(text, 192, "[");
+    for (int i = 0; i < n_dims; ++i)
+        length += (size_t)snprintf(text + length, 192 - length, "%s%lld", i == 0 ? "" : ", ",
+                                   (long long)shape[i]);
+    snprintf(text + length, 192 - length, "]");
+    return text;
+}
+
+/* The entry of a tensor is there, in the right shape. */
+static bal_status match_tensor(bal_hub_table *table, const bal_family *family,
+                               const bal_model *model, const bal_tensor *tensor)
+{
+    bal_family_place place;
+    bal_family_place_of(family, tensor->name, &place);
+    bal_hub_entry *entry = bal_hub_match_find(table, family, model, tensor->name);
+    if (entry == NULL)
+        return bal_fail(BAL_ERR_INPUT, "%s: tensor %s is missing", table->origin, place.name);
+    bool    vector  = tensor->role == BAL_VECTOR;
+    int64_t n_rows  = (vector ? tensor->n_cols : tensor->n_rows) * place.n_parts;
+    int64_t need[2] = {n_rows, tensor->n_cols};
+    if (place.transposed) need[0] = tensor->n_cols, need[1] = n_rows;
+    int  n_dims = vector ? 1 : 2;
+    char found[192], expected[192];
+    if (entry->n_dims != n_dims || entry->shape[0] != need[0] ||
+        (n_dims == 2 && entry->shape[1] != need[1]))
+        return bal_fail(BAL_ERR_INPUT, "%s: tensor %s has shape %s; expected %s",
+                        bal_hub_entry_origin(table, entry), entry->name,
+                        shape_text(entry->n_dims, entry->shape, found),
+                        shape_text(n_dims, need, expected));
+    entry->wanted = true;
+    return BAL_OK;
+}
+
+/* Embedding and head of a tied model, if both are stored, have the same bytes. */
+static bal_status match_tied_head(bal_hub_table *table, const bal_family *family,
+                                  const bal_model *model)
+{
+    bal_hub_entry *head = find_head(table, family);
+    bal_hub_entry *embedding =
+        bal_hub_match_find(table, family, model, "model.embed_tokens.weight");
+    if (head == NULL || head == embedding) return BAL_OK;
+    if (head->dtype != embedding->dtype || head->n_bytes != embedding->n_bytes ||
+        memcmp(head->data, embedding->data, head->n_bytes) != 0)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: %s and %s differ; expected one matrix, since config.json has "
+                        "tie_word_embeddings true",
+                        table->origin, head->name, embedding->name);
+    bal_hub_table_drop(table, head);
+    bal_hub_table_drop(table, embedding);
+    head->wanted = true;
+    return BAL_OK;
+}
+
+bal_status bal_hub_match(bal_hub_table *table, const bal_family *family, const bal_model *model)
+{
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        const bal_tensor *tensor = bal_model_tensor(model, i);
+        if (tensor->role != BAL_GAIN) BAL_TRY(match_tensor(table, family, model, tensor));
+    }
+    if (bal_model_shape(model)->tied_head) BAL_TRY(match_tied_head(table, family, model));
+    for (int64_t i = 0; i < table->n_entries; ++i) {
+        const bal_hub_entry *entry = &table->entries[i];
+        if (!entry->wanted && !bal_family_ignores(family, entry->name))
+            return bal_fail(BAL_ERR_INPUT, "%s: tensor %s is no part of a %s of this config.json",
+                            bal_hub_entry_origin(table, entry), entry->name, family->class);
+    }
+    return BAL_OK;
+}
+
+bal_status bal_hub_match_read(const bal_hub_table *table, const bal_family *family,
+                              const bal_model *model, const bal_tensor *tensor, float *values,
+                              float *whole)
+{
+    bal_family_place place;
+    bal_family_place_of(family, tensor->name, &place);
+    const bal_hub_entry *entry = bal_hub_match_find(table, family, model, tensor->name);
+    if (!place.transposed && place.n_parts == 1) return bal_hub_table_read(table, entry, values);
+    BAL_TRY(bal_hub_table_read(table, entry, whole));
+    bool    vector = tensor->role == BAL_VECTOR;
+    int64_t n_rows = vector ? tensor->n_cols : tensor->n_rows, n_cols = vector ? 1 : tensor->n_cols;
+    int64_t first = place.part * n_rows, width = place.n_parts * n_rows;
+    for (int64_t row = 0; row < n_rows; ++row)
+        for (int64_t col = 0; col < n_cols; ++col)
+            values[row * n_cols + col] = place.transposed ? whole[col * width + first + row]
+                                                          : whole[(first + row) * n_cols + col];
+    return BAL_OK;
+}
