@@ -91,6 +91,9 @@ const bal_named_bytes *bal_files_find(const bal_files *files, const char *name);
 /** Forget them all. Local. */
 void bal_files_clear(bal_files *files);
 
+/** XXH3-64 of its bytes from one on, the same as bal_hash with seed 0, letting go of the pages it
+ * has read: little of a large file is in memory at once. Local. */
+uint64_t bal_file_hash(const bal_file *file, size_t from);
 /** Write all bytes to fd, through short writes and EINTR. what names the file in the sentence.
  *  Local. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_write_all(int fd, const void *bytes, size_t n_bytes, const char *what);

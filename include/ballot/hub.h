@@ -33,9 +33,16 @@ bal_status bal_hub_load(const char *path, const bal_formats *formats, bool with_
  *  weights are known to be there, in their shapes, but not read. Local. Errors as above. */
 bal_status bal_hub_outline(const char *path, const bal_formats *formats, bool with_carry,
                            bal_bundle *bundle);
+/** What rounding changed in a tensor. */
+typedef struct bal_rounding {
+    double rms;      /* root mean square of the weights */
+    double error;    /* root mean square of what they were changed by */
+    double greatest; /* the largest change */
+} bal_rounding;
 /** The second half: read the weights into the model, once it is attached to memory. Local. Errors
- *  as above, and BAL_ERR_INPUT: the files have another shape than the model. */
-bal_status bal_hub_fill(const char *path, bal_model *model);
+ *  as above, and BAL_ERR_INPUT: the files have another shape than the model.
+ *  @param rounding  [n_tensors], set but for gains; or NULL */
+bal_status bal_hub_fill(const char *path, bal_model *model, bal_rounding *rounding);
 /** True if path is a folder or file that bal_hub_load would try to read (by name and first bytes),
  *  not a ballot checkpoint. Local. */
 bool bal_hub_recognizes(const char *path);

@@ -127,6 +127,8 @@ int64_t bal_tensor_n(const bal_tensor *tensor);
 bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values);
 /** values[i] = weight (or the float itself), row-major; gains not applied. Local. */
 void bal_tensor_dequantize(const bal_tensor *tensor, float *values);
+/** The same of one row, [n_cols]. Local. */
+void bal_tensor_dequantize_row(const bal_tensor *tensor, int64_t row, float *values);
 
 /** Copy codes to and from row-major order: int16_t [n_rows * n_cols] for BAL_I16, else int8_t.
  * Local.

@@ -103,6 +103,11 @@ bal_status bal_isa_check(const bal_common *common);
 bal_formats bal_common_formats(const bal_common *common, const bal_job *job);
 /** "i8", or "i4:64", or "i8 with patterns": how the matrices of a model are written. */
 void bal_formats_print(const bal_formats *formats, char *text, size_t n_bytes);
+/** Write a model and what it came with as a checkpoint of a step, without journal and metrics; its
+ *  fingerprint in *fingerprint. @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
+bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle *bundle,
+                                const bal_run_id *id, const bal_job *job,
+                                const bal_machine *machine, uint64_t *fingerprint);
 /** Print an object as JSON and release it. */
 bal_status bal_print_json(const bal_context *context, json_t *object);
 /** "0123456789abcdef" of a hash. */
@@ -114,6 +119,7 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv);
 bal_status bal_command_inspect(bal_context *context, int argc, char **argv);
 bal_status bal_command_config(bal_context *context, int argc, char **argv);
 bal_status bal_command_replay(bal_context *context, int argc, char **argv);
+bal_status bal_command_quantize(bal_context *context, int argc, char **argv);
 bal_status bal_command_bench(bal_context *context, int argc, char **argv);
 bal_status bal_command_export(bal_context *context, int argc, char **argv);
 

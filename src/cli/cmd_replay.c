@@ -1,6 +1,5 @@
 /* cmd_replay.c: ballot replay */
 #include <libgen.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,23 +53,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static bal_status write_out(bal_context *context, const arguments *a, const bal_job *job,
                             const bal_bundle *bundle, const bal_run_id *id)
 {
-    char folder[4096], name[4096];
-    snprintf(folder, sizeof folder, "%s", a->out);
-    snprintf(name, sizeof name, "%s", a->out);
-    bal_snapshot snapshot = {.step          = a->step,
-                             .fingerprint   = bal_model_fingerprint(bundle->model),
-                             .id            = *id,
-                             .model         = bundle->model,
-                             .files         = bundle->files,
-                             .job_text      = job->text,
-                             .isa           = (char *)(uintptr_t)a->common.machine.kernels->name,
-                             .dev_loss_nats = (double)NAN};
-    BAL_TRY(bal_metrics_init(&snapshot.metrics, bal_model_n_tensors(bundle->model)));
-    bal_status status = bal_checkpoint_write(dirname(folder), basename(name), &snapshot);
-    bal_metrics_clear(&snapshot.metrics);
-    if (status != BAL_OK) return status;
-    char hex[17];
-    bal_hex(snapshot.fingerprint, hex);
+    uint64_t fingerprint;
+    char     hex[17];
+    BAL_TRY(
+        bal_write_checkpoint(a->out, a->step, bundle, id, job, &a->common.machine, &fingerprint));
+    bal_hex(fingerprint, hex);
     if (a->common.json)
         return bal_print_json(context, json_pack("{s:s, s:I, s:s}", "output", a->out, "step",
                                                  (json_int_t)a->step, "fingerprint", hex));

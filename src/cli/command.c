@@ -1,4 +1,6 @@
 /* command.c: the commands, and what they share. */
+#include <libgen.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +13,8 @@ const bal_command bal_commands[] = {
     {"inspect", "what is in a checkpoint, journal or model folder; --verify", bal_command_inspect},
     {"config", "every option of a job, resolved, with its source", bal_command_config},
     {"replay", "rebuild the model of any step from base and journal", bal_command_replay},
+    {"quantize", "round a model to its lattice, with the error of each tensor",
+     bal_command_quantize},
     {"export", "write a model as a Hugging Face folder", bal_command_export},
     {"bench", "how fast this machine does what a run is made of", bal_command_bench},
     {NULL, NULL, NULL},
@@ -129,6 +133,30 @@ const struct argp bal_argp_tally  = {.options = tally_options, .parser = parse_c
 const struct argp bal_argp_isa    = {.options = isa_options, .parser = parse_common};
 const struct argp bal_argp_format = {.options = format_options, .parser = parse_common};
 const struct argp bal_argp_json   = {.options = json_options, .parser = parse_common};
+
+bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle *bundle,
+                                const bal_run_id *id, const bal_job *job,
+                                const bal_machine *machine, uint64_t *fingerprint)
+{
+    char folder[4096], name[4096];
+    if (strlen(path) >= sizeof folder)
+        return bal_fail(BAL_ERR_IO, "%s: the path is too long", path);
+    strcpy(folder, path);
+    strcpy(name, path);
+    *fingerprint          = bal_model_fingerprint(bundle->model);
+    bal_snapshot snapshot = {.step          = step,
+                             .fingerprint   = *fingerprint,
+                             .id            = *id,
+                             .model         = bundle->model,
+                             .files         = bundle->files,
+                             .job_text      = job->text,
+                             .isa           = (char *)(uintptr_t)machine->kernels->name,
+                             .dev_loss_nats = (double)NAN};
+    BAL_TRY(bal_metrics_init(&snapshot.metrics, bal_model_n_tensors(bundle->model)));
+    bal_status status = bal_checkpoint_write(dirname(folder), basename(name), &snapshot);
+    bal_metrics_clear(&snapshot.metrics);
+    return status;
+}
 
 bal_status bal_print_json(const bal_context *context, json_t *object)
 {

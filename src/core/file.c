@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "ballot/core.h"
 
@@ -33,6 +34,24 @@ void bal_file_close(bal_file *file)
 {
     if (file->data != NULL) munmap((void *)(uintptr_t)file->data, file->n_bytes);
     *file = (bal_file){0};
+}
+
+uint64_t bal_file_hash(const bal_file *file, size_t from)
+{
+    const size_t  piece = 1 << 22;
+    XXH3_state_t *state = XXH3_createState();
+    if (state == NULL) return bal_hash(file->data + from, file->n_bytes - from, 0);
+    XXH3_64bits_reset(state);
+    while (from < file->n_bytes) {
+        size_t end = from / piece * piece + piece; /* whole pages */
+        if (end > file->n_bytes) end = file->n_bytes;
+        XXH3_64bits_update(state, file->data + from, end - from);
+        madvise((void *)(uintptr_t)(file->data + from / piece * piece), piece, MADV_DONTNEED);
+        from = end;
+    }
+    uint64_t hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return hash;
 }
 
 bal_status bal_write_all(int fd, const void *bytes, size_t n_bytes, const char *what)

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -166,12 +167,31 @@ static bal_status read_config(const char *dir, const bal_files *files, bal_model
     return bal_hub_config_parse(file->bytes, file->n_bytes, path, config, family);
 }
 
+/* What rounding made of values; row has room for one of the tensor's. */
+static bal_rounding compare(const bal_tensor *tensor, const float *values, float *row)
+{
+    bal_rounding r = {0};
+    int64_t      n = bal_tensor_n(tensor);
+    for (int64_t i = 0; i < tensor->n_rows; ++i, values += tensor->n_cols) {
+        bal_tensor_dequantize_row(tensor, i, row);
+        for (int64_t col = 0; col < tensor->n_cols; ++col) {
+            double error = (double)row[col] - (double)values[col];
+            r.rms += (double)values[col] * (double)values[col];
+            r.error += error * error;
+            r.greatest = fmax(r.greatest, fabs(error));
+        }
+    }
+    r.rms   = sqrt(r.rms / (double)n);
+    r.error = sqrt(r.error / (double)n);
+    return r;
+}
+
 /* Fill the model; the largest tensor, and it once more where it is turned or cut, is all the float
  * memory there is. */
 static bal_status read_tensors(const bal_hub_table *table, const bal_family *family,
-                               bal_model *model)
+                               bal_model *model, bal_rounding *rounding)
 {
-    int64_t n_largest = 1, n_whole = 1;
+    int64_t n_largest = 1, n_whole = 1, n_row = 1;
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         const bal_tensor *tensor = bal_model_tensor(model, i);
         bal_family_place  theirs;
@@ -179,12 +199,14 @@ static bal_status read_tensors(const bal_hub_table *table, const bal_family *fam
         bal_family_place_of(family, tensor->name, &theirs);
         int64_t n = bal_tensor_n(tensor), whole = n * theirs.n_parts;
         if (n > n_largest) n_largest = n;
+        if (tensor->n_cols > n_row) n_row = tensor->n_cols;
         if ((theirs.transposed || theirs.n_parts > 1) && whole > n_whole) n_whole = whole;
     }
     float     *values = bal_alloc((size_t)n_largest, sizeof *values);
     float     *whole  = bal_alloc((size_t)n_whole, sizeof *whole);
+    float     *row    = bal_alloc((size_t)n_row, sizeof *row);
     bal_status status =
-        values != NULL && whole != NULL
+        values != NULL && whole != NULL && row != NULL
             ? BAL_OK
             : bal_fail(BAL_ERR_MEMORY, "%s: no memory for its largest tensor", table->origin);
     for (int i = 0; i < bal_model_n_tensors(model) && status == BAL_OK; ++i) {
@@ -192,9 +214,11 @@ static bal_status read_tensors(const bal_hub_table *table, const bal_family *fam
         if (tensor->role == BAL_GAIN) continue;
         status = bal_hub_match_read(table, family, model, tensor, values, whole);
         if (status == BAL_OK) status = bal_tensor_quantize(tensor, values);
+        if (status == BAL_OK && rounding != NULL) rounding[i] = compare(tensor, values, row);
     }
     free(values);
     free(whole);
+    free(row);
     return status;
 }
 
@@ -257,13 +281,13 @@ bal_status bal_hub_outline(const char *path, const bal_formats *formats, bool wi
     return status;
 }
 
-bal_status bal_hub_fill(const char *path, bal_model *model)
+bal_status bal_hub_fill(const char *path, bal_model *model, bal_rounding *rounding)
 {
     source s;
     BAL_TRY(open_source(path, &s));
     bal_status status = bal_hub_match(&s.table, s.family, model);
     if (status == BAL_OK) bal_model_zero(model);
-    if (status == BAL_OK) status = read_tensors(&s.table, s.family, model);
+    if (status == BAL_OK) status = read_tensors(&s.table, s.family, model, rounding);
     close_source(&s);
     return status;
 }
@@ -273,7 +297,7 @@ bal_status bal_hub_load(const char *path, const bal_formats *formats, bool with_
 {
     BAL_TRY(bal_hub_outline(path, formats, with_carry, bundle));
     bal_status status = bal_model_allocate(bundle->model);
-    if (status == BAL_OK) status = bal_hub_fill(path, bundle->model);
+    if (status == BAL_OK) status = bal_hub_fill(path, bundle->model, NULL);
     if (status != BAL_OK) bal_bundle_clear(bundle);
     return status;
 }

@@ -139,21 +139,26 @@ void bal_tensor_gather(bal_tensor *tensor, int64_t first, int64_t n_blocks, cons
             to[i] = (uint8_t)(((bytes[i] - base) & 15) | (bytes[i + 128] - base) << 4);
 }
 
+void bal_tensor_dequantize_row(const bal_tensor *tensor, int64_t row, float *values)
+{
+    const float *floats = tensor->codes;
+    for (int64_t col = 0; col < tensor->n_cols; ++col) {
+        if (tensor->format == BAL_F32) {
+            values[col] = floats[row * tensor->n_cols + col];
+            continue;
+        }
+        int factor  = tensor->group == 0
+                          ? 1
+                          : tensor->factors[bal_factor_index(tensor, row, col / tensor->group)];
+        int code    = bal_tensor_code(tensor, bal_code_index(tensor, row, col));
+        values[col] = tensor->scale[row] * (float)bal_code_entry(tensor->format, code, factor);
+    }
+}
+
 void bal_tensor_dequantize(const bal_tensor *tensor, float *values)
 {
     for (int64_t row = 0; row < tensor->n_rows; ++row)
-        for (int64_t col = 0; col < tensor->n_cols; ++col) {
-            int64_t i = row * tensor->n_cols + col;
-            if (tensor->format == BAL_F32) {
-                values[i] = ((const float *)tensor->codes)[i];
-                continue;
-            }
-            int factor = tensor->group == 0
-                             ? 1
-                             : tensor->factors[bal_factor_index(tensor, row, col / tensor->group)];
-            int code   = bal_tensor_code(tensor, bal_code_index(tensor, row, col));
-            values[i]  = tensor->scale[row] * (float)bal_code_entry(tensor->format, code, factor);
-        }
+        bal_tensor_dequantize_row(tensor, row, values + row * tensor->n_cols);
 }
 
 void bal_tensor_get_codes(const bal_tensor *tensor, void *row_major)

@@ -145,7 +145,7 @@ static bal_status verify(const char *path, const bal_file *file)
     if (n_bytes != file->n_bytes)
         return bal_fail(BAL_ERR_INPUT, "%s: %zu bytes; expected %" PRIu64, path, file->n_bytes,
                         n_bytes);
-    uint64_t actual = bal_hash(file->data + BLOCK_BYTES, file->n_bytes - BLOCK_BYTES, 0);
+    uint64_t actual = bal_file_hash(file, BLOCK_BYTES);
     if (actual != hash)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: bytes 512 to the end have checksum %016" PRIx64
@@ -174,7 +174,7 @@ static bal_status seal(const char *path, int64_t step)
     if (status != BAL_OK) goto done;
     assert(file.n_bytes > BLOCK_BYTES);
     make_user_block(block, file.n_bytes,
-                    bal_hash(file.data + BLOCK_BYTES, file.n_bytes - BLOCK_BYTES, 0));
+                    bal_file_hash(&file, BLOCK_BYTES));
     bal_file_close(&file);
     status = bal_write_all(fd, block, BLOCK_BYTES, path);
     if (status == BAL_OK) status = bal_checkpoint_verify(path);

@@ -98,7 +98,7 @@ bal_status bal_source_outline(const char *path, const bal_formats *formats, bool
 bal_status bal_source_fill(const char *path, bal_model *model)
 {
     return bal_checkpoint_recognizes(path) ? bal_checkpoint_fill(path, model)
-                                           : bal_hub_fill(path, model);
+                                           : bal_hub_fill(path, model, NULL);
 }
 
 bal_status bal_bundle_open(const char *path, const bal_formats *formats, bool with_carry,

@@ -1,0 +1,151 @@
+/* cmd_quantize.c: ballot quantize */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli_impl.h"
+
+typedef struct arguments {
+    bal_common  common;
+    const char *model, *out;
+} arguments;
+
+static const struct argp_option options[] = {
+    {"output", 'o', "OUT.h5", 0, "checkpoint to write (required); it must not exist", 0}, {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    arguments *a = state->input;
+    switch (key) {
+        case ARGP_KEY_INIT:
+            for (int child = 0; child < 4; ++child) state->child_inputs[child] = &a->common;
+            return 0;
+        case 'o':
+            a->out = arg;
+            return 0;
+        case ARGP_KEY_ARG:
+            if (a->model != NULL) argp_error(state, "more than one model: %s", arg);
+            a->model = arg;
+            return 0;
+        case ARGP_KEY_END:
+            if (a->model == NULL) argp_error(state, "a model is missing");
+            if (a->out == NULL) argp_error(state, "-o OUT.h5 is missing");
+            return 0;
+        default:
+            return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void print_tensors(const bal_model *model, const bal_rounding *rounding)
+{
+    printf("%-48s %-7s %-14s %10s %10s %10s\n", "tensor", "format", "shape", "rms", "error",
+           "greatest");
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        const bal_tensor *t = bal_model_tensor(model, i);
+        char              shape[48], format[24];
+        if (t->role == BAL_GAIN) continue;
+        snprintf(format, sizeof format, t->group > 0 ? "%s:%d" : "%s", bal_format_name(t->format),
+                 t->group);
+        if (t->role == BAL_MATRIX)
+            snprintf(shape, sizeof shape, "%lldx%lld", (long long)t->n_rows, (long long)t->n_cols);
+        else
+            snprintf(shape, sizeof shape, "%lld", (long long)t->n_cols);
+        printf("%-48s %-7s %-14s %10.3g %8.3f %% %8.3f %%\n", t->name, format, shape,
+               rounding[i].rms, 100.0 * rounding[i].error / rounding[i].rms,
+               100.0 * rounding[i].greatest / rounding[i].rms);
+    }
+}
+
+static json_t *tensors_json(const bal_model *model, const bal_rounding *rounding)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        const bal_tensor *t = bal_model_tensor(model, i);
+        if (t->role == BAL_GAIN) continue;
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:i, s:I, s:I, s:f, s:f, s:f}", "name", t->name, "format",
+                            bal_format_name(t->format), "group", t->group, "n_rows",
+                            (json_int_t)t->n_rows, "n_cols", (json_int_t)t->n_cols, "rms",
+                            rounding[i].rms, "rms_error", rounding[i].error, "max_error",
+                            rounding[i].greatest));
+    }
+    return list;
+}
+
+static bal_status report(bal_context *context, const arguments *a, const bal_model *model,
+                         const bal_rounding *rounding, uint64_t fingerprint)
+{
+    char hex[17];
+    bal_hex(fingerprint, hex);
+    if (a->common.json)
+        return bal_print_json(context, json_pack("{s:s, s:s, s:o}", "output", a->out, "fingerprint",
+                                                 hex, "tensors", tensors_json(model, rounding)));
+    print_tensors(model, rounding);
+    printf(
+        "\n%s: %.1f MiB of codes, carries and scales, fingerprint %s\n"
+        "error and greatest: root mean square and largest change of a weight, of the root mean "
+        "square of the tensor's weights\n",
+        a->out, (double)bal_model_bytes(model) / 1048576.0, hex);
+    return BAL_OK;
+}
+
+static bal_status quantize(bal_context *context, const arguments *a, const bal_job *job,
+                           bal_bundle *bundle)
+{
+    bal_formats formats = bal_common_formats(&a->common, job);
+    if (formats.matrices == BAL_F32)
+        return bal_fail(BAL_ERR_ARG, "--format=f32: expected i8, i4 or nf4");
+    if (access(a->out, F_OK) == 0)
+        return bal_fail(BAL_ERR_CONFIG, "%s exists; choose another name with -o", a->out);
+    if (bal_checkpoint_recognizes(a->model))
+        return bal_fail(BAL_ERR_INPUT, "%s: a ballot checkpoint, which is quantized already",
+                        a->model);
+    BAL_TRY(bal_hub_outline(a->model, &formats, true, bundle));
+    BAL_TRY(bal_model_allocate(bundle->model));
+    size_t        n        = (size_t)bal_model_n_tensors(bundle->model);
+    bal_rounding *rounding = bal_alloc(n, sizeof *rounding);
+    bal_status status = rounding == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for %zu errors", n)
+                                         : bal_hub_fill(a->model, bundle->model, rounding);
+    uint64_t   print  = 0;
+    bal_run_id id     = {.stream_version = BAL_STREAM_VERSION, .n_slots = 1, .n_steps = 1};
+    if (status == BAL_OK) id.base_hash = bal_model_fingerprint(bundle->model);
+    if (status == BAL_OK)
+        status = bal_write_checkpoint(a->out, 0, bundle, &id, job, &a->common.machine, &print);
+    if (status == BAL_OK) status = report(context, a, bundle->model, rounding, print);
+    free(rounding);
+    return status;
+}
+
+bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
+{
+    const struct argp_child children[] = {{&bal_argp_job, 0, NULL, 0},
+                                          {&bal_argp_set, 0, NULL, 0},
+                                          {&bal_argp_format, 0, NULL, 0},
+                                          {&bal_argp_json, 0, NULL, 0},
+                                          {0}};
+    const struct argp       argp       = {
+                    options,
+                    parse,
+                    "MODEL",
+                    "Round a model to its lattice and write it as a checkpoint that can be "
+                                "trained, evaluated and exported; print what rounding changed in each "
+                                "tensor.\v"
+                                "Formats are those of [model] in the job or given with -s, as -s "
+                                "model.codes=i4 -s model.group=32 -s \"model.formats=*embed*=i8\". "
+                                "Tensors are read one by one: memory is that of codes and carries, and "
+                                "of two tensors.",
+                    children,
+                    NULL,
+                    NULL};
+    arguments a = {.common = BAL_COMMON_DEFAULT};
+    bal_parse(context, &argp, argc, argv, &a);
+    if (!context->prints) return BAL_OK; /* no work for the other ranks */
+    bal_job_source source = {0};
+    bal_bundle     bundle = {0};
+    bal_status     status =
+        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
+    if (status == BAL_OK) status = quantize(context, &a, &source.job, &bundle);
+    bal_bundle_clear(&bundle);
+    bal_job_source_clear(&source);
+    return status;
+}
