@@ -5,6 +5,7 @@
 
 #include "ballot/data.h"
 #include "suite.h"
+#include "tokenizer.h"
 
 #define N_VOCAB 512
 #define STORY   "Once upon a time, there was a big dog. It had a red ball.\n"
@@ -26,7 +27,8 @@ static const char *file_of(const char *text)
 static bal_corpus *corpus_of(const char *path, bal_examples examples, int64_t context)
 {
     bal_corpus *corpus = NULL;
-    CU_ASSERT_EQUAL_FATAL(bal_corpus_open(path, tokenizer, examples, context, &corpus), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_corpus_open(path, tokenizer,
+                                          &(bal_corpus_options){BAL_TASK_LM, examples, context}, &corpus), BAL_OK);
     return corpus;
 }
 
@@ -117,7 +119,7 @@ static void test_pieces_of_documents_come_after_the_start_token(void)
                 check_shape(&batch, 1, context);
                 CU_ASSERT_EQUAL(batch.n_tokens, n - at < context ? n - at : context);
                 for (int64_t k = 0; k < batch.n_tokens; ++k, ++at) {
-                    int32_t before = k == 0 ? bal_tokenizer_bos(tokenizer) : tokens[at - 1];
+                    int32_t before = k == 0 ? bal_tokenizer_special(tokenizer, BAL_SPECIAL_BOS) : tokens[at - 1];
                     CU_ASSERT(batch.tokens[k] == before && batch.targets[k] == tokens[at]);
                 }
             }
@@ -251,8 +253,8 @@ static void test_texts_that_are_missing_empty_or_too_short_are_named(void)
             if (examples == BAL_EXAMPLES_DOCUMENTS && i == 3) continue; /* long enough */
             const char *path   = i == 0 ? "none/such.txt" : file_of(texts[i]);
             bal_corpus *corpus = NULL;
-            CU_ASSERT_EQUAL(bal_corpus_open(path, tokenizer, (bal_examples)examples, 64, &corpus),
-                            BAL_ERR_INPUT);
+            bal_corpus_options options = {BAL_TASK_LM, (bal_examples)examples, 64};
+            CU_ASSERT_EQUAL(bal_corpus_open(path, tokenizer, &options, &corpus), BAL_ERR_INPUT);
             CU_ASSERT_PTR_NULL(corpus);
             CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), path));
         }
@@ -273,8 +275,8 @@ static void test_the_shortest_text_is_one_window(void)
     bal_batch_clear(&a);
     bal_batch_clear(&b);
     bal_corpus_close(&corpus);
-    CU_ASSERT_EQUAL(bal_corpus_open(file_of(STORY), tokenizer, BAL_EXAMPLES_WINDOWS, n, &corpus),
-                    BAL_ERR_INPUT);
+    bal_corpus_options options = {BAL_TASK_LM, BAL_EXAMPLES_WINDOWS, n};
+    CU_ASSERT_EQUAL(bal_corpus_open(file_of(STORY), tokenizer, &options, &corpus), BAL_ERR_INPUT);
     free(tokens);
 }
 
@@ -282,7 +284,7 @@ int bal_suite_begin(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
     const char *path = bal_test_data("stories260k/tok512.bin");
-    return bal_tokenizer_open(path, N_VOCAB, &tokenizer) != BAL_OK;
+    return bal_test_tokenizer(path, "tokenizer.bin", N_VOCAB, &tokenizer) != BAL_OK;
 }
 int bal_suite_end(void)
 {

@@ -317,23 +317,24 @@ static void test_integer_models_are_the_floats_quantized(void)
 static void test_an_outline_is_filled_where_its_memory_is(void)
 {
     const char    *path  = bal_test_data(STORIES_FILE);
-    bal_model     *whole = load(path, BAL_I8, true), *model = NULL;
-    bal_tokenizer *tokenizer = NULL;
-    CU_ASSERT_EQUAL_FATAL(bal_hub_outline(path, BAL_I8, true, &model, &tokenizer), BAL_OK);
+    bal_model     *whole = load(path, BAL_I8, true);
+    bal_bundle     bundle;
+    CU_ASSERT_EQUAL_FATAL(
+        bal_hub_outline(path, &(bal_formats){.matrices = BAL_I8}, true, &bundle), BAL_OK);
+    bal_model *model = bundle.model;
     CU_ASSERT_PTR_NULL(bal_model_tensor(model, 0)->codes);
     size_t n_bytes = bal_model_bytes(model);
     char  *memory  = bal_alloc(n_bytes + 64, 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
     memset(memory, 0xA5, n_bytes + 64);
     bal_model_attach(model, memory);
-    CU_ASSERT_EQUAL(bal_hub_fill(path, model), BAL_OK);
+    CU_ASSERT_EQUAL(bal_hub_fill(path, model, NULL), BAL_OK);
     CU_ASSERT_EQUAL(bal_model_fingerprint(model), bal_model_fingerprint(whole));
     for (size_t i = n_bytes; i < n_bytes + 64; ++i) CU_ASSERT_EQUAL(memory[i], (char)0xA5);
     safetensors file = small_safetensors(); /* of another shape */
     test_dir    dir  = small_dir("fill", &file);
-    CU_ASSERT_EQUAL(bal_hub_fill(dir.path, model), BAL_ERR_INPUT);
-    bal_tokenizer_destroy(&tokenizer);
-    bal_model_destroy(&model);
+    CU_ASSERT_EQUAL(bal_hub_fill(dir.path, model, NULL), BAL_ERR_INPUT);
+    bal_bundle_clear(&bundle);
     bal_model_destroy(&whole);
     free(memory);
     free(file.data);

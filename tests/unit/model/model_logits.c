@@ -38,12 +38,14 @@ static golden open_golden(const char *name)
 
 static bal_model *load(const char *path, bal_format format)
 {
-    bal_model     *model     = NULL;
-    bal_tokenizer *tokenizer = NULL;
-    bal_status     status    = bal_hub_load(path, format, false, &model, &tokenizer);
+    bal_bundle  bundle;
+    bal_formats formats = {.matrices = format};
+    bal_status  status  = bal_hub_load(path, &formats, false, &bundle);
     if (status != BAL_OK) printf("\n    %s", bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
-    bal_tokenizer_destroy(&tokenizer);
+    bal_model *model = bundle.model;
+    bundle.model     = NULL;
+    bal_bundle_clear(&bundle);
     return model;
 }
 
@@ -110,7 +112,7 @@ static double nats(bal_format format, bal_isa isa, int64_t *units)
     int64_t      n = g.n_tokens - 1;
     CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, 1, n), BAL_OK);
     batch.n_sequences = 1;
-    batch.start[1] = batch.n_tokens = n;
+    batch.start[1] = batch.n_tokens = batch.n_scored = n;
     memcpy(batch.tokens, g.tokens, (size_t)n * 4);
     memcpy(batch.targets, g.tokens + 1, (size_t)n * 4);
     CU_ASSERT_EQUAL_FATAL(bal_forward_create(model, bal_kernels_at(isa), n, n, &forward), BAL_OK);

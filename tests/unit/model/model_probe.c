@@ -41,7 +41,7 @@ static void move_by_hand(bal_model *model, const bal_direction *direction, int s
         bal_direction_fill(direction, index, 0, tensor->n_blocks, z);
         for (int64_t i = 0; i < n; ++i) {
             int code = bal_tensor_code(tensor, i);
-            if (abs(code) + abs(z[i]) <= tensor->limit) code += sign * z[i];
+            if (abs(code) + abs(z[i]) <= tensor->high) code += sign * z[i];
             bal_tensor_put(tensor, i, code);
         }
         free(z);

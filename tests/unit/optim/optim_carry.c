@@ -59,7 +59,7 @@ static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t
     }
     for (int64_t at = 0; at < n_places(t); ++at) {
         int code = get_code(t, at), new_code = code;
-        if (abs(code) + 1 > t->limit) continue;                  /* the gate: also of padding */
+        if (abs(code) + 1 > t->high) continue;                  /* the gate: also of padding */
         double vote   = 256.0 * rate / sqrt((double)o->n_slots); /* as an odd multiple of a power */
         int    places = 0;
         while (ldexp(vote, 15 - places) >= 32768.0 && places < 13) ++places;
@@ -69,7 +69,7 @@ static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t
         int    fraction = t->carry[at] + (int)rint(ldexp(factor * counts, places - 15));
         for (; fraction > 127; fraction -= 256) ++new_code;
         for (; fraction < -128; fraction += 256) --new_code;
-        new_code     = new_code > t->limit ? t->limit : new_code < -t->limit ? -t->limit : new_code;
+        new_code     = new_code > t->high ? t->high : new_code < -t->high ? -t->high : new_code;
         t->carry[at] = (int8_t)fraction;
         set_code(t, at, new_code);
         n_flips += new_code != code;
@@ -142,10 +142,10 @@ static void test_codes_at_the_gate_and_padding_stay_and_all_others_keep_their_ra
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         bal_tensor *now = bal_model_tensor(model, i), *old = bal_model_tensor(before, i);
         for (int64_t at = 0; at < n_places(now); ++at)
-            if (abs(get_code(old, at)) >= now->limit) /* at the gate, or padding */
+            if (abs(get_code(old, at)) >= now->high) /* at the gate, or padding */
                 n_bad += get_code(now, at) != get_code(old, at) || now->carry[at] != old->carry[at];
             else {
-                n_bad += abs(get_code(now, at)) > now->limit;
+                n_bad += abs(get_code(now, at)) > now->high;
                 n_moved += get_code(now, at) != get_code(old, at);
             }
     }
@@ -206,7 +206,7 @@ static int64_t quadratic(const bal_tensor *t, const int8_t *z, int sign, const i
     for (int64_t at = 0; at < n_places(t); ++at) {
         int code = get_code(t, at);
         if (is_padding(t, at)) continue;
-        if (z != NULL && abs(code) + abs(z[at]) <= t->limit) code += sign * z[at];
+        if (z != NULL && abs(code) + abs(z[at]) <= t->high) code += sign * z[at];
         loss += (int64_t)(code - target[at]) * (code - target[at]);
     }
     return loss;

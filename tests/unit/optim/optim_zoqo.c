@@ -36,13 +36,13 @@ static void test_codes_move_by_the_learning_rate_in_code_steps_or_by_one(void)
                 int64_t     groups  = (now->n_cols + 3) / 4;
                 for (int64_t at = 0; at < n_places(now); ++at) {
                     int code = get_code(old, at);
-                    if (!is_padding(old, at) && abs(code) + abs(z[at]) <= now->limit) {
+                    if (!is_padding(old, at) && abs(code) + abs(z[at]) <= now->high) {
                         int64_t row =
                             now->role == BAL_MATRIX ? at / 256 / groups * 64 + at % 256 / 4 : 0;
                         double steps =
                             fmax(fmin(floor(etas[e] / (double)now->scale[row]), 32767.0), 1.0);
                         int    sign  = vote * ((z[at] > 0) - (z[at] < 0));
-                        double moved = fmax(-now->limit, fmin(now->limit, code + steps * sign));
+                        double moved = fmax(-now->high, fmin(now->high, code + steps * sign));
                         n_flips += (int)moved != code;
                         code = (int)moved;
                     }

@@ -35,7 +35,7 @@ static inline bal_model *new_model(void)
                                      .rope_base  = 1e4,
                                      .norm_eps   = 1e-5};
     bal_model             *model  = NULL;
-    CU_ASSERT_EQUAL_FATAL(bal_model_create(&config, BAL_I8, true, &model), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
     CU_ASSERT_FATAL(bal_model_n_tensors(model) <= N_TENSORS_MAX);
     return model;
 }
@@ -54,7 +54,7 @@ static inline int64_t n_places(const bal_tensor *tensor)
 }
 static inline bool is_padding(const bal_tensor *tensor, int64_t at)
 {
-    return get_code(tensor, at) == -tensor->limit - 1;
+    return get_code(tensor, at) == tensor->low - 1;
 }
 
 /** Any codes, many of them near an end of their range, and any carries; padding stays. */
@@ -65,8 +65,8 @@ static inline void scatter(bal_model *model)
         bal_tensor *t = bal_model_tensor(model, index);
         for (int64_t at = 0; at < n_places(t); ++at) {
             if (is_padding(t, at)) continue;
-            int code = (int)(bal_test_random(&state) % (2 * (unsigned)t->limit + 1)) - t->limit;
-            if (at % 3 == 0) code = (code > 0 ? 1 : -1) * (t->limit - abs(code) % 3);
+            int code = (int)(bal_test_random(&state) % (2 * (unsigned)t->high + 1)) - t->high;
+            if (at % 3 == 0) code = (code > 0 ? 1 : -1) * (t->high - abs(code) % 3);
             set_code(t, at, code);
             t->carry[at] = (int8_t)bal_test_random(&state);
         }

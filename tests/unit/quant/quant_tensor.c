@@ -219,7 +219,8 @@ static void test_vectors_and_gains_lie_in_order_before_their_padding(void)
         bal_tensor tensor = vector((bal_role)role, 300);
         int        limit  = role == BAL_GAIN ? 127 : 32767;
         int16_t    codes[300], back[300];
-        CU_ASSERT_EQUAL(tensor.limit, limit);
+        CU_ASSERT_EQUAL(tensor.high, limit);
+        CU_ASSERT_EQUAL(tensor.low, -limit);
         CU_ASSERT_EQUAL_FATAL(tensor.n_blocks, 2);
         for (int i = 0; i < 300; ++i) codes[i] = (int16_t)(i % 2 == 0 ? limit - i : i - limit);
         if (role == BAL_GAIN)

@@ -30,15 +30,15 @@ static const bal_model_config small = {.dim        = 12,
 static bal_model *make_model(const bal_model_config *config, uint64_t seed)
 {
     bal_model *model = NULL;
-    CU_ASSERT_EQUAL_FATAL(bal_model_create(config, BAL_I8, true, &model), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_model_create(config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         bal_tensor *t     = bal_model_tensor(model, i);
         int64_t     n     = bal_tensor_n(t);
         int16_t    *codes = malloc((size_t)n * sizeof *codes);
         int8_t     *bytes = (int8_t *)codes;
         for (int64_t at = 0; at < n; ++at) {
-            uint64_t range = 2 * (uint64_t)t->limit + 1;
-            int      code  = (int)(bal_test_random(&seed) % range) - t->limit;
+            uint64_t range = 2 * (uint64_t)t->high + 1;
+            int      code  = (int)(bal_test_random(&seed) % range) - t->high;
             if (t->format == BAL_I8)
                 bytes[at] = (int8_t)code;
             else
@@ -54,13 +54,13 @@ static bal_model *make_model(const bal_model_config *config, uint64_t seed)
     return model;
 }
 
-/* Tokens "t00", "t01", ... in the layout of llama2.c. */
-static bal_tokenizer *make_tokenizer(void)
+/* Tokens "t00", "t01", ... in the layout of llama2.c, beside a file without bytes. */
+static bal_files make_files(void)
 {
-    bal_tokenizer *tokenizer = NULL;
-    unsigned char  bytes[4 + N_VOCAB * 11];
-    const int32_t  longest = 3, n_bytes = 3;
-    size_t         at = sizeof longest;
+    bal_files     files = {0};
+    unsigned char bytes[4 + N_VOCAB * 11];
+    const int32_t longest = 3, n_bytes = 3;
+    size_t        at = sizeof longest;
     memcpy(bytes, &longest, sizeof longest);
     for (int id = 0; id < N_VOCAB; ++id) {
         char        text[16];
@@ -71,10 +71,9 @@ static bal_tokenizer *make_tokenizer(void)
         memcpy(bytes + at + 8, text, 3);
         at += 11;
     }
-    CU_ASSERT_EQUAL_FATAL(bal_tokenizer_create(BAL_TOKENIZER_LLAMA2C, bytes, at, N_VOCAB,
-                                               "tokenizer of the test", &tokenizer),
-                          BAL_OK);
-    return tokenizer;
+    CU_ASSERT_EQUAL_FATAL(bal_files_add(&files, "empty.json", NULL, 0), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_files_add(&files, "tokenizer.bin", bytes, at), BAL_OK);
+    return files;
 }
 
 /* A snapshot after n_steps steps; bal_snapshot_clear frees it. */
@@ -157,11 +156,12 @@ static void check_same(const bal_snapshot *a, const bal_snapshot *b, bool with_c
     for (int i = 0; i < bal_model_n_tensors(a->model); ++i)
         CU_ASSERT(
             same_tensor(bal_model_tensor(a->model, i), bal_model_tensor(b->model, i), with_carry));
-    const void *bytes_a, *bytes_b;
-    size_t      n_a, n_b;
-    CU_ASSERT_EQUAL(bal_tokenizer_source(a->tokenizer, &bytes_a, &n_a),
-                    bal_tokenizer_source(b->tokenizer, &bytes_b, &n_b));
-    CU_ASSERT(n_a == n_b && same_bytes(bytes_a, bytes_b, n_a));
+    CU_ASSERT_EQUAL_FATAL(a->files.n, b->files.n);
+    for (int i = 0; i < a->files.n; ++i) {
+        const bal_named_bytes *f = &a->files.at[i], *g = &b->files.at[i];
+        CU_ASSERT_STRING_EQUAL(f->name, g->name);
+        CU_ASSERT(f->n_bytes == g->n_bytes && same_bytes(f->bytes, g->bytes, f->n_bytes));
+    }
     CU_ASSERT_STRING_EQUAL(a->job_text, b->job_text);
     CU_ASSERT_STRING_EQUAL(a->isa, b->isa);
     CU_ASSERT(same_metrics(&a->metrics, &b->metrics));
