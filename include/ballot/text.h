@@ -1,5 +1,15 @@
 /* include/ballot/text.h: bytes to tokens and back, with the tokenizer that came with a model.
- * Knows tokenizer files; knows nothing of models or corpora. */
+ * Knows tokenizer files; knows nothing of models or corpora.
+ *
+ * Bytes that are no valid UTF-8 are never lost: where the vocabulary has byte tokens or a
+ * byte-level alphabet they are encoded as themselves, and decoded as themselves; elsewhere each is
+ * one unknown token. Normalizers leave them alone. Patterns see each as one control character
+ * (U+0001), that is, no letter, number or space. (The programs these tokenizers are from replace
+ * such bytes by U+FFFD before they see them, and when they decode.)
+ *
+ * Classes of characters are those of PCRE2 in patterns and of utf8proc elsewhere: in Debian 12,
+ * Unicode 14 and 15. tokenizers 0.23 has Unicode 16 in patterns and, for accents and punctuation of
+ * BERT, Unicode 8, so that characters added to Unicode between these may be cut otherwise. */
 #ifndef BALLOT_TEXT_H
 #define BALLOT_TEXT_H
 
@@ -7,50 +17,59 @@
 
 typedef struct bal_tokenizer bal_tokenizer; /* immutable once made */
 
-typedef enum bal_tokenizer_kind {
-    BAL_TOKENIZER_LLAMA2C, /* tokenizer.bin of llama2.c: scores, greedy best-score merges */
-    BAL_TOKENIZER_HF,      /* tokenizer.json of Hugging Face tokenizers: BPE with merge ranks */
-} bal_tokenizer_kind;
+/** Tokens with a meaning of their own. */
+typedef enum bal_special {
+    BAL_SPECIAL_BOS,     /* starts a text */
+    BAL_SPECIAL_EOS,     /* ends it */
+    BAL_SPECIAL_UNKNOWN, /* stands for what has no token */
+    BAL_SPECIAL_PAD,
+    BAL_SPECIAL_MASK, /* hides a token that is to be guessed */
+} bal_special;
 
 /**
- * Read a tokenizer from the bytes of its file. Local.
- * @param bytes, n_bytes  the file; copied where needed
- * @param n_vocab         tokens of the model; the tokenizer must not have more
- * @param origin          file name for sentences
- * @return BAL_OK; BAL_ERR_INPUT: damaged, of a kind that is not supported (the sentence names the
- *         part), or of another vocabulary size than the model; BAL_ERR_MEMORY.
+ * Make a tokenizer from the small files of a model folder. Local. The first of these that is there:
+ * tokenizer.json of Hugging Face; tokenizer.model of SentencePiece; vocab.json with merges.txt
+ * (GPT-2, RoBERTa); vocab.txt (BERT); tokenizer.bin of llama2.c. Beside them,
+ * tokenizer_config.json, special_tokens_map.json, added_tokens.json, generation_config.json and
+ * config.json say which tokens are special and which stand before and after a text.
+ * @param files    what is needed of them is copied
+ * @param n_vocab  tokens of the model; the tokenizer must not have more
+ * @param origin   folder or file, for sentences: "ORIGIN/tokenizer.json: ..."
+ * @return BAL_OK; BAL_ERR_INPUT: none is there, damaged, of a kind that is not supported (the
+ *         sentence names the part), or of another vocabulary size than the model; BAL_ERR_MEMORY.
  */
-bal_status bal_tokenizer_create(bal_tokenizer_kind kind, const void *bytes, size_t n_bytes,
-                                int64_t n_vocab, const char *origin, bal_tokenizer **tokenizer);
-/** Read a tokenizer file; a name that ends in .json is BAL_TOKENIZER_HF. Local. Errors as above. */
-bal_status bal_tokenizer_open(const char *path, int64_t n_vocab, bal_tokenizer **tokenizer);
+bal_status bal_tokenizer_create(const bal_files *files, int64_t n_vocab, const char *origin,
+                                bal_tokenizer **tokenizer);
+/** Is a file of this name, without folders, one of the above, or one that belongs to a tokenizer
+ *  and goes where it goes, as chat_template.jinja? config.json is not: it is the model's. Local. */
+bool bal_tokenizer_reads(const char *name);
 /** Free it and set the pointer to NULL; NULL is fine. Local. */
 void bal_tokenizer_destroy(bal_tokenizer **tokenizer);
 
-/** The kind and bytes it was made from, for copying into checkpoints and exports; borrowed. */
-bal_tokenizer_kind bal_tokenizer_source(const bal_tokenizer *tokenizer, const void **bytes,
-                                        size_t *n_bytes);
 /** Number of tokens, at most n_vocab: a model may have more ids, which decode to nothing. Local. */
 int64_t bal_tokenizer_n_vocab(const bal_tokenizer *tokenizer);
-/** Id of the token that starts a text, and of the one that ends it; -1 if there is none. Local. */
-int32_t bal_tokenizer_bos(const bal_tokenizer *tokenizer);
-int32_t bal_tokenizer_eos(const bal_tokenizer *tokenizer);
+/** Id of a special token; -1 if there is none. Local. */
+int32_t bal_tokenizer_special(const bal_tokenizer *tokenizer, bal_special kind);
+/** The [*n] tokens that stand before and after a single text ("<s>" and "</s>" for RoBERTa, none
+ *  for GPT-2). Local; borrowed. */
+const int32_t *bal_tokenizer_prefix(const bal_tokenizer *tokenizer, int64_t *n);
+const int32_t *bal_tokenizer_suffix(const bal_tokenizer *tokenizer, int64_t *n);
 
 /**
- * Tokens of a text, without start and end tokens. O(n log n). Local.
- * @param text     n_bytes bytes, any; what is no valid UTF-8 becomes byte tokens where the
- *                 vocabulary has them, else the unknown token
+ * Tokens of a text, without those before and after it. O(n log n). Local.
+ * @param text     n_bytes bytes, any
  * @param tokens   set to [*n_tokens] ids, to be released with free()
  * @return BAL_OK; BAL_ERR_INPUT: a byte that the vocabulary cannot express and no unknown token,
- *         or 2^31 bytes or more; BAL_ERR_MEMORY.
+ *         a pattern that takes too many steps, or 2^31 bytes or more; BAL_ERR_MEMORY.
  */
 bal_status bal_tokenizer_encode(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes,
                                 int32_t **tokens, int64_t *n_tokens);
 /**
- * Text of tokens; start, end and other special tokens give nothing. decode(encode(x)) = x where
- * x has no unknown bytes. Local.
+ * Text of tokens; special tokens give nothing. decode(encode(x)) = x where the tokenizer keeps all
+ * of a text and x has no unknown bytes. Local.
  * @param text  set to *n_bytes bytes and a closing 0, to be released with free()
- * @return BAL_OK; BAL_ERR_ARG: an id outside the vocabulary; BAL_ERR_MEMORY.
+ * @return BAL_OK; BAL_ERR_ARG: an id outside the model's; BAL_ERR_INPUT: a pattern that takes too
+ *         many steps; BAL_ERR_MEMORY.
  */
 bal_status bal_tokenizer_decode(const bal_tokenizer *tokenizer, const int32_t *tokens,
                                 int64_t n_tokens, char **text, size_t *n_bytes);
