@@ -27,8 +27,10 @@ static const char *file_of(const char *text)
 static bal_corpus *corpus_of(const char *path, bal_examples examples, int64_t context)
 {
     bal_corpus *corpus = NULL;
-    CU_ASSERT_EQUAL_FATAL(bal_corpus_open(path, tokenizer,
-                                          &(bal_corpus_options){BAL_TASK_LM, examples, context}, &corpus), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        bal_corpus_open(path, tokenizer, &(bal_corpus_options){BAL_TASK_LM, examples, context},
+                        &corpus),
+        BAL_OK);
     return corpus;
 }
 
@@ -119,7 +121,8 @@ static void test_pieces_of_documents_come_after_the_start_token(void)
                 check_shape(&batch, 1, context);
                 CU_ASSERT_EQUAL(batch.n_tokens, n - at < context ? n - at : context);
                 for (int64_t k = 0; k < batch.n_tokens; ++k, ++at) {
-                    int32_t before = k == 0 ? bal_tokenizer_special(tokenizer, BAL_SPECIAL_BOS) : tokens[at - 1];
+                    int32_t before =
+                        k == 0 ? bal_tokenizer_special(tokenizer, BAL_SPECIAL_BOS) : tokens[at - 1];
                     CU_ASSERT(batch.tokens[k] == before && batch.targets[k] == tokens[at]);
                 }
             }
@@ -251,8 +254,8 @@ static void test_texts_that_are_missing_empty_or_too_short_are_named(void)
     for (int examples = BAL_EXAMPLES_WINDOWS; examples <= BAL_EXAMPLES_DOCUMENTS; ++examples)
         for (int i = 0; i < 4; ++i) {
             if (examples == BAL_EXAMPLES_DOCUMENTS && i == 3) continue; /* long enough */
-            const char *path   = i == 0 ? "none/such.txt" : file_of(texts[i]);
-            bal_corpus *corpus = NULL;
+            const char        *path    = i == 0 ? "none/such.txt" : file_of(texts[i]);
+            bal_corpus        *corpus  = NULL;
             bal_corpus_options options = {BAL_TASK_LM, (bal_examples)examples, 64};
             CU_ASSERT_EQUAL(bal_corpus_open(path, tokenizer, &options, &corpus), BAL_ERR_INPUT);
             CU_ASSERT_PTR_NULL(corpus);

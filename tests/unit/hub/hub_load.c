@@ -316,11 +316,11 @@ static void test_integer_models_are_the_floats_quantized(void)
 
 static void test_an_outline_is_filled_where_its_memory_is(void)
 {
-    const char    *path  = bal_test_data(STORIES_FILE);
-    bal_model     *whole = load(path, BAL_I8, true);
-    bal_bundle     bundle;
-    CU_ASSERT_EQUAL_FATAL(
-        bal_hub_outline(path, &(bal_formats){.matrices = BAL_I8}, true, &bundle), BAL_OK);
+    const char *path  = bal_test_data(STORIES_FILE);
+    bal_model  *whole = load(path, BAL_I8, true);
+    bal_bundle  bundle;
+    CU_ASSERT_EQUAL_FATAL(bal_hub_outline(path, &(bal_formats){.matrices = BAL_I8}, true, &bundle),
+                          BAL_OK);
     bal_model *model = bundle.model;
     CU_ASSERT_PTR_NULL(bal_model_tensor(model, 0)->codes);
     size_t n_bytes = bal_model_bytes(model);

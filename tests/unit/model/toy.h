@@ -35,7 +35,8 @@ static inline bal_model *toy_model(bool tied)
     bal_model_config config = toy_config(tied);
     bal_model       *model  = NULL;
     uint64_t         state  = SEED;
-    CU_ASSERT_EQUAL_FATAL(bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
     for (int index = 0; index < bal_model_n_tensors(model); ++index) {
         bal_tensor *tensor = bal_model_tensor(model, index);
         int64_t     n      = bal_tensor_n(tensor);
@@ -63,7 +64,8 @@ static inline bal_model *toy_model(bool tied)
 static inline bal_model *copy_of(const bal_model *model)
 {
     bal_model *copy = NULL;
-    CU_ASSERT_EQUAL_FATAL(bal_model_create(bal_model_shape(model), bal_model_formats(model), true, &copy), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        bal_model_create(bal_model_shape(model), bal_model_formats(model), true, &copy), BAL_OK);
     for (int index = 0; index < bal_model_n_tensors(model); ++index) {
         const bal_tensor *from = bal_model_tensor(model, index);
         bal_tensor       *to   = bal_model_tensor(copy, index);

@@ -59,7 +59,7 @@ static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t
     }
     for (int64_t at = 0; at < n_places(t); ++at) {
         int code = get_code(t, at), new_code = code;
-        if (abs(code) + 1 > t->high) continue;                  /* the gate: also of padding */
+        if (abs(code) + 1 > t->high) continue;                   /* the gate: also of padding */
         double vote   = 256.0 * rate / sqrt((double)o->n_slots); /* as an odd multiple of a power */
         int    places = 0;
         while (ldexp(vote, 15 - places) >= 32768.0 && places < 13) ++places;

@@ -35,7 +35,8 @@ static inline bal_model *new_model(void)
                                      .rope_base  = 1e4,
                                      .norm_eps   = 1e-5};
     bal_model             *model  = NULL;
-    CU_ASSERT_EQUAL_FATAL(bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
     CU_ASSERT_FATAL(bal_model_n_tensors(model) <= N_TENSORS_MAX);
     return model;
 }

@@ -30,7 +30,8 @@ static const bal_model_config small = {.dim        = 12,
 static bal_model *make_model(const bal_model_config *config, uint64_t seed)
 {
     bal_model *model = NULL;
-    CU_ASSERT_EQUAL_FATAL(bal_model_create(config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        bal_model_create(config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         bal_tensor *t     = bal_model_tensor(model, i);
         int64_t     n     = bal_tensor_n(t);
@@ -90,7 +91,7 @@ static bal_snapshot make_snapshot(const bal_model_config *config, int64_t n_step
                                             .base_hash      = UINT64_MAX,
                                             .data_hash      = 3},
                           .model         = make_model(config, 5),
-                          .tokenizer     = make_tokenizer(),
+                          .files         = make_files(),
                           .job_text      = strdup("[run]\nseed = 1 ; \xc3\xa9\n"),
                           .isa           = strdup("avx512"),
                           .journal       = malloc(journal_bytes + 1),
