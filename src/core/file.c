@@ -43,10 +43,10 @@ uint64_t bal_file_hash(const bal_file *file, size_t from)
     if (state == NULL) return bal_hash(file->data + from, file->n_bytes - from, 0);
     XXH3_64bits_reset(state);
     while (from < file->n_bytes) {
-        size_t end = from / piece * piece + piece; /* whole pages */
+        size_t start = from / piece * piece, end = start + piece; /* whole pages */
         if (end > file->n_bytes) end = file->n_bytes;
         XXH3_64bits_update(state, file->data + from, end - from);
-        madvise((void *)(uintptr_t)(file->data + from / piece * piece), piece, MADV_DONTNEED);
+        madvise((void *)(uintptr_t)(file->data + start), end - start, MADV_DONTNEED);
         from = end;
     }
     uint64_t hash = XXH3_64bits_digest(state);
