@@ -8,7 +8,7 @@
 
 #include "hub_impl.h"
 
-#define PIECE 1048576 /* elements that are read before their pages are let go */
+#define PIECE 1048576 /* elements, or bytes compared, before their pages are let go */
 
 int64_t bal_hub_part_count(const bal_model_config *config, bal_hub_part part)
 {
@@ -166,14 +166,11 @@ static bal_status match_tied_head(bal_hub_table *table)
         bal_hub_table_sort(table);
         return BAL_OK;
     }
-    if (head->dtype != embedding->dtype || head->n_bytes != embedding->n_bytes ||
-        memcmp(head->data, embedding->data, head->n_bytes) != 0)
+    if (!bal_hub_table_same(table, head, embedding))
         return bal_fail(BAL_ERR_INPUT,
                         "%s: lm_head.weight and model.embed_tokens.weight differ; expected one "
                         "matrix, since config.json has tie_word_embeddings true",
                         table->origin);
-    bal_hub_table_drop(table, head);
-    bal_hub_table_drop(table, embedding);
     head->wanted = true;
     return BAL_OK;
 }
@@ -267,9 +264,18 @@ static void drop(const bal_hub_table *table, const uint8_t *from, size_t n_bytes
     madvise((void *)start, (uintptr_t)from + n_bytes - start, MADV_DONTNEED); /* advice */
 }
 
-void bal_hub_table_drop(const bal_hub_table *table, const bal_hub_entry *entry)
+bool bal_hub_table_same(const bal_hub_table *table, const bal_hub_entry *a, const bal_hub_entry *b)
 {
-    drop(table, entry->data, entry->n_bytes);
+    if (a->dtype != b->dtype || a->n_bytes != b->n_bytes) return false;
+    if (a->data == b->data) return true;
+    bool same = true;
+    for (size_t start = 0, n = PIECE; start < a->n_bytes && same; start += n) {
+        if (n > a->n_bytes - start) n = a->n_bytes - start;
+        same = memcmp(a->data + start, b->data + start, n) == 0;
+        drop(table, a->data + start, n);
+        drop(table, b->data + start, n);
+    }
+    return same;
 }
 
 bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *entry, float *values)

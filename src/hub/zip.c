@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hub_impl.h"
+#include "pickle_impl.h"
 
 #define N_CENTRAL      46 /* fixed part of an entry in the directory */
 #define N_LOCAL        30 /* fixed part of the header before an entry's data */

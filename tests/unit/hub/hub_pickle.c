@@ -2,6 +2,7 @@
  * found, and everything else is refused with a sentence, in little time and memory. */
 #include <sys/resource.h>
 
+#include "../../../src/hub/pickle_impl.h"
 #include "weights.h"
 
 /* Pickles as text; octal escapes, since hexadecimal ones would swallow the letters that follow. */
@@ -24,18 +25,19 @@ enum { STATE_PART, ORDER_PART, FLOATS_PART, OTHER_PART, LAST_PART, N_PARTS };
 
 typedef struct zip_file {
     size_t  n, local[N_PARTS], data[N_PARTS], central[N_PARTS], directory, end;
-    uint8_t bytes[1 << 16];
+    size_t  capacity;
+    uint8_t bytes[];
 } zip_file;
 
 static void put(zip_file *zip, uint64_t value, int n_bytes)
 {
-    CU_ASSERT_FATAL(zip->n + 8 < sizeof zip->bytes);
+    CU_ASSERT_FATAL(zip->n + 8 <= zip->capacity);
     for (int i = 0; i < n_bytes; ++i) zip->bytes[zip->n++] = (uint8_t)(value >> 8 * i);
 }
 
 static void put_bytes(zip_file *zip, const void *bytes, size_t n)
 {
-    CU_ASSERT_FATAL(zip->n + n < sizeof zip->bytes);
+    CU_ASSERT_FATAL(zip->n + n <= zip->capacity);
     memcpy(zip->bytes + zip->n, bytes, n);
     zip->n += n;
 }
@@ -96,13 +98,15 @@ static zip_file *make_zip(const void *state, size_t n_state, bool wide)
         const char *name;
         const void *bytes;
         size_t      n;
-    } parts[N_PARTS] = {{"a/data.pkl", state, n_state},
-                        {"a/byteorder", "little", 6},
-                        {"a/data/0", stored, sizeof stored},
-                        {"a/data/1", "12345678", 8},
-                        {"a/data.old", "", 0}};
-    zip_file *zip    = calloc(1, sizeof *zip);
+    } parts[N_PARTS]   = {{"a/data.pkl", state, n_state},
+                          {"a/byteorder", "little", 6},
+                          {"a/data/0", stored, sizeof stored},
+                          {"a/data/1", "12345678", 8},
+                          {"a/data.old", "", 0}};
+    size_t    capacity = n_state + 2048;
+    zip_file *zip      = calloc(1, sizeof *zip + capacity);
     CU_ASSERT_PTR_NOT_NULL_FATAL(zip);
+    zip->capacity = capacity;
     for (int i = 0; i < N_PARTS; ++i) {
         zip->local[i] = zip->n;
         put_header(zip, parts[i].name, parts[i].n, wide, false, 0);
@@ -381,7 +385,7 @@ static void test_pickles_that_are_no_state_dict_are_refused(void)
         {TEXT(START "}(Nu"), "items without a dict"},
         {TEXT(START "N(NNu"), "items without a dict"},
         {TEXT(START "((NNu"), "items without a dict"},
-        {TEXT(START "s"), "an empty stack"},
+        {TEXT(START "s"), "items without a dict"},
         {TEXT(START "NNs"), "items without a dict"},
         {TEXT(START "NNNs"), "items without a dict"},
         {TEXT(START "}N(s"), "a mark in a dict"},
@@ -536,6 +540,19 @@ static void test_repetition_takes_linear_time_and_no_recursion(void)
                     BAL_OK);
 }
 
+static void test_a_pickle_too_long_for_any_model_is_not_run(void)
+{
+    size_t n     = (1 << 24) + 1;
+    char  *state = malloc(n);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(state);
+    memset(state, ')', n);
+    zip_file *zip = make_zip(state, n, false);
+    expect_bytes_refused(bal_hub_pickle_parse, zip->bytes, zip->n,
+                         "data.pkl has 16777217 bytes; expected at most 16777216");
+    free(zip);
+    free(state);
+}
+
 static void test_refusing_takes_little_memory(void) /* of all the tests above */
 {
     struct rusage usage;
@@ -555,6 +572,7 @@ const bal_test bal_suite_tests[] = {
     {"other dtypes are known but not read", test_other_dtypes_are_known_but_not_read},
     {"repetition takes linear time and no recursion",
      test_repetition_takes_linear_time_and_no_recursion},
+    {"a pickle too long for any model is not run", test_a_pickle_too_long_for_any_model_is_not_run},
     {"refusing takes little memory", test_refusing_takes_little_memory},
     {NULL, NULL},
 };
