@@ -76,14 +76,11 @@ static bal_status match_tied_head(bal_hub_table *table, const bal_family *family
     bal_hub_entry *embedding =
         bal_hub_match_find(table, family, model, "model.embed_tokens.weight");
     if (head == NULL || head == embedding) return BAL_OK;
-    if (head->dtype != embedding->dtype || head->n_bytes != embedding->n_bytes ||
-        memcmp(head->data, embedding->data, head->n_bytes) != 0)
+    if (!bal_hub_table_same(table, head, embedding))
         return bal_fail(BAL_ERR_INPUT,
                         "%s: %s and %s differ; expected one matrix, since config.json has "
                         "tie_word_embeddings true",
                         table->origin, head->name, embedding->name);
-    bal_hub_table_drop(table, head);
-    bal_hub_table_drop(table, embedding);
     head->wanted = true;
     return BAL_OK;
 }

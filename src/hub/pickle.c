@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hub_impl.h"
+#include "pickle_impl.h"
 
 #define PICKLE_BYTES_MAX 16777216 /* some 100,000 tensors */
 

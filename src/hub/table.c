@@ -8,7 +8,7 @@
 
 #include "hub_impl.h"
 
-#define PIECE 1048576 /* elements that are read before their pages are let go */
+#define PIECE 1048576 /* elements, or bytes compared, before their pages are let go */
 
 bool bal_hub_is_plain(const char *text, size_t n)
 {
@@ -163,9 +163,18 @@ static void drop(const bal_hub_table *table, const uint8_t *from, size_t n_bytes
     madvise((void *)start, (uintptr_t)from + n_bytes - start, MADV_DONTNEED); /* advice */
 }
 
-void bal_hub_table_drop(const bal_hub_table *table, const bal_hub_entry *entry)
+bool bal_hub_table_same(const bal_hub_table *table, const bal_hub_entry *a, const bal_hub_entry *b)
 {
-    drop(table, entry->data, entry->n_bytes);
+    if (a->dtype != b->dtype || a->n_bytes != b->n_bytes) return false;
+    if (a->data == b->data) return true;
+    bool same = true;
+    for (size_t start = 0, n = PIECE; start < a->n_bytes && same; start += n) {
+        if (n > a->n_bytes - start) n = a->n_bytes - start;
+        same = memcmp(a->data + start, b->data + start, n) == 0;
+        drop(table, a->data + start, n);
+        drop(table, b->data + start, n);
+    }
+    return same;
 }
 
 bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *entry, float *values)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hub_impl.h"
+#include "pickle_impl.h"
 
 static const struct {
     const char *module, *name;
@@ -306,63 +306,63 @@ static bal_status push_flag(machine *m, bool flag)
 static bal_status step(machine *m, uint8_t opcode)
 {
     switch (opcode) {
-        case '(':
+        case '(': /* MARK */
             return push(m, (bal_hub_value){.kind = BAL_HUB_MARK});
-        case 'N':
+        case 'N': /* NONE */
             return push(m, (bal_hub_value){.kind = BAL_HUB_NONE});
-        case 0x88:
+        case 0x88: /* NEWTRUE */
             return push_flag(m, true);
-        case 0x89:
+        case 0x89: /* NEWFALSE */
             return push_flag(m, false);
-        case 'J':
+        case 'J': /* BININT */
             return push_integer(m, 4, true);
-        case 'K':
+        case 'K': /* BININT1 */
             return push_integer(m, 1, false);
-        case 'M':
+        case 'M': /* BININT2 */
             return push_integer(m, 2, false);
-        case 0x8a:
+        case 0x8a: /* LONG1 */
             return long_integer(m);
-        case 'X':
+        case 'X': /* BINUNICODE */
             return push_text(m, 4);
-        case 0x8c:
+        case 0x8c: /* SHORT_BINUNICODE */
             return push_text(m, 1);
-        case 'c':
+        case 'c': /* GLOBAL */
             return push_named_global(m);
-        case 0x93:
+        case 0x93: /* STACK_GLOBAL */
             return push_stack_global(m);
-        case ')':
+        case ')': /* EMPTY_TUPLE */
             return make_tuple(m, 0);
-        case 0x85:
+        case 0x85: /* TUPLE1 */
             return make_tuple(m, 1);
-        case 0x86:
+        case 0x86: /* TUPLE2 */
             return make_tuple(m, 2);
-        case 0x87:
+        case 0x87: /* TUPLE3 */
             return make_tuple(m, 3);
-        case 't':
+        case 't': /* TUPLE */
             return make_marked_tuple(m);
-        case '}':
+        case '}': /* EMPTY_DICT */
             return push_dict(m);
-        case 's':
-            return m->stack.n < 2 ? refuse(m, "an empty stack") : set_items(m, 2, 0);
-        case 'u':
+        case 's': /* SETITEM */
+            return set_items(m, 2, 0);
+        case 'u': /* SETITEMS */
             return set_marked_items(m);
-        case 'R':
+        case 'R': /* REDUCE */
             return reduce(m);
-        case 'b':
+        case 'b': /* BUILD */
             return build(m);
-        case 'Q':
+        case 'Q': /* BINPERSID */
             return name_storage(m);
-        case 'q':
+        case 'q': /* BINPUT */
             return take_and_remember(m, 1);
-        case 'r':
+        case 'r': /* LONG_BINPUT */
             return take_and_remember(m, 4);
-        case 0x94:
+        case 0x94: /* MEMOIZE */
             return remember(m, m->memo.n);
-        case 'h':
+        case 'h': /* BINGET */
             return recall(m, 1);
-        case 'j':
+        case 'j': /* LONG_BINGET */
             return recall(m, 4);
-        case 0x95:
+        case 0x95: /* FRAME */
             return skip_frame(m);
         default:
             break;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hub_impl.h"
+#include "pickle_impl.h"
 
 #define N_CENTRAL      46 /* fixed part of an entry in the directory */
 #define N_LOCAL        30 /* fixed part of the header before an entry's data */
@@ -41,7 +41,9 @@ static bool has_signature(const uint8_t *from, const char *last)
 
 static bal_status damaged(const archive *a, const char *what, size_t at)
 {
-    return bal_fail(BAL_ERR_INPUT, "%s: zip file: %s at byte %zu", a->origin, what, at);
+    return bal_fail(BAL_ERR_INPUT,
+                    "%s: zip file: %s at byte %zu; expected it as torch.save writes it", a->origin,
+                    what, at);
 }
 
 /* A 32-bit field agrees with the 64-bit one if it is the same or says to look there. */
@@ -54,9 +56,10 @@ static bool agree(uint64_t field, uint64_t full, uint64_t wide)
 static bal_status find_directory(const archive *a, directory *d)
 {
     if (a->n_bytes < N_END || !has_signature(a->data + a->n_bytes - N_END, "\5\6"))
-        return bal_fail(BAL_ERR_INPUT,
-                        "%s: no zip file, or cut short: its %zu bytes do not end in an end record",
-                        a->origin, a->n_bytes);
+        return bal_fail(
+            BAL_ERR_INPUT,
+            "%s: no zip file, or cut short: %zu bytes; expected an end record as the last 22",
+            a->origin, a->n_bytes);
     size_t         at  = a->n_bytes - N_END;
     const uint8_t *end = a->data + at;
     *d                 = (directory){number(end + 16, 4), number(end + 12, 4), number(end + 10, 2)};

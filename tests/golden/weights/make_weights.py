@@ -2,7 +2,8 @@
 """Weight folders as torch.save and safetensors write them, and some that must be refused.
 
 Run in this folder with torch and safetensors installed; the tests need neither. Element k of
-tensor t, counted in the order below, is ((7 k + 3 t) mod 61 - 30) / 8, exact in every type.
+tensor t, counted in the order below, is ((7 k + 3 t) mod 61 - 30) / 8, exact in every type. Every
+file but refused/old, whose keys are addresses, comes out the same each time.
 """
 import json
 import os
@@ -57,9 +58,10 @@ def main():
         for name, value in weights.items()
     }
     save(parameters, "pickle-4", pickle_protocol=4)
-    with zipfile.ZipFile("pickle/pytorch_model.bin") as archive:
-        with open("state.pkl", "wb") as out:
-            out.write(archive.read("pytorch_model/data.pkl"))
+    for folder, state_file in ("pickle", "state.pkl"), ("pickle-4", "state-4.pkl"):
+        with zipfile.ZipFile(f"{folder}/pytorch_model.bin") as archive:
+            with open(state_file, "wb") as out:
+                out.write(archive.read("pytorch_model/data.pkl"))
 
     single = {name: value.clone().contiguous() for name, value in weights.items()}
     os.makedirs("safetensors", exist_ok=True)
