@@ -162,7 +162,8 @@ static bal_status get_rope(const config_file *file, bal_model_config *config)
         if (!json_is_object(rope.json)) return refuse(file, key, "an object");
         if (get(&rope, "rope_theta") != NULL) base = &rope;
         const char *type_key = get(&rope, "rope_type") != NULL ? "rope_type" : "type";
-        if (get(&rope, type_key) != NULL) type = get_text(&rope, type_key);
+        if (get(&rope, type_key) != NULL || strcmp(key, "rope_scaling") == 0)
+            type = get_text(&rope, type_key);
     }
     BAL_TRY(get_real(base, "rope_theta", 1e12, 10000.0, &config->rope_base));
     if (strcmp(type, "default") == 0) return BAL_OK;
@@ -230,9 +231,10 @@ static bal_status parse(const config_file *file, bal_model_config *config,
     BAL_TRY(find_family(file, family));
     const bal_family *f = *family;
     BAL_TRY(get_features(file, f, &config->features));
-    BAL_TRY(get_sizes(file, f, config));
     BAL_TRY(get_activation(file, f, config));
-    BAL_TRY(f->rotary ? get_rope(file, config) : get_positions(file, f, config));
+    if (f->rotary) BAL_TRY(get_rope(file, config));
+    BAL_TRY(get_sizes(file, f, config));
+    if (!f->rotary) BAL_TRY(get_positions(file, f, config));
     config->norm_eps = 1e-5;
     if (f->norm_eps != NULL)
         BAL_TRY(get_real(file, f->norm_eps, 1.0, f->rotary ? 1e-6 : 1e-5, &config->norm_eps));

@@ -152,9 +152,13 @@ static bal_status read_small_files(const place *p, bal_files *files)
         free(items[i]);
     }
     free(items);
-    if (status != BAL_OK || n > 0 || p->hugging_face) return status;
+    static const char *const known[] = {"tokenizer.json", "tokenizer.model", "tokenizer.bin",
+                                        "vocab.json", "vocab.txt"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; ++i)
+        if (bal_files_find(files, known[i]) != NULL) return status;
+    if (status != BAL_OK) return status;
     BAL_TRY(find_only(p->dir, is_tokenizer_bin, "tokenizer (tokenizer.json or tok*.bin)", path));
-    return add_small_file(path, "tokenizer.bin", files);
+    return add_small_file(path, strrchr(path, '/') + 1, files);
 }
 
 static bal_status read_config(const char *dir, const bal_files *files, bal_model_config *config,
@@ -241,13 +245,13 @@ static bal_status open_source(const char *path, source *s)
 {
     *s = (source){.family = bal_family_of_type("llama")};
     BAL_TRY(find_place(path, &s->place));
-    bal_status status = read_small_files(&s->place, &s->files);
-    if (status == BAL_OK && s->place.hugging_face)
+    bool       llama2c = !s->place.hugging_face;
+    bal_status status =
+        llama2c ? bal_hub_llama2c_open(s->place.weights, &s->config, &s->table) : BAL_OK;
+    if (status == BAL_OK) status = read_small_files(&s->place, &s->files);
+    if (status == BAL_OK && !llama2c)
         status = read_config(s->place.dir, &s->files, &s->config, &s->family);
-    if (status == BAL_OK)
-        status = s->place.hugging_face
-                     ? bal_hub_weights_open(s->place.dir, &s->table)
-                     : bal_hub_llama2c_open(s->place.weights, &s->config, &s->table);
+    if (status == BAL_OK && !llama2c) status = bal_hub_weights_open(s->place.dir, &s->table);
     /* before a model is made: its size must be that of files, not of a header */
     if (status == BAL_OK && s->config.n_layers > s->table.n_entries)
         status =

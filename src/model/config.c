@@ -95,6 +95,10 @@ bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
     if (c->n_heads * c->head_dim > BAL_COLS_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: %lld heads of %lld are wider than %d", origin,
                         (long long)c->n_heads, (long long)c->head_dim, BAL_COLS_MAX);
+    int64_t q_width = c->n_heads * c->head_dim, tallest = c->hidden > q_width ? c->hidden : q_width;
+    if (tallest > ((int64_t)1 << 31) / c->dim)
+        return bal_fail(BAL_ERR_INPUT, "%s: a matrix of %lld x %lld is too large", origin,
+                        (long long)tallest, (long long)c->dim);
     if (c->n_vocab > ((int64_t)1 << 31) / bal_embed_dim(c))
         return bal_fail(BAL_ERR_INPUT, "%s: an embedding of %lld x %lld is too large", origin,
                         (long long)c->n_vocab, (long long)bal_embed_dim(c));

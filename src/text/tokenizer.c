@@ -22,6 +22,13 @@ bool bal_tokenizer_reads(const char *name)
     return false;
 }
 
+/* tokenizer.bin, also under the names of llama2.c's samples, as tok512.bin. */
+static bool is_llama2c(const char *name)
+{
+    size_t n = strlen(name);
+    return n >= 7 && strncmp(name, "tok", 3) == 0 && strcmp(name + n - 4, ".bin") == 0;
+}
+
 static bal_status read_file(bal_tokenizer *tokenizer, const bal_named_bytes *file,
                             const bal_files *files, const bal_side *side)
 {
@@ -30,7 +37,7 @@ static bal_status read_file(bal_tokenizer *tokenizer, const bal_named_bytes *fil
     if (strcmp(file->name, "tokenizer.model") == 0)
         return bal_sentencepiece_read(tokenizer, file, side);
     if (strcmp(file->name, "vocab.txt") == 0) return bal_vocab_txt_read(tokenizer, file, side);
-    if (strcmp(file->name, "tokenizer.bin") == 0) return bal_llama2c_read(tokenizer, file);
+    if (is_llama2c(file->name)) return bal_llama2c_read(tokenizer, file);
     if (merges == NULL)
         return bal_fail(BAL_ERR_INPUT, "%s: has no merges.txt beside it", tokenizer->origin);
     return bal_vocab_and_merges_read(tokenizer, file, merges, side);
@@ -43,6 +50,8 @@ static bal_status read_files(bal_tokenizer *tokenizer, const bal_files *files, c
     char                   place[512];
     for (size_t i = 0; i < sizeof main_files / sizeof *main_files && file == NULL; ++i)
         file = bal_files_find(files, main_files[i]);
+    for (int i = 0; i < files->n && file == NULL; ++i)
+        if (is_llama2c(files->at[i].name)) file = &files->at[i];
     if (file == NULL)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: has no tokenizer; expected tokenizer.json, tokenizer.model, "

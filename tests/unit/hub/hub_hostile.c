@@ -124,7 +124,7 @@ static void test_damaged_safetensors_are_refused(void)
         {duplicate_key, "duplicate"},
         {missing, "v_proj.weight is missing"},
         {unprintable, "plain ASCII"},
-        {extra, "model.layers.1.mlp.up_proj.weight is not part"},
+        {extra, "model.layers.1.mlp.up_proj.weight is no part"},
         {no_tensor, "tensor x"},
         {not_json, "near '?'"},
         {nan_inside, "down_proj.weight: element 2 is NaN"},
@@ -143,13 +143,17 @@ static void test_absurd_configs_are_refused(void)
         {"[]", "expected an object"},
         {"{\"vocab_size\": 1, \"vocab_size\": 2}", "duplicate"},
         {"{\"a\": 1", "line 1"},
-        {"{}", "architectures is missing"},
-        {"{\"architectures\": [\"GPT2LMHeadModel\"]}", "GPT2LMHeadModel"},
+        {"{}", "model_type is missing"},
+        {"{\"architectures\": [\"BloomForCausalLM\"]}", "BloomForCausalLM"},
         {"{\"architectures\": \"LlamaForCausalLM\"}", "architectures"},
-        {"{\"model_type\": \"mistral\"}", "model_type is \"mistral\"; expected \"llama\""},
+        {"{\"model_type\": \"bloom\"}", "model_type is \"bloom\"; expected one of llama, mistral"},
+        {"{\"model_type\": \"gpt2\", \"architectures\": [\"GPT2Model\"]}", "GPT2LMHeadModel"},
+        {"{\"model_type\": \"gpt2\", \"activation_function\": \"tanh\"}", "is \"tanh\""},
+        {"{\"model_type\": \"qwen2\", \"use_sliding_window\": true}", "use_sliding_window is true"},
+        {"{\"model_type\": \"roberta\", \"is_decoder\": true}", "is_decoder is true"},
+        {"{\"model_type\": \"opt\", \"enable_bias\": 0}", "enable_bias is 0"},
         {"{\"model_type\": \"llama\"}", "hidden_size is missing"},
         {"{\"model_type\": \"llama\", \"hidden_act\": \"gelu\"}", "hidden_act is \"gelu\""},
-        {"{\"model_type\": \"llama\", \"attention_bias\": true}", "attention_bias is true"},
         {"{\"model_type\": \"llama\", \"mlp_bias\": 1}", "mlp_bias is 1"},
         {"{\"model_type\": \"llama\", \"rope_scaling\": {\"factor\": 8}}",
          "rope_scaling is {\"fac"},
@@ -182,13 +186,16 @@ static void test_absurd_configs_are_refused(void)
     bal_model_config deep = small_config;
     deep.n_layers         = 4096;
     write_config(&dir, &deep, "");
-    expect_refusal(dir.path, "model.safetensors", "model.layers.1.");
+    expect_refusal(dir.path, "model.safetensors", "4096 layers");
     bal_model_config wide = small_config;
     wide.dim              = 65536;
     wide.n_vocab          = 32768;
     wide.hidden           = 32767;
     wide.n_heads          = 1024;
     wide.n_kv_heads       = 1024;
+    write_config(&dir, &wide, "");
+    expect_refusal(dir.path, "config.json", "65536 x 65536 is too large");
+    wide.n_heads = wide.n_kv_heads = 256;
     write_config(&dir, &wide, "");
     expect_refusal(dir.path, "model.safetensors", "shape");
     wide.n_vocab = 1ll << 40;

@@ -149,13 +149,167 @@ static void test_rows_of_zeros_and_of_next_to_nothing_stay_finite(void)
     float              back[15];
     CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, rows[0]), BAL_OK);
     bal_tensor_dequantize(&tensor, back);
-    CU_ASSERT_EQUAL(tensor.scale[0], 1.0f);
+    /* next to nothing is nothing, and takes the mean scale of the other rows */
+    for (int row = 0; row < 3; ++row)
+        CU_ASSERT_EQUAL(tensor.scale[row], (tensor.scale[3] + tensor.scale[4]) / 2);
     for (int row = 0; row < 5; ++row) {
         CU_ASSERT(isfinite(tensor.scale[row]) && tensor.scale[row] > 0.0f);
         for (int col = 0; col < 3; ++col)
             CU_ASSERT(fabsf(back[3 * row + col] - rows[row][col]) <= 0.501f * tensor.scale[row]);
     }
     drop(&tensor);
+}
+
+/* A tensor of four bits with groups. */
+static bal_tensor nibbles(bal_format format, int group, int64_t n_rows, int64_t n_cols)
+{
+    bal_tensor tensor;
+    CU_ASSERT_EQUAL_FATAL(bal_tensor_init(&tensor, "m.weight", BAL_MATRIX, format, n_rows, n_cols),
+                          BAL_OK);
+    tensor.group = group;
+    void *memory = bal_alloc(bal_tensor_bytes(&tensor, true), 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
+    bal_tensor_attach(&tensor, true, memory);
+    bal_tensor_zero(&tensor);
+    return tensor;
+}
+
+/* The weight of a code of a group, in units of its row's scale. */
+static int entry_of(bal_format format, int code, int factor)
+{
+    return format == BAL_I4 ? code * factor : (bal_nf4_book[code] * factor + 64) >> 7;
+}
+
+/* Of all codes none is nearer, and no other factor next to it leaves less. */
+static void check_group(const bal_tensor *t, const float *values, const int8_t *codes, int64_t n,
+                        float scale, int factor)
+{
+    double sums[3] = {0};
+    for (int64_t i = 0; i < n; ++i) {
+        double x = (double)(values[i] / scale), nearest[3];
+        for (int step = -1; step <= 1; ++step) {
+            nearest[step + 1] = INFINITY;
+            for (int code = t->low; code <= t->high; ++code)
+                nearest[step + 1] =
+                    fmin(nearest[step + 1], fabs(x - entry_of(t->format, code, factor + step)));
+            sums[step + 1] += nearest[step + 1] * nearest[step + 1];
+        }
+        double found = fabs(x - entry_of(t->format, codes[i], factor));
+        CU_ASSERT(found <= nearest[1] + 1e-3);
+    }
+    float absmax = 0.0f; /* the factor is one of the two next to absmax / 126 of the largest */
+    for (int64_t i = 0; i < n; ++i) absmax = fmaxf(absmax, fabsf(values[i]));
+    double exact = (double)(absmax / scale) * (t->format == BAL_I4 ? 18 : 127) / 126;
+    CU_ASSERT(fabs(exact - factor) < 1.0 + 1e-3 || factor == 1);
+    if (factor > exact + 1e-3 && factor > 1) CU_ASSERT(sums[1] <= sums[0] * (1 + 1e-6) + 1e-6);
+}
+
+static void test_four_bits_are_rounded_to_the_nearest_weight(void)
+{
+    uint64_t state = SEED;
+    for (int run = 0; run < 12; ++run) {
+        bal_format format = run % 2 == 0 ? BAL_I4 : BAL_NF4;
+        int        group  = 32 << run / 2 % 3;
+        int64_t    n_rows = run < 6 ? 3 : 70, n_cols = run < 6 ? 300 : 45;
+        bal_tensor t      = nibbles(format, group, n_rows, n_cols);
+        float     *values = random_values(n_rows * n_cols, &state);
+        for (int64_t i = 0; i < n_rows * n_cols; ++i) /* groups of different size */
+            values[i] *= (float)(1 + i % n_cols / group * 5) * (float)(1 + i / n_cols);
+        CU_ASSERT_EQUAL(bal_tensor_quantize(&t, values), BAL_OK);
+        int64_t  n_groups = bal_tensor_n_groups(&t);
+        int8_t  *codes    = malloc((size_t)(n_rows * n_cols));
+        uint8_t *factors  = malloc((size_t)(n_rows * n_groups));
+        float   *back     = malloc((size_t)(n_rows * n_cols) * sizeof *back);
+        CU_ASSERT_FATAL(codes != NULL && factors != NULL && back != NULL);
+        bal_tensor_get_codes(&t, codes);
+        bal_tensor_get_factors(&t, factors);
+        bal_tensor_dequantize(&t, back);
+        int n_bad = 0;
+        for (int64_t row = 0; row < n_rows; ++row)
+            for (int64_t g = 0; g < n_groups; ++g) {
+                int64_t at     = row * n_cols + g * group;
+                int64_t n      = n_cols - g * group < group ? n_cols - g * group : group;
+                int     factor = factors[row * n_groups + g];
+                check_group(&t, values + at, codes + at, n, t.scale[row], factor);
+                for (int64_t i = at; i < at + n; ++i)
+                    n_bad += back[i] != t.scale[row] * (float)entry_of(format, codes[i], factor);
+            }
+        CU_ASSERT_EQUAL(n_bad, 0);
+        free(codes);
+        free(factors);
+        free(back);
+        free(values);
+        drop(&t);
+    }
+}
+
+/* Code plus carry is the weight, between the weights of two codes. */
+static void test_carries_of_four_bits_say_how_far_the_next_weight_is(void)
+{
+    static const float values[] = {126, 9, 27, -9.5f, -126, 54, 0, 4.5f}; /* scale 1, factor 18 */
+    static const int   codes[]  = {7, 0, 2, -1, -7, 3, 0, 0},
+                     carry[]    = {0, 127, -128, 121, 0, 0, 0, 64};
+    bal_tensor t                = nibbles(BAL_I4, 32, 1, 8);
+    int8_t     found[8], left[8];
+    CU_ASSERT_EQUAL(bal_tensor_quantize(&t, values), BAL_OK);
+    CU_ASSERT_EQUAL(t.scale[0], 1.0f);
+    CU_ASSERT_EQUAL(t.factors[0], 18);
+    bal_tensor_get_codes(&t, found);
+    bal_tensor_get_carry(&t, left);
+    for (int i = 0; i < 8; ++i) {
+        CU_ASSERT_EQUAL(found[i], codes[i]);
+        CU_ASSERT_EQUAL(left[i], carry[i]);
+    }
+    drop(&t);
+    bal_tensor  n  = nibbles(BAL_NF4, 32, 1, 4);
+    const int   e6 = entry_of(BAL_NF4, 6, 127), e5 = entry_of(BAL_NF4, 5, 127);
+    const float three  = (float)(3 * e6 + e5) / 4; /* a quarter of the way from 6 down to 5 */
+    const float four[] = {126, three, (float)entry_of(BAL_NF4, 9, 127), 200};
+    const float used[] = {four[0], four[1], four[2], -126};
+    CU_ASSERT_EQUAL(bal_tensor_quantize(&n, used), BAL_OK);
+    bal_tensor_get_codes(&n, found);
+    bal_tensor_get_carry(&n, left);
+    CU_ASSERT(found[0] == 15 && found[1] == 6 && found[2] == 9 && found[3] == 0);
+    CU_ASSERT(left[0] == 0 && left[1] == -64 && left[2] == 0 && left[3] == 0);
+    drop(&n);
+}
+
+static void test_nibbles_come_back_from_bytes_and_from_files(void)
+{
+    for (int format = BAL_I4; format <= BAL_NF4; ++format) {
+        bal_tensor t   = nibbles((bal_format)format, 64, 67, 133),
+                   u   = nibbles((bal_format)format, 64, 67, 133);
+        uint64_t state = SEED;
+        int8_t   codes[67 * 133], back[67 * 133];
+        uint8_t  bytes[2 * 256];
+        for (size_t i = 0; i < sizeof codes; ++i)
+            codes[i] =
+                (int8_t)(t.low + (int)(bal_test_random(&state) % (unsigned)(t.high - t.low + 1)));
+        CU_ASSERT_EQUAL(bal_tensor_set_codes(&t, codes), BAL_OK);
+        bal_tensor_get_codes(&t, back);
+        CU_ASSERT_EQUAL(memcmp(codes, back, sizeof codes), 0);
+        for (int64_t block = 0; block + 2 <= t.n_blocks; block += 2) {
+            bal_tensor_spread(&t, block, 2, bytes);
+            for (int i = 0; i < 512; ++i)
+                CU_ASSERT_EQUAL(bytes[i] - 128, bal_tensor_code(&t, block * 256 + i));
+            bal_tensor_gather(&u, block, 2, bytes);
+        }
+        CU_ASSERT_EQUAL(memcmp(t.codes, u.codes, (size_t)t.n_blocks * 128), 0);
+        CU_ASSERT_EQUAL(bal_tensor_fingerprint(&t, 3), bal_tensor_fingerprint(&u, 3));
+        u.factors[5] ^= 3; /* fingerprints see factors */
+        CU_ASSERT_NOT_EQUAL(bal_tensor_fingerprint(&t, 3), bal_tensor_fingerprint(&u, 3));
+        codes[5] = (int8_t)(t.high + 1);
+        CU_ASSERT_EQUAL(bal_tensor_set_codes(&t, codes), BAL_ERR_INPUT);
+        uint8_t factors[67 * 3];
+        memset(factors, 1, sizeof factors);
+        CU_ASSERT_EQUAL(bal_tensor_set_factors(&t, factors), BAL_OK);
+        factors[7] = 0;
+        CU_ASSERT_EQUAL(bal_tensor_set_factors(&t, factors), BAL_ERR_INPUT);
+        factors[7] = 128;
+        CU_ASSERT_EQUAL(bal_tensor_set_factors(&t, factors), BAL_ERR_INPUT);
+        drop(&t);
+        drop(&u);
+    }
 }
 
 static void test_values_that_are_not_finite_are_refused(void)
@@ -381,6 +535,12 @@ const bal_test bal_suite_tests[] = {
     {"carries are what rounding left over", test_carries_are_what_rounding_left_over},
     {"rows of zeros and of next to nothing stay finite",
      test_rows_of_zeros_and_of_next_to_nothing_stay_finite},
+    {"four bits are rounded to the nearest weight",
+     test_four_bits_are_rounded_to_the_nearest_weight},
+    {"carries of four bits say how far the next weight is",
+     test_carries_of_four_bits_say_how_far_the_next_weight_is},
+    {"nibbles come back from bytes and from files",
+     test_nibbles_come_back_from_bytes_and_from_files},
     {"values that are not finite are refused", test_values_that_are_not_finite_are_refused},
     {"codes and carries keep their place", test_codes_and_carries_keep_their_place},
     {"vectors and gains lie in order before their padding",
