@@ -73,6 +73,16 @@ static bal_status find_only(const char *dir, int (*filter)(const struct dirent *
     return status;
 }
 
+/* Some file of dir gets through the filter. */
+static bool holds(const char *dir, int (*filter)(const struct dirent *))
+{
+    struct dirent **items;
+    int             n = scandir(dir, &items, filter, NULL);
+    for (int i = 0; i < n; ++i) free(items[i]);
+    if (n >= 0) free(items);
+    return n > 0;
+}
+
 static bool is_hugging_face(const char *dir)
 {
     return has(dir, "config.json") || has(dir, WEIGHTS) || has(dir, WEIGHTS ".index.json") ||
@@ -138,7 +148,7 @@ static int by_name(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-/* What stands beside the weights. */
+/* What stands beside the weights; of several tok*.bin none is the model's. */
 static bal_status read_small_files(const place *p, bal_files *files)
 {
     struct dirent **items;
@@ -156,7 +166,7 @@ static bal_status read_small_files(const place *p, bal_files *files)
                                         "vocab.json", "vocab.txt"};
     for (size_t i = 0; i < sizeof known / sizeof *known; ++i)
         if (bal_files_find(files, known[i]) != NULL) return status;
-    if (status != BAL_OK) return status;
+    if (status != BAL_OK || (p->hugging_face && !holds(p->dir, is_tokenizer_bin))) return status;
     BAL_TRY(find_only(p->dir, is_tokenizer_bin, "tokenizer (tokenizer.json or tok*.bin)", path));
     return add_small_file(path, strrchr(path, '/') + 1, files);
 }
@@ -323,12 +333,7 @@ static int64_t peek_version(const char *path)
 bool bal_hub_recognizes(const char *path)
 {
     if (!is_dir(path)) return peek_version(path) >= 0;
-    if (is_hugging_face(path)) return true;
-    struct dirent **items;
-    int             n = scandir(path, &items, is_model_bin, NULL);
-    for (int i = 0; i < n; ++i) free(items[i]);
-    if (n >= 0) free(items);
-    return n > 0;
+    return is_hugging_face(path) || holds(path, is_model_bin);
 }
 
 const char *bal_hub_kind(const char *path)

@@ -195,6 +195,7 @@ static void test_absurd_configs_are_refused(void)
     wide.n_kv_heads       = 1024;
     write_config(&dir, &wide, "");
     expect_refusal(dir.path, "config.json", "65536 x 65536 is too large");
+    wide.dim     = 32768;
     wide.n_heads = wide.n_kv_heads = 256;
     write_config(&dir, &wide, "");
     expect_refusal(dir.path, "model.safetensors", "shape");
@@ -259,7 +260,8 @@ static void test_dishonest_llama2c_headers_are_refused(void)
         {0, {64, 172, 5, 8, 4, 512, INT32_MAX}, "seq_len"},
         {0, {64, 172, 5, 8, 4, 512, 511}, "1056540 bytes; expected 1056508"},
         {0, {64, 172, 5, 8, 4, -512, 512}, "1056540 bytes; expected 1187612"},
-        {0, {65536, 32767, 4096, 256, 256, 32768, 1048576}, "1056540 bytes; expected"},
+        {0, {65536, 32767, 4096, 256, 256, 32768, 1048576}, "65536 x 65536 is too large"},
+        {0, {32768, 32767, 4096, 256, 256, 32768, 1048576}, "1056540 bytes; expected"},
         {1, {64, 172, 5, 8, 4, -512, 512}, "vocab_size is -512"},
         {1, {64, 172, 5, 8, 4, 512, 512}, "1056540 bytes; expected 1171456"},
         {2, {64, 172, 5, 8, 4, 512, 512}, "quantized already"},
