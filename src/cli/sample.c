@@ -57,7 +57,7 @@ int32_t bal_sampler_choose(bal_sampler *s, const float *logits, uint32_t random)
         if (logits[i] > logits[top]) top = (int32_t)i;
     if (how->temperature == 0.0) return top;
     for (int64_t i = 0; i < n; ++i) c[i] = (candidate){.logit = logits[i], .token = (int32_t)i};
-    if (how->top_k > 0 || how->top_p < 1.0) qsort(c, (size_t)n, sizeof *c, likeliest_first);
+    qsort(c, (size_t)n, sizeof *c, likeliest_first);
     if (how->top_k > 0 && how->top_k < n) n = how->top_k;
     double sum = 0.0, kept = 0.0;
     for (int64_t i = 0; i < n; ++i) {
