@@ -7,15 +7,11 @@
 
 #define SEQUENCES_DEEP_MAX 4
 
-bal_status bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, json_t **root)
+bal_status bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, size_t flags,
+                          json_t **root)
 {
     json_error_t error;
-    *root = json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (*root == NULL && json_error_code(&error) == json_error_numeric_overflow)
-        /* tokenizer_config.json writes "no limit" as an integer of 31 digits: then all integers of
-         * the file are read as reals, of which nothing here makes use */
-        *root =
-            json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
+    *root = json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES | flags, &error);
     if (*root != NULL) return BAL_OK;
     return json_error_code(&error) == json_error_out_of_memory
                ? BAL_ERR_MEMORY

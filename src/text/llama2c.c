@@ -4,9 +4,10 @@
 
 #include "text_impl.h"
 
-#define TOKEN_BYTES_MAX 1024 /* all splits of a token are tried: bounds what a damaged file costs \
-                              */
-#define FIRST_BYTE_ID 3      /* byte b is token b + 3 */
+#define TOKEN_BYTES_MAX                                                                      \
+    1024                /* all splits of a token are tried: bounds what a damaged file costs \
+                         */
+#define FIRST_BYTE_ID 3 /* byte b is token b + 3 */
 
 static int32_t read_i32(const char *at)
 {

@@ -201,7 +201,7 @@ static void merge_all(bal_work *work, const char *text, int32_t n)
 
 static bal_word *remembered(bal_work *work, const char *text, size_t n_bytes)
 {
-    if (n_bytes > WORD_BYTES_MAX) return NULL;
+    if (!work->remembers || n_bytes > WORD_BYTES_MAX) return NULL;
     if (work->words == NULL) work->words = bal_alloc(WORDS, sizeof *work->words);
     return work->words != NULL ? &work->words[bal_hash(text, n_bytes, 0) % WORDS] : NULL;
 }

@@ -15,23 +15,25 @@ const char *const bal_token_names[BAL_NAMED_TOKENS] = {[BAL_SPECIAL_BOS]     = "
                                                        "sep_token"};
 
 static bal_status read_one(const bal_files *files, const char *origin, const char *name,
-                           json_t **root)
+                           size_t flags, json_t **root)
 {
     const bal_named_bytes *file = bal_files_find(files, name);
     if (file == NULL) return BAL_OK;
     char place[512];
     snprintf(place, sizeof place, "%.400s/%s", origin, name);
-    BAL_TRY(bal_json_parse(place, file->bytes, file->n_bytes, root));
+    BAL_TRY(bal_json_parse(place, file->bytes, file->n_bytes, flags, root));
     return json_is_object(*root) ? BAL_OK : bal_json_refuse(place, "the file", *root, "an object");
 }
 
 bal_status bal_side_read(const bal_files *files, const char *origin, bal_side *side)
 {
-    BAL_TRY(read_one(files, origin, "tokenizer_config.json", &side->tokenizer_config));
-    BAL_TRY(read_one(files, origin, "special_tokens_map.json", &side->special_tokens_map));
-    BAL_TRY(read_one(files, origin, "added_tokens.json", &side->added_tokens));
-    BAL_TRY(read_one(files, origin, "generation_config.json", &side->generation_config));
-    return read_one(files, origin, "config.json", &side->config);
+    /* model_max_length may be 10^30, and no whole number in it matters */
+    const size_t reals = JSON_DECODE_INT_AS_REAL;
+    BAL_TRY(read_one(files, origin, "tokenizer_config.json", reals, &side->tokenizer_config));
+    BAL_TRY(read_one(files, origin, "special_tokens_map.json", 0, &side->special_tokens_map));
+    BAL_TRY(read_one(files, origin, "added_tokens.json", 0, &side->added_tokens));
+    BAL_TRY(read_one(files, origin, "generation_config.json", 0, &side->generation_config));
+    return read_one(files, origin, "config.json", 0, &side->config);
 }
 
 void bal_side_clear(bal_side *side)

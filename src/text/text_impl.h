@@ -288,7 +288,8 @@ typedef struct bal_work {
     bal_pieces           pieces, spare_pieces;
     bal_spans            spans;
     bal_matcher         *matcher;
-    bal_word            *words;
+    bal_word            *words; /* if it remembers any */
+    bool                 remembers;
     bal_symbol          *symbols; /* [n_symbols] */
     bal_candidate       *queue;   /* [2 * n_symbols], a heap of n_queue */
     bal_path            *paths;   /* [n_paths] */
@@ -348,8 +349,9 @@ const bal_added *bal_added_find(const bal_added_list *list, const char *text, si
 
 /* readers */
 
-/** Parse JSON. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
-bal_status  bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, json_t **root);
+/** Parse JSON with jansson's flags. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+bal_status  bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, size_t flags,
+                           json_t **root);
 const char *bal_json_type(const json_t *part);
 bool        bal_json_is_type(const json_t *part, const char *type);
 /** The sentence for a part that is not as expected. @return BAL_ERR_INPUT. */

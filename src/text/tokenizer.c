@@ -5,6 +5,8 @@
 
 #include "text_impl.h"
 
+#define REMEMBER_BYTES 16384 /* of a text in which words come often enough to remember them */
+
 /* The first of these that is there is read; merges.txt belongs to vocab.json. */
 static const char *const main_files[] = {"tokenizer.json", "tokenizer.model", "vocab.json",
                                          "vocab.txt", "tokenizer.bin"};
@@ -258,7 +260,7 @@ bal_status bal_tokenizer_encode(const bal_tokenizer *tokenizer, const char *text
 {
     if (n_bytes > INT32_MAX)
         return bal_fail(BAL_ERR_INPUT, "a text of %zu bytes; expected less than 2^31", n_bytes);
-    bal_work   work   = {.tokenizer = tokenizer};
+    bal_work   work   = {.tokenizer = tokenizer, .remembers = n_bytes >= REMEMBER_BYTES};
     bal_status status = bal_ids_reserve(&work.ids, 1); /* never NULL */
     if (status == BAL_OK) status = encode_part(&work, BAL_ADDED_RAW, text, n_bytes, true);
     if (status == BAL_OK) {

@@ -1,6 +1,7 @@
 /* unicode.c: characters of UTF-8, their classes, cases and normal forms. A byte that is no part of
  * valid UTF-8 is a character of no class that nothing changes. Versions: see ballot/text.h. */
 #include <stdlib.h>
+#include <string.h>
 #include <utf8proc.h>
 
 #include "text_impl.h"
@@ -134,6 +135,82 @@ static size_t valid_bytes(const char *text, size_t n_bytes, bool *plain)
     return at;
 }
 
+/* Characters that grow. */
+typedef struct characters {
+    int32_t *at;
+    size_t   n, room;
+} characters;
+
+static bal_status make_room(characters *all, size_t n)
+{
+    if (all->room - all->n >= n) return BAL_OK;
+    size_t   room = all->n + n + all->n / 2 + 64;
+    int32_t *at   = realloc(all->at, room * sizeof *at);
+    if (at == NULL) return BAL_ERR_MEMORY;
+    all->at   = at;
+    all->room = room;
+    return BAL_OK;
+}
+
+static int combining_class(int32_t c) { return utf8proc_get_property(c)->combining_class; }
+
+/* Order the marks from start on by their classes, equal ones as they are: canonical ordering. One
+ * pass for every class: utf8proc_decompose would need as many steps as the square of their number.
+ */
+static bal_status order_marks(characters *all, size_t start)
+{
+    size_t n = all->n - start;
+    if (n < 2) return BAL_OK;
+    BAL_TRY(make_room(all, n));
+    int32_t *marks = all->at + start, *ordered = marks + n, lowest = 255, highest = 0;
+    for (size_t i = 0; i < n; ++i) {
+        int class = combining_class(marks[i]);
+        if (class < lowest) lowest = class;
+        if (class > highest) highest = class;
+    }
+    size_t n_ordered = 0;
+    for (int class = lowest; class <= highest && lowest < highest; ++class)
+        for (size_t i = 0; i < n; ++i)
+            if (combining_class(marks[i]) == class) ordered[n_ordered++] = marks[i];
+    memcpy(marks, ordered, n_ordered * sizeof *marks);
+    return BAL_OK;
+}
+
+static bal_status decompose(const char *text, size_t n_bytes, utf8proc_option_t options,
+                            characters *all)
+{
+    size_t  marks = 0;    /* where those that stand at the end start */
+    int32_t c, parts[32]; /* no character becomes more than 18 */
+    for (size_t at = 0; at < n_bytes;) {
+        int bound = 0;
+        at += bal_character(text + at, n_bytes - at, &c);
+        utf8proc_ssize_t n = utf8proc_decompose_char(c, parts, 32, options, &bound);
+        for (utf8proc_ssize_t i = 0; i < n && i < 32; ++i) {
+            bool starts = combining_class(parts[i]) == 0;
+            if (starts) BAL_TRY(order_marks(all, marks));
+            BAL_TRY(make_room(all, 1));
+            all->at[all->n++] = parts[i];
+            if (starts) marks = all->n;
+        }
+    }
+    return order_marks(all, marks);
+}
+
+static bal_status put_normalized(utf8proc_option_t options, const char *text, size_t n_bytes,
+                                 bal_bytes *out)
+{
+    characters all    = {0};
+    bal_status status = decompose(text, n_bytes, options, &all);
+    if (status == BAL_OK && (options & UTF8PROC_COMPOSE))
+        all.n = (size_t)utf8proc_normalize_utf32(all.at, (utf8proc_ssize_t)all.n, options);
+    for (size_t i = 0; i < all.n && status == BAL_OK; ++i) {
+        char bytes[4];
+        status = bal_bytes_add(out, bytes, bal_put_character(bytes, all.at[i]));
+    }
+    free(all.at);
+    return status;
+}
+
 bal_status bal_unicode_normalize(bal_form form, const char *text, size_t n_bytes, bal_bytes *out)
 {
     static const utf8proc_option_t options[] = {
@@ -144,17 +221,8 @@ bal_status bal_unicode_normalize(bal_form form, const char *text, size_t n_bytes
     for (size_t at = 0; at < n_bytes;) {
         bool   plain;
         size_t n = valid_bytes(text + at, n_bytes - at, &plain);
-        if (plain) {
-            BAL_TRY(bal_bytes_add(out, text + at, n));
-        } else {
-            utf8proc_uint8_t *mapped = NULL;
-            utf8proc_ssize_t  length = utf8proc_map((const utf8proc_uint8_t *)text + at,
-                                                    (utf8proc_ssize_t)n, &mapped, options[form]);
-            if (length < 0) return BAL_ERR_MEMORY; /* the text is valid */
-            bal_status status = bal_bytes_add(out, mapped, (size_t)length);
-            free(mapped);
-            BAL_TRY(status);
-        }
+        BAL_TRY(plain ? bal_bytes_add(out, text + at, n)
+                      : put_normalized(options[form], text + at, n, out));
         at += n;
         if (at < n_bytes) BAL_TRY(bal_bytes_add(out, text + at++, 1)); /* an invalid byte */
     }

@@ -110,7 +110,7 @@ bal_status bal_vocab_and_merges_read(bal_tokenizer *tokenizer, const bal_named_b
                                      const bal_named_bytes *merges, const bal_side *side)
 {
     json_t *root, *added = NULL;
-    BAL_TRY(bal_json_parse(tokenizer->origin, vocab->bytes, vocab->n_bytes, &root));
+    BAL_TRY(bal_json_parse(tokenizer->origin, vocab->bytes, vocab->n_bytes, 0, &root));
     bal_status status = use_vocab_and_merges(tokenizer, root, merges, side, &added);
     json_decref(added);
     json_decref(root);

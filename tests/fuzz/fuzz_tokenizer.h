@@ -16,13 +16,12 @@ static uint8_t *fuzz_copy(const uint8_t *bytes, size_t n_bytes)
     return copy;
 }
 
-/* Make a tokenizer, and if that is one, split a text and join it again. size sets the model's
- * vocabulary, so that short files can be whole. */
-static void fuzz_tokenizer(const bal_files *files, uint8_t size, const uint8_t *text,
+/* Make a tokenizer, and if that is one, split a text and join it again. */
+static void fuzz_tokenizer(const bal_files *files, int64_t n_vocab, const uint8_t *text,
                            size_t n_bytes)
 {
     bal_tokenizer *tokenizer = NULL;
-    if (bal_tokenizer_create(files, size > 0 ? size : 1000, "DIR", &tokenizer) != BAL_OK) return;
+    if (bal_tokenizer_create(files, n_vocab, "DIR", &tokenizer) != BAL_OK) return;
     int32_t   *tokens;
     int64_t    n_tokens;
     bal_status status = bal_tokenizer_encode(tokenizer, (const char *)text,
@@ -38,6 +37,16 @@ static void fuzz_tokenizer(const bal_files *files, uint8_t size, const uint8_t *
     }
     if (status != BAL_OK && status != BAL_ERR_INPUT) abort();
     bal_tokenizer_destroy(&tokenizer);
+}
+
+/* The same with one file. */
+__attribute__((unused)) static void fuzz_tokenizer_file(const char *name, int64_t n_vocab,
+                                                        const uint8_t *bytes, size_t n_bytes)
+{
+    bal_named_bytes file = {.bytes = fuzz_copy(bytes, n_bytes), .n_bytes = n_bytes};
+    snprintf(file.name, sizeof file.name, "%s", name);
+    fuzz_tokenizer(&(bal_files){1, &file}, n_vocab, bytes, n_bytes);
+    free(file.bytes);
 }
 
 #endif

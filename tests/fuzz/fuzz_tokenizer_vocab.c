@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
         from = cut + 1;
     } while (cut != NULL);
     if (files.n == 1) snprintf(at[0].name, sizeof at[0].name, "vocab.txt");
-    fuzz_tokenizer(&files, 255, bytes, n_bytes);
+    fuzz_tokenizer(&files, 1000, bytes, n_bytes);
     for (int i = 0; i < files.n; ++i) free(at[i].bytes);
     return 0;
 }
