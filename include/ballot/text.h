@@ -1,11 +1,11 @@
 /* include/ballot/text.h: bytes to tokens and back, with the tokenizer that came with a model.
  * Knows tokenizer files; knows nothing of models or corpora.
  *
- * Bytes that are no valid UTF-8 are never lost: where the vocabulary has byte tokens or a byte-level
- * alphabet they are encoded as themselves, and decoded as themselves; elsewhere each is one unknown
- * token. Normalizers leave them alone. Patterns see each as one control character (U+0001), that is,
- * no letter, number or space. (The programs these tokenizers are from replace such bytes by U+FFFD
- * before they see them, and when they decode.)
+ * Bytes that are no valid UTF-8 are never lost: where the vocabulary has byte tokens or a
+ * byte-level alphabet they are encoded as themselves, and decoded as themselves; elsewhere each is
+ * one unknown token. Normalizers leave them alone. Patterns see each as one control character
+ * (U+0001), that is, no letter, number or space. (The programs these tokenizers are from replace
+ * such bytes by U+FFFD before they see them, and when they decode.)
  *
  * Classes of characters are those of PCRE2 in patterns and of utf8proc elsewhere: in Debian 12,
  * Unicode 14 and 15. tokenizers 0.23 has Unicode 16 in patterns and, for accents and punctuation of
@@ -29,9 +29,9 @@ typedef enum bal_special {
 /**
  * Make a tokenizer from the small files of a model folder. Local. The first of these that is there:
  * tokenizer.json of Hugging Face; tokenizer.model of SentencePiece; vocab.json with merges.txt
- * (GPT-2, RoBERTa); vocab.txt (BERT); tokenizer.bin of llama2.c. Beside them, tokenizer_config.json,
- * special_tokens_map.json, added_tokens.json, generation_config.json and config.json say which
- * tokens are special and which stand before and after a text.
+ * (GPT-2, RoBERTa); vocab.txt (BERT); tokenizer.bin of llama2.c. Beside them,
+ * tokenizer_config.json, special_tokens_map.json, added_tokens.json, generation_config.json and
+ * config.json say which tokens are special and which stand before and after a text.
  * @param files    what is needed of them is copied
  * @param n_vocab  tokens of the model; the tokenizer must not have more
  * @param origin   folder or file, for sentences: "ORIGIN/tokenizer.json: ..."

@@ -1,10 +1,14 @@
-/* text_impl.h: the parts of a tokenizer. Both kinds of file are read into the same parts:
- * text -> added tokens cut out -> normalizer steps -> merges; ids -> token texts -> decoder steps.
+/* text_impl.h: the parts of a tokenizer. Every kind of file is read into the same parts:
+ * text -> added tokens cut out -> normalizer -> pre-tokenizer -> model; ids -> tokens -> decoder.
  */
 #ifndef BALLOT_TEXT_IMPL_H
 #define BALLOT_TEXT_IMPL_H
 
+#include <jansson.h>
+
 #include "ballot/text.h"
+
+/* bytes.c */
 
 /* Bytes that grow; data is NULL while room is 0. */
 typedef struct bal_bytes {
@@ -14,91 +18,21 @@ typedef struct bal_bytes {
 /** Append n bytes. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_bytes_add(bal_bytes *bytes, const void *from, size_t n);
 
-typedef enum bal_step_kind {
-    BAL_STEP_PREPEND, /* content before a text that is not empty */
-    BAL_STEP_REPLACE, /* every pattern becomes content */
-    BAL_STEP_BYTE,    /* a text "<0xAB>" becomes that byte */
-    BAL_STEP_STRIP,   /* up to n_front, n_back copies of content leave the ends */
-} bal_step_kind;
-#define BAL_STEPS_MAX      8
-#define BAL_STEP_BYTES_MAX 16 /* of a pattern or content */
-
-typedef struct bal_step {
-    bal_step_kind kind;
-    const char   *pattern, *content;
-    size_t        n_pattern, n_content;
-    int64_t       n_front, n_back;
-} bal_step;
-typedef struct bal_steps {
-    bal_step step[BAL_STEPS_MAX];
-    int      n;
-} bal_steps;
-/** Take text through the steps. @return BAL_OK; BAL_ERR_MEMORY. */
-bal_status bal_steps_apply(const bal_steps *steps, bal_bytes *text);
-/** The byte that "<0xAB>" stands for, -1 if bytes are anything else. */
-int bal_byte_token(const char *bytes, size_t n_bytes);
-
-typedef struct bal_token {
-    const char *bytes; /* as spelled in the file; NULL: no token has this id */
-    size_t      n_bytes;
-    size_t      text, n_text; /* as decoded: where in tokenizer.texts */
-    bool        special;      /* decodes to nothing */
-} bal_token;
-
-/* A token found in a text before merging; longest first in tokenizer.added. */
-typedef struct bal_added {
-    bal_bytes pattern;
-    int32_t   id;
-    bool      normalized; /* found after the normalizer, not before */
-} bal_added;
-
-typedef struct bal_merge {
-    int32_t  left, right, merged; /* left < 0: an empty place of the table */
-    uint32_t priority;            /* lowest first */
-} bal_merge;
-
-struct bal_tokenizer {
-    bal_tokenizer_kind kind;
-    char              *source; /* the file; strings of llama2.c tokens lie in it */
-    size_t             n_source;
-    char              *strings; /* unescaped strings of tokenizer.json */
-    size_t             n_strings;
-
-    int64_t    n_ids;    /* of the model */
-    int64_t    n_tokens; /* highest id + 1; at most n_ids */
-    bal_token *tokens;   /* [n_tokens] */
-    bal_bytes  texts;
-
-    int32_t   *ids; /* hash table from strings to the lowest id, -1: empty */
-    size_t     ids_mask;
-    bal_merge *merges; /* hash table from (left, right) */
-    size_t     merges_mask;
-
-    int32_t byte_ids[256]; /* byte tokens, -1: none */
-    int32_t unknown, bos, eos;
-    bool    fuse_unknown;
-
-    bal_added *added;
-    int64_t    n_added;
-    bool       added_start[2][256]; /* [normalized][first byte] */
-
-    bal_steps normalizer;
-    bal_steps decoder;       /* on each token's text */
-    bal_steps decoder_fused; /* on their concatenation */
-};
-
-/** Read the file in tokenizer->source. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
-bal_status bal_llama2c_read(bal_tokenizer *tokenizer, const char *origin);
-bal_status bal_hf_read(bal_tokenizer *tokenizer, const char *origin);
-
-/** Index the tokens so far by their strings. @return BAL_OK; BAL_ERR_MEMORY. */
-bal_status bal_tokens_index(bal_tokenizer *tokenizer);
-/** Lowest id of a string, -1 if it is no token. */
-int32_t bal_tokens_find(const bal_tokenizer *tokenizer, const char *bytes, size_t n_bytes);
-/** Make an empty table for n_merges merges. @return BAL_OK; BAL_ERR_MEMORY. */
-bal_status bal_merges_create(bal_tokenizer *tokenizer, size_t n_merges);
-/** The place of a pair: it is there, or left < 0 and it may be put there. */
-bal_merge *bal_merges_find(const bal_tokenizer *tokenizer, int32_t left, int32_t right);
+/* A text in pieces, one behind the other. */
+typedef struct bal_pieces {
+    bal_bytes text;
+    size_t   *ends; /* [n] where each piece ends in text */
+    size_t    n, room;
+    bool      at_start; /* the first piece starts where the whole text starts */
+} bal_pieces;
+/** End a piece at the end of the text so far. @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_pieces_end(bal_pieces *pieces);
+/** Append a piece, unless it is empty. @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_pieces_add(bal_pieces *pieces, const void *from, size_t n);
+/** The piece at an index and its length. */
+const char *bal_pieces_at(const bal_pieces *pieces, size_t index, size_t *n_bytes);
+void        bal_pieces_empty(bal_pieces *pieces);
+void        bal_pieces_clear(bal_pieces *pieces);
 
 /* Ids that grow. */
 typedef struct bal_ids {
@@ -107,9 +41,376 @@ typedef struct bal_ids {
 } bal_ids;
 /** Make room for n more. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_ids_reserve(bal_ids *ids, int64_t n);
-/** Append the tokens of normalized text. @return BAL_OK; BAL_ERR_INPUT: a byte that cannot be
+bal_status bal_ids_add(bal_ids *ids, int32_t id);
+
+/** The byte that "<0xAB>" stands for, -1 if bytes are anything else. */
+int bal_byte_token(const char *bytes, size_t n_bytes);
+/** The characters that byte-level tokenizers write for bytes, in UTF-8. @return bytes put, 1 or 2.
+ *  Source: openai/gpt-2, encoder.py, bytes_to_unicode. */
+size_t bal_letter_of_byte(uint8_t byte, char *to);
+/** The byte that such a character stands for, -1 if it is none. */
+int bal_byte_of_letter(int32_t character);
+
+/* unicode.c */
+
+#define BAL_NO_CHARACTER -1 /* a byte that is no part of valid UTF-8: a character of no class */
+/** Bytes of the character at the start of text, 1 .. 4; n_bytes > 0. */
+size_t bal_character(const char *text, size_t n_bytes, int32_t *character);
+/** The last character of text; n_bytes > 0. @return its bytes. */
+size_t bal_last_character(const char *text, size_t n_bytes, int32_t *character);
+size_t bal_put_character(char *to, int32_t character);
+bool   bal_is_space(int32_t character);       /* White_Space */
+bool   bal_is_word(int32_t character);        /* \w of Rust's regex */
+bool   bal_is_numeric(int32_t character);     /* N */
+bool   bal_is_punctuation(int32_t character); /* P, and the symbols of ASCII */
+bool   bal_is_mark(int32_t character);        /* M */
+bool   bal_is_nonspacing(int32_t character);  /* Mn */
+bool   bal_is_control(int32_t character);     /* Cc, Cf, Co */
+bool   bal_is_chinese(int32_t character);     /* as BERT says */
+/** Lower case of a character, at most two characters. @return their number. */
+int bal_lower(int32_t character, int32_t lower[2]);
+typedef enum bal_form { BAL_NFC, BAL_NFD, BAL_NFKC, BAL_NFKD } bal_form;
+/** Append the normal form of text; invalid bytes stay. @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_unicode_normalize(bal_form form, const char *text, size_t n_bytes, bal_bytes *out);
+
+/* pattern.c */
+
+/* A part of a text that a pattern matched, or one between two of these. */
+typedef struct bal_span {
+    size_t start, end;
+    bool   match;
+} bal_span;
+typedef struct bal_spans {
+    bal_span *at;
+    size_t    n, room;
+} bal_spans;
+bal_status bal_spans_add(bal_spans *spans, size_t start, size_t end, bool match);
+
+typedef struct bal_pattern bal_pattern; /* a compiled regular expression */
+typedef struct bal_matcher bal_matcher; /* what matching needs, for one thread */
+/**
+ * Compile a pattern in the syntax of Oniguruma for Ruby, as the tokenizers library has them.
+ * @param origin, part  for the sentence
+ * @return BAL_OK; BAL_ERR_INPUT: damaged, or of a meaning that is not known here; BAL_ERR_MEMORY.
+ */
+bal_status bal_pattern_create(const char *origin, const char *part, const char *pattern,
+                              size_t n_bytes, bal_pattern **compiled);
+void       bal_pattern_destroy(bal_pattern **pattern);
+void       bal_matcher_destroy(bal_matcher **matcher); /* NULL is fine */
+/** Spans of all matches and of what lies between, in order, covering text. Matches may be empty.
+ *  *matcher is made when it is NULL. @return BAL_OK; BAL_ERR_INPUT: the pattern needs too many
+ *  steps; BAL_ERR_MEMORY. */
+bal_status bal_pattern_find(const bal_pattern *pattern, bal_matcher **matcher, const char *text,
+                            size_t n_bytes, bal_spans *spans);
+/** The same for characters of a class, and for a string that is not empty. */
+bal_status bal_class_find(bool (*is)(int32_t), const char *text, size_t n_bytes, bal_spans *spans);
+bal_status bal_string_find(const char *string, size_t n_string, const char *text, size_t n_bytes,
+                           bal_spans *spans);
+
+/* steps: normalizer.c, pretokenizer.c, decoder.c */
+
+typedef enum bal_step_kind {
+    BAL_STEP_PREPEND, /* content before a text that is not empty */
+    BAL_STEP_REPLACE, /* every match of the pattern becomes content */
+    BAL_STEP_FORM,    /* a Unicode normal form */
+    BAL_STEP_LOWER,
+    BAL_STEP_STRIP, /* white space leaves the ends */
+    BAL_STEP_STRIP_ACCENTS,
+    BAL_STEP_CLEAN,         /* BERT: no control characters, one kind of space */
+    BAL_STEP_CHINESE,       /* BERT: spaces around Chinese characters */
+    BAL_STEP_NONSPACING,    /* BERT: nonspacing marks go */
+    BAL_STEP_LETTERS,       /* bytes become the letters of byte-level tokenizers */
+    BAL_STEP_SENTENCEPIECE, /* spaces as in SentencePiece */
+
+    BAL_STEP_SPLIT,        /* at the matches of the pattern or class */
+    BAL_STEP_PREFIX_SPACE, /* a space before pieces without one */
+    BAL_STEP_METASPACE,
+
+    BAL_STEP_DECODE_LETTERS,
+    BAL_STEP_DECODE_BYTES, /* "<0xAB>" becomes that byte; neighbours become one piece */
+    BAL_STEP_DECODE_FUSE,  /* all pieces become one */
+    BAL_STEP_DECODE_STRIP, /* up to n_front, n_back copies of content leave the ends */
+    BAL_STEP_DECODE_METASPACE,
+    BAL_STEP_DECODE_WORDPIECE,
+    BAL_STEP_DECODE_SUFFIX, /* content, which ends a word, becomes a space */
+    BAL_STEP_DECODE_SENTENCEPIECE,
+} bal_step_kind;
+
+typedef enum bal_behavior { /* of what a Split matched */
+                            BAL_SPLIT_REMOVED,
+                            BAL_SPLIT_ISOLATED,
+                            BAL_SPLIT_MERGED_WITH_PREVIOUS,
+                            BAL_SPLIT_MERGED_WITH_NEXT,
+                            BAL_SPLIT_CONTIGUOUS,
+} bal_behavior;
+typedef enum bal_prepend { BAL_PREPEND_ALWAYS, BAL_PREPEND_FIRST, BAL_PREPEND_NEVER } bal_prepend;
+
+#define BAL_STEPS_MAX      32
+#define BAL_STEP_BYTES_MAX 64 /* of a string that is looked for or put in */
+
+typedef struct bal_step {
+    bal_step_kind kind;
+    const char   *string, *content; /* string: what is looked for, where there is no pattern */
+    size_t        n_string, n_content;
+    bal_pattern  *pattern;
+    bool (*is)(int32_t); /* a class instead */
+    bal_form     form;
+    bal_behavior behavior;
+    bal_prepend  prepend;
+    bool         invert, front, back, cleanup; /* back: also split of Metaspace */
+    int64_t      n_front, n_back;
+} bal_step;
+typedef struct bal_steps {
+    bal_step step[BAL_STEPS_MAX];
+    int      n;
+} bal_steps;
+/** A new last step. NULL, with a sentence, if there are too many. */
+bal_step *bal_steps_next(bal_steps *steps, const char *origin, const char *part);
+
+/* vocabulary, added tokens */
+
+typedef struct bal_token {
+    const char *bytes; /* as spelled in the file; NULL: no token has this id */
+    size_t      n_bytes;
+    const char *shown; /* what the decoder sees instead; NULL: bytes */
+    size_t      n_shown;
+    float       score;
+    bool        special; /* decodes to nothing */
+    bool        hidden;  /* never found in a text */
+    bool        whole;   /* SentencePiece: user-defined, never merged */
+    bool        byte;    /* SentencePiece: stands for one byte */
+} bal_token;
+
+/* A token that is cut out of a text before all else; in the order of their patterns' bytes. */
+typedef struct bal_added {
+    bal_bytes pattern;
+    int32_t   id;
+    bool      single_word, lstrip, rstrip;
+} bal_added;
+typedef struct bal_added_list {
+    bal_added *at;
+    size_t     n;
+    bool       may_start[256];
+} bal_added_list;
+
+typedef enum bal_added_kind {
+    BAL_ADDED_RAW,        /* found before the normalizer */
+    BAL_ADDED_NORMALIZED, /* found after it */
+    BAL_ADDED_PIECES,     /* user-defined pieces of SentencePiece, found by its model */
+    BAL_ADDED_LISTS,
+} bal_added_kind;
+
+typedef struct bal_merge {
+    int32_t  left, right, merged; /* left < 0: an empty place of the table */
+    uint32_t priority;            /* lowest first */
+} bal_merge;
+
+typedef enum bal_model {
+    BAL_MODEL_BPE,       /* merges of pairs of ids */
+    BAL_MODEL_WORDPIECE, /* longest token first */
+    BAL_MODEL_SP_BPE,    /* SentencePiece: merges of strings by the score of their union */
+    BAL_MODEL_SP_UNIGRAM,
+    BAL_MODEL_SP_CHAR,
+} bal_model;
+
+typedef enum bal_tokenizer_kind {
+    BAL_TOKENIZER_LLAMA2C,
+    BAL_TOKENIZER_HF,
+    BAL_TOKENIZER_SENTENCEPIECE,
+} bal_tokenizer_kind;
+
+#define BAL_AFFIX_MAX 16 /* tokens that a post-processor puts before or after a text */
+
+struct bal_tokenizer {
+    bal_tokenizer_kind kind;
+    const char        *origin;   /* of the file being read */
+    size_t             n_source; /* bytes of all files: bounds what they may ask for */
+    struct bal_block  *blocks;   /* kept strings */
+
+    int64_t    n_ids;    /* of the model */
+    int64_t    n_tokens; /* highest id + 1; at most n_ids */
+    bal_token *tokens;   /* [n_tokens] */
+    size_t     longest;  /* bytes of the longest token */
+
+    int32_t   *ids; /* hash table from strings to the lowest id, -1: empty */
+    size_t     ids_mask;
+    bal_merge *merges; /* hash table from (left, right) */
+    size_t     merges_mask;
+
+    bal_model   model;
+    const char *prefix, *suffix; /* of what continues and of what ends a word; "": none */
+    size_t      n_prefix, n_suffix;
+    int64_t     word_max;                      /* characters of a word that WordPiece looks at */
+    int32_t     byte_ids[256];                 /* byte tokens, -1: none */
+    int32_t     unknown;                       /* of the model, -1: none */
+    int32_t     special[BAL_SPECIAL_MASK + 1]; /* -1: none */
+    bool        fuse_unknown, ignore_merges;
+    float       lowest_score; /* of normal tokens */
+    const char *unknown_text; /* SentencePiece: what the unknown token decodes to */
+    size_t      n_unknown_text;
+
+    bal_added_list added[BAL_ADDED_LISTS];
+    bal_steps      normalizer, splits, decoder;
+    bool           join_with_spaces; /* no decoder */
+    int32_t        before[BAL_AFFIX_MAX], after[BAL_AFFIX_MAX];
+    int64_t        n_before, n_after;
+    bool           fixed_affixes; /* add_bos_token does not change them */
+};
+
+/** Keep a copy of a string as long as the tokenizer. NULL: no memory. */
+const char *bal_keep(bal_tokenizer *tokenizer, const char *string, size_t n_bytes);
+void        bal_blocks_free(struct bal_block *block);
+
+/* A word as merging sees it: its symbols in the order of the text. */
+typedef struct bal_symbol {
+    int32_t id; /* -1: unknown */
+    int32_t previous, next;
+    int32_t start, n_bytes; /* n_bytes 0: merged into an earlier one */
+    bool    whole;          /* never merged */
+} bal_symbol;
+/* A merge that was possible when it was queued. */
+typedef struct bal_candidate {
+    uint64_t order; /* priority, then position of the left symbol */
+    int32_t  merged;
+} bal_candidate;
+/* Where the best way to a place of the text comes from. */
+typedef struct bal_path {
+    int32_t id, start; /* start -1: no way yet */
+    float   score;
+} bal_path;
+typedef struct bal_word bal_word; /* tokens of a short word, remembered */
+
+/* What one encoding or decoding needs; not shared by threads. */
+typedef struct bal_work {
+    const bal_tokenizer *tokenizer;
+    bal_ids              ids;
+    bal_bytes            normal, spare;
+    bal_pieces           pieces, spare_pieces;
+    bal_spans            spans;
+    bal_matcher         *matcher;
+    bal_word            *words;
+    bal_symbol          *symbols; /* [n_symbols] */
+    bal_candidate       *queue;   /* [2 * n_symbols], a heap of n_queue */
+    bal_path            *paths;   /* [n_paths] */
+    size_t               n_symbols, n_queue, n_paths;
+} bal_work;
+void bal_work_clear(bal_work *work);
+
+/** Take text through the steps; *at_start becomes false if what it started with is gone. @return
+ * BAL_OK; BAL_ERR_INPUT: a pattern; BAL_ERR_MEMORY. */
+bal_status bal_normalize(bal_work *work, const bal_steps *steps, bal_bytes *text, bool *at_start);
+/** Cut work->pieces further. Errors as above. */
+bal_status bal_split(bal_work *work);
+/** Take work->pieces, one per token, through the decoder. Errors as above. */
+bal_status bal_decode(bal_work *work);
+/** Append the tokens of one piece. @return BAL_OK; BAL_ERR_INPUT: a character that cannot be
  *  expressed, or a text of 2^31 bytes or more; BAL_ERR_MEMORY. */
-bal_status bal_bpe_encode(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes,
-                          bal_ids *ids);
+bal_status bal_model_encode(bal_work *work, const char *text, size_t n_bytes);
+bal_status bal_merges_encode(bal_work *work, const char *text, size_t n_bytes);
+bal_status bal_wordpiece_encode(bal_work *work, const char *text, size_t n_bytes);
+bal_status bal_unigram_encode(bal_work *work, const char *text, size_t n_bytes);
+bal_status bal_characters_encode(bal_work *work, const char *text, size_t n_bytes);
+/** Higher scores first; -0 and 0 are equal. */
+uint32_t bal_score_priority(float score);
+/** The sentence for a byte that has no token. @return BAL_ERR_INPUT. */
+bal_status bal_refuse_byte(char byte);
+/** SentencePiece: bytes of the user-defined piece or else character that text starts with. */
+size_t bal_unit_bytes(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes,
+                      bool *whole);
+/** SentencePiece: append a piece, or what stands for it if it has no id. *unknown: the one before
+ *  was unknown; both are one token then. */
+bal_status bal_piece_put(bal_work *work, const char *text, size_t n_bytes, int32_t id,
+                         bool *unknown);
+
+/** Index the tokens so far by their strings. @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_tokens_index(bal_tokenizer *tokenizer);
+/** Lowest id of a string, -1 if it is no token. */
+int32_t bal_tokens_find(const bal_tokenizer *tokenizer, const char *bytes, size_t n_bytes);
+/** Give an id that has none its token. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+bal_status bal_tokens_put(bal_tokenizer *tokenizer, int32_t id, const char *bytes, size_t n_bytes);
+/** Make an empty table for n_merges merges. @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_merges_create(bal_tokenizer *tokenizer, size_t n_merges);
+/** The place of a pair: it is there, or left < 0 and it may be put there. */
+bal_merge *bal_merges_find(const bal_tokenizer *tokenizer, int32_t left, int32_t right);
+/** Put a merge of that rank in the table. place names it in the sentence. */
+bal_status bal_merges_put(bal_tokenizer *tokenizer, const char *place, size_t rank,
+                          const char *left, size_t n_left, const char *right, size_t n_right);
+
+/** Append an added token; bal_added_sort ends the list. @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_added_put(bal_tokenizer *tokenizer, bal_added_kind kind, const char *content,
+                         size_t n_bytes, bal_added flags);
+void       bal_added_sort(bal_tokenizer *tokenizer);
+/** The longest added token that text starts with. NULL: none. */
+const bal_added *bal_added_at(const bal_added_list *list, const char *text, size_t n_bytes);
+/** First of the longest added tokens at or after from. NULL: none. */
+const bal_added *bal_added_find(const bal_added_list *list, const char *text, size_t n_bytes,
+                                size_t from, size_t *start);
+
+/* readers */
+
+/** Parse JSON. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+bal_status  bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, json_t **root);
+const char *bal_json_type(const json_t *part);
+bool        bal_json_is_type(const json_t *part, const char *type);
+/** The sentence for a part that is not as expected. @return BAL_ERR_INPUT. */
+bal_status bal_json_refuse(const char *origin, const char *part, const json_t *found,
+                           const char *expected);
+/** Keep a string of 1, or 0, .. BAL_STEP_BYTES_MAX bytes. */
+bal_status bal_json_string(bal_tokenizer *tokenizer, const char *part, const json_t *value,
+                           bool may_be_empty, const char **string, size_t *n_bytes);
+/** A {"String": ...} or {"Regex": ...}. */
+bal_status bal_json_pattern(bal_tokenizer *tokenizer, const char *part, const json_t *value,
+                            bal_step *step);
+/** true, false, or what is there instead of null or nothing. */
+bal_status bal_json_bool(const bal_tokenizer *tokenizer, const char *part, const json_t *object,
+                         const char *name, bool otherwise, bool *value);
+/** A part is one step, or a Sequence that lists its steps under name, which may be Sequences.
+ *  Calls read for every step. */
+typedef bal_status (*bal_read_step)(bal_tokenizer *tokenizer, const json_t *json);
+bal_status bal_json_sequence(bal_tokenizer *tokenizer, const char *part, const json_t *json,
+                             const char *name, int depth, bal_read_step read);
+/** An id below the model's and the file's bounds; -1 and a sentence. */
+int32_t bal_json_id(const bal_tokenizer *tokenizer, const char *content, const json_t *value);
+
+bal_status bal_normalizer_read(bal_tokenizer *tokenizer, const json_t *part);
+bal_status bal_splits_read(bal_tokenizer *tokenizer, const json_t *part);
+bal_status bal_decoder_read(bal_tokenizer *tokenizer, const json_t *part);
+bal_status bal_postprocessor_read(bal_tokenizer *tokenizer, const json_t *part);
+bal_status bal_vocab_read(bal_tokenizer *tokenizer, const json_t *vocab, const json_t *added);
+bal_status bal_added_read(bal_tokenizer *tokenizer, const json_t *added);
+
+/* What stands in the files beside a tokenizer; NULL: no such file. */
+typedef struct bal_side {
+    json_t *tokenizer_config, *special_tokens_map, *added_tokens, *generation_config, *config;
+} bal_side;
+bal_status bal_side_read(const bal_files *files, const char *origin, bal_side *side);
+void       bal_side_clear(bal_side *side);
+/** What tokenizer_config.json, or else special_tokens_map.json, says of a token such as
+ *  "bos_token": a string, an object with content, or null. NULL: neither says anything. */
+const json_t *bal_side_token(const bal_side *side, const char *name);
+/** The string in what bal_side_token found; NULL: none. */
+const char *bal_token_content(const json_t *token);
+/** All tokens that they add, in the form of added_tokens of tokenizer.json; ids are those of vocab
+ *  where they are not said. names: of bos_token, ... mask_token, cls_token and sep_token where the
+ *  files are silent, NULL: none. Tokens without an id, or with one below first, are left out.
+ *  @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+#define BAL_NAMED_TOKENS 7
+extern const char *const bal_token_names[BAL_NAMED_TOKENS];
+bal_status               bal_side_added(const bal_side *side, const json_t *vocab,
+                                        const char *const names[BAL_NAMED_TOKENS], int64_t first, json_t **added);
+/** Set the special tokens, and which stand around a text, from what the files say. */
+bal_status bal_side_apply(bal_tokenizer *tokenizer, const bal_side *side);
+/** Lowest id of a token of these bytes, of any kind; -1: none. */
+int32_t bal_side_find(const bal_tokenizer *tokenizer, const char *bytes);
+
+/** Read a file of that kind. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+bal_status bal_hf_read(bal_tokenizer *tokenizer, const bal_named_bytes *file);
+bal_status bal_llama2c_read(bal_tokenizer *tokenizer, const bal_named_bytes *file);
+bal_status bal_sentencepiece_read(bal_tokenizer *tokenizer, const bal_named_bytes *file,
+                                  const bal_side *side);
+bal_status bal_vocab_and_merges_read(bal_tokenizer *tokenizer, const bal_named_bytes *vocab,
+                                     const bal_named_bytes *merges, const bal_side *side);
+bal_status bal_vocab_txt_read(bal_tokenizer *tokenizer, const bal_named_bytes *file,
+                              const bal_side *side);
 
 #endif

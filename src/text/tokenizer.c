@@ -1,49 +1,81 @@
-/* tokenizer.c: the tokenizer itself: made from a file, text to ids, ids to text. */
+/* tokenizer.c: the tokenizer itself: made from the files of a folder, text to ids, ids to text. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "text_impl.h"
 
-/* What every token says, once for all. */
-static bal_status decode_tokens(bal_tokenizer *tokenizer)
+/* The first of these that is there is read; merges.txt belongs to vocab.json. */
+static const char *const main_files[] = {"tokenizer.json", "tokenizer.model", "vocab.json",
+                                         "vocab.txt", "tokenizer.bin"};
+
+bool bal_tokenizer_reads(const char *name)
 {
-    bal_status status = BAL_OK;
-    bal_bytes  text   = {0};
-    for (int64_t id = 0; id < tokenizer->n_tokens && status == BAL_OK; ++id) {
-        bal_token *token = &tokenizer->tokens[id];
-        if (token->special || token->n_bytes == 0) continue;
-        text.n      = 0;
-        token->text = tokenizer->texts.n;
-        status      = bal_bytes_add(&text, token->bytes, token->n_bytes);
-        if (status == BAL_OK) status = bal_steps_apply(&tokenizer->decoder, &text);
-        if (status == BAL_OK) status = bal_bytes_add(&tokenizer->texts, text.data, text.n);
-        token->n_text = text.n;
-    }
-    free(text.data);
+    static const char *const others[] = {
+        "merges.txt",        "tokenizer_config.json",  "special_tokens_map.json",
+        "added_tokens.json", "generation_config.json", "chat_template.jinja",
+        "chat_template.json"};
+    for (size_t i = 0; i < sizeof main_files / sizeof *main_files; ++i)
+        if (strcmp(name, main_files[i]) == 0) return true;
+    for (size_t i = 0; i < sizeof others / sizeof *others; ++i)
+        if (strcmp(name, others[i]) == 0) return true;
+    return false;
+}
+
+static bal_status read_file(bal_tokenizer *tokenizer, const bal_named_bytes *file,
+                            const bal_files *files, const bal_side *side)
+{
+    const bal_named_bytes *merges = bal_files_find(files, "merges.txt");
+    if (strcmp(file->name, "tokenizer.json") == 0) return bal_hf_read(tokenizer, file);
+    if (strcmp(file->name, "tokenizer.model") == 0)
+        return bal_sentencepiece_read(tokenizer, file, side);
+    if (strcmp(file->name, "vocab.txt") == 0) return bal_vocab_txt_read(tokenizer, file, side);
+    if (strcmp(file->name, "tokenizer.bin") == 0) return bal_llama2c_read(tokenizer, file);
+    if (merges == NULL)
+        return bal_fail(BAL_ERR_INPUT, "%s: has no merges.txt beside it", tokenizer->origin);
+    return bal_vocab_and_merges_read(tokenizer, file, merges, side);
+}
+
+static bal_status read_files(bal_tokenizer *tokenizer, const bal_files *files, const char *origin)
+{
+    const bal_named_bytes *file = NULL;
+    bal_side               side = {0};
+    char                   place[512];
+    for (size_t i = 0; i < sizeof main_files / sizeof *main_files && file == NULL; ++i)
+        file = bal_files_find(files, main_files[i]);
+    if (file == NULL)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: has no tokenizer; expected tokenizer.json, tokenizer.model, "
+                        "vocab.json with merges.txt, vocab.txt or tokenizer.bin",
+                        origin);
+    snprintf(place, sizeof place, "%.400s/%s", origin, file->name);
+    tokenizer->origin = place;
+    for (int i = 0; i < files->n; ++i) tokenizer->n_source += files->at[i].n_bytes;
+    bal_status status = bal_side_read(files, origin, &side);
+    if (status == BAL_OK) status = read_file(tokenizer, file, files, &side);
+    if (status == BAL_OK) status = bal_side_apply(tokenizer, &side);
+    bal_side_clear(&side);
+    tokenizer->origin = NULL;
     return status;
 }
 
-bal_status bal_tokenizer_create(bal_tokenizer_kind kind, const void *bytes, size_t n_bytes,
-                                int64_t n_vocab, const char *origin, bal_tokenizer **tokenizer)
+bal_status bal_tokenizer_create(const bal_files *files, int64_t n_vocab, const char *origin,
+                                bal_tokenizer **tokenizer)
 {
-    assert(origin != NULL && tokenizer != NULL);
+    assert(files != NULL && origin != NULL && tokenizer != NULL);
     if (n_vocab < 1 || n_vocab > INT32_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: the model has %lld tokens; expected 1 to 2^31 - 1",
                         origin, (long long)n_vocab);
     bal_status     status = BAL_ERR_MEMORY;
     bal_tokenizer *t      = bal_alloc(1, sizeof *t);
     if (t == NULL) goto done;
-    t->kind   = kind;
-    t->n_ids  = n_vocab;
-    t->source = bal_alloc(n_bytes, 1);
-    if (t->source == NULL) goto done;
-    t->n_source = n_bytes;
-    if (n_bytes > 0) memcpy(t->source, bytes, n_bytes);
-    t->unknown = t->bos = t->eos = -1;
-    for (int byte = 0; byte < 256; ++byte) t->byte_ids[byte] = -1;
-    status = kind == BAL_TOKENIZER_LLAMA2C ? bal_llama2c_read(t, origin) : bal_hf_read(t, origin);
-    if (status == BAL_OK) status = decode_tokens(t);
+    t->kind    = BAL_TOKENIZER_HF;
+    t->n_ids   = n_vocab;
+    t->unknown = -1;
+    t->prefix = t->suffix = "";
+    memset(t->special, 0xff, sizeof t->special);
+    memset(t->byte_ids, 0xff, sizeof t->byte_ids);
+    status = read_files(t, files, origin);
     if (status != BAL_OK) goto done;
     *tokenizer = t;
     t          = NULL;
@@ -54,17 +86,9 @@ done:
     return status;
 }
 
-bal_status bal_tokenizer_open(const char *path, int64_t n_vocab, bal_tokenizer **tokenizer)
+static void clear_steps(bal_steps *steps)
 {
-    bal_file file;
-    BAL_TRY(bal_file_open(path, &file));
-    size_t             n = strlen(path);
-    bal_tokenizer_kind kind =
-        n >= 5 && strcmp(path + n - 5, ".json") == 0 ? BAL_TOKENIZER_HF : BAL_TOKENIZER_LLAMA2C;
-    bal_status status =
-        bal_tokenizer_create(kind, file.data, file.n_bytes, n_vocab, path, tokenizer);
-    bal_file_close(&file);
-    return status;
+    for (int i = 0; i < steps->n; ++i) bal_pattern_destroy(&steps->step[i].pattern);
 }
 
 void bal_tokenizer_destroy(bal_tokenizer **tokenizer)
@@ -72,135 +96,223 @@ void bal_tokenizer_destroy(bal_tokenizer **tokenizer)
     bal_tokenizer *t = *tokenizer;
     *tokenizer       = NULL;
     if (t == NULL) return;
-    for (int64_t i = 0; i < t->n_added; ++i) free(t->added[i].pattern.data);
-    free(t->added);
+    for (int i = 0; i < BAL_ADDED_LISTS; ++i) {
+        for (size_t j = 0; j < t->added[i].n; ++j) free(t->added[i].at[j].pattern.data);
+        free(t->added[i].at);
+    }
+    clear_steps(&t->normalizer);
+    clear_steps(&t->splits);
+    clear_steps(&t->decoder);
     free(t->merges);
     free(t->ids);
-    free(t->texts.data);
     free(t->tokens);
-    free(t->strings);
-    free(t->source);
+    bal_blocks_free(t->blocks);
     free(t);
 }
 
-bal_tokenizer_kind bal_tokenizer_source(const bal_tokenizer *tokenizer, const void **bytes,
-                                        size_t *n_bytes)
-{
-    *bytes   = tokenizer->source;
-    *n_bytes = tokenizer->n_source;
-    return tokenizer->kind;
-}
-
 int64_t bal_tokenizer_n_vocab(const bal_tokenizer *tokenizer) { return tokenizer->n_tokens; }
-int32_t bal_tokenizer_bos(const bal_tokenizer *tokenizer) { return tokenizer->bos; }
-int32_t bal_tokenizer_eos(const bal_tokenizer *tokenizer) { return tokenizer->eos; }
 
-bal_status bal_ids_reserve(bal_ids *ids, int64_t n)
+int32_t bal_tokenizer_special(const bal_tokenizer *tokenizer, bal_special kind)
 {
-    if (n <= ids->room - ids->n) return BAL_OK;
-    int64_t  room = ids->n + n + ids->room / 2;
-    int32_t *data = realloc(ids->data, (size_t)room * sizeof *data);
-    if (data == NULL) return BAL_ERR_MEMORY;
-    ids->data = data;
-    ids->room = room;
+    return tokenizer->special[kind];
+}
+
+const int32_t *bal_tokenizer_prefix(const bal_tokenizer *tokenizer, int64_t *n)
+{
+    *n = tokenizer->n_before;
+    return tokenizer->before;
+}
+
+const int32_t *bal_tokenizer_suffix(const bal_tokenizer *tokenizer, int64_t *n)
+{
+    *n = tokenizer->n_after;
+    return tokenizer->after;
+}
+
+void bal_work_clear(bal_work *work)
+{
+    free(work->ids.data);
+    free(work->normal.data);
+    free(work->spare.data);
+    bal_pieces_clear(&work->pieces);
+    bal_pieces_clear(&work->spare_pieces);
+    free(work->spans.at);
+    bal_matcher_destroy(&work->matcher);
+    free(work->words);
+    free(work->symbols);
+    free(work->queue);
+    free(work->paths);
+}
+
+bal_status bal_model_encode(bal_work *work, const char *text, size_t n_bytes)
+{
+    if (n_bytes > INT32_MAX)
+        return bal_fail(BAL_ERR_INPUT, "a normalized text of %zu bytes; expected less than 2^31",
+                        n_bytes);
+    switch (work->tokenizer->model) {
+        case BAL_MODEL_WORDPIECE:
+            return bal_wordpiece_encode(work, text, n_bytes);
+        case BAL_MODEL_SP_UNIGRAM:
+            return bal_unigram_encode(work, text, n_bytes);
+        case BAL_MODEL_SP_CHAR:
+            return bal_characters_encode(work, text, n_bytes);
+        default:
+            return bal_merges_encode(work, text, n_bytes);
+    }
+}
+
+/* A part of a text without added tokens, normalized: cut, then to ids. */
+static bal_status encode_words(bal_work *work, const char *text, size_t n_bytes, bool at_start)
+{
+    bal_pieces_empty(&work->pieces);
+    work->pieces.at_start = at_start;
+    BAL_TRY(bal_pieces_add(&work->pieces, text, n_bytes));
+    BAL_TRY(bal_split(work));
+    for (size_t i = 0; i < work->pieces.n; ++i) {
+        size_t      n;
+        const char *piece = bal_pieces_at(&work->pieces, i, &n);
+        BAL_TRY(bal_model_encode(work, piece, n));
+    }
     return BAL_OK;
 }
 
-/* The first added token at or after from, longest first; NULL, and *start at the end: none. */
-static const bal_added *find_added(const bal_tokenizer *tokenizer, bool normalized,
-                                   const char *text, size_t n_bytes, size_t from, size_t *start)
+static bal_status encode_part(bal_work *work, bal_added_kind kind, const char *text, size_t n_bytes,
+                              bool at_start);
+
+/* Between added tokens: what was found before the normalizer goes through it, and what is found
+ * then is cut out; the rest is words. */
+static bal_status encode_between(bal_work *work, bal_added_kind kind, const char *text,
+                                 size_t n_bytes, bool at_start)
 {
-    const bool *may_start = tokenizer->added_start[normalized];
-    for (size_t at = from; at < n_bytes && tokenizer->n_added > 0; ++at) {
-        if (!may_start[(unsigned char)text[at]]) continue;
-        for (const bal_added *a = tokenizer->added; a < tokenizer->added + tokenizer->n_added; ++a)
-            if (a->normalized == normalized && a->pattern.n <= n_bytes - at &&
-                memcmp(a->pattern.data, text + at, a->pattern.n) == 0) {
-                *start = at;
-                return a;
-            }
-    }
-    *start = n_bytes;
-    return NULL;
+    if (n_bytes == 0) return BAL_OK;
+    if (kind == BAL_ADDED_NORMALIZED) return encode_words(work, text, n_bytes, at_start);
+    bal_bytes normal  = work->normal; /* in use until its words are ids */
+    work->normal      = (bal_bytes){0};
+    normal.n          = 0;
+    bal_status status = bal_bytes_add(&normal, text, n_bytes);
+    if (status == BAL_OK)
+        status = bal_normalize(work, &work->tokenizer->normalizer, &normal, &at_start);
+    if (status == BAL_OK)
+        status = encode_part(work, BAL_ADDED_NORMALIZED, normal.data, normal.n, at_start);
+    free(work->normal.data);
+    work->normal = normal;
+    return status;
 }
 
-/* As the tokenizers library: added tokens that do not care for the normalizer are cut out first,
- * every piece between them is normalized on its own, and the other added tokens are cut out. */
-static bal_status encode_pieces(const bal_tokenizer *tokenizer, bool normalized, const char *text,
-                                size_t n_bytes, bal_ids *ids)
+static bool is_single_word(const char *text, size_t n_bytes, size_t start, size_t end)
 {
-    for (size_t from = 0, start; from < n_bytes;) {
-        const bal_added *added = find_added(tokenizer, normalized, text, n_bytes, from, &start);
-        if (normalized) {
-            BAL_TRY(bal_bpe_encode(tokenizer, text + from, start - from, ids));
-        } else if (start > from) {
-            bal_bytes  piece  = {0};
-            bal_status status = bal_bytes_add(&piece, text + from, start - from);
-            if (status == BAL_OK) status = bal_steps_apply(&tokenizer->normalizer, &piece);
-            if (status == BAL_OK) status = encode_pieces(tokenizer, true, piece.data, piece.n, ids);
-            free(piece.data);
-            BAL_TRY(status);
-        }
-        if (added == NULL) break;
-        BAL_TRY(bal_ids_reserve(ids, 1));
-        ids->data[ids->n++] = added->id;
-        from                = start + added->pattern.n;
+    int32_t before = BAL_NO_CHARACTER, after = BAL_NO_CHARACTER;
+    if (start > 0) bal_last_character(text, start, &before);
+    if (end < n_bytes) bal_character(text + end, n_bytes - end, &after);
+    return !bal_is_word(before) && !bal_is_word(after);
+}
+
+/* White space beside an added token goes with it, but not what went with the one before. */
+static void take_spaces(const bal_added *added, const char *text, size_t n_bytes, size_t from,
+                        size_t *start, size_t *end)
+{
+    int32_t c;
+    size_t  n, first = *start;
+    while (added->lstrip && first > 0) {
+        n = bal_last_character(text, first, &c);
+        if (!bal_is_space(c)) break;
+        first -= n;
     }
-    return BAL_OK;
+    if (added->lstrip) *start = first > from ? first : from;
+    while (added->rstrip && *end < n_bytes) {
+        n = bal_character(text + *end, n_bytes - *end, &c);
+        if (!bal_is_space(c)) break;
+        *end += n;
+    }
+}
+
+static bal_status encode_part(bal_work *work, bal_added_kind kind, const char *text, size_t n_bytes,
+                              bool at_start)
+{
+    const bal_added_list *list = &work->tokenizer->added[kind];
+    const bal_added      *added;
+    size_t                done = 0, start;
+    for (size_t from = 0; (added = bal_added_find(list, text, n_bytes, from, &start)) != NULL;) {
+        size_t end = from = start + added->pattern.n;
+        if (added->single_word && !is_single_word(text, n_bytes, start, end)) continue;
+        take_spaces(added, text, n_bytes, done, &start, &end);
+        if (done < start)
+            BAL_TRY(encode_between(work, kind, text + done, start - done, at_start && done == 0));
+        BAL_TRY(bal_ids_add(&work->ids, added->id));
+        done = end;
+    }
+    return encode_between(work, kind, text + done, n_bytes - done, at_start && done == 0);
 }
 
 bal_status bal_tokenizer_encode(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes,
                                 int32_t **tokens, int64_t *n_tokens)
 {
-    bal_ids    ids    = {0};
-    bal_status status = bal_ids_reserve(&ids, 1); /* never NULL */
-    if (status == BAL_OK) status = encode_pieces(tokenizer, false, text, n_bytes, &ids);
-    if (status != BAL_OK) {
-        free(ids.data);
-        if (status == BAL_ERR_MEMORY)
-            return bal_fail(status, "not enough memory to split %zu bytes into tokens", n_bytes);
-        return status;
+    if (n_bytes > INT32_MAX)
+        return bal_fail(BAL_ERR_INPUT, "a text of %zu bytes; expected less than 2^31", n_bytes);
+    bal_work   work   = {.tokenizer = tokenizer};
+    bal_status status = bal_ids_reserve(&work.ids, 1); /* never NULL */
+    if (status == BAL_OK) status = encode_part(&work, BAL_ADDED_RAW, text, n_bytes, true);
+    if (status == BAL_OK) {
+        *tokens       = work.ids.data;
+        *n_tokens     = work.ids.n;
+        work.ids.data = NULL;
     }
-    *tokens   = ids.data;
-    *n_tokens = ids.n;
-    return BAL_OK;
+    bal_work_clear(&work);
+    if (status == BAL_ERR_MEMORY)
+        return bal_fail(status, "not enough memory to split %zu bytes into tokens", n_bytes);
+    return status;
 }
 
 /* Append a part, whose tokens are all there, to the text, and empty it. */
-static bal_status finish_part(const bal_tokenizer *tokenizer, bal_bytes *part, bal_bytes *text)
+static bal_status finish_part(bal_work *work, bal_bytes *text)
 {
-    BAL_TRY(bal_steps_apply(&tokenizer->decoder_fused, part));
-    BAL_TRY(bal_bytes_add(text, part->data, part->n));
-    part->n = 0;
+    BAL_TRY(bal_decode(work));
+    BAL_TRY(bal_bytes_add(text, work->pieces.text.data, work->pieces.text.n));
+    bal_pieces_empty(&work->pieces);
     return BAL_OK;
 }
 
-static bal_status decode(const bal_tokenizer *tokenizer, const int32_t *tokens, int64_t n_tokens,
-                         bal_bytes *part, bal_bytes *text)
+static bal_status put_token(bal_work *work, int32_t id)
 {
+    const bal_tokenizer *tokenizer = work->tokenizer;
+    const bal_token     *token     = &tokenizer->tokens[id];
+    bal_bytes           *text      = &work->pieces.text;
+    if (token->special || token->bytes == NULL) return BAL_OK;
+    if (tokenizer->join_with_spaces && work->pieces.n > 0) BAL_TRY(bal_bytes_add(text, " ", 1));
+    if (token->shown != NULL)
+        BAL_TRY(bal_bytes_add(text, token->shown, token->n_shown));
+    else if (id == tokenizer->unknown && tokenizer->unknown_text != NULL)
+        BAL_TRY(bal_bytes_add(text, tokenizer->unknown_text, tokenizer->n_unknown_text));
+    else
+        BAL_TRY(bal_bytes_add(text, token->bytes, token->n_bytes));
+    return bal_pieces_end(&work->pieces);
+}
+
+static bal_status decode(bal_work *work, const int32_t *tokens, int64_t n_tokens, bal_bytes *text)
+{
+    const bal_tokenizer *tokenizer = work->tokenizer;
     for (int64_t i = 0; i < n_tokens; ++i) {
         int32_t id = tokens[i];
         if (id < 0 || id >= tokenizer->n_ids)
             return bal_fail(BAL_ERR_ARG, "token %lld is %d; expected 0 to %lld", (long long)i, id,
                             (long long)tokenizer->n_ids - 1);
         /* run.c strips a space after every start token, not only after the first */
-        if (tokenizer->kind == BAL_TOKENIZER_LLAMA2C && id == tokenizer->bos)
-            BAL_TRY(finish_part(tokenizer, part, text));
-        if (id >= tokenizer->n_tokens) continue; /* the model may have more, without a meaning */
-        const bal_token *token = &tokenizer->tokens[id];
-        if (token->n_text > 0)
-            BAL_TRY(bal_bytes_add(part, tokenizer->texts.data + token->text, token->n_text));
+        if (tokenizer->kind == BAL_TOKENIZER_LLAMA2C && id == tokenizer->special[BAL_SPECIAL_BOS])
+            BAL_TRY(finish_part(work, text));
+        /* the model may have more, without a meaning */
+        if (id < tokenizer->n_tokens) BAL_TRY(put_token(work, id));
     }
-    BAL_TRY(finish_part(tokenizer, part, text));
+    BAL_TRY(finish_part(work, text));
     return bal_bytes_add(text, "", 1);
 }
 
 bal_status bal_tokenizer_decode(const bal_tokenizer *tokenizer, const int32_t *tokens,
                                 int64_t n_tokens, char **text, size_t *n_bytes)
 {
-    bal_bytes  part = {0}, all = {0};
-    bal_status status = decode(tokenizer, tokens, n_tokens, &part, &all);
-    free(part.data);
+    bal_bytes  all    = {0};
+    bal_work   work   = {.tokenizer = tokenizer};
+    bal_status status = decode(&work, tokens, n_tokens, &all);
+    bal_work_clear(&work);
     if (status != BAL_OK) {
         free(all.data);
         if (status == BAL_ERR_MEMORY)

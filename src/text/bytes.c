@@ -1,0 +1,118 @@
+/* bytes.c: texts, pieces and lists of ids that grow, and the two spellings of a byte as a token. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "text_impl.h"
+
+bal_status bal_bytes_add(bal_bytes *bytes, const void *from, size_t n)
+{
+    size_t needed;
+    if (__builtin_add_overflow(bytes->n, n, &needed) || needed > SIZE_MAX / 4)
+        return BAL_ERR_MEMORY;
+    if (needed > bytes->room) {
+        size_t room = needed + needed / 2 + 16;
+        char  *data = realloc(bytes->data, room);
+        if (data == NULL) return BAL_ERR_MEMORY;
+        bytes->data = data;
+        bytes->room = room;
+    }
+    if (n > 0) memcpy(bytes->data + bytes->n, from, n);
+    bytes->n = needed;
+    return BAL_OK;
+}
+
+bal_status bal_pieces_end(bal_pieces *pieces)
+{
+    if (pieces->n == pieces->room) {
+        size_t  room = pieces->room + pieces->room / 2 + 16;
+        size_t *ends = realloc(pieces->ends, room * sizeof *ends);
+        if (ends == NULL) return BAL_ERR_MEMORY;
+        pieces->ends = ends;
+        pieces->room = room;
+    }
+    pieces->ends[pieces->n++] = pieces->text.n;
+    return BAL_OK;
+}
+
+bal_status bal_pieces_add(bal_pieces *pieces, const void *from, size_t n)
+{
+    if (n == 0) return BAL_OK;
+    BAL_TRY(bal_bytes_add(&pieces->text, from, n));
+    return bal_pieces_end(pieces);
+}
+
+const char *bal_pieces_at(const bal_pieces *pieces, size_t index, size_t *n_bytes)
+{
+    size_t start = index > 0 ? pieces->ends[index - 1] : 0;
+    *n_bytes     = pieces->ends[index] - start;
+    return pieces->text.data != NULL ? pieces->text.data + start : "";
+}
+
+void bal_pieces_empty(bal_pieces *pieces) { pieces->n = pieces->text.n = 0; }
+
+void bal_pieces_clear(bal_pieces *pieces)
+{
+    free(pieces->text.data);
+    free(pieces->ends);
+    *pieces = (bal_pieces){0};
+}
+
+bal_status bal_ids_reserve(bal_ids *ids, int64_t n)
+{
+    int64_t needed;
+    if (__builtin_add_overflow(ids->n, n, &needed) || needed > INT64_MAX / 8) return BAL_ERR_MEMORY;
+    if (needed <= ids->room) return BAL_OK;
+    int64_t  room = needed + needed / 2;
+    int32_t *data = realloc(ids->data, (size_t)room * sizeof *data);
+    if (data == NULL) return BAL_ERR_MEMORY;
+    ids->data = data;
+    ids->room = room;
+    return BAL_OK;
+}
+
+bal_status bal_ids_add(bal_ids *ids, int32_t id)
+{
+    BAL_TRY(bal_ids_reserve(ids, 1));
+    ids->data[ids->n++] = id;
+    return BAL_OK;
+}
+
+int bal_byte_token(const char *bytes, size_t n_bytes)
+{
+    if (n_bytes != 6 || memcmp(bytes, "<0x", 3) != 0 || bytes[5] != '>') return -1;
+    int value = 0;
+    for (int i = 3; i < 5; ++i) {
+        char c     = bytes[i];
+        int  digit = c >= '0' && c <= '9'   ? c - '0'
+                     : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                     : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                            : -1;
+        if (digit < 0) return -1;
+        value = 16 * value + digit;
+    }
+    return value;
+}
+
+/* Bytes that are visible characters of Latin-1 stand for themselves; the others, in order, are the
+ * characters from 256 on. */
+static bool is_visible(int byte)
+{
+    return (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xff && byte != 0xad);
+}
+
+size_t bal_letter_of_byte(uint8_t byte, char *to)
+{
+    int32_t letter = byte;
+    if (!is_visible(byte))
+        letter = byte <= ' ' ? 256 + byte : byte < 0xad ? 256 + 33 + byte - 0x7f : 256 + 67;
+    return bal_put_character(to, letter);
+}
+
+int bal_byte_of_letter(int32_t letter)
+{
+    if (letter < 256) return letter >= 0 && is_visible(letter) ? (int)letter : -1;
+    int index = (int)letter - 256;
+    if (index <= ' ') return index;
+    if (index < 67) return index - 33 + 0x7f;
+    return index == 67 ? 0xad : -1;
+}

@@ -1,0 +1,248 @@
+/* normalizer.c: what is done to a text before it is cut: reading "normalizer" of tokenizer.json,
+ * and the steps. Source: huggingface/tokenizers, src/normalizers. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "text_impl.h"
+
+#define GROWTH_MAX 256 /* of a text in all replacements of its steps together */
+
+bal_step *bal_steps_next(bal_steps *steps, const char *origin, const char *part)
+{
+    if (steps->n < BAL_STEPS_MAX) return &steps->step[steps->n++];
+    bal_fail(BAL_ERR_INPUT, "%s: %s has more than %d steps", origin, part, BAL_STEPS_MAX);
+    return NULL;
+}
+
+static bal_step *next(bal_tokenizer *tokenizer, bal_step_kind kind)
+{
+    bal_step *step = bal_steps_next(&tokenizer->normalizer, tokenizer->origin, "normalizer");
+    if (step != NULL) step->kind = kind;
+    return step;
+}
+
+static bal_status read_replace(bal_tokenizer *tokenizer, const json_t *json, bal_step *step)
+{
+    BAL_TRY(bal_json_pattern(tokenizer, "a Replace", json_object_get(json, "pattern"), step));
+    BAL_TRY(bal_json_string(tokenizer, "the content of a Replace", json_object_get(json, "content"),
+                            true, &step->content, &step->n_content));
+    size_t growth = 1; /* a regular expression may match every character, and between them */
+    for (int i = 0; i < tokenizer->normalizer.n && growth <= GROWTH_MAX; ++i) {
+        const bal_step *each = &tokenizer->normalizer.step[i];
+        if (each->kind != BAL_STEP_REPLACE) continue;
+        if (each->pattern != NULL)
+            growth *= 1 + each->n_content;
+        else if (each->n_content > each->n_string)
+            growth *= (each->n_content + each->n_string - 1) / each->n_string;
+    }
+    if (growth > GROWTH_MAX)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: the replacements of the normalizer make a text %zu times longer; "
+                        "expected at most %d times",
+                        tokenizer->origin, growth, GROWTH_MAX);
+    return BAL_OK;
+}
+
+static bal_status read_bert(bal_tokenizer *tokenizer, const json_t *json)
+{
+    static const char part[] = "a BertNormalizer";
+    bool              clean, chinese, lower, accents;
+    BAL_TRY(bal_json_bool(tokenizer, part, json, "clean_text", true, &clean));
+    BAL_TRY(bal_json_bool(tokenizer, part, json, "handle_chinese_chars", true, &chinese));
+    BAL_TRY(bal_json_bool(tokenizer, part, json, "lowercase", true, &lower));
+    BAL_TRY(bal_json_bool(tokenizer, part, json, "strip_accents", lower, &accents));
+    if (clean && next(tokenizer, BAL_STEP_CLEAN) == NULL) return BAL_ERR_INPUT;
+    if (chinese && next(tokenizer, BAL_STEP_CHINESE) == NULL) return BAL_ERR_INPUT;
+    if (accents) {
+        bal_step *step = next(tokenizer, BAL_STEP_FORM);
+        if (step == NULL || next(tokenizer, BAL_STEP_NONSPACING) == NULL) return BAL_ERR_INPUT;
+        step->form = BAL_NFD;
+    }
+    if (lower && next(tokenizer, BAL_STEP_LOWER) == NULL) return BAL_ERR_INPUT;
+    return BAL_OK;
+}
+
+static bal_status read_step(bal_tokenizer *tokenizer, const json_t *json)
+{
+    static const struct {
+        const char   *type;
+        bal_step_kind kind;
+        bal_form      form;
+    } plain[] = {
+        {"Prepend", BAL_STEP_PREPEND, 0},   {"Replace", BAL_STEP_REPLACE, 0},
+        {"NFC", BAL_STEP_FORM, BAL_NFC},    {"NFD", BAL_STEP_FORM, BAL_NFD},
+        {"NFKC", BAL_STEP_FORM, BAL_NFKC},  {"NFKD", BAL_STEP_FORM, BAL_NFKD},
+        {"Lowercase", BAL_STEP_LOWER, 0},   {"Strip", BAL_STEP_STRIP, 0},
+        {"ByteLevel", BAL_STEP_LETTERS, 0}, {"StripAccents", BAL_STEP_STRIP_ACCENTS, 0},
+    };
+    if (bal_json_is_type(json, "BertNormalizer")) return read_bert(tokenizer, json);
+    size_t i = 0, n = sizeof plain / sizeof *plain;
+    while (i < n && !bal_json_is_type(json, plain[i].type)) ++i;
+    if (i == n)
+        return bal_json_refuse(tokenizer->origin, "normalizer", json,
+                               "null, or Sequence, Prepend, Replace, NFC, NFD, NFKC, NFKD, "
+                               "Lowercase, Strip, StripAccents, BertNormalizer or ByteLevel");
+    bal_step *step = next(tokenizer, plain[i].kind);
+    if (step == NULL) return BAL_ERR_INPUT;
+    step->form = plain[i].form;
+    if (step->kind == BAL_STEP_REPLACE) return read_replace(tokenizer, json, step);
+    if (step->kind == BAL_STEP_PREPEND)
+        return bal_json_string(tokenizer, "the text of a Prepend", json_object_get(json, "prepend"),
+                               true, &step->content, &step->n_content);
+    BAL_TRY(bal_json_bool(tokenizer, "a Strip", json, "strip_left", true, &step->front));
+    return bal_json_bool(tokenizer, "a Strip", json, "strip_right", true, &step->back);
+}
+
+bal_status bal_normalizer_read(bal_tokenizer *tokenizer, const json_t *part)
+{
+    if (part == NULL || json_is_null(part)) return BAL_OK;
+    return bal_json_sequence(tokenizer, "normalizer", part, "normalizers", 0, read_step);
+}
+
+static bal_status replace(bal_work *work, const bal_step *step, const bal_bytes *text,
+                          bal_bytes *out)
+{
+    bal_spans *spans = &work->spans;
+    BAL_TRY(step->pattern != NULL
+                ? bal_pattern_find(step->pattern, &work->matcher, text->data, text->n, spans)
+                : bal_string_find(step->string, step->n_string, text->data, text->n, spans));
+    for (size_t i = 0; i < spans->n; ++i) {
+        const bal_span *span = &spans->at[i];
+        BAL_TRY(span->match
+                    ? bal_bytes_add(out, step->content, step->n_content)
+                    : bal_bytes_add(out, text->data + span->start, span->end - span->start));
+    }
+    return BAL_OK;
+}
+
+static void strip(const bal_step *step, bal_bytes *text, bool *at_start)
+{
+    int32_t c;
+    size_t  front = 0, n;
+    while (step->front && front < text->n) {
+        n = bal_character(text->data + front, text->n - front, &c);
+        if (!bal_is_space(c)) break;
+        front += n;
+    }
+    if (front > 0) *at_start = false;
+    memmove(text->data, text->data + front, text->n -= front);
+    while (step->back && text->n > 0) {
+        n = bal_last_character(text->data, text->n, &c);
+        if (!bal_is_space(c)) break;
+        text->n -= n;
+    }
+}
+
+/* SentencePiece's handling of spaces where no other character changes. Source:
+ * google/sentencepiece, src/normalizer.cc. cleanup: no spaces at the ends, and no two; content:
+ * what a space becomes; front, back: one more there. */
+static bal_status sentencepiece(const bal_step *step, const bal_bytes *text, bal_bytes *out)
+{
+    size_t from = 0, end = text->n;
+    while (step->cleanup && from < end && text->data[from] == ' ') ++from;
+    while (step->cleanup && end > from && text->data[end - 1] == ' ') --end;
+    if (from == end) return BAL_OK;
+    if (step->front) BAL_TRY(bal_bytes_add(out, step->content, step->n_content));
+    for (size_t at = from; at < end; ++at) {
+        if (text->data[at] != ' ')
+            BAL_TRY(bal_bytes_add(out, text->data + at, 1));
+        else if (!step->cleanup || text->data[at - 1] != ' ')
+            BAL_TRY(bal_bytes_add(out, step->content, step->n_content));
+    }
+    /* what looks like a space at the end goes as well */
+    while (step->cleanup && out->n >= step->n_content &&
+           memcmp(out->data + out->n - step->n_content, step->content, step->n_content) == 0)
+        out->n -= step->n_content;
+    return step->back ? bal_bytes_add(out, step->content, step->n_content) : BAL_OK;
+}
+
+/* What a character becomes, at most two characters and a space on each side. @return its bytes. */
+static size_t change(bal_step_kind kind, int32_t c, const char *bytes, size_t n_bytes, char to[16])
+{
+    int32_t lower[2];
+    size_t  n = 0;
+    if (c < 0) kind = BAL_STEP_PREPEND; /* no kind changes it, below, but to letters */
+    switch (kind) {
+        case BAL_STEP_LOWER:
+            for (int i = 0, n_lower = bal_lower(c, lower); i < n_lower; ++i)
+                n += bal_put_character(to + n, lower[i]);
+            return n;
+        case BAL_STEP_STRIP_ACCENTS:
+            if (bal_is_mark(c)) return 0;
+            break;
+        case BAL_STEP_NONSPACING:
+            if (bal_is_nonspacing(c)) return 0;
+            break;
+        case BAL_STEP_CLEAN:
+            if (bal_is_space(c) && (c != 0x85 && (c == '\t' || c == '\n' || c == '\r' || c >= ' ')))
+                return to[0] = ' ', 1;
+            if (c == 0 || c == 0xfffd || bal_is_control(c)) return 0;
+            break;
+        case BAL_STEP_CHINESE:
+            if (!bal_is_chinese(c)) break;
+            to[0] = to[n_bytes + 1] = ' ';
+            memcpy(to + 1, bytes, n_bytes);
+            return n_bytes + 2;
+        default:
+            break;
+    }
+    memcpy(to, bytes, n_bytes);
+    return n_bytes;
+}
+
+static bal_status change_all(const bal_step *step, const bal_bytes *text, bal_bytes *out,
+                             bool *at_start)
+{
+    for (size_t at = 0, n; at < text->n; at += n) {
+        int32_t c;
+        char    to[16];
+        n             = bal_character(text->data + at, text->n - at, &c);
+        size_t n_left = change(step->kind, c, text->data + at, n, to);
+        if (at == 0 && n_left == 0) *at_start = false;
+        BAL_TRY(bal_bytes_add(out, to, n_left));
+    }
+    return BAL_OK;
+}
+
+static bal_status to_letters(const bal_bytes *text, bal_bytes *out)
+{
+    char letter[4];
+    for (size_t i = 0; i < text->n; ++i)
+        BAL_TRY(bal_bytes_add(out, letter, bal_letter_of_byte((uint8_t)text->data[i], letter)));
+    return BAL_OK;
+}
+
+static bal_status apply(bal_work *work, const bal_step *step, bal_bytes *text, bal_bytes *out,
+                        bool *at_start)
+{
+    switch (step->kind) {
+        case BAL_STEP_PREPEND:
+            BAL_TRY(bal_bytes_add(out, step->content, step->n_content));
+            return bal_bytes_add(out, text->data, text->n);
+        case BAL_STEP_REPLACE:
+            return replace(work, step, text, out);
+        case BAL_STEP_FORM:
+            return bal_unicode_normalize(step->form, text->data, text->n, out);
+        case BAL_STEP_STRIP:
+            strip(step, text, at_start);
+            return bal_bytes_add(out, text->data, text->n);
+        case BAL_STEP_LETTERS:
+            return to_letters(text, out);
+        case BAL_STEP_SENTENCEPIECE:
+            return sentencepiece(step, text, out);
+        default:
+            return change_all(step, text, out, at_start);
+    }
+}
+
+bal_status bal_normalize(bal_work *work, const bal_steps *steps, bal_bytes *text, bool *at_start)
+{
+    for (int i = 0; i < steps->n && text->n > 0; ++i) {
+        work->spare.n = 0;
+        BAL_TRY(apply(work, &steps->step[i], text, &work->spare, at_start));
+        bal_bytes swap = *text;
+        *text          = work->spare;
+        work->spare    = swap;
+    }
+    return BAL_OK;
+}

@@ -1,0 +1,195 @@
+/* side.c: the small files beside a tokenizer: which of its tokens are special, which it adds, and
+ * which stand around a text. Source: huggingface/transformers 5, tokenization_utils_tokenizers.py.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "text_impl.h"
+
+const char *const bal_token_names[BAL_NAMED_TOKENS] = {[BAL_SPECIAL_BOS]     = "bos_token",
+                                                       [BAL_SPECIAL_EOS]     = "eos_token",
+                                                       [BAL_SPECIAL_UNKNOWN] = "unk_token",
+                                                       [BAL_SPECIAL_PAD]     = "pad_token",
+                                                       [BAL_SPECIAL_MASK]    = "mask_token",
+                                                       "cls_token",
+                                                       "sep_token"};
+
+static bal_status read_one(const bal_files *files, const char *origin, const char *name,
+                           json_t **root)
+{
+    const bal_named_bytes *file = bal_files_find(files, name);
+    if (file == NULL) return BAL_OK;
+    char place[512];
+    snprintf(place, sizeof place, "%.400s/%s", origin, name);
+    BAL_TRY(bal_json_parse(place, file->bytes, file->n_bytes, root));
+    return json_is_object(*root) ? BAL_OK : bal_json_refuse(place, "the file", *root, "an object");
+}
+
+bal_status bal_side_read(const bal_files *files, const char *origin, bal_side *side)
+{
+    BAL_TRY(read_one(files, origin, "tokenizer_config.json", &side->tokenizer_config));
+    BAL_TRY(read_one(files, origin, "special_tokens_map.json", &side->special_tokens_map));
+    BAL_TRY(read_one(files, origin, "added_tokens.json", &side->added_tokens));
+    BAL_TRY(read_one(files, origin, "generation_config.json", &side->generation_config));
+    return read_one(files, origin, "config.json", &side->config);
+}
+
+void bal_side_clear(bal_side *side)
+{
+    json_decref(side->tokenizer_config);
+    json_decref(side->special_tokens_map);
+    json_decref(side->added_tokens);
+    json_decref(side->generation_config);
+    json_decref(side->config);
+    *side = (bal_side){0};
+}
+
+const json_t *bal_side_token(const bal_side *side, const char *name)
+{
+    const json_t *found = json_object_get(side->tokenizer_config, name);
+    return found != NULL ? found : json_object_get(side->special_tokens_map, name);
+}
+
+const char *bal_token_content(const json_t *token)
+{
+    return json_string_value(json_is_object(token) ? json_object_get(token, "content") : token);
+}
+
+static bool has_id(const json_t *added, json_int_t id)
+{
+    for (size_t i = 0; i < json_array_size(added); ++i)
+        if (json_integer_value(json_object_get(json_array_get(added, i), "id")) == id) return true;
+    return false;
+}
+
+/* Append a token: flags from an object, or special. @return false: no memory. */
+static bool put(json_t *added, const char *content, json_int_t id, const json_t *flags,
+                bool special)
+{
+    json_t *entry = json_is_object(flags) ? json_copy((json_t *)(uintptr_t)flags) : json_object();
+    bool    whole = entry != NULL && json_object_set_new(entry, "id", json_integer(id)) == 0 &&
+                 json_object_set_new(entry, "content", json_string(content)) == 0 &&
+                 (!special || json_object_set_new(entry, "special", json_true()) == 0);
+    if (!whole) {
+        json_decref(entry);
+        return false;
+    }
+    return json_array_append_new(added, entry) == 0;
+}
+
+bal_status bal_side_added(const bal_side *side, const json_t *vocab,
+                          const char *const names[BAL_NAMED_TOKENS], int64_t first, json_t **added)
+{
+    const char   *key;
+    const json_t *value;
+    json_t       *all = json_array(),
+           *decoder   = json_object_get(side->tokenizer_config, "added_tokens_decoder");
+    bool whole        = all != NULL;
+    *added            = NULL;
+    json_object_foreach(decoder, key, value)
+    {
+        char       *end;
+        long long   id      = strtoll(key, &end, 10);
+        const char *content = bal_token_content(value);
+        if (*end == 0 && content != NULL && id >= first && !has_id(all, id))
+            whole = whole && put(all, content, id, value, false);
+    }
+    json_object_foreach(side->added_tokens, key, value)
+    {
+        json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
+        if (id >= first && !has_id(all, id)) whole = whole && put(all, key, id, NULL, false);
+    }
+    for (int i = 0; i < BAL_NAMED_TOKENS; ++i) {
+        const json_t *said    = bal_side_token(side, bal_token_names[i]);
+        const char   *content = said != NULL ? bal_token_content(said) : names[i];
+        const json_t *id      = content != NULL ? json_object_get(vocab, content) : NULL;
+        if (json_is_integer(id) && !has_id(all, json_integer_value(id)))
+            whole = whole && put(all, content, json_integer_value(id), said, true);
+    }
+    if (whole) {
+        *added = all;
+        return BAL_OK;
+    }
+    json_decref(all);
+    return BAL_ERR_MEMORY;
+}
+
+int32_t bal_side_find(const bal_tokenizer *tokenizer, const char *bytes)
+{
+    size_t n = strlen(bytes);
+    for (int32_t id = 0; id < tokenizer->n_tokens; ++id) {
+        const bal_token *token = &tokenizer->tokens[id];
+        if (token->n_bytes == n && n > 0 && memcmp(token->bytes, bytes, n) == 0) return id;
+    }
+    return -1;
+}
+
+/* "bos_token_id" of the configurations: a number, or a list whose first counts. */
+static int32_t configured(const bal_tokenizer *tokenizer, const bal_side *side, const char *name)
+{
+    const json_t *roots[] = {side->generation_config, side->config};
+    char          key[32];
+    snprintf(key, sizeof key, "%s_id", name);
+    for (int i = 0; i < 2; ++i) {
+        const json_t *value = json_object_get(roots[i], key);
+        if (json_is_array(value)) value = json_array_get(value, 0);
+        json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
+        if (id >= 0 && id < tokenizer->n_tokens) return (int32_t)id;
+    }
+    return -1;
+}
+
+/* By its usual names, where no file says it and it is marked as special. */
+static int32_t guessed(const bal_tokenizer *tokenizer, int kind)
+{
+    static const char *const names[][6] = {
+        [BAL_SPECIAL_BOS]     = {"<s>", "<|start_story|>"},
+        [BAL_SPECIAL_EOS]     = {"<|end_story|>", "</s>", "<|endoftext|>", "<|end_of_text|>"},
+        [BAL_SPECIAL_UNKNOWN] = {"<unk>", "[UNK]"},
+        [BAL_SPECIAL_PAD]     = {"<pad>", "[PAD]"},
+        [BAL_SPECIAL_MASK]    = {"<mask>", "[MASK]"}};
+    /* what stands before a text that has no end is its start */
+    if (kind == BAL_SPECIAL_BOS && tokenizer->n_before > 0 && tokenizer->n_after == 0)
+        return tokenizer->before[0];
+    if (kind == BAL_SPECIAL_UNKNOWN && tokenizer->unknown >= 0) return tokenizer->unknown;
+    for (int i = 0; i < 6 && names[kind][i] != NULL; ++i) {
+        int32_t id = bal_side_find(tokenizer, names[kind][i]);
+        if (id >= 0 && tokenizer->tokens[id].special) return id;
+    }
+    return -1;
+}
+
+/* add_bos_token and add_eos_token, where they are said, decide over one side of a text each. */
+static void set_affix(const bal_side *side, const char *name, int32_t id, int32_t *ids, int64_t *n)
+{
+    const json_t *flag = json_object_get(side->tokenizer_config, name);
+    if (!json_is_boolean(flag)) return;
+    *n     = json_is_true(flag) && id >= 0;
+    ids[0] = id;
+}
+
+bal_status bal_side_apply(bal_tokenizer *tokenizer, const bal_side *side)
+{
+    for (int kind = 0; kind <= BAL_SPECIAL_MASK; ++kind) {
+        const char   *name    = bal_token_names[kind];
+        const json_t *said    = bal_side_token(side, name);
+        const char   *content = bal_token_content(said);
+        int32_t      *id      = &tokenizer->special[kind];
+        if (tokenizer->kind == BAL_TOKENIZER_LLAMA2C) continue;
+        if (said != NULL) {
+            *id = content != NULL ? bal_side_find(tokenizer, content) : -1;
+        } else {
+            int32_t other = configured(tokenizer, side, name);
+            if (other >= 0)
+                *id = other;
+            else if (*id < 0)
+                *id = guessed(tokenizer, kind);
+        }
+    }
+    if (tokenizer->fixed_affixes) return BAL_OK;
+    set_affix(side, "add_bos_token", tokenizer->special[BAL_SPECIAL_BOS], tokenizer->before,
+              &tokenizer->n_before);
+    set_affix(side, "add_eos_token", tokenizer->special[BAL_SPECIAL_EOS], tokenizer->after,
+              &tokenizer->n_after);
+    return BAL_OK;
+}
