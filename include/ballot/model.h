@@ -63,7 +63,7 @@ typedef struct bal_model_config {
     int64_t        n_layers;
     int64_t        n_heads;    /* query heads */
     int64_t        n_kv_heads; /* divides n_heads */
-    int64_t        head_dim;   /* even */
+    int64_t        head_dim;   /* even where positions are rotary */
     int64_t        n_vocab;
     int64_t        max_tokens;  /* longest sequence */
     int64_t        embed_dim;   /* width of embedding and head, projected to dim and back; 0: dim */

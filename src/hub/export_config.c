@@ -79,19 +79,28 @@ static void set_dtype(json_t *config, const char *dtype)
         json_object_set_new(config, "torch_dtype", json_string(dtype));
 }
 
+/* Its own text, unless something in it must change. */
+static bal_status change_config(const bal_named_bytes *file, const char *dtype, char **text)
+{
+    json_t *config = bal_hub_json(file->bytes, file->n_bytes, "config.json");
+    if (config == NULL) return BAL_ERR_INPUT;
+    bool quantized = json_object_del(config, "quantization_config") == 0;
+    if (dtype != NULL) set_dtype(config, dtype);
+    *text = dtype != NULL || quantized ? print(config) : strdup((const char *)file->bytes);
+    json_decref(config);
+    return BAL_OK;
+}
+
 bal_status bal_hub_export_config(const bal_bundle *bundle, const char *dtype, char **text)
 {
-    const bal_named_bytes *file   = bal_files_find(&bundle->files, "config.json");
-    json_t                *config = NULL;
+    const bal_named_bytes *file = bal_files_find(&bundle->files, "config.json");
+    *text                       = NULL;
     if (file != NULL) {
-        config = bal_hub_json(file->bytes, file->n_bytes, "config.json");
-        if (config == NULL) return BAL_ERR_INPUT;
-        if (dtype != NULL) set_dtype(config, dtype);
-        json_object_del(config, "quantization_config");
+        BAL_TRY(change_config(file, dtype, text));
     } else {
-        config = make_config(bundle, dtype != NULL ? dtype : "float32");
+        json_t *config = make_config(bundle, dtype != NULL ? dtype : "float32");
+        *text          = print(config);
+        json_decref(config);
     }
-    *text = print(config);
-    json_decref(config);
     return *text != NULL ? BAL_OK : bal_fail(BAL_ERR_MEMORY, "config.json: no memory for its text");
 }

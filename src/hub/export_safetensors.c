@@ -92,15 +92,17 @@ static bal_status decide(const bal_hub_weights *w, bal_hub_item *item)
     return BAL_OK;
 }
 
-/* Which of the base's entries, by whatever name, have a tensor of theirs. */
+/* Those of the base's entries that have a tensor of theirs by this name. */
 static void claim(const bal_hub_weights *w, const bal_family *family, const char *name,
                   const bal_hub_theirs *theirs)
 {
-    const char    *names[2] = {name, bal_family_short_name(family, name)};
-    bal_hub_entry *entry;
-    for (int i = 0; i < 2; ++i)
-        if (names[i] != NULL && (entry = bal_hub_table_find(&w->base, names[i])) != NULL)
+    const char *names[2] = {name, bal_family_short_name(family, name)};
+    for (int i = 0; i < 2 && names[i] != NULL; ++i) {
+        const bal_hub_entry *entry = bal_hub_table_find(&w->base, names[i]);
+        if (entry != NULL && entry->dtype != BAL_HUB_OTHER && entry->n_dims == theirs->n_dims &&
+            memcmp(entry->shape, theirs->shape, sizeof theirs->shape) == 0)
             w->items[entry - w->base.entries].theirs = theirs;
+    }
 }
 
 static void claim_all(const bal_hub_weights *w, const bal_family *family)

@@ -106,7 +106,8 @@ static void attend(const bal_attention *a, const struct task *t)
     int64_t d = 0;
     for (; d + N_DIMS <= hd; d += N_DIMS)
         weigh(a, t->v + d, N_DIMS, n_keys, inverse, y + d * QUERIES);
-    for (; d < hd; d += 2) weigh(a, t->v + d, 2, n_keys, inverse, y + d * QUERIES);
+    for (; d + 2 <= hd; d += 2) weigh(a, t->v + d, 2, n_keys, inverse, y + d * QUERIES);
+    if (d < hd) weigh(a, t->v + d, 1, n_keys, inverse, y + d * QUERIES);
     turn_back(y, t->n_queries, width, hd, t->y);
 }
 

@@ -88,9 +88,10 @@ bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
     if (c->n_heads % c->n_kv_heads != 0)
         return bal_fail(BAL_ERR_INPUT, "%s: %lld heads are no multiple of %lld key-value heads",
                         origin, (long long)c->n_heads, (long long)c->n_kv_heads);
-    if (c->head_dim % 2 != 0)
-        return bal_fail(BAL_ERR_INPUT, "%s: head_dim is %lld; expected an even number", origin,
-                        (long long)c->head_dim);
+    if (c->n_positions == 0 && c->head_dim % 2 != 0)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: head_dim is %lld; expected an even number, for rotary positions",
+                        origin, (long long)c->head_dim);
     if (c->n_heads * c->head_dim > BAL_COLS_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: %lld heads of %lld are wider than %d", origin,
                         (long long)c->n_heads, (long long)c->head_dim, BAL_COLS_MAX);

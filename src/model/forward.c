@@ -153,22 +153,22 @@ static void embed(bal_forward *f, const bal_sequences *s)
     const bal_model        *m         = f->model;
     const bal_model_config *c         = &m->config;
     bool                    projected = m->project_in.weight >= 0;
-    bal_embed(f, &m->embedding, s->tokens, false, projected ? f->h : f->x);
+    bal_forward_embed(f, &m->embedding, s->tokens, false, projected ? f->h : f->x);
     if (projected) {
-        bal_set_input(f, f->h, bal_embed_dim(c));
-        bal_product(f, &m->project_in, false, f->x);
+        bal_forward_input(f, f->h, bal_embed_dim(c));
+        bal_forward_product(f, &m->project_in, false, f->x);
     }
     if (m->positions.weight >= 0) {
         for (int64_t i = 0; i < s->n; ++i)
             for (int64_t t = s->start[i]; t < s->start[i + 1]; ++t)
                 f->ids[t] = (int32_t)(c->position_offset + first_position(f) + t - s->start[i]);
-        bal_embed(f, &m->positions, f->ids, true, f->x);
+        bal_forward_embed(f, &m->positions, f->ids, true, f->x);
     }
     if (m->types.weight >= 0) {
         memset(f->ids, 0, (size_t)s->n_tokens * sizeof *f->ids);
-        bal_embed(f, &m->types, f->ids, true, f->x);
+        bal_forward_embed(f, &m->types, f->ids, true, f->x);
     }
-    if (m->embed_norm.weight >= 0) bal_normalize(f, &m->embed_norm, f->x, f->x);
+    if (m->embed_norm.weight >= 0) bal_forward_norm(f, &m->embed_norm, f->x, f->x);
 }
 
 /* Attention of one sequence: n rows from row first on, of q to h. */
@@ -212,12 +212,12 @@ static void attend(bal_forward *f, int64_t index, const bal_sequences *s)
 {
     const bal_model_config *c     = &f->model->config;
     const bal_layer        *layer = &f->model->layers[index];
-    bal_product(f, &layer->q, false, f->q);
-    bal_product(f, &layer->k, false, f->k);
-    bal_product(f, &layer->v, false, f->v);
+    bal_forward_product(f, &layer->q, false, f->q);
+    bal_forward_product(f, &layer->k, false, f->k);
+    bal_forward_product(f, &layer->v, false, f->v);
     if (layer->q_norm.weight >= 0) {
-        bal_normalize_heads(f, &layer->q_norm, c->n_heads, f->q);
-        bal_normalize_heads(f, &layer->k_norm, c->n_kv_heads, f->k);
+        bal_forward_norm_heads(f, &layer->q_norm, c->n_heads, f->q);
+        bal_forward_norm_heads(f, &layer->k_norm, c->n_kv_heads, f->k);
     }
     int64_t n_queries = f->n_signs * f->n_tokens * c->n_heads * c->head_dim;
     for (int64_t i = 0; i < n_queries && bal_has(f->model, BAL_SCALE_BY_LAYER); ++i)
@@ -226,8 +226,8 @@ static void attend(bal_forward *f, int64_t index, const bal_sequences *s)
         for (int64_t i = 0; i < s->n; ++i)
             attend_sequence(f, index, sign * f->n_tokens + s->start[i],
                             s->start[i + 1] - s->start[i]);
-    bal_set_input(f, f->h, c->n_heads * c->head_dim);
-    bal_product(f, &layer->o, true, f->x);
+    bal_forward_input(f, f->h, c->n_heads * c->head_dim);
+    bal_forward_product(f, &layer->o, true, f->x);
 }
 
 static void feed_forward(bal_forward *f, const bal_layer *layer)
@@ -235,13 +235,13 @@ static void feed_forward(bal_forward *f, const bal_layer *layer)
     const bal_model_config *c    = &f->model->config;
     int64_t                 rows = f->n_signs * f->n_tokens;
     if (layer->gate.weight >= 0) {
-        bal_gated_product(f, layer);
+        bal_forward_gated(f, layer);
     } else {
-        bal_product(f, &layer->up, false, f->gate);
+        bal_forward_product(f, &layer->up, false, f->gate);
         f->kernels->activate(c->activation, rows, c->hidden, f->gate, c->hidden);
     }
-    bal_set_input(f, f->gate, c->hidden);
-    bal_product(f, &layer->down, true, f->x);
+    bal_forward_input(f, f->gate, c->hidden);
+    bal_forward_product(f, &layer->down, true, f->x);
 }
 
 /* What the head reads, from the residual stream after the last layer. */
@@ -250,22 +250,22 @@ static void finish(bal_forward *f)
     const bal_model *m   = f->model;
     int64_t          dim = m->config.dim;
     if (m->final_norm.weight >= 0)
-        bal_set_normalized_input(f, &m->final_norm);
+        bal_forward_norm_input(f, &m->final_norm);
     else
-        bal_set_input(f, f->x, dim);
+        bal_forward_input(f, f->x, dim);
     if (m->project_out.weight >= 0) {
-        bal_product(f, &m->project_out, false, f->q);
-        bal_set_input(f, f->q, bal_embed_dim(&m->config));
+        bal_forward_product(f, &m->project_out, false, f->q);
+        bal_forward_input(f, f->q, bal_embed_dim(&m->config));
     }
     if (m->head_dense.weight >= 0) {
-        bal_product(f, &m->head_dense, false, f->q);
+        bal_forward_product(f, &m->head_dense, false, f->q);
         f->kernels->activate(BAL_ACT_GELU, f->n_signs * f->n_tokens, dim, f->q, dim);
-        bal_normalize(f, &m->head_norm, f->q, f->h);
-        bal_set_input(f, f->h, dim);
+        bal_forward_norm(f, &m->head_norm, f->q, f->h);
+        bal_forward_input(f, f->h, dim);
     }
 }
 
-void bal_run_layers(bal_forward *f, const bal_direction *direction, const bal_sequences *s)
+void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_sequences *s)
 {
     const bal_model *m    = f->model;
     bool             post = bal_has(m, BAL_POST_NORM);
@@ -277,18 +277,18 @@ void bal_run_layers(bal_forward *f, const bal_direction *direction, const bal_se
     for (int64_t i = 0; i < m->config.n_layers; ++i) {
         const bal_layer *layer = &m->layers[i];
         if (post)
-            bal_set_input(f, f->x, m->config.dim);
+            bal_forward_input(f, f->x, m->config.dim);
         else
-            bal_set_normalized_input(f, &layer->attention_norm);
+            bal_forward_norm_input(f, &layer->attention_norm);
         attend(f, i, s);
         if (post) {
-            bal_normalize(f, &layer->attention_norm, f->x, f->x);
-            bal_set_input(f, f->x, m->config.dim);
+            bal_forward_norm(f, &layer->attention_norm, f->x, f->x);
+            bal_forward_input(f, f->x, m->config.dim);
         } else {
-            bal_set_normalized_input(f, &layer->mlp_norm);
+            bal_forward_norm_input(f, &layer->mlp_norm);
         }
         feed_forward(f, layer);
-        if (post) bal_normalize(f, &layer->mlp_norm, f->x, f->x);
+        if (post) bal_forward_norm(f, &layer->mlp_norm, f->x, f->x);
     }
     finish(f);
 }

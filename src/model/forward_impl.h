@@ -40,23 +40,25 @@ struct bal_forward {
 /* linear.c: products with the matrices of a part, norms, embeddings. */
 
 /** What the next products read: x, [rows][n_cols]. */
-void bal_set_input(bal_forward *f, const float *x, int64_t n_cols);
+void bal_forward_input(bal_forward *f, const float *x, int64_t n_cols);
 /** The same: the norm of the residual stream; floats of it in f->h where the input is of floats or
  *  the norm subtracts means. */
-void bal_set_normalized_input(bal_forward *f, const bal_part *norm);
+void bal_forward_norm_input(bal_forward *f, const bal_part *norm);
 /** y = norm of x; rows of both are dim long, and y may be x. */
-void bal_normalize(bal_forward *f, const bal_part *norm, const float *x, float *y);
+void bal_forward_norm(bal_forward *f, const bal_part *norm, const float *x, float *y);
 /** RMS norm of every head, in place; [rows][n_heads][head_dim]. */
-void bal_normalize_heads(bal_forward *f, const bal_part *norm, int64_t n_heads, float *x);
+void bal_forward_norm_heads(bal_forward *f, const bal_part *norm, int64_t n_heads, float *x);
 /** y = x w^T + bias, or y + that; x is the input. */
-void bal_product(bal_forward *f, const bal_part *part, bool adds, float *y);
+void bal_forward_product(bal_forward *f, const bal_part *part, bool adds, float *y);
 /** f->gate = silu(gate) * up. */
-void bal_gated_product(bal_forward *f, const bal_layer *layer);
+void bal_forward_gated(bal_forward *f, const bal_layer *layer);
 /** f->logits of n words from word on, n at most PIECE and word a multiple of it: for n input rows
  *  of each sign from first on. */
-void bal_fill_logits(bal_forward *f, int64_t word, int64_t n_words, int64_t first, int64_t n);
+void bal_forward_fill_logits(bal_forward *f, int64_t word, int64_t n_words, int64_t first,
+                             int64_t n);
 /** y = rows of a table, or y + that: row ids[t] for token t, at each sign. */
-void bal_embed(bal_forward *f, const bal_part *table, const int32_t *ids, bool adds, float *y);
+void bal_forward_embed(bal_forward *f, const bal_part *table, const int32_t *ids, bool adds,
+                       float *y);
 
 /* forward.c */
 
@@ -67,6 +69,6 @@ typedef struct bal_sequences {
     const int64_t *start; /* [n + 1] */
 } bal_sequences;
 /** All layers: what the head reads is the input afterwards. */
-void bal_run_layers(bal_forward *f, const bal_direction *direction, const bal_sequences *s);
+void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_sequences *s);
 
 #endif

@@ -101,7 +101,7 @@ static void fill_strip(bal_forward *f, int index, int64_t row, int64_t n_rows,
     }
 }
 
-void bal_set_input(bal_forward *f, const float *x, int64_t n_cols)
+void bal_forward_input(bal_forward *f, const float *x, int64_t n_cols)
 {
     f->input = x;
     if (bal_model_is_integer(f->model))
@@ -109,7 +109,7 @@ void bal_set_input(bal_forward *f, const float *x, int64_t n_cols)
                              f->x_sum);
 }
 
-void bal_normalize(bal_forward *f, const bal_part *norm, const float *x, float *y)
+void bal_forward_norm(bal_forward *f, const bal_part *norm, const float *x, float *y)
 {
     int64_t n = f->n_tokens, dim = f->model->config.dim;
     float   eps = (float)f->model->config.norm_eps;
@@ -122,12 +122,12 @@ void bal_normalize(bal_forward *f, const bal_part *norm, const float *x, float *
             f->kernels->rms_norm(n, dim, x, f->vector[0][sign], eps, y);
 }
 
-void bal_set_normalized_input(bal_forward *f, const bal_part *norm)
+void bal_forward_norm_input(bal_forward *f, const bal_part *norm)
 {
     int64_t n = f->n_tokens, dim = f->model->config.dim;
     if (norm->bias >= 0 || !bal_model_is_integer(f->model)) {
-        bal_normalize(f, norm, f->x, f->h);
-        bal_set_input(f, f->h, dim);
+        bal_forward_norm(f, norm, f->x, f->h);
+        bal_forward_input(f, f->h, dim);
         return;
     }
     fill_vector(f, 0, norm->weight, 0, dim);
@@ -137,7 +137,7 @@ void bal_set_normalized_input(bal_forward *f, const bal_part *norm)
                                 f->xq_stride, f->x_scale + sign * n, f->x_sum + sign * n);
 }
 
-void bal_normalize_heads(bal_forward *f, const bal_part *norm, int64_t n_heads, float *x)
+void bal_forward_norm_heads(bal_forward *f, const bal_part *norm, int64_t n_heads, float *x)
 {
     int64_t n = f->n_tokens * n_heads, dim = f->model->config.head_dim;
     fill_vector(f, 0, norm->weight, 0, dim);
@@ -203,7 +203,7 @@ static int64_t strip_rows(const bal_tensor *matrix, int64_t row)
     return bal_strip_rows(matrix->n_rows, (matrix->n_cols + 3) / 4, row);
 }
 
-void bal_product(bal_forward *f, const bal_part *part, bool adds, float *y)
+void bal_forward_product(bal_forward *f, const bal_part *part, bool adds, float *y)
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, part->weight);
     int64_t           n = f->n_tokens, width = matrix->n_rows;
@@ -218,13 +218,13 @@ void bal_product(bal_forward *f, const bal_part *part, bool adds, float *y)
 }
 
 /* Strip by strip while it is near. */
-void bal_gated_product(bal_forward *f, const bal_layer *layer)
+void bal_forward_gated(bal_forward *f, const bal_layer *layer)
 {
     const bal_tensor *gate = bal_model_tensor(f->model, layer->gate.weight);
     int64_t           n = f->n_tokens, width = gate->n_rows;
     if (gate->format == BAL_F32) {
-        bal_product(f, &layer->gate, false, f->gate);
-        bal_product(f, &layer->up, false, f->up);
+        bal_forward_product(f, &layer->gate, false, f->gate);
+        bal_forward_product(f, &layer->up, false, f->up);
         f->kernels->swiglu(n, width, f->gate, width, f->up, width);
         return;
     }
@@ -236,7 +236,8 @@ void bal_gated_product(bal_forward *f, const bal_layer *layer)
     }
 }
 
-void bal_fill_logits(bal_forward *f, int64_t word, int64_t n_words, int64_t first, int64_t n)
+void bal_forward_fill_logits(bal_forward *f, int64_t word, int64_t n_words, int64_t first,
+                             int64_t n)
 {
     const bal_part   *head   = &f->model->head;
     const bal_tensor *matrix = bal_model_tensor(f->model, head->weight);
@@ -259,7 +260,8 @@ static void embed_row(const uint8_t *entries, float scale, int64_t dim, bool add
     }
 }
 
-void bal_embed(bal_forward *f, const bal_part *part, const int32_t *ids, bool adds, float *y)
+void bal_forward_embed(bal_forward *f, const bal_part *part, const int32_t *ids, bool adds,
+                       float *y)
 {
     const bal_tensor *table = bal_model_tensor(f->model, part->weight);
     int64_t           dim = table->n_cols, n = f->n_tokens;

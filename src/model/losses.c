@@ -12,7 +12,7 @@ static void sum_pieces(bal_forward *f, const bal_batch *batch)
     int64_t n_vocab = f->model->config.n_vocab, n = batch->n_tokens;
     for (int64_t word = 0; word < n_vocab; word += PIECE) {
         int64_t n_words = n_vocab - word < PIECE ? n_vocab - word : PIECE;
-        bal_fill_logits(f, word, n_words, 0, n);
+        bal_forward_fill_logits(f, word, n_words, 0, n);
         f->kernels->exp_sums(f->n_signs * n, n_words, f->logits, n_words, word == 0, f->sums);
         for (int64_t row = 0; row < f->n_signs * n; ++row) {
             int64_t target = batch->targets[row % n] - word;
@@ -25,8 +25,8 @@ bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
                               const bal_direction *direction, bal_losses *losses)
 {
     int64_t n = batch->n_tokens, sequence = 0;
-    bal_run_layers(f, direction,
-                   &(bal_sequences){batch->tokens, n, batch->n_sequences, batch->start});
+    bal_forward_run(f, direction,
+                    &(bal_sequences){batch->tokens, n, batch->n_sequences, batch->start});
     sum_pieces(f, batch);
     for (int sign = 0; sign < f->n_signs; ++sign) {
         losses[sign].loss = losses[sign].n_right = 0;
@@ -62,7 +62,7 @@ static bal_status fill_all_logits(bal_forward *f, int64_t first, int64_t n, floa
     int64_t n_vocab = f->model->config.n_vocab;
     for (int64_t word = 0; word < n_vocab; word += PIECE) {
         int64_t n_words = n_vocab - word < PIECE ? n_vocab - word : PIECE;
-        bal_fill_logits(f, word, n_words, first, n);
+        bal_forward_fill_logits(f, word, n_words, first, n);
         for (int64_t row = 0; row < n; ++row)
             memcpy(logits + row * n_vocab + word, f->logits + row * n_words,
                    (size_t)n_words * sizeof *logits);
@@ -75,7 +75,7 @@ static bal_status fill_all_logits(bal_forward *f, int64_t first, int64_t n, floa
 bal_status bal_forward_logits(bal_forward *f, const int32_t *tokens, int64_t n_tokens,
                               float *logits)
 {
-    bal_run_layers(f, NULL, &(bal_sequences){tokens, n_tokens, 1, (int64_t[]){0, n_tokens}});
+    bal_forward_run(f, NULL, &(bal_sequences){tokens, n_tokens, 1, (int64_t[]){0, n_tokens}});
     return fill_all_logits(f, 0, n_tokens, logits);
 }
 
@@ -120,7 +120,7 @@ bal_status bal_forward_extend(bal_forward *f, bal_cache *cache, const int32_t *t
     for (int64_t n; n_tokens > 0; tokens += n, n_tokens -= n) {
         n        = n_tokens < f->max_tokens ? n_tokens : f->max_tokens;
         f->cache = cache;
-        bal_run_layers(f, NULL, &(bal_sequences){tokens, n, 1, (int64_t[]){0, n}});
+        bal_forward_run(f, NULL, &(bal_sequences){tokens, n, 1, (int64_t[]){0, n}});
         f->cache = NULL;
         cache->n_tokens += n;
         if (n == n_tokens) BAL_TRY(fill_all_logits(f, n - 1, 1, logits));

@@ -50,13 +50,15 @@ static inline void copy_file(const char *from, const test_dir *dir, const char *
 /* The sample model; the first sentence of a failure shows why. */
 static inline bal_model *load(const char *path, bal_format format, bool with_carry)
 {
-    bal_model     *model     = NULL;
-    bal_tokenizer *tokenizer = NULL;
-    bal_status     status    = bal_hub_load(path, format, with_carry, &model, &tokenizer);
+    bal_bundle  bundle;
+    bal_formats formats = {.matrices = format};
+    bal_status  status  = bal_hub_load(path, &formats, with_carry, &bundle);
     if (status != BAL_OK) fprintf(stderr, "%s\n", bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
-    CU_ASSERT_EQUAL(bal_tokenizer_n_vocab(tokenizer), 512);
-    bal_tokenizer_destroy(&tokenizer);
+    CU_ASSERT_EQUAL(bal_tokenizer_n_vocab(bundle.tokenizer), 512);
+    bal_model *model = bundle.model;
+    bundle.model     = NULL;
+    bal_bundle_clear(&bundle);
     return model;
 }
 
@@ -82,19 +84,17 @@ static inline void expect_same_floats(const bal_model *a, const bal_model *b)
 /* bal_hub_load refuses path, with a sentence that has both words in it. */
 static inline void expect_refusal(const char *path, const char *file, const char *words)
 {
-    bal_model     *model     = NULL;
-    bal_tokenizer *tokenizer = NULL;
-    bal_status     status    = bal_hub_load(path, BAL_I8, true, &model, &tokenizer);
-    bool           good =
+    bal_bundle bundle;
+    bal_status status = bal_hub_load(path, &(bal_formats){.matrices = BAL_I8}, true, &bundle);
+    bool       good =
         status == BAL_ERR_INPUT && strstr(bal_failure(), file) && strstr(bal_failure(), words);
     if (!good)
         fprintf(stderr, "status %d, \"%s\"; expected \"%s\" and \"%s\"\n", (int)status,
                 bal_failure(), file, words);
     CU_ASSERT_TRUE(good);
-    CU_ASSERT_PTR_NULL(model);
-    CU_ASSERT_PTR_NULL(tokenizer);
-    bal_model_destroy(&model);
-    bal_tokenizer_destroy(&tokenizer);
+    CU_ASSERT_PTR_NULL(bundle.model);
+    CU_ASSERT_PTR_NULL(bundle.tokenizer);
+    bal_bundle_clear(&bundle);
 }
 
 /* One tensor of a safetensors header, as text: what is written need not be true. */
