@@ -247,11 +247,7 @@ static char *make_header(const bal_hub_weights *w, size_t *n_bytes)
 static bal_status write_item(const bal_hub_weights *w, const bal_hub_item *item, int fd,
                              const char *path)
 {
-    if (item->copied) {
-        bal_status status = bal_write_all(fd, item->entry->data, item->entry->n_bytes, path);
-        bal_hub_table_drop(&w->base, item->entry);
-        return status;
-    }
+    if (item->copied) return bal_hub_table_copy(&w->base, item->entry, fd, path);
     bal_hub_theirs_read(&w->theirs, item->theirs, w->whole, w->ours);
     return bal_hub_write_floats(w->dtype, w->whole, bal_hub_theirs_n(item->theirs), item->name, fd,
                                 path);
