@@ -50,13 +50,33 @@ bool bal_hub_recognizes(const char *path);
 /** What a model folder or file is called by users: "llama2.c v0", "llama2.c v1", "Hugging Face". */
 const char *bal_hub_kind(const char *path);
 
+/** How the weights of an exported folder are stored. */
+typedef enum bal_export_dtype { BAL_EXPORT_F32, BAL_EXPORT_BF16, BAL_EXPORT_F16 } bal_export_dtype;
+
+typedef struct bal_export_options {
+    bal_export_dtype dtype;
+    const char      *base; /* folder that the model was made from, or NULL */
+} bal_export_options;
+
 /**
- * Write the model as a Hugging Face folder of LlamaForCausalLM: config.json, model.safetensors
- * (F32, dequantized with gains), and the tokenizer's own file (tokenizer.json or tokenizer.bin).
- * Query and key rows of adjacent-pair models are reordered for half-pair rotary positions. The
- * folder is made if it does not exist; files in it are never overwritten. Local.
- * @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: a file is already there; BAL_ERR_MEMORY.
+ * Write a bundle as a Hugging Face folder of its family: model.safetensors, dequantized with gains;
+ * config.json, its own with the new dtype and without quantization_config; and its other files as
+ * they are. A model without config.json, one of llama2.c, becomes a LlamaForCausalLM, its query and
+ * key rows reordered for half-pair rotary positions. Floats of F32 are written as they are; BF16
+ * and F16 are rounded to nearest, ties to even.
+ *
+ * With a base, the file has the tensors of the base's under the base's names. Those that have not
+ * changed since the base was quantized, that is, whose codes, scales and factors are what
+ * quantizing the base gives now and whose gains are 0, are copied in bytes and dtype, as are
+ * tensors that are no part of the model.
+ *
+ * The folder is made if it does not exist. No file in it is overwritten, and either all files
+ * appear or none does. Local. Float memory: two tensors of the file at most.
+ * @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: dir has a file of such a folder already;
+ * BAL_ERR_INPUT: the base does not fit the model or is damaged, or config.json does not fit it;
+ *         BAL_ERR_NUMERIC: a value is too large for the dtype; BAL_ERR_MEMORY.
  */
-bal_status bal_hub_export(const bal_model *model, const bal_tokenizer *tokenizer, const char *dir);
+bal_status bal_hub_export(const bal_bundle *bundle, const bal_export_options *options,
+                          const char *dir);
 
 #endif

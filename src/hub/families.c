@@ -213,7 +213,8 @@ static const bal_family families[] = {
      .positions_are_all = true,
      .switches          = roberta_switches,
      .names             = roberta_names,
-     .ignored           = roberta_ignored},
+     .ignored           = roberta_ignored,
+     .head_bias_twin    = "lm_head.decoder.bias"},
 };
 #define N_FAMILIES (sizeof families / sizeof *families)
 

@@ -77,6 +77,11 @@ bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *e
 /** True if both are stored as the same bytes; lets go of pages as above. */
 bool bal_hub_table_same(const bal_hub_table *table, const bal_hub_entry *a, const bal_hub_entry *b);
 
+/** Write the entry's bytes to fd; its pages are let go as they are written. path names the file
+ * that is written, for sentences. @return BAL_OK; BAL_ERR_IO. */
+bal_status bal_hub_table_copy(const bal_hub_table *table, const bal_hub_entry *entry, int fd,
+                              const char *path);
+
 /* match.c: which entries a model is made of. */
 
 /** The entry that has one of our tensors, all of it or a part; NULL: there is none. */

@@ -197,3 +197,14 @@ bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *e
     }
     return BAL_OK;
 }
+
+bal_status bal_hub_table_copy(const bal_hub_table *table, const bal_hub_entry *entry, int fd,
+                              const char *path)
+{
+    for (size_t start = 0, n; start < entry->n_bytes; start += n) {
+        n = entry->n_bytes - start < PIECE ? entry->n_bytes - start : PIECE;
+        BAL_TRY(bal_write_all(fd, entry->data + start, n, path));
+        drop(table, entry->data + start, n);
+    }
+    return BAL_OK;
+}
