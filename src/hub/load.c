@@ -133,14 +133,16 @@ static bal_status add_small_file(const char *path, const char *name, bal_files *
     return status;
 }
 
+/* Not tok512.bin and the like, of which there may be several. */
+static int is_tokenizer_file(const struct dirent *item)
+{
+    return bal_tokenizer_reads(item->d_name) &&
+           (!is_tokenizer_bin(item) || strcmp(item->d_name, "tokenizer.bin") == 0);
+}
 static int is_small_file(const struct dirent *item)
 {
     return strcmp(item->d_name, "config.json") == 0 ||
-           strcmp(item->d_name, "generation_config.json") == 0 || bal_tokenizer_reads(item->d_name);
-}
-static int is_tokenizer_file(const struct dirent *item)
-{
-    return bal_tokenizer_reads(item->d_name);
+           strcmp(item->d_name, "generation_config.json") == 0 || is_tokenizer_file(item);
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)

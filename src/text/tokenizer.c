@@ -11,6 +11,13 @@
 static const char *const main_files[] = {"tokenizer.json", "tokenizer.model", "vocab.json",
                                          "vocab.txt", "tokenizer.bin"};
 
+/* tokenizer.bin, also under the names of llama2.c's samples, as tok512.bin. */
+static bool is_llama2c(const char *name)
+{
+    size_t n = strlen(name);
+    return n >= 7 && strncmp(name, "tok", 3) == 0 && strcmp(name + n - 4, ".bin") == 0;
+}
+
 bool bal_tokenizer_reads(const char *name)
 {
     static const char *const others[] = {
@@ -21,14 +28,7 @@ bool bal_tokenizer_reads(const char *name)
         if (strcmp(name, main_files[i]) == 0) return true;
     for (size_t i = 0; i < sizeof others / sizeof *others; ++i)
         if (strcmp(name, others[i]) == 0) return true;
-    return false;
-}
-
-/* tokenizer.bin, also under the names of llama2.c's samples, as tok512.bin. */
-static bool is_llama2c(const char *name)
-{
-    size_t n = strlen(name);
-    return n >= 7 && strncmp(name, "tok", 3) == 0 && strcmp(name + n - 4, ".bin") == 0;
+    return is_llama2c(name);
 }
 
 static bal_status read_file(bal_tokenizer *tokenizer, const bal_named_bytes *file,
