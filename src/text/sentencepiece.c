@@ -237,6 +237,10 @@ static bal_status use_settings(bal_tokenizer *tokenizer, const settings *s)
             return bal_fail(BAL_ERR_INPUT,
                             "%s: byte_fallback is set, but byte 0x%02X has no piece; expected 256",
                             tokenizer->origin, (unsigned)byte);
+    if (tokenizer->unknown < 0 && !s->bytes)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: no piece is of type UNKNOWN; expected one, or byte_fallback",
+                        tokenizer->origin);
     tokenizer->special[BAL_SPECIAL_UNKNOWN] = tokenizer->unknown;
     tokenizer->special[BAL_SPECIAL_BOS]     = setting_id(tokenizer, s->bos);
     tokenizer->special[BAL_SPECIAL_EOS]     = setting_id(tokenizer, s->eos);
