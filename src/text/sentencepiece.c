@@ -214,7 +214,8 @@ static void put_steps(bal_tokenizer *tokenizer, const settings *s)
 
 static int32_t setting_id(const bal_tokenizer *tokenizer, uint64_t value)
 {
-    return value < (uint64_t)tokenizer->n_tokens ? (int32_t)value : -1; /* -1 is 2^64 - 1 */
+    bool known = value < (uint64_t)tokenizer->n_tokens && tokenizer->tokens[value].special;
+    return known ? (int32_t)value : -1;
 }
 
 static bal_status use_settings(bal_tokenizer *tokenizer, const settings *s)

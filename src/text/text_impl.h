@@ -171,9 +171,8 @@ bal_step *bal_steps_next(bal_steps *steps, const char *origin, const char *part)
 
 typedef struct bal_token {
     const char *bytes; /* as spelled in the file; NULL: no token has this id */
-    size_t      n_bytes;
     const char *shown; /* what the decoder sees instead; NULL: bytes */
-    size_t      n_shown;
+    uint32_t    n_bytes, n_shown;
     float       score;
     bool        special; /* decodes to nothing */
     bool        hidden;  /* never found in a text */
