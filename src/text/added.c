@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 bal_status bal_added_put(bal_tokenizer *tokenizer, bal_added_kind kind, const char *content,
                          size_t n_bytes, bal_added flags)

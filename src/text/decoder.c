@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 #define GROWTH_MAX 256
 
@@ -219,7 +219,7 @@ static bal_status suffix(const bal_step *step, bool last, const char *text, size
 
 /* SentencePiece: spaces in place of their symbol; at the start, where one was put in front of the
  * text, it goes. Source: google/sentencepiece, src/sentencepiece_processor.cc, Decode. front: one
- * goes; cleanup: all do. */
+ * goes; cleanup: all do; invert: "<0xAB>" stands for a byte. */
 static bal_status sentencepiece(const bal_step *step, bool at_start, bool *seen, const char *text,
                                 size_t n_bytes, bal_bytes *out)
 {
@@ -269,7 +269,7 @@ static bal_status apply(bal_work *work, const bal_step *step, const bal_pieces *
                 BAL_TRY(from_letters(piece, n, text));
                 break;
             case BAL_STEP_DECODE_SENTENCEPIECE:
-                if (byte < 0) {
+                if (byte < 0 || !step->invert) {
                     if (seen || text->n > 0) at_start = false;
                     BAL_TRY(sentencepiece(step, at_start, &seen, piece, n, text));
                 } else {

@@ -2,7 +2,7 @@
  * they are used. What would change the tokens and is not known is refused by name. */
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 #define WORD_CHARACTERS_MAX 10000 /* of WordPiece: bounds what a damaged file costs */
 

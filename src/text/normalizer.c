@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 #define GROWTH_MAX 256 /* of a text in all replacements of its steps together */
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 #define PIECE_BYTES_MAX 7999 /* as SentencePiece's own limit */
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 const char *const bal_token_names[BAL_NAMED_TOKENS] = {[BAL_SPECIAL_BOS]     = "bos_token",
                                                        [BAL_SPECIAL_EOS]     = "eos_token",

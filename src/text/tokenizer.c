@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 #define REMEMBER_BYTES 16384 /* of a text in which words come often enough to remember them */
 
