@@ -186,7 +186,6 @@ static bal_status encode_part(bal_work *work, bal_added_kind kind, const char *t
 static bal_status encode_between(bal_work *work, bal_added_kind kind, const char *text,
                                  size_t n_bytes, bool at_start)
 {
-    if (n_bytes == 0) return BAL_OK;
     if (kind == BAL_ADDED_NORMALIZED) return encode_words(work, text, n_bytes, at_start);
     bal_bytes normal  = work->normal; /* in use until its words are ids */
     work->normal      = (bal_bytes){0};
@@ -234,6 +233,7 @@ static bal_status encode_part(bal_work *work, bal_added_kind kind, const char *t
     const bal_added_list *list = &work->tokenizer->added[kind];
     const bal_added      *added;
     size_t                done = 0, start;
+    if (n_bytes == 0) return BAL_OK; /* and text may be NULL */
     for (size_t from = 0; (added = bal_added_find(list, text, n_bytes, from, &start)) != NULL;) {
         size_t end = from = start + added->pattern.n;
         if (added->single_word && !is_single_word(text, n_bytes, start, end)) continue;
@@ -243,6 +243,7 @@ static bal_status encode_part(bal_work *work, bal_added_kind kind, const char *t
         BAL_TRY(bal_ids_add(&work->ids, added->id));
         done = end;
     }
+    if (done == n_bytes) return BAL_OK;
     return encode_between(work, kind, text + done, n_bytes - done, at_start && done == 0);
 }
 

@@ -233,6 +233,8 @@ static void test_bytes_that_are_no_utf8_are_kept_or_unknown(void)
     CU_ASSERT_EQUAL(encode(tokenizer, "a \xff. \xc3", 6, ids), 4);
     CU_ASSERT_EQUAL(ids[1], 1); /* [UNK]; no mark, no space, and no letter of a word */
     CU_ASSERT_EQUAL(ids[3], 1);
+    CU_ASSERT_EQUAL(encode(tokenizer, "\x02", 1, ids), 0); /* nothing is left of it */
+    CU_ASSERT_EQUAL(encode(tokenizer, NULL, 0, ids), 0);
     bal_tokenizer_destroy(&tokenizer);
     bal_files_clear(&files);
 }
