@@ -133,29 +133,6 @@ static void strip(const bal_step *step, bal_bytes *text, bool *at_start)
     }
 }
 
-/* SentencePiece's handling of spaces where no other character changes. Source:
- * google/sentencepiece, src/normalizer.cc. cleanup: no spaces at the ends, and no two; content:
- * what a space becomes; front, back: one more there. */
-static bal_status sentencepiece(const bal_step *step, const bal_bytes *text, bal_bytes *out)
-{
-    size_t from = 0, end = text->n;
-    while (step->cleanup && from < end && text->data[from] == ' ') ++from;
-    while (step->cleanup && end > from && text->data[end - 1] == ' ') --end;
-    if (from == end) return BAL_OK;
-    if (step->front) BAL_TRY(bal_bytes_add(out, step->content, step->n_content));
-    for (size_t at = from; at < end; ++at) {
-        if (text->data[at] != ' ')
-            BAL_TRY(bal_bytes_add(out, text->data + at, 1));
-        else if (!step->cleanup || text->data[at - 1] != ' ')
-            BAL_TRY(bal_bytes_add(out, step->content, step->n_content));
-    }
-    /* what looks like a space at the end goes as well */
-    while (step->cleanup && out->n >= step->n_content &&
-           memcmp(out->data + out->n - step->n_content, step->content, step->n_content) == 0)
-        out->n -= step->n_content;
-    return step->back ? bal_bytes_add(out, step->content, step->n_content) : BAL_OK;
-}
-
 /* What a character becomes, at most two characters and a space on each side. @return its bytes. */
 static size_t change(bal_step_kind kind, int32_t c, const char *bytes, size_t n_bytes, char to[16])
 {
@@ -229,7 +206,7 @@ static bal_status apply(bal_work *work, const bal_step *step, bal_bytes *text, b
         case BAL_STEP_LETTERS:
             return to_letters(text, out);
         case BAL_STEP_SENTENCEPIECE:
-            return sentencepiece(step, text, out);
+            return bal_sentencepiece_normalize(work->tokenizer, step, text, out);
         default:
             return change_all(step, text, out, at_start);
     }

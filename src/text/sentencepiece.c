@@ -227,11 +227,13 @@ static bal_status use_settings(bal_tokenizer *tokenizer, const settings *s)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: a model of type %s is not supported; expected UNIGRAM, BPE or CHAR",
                         tokenizer->origin, s->type == TYPE_WORD ? "WORD" : "unknown");
-    if (s->charsmap.at != s->charsmap.end || s->denormalizer.at != s->denormalizer.end)
+    if (s->denormalizer.at != s->denormalizer.end)
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: a normalizer with a precompiled_charsmap is not supported; expected "
-                        "normalization by \"identity\"",
+                        "%s: a denormalizer is not supported; expected a model without one",
                         tokenizer->origin);
+    if (s->charsmap.at != s->charsmap.end)
+        BAL_TRY(bal_charsmap_read(tokenizer, s->charsmap.at,
+                                  (size_t)(s->charsmap.end - s->charsmap.at)));
     tokenizer->model = models[s->type];
     for (int byte = 0; byte < 256 && s->bytes; ++byte)
         if (tokenizer->byte_ids[byte] < 0)

@@ -216,6 +216,13 @@ typedef enum bal_tokenizer_kind {
     BAL_TOKENIZER_SENTENCEPIECE,
 } bal_tokenizer_kind;
 
+/* SentencePiece: which strings become which: a double-array trie of little-endian units, whose
+ * values are places in the texts, each of which ends with a 0. */
+typedef struct bal_charsmap {
+    const char *units, *texts;
+    size_t      n_units, n_texts; /* n_units 0: no string changes */
+} bal_charsmap;
+
 #define BAL_AFFIX_MAX 16 /* tokens that a post-processor puts before or after a text */
 
 struct bal_tokenizer {
@@ -234,17 +241,18 @@ struct bal_tokenizer {
     bal_merge *merges; /* hash table from (left, right) */
     size_t     merges_mask;
 
-    bal_model   model;
-    const char *prefix, *suffix; /* of what continues and of what ends a word; "": none */
-    size_t      n_prefix, n_suffix;
-    int64_t     word_max;                      /* characters of a word that WordPiece looks at */
-    int32_t     byte_ids[256];                 /* byte tokens, -1: none */
-    int32_t     unknown;                       /* of the model, -1: none */
-    int32_t     special[BAL_SPECIAL_MASK + 1]; /* -1: none */
-    bool        fuse_unknown, ignore_merges;
-    float       lowest_score; /* of normal tokens */
-    const char *unknown_text; /* SentencePiece: what the unknown token decodes to */
-    size_t      n_unknown_text;
+    bal_model    model;
+    const char  *prefix, *suffix; /* of what continues and of what ends a word; "": none */
+    size_t       n_prefix, n_suffix;
+    int64_t      word_max;                      /* characters of a word that WordPiece looks at */
+    int32_t      byte_ids[256];                 /* byte tokens, -1: none */
+    int32_t      unknown;                       /* of the model, -1: none */
+    int32_t      special[BAL_SPECIAL_MASK + 1]; /* -1: none */
+    bool         fuse_unknown, ignore_merges;
+    float        lowest_score; /* of normal tokens */
+    const char  *unknown_text; /* SentencePiece: what the unknown token decodes to */
+    size_t       n_unknown_text;
+    bal_charsmap charsmap;
 
     bal_added_list added[BAL_ADDED_LISTS];
     bal_steps      normalizer, splits, decoder;
@@ -297,6 +305,12 @@ void bal_work_clear(bal_work *work);
 /** Take text through the steps; *at_start becomes false if what it started with is gone.
  *  @return BAL_OK; BAL_ERR_INPUT: a pattern takes too many steps; BAL_ERR_MEMORY. */
 bal_status bal_normalize(bal_work *work, const bal_steps *steps, bal_bytes *text, bool *at_start);
+/** SentencePiece's normalizer: its map, and spaces: step's content in place of one, one more in
+ *  front or back, and with cleanup none at the ends and no two. @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_sentencepiece_normalize(const bal_tokenizer *tokenizer, const bal_step *step,
+                                       const bal_bytes *text, bal_bytes *out);
+/** Keep a precompiled_charsmap. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+bal_status bal_charsmap_read(bal_tokenizer *tokenizer, const void *bytes, size_t n_bytes);
 /** Cut work->pieces further. Errors as above. */
 bal_status bal_split(bal_work *work);
 /** Take work->pieces, one per token, through the decoder. Errors as above. */

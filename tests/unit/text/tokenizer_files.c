@@ -371,7 +371,7 @@ static void test_a_lying_protocol_buffer_is_refused(void)
         {"\x0a\x05\x0a\x01x\x18\x06", 7, "piece 0 is damaged"}, /* a byte that is none */
         {"\x0a\x08\x0a\x01x\x15\x00\x00\x80\x7f", 10, "piece 0 is damaged"}, /* infinite score */
         {"\x0a\x05\x0a\x01x\x18\x02\x0a\x05\x0a\x01y\x18\x02", 14, "pieces 0 and 1 are both"},
-        {"\x0a\x03\x0a\x01x\x1a\x03\x12\x01z", 10, "precompiled_charsmap is not supported"},
+        {"\x0a\x03\x0a\x01x\x1a\x03\x12\x01z", 10, "precompiled_charsmap is damaged"},
         {"\x0a\x03\x0a\x01x\x12\x05\x18\x02\x98\x02\x01", 12, "byte 0x00 has no piece"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {

@@ -31,6 +31,7 @@ static const char *const names[] = {"gpt2",
                                     "sp-bpe-unknown",
                                     "sp-unigram",
                                     "sp-unigram-unknown",
+                                    "sp-rules",
                                     "sp-char"};
 #define N_NAMES (sizeof names / sizeof *names)
 
