@@ -32,6 +32,9 @@ bal_status bal_json_sequence(bal_tokenizer *tokenizer, const char *part, const j
 /** An id below the model's and the file's bounds; -1 and a sentence. */
 int32_t bal_json_id(const bal_tokenizer *tokenizer, const char *content, const json_t *value);
 
+/** Read a Replace, the last of steps. */
+bal_status bal_replace_read(bal_tokenizer *tokenizer, const bal_steps *steps, const json_t *json,
+                            bal_step *step);
 bal_status bal_normalizer_read(bal_tokenizer *tokenizer, const json_t *part);
 bal_status bal_splits_read(bal_tokenizer *tokenizer, const json_t *part);
 bal_status bal_decoder_read(bal_tokenizer *tokenizer, const json_t *part);

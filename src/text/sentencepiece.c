@@ -199,17 +199,18 @@ static bal_status read_pieces(bal_tokenizer *tokenizer, message all, int64_t n, 
 /* Steps before and after the model, from the settings. */
 static void put_steps(bal_tokenizer *tokenizer, const settings *s)
 {
-    bal_step step                                         = {.kind      = BAL_STEP_SENTENCEPIECE,
-                                                             .content   = s->escape ? "\xe2\x96\x81" : " ",
-                                                             .n_content = s->escape ? 3 : 1,
-                                                             .front     = s->prefix && !s->suffix_spaces,
-                                                             .back      = s->prefix && s->suffix_spaces,
-                                                             .cleanup   = s->cleanup};
-    tokenizer->normalizer.step[tokenizer->normalizer.n++] = step;
-    step.kind                                             = BAL_STEP_DECODE_SENTENCEPIECE;
-    step.front                                            = s->prefix;
-    step.invert                                           = s->bytes;
-    tokenizer->decoder.step[tokenizer->decoder.n++]       = step;
+    bal_step *step  = &tokenizer->normalizer.step[tokenizer->normalizer.n++];
+    step->kind      = BAL_STEP_SENTENCEPIECE;
+    step->content   = s->escape ? "\xe2\x96\x81" : " ";
+    step->n_content = s->escape ? 3 : 1;
+    step->front     = s->prefix && !s->suffix_spaces;
+    step->back      = s->prefix && s->suffix_spaces;
+    step->cleanup   = s->cleanup;
+    step            = &tokenizer->decoder.step[tokenizer->decoder.n++];
+    step->kind      = BAL_STEP_DECODE_SENTENCEPIECE;
+    step->front     = s->prefix;
+    step->cleanup   = s->cleanup;
+    step->invert    = s->bytes;
 }
 
 static int32_t setting_id(const bal_tokenizer *tokenizer, uint64_t value)

@@ -305,6 +305,9 @@ void bal_work_clear(bal_work *work);
 /** Take text through the steps; *at_start becomes false if what it started with is gone.
  *  @return BAL_OK; BAL_ERR_INPUT: a pattern takes too many steps; BAL_ERR_MEMORY. */
 bal_status bal_normalize(bal_work *work, const bal_steps *steps, bal_bytes *text, bool *at_start);
+/** Append text with step's content in place of its string or pattern. Errors as above. */
+bal_status bal_replace(bal_work *work, const bal_step *step, const char *text, size_t n_bytes,
+                       bal_bytes *out);
 /** SentencePiece's normalizer: its map, and spaces: step's content in place of one, one more in
  *  front or back, and with cleanup none at the ends and no two. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_sentencepiece_normalize(const bal_tokenizer *tokenizer, const bal_step *step,

@@ -214,12 +214,13 @@ static void take_spaces(const bal_added *added, const char *text, size_t n_bytes
 {
     int32_t c;
     size_t  n, first = *start;
-    while (added->lstrip && first > 0) {
+    while (added->lstrip && first > from) {
         n = bal_last_character(text, first, &c);
         if (!bal_is_space(c)) break;
         first -= n;
     }
     if (added->lstrip) *start = first > from ? first : from;
+    if (added->rstrip && *end < from) *end = from; /* spaces that the one before took */
     while (added->rstrip && *end < n_bytes) {
         n = bal_character(text + *end, n_bytes - *end, &c);
         if (!bal_is_space(c)) break;
