@@ -14,9 +14,9 @@ static const char *const main_files[] = {"tokenizer.json", "tokenizer.model", "v
 bool bal_tokenizer_reads(const char *name)
 {
     static const char *const others[] = {
-        "merges.txt",        "tokenizer_config.json",  "special_tokens_map.json",
-        "added_tokens.json", "generation_config.json", "chat_template.jinja",
-        "chat_template.json"};
+        "merges.txt",          "tokenizer_config.json",  "special_tokens_map.json",
+        "added_tokens.json",   "generation_config.json", "config.json",
+        "chat_template.jinja", "chat_template.json"};
     for (size_t i = 0; i < sizeof main_files / sizeof *main_files; ++i)
         if (strcmp(name, main_files[i]) == 0) return true;
     for (size_t i = 0; i < sizeof others / sizeof *others; ++i)

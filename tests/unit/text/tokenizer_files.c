@@ -93,8 +93,9 @@ static void test_files_of_a_tokenizer_are_known_by_name(void)
                                          "tokenizer_config.json",
                                          "special_tokens_map.json",
                                          "added_tokens.json",
-                                         "chat_template.jinja"};
-    static const char *const others[] = {"config.json", "model.safetensors", "", "tokenizer",
+                                         "chat_template.jinja",
+                                         "config.json"};
+    static const char *const others[] = {"model.safetensors", "configuration.json", "", "tokenizer",
                                          "README.md"};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; ++i)
         CU_ASSERT_TRUE(bal_tokenizer_reads(ours[i]));
