@@ -40,8 +40,8 @@ typedef enum bal_special {
  */
 bal_status bal_tokenizer_create(const bal_files *files, int64_t n_vocab, const char *origin,
                                 bal_tokenizer **tokenizer);
-/** Is a file of this name, without folders, one of the above, or one that belongs to a tokenizer
- *  and goes where it goes, as chat_template.jinja? config.json is not: it is the model's. Local. */
+/** Is a file of this name, without folders, one of the above, config.json among them, or one that
+ *  belongs to a tokenizer and goes where it goes, as chat_template.jinja? Local. */
 bool bal_tokenizer_reads(const char *name);
 /** Free it and set the pointer to NULL; NULL is fine. Local. */
 void bal_tokenizer_destroy(bal_tokenizer **tokenizer);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 bal_status bal_added_put(bal_tokenizer *tokenizer, bal_added_kind kind, const char *content,
                          size_t n_bytes, bal_added flags)
@@ -127,7 +127,7 @@ static bal_status read_one(bal_tokenizer *tokenizer, const char *part, const jso
     const bal_bytes *pattern = &list->at[before].pattern;
     bal_token       *token   = &tokenizer->tokens[id];
     token->shown             = bal_keep(tokenizer, pattern->data, pattern->n);
-    token->n_shown           = pattern->n;
+    token->n_shown           = (uint32_t)pattern->n;
     return token->shown != NULL ? BAL_OK : BAL_ERR_MEMORY;
 }
 

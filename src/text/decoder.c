@@ -4,27 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
-
-#define GROWTH_MAX 256
-
-static bal_status read_replace(bal_tokenizer *tokenizer, const json_t *json, bal_step *step)
-{
-    BAL_TRY(bal_json_pattern(tokenizer, "a Replace", json_object_get(json, "pattern"), step));
-    BAL_TRY(bal_json_string(tokenizer, "the content of a Replace", json_object_get(json, "content"),
-                            true, &step->content, &step->n_content));
-    size_t growth = 1;
-    for (int i = 0; i < tokenizer->decoder.n && growth <= GROWTH_MAX; ++i)
-        if (tokenizer->decoder.step[i].kind == BAL_STEP_REPLACE)
-            growth *= 1 + tokenizer->decoder.step[i].n_content /
-                              (step->pattern != NULL ? 1 : 1 + step->n_string);
-    if (growth > GROWTH_MAX)
-        return bal_fail(BAL_ERR_INPUT,
-                        "%s: the replacements of the decoder make a text %zu times longer; "
-                        "expected at most %d times",
-                        tokenizer->origin, growth, GROWTH_MAX);
-    return BAL_OK;
-}
+#include "read_impl.h"
 
 static bal_status read_strip(bal_tokenizer *tokenizer, const json_t *json, bal_step *step)
 {
@@ -75,7 +55,7 @@ static bal_status read_step(bal_tokenizer *tokenizer, const json_t *json)
     step->kind = kinds[i].kind;
     switch (step->kind) {
         case BAL_STEP_REPLACE:
-            return read_replace(tokenizer, json, step);
+            return bal_replace_read(tokenizer, &tokenizer->decoder, json, step);
         case BAL_STEP_DECODE_STRIP:
             return read_strip(tokenizer, json, step);
         case BAL_STEP_DECODE_METASPACE:
@@ -101,19 +81,6 @@ bal_status bal_decoder_read(bal_tokenizer *tokenizer, const json_t *part)
     return bal_json_sequence(tokenizer, "decoder", part, "decoders", 0, read_step);
 }
 
-/* Append text with content in place of every string. */
-static bal_status put_replaced(bal_work *work, const char *string, const char *content,
-                               const char *text, size_t n_bytes, bal_bytes *out)
-{
-    BAL_TRY(bal_string_find(string, strlen(string), text, n_bytes, &work->spans));
-    for (size_t i = 0; i < work->spans.n; ++i) {
-        const bal_span *span = &work->spans.at[i];
-        BAL_TRY(span->match ? bal_bytes_add(out, content, strlen(content))
-                            : bal_bytes_add(out, text + span->start, span->end - span->start));
-    }
-    return BAL_OK;
-}
-
 /* The piece from start on, without what English puts after a space by mistake. */
 static bal_status clean_up(bal_work *work, bal_bytes *text, size_t start)
 {
@@ -123,9 +90,12 @@ static bal_status clean_up(bal_work *work, bal_bytes *text, size_t start)
                                            {" 've", "'ve"}, {" 're", "'re"}};
     if (memchr(text->data + start, ' ', text->n - start) == NULL) return BAL_OK;
     for (size_t i = 0; i < sizeof words / sizeof *words; ++i) {
-        work->normal.n = 0;
-        BAL_TRY(put_replaced(work, words[i][0], words[i][1], text->data + start, text->n - start,
-                             &work->normal));
+        work->normal.n   = 0;
+        bal_step replace = {.string    = words[i][0],
+                            .n_string  = strlen(words[i][0]),
+                            .content   = words[i][1],
+                            .n_content = strlen(words[i][1])};
+        BAL_TRY(bal_replace(work, &replace, text->data + start, text->n - start, &work->normal));
         text->n = start;
         BAL_TRY(bal_bytes_add(text, work->normal.data, work->normal.n));
     }
@@ -189,22 +159,6 @@ static bal_status from_letters(const char *text, size_t n_bytes, bal_bytes *out)
     return BAL_OK;
 }
 
-static bal_status replace(bal_work *work, const bal_step *step, const char *text, size_t n_bytes,
-                          bal_bytes *out)
-{
-    bal_spans *spans = &work->spans;
-    if (n_bytes == 0) return BAL_OK;
-    BAL_TRY(step->pattern != NULL
-                ? bal_pattern_find(step->pattern, &work->matcher, text, n_bytes, spans)
-                : bal_string_find(step->string, step->n_string, text, n_bytes, spans));
-    for (size_t i = 0; i < spans->n; ++i) {
-        const bal_span *span = &spans->at[i];
-        BAL_TRY(span->match ? bal_bytes_add(out, step->content, step->n_content)
-                            : bal_bytes_add(out, text + span->start, span->end - span->start));
-    }
-    return BAL_OK;
-}
-
 static bal_status suffix(const bal_step *step, bool last, const char *text, size_t n_bytes,
                          bal_bytes *out)
 {
@@ -219,7 +173,7 @@ static bal_status suffix(const bal_step *step, bool last, const char *text, size
 
 /* SentencePiece: spaces in place of their symbol; at the start, where one was put in front of the
  * text, it goes. Source: google/sentencepiece, src/sentencepiece_processor.cc, Decode. front: one
- * goes; cleanup: all do. */
+ * goes; cleanup: all do; invert: "<0xAB>" stands for a byte. */
 static bal_status sentencepiece(const bal_step *step, bool at_start, bool *seen, const char *text,
                                 size_t n_bytes, bal_bytes *out)
 {
@@ -251,7 +205,7 @@ static bal_status apply(bal_work *work, const bal_step *step, const bal_pieces *
         char        is_byte = (char)byte;
         switch (step->kind) {
             case BAL_STEP_REPLACE:
-                BAL_TRY(replace(work, step, piece, n, text));
+                BAL_TRY(bal_replace(work, step, piece, n, text));
                 break;
             case BAL_STEP_DECODE_STRIP:
                 BAL_TRY(strip(step, piece, n, text));
@@ -269,7 +223,7 @@ static bal_status apply(bal_work *work, const bal_step *step, const bal_pieces *
                 BAL_TRY(from_letters(piece, n, text));
                 break;
             case BAL_STEP_DECODE_SENTENCEPIECE:
-                if (byte < 0) {
+                if (byte < 0 || !step->invert) {
                     if (seen || text->n > 0) at_start = false;
                     BAL_TRY(sentencepiece(step, at_start, &seen, piece, n, text));
                 } else {

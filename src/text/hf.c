@@ -2,7 +2,7 @@
  * they are used. What would change the tokens and is not known is refused by name. */
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 #define WORD_CHARACTERS_MAX 10000 /* of WordPiece: bounds what a damaged file costs */
 
@@ -109,9 +109,12 @@ static bal_status read_parts(bal_tokenizer *tokenizer, const json_t *root)
     const json_t *model  = json_object_get(root, "model");
     const json_t *vocab  = json_object_get(model, "vocab");
     const json_t *added  = json_object_get(root, "added_tokens");
-    bool          bpe    = bal_json_is_type(model, "BPE") ||
-               (bal_json_type(model)[0] == 0 && json_object_get(model, "merges") != NULL);
-    if (!bpe && !bal_json_is_type(model, "WordPiece"))
+    bool          typed  = bal_json_type(model)[0] != 0; /* older files leave it out */
+    bool          bpe =
+        bal_json_is_type(model, "BPE") || (!typed && json_object_get(model, "merges") != NULL);
+    bool wordpiece = bal_json_is_type(model, "WordPiece") ||
+                     (!typed && json_object_get(model, "max_input_chars_per_word") != NULL);
+    if (!bpe && !wordpiece)
         return bal_json_refuse(origin, "model", model, "type \"BPE\" or \"WordPiece\"");
     if (!json_is_object(vocab)) return bal_json_refuse(origin, "model.vocab", vocab, "an object");
     if (added != NULL && !json_is_null(added) && !json_is_array(added))

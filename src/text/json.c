@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 #define SEQUENCES_DEEP_MAX 4
 

@@ -2,7 +2,7 @@
  * int32 length, bytes; little-endian. Source: karpathy/llama2.c, tokenizer.py and run.c. */
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 #define TOKEN_BYTES_MAX                                                                      \
     1024                /* all splits of a token are tried: bounds what a damaged file costs \

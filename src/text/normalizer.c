@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 #define GROWTH_MAX 256 /* of a text in all replacements of its steps together */
 
@@ -21,14 +21,15 @@ static bal_step *next(bal_tokenizer *tokenizer, bal_step_kind kind)
     return step;
 }
 
-static bal_status read_replace(bal_tokenizer *tokenizer, const json_t *json, bal_step *step)
+bal_status bal_replace_read(bal_tokenizer *tokenizer, const bal_steps *steps, const json_t *json,
+                            bal_step *step)
 {
     BAL_TRY(bal_json_pattern(tokenizer, "a Replace", json_object_get(json, "pattern"), step));
     BAL_TRY(bal_json_string(tokenizer, "the content of a Replace", json_object_get(json, "content"),
                             true, &step->content, &step->n_content));
     size_t growth = 1; /* a regular expression may match every character, and between them */
-    for (int i = 0; i < tokenizer->normalizer.n && growth <= GROWTH_MAX; ++i) {
-        const bal_step *each = &tokenizer->normalizer.step[i];
+    for (int i = 0; i < steps->n && growth <= GROWTH_MAX; ++i) {
+        const bal_step *each = &steps->step[i];
         if (each->kind != BAL_STEP_REPLACE) continue;
         if (each->pattern != NULL)
             growth *= 1 + each->n_content;
@@ -37,8 +38,7 @@ static bal_status read_replace(bal_tokenizer *tokenizer, const json_t *json, bal
     }
     if (growth > GROWTH_MAX)
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: the replacements of the normalizer make a text %zu times longer; "
-                        "expected at most %d times",
+                        "%s: replacements make a text %zu times longer; expected at most %d times",
                         tokenizer->origin, growth, GROWTH_MAX);
     return BAL_OK;
 }
@@ -85,7 +85,8 @@ static bal_status read_step(bal_tokenizer *tokenizer, const json_t *json)
     bal_step *step = next(tokenizer, plain[i].kind);
     if (step == NULL) return BAL_ERR_INPUT;
     step->form = plain[i].form;
-    if (step->kind == BAL_STEP_REPLACE) return read_replace(tokenizer, json, step);
+    if (step->kind == BAL_STEP_REPLACE)
+        return bal_replace_read(tokenizer, &tokenizer->normalizer, json, step);
     if (step->kind == BAL_STEP_PREPEND)
         return bal_json_string(tokenizer, "the text of a Prepend", json_object_get(json, "prepend"),
                                true, &step->content, &step->n_content);
@@ -99,18 +100,18 @@ bal_status bal_normalizer_read(bal_tokenizer *tokenizer, const json_t *part)
     return bal_json_sequence(tokenizer, "normalizer", part, "normalizers", 0, read_step);
 }
 
-static bal_status replace(bal_work *work, const bal_step *step, const bal_bytes *text,
-                          bal_bytes *out)
+bal_status bal_replace(bal_work *work, const bal_step *step, const char *text, size_t n_bytes,
+                       bal_bytes *out)
 {
     bal_spans *spans = &work->spans;
+    if (n_bytes == 0) return BAL_OK;
     BAL_TRY(step->pattern != NULL
-                ? bal_pattern_find(step->pattern, &work->matcher, text->data, text->n, spans)
-                : bal_string_find(step->string, step->n_string, text->data, text->n, spans));
+                ? bal_pattern_find(step->pattern, &work->matcher, text, n_bytes, spans)
+                : bal_string_find(step->string, step->n_string, text, n_bytes, spans));
     for (size_t i = 0; i < spans->n; ++i) {
         const bal_span *span = &spans->at[i];
-        BAL_TRY(span->match
-                    ? bal_bytes_add(out, step->content, step->n_content)
-                    : bal_bytes_add(out, text->data + span->start, span->end - span->start));
+        BAL_TRY(span->match ? bal_bytes_add(out, step->content, step->n_content)
+                            : bal_bytes_add(out, text + span->start, span->end - span->start));
     }
     return BAL_OK;
 }
@@ -131,29 +132,6 @@ static void strip(const bal_step *step, bal_bytes *text, bool *at_start)
         if (!bal_is_space(c)) break;
         text->n -= n;
     }
-}
-
-/* SentencePiece's handling of spaces where no other character changes. Source:
- * google/sentencepiece, src/normalizer.cc. cleanup: no spaces at the ends, and no two; content:
- * what a space becomes; front, back: one more there. */
-static bal_status sentencepiece(const bal_step *step, const bal_bytes *text, bal_bytes *out)
-{
-    size_t from = 0, end = text->n;
-    while (step->cleanup && from < end && text->data[from] == ' ') ++from;
-    while (step->cleanup && end > from && text->data[end - 1] == ' ') --end;
-    if (from == end) return BAL_OK;
-    if (step->front) BAL_TRY(bal_bytes_add(out, step->content, step->n_content));
-    for (size_t at = from; at < end; ++at) {
-        if (text->data[at] != ' ')
-            BAL_TRY(bal_bytes_add(out, text->data + at, 1));
-        else if (!step->cleanup || text->data[at - 1] != ' ')
-            BAL_TRY(bal_bytes_add(out, step->content, step->n_content));
-    }
-    /* what looks like a space at the end goes as well */
-    while (step->cleanup && out->n >= step->n_content &&
-           memcmp(out->data + out->n - step->n_content, step->content, step->n_content) == 0)
-        out->n -= step->n_content;
-    return step->back ? bal_bytes_add(out, step->content, step->n_content) : BAL_OK;
 }
 
 /* What a character becomes, at most two characters and a space on each side. @return its bytes. */
@@ -220,7 +198,7 @@ static bal_status apply(bal_work *work, const bal_step *step, bal_bytes *text, b
             BAL_TRY(bal_bytes_add(out, step->content, step->n_content));
             return bal_bytes_add(out, text->data, text->n);
         case BAL_STEP_REPLACE:
-            return replace(work, step, text, out);
+            return bal_replace(work, step, text->data, text->n, out);
         case BAL_STEP_FORM:
             return bal_unicode_normalize(step->form, text->data, text->n, out);
         case BAL_STEP_STRIP:
@@ -229,7 +207,7 @@ static bal_status apply(bal_work *work, const bal_step *step, bal_bytes *text, b
         case BAL_STEP_LETTERS:
             return to_letters(text, out);
         case BAL_STEP_SENTENCEPIECE:
-            return sentencepiece(step, text, out);
+            return bal_sentencepiece_normalize(work->tokenizer, step, text, out);
         default:
             return change_all(step, text, out, at_start);
     }

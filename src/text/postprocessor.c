@@ -2,7 +2,7 @@
  * tokenizer.json. Source: huggingface/tokenizers, src/processors. */
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 /* New tokens before those that are there, or after them. */
 static bal_status put_around(bal_tokenizer *tokenizer, bool before, const int32_t *ids, int64_t n)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 /* Source: openai/gpt-2, encoder.py */
 static const char gpt2_words[] =

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 #define PIECE_BYTES_MAX 7999 /* as SentencePiece's own limit */
 
@@ -199,22 +199,24 @@ static bal_status read_pieces(bal_tokenizer *tokenizer, message all, int64_t n, 
 /* Steps before and after the model, from the settings. */
 static void put_steps(bal_tokenizer *tokenizer, const settings *s)
 {
-    bal_step step                                         = {.kind      = BAL_STEP_SENTENCEPIECE,
-                                                             .content   = s->escape ? "\xe2\x96\x81" : " ",
-                                                             .n_content = s->escape ? 3 : 1,
-                                                             .front     = s->prefix && !s->suffix_spaces,
-                                                             .back      = s->prefix && s->suffix_spaces,
-                                                             .cleanup   = s->cleanup};
-    tokenizer->normalizer.step[tokenizer->normalizer.n++] = step;
-    step.kind                                             = BAL_STEP_DECODE_SENTENCEPIECE;
-    step.front                                            = s->prefix;
-    step.invert                                           = s->bytes;
-    tokenizer->decoder.step[tokenizer->decoder.n++]       = step;
+    bal_step *step  = &tokenizer->normalizer.step[tokenizer->normalizer.n++];
+    step->kind      = BAL_STEP_SENTENCEPIECE;
+    step->content   = s->escape ? "\xe2\x96\x81" : " ";
+    step->n_content = s->escape ? 3 : 1;
+    step->front     = s->prefix && !s->suffix_spaces;
+    step->back      = s->prefix && s->suffix_spaces;
+    step->cleanup   = s->cleanup;
+    step            = &tokenizer->decoder.step[tokenizer->decoder.n++];
+    step->kind      = BAL_STEP_DECODE_SENTENCEPIECE;
+    step->front     = s->prefix;
+    step->cleanup   = s->cleanup;
+    step->invert    = s->bytes;
 }
 
 static int32_t setting_id(const bal_tokenizer *tokenizer, uint64_t value)
 {
-    return value < (uint64_t)tokenizer->n_tokens ? (int32_t)value : -1; /* -1 is 2^64 - 1 */
+    bool known = value < (uint64_t)tokenizer->n_tokens && tokenizer->tokens[value].special;
+    return known ? (int32_t)value : -1;
 }
 
 static bal_status use_settings(bal_tokenizer *tokenizer, const settings *s)
@@ -226,17 +228,23 @@ static bal_status use_settings(bal_tokenizer *tokenizer, const settings *s)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: a model of type %s is not supported; expected UNIGRAM, BPE or CHAR",
                         tokenizer->origin, s->type == TYPE_WORD ? "WORD" : "unknown");
-    if (s->charsmap.at != s->charsmap.end || s->denormalizer.at != s->denormalizer.end)
+    if (s->denormalizer.at != s->denormalizer.end)
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: a normalizer with a precompiled_charsmap is not supported; expected "
-                        "normalization by \"identity\"",
+                        "%s: a denormalizer is not supported; expected a model without one",
                         tokenizer->origin);
+    if (s->charsmap.at != s->charsmap.end)
+        BAL_TRY(bal_charsmap_read(tokenizer, s->charsmap.at,
+                                  (size_t)(s->charsmap.end - s->charsmap.at)));
     tokenizer->model = models[s->type];
     for (int byte = 0; byte < 256 && s->bytes; ++byte)
         if (tokenizer->byte_ids[byte] < 0)
             return bal_fail(BAL_ERR_INPUT,
                             "%s: byte_fallback is set, but byte 0x%02X has no piece; expected 256",
                             tokenizer->origin, (unsigned)byte);
+    if (tokenizer->unknown < 0 && !s->bytes)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: no piece is of type UNKNOWN; expected one, or byte_fallback",
+                        tokenizer->origin);
     tokenizer->special[BAL_SPECIAL_UNKNOWN] = tokenizer->unknown;
     tokenizer->special[BAL_SPECIAL_BOS]     = setting_id(tokenizer, s->bos);
     tokenizer->special[BAL_SPECIAL_EOS]     = setting_id(tokenizer, s->eos);

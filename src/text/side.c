@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 const char *const bal_token_names[BAL_NAMED_TOKENS] = {[BAL_SPECIAL_BOS]     = "bos_token",
                                                        [BAL_SPECIAL_EOS]     = "eos_token",
@@ -57,63 +57,72 @@ const char *bal_token_content(const json_t *token)
     return json_string_value(json_is_object(token) ? json_object_get(token, "content") : token);
 }
 
-static bool has_id(const json_t *added, json_int_t id)
-{
-    for (size_t i = 0; i < json_array_size(added); ++i)
-        if (json_integer_value(json_object_get(json_array_get(added, i), "id")) == id) return true;
-    return false;
-}
+/* Tokens in the form of tokenizer.json, and the ids and contents that are among them. */
+typedef struct token_list {
+    json_t *all, *ids, *contents;
+} token_list;
 
-/* Append a token: flags from an object, or special. @return false: no memory. */
-static bool put(json_t *added, const char *content, json_int_t id, const json_t *flags,
+/* Append a token that is not there yet: flags from an object, or special. @return false: no memory.
+ */
+static bool put(token_list *list, const char *content, json_int_t id, const json_t *flags,
                 bool special)
 {
+    char key[24];
+    snprintf(key, sizeof key, "%lld", (long long)id);
+    if (json_object_get(list->ids, key) != NULL || json_object_get(list->contents, content) != NULL)
+        return true;
     json_t *entry = json_is_object(flags) ? json_copy((json_t *)(uintptr_t)flags) : json_object();
     bool    whole = entry != NULL && json_object_set_new(entry, "id", json_integer(id)) == 0 &&
                  json_object_set_new(entry, "content", json_string(content)) == 0 &&
-                 (!special || json_object_set_new(entry, "special", json_true()) == 0);
+                 (!special || json_object_set_new(entry, "special", json_true()) == 0) &&
+                 json_object_set_new(list->ids, key, json_true()) == 0 &&
+                 json_object_set_new(list->contents, content, json_true()) == 0;
     if (!whole) {
         json_decref(entry);
         return false;
     }
-    return json_array_append_new(added, entry) == 0;
+    return json_array_append_new(list->all, entry) == 0;
 }
 
-bal_status bal_side_added(const bal_side *side, const json_t *vocab,
-                          const char *const names[BAL_NAMED_TOKENS], int64_t first, json_t **added)
+static bool put_all(token_list *list, const bal_side *side, const json_t *vocab,
+                    const char *const names[BAL_NAMED_TOKENS], int64_t first)
 {
-    const char   *key;
-    const json_t *value;
-    json_t       *all = json_array(),
-           *decoder   = json_object_get(side->tokenizer_config, "added_tokens_decoder");
-    bool whole        = all != NULL;
-    *added            = NULL;
+    const char *key;
+    json_t     *value, *decoder = json_object_get(side->tokenizer_config, "added_tokens_decoder");
     json_object_foreach(decoder, key, value)
     {
         char       *end;
         long long   id      = strtoll(key, &end, 10);
         const char *content = bal_token_content(value);
-        if (*end == 0 && content != NULL && id >= first && !has_id(all, id))
-            whole = whole && put(all, content, id, value, false);
+        if (*end == 0 && content != NULL && id >= first && !put(list, content, id, value, false))
+            return false;
     }
     json_object_foreach(side->added_tokens, key, value)
     {
         json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
-        if (id >= first && !has_id(all, id)) whole = whole && put(all, key, id, NULL, false);
+        if (id >= first && !put(list, key, id, NULL, false)) return false;
     }
     for (int i = 0; i < BAL_NAMED_TOKENS; ++i) {
         const json_t *said    = bal_side_token(side, bal_token_names[i]);
         const char   *content = said != NULL ? bal_token_content(said) : names[i];
         const json_t *id      = content != NULL ? json_object_get(vocab, content) : NULL;
-        if (json_is_integer(id) && !has_id(all, json_integer_value(id)))
-            whole = whole && put(all, content, json_integer_value(id), said, true);
+        if (json_is_integer(id) && !put(list, content, json_integer_value(id), said, true))
+            return false;
     }
-    if (whole) {
-        *added = all;
-        return BAL_OK;
-    }
-    json_decref(all);
-    return BAL_ERR_MEMORY;
+    return true;
+}
+
+bal_status bal_side_added(const bal_side *side, const json_t *vocab,
+                          const char *const names[BAL_NAMED_TOKENS], int64_t first, json_t **added)
+{
+    token_list list  = {json_array(), json_object(), json_object()};
+    bool       whole = list.all != NULL && list.ids != NULL && list.contents != NULL &&
+                 put_all(&list, side, vocab, names, first);
+    json_decref(list.ids);
+    json_decref(list.contents);
+    if (!whole) json_decref(list.all);
+    *added = whole ? list.all : NULL;
+    return whole ? BAL_OK : BAL_ERR_MEMORY;
 }
 
 int32_t bal_side_find(const bal_tokenizer *tokenizer, const char *bytes)

@@ -1,10 +1,8 @@
-/* text_impl.h: the parts of a tokenizer. Every kind of file is read into the same parts:
- * text -> added tokens cut out -> normalizer -> pre-tokenizer -> model; ids -> tokens -> decoder.
- */
+/* text_impl.h: the parts of a tokenizer and what works on them. Every kind of file is read into the
+ * same parts: text -> added tokens cut out -> normalizer -> pre-tokenizer -> model -> ids, and
+ * ids -> tokens -> decoder -> text. */
 #ifndef BALLOT_TEXT_IMPL_H
 #define BALLOT_TEXT_IMPL_H
-
-#include <jansson.h>
 
 #include "ballot/text.h"
 
@@ -136,12 +134,13 @@ typedef enum bal_step_kind {
     BAL_STEP_DECODE_SENTENCEPIECE,
 } bal_step_kind;
 
-typedef enum bal_behavior { /* of what a Split matched */
-                            BAL_SPLIT_REMOVED,
-                            BAL_SPLIT_ISOLATED,
-                            BAL_SPLIT_MERGED_WITH_PREVIOUS,
-                            BAL_SPLIT_MERGED_WITH_NEXT,
-                            BAL_SPLIT_CONTIGUOUS,
+/* What becomes of what a Split matched. */
+typedef enum bal_behavior {
+    BAL_SPLIT_REMOVED,
+    BAL_SPLIT_ISOLATED,
+    BAL_SPLIT_MERGED_WITH_PREVIOUS,
+    BAL_SPLIT_MERGED_WITH_NEXT,
+    BAL_SPLIT_CONTIGUOUS,
 } bal_behavior;
 typedef enum bal_prepend { BAL_PREPEND_ALWAYS, BAL_PREPEND_FIRST, BAL_PREPEND_NEVER } bal_prepend;
 
@@ -167,18 +166,16 @@ typedef struct bal_steps {
 /** A new last step. NULL, with a sentence, if there are too many. */
 bal_step *bal_steps_next(bal_steps *steps, const char *origin, const char *part);
 
-/* vocabulary, added tokens */
+/* vocabulary.c, added.c */
 
 typedef struct bal_token {
     const char *bytes; /* as spelled in the file; NULL: no token has this id */
-    size_t      n_bytes;
     const char *shown; /* what the decoder sees instead; NULL: bytes */
-    size_t      n_shown;
+    uint32_t    n_bytes, n_shown;
     float       score;
     bool        special; /* decodes to nothing */
     bool        hidden;  /* never found in a text */
     bool        whole;   /* SentencePiece: user-defined, never merged */
-    bool        byte;    /* SentencePiece: stands for one byte */
 } bal_token;
 
 /* A token that is cut out of a text before all else; in the order of their patterns' bytes. */
@@ -219,6 +216,13 @@ typedef enum bal_tokenizer_kind {
     BAL_TOKENIZER_SENTENCEPIECE,
 } bal_tokenizer_kind;
 
+/* SentencePiece: which strings become which: a double-array trie of little-endian units, whose
+ * values are places in the texts, each of which ends with a 0. */
+typedef struct bal_charsmap {
+    const char *units, *texts;
+    size_t      n_units, n_texts; /* n_units 0: no string changes */
+} bal_charsmap;
+
 #define BAL_AFFIX_MAX 16 /* tokens that a post-processor puts before or after a text */
 
 struct bal_tokenizer {
@@ -237,17 +241,18 @@ struct bal_tokenizer {
     bal_merge *merges; /* hash table from (left, right) */
     size_t     merges_mask;
 
-    bal_model   model;
-    const char *prefix, *suffix; /* of what continues and of what ends a word; "": none */
-    size_t      n_prefix, n_suffix;
-    int64_t     word_max;                      /* characters of a word that WordPiece looks at */
-    int32_t     byte_ids[256];                 /* byte tokens, -1: none */
-    int32_t     unknown;                       /* of the model, -1: none */
-    int32_t     special[BAL_SPECIAL_MASK + 1]; /* -1: none */
-    bool        fuse_unknown, ignore_merges;
-    float       lowest_score; /* of normal tokens */
-    const char *unknown_text; /* SentencePiece: what the unknown token decodes to */
-    size_t      n_unknown_text;
+    bal_model    model;
+    const char  *prefix, *suffix; /* of what continues and of what ends a word; "": none */
+    size_t       n_prefix, n_suffix;
+    int64_t      word_max;                      /* characters of a word that WordPiece looks at */
+    int32_t      byte_ids[256];                 /* byte tokens, -1: none */
+    int32_t      unknown;                       /* of the model, -1: none */
+    int32_t      special[BAL_SPECIAL_MASK + 1]; /* -1: none */
+    bool         fuse_unknown, ignore_merges;
+    float        lowest_score; /* of normal tokens */
+    const char  *unknown_text; /* SentencePiece: what the unknown token decodes to */
+    size_t       n_unknown_text;
+    bal_charsmap charsmap;
 
     bal_added_list added[BAL_ADDED_LISTS];
     bal_steps      normalizer, splits, decoder;
@@ -297,9 +302,18 @@ typedef struct bal_work {
 } bal_work;
 void bal_work_clear(bal_work *work);
 
-/** Take text through the steps; *at_start becomes false if what it started with is gone. @return
- * BAL_OK; BAL_ERR_INPUT: a pattern; BAL_ERR_MEMORY. */
+/** Take text through the steps; *at_start becomes false if what it started with is gone.
+ *  @return BAL_OK; BAL_ERR_INPUT: a pattern takes too many steps; BAL_ERR_MEMORY. */
 bal_status bal_normalize(bal_work *work, const bal_steps *steps, bal_bytes *text, bool *at_start);
+/** Append text with step's content in place of its string or pattern. Errors as above. */
+bal_status bal_replace(bal_work *work, const bal_step *step, const char *text, size_t n_bytes,
+                       bal_bytes *out);
+/** SentencePiece's normalizer: its map, and spaces: step's content in place of one, one more in
+ *  front or back, and with cleanup none at the ends and no two. @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_sentencepiece_normalize(const bal_tokenizer *tokenizer, const bal_step *step,
+                                       const bal_bytes *text, bal_bytes *out);
+/** Keep a precompiled_charsmap. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+bal_status bal_charsmap_read(bal_tokenizer *tokenizer, const void *bytes, size_t n_bytes);
 /** Cut work->pieces further. Errors as above. */
 bal_status bal_split(bal_work *work);
 /** Take work->pieces, one per token, through the decoder. Errors as above. */
@@ -346,73 +360,5 @@ const bal_added *bal_added_at(const bal_added_list *list, const char *text, size
 /** First of the longest added tokens at or after from. NULL: none. */
 const bal_added *bal_added_find(const bal_added_list *list, const char *text, size_t n_bytes,
                                 size_t from, size_t *start);
-
-/* readers */
-
-/** Parse JSON with jansson's flags. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
-bal_status  bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, size_t flags,
-                           json_t **root);
-const char *bal_json_type(const json_t *part);
-bool        bal_json_is_type(const json_t *part, const char *type);
-/** The sentence for a part that is not as expected. @return BAL_ERR_INPUT. */
-bal_status bal_json_refuse(const char *origin, const char *part, const json_t *found,
-                           const char *expected);
-/** Keep a string of 1, or 0, .. BAL_STEP_BYTES_MAX bytes. */
-bal_status bal_json_string(bal_tokenizer *tokenizer, const char *part, const json_t *value,
-                           bool may_be_empty, const char **string, size_t *n_bytes);
-/** A {"String": ...} or {"Regex": ...}. */
-bal_status bal_json_pattern(bal_tokenizer *tokenizer, const char *part, const json_t *value,
-                            bal_step *step);
-/** true, false, or what is there instead of null or nothing. */
-bal_status bal_json_bool(const bal_tokenizer *tokenizer, const char *part, const json_t *object,
-                         const char *name, bool otherwise, bool *value);
-/** A part is one step, or a Sequence that lists its steps under name, which may be Sequences.
- *  Calls read for every step. */
-typedef bal_status (*bal_read_step)(bal_tokenizer *tokenizer, const json_t *json);
-bal_status bal_json_sequence(bal_tokenizer *tokenizer, const char *part, const json_t *json,
-                             const char *name, int depth, bal_read_step read);
-/** An id below the model's and the file's bounds; -1 and a sentence. */
-int32_t bal_json_id(const bal_tokenizer *tokenizer, const char *content, const json_t *value);
-
-bal_status bal_normalizer_read(bal_tokenizer *tokenizer, const json_t *part);
-bal_status bal_splits_read(bal_tokenizer *tokenizer, const json_t *part);
-bal_status bal_decoder_read(bal_tokenizer *tokenizer, const json_t *part);
-bal_status bal_postprocessor_read(bal_tokenizer *tokenizer, const json_t *part);
-bal_status bal_vocab_read(bal_tokenizer *tokenizer, const json_t *vocab, const json_t *added);
-bal_status bal_added_read(bal_tokenizer *tokenizer, const json_t *added);
-
-/* What stands in the files beside a tokenizer; NULL: no such file. */
-typedef struct bal_side {
-    json_t *tokenizer_config, *special_tokens_map, *added_tokens, *generation_config, *config;
-} bal_side;
-bal_status bal_side_read(const bal_files *files, const char *origin, bal_side *side);
-void       bal_side_clear(bal_side *side);
-/** What tokenizer_config.json, or else special_tokens_map.json, says of a token such as
- *  "bos_token": a string, an object with content, or null. NULL: neither says anything. */
-const json_t *bal_side_token(const bal_side *side, const char *name);
-/** The string in what bal_side_token found; NULL: none. */
-const char *bal_token_content(const json_t *token);
-/** All tokens that they add, in the form of added_tokens of tokenizer.json; ids are those of vocab
- *  where they are not said. names: of bos_token, ... mask_token, cls_token and sep_token where the
- *  files are silent, NULL: none. Tokens without an id, or with one below first, are left out.
- *  @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
-#define BAL_NAMED_TOKENS 7
-extern const char *const bal_token_names[BAL_NAMED_TOKENS];
-bal_status               bal_side_added(const bal_side *side, const json_t *vocab,
-                                        const char *const names[BAL_NAMED_TOKENS], int64_t first, json_t **added);
-/** Set the special tokens, and which stand around a text, from what the files say. */
-bal_status bal_side_apply(bal_tokenizer *tokenizer, const bal_side *side);
-/** Lowest id of a token of these bytes, of any kind; -1: none. */
-int32_t bal_side_find(const bal_tokenizer *tokenizer, const char *bytes);
-
-/** Read a file of that kind. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
-bal_status bal_hf_read(bal_tokenizer *tokenizer, const bal_named_bytes *file);
-bal_status bal_llama2c_read(bal_tokenizer *tokenizer, const bal_named_bytes *file);
-bal_status bal_sentencepiece_read(bal_tokenizer *tokenizer, const bal_named_bytes *file,
-                                  const bal_side *side);
-bal_status bal_vocab_and_merges_read(bal_tokenizer *tokenizer, const bal_named_bytes *vocab,
-                                     const bal_named_bytes *merges, const bal_side *side);
-bal_status bal_vocab_txt_read(bal_tokenizer *tokenizer, const bal_named_bytes *file,
-                              const bal_side *side);
 
 #endif

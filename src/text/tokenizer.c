@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 #define REMEMBER_BYTES 16384 /* of a text in which words come often enough to remember them */
 
@@ -21,9 +21,9 @@ static bool is_llama2c(const char *name)
 bool bal_tokenizer_reads(const char *name)
 {
     static const char *const others[] = {
-        "merges.txt",        "tokenizer_config.json",  "special_tokens_map.json",
-        "added_tokens.json", "generation_config.json", "chat_template.jinja",
-        "chat_template.json"};
+        "merges.txt",          "tokenizer_config.json",  "special_tokens_map.json",
+        "added_tokens.json",   "generation_config.json", "config.json",
+        "chat_template.jinja", "chat_template.json"};
     for (size_t i = 0; i < sizeof main_files / sizeof *main_files; ++i)
         if (strcmp(name, main_files[i]) == 0) return true;
     for (size_t i = 0; i < sizeof others / sizeof *others; ++i)
@@ -195,7 +195,6 @@ static bal_status encode_part(bal_work *work, bal_added_kind kind, const char *t
 static bal_status encode_between(bal_work *work, bal_added_kind kind, const char *text,
                                  size_t n_bytes, bool at_start)
 {
-    if (n_bytes == 0) return BAL_OK;
     if (kind == BAL_ADDED_NORMALIZED) return encode_words(work, text, n_bytes, at_start);
     bal_bytes normal  = work->normal; /* in use until its words are ids */
     work->normal      = (bal_bytes){0};
@@ -224,12 +223,13 @@ static void take_spaces(const bal_added *added, const char *text, size_t n_bytes
 {
     int32_t c;
     size_t  n, first = *start;
-    while (added->lstrip && first > 0) {
+    while (added->lstrip && first > from) {
         n = bal_last_character(text, first, &c);
         if (!bal_is_space(c)) break;
         first -= n;
     }
     if (added->lstrip) *start = first > from ? first : from;
+    if (added->rstrip && *end < from) *end = from; /* spaces that the one before took */
     while (added->rstrip && *end < n_bytes) {
         n = bal_character(text + *end, n_bytes - *end, &c);
         if (!bal_is_space(c)) break;
@@ -243,6 +243,7 @@ static bal_status encode_part(bal_work *work, bal_added_kind kind, const char *t
     const bal_added_list *list = &work->tokenizer->added[kind];
     const bal_added      *added;
     size_t                done = 0, start;
+    if (n_bytes == 0) return BAL_OK; /* and text may be NULL */
     for (size_t from = 0; (added = bal_added_find(list, text, n_bytes, from, &start)) != NULL;) {
         size_t end = from = start + added->pattern.n;
         if (added->single_word && !is_single_word(text, n_bytes, start, end)) continue;
@@ -252,6 +253,7 @@ static bal_status encode_part(bal_work *work, bal_added_kind kind, const char *t
         BAL_TRY(bal_ids_add(&work->ids, added->id));
         done = end;
     }
+    if (done == n_bytes) return BAL_OK;
     return encode_between(work, kind, text + done, n_bytes - done, at_start && done == 0);
 }
 

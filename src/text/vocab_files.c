@@ -3,7 +3,7 @@
  * are made here. Source: huggingface/transformers 5, models gpt2, roberta and bert. */
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 /* Read a part that was made here, and release it. */
 static bal_status use(bal_tokenizer *tokenizer, json_t *part,

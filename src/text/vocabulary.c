@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text_impl.h"
+#include "read_impl.h"
 
 #define BLOCK_BYTES 65536
 
@@ -76,8 +76,11 @@ bal_status bal_tokens_put(bal_tokenizer *tokenizer, int32_t id, const char *byte
                         "%s: id %d is both \"%.*s\" and \"%.40s\"; expected one token per id",
                         tokenizer->origin, id, (int)(token->n_bytes < 40 ? token->n_bytes : 40),
                         token->bytes, bytes);
+    if (n_bytes > INT32_MAX)
+        return bal_fail(BAL_ERR_INPUT, "%s: token %d has %zu bytes; expected less than 2^31",
+                        tokenizer->origin, id, n_bytes);
     token->bytes   = bal_keep(tokenizer, bytes, n_bytes);
-    token->n_bytes = n_bytes;
+    token->n_bytes = (uint32_t)n_bytes;
     return token->bytes != NULL ? BAL_OK : BAL_ERR_MEMORY;
 }
 

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
         file->n_bytes         = (size_t)((cut != NULL ? cut : end) - from);
         file->bytes           = fuzz_copy(from, file->n_bytes);
         snprintf(file->name, sizeof file->name, "%s", names[files.n++]);
-        from = cut + 1;
+        if (cut != NULL) from = cut + 1;
     } while (cut != NULL);
     if (files.n == 1) snprintf(at[0].name, sizeof at[0].name, "vocab.txt");
     fuzz_tokenizer(&files, 1000, bytes, n_bytes);

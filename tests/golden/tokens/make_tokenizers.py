@@ -15,6 +15,7 @@ import re
 import shutil
 import struct
 import sys
+import tempfile
 
 import sentencepiece
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers,
@@ -41,6 +42,10 @@ def unescape(line):
     return re.sub(r"\\(x..|.)", lambda m: codes.get(m[1]) or chr(int(m[1][1:], 16)), line)
 
 
+# of SentencePiece's normalizer, as code points: letters, spaces, nothing, longer before shorter
+RULES = [("41", "61"), ("FF21", "61"), ("FF01", "21"), ("9", "20"), ("A", "20"), ("3000", "20"), ("200B", ""),
+         ("2028", "20"), ("E9", "65 301"), ("66 69", "FB01"), ("200D", "20 20"), ("1", ""),
+         ("74 68 65 20", "54 20"), ("1F600", "3A 29"), ("4E2D", "20 4E2D 20")]
 LINES = [unescape(line) for line in (HERE / "lines.txt").read_text("utf-8").split("\n")[:-1]]
 
 
@@ -321,6 +326,9 @@ def make_vocab_files():
 
 
 def make_sentencepiece():
+    rules = tempfile.NamedTemporaryFile("w", suffix=".tsv")
+    rules.write("".join(f"{a}\t{b}\n" for a, b in RULES))
+    rules.flush()
     kinds = {
         "sp-bpe": dict(model_type="bpe", vocab_size=600, byte_fallback=True, remove_extra_whitespaces=False,
                        user_defined_symbols=["<|sep|>", "Godot", "\u2581\u2581"], split_digits=True,
@@ -329,13 +337,15 @@ def make_sentencepiece():
                                user_defined_symbols=["word"]),
         "sp-unigram": dict(model_type="unigram", vocab_size=600, byte_fallback=True, user_defined_symbols=["Godot"]),
         "sp-unigram-unknown": dict(model_type="unigram", vocab_size=400, treat_whitespace_as_suffix=True),
+        "sp-rules": dict(model_type="bpe", vocab_size=400, normalization_rule_tsv=rules.name,
+                         user_defined_symbols=["Godot", "fi "]),
         "sp-char": dict(model_type="char", vocab_size=90, add_dummy_prefix=False, user_defined_symbols=["the"]),
     }
     for name, options in kinds.items():
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(t.strip() for t in TEXTS if t.strip()), model_writer=model,
-            normalization_rule_name="identity", character_coverage=0.999, num_threads=1, minloglevel=2, **options)
+            **({} if "normalization_rule_tsv" in options else {"normalization_rule_name": "identity"}), character_coverage=0.999, num_threads=1, minloglevel=2, **options)
         folder = HERE / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

@@ -31,6 +31,7 @@ static const char *const names[] = {"gpt2",
                                     "sp-bpe-unknown",
                                     "sp-unigram",
                                     "sp-unigram-unknown",
+                                    "sp-rules",
                                     "sp-char"};
 #define N_NAMES (sizeof names / sizeof *names)
 
@@ -149,7 +150,7 @@ static int check_lines(const char *name, const bal_tokenizer *tokenizer, FILE *e
     for (int line = 0; line < n_lines; line += BLOCK) {
         char    *first   = NULL, *text;
         size_t   n_first = 0, n = 0;
-        uint64_t state   = 0xcbf29ce484222325u;
+        uint64_t state = 0xcbf29ce484222325u;
         for (int i = 0; i < BLOCK && line + i < n_lines; ++i) {
             text = next_line(lines, &n);
             CU_ASSERT_PTR_NOT_NULL_FATAL(text);
@@ -219,7 +220,7 @@ static int check_decoding(const char *name, const bal_tokenizer *tokenizer, FILE
                           char style)
 {
     int    n_lines = 0;
-    size_t n = 0, n_back, n_shown;
+    size_t n       = 0, n_back, n_shown;
     for (char *line; (line = next_line(expected, &n)) != NULL; ++n_lines) {
         int32_t ids[64];
         int64_t n_ids = 0;
