@@ -11,7 +11,7 @@ const bal_command bal_commands[] = {
     {"inspect", "what is in a checkpoint, journal or model folder; --verify", bal_command_inspect},
     {"config", "every option of a job, resolved, with its source", bal_command_config},
     {"replay", "rebuild the model of any step from base and journal", bal_command_replay},
-    {"export", "write a model as a Hugging Face folder", bal_command_export},
+    {"export", "write a model as a Hugging Face folder or a GGUF file", bal_command_export},
     {"bench", "how fast this machine does what a run is made of", bal_command_bench},
     {NULL, NULL, NULL},
 };
