@@ -79,4 +79,24 @@ typedef struct bal_export_options {
 bal_status bal_hub_export(const bal_bundle *bundle, const bal_export_options *options,
                           const char *dir);
 
+/** How the matrices of a GGUF file are stored: F16, or blocks of 32 with a scale. */
+typedef enum bal_export_gguf {
+    BAL_EXPORT_GGUF_Q8_0,
+    BAL_EXPORT_GGUF_Q4_0,
+    BAL_EXPORT_GGUF_F16
+} bal_export_gguf;
+
+/**
+ * Write a bundle as a GGUF file of version 3, weights and tokenizer, for llama.cpp: architecture
+ * llama of LLaMA, Vicuna, Mistral and llama2.c models, qwen2, qwen3 or gpt2. Matrices are rounded
+ * from dequantized weights with gains exactly as ggml does; vectors are F32, as are learned
+ * positions; rows whose length is no multiple of 32 are F16. A sliding window is written down, but
+ * llama.cpp does not look at it: its results are those of the model for texts of that length.
+ * The file is not overwritten, and appears when it is whole. Local. Float memory: two tensors.
+ * @return BAL_OK; BAL_ERR_CONFIG: a family, or a setting of its, that llama.cpp does not have;
+ *         BAL_ERR_INPUT: the same of a tokenizer; BAL_ERR_IO; BAL_ERR_STATE: the file is there;
+ *         BAL_ERR_NUMERIC: a value is too large for F16; BAL_ERR_MEMORY.
+ */
+bal_status bal_hub_export_gguf(const bal_bundle *bundle, bal_export_gguf kind, const char *path);
+
 #endif

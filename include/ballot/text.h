@@ -74,4 +74,38 @@ bal_status bal_tokenizer_encode(const bal_tokenizer *tokenizer, const char *text
 bal_status bal_tokenizer_decode(const bal_tokenizer *tokenizer, const int32_t *tokens,
                                 int64_t n_tokens, char **text, size_t *n_bytes);
 
+/* The vocabulary itself, for who writes it into another file. */
+
+/** What a token is, with the numbers of SentencePiece. */
+typedef enum bal_token_kind {
+    BAL_TOKEN_NORMAL = 1,
+    BAL_TOKEN_UNKNOWN,
+    BAL_TOKEN_CONTROL, /* decodes to nothing */
+    BAL_TOKEN_USER_DEFINED, /* found in a text before all else */
+    BAL_TOKEN_UNUSED,       /* an id without a token */
+    BAL_TOKEN_BYTE          /* "<0xAB>", of a character that has no token */
+} bal_token_kind;
+
+/** A token as its file spells it. */
+typedef struct bal_spelling {
+    const char    *bytes; /* NULL: unused */
+    size_t         n_bytes;
+    bal_token_kind kind;
+    float          score; /* 0 where the file has none */
+} bal_spelling;
+/** Local; the bytes are borrowed. @param id  any from 0 on; unused where there is no token */
+void bal_tokenizer_spell(const bal_tokenizer *tokenizer, int32_t id, bal_spelling *spelling);
+
+/** How words become tokens. */
+typedef enum bal_merging {
+    BAL_MERGING_BY_RANK,  /* listed pairs, the first of the list first */
+    BAL_MERGING_BY_SCORE, /* any pair that is a token, that of the highest score first */
+    BAL_MERGING_NONE
+} bal_merging;
+bal_merging bal_tokenizer_merging(const bal_tokenizer *tokenizer);
+/** The list of BAL_MERGING_BY_RANK. Local. @param merges  set to [*n_merges] of left, right and what
+ *  they become, for free() @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_tokenizer_merges(const bal_tokenizer *tokenizer, int32_t (**merges)[3],
+                                int64_t *n_merges);
+
 #endif

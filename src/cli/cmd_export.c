@@ -7,6 +7,8 @@
 typedef struct arguments {
     const char        *model, *to;
     bal_export_options options;
+    bal_export_gguf    gguf;
+    bool               folder_options, gguf_options;
 } arguments;
 
 static const struct argp_option options[] = {
@@ -15,30 +17,59 @@ static const struct argp_option options[] = {
      "the folder that the checkpoint was quantized from: tensors that have not changed since are "
      "copied from it, byte for byte, with its names",
      0},
+    {"gguf", 'g', "TYPE", 0, "of the matrices of a GGUF file: q8_0 (default), q4_0 or f16", 0},
     {0}};
 
-static bool parse_dtype(const char *text, bal_export_dtype *dtype)
+/* The place of a word in a list that ends with NULL, -1: it is not there. */
+static int find_word(const char *const *words, const char *word)
 {
-    static const char *const names[] = {
-        [BAL_EXPORT_F32] = "f32", [BAL_EXPORT_BF16] = "bf16", [BAL_EXPORT_F16] = "f16"};
-    for (int i = 0; i < 3; ++i)
-        if (strcmp(text, names[i]) == 0) {
-            *dtype = (bal_export_dtype)i;
-            return true;
-        }
-    return false;
+    for (int i = 0; words[i] != NULL; ++i)
+        if (strcmp(words[i], word) == 0) return i;
+    return -1;
+}
+
+static const char *const dtypes[] = {
+    [BAL_EXPORT_F32] = "f32", [BAL_EXPORT_BF16] = "bf16", [BAL_EXPORT_F16] = "f16", NULL};
+static const char *const gguf_types[] = {[BAL_EXPORT_GGUF_Q8_0] = "q8_0",
+                                         [BAL_EXPORT_GGUF_Q4_0] = "q4_0",
+                                         [BAL_EXPORT_GGUF_F16]  = "f16",
+                                         NULL};
+
+static bool is_gguf(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 5 && strcmp(path + n - 5, ".gguf") == 0;
+}
+
+static void check(const arguments *a, struct argp_state *state)
+{
+    if (a->to == NULL) argp_error(state, "a model and a folder or a .gguf file are needed");
+    if (is_gguf(a->to) && a->folder_options)
+        argp_error(state, "--dtype and --base are for folders; for %s: --gguf", a->to);
+    if (!is_gguf(a->to) && a->gguf_options)
+        argp_error(state, "--gguf is for files that end in .gguf; found %s", a->to);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
+    int        found;
     switch (key) {
         case 'd':
-            if (!parse_dtype(arg, &a->options.dtype))
+            if ((found = find_word(dtypes, arg)) < 0)
                 argp_error(state, "--dtype=%s: expected f32, bf16 or f16", arg);
+            a->options.dtype  = (bal_export_dtype)found;
+            a->folder_options = true;
             return 0;
         case 'b':
-            a->options.base = arg;
+            a->options.base   = arg;
+            a->folder_options = true;
+            return 0;
+        case 'g':
+            if ((found = find_word(gguf_types, arg)) < 0)
+                argp_error(state, "--gguf=%s: expected q8_0, q4_0 or f16", arg);
+            a->gguf         = (bal_export_gguf)found;
+            a->gguf_options = true;
             return 0;
         case ARGP_KEY_ARG:
             if (a->model == NULL)
@@ -46,10 +77,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             else if (a->to == NULL)
                 a->to = arg;
             else
-                argp_error(state, "more than a model and a folder: %s", arg);
+                argp_error(state, "more than a model and where to: %s", arg);
             return 0;
         case ARGP_KEY_END:
-            if (a->to == NULL) argp_error(state, "a model and a folder are needed");
+            check(a, state);
             return 0;
         default:
             return ARGP_ERR_UNKNOWN;
@@ -61,9 +92,14 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
     const struct argp argp = {
         options,
         parse,
-        "CHECKPOINT DIR",
-        "Write a model as a Hugging Face folder of its family, which transformers loads: "
-        "model.safetensors, dequantized, config.json and the tokenizer's files.",
+        "CHECKPOINT DIR\nCHECKPOINT FILE.gguf",
+        "Write a model, dequantized, as a Hugging Face folder of its family, which transformers "
+        "loads, or as a GGUF file, which llama.cpp loads.\vA folder has model.safetensors, "
+        "config.json "
+        "and the files of the tokenizer as they came. With --base, a tensor is copied if its "
+        "codes, "
+        "scales and factors are those that quantizing the base gives now and its gains are 0: a "
+        "checkpoint that was not trained becomes its base again. Nothing is overwritten.",
         NULL,
         NULL,
         NULL};
@@ -73,7 +109,9 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
     bal_bundle  bundle  = {0};
     bal_formats formats = {.matrices = bal_checkpoint_recognizes(a.model) ? BAL_I8 : BAL_F32};
     bal_status  status  = bal_bundle_open(a.model, &formats, false, &bundle);
-    if (status == BAL_OK) status = bal_hub_export(&bundle, &a.options, a.to);
+    if (status == BAL_OK)
+        status = is_gguf(a.to) ? bal_hub_export_gguf(&bundle, a.gguf, a.to)
+                               : bal_hub_export(&bundle, &a.options, a.to);
     if (status == BAL_OK) bal_log(BAL_LOG_SAY, "%s: written from %s", a.to, a.model);
     bal_bundle_clear(&bundle);
     return status;

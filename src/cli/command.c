@@ -15,7 +15,7 @@ const bal_command bal_commands[] = {
     {"replay", "rebuild the model of any step from base and journal", bal_command_replay},
     {"quantize", "round a model to its lattice, with the error of each tensor",
      bal_command_quantize},
-    {"export", "write a model as a Hugging Face folder", bal_command_export},
+    {"export", "write a model as a Hugging Face folder or a GGUF file", bal_command_export},
     {"bench", "how fast this machine does what a run is made of", bal_command_bench},
     {NULL, NULL, NULL},
 };

@@ -1,0 +1,271 @@
+/* gguf_tokenizer.c: the tokenizer of a GGUF file. llama.cpp has two that matter here: "gpt2", byte
+ * letters merged by rank, after one of the splits that it knows by name; and "llama", pieces of
+ * SentencePiece merged by score. Source: github.com/ggml-org/llama.cpp, src/llama-vocab.cpp and
+ * convert_hf_to_gguf.py. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "gguf.h"
+
+#define SPACE "\xe2\x96\x81" /* what stands for a space in a piece */
+
+/* How the tokenizer's file says that texts are cut. */
+typedef struct style {
+    const char *split;        /* of "gpt2", as llama.cpp calls it; NULL: "llama" */
+    bool        prefix_space; /* before a text */
+    bool        plain_spaces; /* llama2.c spells them so */
+} style;
+
+static bal_status refuse(const char *what)
+{
+    return bal_fail(BAL_ERR_INPUT,
+                    "the tokenizer has %s; a GGUF file can hold byte-level BPE split as GPT-2, "
+                    "Llama 3 or Qwen 2 do, BPE with byte fallback, or SentencePiece of type BPE",
+                    what);
+}
+
+static const char *type_of(const json_t *part)
+{
+    const char *type = json_string_value(json_object_get(part, "type"));
+    return type != NULL ? type : "";
+}
+
+/* A part, or one of the parts of a Sequence, of that type. NULL: there is none. */
+static const json_t *find_part(const json_t *part, const char *list, const char *type)
+{
+    size_t        i;
+    json_t       *each;
+    const json_t *found = NULL;
+    if (strcmp(type_of(part), type) == 0) return part;
+    json_array_foreach(json_object_get(part, list), i,
+                       each) if (found == NULL && strcmp(type_of(each), type) == 0) found = each;
+    return found;
+}
+
+/* Llama 3's split; Qwen's differs in how many digits stay together. */
+#define WORDS_BEFORE "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
+#define WORDS_BEHIND "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+static bal_status read_split(const json_t *root, style *s)
+{
+    const json_t *part   = json_object_get(root, "pre_tokenizer");
+    const json_t *bytes  = find_part(part, "pretokenizers", "ByteLevel");
+    const json_t *split  = find_part(part, "pretokenizers", "Split");
+    const json_t *normal = json_object_get(root, "normalizer");
+    const char   *pattern =
+        json_string_value(json_object_get(json_object_get(split, "pattern"), "Regex"));
+    bool   own     = !json_is_false(json_object_get(bytes, "use_regex"));
+    size_t n_parts = json_array_size(json_object_get(part, "pretokenizers"));
+    if (bytes == NULL) return refuse("a pre_tokenizer without ByteLevel");
+    if (normal != NULL && !json_is_null(normal) && strcmp(type_of(normal), "NFC") != 0)
+        return refuse("a normalizer before its byte-level BPE");
+    s->prefix_space = !json_is_false(json_object_get(bytes, "add_prefix_space"));
+    if (bytes == part && own) {
+        s->split = "gpt-2";
+        return BAL_OK;
+    }
+    const char *behavior = json_string_value(json_object_get(split, "behavior"));
+    bool        plain    = n_parts == 2 && !own && pattern != NULL && behavior != NULL &&
+                 strcmp(behavior, "Isolated") == 0 &&
+                 !json_is_true(json_object_get(split, "invert"));
+    if (plain && strcmp(pattern, WORDS_BEFORE "{1,3}" WORDS_BEHIND) == 0)
+        s->split = "llama-bpe";
+    else if (plain && strcmp(pattern, WORDS_BEFORE WORDS_BEHIND) == 0)
+        s->split = "qwen2";
+    return s->split != NULL ? BAL_OK : refuse("a pre_tokenizer that cuts words in its own way");
+}
+
+/* BPE with byte fallback: a Prepend or a Metaspace puts a space before the text. */
+static void read_prefix(const json_t *root, style *s)
+{
+    const json_t *prepend =
+        find_part(json_object_get(root, "normalizer"), "normalizers", "Prepend");
+    const json_t *metaspace =
+        find_part(json_object_get(root, "pre_tokenizer"), "pretokenizers", "Metaspace");
+    const char *scheme = json_string_value(json_object_get(metaspace, "prepend_scheme"));
+    bool        adds   = !json_is_false(json_object_get(metaspace, "add_prefix_space"));
+    s->prefix_space    = prepend != NULL || (metaspace != NULL && adds &&
+                                          (scheme == NULL || strcmp(scheme, "never") != 0));
+}
+
+static bal_status read_json(const bal_named_bytes *file, style *s)
+{
+    json_t *root = json_loadb((const char *)file->bytes, file->n_bytes, JSON_ALLOW_NUL, NULL);
+    if (root == NULL)
+        return bal_fail(BAL_ERR_INPUT, "tokenizer.json: cannot be parsed a second time");
+    bal_status status = BAL_OK;
+    if (json_is_true(json_object_get(json_object_get(root, "model"), "byte_fallback")))
+        read_prefix(root, s);
+    else
+        status = read_split(root, s);
+    json_decref(root);
+    return status;
+}
+
+static bal_status find_style(const bal_bundle *bundle, style *s)
+{
+    const bal_named_bytes *file    = bal_files_find(&bundle->files, "tokenizer.json");
+    bal_merging            merging = bal_tokenizer_merging(bundle->tokenizer);
+    *s                             = (style){.prefix_space = true};
+    if (merging == BAL_MERGING_NONE) return refuse("no merges");
+    if (file != NULL) return read_json(file, s);
+    if (merging == BAL_MERGING_BY_RANK) { /* vocab.json and merges.txt of GPT-2 */
+        s->split        = "gpt-2";
+        s->prefix_space = false;
+        return BAL_OK;
+    }
+    s->plain_spaces = bal_files_find(&bundle->files, "tokenizer.model") == NULL;
+    return BAL_OK;
+}
+
+/* A token as llama.cpp spells it; text is work space. */
+static void put_token(bal_gguf_head *head, const style *s, int32_t id, const bal_spelling *token,
+                      bal_gguf_bytes *text)
+{
+    char name[32];
+    if (token->bytes == NULL) {
+        int n = snprintf(name, sizeof name, "[PAD%d]", (int)id);
+        bal_gguf_add_text(head, name, (size_t)n);
+    } else if (s->plain_spaces && id < 3) {
+        static const char *const names[] = {"<unk>", "<s>", "</s>"};
+        bal_gguf_add_text(head, names[id], strlen(names[id]));
+    } else if (s->plain_spaces) {
+        text->n = 0;
+        for (size_t i = 0; i < token->n_bytes; ++i)
+            if (token->bytes[i] == ' ')
+                bal_gguf_bytes_put(text, SPACE, strlen(SPACE));
+            else
+                bal_gguf_bytes_put(text, token->bytes + i, 1);
+        bal_gguf_add_text(head, (const char *)text->at, text->n);
+    } else {
+        bal_gguf_add_text(head, token->bytes, token->n_bytes);
+    }
+}
+
+static bal_status put_tokens(bal_gguf_head *head, const bal_tokenizer *tokenizer, const style *s,
+                             int64_t n)
+{
+    bal_gguf_bytes text = {0};
+    bal_spelling   token;
+    bal_gguf_put_array(head, "tokenizer.ggml.tokens", BAL_GGUF_STRING, n);
+    for (int32_t id = 0; id < n; ++id) {
+        bal_tokenizer_spell(tokenizer, id, &token);
+        put_token(head, s, id, &token, &text);
+    }
+    free(text.at);
+    bal_gguf_put_array(head, "tokenizer.ggml.token_type", BAL_GGUF_INT32, n);
+    for (int32_t id = 0; id < n; ++id) {
+        bal_tokenizer_spell(tokenizer, id, &token);
+        bal_gguf_add_u32(head, (uint32_t)token.kind);
+    }
+    return text.failed ? bal_fail(BAL_ERR_MEMORY, "no memory for a token") : BAL_OK;
+}
+
+/* A pair is "left right": no letter that stands for a byte is a space. */
+static bal_status put_merges(bal_gguf_head *head, const bal_tokenizer *tokenizer)
+{
+    int32_t(*merges)[3];
+    int64_t n;
+    BAL_TRY(bal_tokenizer_merges(tokenizer, &merges, &n));
+    bal_gguf_bytes text = {0};
+    bal_gguf_put_array(head, "tokenizer.ggml.merges", BAL_GGUF_STRING, n);
+    for (int64_t i = 0; i < n; ++i) {
+        bal_spelling left, right;
+        bal_tokenizer_spell(tokenizer, merges[i][0], &left);
+        bal_tokenizer_spell(tokenizer, merges[i][1], &right);
+        text.n = 0;
+        bal_gguf_bytes_put(&text, left.bytes, left.n_bytes);
+        bal_gguf_bytes_put(&text, " ", 1);
+        bal_gguf_bytes_put(&text, right.bytes, right.n_bytes);
+        bal_gguf_add_text(head, (const char *)text.at, text.n);
+    }
+    free(text.at);
+    free(merges);
+    return text.failed ? bal_fail(BAL_ERR_MEMORY, "no memory for a merge") : BAL_OK;
+}
+
+/* Scores as the file has them; else pieces are merged in the order of their first merge, and those
+ * that nothing is merged to come last. */
+static bal_status put_scores(bal_gguf_head *head, const bal_tokenizer *tokenizer, int64_t n)
+{
+    int32_t(*merges)[3] = NULL;
+    int64_t n_merges    = 0;
+    float  *scores      = bal_alloc((size_t)n, sizeof *scores);
+    if (scores == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for scores of tokens");
+    bool       ranked = bal_tokenizer_merging(tokenizer) == BAL_MERGING_BY_RANK;
+    bal_status status = ranked ? bal_tokenizer_merges(tokenizer, &merges, &n_merges) : BAL_OK;
+    for (int32_t id = 0; id < n && status == BAL_OK; ++id) {
+        bal_spelling token;
+        bal_tokenizer_spell(tokenizer, id, &token);
+        scores[id] = ranked ? (float)-n_merges : token.score;
+    }
+    for (int64_t i = n_merges; i-- > 0;) scores[merges[i][2]] = (float)-i;
+    if (status == BAL_OK) bal_gguf_put_array(head, "tokenizer.ggml.scores", BAL_GGUF_FLOAT32, n);
+    for (int64_t id = 0; id < n && status == BAL_OK; ++id) bal_gguf_add_f32(head, scores[id]);
+    free(merges);
+    free(scores);
+    return status;
+}
+
+static bool has(const int32_t *tokens, int64_t n, int32_t id)
+{
+    for (int64_t i = 0; i < n; ++i)
+        if (tokens[i] == id) return true;
+    return false;
+}
+
+static void put_special(bal_gguf_head *head, const bal_tokenizer *tokenizer)
+{
+    static const struct {
+        bal_special kind;
+        const char *key;
+    } keys[] = {{BAL_SPECIAL_BOS, "tokenizer.ggml.bos_token_id"},
+                {BAL_SPECIAL_EOS, "tokenizer.ggml.eos_token_id"},
+                {BAL_SPECIAL_UNKNOWN, "tokenizer.ggml.unknown_token_id"},
+                {BAL_SPECIAL_PAD, "tokenizer.ggml.padding_token_id"}};
+    int64_t n_before, n_after;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; ++i) {
+        int32_t id = bal_tokenizer_special(tokenizer, keys[i].kind);
+        if (id >= 0) bal_gguf_put_u32(head, keys[i].key, id);
+    }
+    const int32_t *before = bal_tokenizer_prefix(tokenizer, &n_before);
+    const int32_t *after  = bal_tokenizer_suffix(tokenizer, &n_after);
+    int32_t        bos    = bal_tokenizer_special(tokenizer, BAL_SPECIAL_BOS);
+    int32_t        eos    = bal_tokenizer_special(tokenizer, BAL_SPECIAL_EOS);
+    bal_gguf_put_bool(head, "tokenizer.ggml.add_bos_token", has(before, n_before, bos));
+    bal_gguf_put_bool(head, "tokenizer.ggml.add_eos_token", has(after, n_after, eos));
+}
+
+static void put_chat_template(bal_gguf_head *head, const bal_files *files)
+{
+    const bal_named_bytes *jinja  = bal_files_find(files, "chat_template.jinja");
+    const bal_named_bytes *config = bal_files_find(files, "tokenizer_config.json");
+    const char            *key    = "tokenizer.chat_template";
+    if (jinja != NULL) {
+        bal_gguf_put_text(head, key, (const char *)jinja->bytes, jinja->n_bytes);
+    } else if (config != NULL) {
+        json_t *root = json_loadb((const char *)config->bytes, config->n_bytes, 0, NULL);
+        json_t *text = json_object_get(root, "chat_template");
+        if (json_is_string(text))
+            bal_gguf_put_text(head, key, json_string_value(text), json_string_length(text));
+        json_decref(root);
+    }
+}
+
+bal_status bal_gguf_put_tokenizer(bal_gguf_head *head, const bal_bundle *bundle)
+{
+    style   s;
+    int64_t n = bal_model_shape(bundle->model)->n_vocab;
+    BAL_TRY(find_style(bundle, &s));
+    const char *model = s.split != NULL ? "gpt2" : "llama", *split = s.split;
+    bal_gguf_put_text(head, "tokenizer.ggml.model", model, strlen(model));
+    if (split == NULL) split = "default";
+    bal_gguf_put_text(head, "tokenizer.ggml.pre", split, strlen(split));
+    BAL_TRY(put_tokens(head, bundle->tokenizer, &s, n));
+    BAL_TRY(s.split != NULL ? put_merges(head, bundle->tokenizer)
+                            : put_scores(head, bundle->tokenizer, n));
+    put_special(head, bundle->tokenizer);
+    bal_gguf_put_bool(head, "tokenizer.ggml.add_space_prefix", s.prefix_space);
+    put_chat_template(head, &bundle->files);
+    return BAL_OK;
+}
