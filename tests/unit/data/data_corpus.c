@@ -1,5 +1,6 @@
 /* data_corpus.c: every token is scored once; mini-batches are pure functions of (step, slot). */
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -248,6 +249,98 @@ static void test_the_hash_tells_texts_and_cuts_apart(void)
     }
 }
 
+/* A vocabulary with a mask token and with tokens around a text. */
+static bal_tokenizer *masking_tokenizer(void)
+{
+    bal_tokenizer *roberta = NULL;
+    char           path[PATH_MAX];
+    const char    *tests = getenv("BALLOT_TESTS");
+    snprintf(path, sizeof path, "%s/golden/families/roberta/tokenizer.json",
+             tests != NULL ? tests : "tests");
+    CU_ASSERT_EQUAL_FATAL(bal_test_tokenizer(path, "tokenizer.json", 301, &roberta), BAL_OK);
+    return roberta;
+}
+
+/* Every example is wrapped, and its targets are the text's tokens where it is scored. */
+static void check_masked(const bal_batch *batch, const bal_tokenizer *roberta, int64_t context,
+                         const int32_t *all, int64_t *at, int64_t counts[4])
+{
+    int64_t        n_before, n_after, n_scored = 0;
+    const int32_t *before = bal_tokenizer_prefix(roberta, &n_before);
+    const int32_t *after  = bal_tokenizer_suffix(roberta, &n_after);
+    int32_t        mask   = bal_tokenizer_special(roberta, BAL_SPECIAL_MASK);
+    check_shape(batch, batch->n_sequences, context);
+    CU_ASSERT_FATAL(n_before == 1 && n_after == 1 && mask >= 0);
+    for (int64_t s = 0; s < batch->n_sequences; ++s) {
+        int64_t first = batch->start[s], last = batch->start[s + 1] - 1, scored = 0;
+        CU_ASSERT(batch->tokens[first] == before[0] && batch->targets[first] == -1);
+        CU_ASSERT(batch->tokens[last] == after[0] && batch->targets[last] == -1);
+        for (int64_t i = first + 1; i < last; ++i) {
+            int32_t own = all != NULL ? all[(*at)++] : batch->targets[i];
+            CU_ASSERT(batch->targets[i] == own || batch->targets[i] == -1);
+            if (batch->targets[i] == -1) {
+                if (all != NULL) CU_ASSERT_EQUAL(batch->tokens[i], own);
+                ++counts[0];
+                continue;
+            }
+            ++counts[batch->tokens[i] == mask ? 1 : batch->tokens[i] == own ? 2 : 3];
+            ++scored;
+        }
+        CU_ASSERT(scored >= 1);
+        n_scored += scored;
+    }
+    CU_ASSERT_EQUAL(batch->n_scored, n_scored);
+}
+
+static void test_masked_examples_hide_15_percent(void)
+{
+    bal_tokenizer     *roberta = masking_tokenizer();
+    bal_corpus        *corpus  = NULL;
+    bal_corpus_options options = {BAL_TASK_MLM, BAL_EXAMPLES_WINDOWS, 40};
+    const char        *path    = bal_test_data("tinystories/dev.txt");
+    bal_file           file;
+    int32_t           *all;
+    int64_t            n_all, at = 0, counts[4] = {0}, drawn[4] = {0};
+    CU_ASSERT_EQUAL_FATAL(bal_file_open(path, &file), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        bal_tokenizer_encode(roberta, (const char *)file.data, file.n_bytes, &all, &n_all), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_corpus_open(path, roberta, &options, &corpus), BAL_OK);
+    bal_batch batch = batch_of(16, 40), again = batch_of(16, 40);
+    int64_t   n = bal_corpus_n_examples(corpus);
+    CU_ASSERT_EQUAL(n, (n_all + 37) / 38);
+    for (int64_t first = 0; first < n; first += 16) { /* every token is in one example */
+        int64_t here = n - first < 16 ? n - first : 16;
+        bal_corpus_take(corpus, first, here, &batch);
+        check_masked(&batch, roberta, 40, all, &at, counts);
+        bal_corpus_take(corpus, first, here, &again);
+        CU_ASSERT(same(&batch, &again));
+    }
+    CU_ASSERT_EQUAL(at, n_all);
+    double total = (double)n_all, scored = (double)(counts[1] + counts[2] + counts[3]);
+    CU_ASSERT(fabs(scored / total - 0.15) < 0.01);
+    CU_ASSERT(fabs((double)counts[1] / scored - 0.80) < 0.03);
+    CU_ASSERT(fabs((double)counts[2] / scored - 0.10) < 0.03);
+    const bal_kernels *ref = bal_kernels_at(BAL_ISA_REF);
+    for (uint32_t slot = 0; slot < 200; ++slot) {
+        bal_corpus_draw(corpus, ref, 3, 7, slot, 16, &batch);
+        check_masked(&batch, roberta, 40, NULL, NULL, drawn);
+        bal_corpus_draw(corpus, ref, 3, 7, slot, 16, &again);
+        CU_ASSERT(same(&batch, &again));
+        bal_corpus_draw(corpus, ref, 3, 8, slot, 16, &again);
+        CU_ASSERT(!same(&batch, &again));
+    }
+    bal_batch_clear(&batch);
+    bal_batch_clear(&again);
+    bal_corpus_close(&corpus);
+    options.context = 2; /* no room for a token */
+    CU_ASSERT_EQUAL(bal_corpus_open(path, roberta, &options, &corpus), BAL_ERR_CONFIG);
+    options.context = 40; /* no mask */
+    CU_ASSERT_EQUAL(bal_corpus_open(path, tokenizer, &options, &corpus), BAL_ERR_CONFIG);
+    free(all);
+    bal_file_close(&file);
+    bal_tokenizer_destroy(&roberta);
+}
+
 static void test_texts_that_are_missing_empty_or_too_short_are_named(void)
 {
     static const char *const texts[] = {NULL, "", "\n\n", "Once upon"};
@@ -308,6 +401,7 @@ const bal_test bal_suite_tests[] = {
     {"drawn documents are consecutive examples and cover all",
      test_drawn_documents_are_consecutive_examples_and_cover_all},
     {"the hash tells texts and cuts apart", test_the_hash_tells_texts_and_cuts_apart},
+    {"masked examples hide 15 percent", test_masked_examples_hide_15_percent},
     {"texts that are missing, empty or too short are named",
      test_texts_that_are_missing_empty_or_too_short_are_named},
     {"the shortest text is one window", test_the_shortest_text_is_one_window},
