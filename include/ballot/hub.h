@@ -70,6 +70,12 @@ typedef struct bal_export_options {
  * quantizing the base gives now and whose gains are 0, are copied in bytes and dtype, as are
  * tensors that are no part of the model.
  *
+ * Read back as floats, a folder of F32 has exactly the dequantized weights. Rounded to int8 once
+ * more, those of a model that was only rounded get the same codes, and scales that differ in the
+ * last bit at most; in four bits some rows move, for their largest weight need not be the largest
+ * entry of the format (1 % of the rows of small random models for i4, 9 % for nf4); gains, and
+ * codes that were trained, move scales anyway.
+ *
  * The folder is made if it does not exist. No file in it is overwritten, and either all files
  * appear or none does. Local. Float memory: two tensors of the file at most.
  * @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: dir has a file of such a folder already;

@@ -80,7 +80,7 @@ bal_status bal_tokenizer_decode(const bal_tokenizer *tokenizer, const int32_t *t
 typedef enum bal_token_kind {
     BAL_TOKEN_NORMAL = 1,
     BAL_TOKEN_UNKNOWN,
-    BAL_TOKEN_CONTROL, /* decodes to nothing */
+    BAL_TOKEN_CONTROL,      /* decodes to nothing */
     BAL_TOKEN_USER_DEFINED, /* found in a text before all else */
     BAL_TOKEN_UNUSED,       /* an id without a token */
     BAL_TOKEN_BYTE          /* "<0xAB>", of a character that has no token */
@@ -103,9 +103,9 @@ typedef enum bal_merging {
     BAL_MERGING_NONE
 } bal_merging;
 bal_merging bal_tokenizer_merging(const bal_tokenizer *tokenizer);
-/** The list of BAL_MERGING_BY_RANK. Local. @param merges  set to [*n_merges] of left, right and what
- *  they become, for free() @return BAL_OK; BAL_ERR_MEMORY. */
+/** The list of BAL_MERGING_BY_RANK. Local. @param merges  set to [*n_merges] of left, right and
+ * what they become, for free() @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_tokenizer_merges(const bal_tokenizer *tokenizer, int32_t (**merges)[3],
-                                int64_t *n_merges);
+                                int64_t             *n_merges);
 
 #endif

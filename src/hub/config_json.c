@@ -135,19 +135,20 @@ static bal_status get_activation(const config_file *file, const bal_family *fami
     } known[]        = {{"relu", BAL_ACT_RELU},          {"gelu", BAL_ACT_GELU},
                         {"gelu_new", BAL_ACT_GELU_TANH}, {"gelu_pytorch_tanh", BAL_ACT_GELU_TANH},
                         {"silu", BAL_ACT_SILU},          {"swish", BAL_ACT_SILU}};
-    const char *name = get_text(file, family->activation);
+    const char *name = get_text(file, family->keys->activation);
     if (family->gate != NULL) {
-        if (get(file, family->activation) == NULL || strcmp(name, family->gate) == 0) return BAL_OK;
+        if (get(file, family->keys->activation) == NULL || strcmp(name, family->gate) == 0)
+            return BAL_OK;
         char expected[32];
         snprintf(expected, sizeof expected, "\"%s\"", family->gate);
-        return refuse(file, family->activation, expected);
+        return refuse(file, family->keys->activation, expected);
     }
     for (size_t i = 0; i < sizeof known / sizeof *known; ++i)
         if (strcmp(name, known[i].name) == 0) {
             config->activation = known[i].kind;
             return BAL_OK;
         }
-    return refuse(file, family->activation,
+    return refuse(file, family->keys->activation,
                   "\"relu\", \"gelu\", \"gelu_new\", \"gelu_pytorch_tanh\" or \"silu\"");
 }
 
@@ -194,7 +195,8 @@ static bal_status get_positions(const config_file *file, const bal_family *famil
     config->n_positions     = config->max_tokens + (family->positions_are_all ? 0 : offset);
     config->max_tokens      = config->n_positions - offset;
     if (config->max_tokens < 1)
-        return refuse(file, family->max_tokens, "more than the rows before the first position");
+        return refuse(file, family->keys->max_tokens,
+                      "more than the rows before the first position");
     return BAL_OK;
 }
 
@@ -202,22 +204,23 @@ static bal_status get_sizes(const config_file *file, const bal_family *family,
                             bal_model_config *config)
 {
     const int64_t up = BAL_HUB_SIZE_MAX;
-    BAL_TRY(get_size(file, family->dim, up, 0, &config->dim));
-    BAL_TRY(get_size(file, family->hidden, up, family->hidden_is_4_dim ? 4 * config->dim : 0,
-                     &config->hidden));
-    BAL_TRY(get_size(file, family->n_layers, up, 0, &config->n_layers));
-    BAL_TRY(get_size(file, family->n_heads, up, 0, &config->n_heads));
+    BAL_TRY(get_size(file, family->keys->dim, up, 0, &config->dim));
+    BAL_TRY(get_size(file, family->keys->hidden, up,
+                     family->keys->hidden_is_4_dim ? 4 * config->dim : 0, &config->hidden));
+    BAL_TRY(get_size(file, family->keys->n_layers, up, 0, &config->n_layers));
+    BAL_TRY(get_size(file, family->keys->n_heads, up, 0, &config->n_heads));
     config->n_kv_heads = config->n_heads;
-    if (family->n_kv_heads != NULL)
-        BAL_TRY(get_size(file, family->n_kv_heads, up, config->n_heads, &config->n_kv_heads));
+    if (family->keys->n_kv_heads != NULL)
+        BAL_TRY(get_size(file, family->keys->n_kv_heads, up, config->n_heads, &config->n_kv_heads));
     int64_t head_dim = config->dim % config->n_heads == 0 ? config->dim / config->n_heads : 0;
     BAL_TRY(get_size(file, "head_dim", up, head_dim, &config->head_dim));
     BAL_TRY(get_size(file, "vocab_size", INT32_MAX, 0, &config->n_vocab));
-    BAL_TRY(get_size(file, family->max_tokens, BAL_HUB_TOKENS_MAX, 0, &config->max_tokens));
-    if (family->embed_dim != NULL)
-        BAL_TRY(get_size(file, family->embed_dim, up, config->dim, &config->embed_dim));
+    BAL_TRY(get_size(file, family->keys->max_tokens, BAL_HUB_TOKENS_MAX, 0, &config->max_tokens));
+    if (family->keys->embed_dim != NULL)
+        BAL_TRY(get_size(file, family->keys->embed_dim, up, config->dim, &config->embed_dim));
     if (config->embed_dim == config->dim) config->embed_dim = 0;
-    if (family->n_types != NULL) BAL_TRY(get_size(file, family->n_types, up, 2, &config->n_types));
+    if (family->keys->n_types != NULL)
+        BAL_TRY(get_size(file, family->keys->n_types, up, 2, &config->n_types));
     if (family->window != NULL && get(file, family->window) != NULL)
         BAL_TRY(get_size(file, family->window, INT32_MAX, 0, &config->window));
     if (config->window >= config->max_tokens) config->window = 0;
@@ -236,8 +239,8 @@ static bal_status parse(const config_file *file, bal_model_config *config,
     BAL_TRY(get_sizes(file, f, config));
     if (!f->rotary) BAL_TRY(get_positions(file, f, config));
     config->norm_eps = 1e-5;
-    if (f->norm_eps != NULL)
-        BAL_TRY(get_real(file, f->norm_eps, 1.0, f->rotary ? 1e-6 : 1e-5, &config->norm_eps));
+    if (f->keys->norm_eps != NULL)
+        BAL_TRY(get_real(file, f->keys->norm_eps, 1.0, f->rotary ? 1e-6 : 1e-5, &config->norm_eps));
     BAL_TRY(get_flag(file, "tie_word_embeddings", f->tied_head, &config->tied_head));
     if (strcmp(get_text(file, "position_embedding_type"), "") != 0 &&
         strcmp(get_text(file, "position_embedding_type"), "absolute") != 0)

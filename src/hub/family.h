@@ -20,24 +20,27 @@ typedef struct bal_family_name {
     int         part, n_parts; /* our rows are this part of theirs; n_parts 0: all of them */
 } bal_family_name;
 
-typedef struct bal_family {
-    const char *type;     /* model_type */
-    const char *class;    /* of transformers */
-    const char *base;     /* what names of the base model start with, and may also lack */
-    unsigned    features; /* of bal_feature */
-    bool        tied_head;
-    bool        rotary;
-    /* keys of config.json */
+/** What config.json calls the sizes; NULL: the family has none of it. */
+typedef struct bal_family_keys {
     const char *dim, *hidden, *n_layers, *n_heads, *n_kv_heads, *max_tokens, *norm_eps, *activation;
+    const char *embed_dim, *n_types;
     bool        hidden_is_4_dim; /* where the key is absent */
-    const char *embed_dim, *n_types, *window;
-    int         position_offset;       /* row of the first token; -1: one after pad_token_id */
-    bool        positions_are_all;     /* max_tokens counts the rows before the offset too */
-    const char *gate;                  /* the only activation where there is a gate */
+} bal_family_keys;
+
+typedef struct bal_family {
+    const char *type;            /* model_type */
+    const char *class;           /* of transformers */
+    const char            *base; /* what names of the base model start with, and may also lack */
+    unsigned               features; /* of bal_feature */
+    bool                   tied_head, rotary;
+    const char            *gate;            /* the only activation where there is a gate */
+    const char            *window;          /* key of the sliding window */
+    int                    position_offset; /* row of the first token; -1: one after pad_token_id */
+    bool                   positions_are_all; /* max_tokens counts the rows before the offset too */
+    const bal_family_keys *keys;
     const bal_family_switch *switches; /* end with a null key */
     const bal_family_name   *names;    /* what differs from ours; end with a null name */
     const char *const       *ignored;  /* globs of tensors that may be there; end with NULL */
-    const char *head_bias_twin;        /* a second name of the bias of an untied head */
 } bal_family;
 
 /** The family of a model_type or of a class of transformers, NULL: none. */

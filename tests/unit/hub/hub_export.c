@@ -35,16 +35,6 @@ static int64_t n_different(const bal_model *a, const bal_model *b, bal_export_dt
     return n_bad;
 }
 
-/* Some rows of every matrix are louder or quieter. */
-static void turn_gains(bal_model *model)
-{
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        bal_tensor *tensor = bal_model_tensor(model, i);
-        for (int64_t k = 0; tensor->role == BAL_GAIN && k < tensor->n_cols; k += 3)
-            bal_tensor_put(tensor, k, (int)(k % 23) - 11);
-    }
-}
-
 static void expect_same_files(const bal_bundle *a, const bal_bundle *b)
 {
     CU_ASSERT_EQUAL_FATAL(a->files.n, b->files.n);

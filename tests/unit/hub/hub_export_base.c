@@ -216,11 +216,44 @@ static void test_a_base_of_another_model_is_refused(void)
     bal_bundle_clear(&llama);
 }
 
+/* A tensor that the family passes over may be of any kind: it is copied, and not taken for ours. */
+static void test_a_tensor_that_only_has_the_name_of_ours_is_copied(void)
+{
+    char base[PATH_MAX];
+    snprintf(base, sizeof base, "%s", family_path("roberta-untied"));
+    bal_bundle bundle = load_bundle(base, BAL_I8, 0);
+    test_dir   odd = new_dir("odd"), top = new_dir("made");
+    bal_file   file;
+    CU_ASSERT_EQUAL_FATAL(bal_file_open(family_path("roberta-untied/model.safetensors"), &file),
+                          BAL_OK);
+    char *bytes = malloc(file.n_bytes);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
+    memcpy(bytes, file.data, file.n_bytes);
+    static const char named[] = "\"lm_head.decoder.bias\":{\"dtype\":\"F16\"";
+    char             *at      = memmem(bytes, file.n_bytes, named, sizeof named - 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+    at[sizeof named - 5] = 'I';
+    write_file(&odd, "model.safetensors", bytes, file.n_bytes);
+    change(bundle.model, "lm_head.bias");
+    must_export(&bundle, BAL_EXPORT_F32, odd.path, in_dir(&top, "made"));
+    store *theirs = open_store(odd.path), *ours = open_store(in_dir(&top, "made"));
+    char   name[BAL_NAME_BYTES] = "";
+    CU_ASSERT_EQUAL(n_different(theirs, ours, name), 1);
+    CU_ASSERT_STRING_EQUAL(name, "lm_head.bias");
+    close_store(theirs);
+    close_store(ours);
+    free(bytes);
+    bal_file_close(&file);
+    bal_bundle_clear(&bundle);
+}
+
 const char     bal_suite_name[]  = "hub_export_base";
 const bal_test bal_suite_tests[] = {
     {"an untrained model comes back byte for byte",
      test_an_untrained_model_comes_back_byte_for_byte},
     {"only what changed is written anew", test_only_what_changed_is_written_anew},
     {"a base of another model is refused", test_a_base_of_another_model_is_refused},
+    {"a tensor that only has the name of ours is copied",
+     test_a_tensor_that_only_has_the_name_of_ours_is_copied},
     {NULL, NULL},
 };
