@@ -24,9 +24,7 @@ static bal_status read_metaspace(bal_tokenizer *tokenizer, const json_t *json, b
 {
     const json_t *scheme = json_object_get(json, "prepend_scheme");
     bool          prefix;
-    BAL_TRY(bal_json_string(tokenizer, "the replacement of a Metaspace",
-                            json_object_get(json, "replacement"), false, &step->content,
-                            &step->n_content));
+    BAL_TRY(bal_replacement_read(tokenizer, json, step));
     BAL_TRY(bal_json_bool(tokenizer, "a Metaspace", json, "add_prefix_space", true, &prefix));
     bool never    = json_is_string(scheme) && strcmp(json_string_value(scheme), "never") == 0;
     step->prepend = prefix && !never ? BAL_PREPEND_ALWAYS : BAL_PREPEND_NEVER;

@@ -5,7 +5,8 @@
 
 #include "read_impl.h"
 
-#define GROWTH_MAX 256 /* of a text in all replacements of its steps together */
+#define LETTERS_MAX 2
+#define GROWTH_MAX  256 /* of a text in all replacements of its steps together */
 
 bal_step *bal_steps_next(bal_steps *steps, const char *origin, const char *part)
 {
@@ -41,6 +42,19 @@ bal_status bal_replace_read(bal_tokenizer *tokenizer, const bal_steps *steps, co
                         "%s: replacements make a text %zu times longer; expected at most %d times",
                         tokenizer->origin, growth, GROWTH_MAX);
     return BAL_OK;
+}
+
+/* Each doubles what is no ASCII. */
+bal_status bal_letters_check(const bal_tokenizer *tokenizer)
+{
+    int n = 0;
+    for (int i = 0; i < tokenizer->normalizer.n; ++i)
+        n += tokenizer->normalizer.step[i].kind == BAL_STEP_LETTERS;
+    for (int i = 0; i < tokenizer->splits.n; ++i)
+        n += tokenizer->splits.step[i].kind == BAL_STEP_LETTERS;
+    if (n <= LETTERS_MAX) return BAL_OK;
+    return bal_fail(BAL_ERR_INPUT, "%s: ByteLevel stands more than %d times", tokenizer->origin,
+                    LETTERS_MAX);
 }
 
 static bal_status read_bert(bal_tokenizer *tokenizer, const json_t *json)
@@ -85,6 +99,7 @@ static bal_status read_step(bal_tokenizer *tokenizer, const json_t *json)
     bal_step *step = next(tokenizer, plain[i].kind);
     if (step == NULL) return BAL_ERR_INPUT;
     step->form = plain[i].form;
+    if (step->kind == BAL_STEP_LETTERS) BAL_TRY(bal_letters_check(tokenizer));
     if (step->kind == BAL_STEP_REPLACE)
         return bal_replace_read(tokenizer, &tokenizer->normalizer, json, step);
     if (step->kind == BAL_STEP_PREPEND)

@@ -37,7 +37,8 @@ static bal_status read_byte_level(bal_tokenizer *tokenizer, const json_t *json)
                                    sizeof gpt2_words - 1,
                                    &tokenizer->splits.step[tokenizer->splits.n - 1].pattern));
     }
-    return next(tokenizer, BAL_STEP_LETTERS) != NULL ? BAL_OK : BAL_ERR_INPUT;
+    if (next(tokenizer, BAL_STEP_LETTERS) == NULL) return BAL_ERR_INPUT;
+    return bal_letters_check(tokenizer);
 }
 
 static bal_status read_behavior(bal_tokenizer *tokenizer, const json_t *json,
@@ -64,6 +65,17 @@ static bal_status read_split(bal_tokenizer *tokenizer, const json_t *json)
     return read_behavior(tokenizer, json, &step->behavior);
 }
 
+bal_status bal_replacement_read(bal_tokenizer *tokenizer, const json_t *json, bal_step *step)
+{
+    static const char part[] = "the replacement of a Metaspace";
+    const json_t     *value  = json_object_get(json, "replacement");
+    int32_t           c;
+    BAL_TRY(bal_json_string(tokenizer, part, value, false, &step->content, &step->n_content));
+    return bal_character(step->content, step->n_content, &c) == step->n_content
+               ? BAL_OK
+               : bal_json_refuse(tokenizer->origin, part, value, "one character");
+}
+
 static bal_status read_metaspace(bal_tokenizer *tokenizer, const json_t *json)
 {
     static const char *const names[] = {"always", "first", "never"};
@@ -71,9 +83,7 @@ static bal_status read_metaspace(bal_tokenizer *tokenizer, const json_t *json)
     bal_step                *step    = next(tokenizer, BAL_STEP_METASPACE);
     bool                     prefix;
     if (step == NULL) return BAL_ERR_INPUT;
-    BAL_TRY(bal_json_string(tokenizer, "the replacement of a Metaspace",
-                            json_object_get(json, "replacement"), false, &step->content,
-                            &step->n_content));
+    BAL_TRY(bal_replacement_read(tokenizer, json, step));
     BAL_TRY(bal_json_bool(tokenizer, "a Metaspace", json, "split", true, &step->back));
     BAL_TRY(bal_json_bool(tokenizer, "a Metaspace", json, "add_prefix_space", true, &prefix));
     int found = 0;

@@ -32,6 +32,10 @@ bal_status bal_json_sequence(bal_tokenizer *tokenizer, const char *part, const j
 /** An id below the model's and the file's bounds; -1 and a sentence. */
 int32_t bal_json_id(const bal_tokenizer *tokenizer, const char *content, const json_t *value);
 
+/** Are there few steps that turn bytes into letters? */
+bal_status bal_letters_check(const bal_tokenizer *tokenizer);
+/** The one character of a Metaspace, into step->content. */
+bal_status bal_replacement_read(bal_tokenizer *tokenizer, const json_t *json, bal_step *step);
 /** Read a Replace, the last of steps. */
 bal_status bal_replace_read(bal_tokenizer *tokenizer, const bal_steps *steps, const json_t *json,
                             bal_step *step);

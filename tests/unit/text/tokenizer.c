@@ -403,6 +403,11 @@ static void test_hf_parts_that_are_not_supported_are_named(void)
         {"\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\","
          "\"prepend_scheme\":\"last\"},",
          "", VOCAB, "[]", "prepend_scheme of a Metaspace is \"last\""},
+        {"\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"ab\"},", "", VOCAB, "[]",
+         "the replacement of a Metaspace is \"ab\"; expected one character"},
+        {"\"normalizer\":{\"type\":\"ByteLevel\"},\"pre_tokenizer\":{\"type\":\"Sequence\","
+         "\"pretokenizers\":[{\"type\":\"ByteLevel\"},{\"type\":\"ByteLevel\"}]},",
+         "", VOCAB, "[]", "ByteLevel stands more than 2 times"},
         {"\"normalizer\":{\"type\":\"Precompiled\"},", "", VOCAB, "[]",
          "normalizer of type \"Precompiled\""},
         {"\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Nmt\"}]},", "", VOCAB,
