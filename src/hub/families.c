@@ -200,7 +200,8 @@ static const bal_family families[] = {
      .keys              = &roberta_keys,
      .switches          = roberta_switches,
      .names             = roberta_names,
-     .ignored           = roberta_ignored},
+     .ignored           = roberta_ignored,
+     .head_bias_twin    = "lm_head.decoder.bias"},
 };
 #define N_FAMILIES (sizeof families / sizeof *families)
 

@@ -41,6 +41,7 @@ typedef struct bal_family {
     const bal_family_switch *switches; /* end with a null key */
     const bal_family_name   *names;    /* what differs from ours; end with a null name */
     const char *const       *ignored;  /* globs of tensors that may be there; end with NULL */
+    const char *head_bias_twin; /* tensor that repeats lm_head.bias where the head is not tied */
 } bal_family;
 
 /** The family of a model_type or of a class of transformers, NULL: none. */
