@@ -11,6 +11,7 @@ ids and the text they decode to, in hexadecimal.
 """
 import io
 import json
+import os
 import pathlib
 import random
 import re
@@ -330,9 +331,8 @@ def make_vocab_files():
 
 
 def make_sentencepiece():
-    rules = tempfile.NamedTemporaryFile("w", suffix=".tsv")
-    rules.write("".join(f"{a}\t{b}\n" for a, b in RULES))
-    rules.flush()
+    os.chdir(tempfile.mkdtemp())  # the model keeps the name of its rules
+    pathlib.Path("rules.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in RULES))
     kinds = {
         "sp-bpe": dict(model_type="bpe", vocab_size=600, byte_fallback=True, remove_extra_whitespaces=False,
                        user_defined_symbols=["<|sep|>", "Godot", "\u2581\u2581"], split_digits=True,
@@ -341,7 +341,7 @@ def make_sentencepiece():
                                user_defined_symbols=["word"]),
         "sp-unigram": dict(model_type="unigram", vocab_size=600, byte_fallback=True, user_defined_symbols=["Godot"]),
         "sp-unigram-unknown": dict(model_type="unigram", vocab_size=400, treat_whitespace_as_suffix=True),
-        "sp-rules": dict(model_type="bpe", vocab_size=400, normalization_rule_tsv=rules.name,
+        "sp-rules": dict(model_type="bpe", vocab_size=400, normalization_rule_tsv="rules.tsv",
                          user_defined_symbols=["Godot", "fi "]),
         "sp-char": dict(model_type="char", vocab_size=90, add_dummy_prefix=False, user_defined_symbols=["the"]),
     }
