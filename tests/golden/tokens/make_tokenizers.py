@@ -1,14 +1,17 @@
 """Remakes the folders here and what the reference makes of lines.txt with each, in NAME.txt.
 
-    pip install tokenizers==0.23.3 sentencepiece==0.2.3 transformers==5.24.0 && python3 make_tokenizers.py
+    pip install tokenizers==0.23.3 sentencepiece==0.2.3 transformers==5.24.0
+    python3 make_tokenizers.py             trains them anew; the trainers of tokenizers break ties by chance
+    python3 make_tokenizers.py results     keeps them, and remakes NAME.txt alone, always the same
 
 NAME.txt: first the number of lines, the vocabulary, how many lines the reference gives back
-unchanged, what stands before and after a text, and the style in which it shows bytes that are no
-UTF-8. Then, for every 50 lines, a hash of their ids and decoded texts, and the ids of the first. Then
+unchanged, the style in which it shows bytes that are no UTF-8, a hash of the ids of all lines as one
+text, and what stands before and after a text. Then, for every 50 lines, a hash of their ids and decoded texts, and the ids of the first. Then
 ids and the text they decode to, in hexadecimal.
 """
 import io
 import json
+import os
 import pathlib
 import random
 import re
@@ -92,7 +95,9 @@ def write(name, encode, decode, n_vocab, before, after, style, ids_of=None):
     for i in range(120):
         ids = [rng.choice(pool) for _ in range(rng.randint(0, 9))]
         samples.append(" ".join(map(str, ids)) + " | " + decode(ids).encode().hex())
-    head = f"{len(LINES)} {n_vocab} {same} {style}\n{' '.join(map(str, before))}|{' '.join(map(str, after))}\n"
+    ids = encode("\n".join(LINES))
+    whole = fnv(struct.pack(f"<{len(ids)}i", *ids))
+    head = f"{len(LINES)} {n_vocab} {same} {style} {whole:016x}\n{' '.join(map(str, before))}|{' '.join(map(str, after))}\n"
     (HERE / f"{name}.txt").write_text(head + "\n".join(blocks + samples) + "\n")
     print(name, n_vocab, "same", same, flush=True)
 
@@ -326,9 +331,8 @@ def make_vocab_files():
 
 
 def make_sentencepiece():
-    rules = tempfile.NamedTemporaryFile("w", suffix=".tsv")
-    rules.write("".join(f"{a}\t{b}\n" for a, b in RULES))
-    rules.flush()
+    os.chdir(tempfile.mkdtemp())  # the model keeps the name of its rules
+    pathlib.Path("rules.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in RULES))
     kinds = {
         "sp-bpe": dict(model_type="bpe", vocab_size=600, byte_fallback=True, remove_extra_whitespaces=False,
                        user_defined_symbols=["<|sep|>", "Godot", "\u2581\u2581"], split_digits=True,
@@ -337,7 +341,7 @@ def make_sentencepiece():
                                user_defined_symbols=["word"]),
         "sp-unigram": dict(model_type="unigram", vocab_size=600, byte_fallback=True, user_defined_symbols=["Godot"]),
         "sp-unigram-unknown": dict(model_type="unigram", vocab_size=400, treat_whitespace_as_suffix=True),
-        "sp-rules": dict(model_type="bpe", vocab_size=400, normalization_rule_tsv=rules.name,
+        "sp-rules": dict(model_type="bpe", vocab_size=400, normalization_rule_tsv="rules.tsv",
                          user_defined_symbols=["Godot", "fi "]),
         "sp-char": dict(model_type="char", vocab_size=90, add_dummy_prefix=False, user_defined_symbols=["the"]),
     }
@@ -356,6 +360,21 @@ def make_sentencepiece():
 def check_sentencepiece(name, path):
     processor = sentencepiece.SentencePieceProcessor(model_file=path)
     write(name, processor.encode, processor.decode, processor.vocab_size(), [processor.bos_id()], [], "S")
+
+
+def make_results():
+    """Only NAME.txt, of the folders that are there."""
+    from transformers import AutoTokenizer
+    for result in sorted(HERE.glob("*/")):
+        name, style = result.name, None
+        if (HERE / f"{name}.txt").exists():
+            style = (HERE / f"{name}.txt").read_text().split()[3]
+        if (result / "tokenizer.model").exists():
+            check_sentencepiece(name, str(result / "tokenizer.model"))
+        elif (result / "tokenizer.json").exists():
+            check(name, Tokenizer.from_file(str(result / "tokenizer.json")), style)
+        elif style:
+            check(name, AutoTokenizer.from_pretrained(str(result), use_fast=True)._tokenizer, style)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 /* tokenizer_reference.c: every kind of tokenizer against the program it comes from, on all of
  * lines.txt; see tests/golden/tokens/README.md. */
 #include <CUnit/CUnit.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,6 +125,29 @@ static bool hash_line(const bal_tokenizer *tokenizer, const char *text, size_t n
     free(back);
     free(ids);
     return same;
+}
+
+/* Hash of the ids of all lines as one text, in which words come again and again. */
+static uint64_t hash_whole(const bal_tokenizer *tokenizer)
+{
+    FILE    *lines   = fopen(golden("", "lines.txt"), "r");
+    char    *text    = malloc(1 << 20), *line;
+    size_t   n_bytes = 0, n = 0;
+    int32_t *ids;
+    int64_t  n_ids;
+    CU_ASSERT_FATAL(lines != NULL && text != NULL);
+    while ((line = next_line(lines, &n)) != NULL && n_bytes + n < 1 << 20) {
+        if (n_bytes > 0 || ftell(lines) > (long)n + 1) text[n_bytes++] = '\n';
+        n = unescape(line, n);
+        memcpy(text + n_bytes, line, n);
+        n_bytes += n;
+    }
+    CU_ASSERT_EQUAL_FATAL(bal_tokenizer_encode(tokenizer, text, n_bytes, &ids, &n_ids), BAL_OK);
+    uint64_t hash = fnv(0xcbf29ce484222325u, ids, (size_t)n_ids * sizeof *ids);
+    free(ids);
+    free(text);
+    fclose(lines);
+    return hash;
 }
 
 /* The ids of a text that starts a list of them. */
@@ -258,12 +282,14 @@ static void test_ids_and_texts_are_those_of_the_reference(void)
     for (size_t i = 0; i < N_NAMES; ++i) {
         FILE *expected = fopen(golden(names[i], ".txt"), "r");
         CU_ASSERT_PTR_NOT_NULL_FATAL(expected);
-        int     n_lines, n_vocab, n_same;
-        char    style;
-        size_t  n = 0;
-        int64_t n_affix;
-        CU_ASSERT_EQUAL_FATAL(
-            sscanf(next_line(expected, &n), "%d %d %d %c", &n_lines, &n_vocab, &n_same, &style), 4);
+        int      n_lines, n_vocab, n_same;
+        char     style;
+        size_t   n = 0;
+        int64_t  n_affix;
+        uint64_t whole;
+        CU_ASSERT_EQUAL_FATAL(sscanf(next_line(expected, &n), "%d %d %d %c %" SCNx64, &n_lines,
+                                     &n_vocab, &n_same, &style, &whole),
+                              5);
         CU_ASSERT_TRUE(n_lines >= 10000);
         bal_tokenizer *tokenizer = open_folder(names[i], n_vocab);
         char          *around    = next_line(expected, &n);
@@ -272,6 +298,7 @@ static void test_ids_and_texts_are_those_of_the_reference(void)
         affix = bal_tokenizer_suffix(tokenizer, &n_affix);
         check_affix(names[i], affix, n_affix, strchr(around, '|') + 1);
         CU_ASSERT_EQUAL(bal_tokenizer_n_vocab(tokenizer), n_vocab);
+        CU_ASSERT_EQUAL(hash_whole(tokenizer), whole);
         CU_ASSERT_EQUAL(check_lines(names[i], tokenizer, expected, n_lines), n_same);
         CU_ASSERT_EQUAL(check_decoding(names[i], tokenizer, expected, style), 120);
         fclose(expected);
