@@ -96,6 +96,9 @@ typedef struct bal_spelling {
 /** Local; the bytes are borrowed. @param id  any from 0 on; unused where there is no token */
 void bal_tokenizer_spell(const bal_tokenizer *tokenizer, int32_t id, bal_spelling *spelling);
 
+/** Does it put a space before a text that has none there? Local. */
+bool bal_tokenizer_adds_space(const bal_tokenizer *tokenizer);
+
 /** How words become tokens. */
 typedef enum bal_merging {
     BAL_MERGING_BY_RANK,  /* listed pairs, the first of the list first */

@@ -12,7 +12,6 @@
 /* How the tokenizer's file says that texts are cut. */
 typedef struct style {
     const char *split;        /* of "gpt2", as llama.cpp calls it; NULL: "llama" */
-    bool        prefix_space; /* before a text */
     bool        plain_spaces; /* llama2.c spells them so */
 } style;
 
@@ -30,16 +29,29 @@ static const char *type_of(const json_t *part)
     return type != NULL ? type : "";
 }
 
-/* A part, or one of the parts of a Sequence, of that type. NULL: there is none. */
-static const json_t *find_part(const json_t *part, const char *list, const char *type)
+/* Step i of a part, which is one step or a Sequence that lists its steps; NULL: it has no more. */
+static const json_t *step_of(const json_t *part, const char *list, size_t i)
 {
-    size_t        i;
-    json_t       *each;
-    const json_t *found = NULL;
-    if (strcmp(type_of(part), type) == 0) return part;
-    json_array_foreach(json_object_get(part, list), i,
-                       each) if (found == NULL && strcmp(type_of(each), type) == 0) found = each;
-    return found;
+    if (strcmp(type_of(part), "Sequence") == 0)
+        return json_array_get(json_object_get(part, list), i);
+    return i == 0 && !json_is_null(part) ? part : NULL;
+}
+
+static const json_t *find_step(const json_t *part, const char *list, const char *type)
+{
+    const json_t *step;
+    for (size_t i = 0; (step = step_of(part, list, i)) != NULL; ++i)
+        if (strcmp(type_of(step), type) == 0) return step;
+    return NULL;
+}
+
+/* Are all steps of one of two types? */
+static bool only_has(const json_t *part, const char *list, const char *type, const char *other)
+{
+    const json_t *step;
+    for (size_t i = 0; (step = step_of(part, list, i)) != NULL; ++i)
+        if (strcmp(type_of(step), type) != 0 && strcmp(type_of(step), other) != 0) return false;
+    return true;
 }
 
 /* Llama 3's split; Qwen's differs in how many digits stay together. */
@@ -48,44 +60,39 @@ static const json_t *find_part(const json_t *part, const char *list, const char 
 
 static bal_status read_split(const json_t *root, style *s)
 {
-    const json_t *part   = json_object_get(root, "pre_tokenizer");
-    const json_t *bytes  = find_part(part, "pretokenizers", "ByteLevel");
-    const json_t *split  = find_part(part, "pretokenizers", "Split");
-    const json_t *normal = json_object_get(root, "normalizer");
+    const char   *list  = "pretokenizers";
+    const json_t *part  = json_object_get(root, "pre_tokenizer");
+    const json_t *bytes = find_step(part, list, "ByteLevel");
+    const json_t *split = find_step(part, list, "Split");
     const char   *pattern =
         json_string_value(json_object_get(json_object_get(split, "pattern"), "Regex"));
-    bool   own     = !json_is_false(json_object_get(bytes, "use_regex"));
-    size_t n_parts = json_array_size(json_object_get(part, "pretokenizers"));
-    if (bytes == NULL) return refuse("a pre_tokenizer without ByteLevel");
-    if (normal != NULL && !json_is_null(normal) && strcmp(type_of(normal), "NFC") != 0)
-        return refuse("a normalizer before its byte-level BPE");
-    s->prefix_space = !json_is_false(json_object_get(bytes, "add_prefix_space"));
-    if (bytes == part && own) {
-        s->split = "gpt-2";
-        return BAL_OK;
-    }
     const char *behavior = json_string_value(json_object_get(split, "behavior"));
-    bool        plain    = n_parts == 2 && !own && pattern != NULL && behavior != NULL &&
+    bool        own      = !json_is_false(json_object_get(bytes, "use_regex"));
+    bool        alone    = step_of(part, list, 1) == NULL;
+    if (bytes == NULL) return refuse("a pre_tokenizer without ByteLevel");
+    if (!only_has(json_object_get(root, "normalizer"), "normalizers", "NFC", "NFC"))
+        return refuse("a normalizer before its byte-level BPE");
+    bool plain = step_of(part, list, 2) == NULL && !own && pattern != NULL && behavior != NULL &&
                  strcmp(behavior, "Isolated") == 0 &&
                  !json_is_true(json_object_get(split, "invert"));
-    if (plain && strcmp(pattern, WORDS_BEFORE "{1,3}" WORDS_BEHIND) == 0)
+    if (alone && own)
+        s->split = "gpt-2";
+    else if (plain && strcmp(pattern, WORDS_BEFORE "{1,3}" WORDS_BEHIND) == 0)
         s->split = "llama-bpe";
     else if (plain && strcmp(pattern, WORDS_BEFORE WORDS_BEHIND) == 0)
         s->split = "qwen2";
     return s->split != NULL ? BAL_OK : refuse("a pre_tokenizer that cuts words in its own way");
 }
 
-/* BPE with byte fallback: a Prepend or a Metaspace puts a space before the text. */
-static void read_prefix(const json_t *root, style *s)
+/* BPE with byte fallback: spaces become a letter, and one may be put in front. */
+static bal_status check_spaces(const json_t *root)
 {
-    const json_t *prepend =
-        find_part(json_object_get(root, "normalizer"), "normalizers", "Prepend");
-    const json_t *metaspace =
-        find_part(json_object_get(root, "pre_tokenizer"), "pretokenizers", "Metaspace");
-    const char *scheme = json_string_value(json_object_get(metaspace, "prepend_scheme"));
-    bool        adds   = !json_is_false(json_object_get(metaspace, "add_prefix_space"));
-    s->prefix_space    = prepend != NULL || (metaspace != NULL && adds &&
-                                          (scheme == NULL || strcmp(scheme, "never") != 0));
+    if (!only_has(json_object_get(root, "normalizer"), "normalizers", "Prepend", "Replace"))
+        return refuse("a normalizer that does more than replace spaces");
+    if (!only_has(json_object_get(root, "pre_tokenizer"), "pretokenizers", "Metaspace",
+                  "Metaspace"))
+        return refuse("another pre_tokenizer than Metaspace");
+    return BAL_OK;
 }
 
 static bal_status read_json(const bal_named_bytes *file, style *s)
@@ -93,11 +100,8 @@ static bal_status read_json(const bal_named_bytes *file, style *s)
     json_t *root = json_loadb((const char *)file->bytes, file->n_bytes, JSON_ALLOW_NUL, NULL);
     if (root == NULL)
         return bal_fail(BAL_ERR_INPUT, "tokenizer.json: cannot be parsed a second time");
-    bal_status status = BAL_OK;
-    if (json_is_true(json_object_get(json_object_get(root, "model"), "byte_fallback")))
-        read_prefix(root, s);
-    else
-        status = read_split(root, s);
+    bool fallback = json_is_true(json_object_get(json_object_get(root, "model"), "byte_fallback"));
+    bal_status status = fallback ? check_spaces(root) : read_split(root, s);
     json_decref(root);
     return status;
 }
@@ -106,15 +110,13 @@ static bal_status find_style(const bal_bundle *bundle, style *s)
 {
     const bal_named_bytes *file    = bal_files_find(&bundle->files, "tokenizer.json");
     bal_merging            merging = bal_tokenizer_merging(bundle->tokenizer);
-    *s                             = (style){.prefix_space = true};
+    *s                             = (style){0};
     if (merging == BAL_MERGING_NONE) return refuse("no merges");
     if (file != NULL) return read_json(file, s);
-    if (merging == BAL_MERGING_BY_RANK) { /* vocab.json and merges.txt of GPT-2 */
-        s->split        = "gpt-2";
-        s->prefix_space = false;
-        return BAL_OK;
-    }
-    s->plain_spaces = bal_files_find(&bundle->files, "tokenizer.model") == NULL;
+    if (merging == BAL_MERGING_BY_RANK)
+        s->split = "gpt-2"; /* vocab.json and merges.txt */
+    else
+        s->plain_spaces = bal_files_find(&bundle->files, "tokenizer.model") == NULL;
     return BAL_OK;
 }
 
@@ -265,7 +267,8 @@ bal_status bal_gguf_put_tokenizer(bal_gguf_head *head, const bal_bundle *bundle)
     BAL_TRY(s.split != NULL ? put_merges(head, bundle->tokenizer)
                             : put_scores(head, bundle->tokenizer, n));
     put_special(head, bundle->tokenizer);
-    bal_gguf_put_bool(head, "tokenizer.ggml.add_space_prefix", s.prefix_space);
+    bal_gguf_put_bool(head, "tokenizer.ggml.add_space_prefix",
+                      bal_tokenizer_adds_space(bundle->tokenizer));
     put_chat_template(head, &bundle->files);
     return BAL_OK;
 }

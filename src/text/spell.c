@@ -30,6 +30,20 @@ void bal_tokenizer_spell(const bal_tokenizer *tokenizer, int32_t id, bal_spellin
     *spelling = (bal_spelling){token->bytes, token->n_bytes, kind_of(tokenizer, id), token->score};
 }
 
+bool bal_tokenizer_adds_space(const bal_tokenizer *tokenizer)
+{
+    const bal_steps *both[] = {&tokenizer->normalizer, &tokenizer->splits};
+    for (int k = 0; k < 2; ++k)
+        for (int i = 0; i < both[k]->n; ++i) {
+            const bal_step *step = &both[k]->step[i];
+            if (step->kind == BAL_STEP_PREPEND || step->kind == BAL_STEP_PREFIX_SPACE ||
+                (step->kind == BAL_STEP_SENTENCEPIECE && step->front) ||
+                (step->kind == BAL_STEP_METASPACE && step->prepend != BAL_PREPEND_NEVER))
+                return true;
+        }
+    return false;
+}
+
 bal_merging bal_tokenizer_merging(const bal_tokenizer *tokenizer)
 {
     if (tokenizer->model == BAL_MODEL_SP_BPE || tokenizer->kind == BAL_TOKENIZER_LLAMA2C)

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "../../../src/hub/export.h"
 #include "exports.h"
 
 /* value as a stored half would give it back: the nearest one, the even one of two. */
@@ -261,21 +262,22 @@ static void test_exported_headers_are_aligned_and_in_model_order(void)
 /* A key goes, the dtype changes, a number needs all its digits; nothing else happens. */
 static void test_config_json_keeps_everything_but_the_dtype(void)
 {
-    static const char *const keys[] = {"torch_dtype", "dtype", "prefix"};
+    static const char *const keys[]    = {"torch_dtype", "dtype", "prefix"};
+    static const char *const numbers[] = {"0.12345678901234568", "0.1234567890123456", "0.1"};
     for (int k = 0; k < 3; ++k) {
         bal_bundle bundle = load_bundle(family_path("llama-tied"), BAL_I8, 0);
         test_dir   dir    = new_dir("config");
         char       text[2048];
         snprintf(
             text, sizeof text,
-            "{\"zeta\": 0.12345678901234568, \"%s\": \"x\", \"quantization_config\": {\"a\": 1},"
+            "{\"zeta\": %s, \"%s\": \"x\", \"quantization_config\": {\"a\": 1},"
             " \"alpha\": {\"long\": 9007199254740993, \"word\": \"\\u00e9\\n\"}, \"empty\": [],"
-            " \"tiny\": [1e-300, 5e-324, -0.0, null], \"hidden_size\": 36, \"model_type\": "
+            " \"tiny\": [1e-300, 1e22, -0.0, null], \"hidden_size\": 36, \"model_type\": "
             "\"llama\","
             " \"intermediate_size\": 60, \"num_attention_heads\": 6, \"num_hidden_layers\": 2,"
             " \"vocab_size\": 341, \"max_position_embeddings\": 64, \"rms_norm_eps\": 1e-06,"
             " \"tie_word_embeddings\": true}",
-            keys[k]);
+            numbers[k], keys[k]);
         json_t *expected = json_loads(text, 0, NULL);
         CU_ASSERT_PTR_NOT_NULL_FATAL(expected);
         CU_ASSERT_EQUAL_FATAL(bal_files_add(&bundle.files, "config.json", text, strlen(text)),
@@ -355,6 +357,32 @@ static void test_a_failed_export_leaves_nothing_and_names_the_file(void)
     bal_bundle_clear(&bundle);
 }
 
+/* The writer of a file whose name is taken while it writes. */
+static bal_status write_slowly(const void *what, int fd, const char *path)
+{
+    int other = open(in_dir(what, "two"), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    CU_ASSERT_FATAL(other >= 0);
+    CU_ASSERT_EQUAL(bal_write_all(other, "mine", 4, "two"), BAL_OK);
+    close(other);
+    return bal_write_all(fd, "ours", 4, path);
+}
+
+static void test_a_name_that_is_taken_meanwhile_undoes_all(void)
+{
+    test_dir              dir     = new_dir("race");
+    const bal_named_bytes bytes   = {.bytes = (uint8_t *)(uintptr_t) "ours", .n_bytes = 4};
+    const bal_hub_output  files[] = {{"one", bal_hub_write_bytes, &bytes},
+                                     {"two", write_slowly, &dir},
+                                     {"three", bal_hub_write_bytes, &bytes}};
+    bal_file              file;
+    expect_failure(bal_hub_publish(dir.path, true, files, 3), BAL_ERR_STATE,
+                   "two: is there already");
+    CU_ASSERT_EQUAL(n_files(dir.path), 1);
+    CU_ASSERT_EQUAL_FATAL(bal_file_open(in_dir(&dir, "two"), &file), BAL_OK);
+    CU_ASSERT(file.n_bytes == 4 && memcmp(file.data, "mine", 4) == 0);
+    bal_file_close(&file);
+}
+
 /* A disk that fills up: the limit cuts the weights short, then config.json. */
 static void test_a_full_disk_leaves_nothing(void)
 {
@@ -415,6 +443,7 @@ const bal_test bal_suite_tests[] = {
     {"export never replaces a file", test_export_never_replaces_a_file},
     {"a failed export leaves nothing and names the file",
      test_a_failed_export_leaves_nothing_and_names_the_file},
+    {"a name that is taken meanwhile undoes all", test_a_name_that_is_taken_meanwhile_undoes_all},
     {"a full disk leaves nothing", test_a_full_disk_leaves_nothing},
     {"a value too large for its dtype is named", test_a_value_too_large_for_its_dtype_is_named},
     {NULL, NULL},

@@ -131,14 +131,26 @@ static void test_an_untrained_model_comes_back_byte_for_byte(void)
         }
 }
 
-/* One code, one gain or one float of one of our tensors is another. */
-static void change(bal_model *model, const char *name)
+/* What a change is of. */
+typedef enum part { CODE, SCALE, FACTOR } part;
+
+/* One code or float, scale or factor of one of our tensors is another. false: it has none. */
+static bool change(bal_model *model, const char *name, part what)
 {
-    bal_tensor *tensor = bal_model_tensor(model, bal_model_find(model, name));
-    if (tensor->format == BAL_F32)
+    int         index  = bal_model_find(model, name);
+    bal_tensor *tensor = index >= 0 ? bal_model_tensor(model, index) : NULL;
+    if (tensor == NULL || (what != CODE && tensor->format == BAL_F32) ||
+        (what == FACTOR && tensor->factors == NULL) || (what == SCALE && tensor->role == BAL_GAIN))
+        return false;
+    if (what == FACTOR)
+        tensor->factors[0] = tensor->factors[0] == 1 ? 2 : 1;
+    else if (what == SCALE)
+        tensor->scale[0] *= 1.01f;
+    else if (tensor->format == BAL_F32)
         ((float *)tensor->codes)[1] += 1.0f;
     else
         bal_tensor_put(tensor, 1, bal_tensor_code(tensor, 1) + (tensor->low == 0 ? 1 : -1));
+    return true;
 }
 
 static void test_only_what_changed_is_written_anew(void)
@@ -166,16 +178,15 @@ static void test_only_what_changed_is_written_anew(void)
     };
     static const bal_format formats[] = {BAL_F32, BAL_I8, BAL_I4, BAL_NF4};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i)
-        for (int f = 0; f < 4; ++f) {
+        for (int f = 0; f < 12; ++f) {
             char base[PATH_MAX], name[BAL_NAME_BYTES] = "";
             snprintf(base, sizeof base, "%s", family_path(cases[i].folder));
-            bal_bundle bundle = load_bundle(base, formats[f], 32);
+            bal_bundle bundle = load_bundle(base, formats[f % 4], 32);
             test_dir   top    = new_dir("changed");
-            if (bal_model_find(bundle.model, cases[i].ours) < 0) { /* floats have no gains */
+            if (!change(bundle.model, cases[i].ours, (part)(f / 4))) {
                 bal_bundle_clear(&bundle);
                 continue;
             }
-            change(bundle.model, cases[i].ours);
             must_export(&bundle, BAL_EXPORT_BF16, base, in_dir(&top, "made"));
             store *theirs = open_store(base), *ours = open_store(in_dir(&top, "made"));
             CU_ASSERT_EQUAL(n_different(theirs, ours, name), cases[i].n);
@@ -234,7 +245,7 @@ static void test_a_tensor_that_only_has_the_name_of_ours_is_copied(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(at);
     at[sizeof named - 5] = 'I';
     write_file(&odd, "model.safetensors", bytes, file.n_bytes);
-    change(bundle.model, "lm_head.bias");
+    change(bundle.model, "lm_head.bias", CODE);
     must_export(&bundle, BAL_EXPORT_F32, odd.path, in_dir(&top, "made"));
     store *theirs = open_store(odd.path), *ours = open_store(in_dir(&top, "made"));
     char   name[BAL_NAME_BYTES] = "";
@@ -247,6 +258,53 @@ static void test_a_tensor_that_only_has_the_name_of_ours_is_copied(void)
     bal_bundle_clear(&bundle);
 }
 
+/* Without a base as well: transformers reads the one, its own older versions the other. */
+static void test_the_bias_of_an_untied_head_has_both_its_names(void)
+{
+    bal_bundle bundle = load_bundle(family_path("roberta-untied"), BAL_I8, 0);
+    test_dir   top    = new_dir("both");
+    must_export(&bundle, BAL_EXPORT_F32, NULL, in_dir(&top, "made"));
+    store        *made = open_store(in_dir(&top, "made"));
+    const stored *x = find(made, "lm_head.bias"), *y = find(made, "lm_head.decoder.bias");
+    CU_ASSERT_FATAL(x != NULL && y != NULL && x->n_bytes == y->n_bytes);
+    CU_ASSERT_EQUAL(memcmp(x->bytes, y->bytes, x->n_bytes), 0);
+    close_store(made);
+    bal_bundle_clear(&bundle);
+}
+
+/* A tied RoBERTa whose folder, as some do, has that bias twice. */
+static void test_a_bias_that_is_stored_twice_changes_twice(void)
+{
+    static const char *const others[] = {"config.json", "tokenizer.json", "tokenizer_config.json"};
+    test_dir                 base = new_dir("twice"), top = new_dir("made");
+    safetensors              file   = {.header_length = -1};
+    store                   *theirs = open_store(family_path("roberta"));
+    for (int i = 0; i <= theirs->n; ++i) {
+        const stored *from     = i < theirs->n ? &theirs->at[i] : find(theirs, "lm_head.bias");
+        long long     shape[2] = {0};
+        int           n_dims   = sscanf(from->shape, "[%lld,%lld", &shape[0], &shape[1]);
+        add_line(&file, i < theirs->n ? from->name : "lm_head.decoder.bias", from->dtype,
+                 (const int64_t[]){shape[0], shape[1]}, n_dims, from->bytes, from->n_bytes);
+    }
+    write_safetensors(&file, &base);
+    for (int i = 0; i < 3; ++i) {
+        char name[64];
+        snprintf(name, sizeof name, "roberta/%s", others[i]);
+        copy_file(family_path(name), &base, others[i]);
+    }
+    close_store(theirs);
+    free(file.data);
+    bal_bundle bundle = load_bundle(base.path, BAL_I8, 0);
+    change(bundle.model, "lm_head.bias", CODE);
+    must_export(&bundle, BAL_EXPORT_F16, base.path, in_dir(&top, "made"));
+    theirs      = open_store(base.path);
+    store *ours = open_store(in_dir(&top, "made"));
+    CU_ASSERT_EQUAL(n_different(theirs, ours, NULL), 2);
+    close_store(theirs);
+    close_store(ours);
+    bal_bundle_clear(&bundle);
+}
+
 const char     bal_suite_name[]  = "hub_export_base";
 const bal_test bal_suite_tests[] = {
     {"an untrained model comes back byte for byte",
@@ -255,5 +313,8 @@ const bal_test bal_suite_tests[] = {
     {"a base of another model is refused", test_a_base_of_another_model_is_refused},
     {"a tensor that only has the name of ours is copied",
      test_a_tensor_that_only_has_the_name_of_ours_is_copied},
+    {"the bias of an untied head has both its names",
+     test_the_bias_of_an_untied_head_has_both_its_names},
+    {"a bias that is stored twice changes twice", test_a_bias_that_is_stored_twice_changes_twice},
     {NULL, NULL},
 };

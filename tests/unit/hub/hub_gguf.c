@@ -366,6 +366,96 @@ static void test_checkpoints_and_llama2c_models_are_written_with_their_gains(voi
     }
 }
 
+/* Element id of the lists of tokens, scores and types. */
+static void expect_token(gguf *g, int id, const char *bytes, float score, int64_t type)
+{
+    char  found[32] = "";
+    float stored;
+    CU_ASSERT_FATAL(array_length(g, "tokenizer.ggml.tokens") > id);
+    for (int i = 0; i <= id; ++i) text(g, found, sizeof found);
+    CU_ASSERT_STRING_EQUAL(found, bytes);
+    CU_ASSERT_FATAL(array_length(g, "tokenizer.ggml.scores") > id);
+    take(g, 4 * (uint64_t)id);
+    memcpy(&stored, take(g, 4), 4);
+    CU_ASSERT_EQUAL(stored, score);
+    CU_ASSERT_FATAL(array_length(g, "tokenizer.ggml.token_type") > id);
+    take(g, 4 * (uint64_t)id);
+    CU_ASSERT_EQUAL((int64_t)number(g, 4), type);
+}
+
+static void test_pieces_of_llama2c_are_those_of_sentencepiece(void)
+{
+    bal_bundle bundle = load_bundle(bal_test_data(STORIES_FILE), BAL_F32, 0);
+    test_dir   top    = new_dir("pieces");
+    gguf       g;
+    CU_ASSERT_EQUAL_FATAL(
+        bal_hub_export_gguf(&bundle, BAL_EXPORT_GGUF_F16, in_dir(&top, "made.gguf")), BAL_OK);
+    open_gguf(in_dir(&top, "made.gguf"), &g);
+    expect_token(&g, 0, "<unk>", 0, 2);
+    expect_token(&g, 1, "<s>", 0, 3);
+    expect_token(&g, 2, "</s>", 0, 3);
+    expect_token(&g, 3 + 0xAB, "<0xAB>", 0, 6);
+    expect_token(&g, 403, "\xe2\x96\x81Once", -144, 1); /* printed from tok512.bin */
+    CU_ASSERT_EQUAL(get_u32(&g, "tokenizer.ggml.bos_token_id"), 1);
+    bal_file_close(&g.file);
+    bal_bundle_clear(&bundle);
+}
+
+/* A piece of a tokenizer.model: its spelling, score and type (sentencepiece_model.proto). */
+static size_t put_piece(uint8_t *to, const char *bytes, float score, uint8_t type)
+{
+    uint8_t n = (uint8_t)strlen(bytes);
+    to[0] = 0x0A, to[1] = (uint8_t)(n + 9), to[2] = 0x0A, to[3] = n;
+    memcpy(to + 4, bytes, n);
+    to[4 + n] = 0x15;
+    memcpy(to + 5 + n, &score, 4);
+    to[9 + n] = 0x18, to[10 + n] = type;
+    return 11 + (size_t)n;
+}
+
+static void test_pieces_of_sentencepiece_are_kept(void)
+{
+    static const uint8_t bpe[] = {0x12, 5, 0x18, 2, 0x98, 2, 1}; /* with bytes for characters */
+    uint8_t              bytes[8192];
+    size_t               n    = 0;
+    safetensors          file = small_safetensors();
+    test_dir             dir  = small_dir("pieces", &file);
+    free(file.data);
+    n += put_piece(bytes + n, "<unk>", 0, 2);
+    n += put_piece(bytes + n, "<s>", 0, 3);
+    n += put_piece(bytes + n, "</s>", 0, 3);
+    for (unsigned byte = 0; byte < 256; ++byte) {
+        char name[8];
+        snprintf(name, sizeof name, "<0x%02X>", byte & 255u);
+        n += put_piece(bytes + n, name, 0, 6);
+    }
+    n += put_piece(bytes + n, "<|im|>", 0, 4);
+    n += put_piece(bytes + n, "\xe2\x96\x81", -1.5f, 1);
+    n += put_piece(bytes + n,
+                   "\xe2\x96\x81"
+                   "b",
+                   -0.25f, 1);
+    memcpy(bytes + n, bpe, sizeof bpe);
+    write_file(&dir, "tokenizer.model", bytes, n + sizeof bpe);
+    bal_bundle bundle = load_bundle(dir.path, BAL_F32, 0);
+    gguf       g;
+    CU_ASSERT_EQUAL_FATAL(
+        bal_hub_export_gguf(&bundle, BAL_EXPORT_GGUF_Q8_0, in_dir(&dir, "made.gguf")), BAL_OK);
+    open_gguf(in_dir(&dir, "made.gguf"), &g);
+    expect_token(&g, 0, "<unk>", 0, 2);
+    expect_token(&g, 2, "</s>", 0, 3);
+    expect_token(&g, 3 + 0xAB, "<0xAB>", 0, 6);
+    expect_token(&g, 259, "<|im|>", 0, 4);
+    expect_token(&g, 261,
+                 "\xe2\x96\x81"
+                 "b",
+                 -0.25f, 1);
+    expect_token(&g, 262, "[PAD262]", 0, 5);
+    CU_ASSERT_EQUAL(array_length(&g, "tokenizer.ggml.tokens"), 512);
+    bal_file_close(&g.file);
+    bal_bundle_clear(&bundle);
+}
+
 /* Blocks made by hand: rounding of halves, the largest value of either sign, nothing at all. */
 static void test_blocks_are_rounded_as_ggml_rounds_them(void)
 {
@@ -418,8 +508,10 @@ static void test_what_llama_cpp_does_not_have_is_refused_by_name(void)
     static const char *const changed[][3] = {{"qwen2", "p{N}|", "in its own way"},
                                              {"llama3", "\"use_regex\": false", "in its own way"},
                                              {"gpt2-old", "\"ByteLevel\"", "without ByteLevel"},
-                                             {"qwen3", "\"NFC\"", "a normalizer"}};
-    for (int i = 0; i < 4; ++i) { /* a letter of its tokenizer.json is another */
+                                             {"qwen3", "\"NFC\"", "a normalizer"},
+                                             {"vicuna", "\"Prepend\"", "replace spaces"},
+                                             {"mistral-full", "\"Metaspace\"", "Metaspace"}};
+    for (int i = 0; i < 6; ++i) { /* a letter of its tokenizer.json is another */
         bal_bundle             bundle = load_bundle(family_path(changed[i][0]), BAL_I8, 0);
         const bal_named_bytes *file   = bal_files_find(&bundle.files, "tokenizer.json");
         char                  *at     = strstr((char *)file->bytes, changed[i][1]);
@@ -467,6 +559,9 @@ const bal_test bal_suite_tests[] = {
      test_every_family_has_its_tensors_in_their_places},
     {"checkpoints and llama2.c models are written with their gains",
      test_checkpoints_and_llama2c_models_are_written_with_their_gains},
+    {"pieces of llama2.c are those of SentencePiece",
+     test_pieces_of_llama2c_are_those_of_sentencepiece},
+    {"pieces of SentencePiece are kept", test_pieces_of_sentencepiece_are_kept},
     {"blocks are rounded as ggml rounds them", test_blocks_are_rounded_as_ggml_rounds_them},
     {"what llama.cpp does not have is refused by name",
      test_what_llama_cpp_does_not_have_is_refused_by_name},
