@@ -40,15 +40,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static json_t *model_json(const bal_model *model)
 {
-    const bal_model_config *c     = bal_model_shape(model);
-    json_t                 *shape = json_pack(
-                        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:f, s:f}", "dim", (json_int_t)c->dim,
-                        "hidden", (json_int_t)c->hidden, "n_layers", (json_int_t)c->n_layers, "n_heads",
-                        (json_int_t)c->n_heads, "n_kv_heads", (json_int_t)c->n_kv_heads, "head_dim",
-                        (json_int_t)c->head_dim, "n_vocab", (json_int_t)c->n_vocab, "max_tokens",
-                        (json_int_t)c->max_tokens, "tied_head", c->tied_head, "rope_pairs",
+    const bal_model_config *c = bal_model_shape(model);
+    char                    features[256];
+    bal_features_print(c->features, features, sizeof features);
+    json_t *shape = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:f, s:f, s:s, s:I, s:I, s:I}", "dim",
+        (json_int_t)c->dim, "hidden", (json_int_t)c->hidden, "n_layers", (json_int_t)c->n_layers,
+        "n_heads", (json_int_t)c->n_heads, "n_kv_heads", (json_int_t)c->n_kv_heads, "head_dim",
+        (json_int_t)c->head_dim, "n_vocab", (json_int_t)c->n_vocab, "max_tokens",
+        (json_int_t)c->max_tokens, "tied_head", c->tied_head, "rope_pairs",
         c->rope_pairs == BAL_ROPE_ADJACENT ? "adjacent" : "halves", "rope_base", c->rope_base,
-                        "norm_eps", c->norm_eps);
+        "norm_eps", c->norm_eps, "features", features, "n_positions", (json_int_t)c->n_positions,
+        "window", (json_int_t)c->window, "embed_dim", (json_int_t)c->embed_dim);
     json_t *tensors = json_array();
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         const bal_tensor *t     = bal_model_tensor(model, i);
@@ -73,6 +76,10 @@ static void print_model(const bal_model *model)
         (long long)c->n_layers, (long long)c->dim, (long long)c->hidden, (long long)c->n_heads,
         (long long)c->head_dim, (long long)c->n_kv_heads, (long long)c->n_vocab,
         c->tied_head ? " (tied head)" : "", (long long)c->max_tokens);
+    char features[256];
+    bal_features_print(c->features, features, sizeof features);
+    if (features[0] != 0) printf("otherwise    than a LLaMA: %s\n", features);
+    if (c->window > 0) printf("window       %lld tokens\n", (long long)c->window);
     printf("values       %lld\n\n%-48s %-6s %s\n", (long long)n, "tensor", "format", "shape");
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         const bal_tensor *t = bal_model_tensor(model, i);
