@@ -44,7 +44,8 @@ const char *bal_status_words(bal_status status);
 /**
  * Remember the sentence that explains a failure and return its status:
  * `return bal_fail(BAL_ERR_INPUT, "%s: ...", path)`. A sentence names file, place, what was found
- * and what was expected; no final full stop, no newline. At most 1023 bytes are kept. Local.
+ * and what was expected; no final full stop, no newline: control characters become "?". At most 1023
+ * bytes are kept. Local.
  */
 bal_status bal_fail(bal_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -43,10 +43,6 @@ typedef struct bal_rounding {
  *  as above, and BAL_ERR_INPUT: the files have another shape than the model.
  *  @param rounding  [n_tensors], set but for gains; or NULL */
 bal_status bal_hub_fill(const char *path, bal_model *model, bal_rounding *rounding);
-/** True if path is a folder or file that bal_hub_load would try to read (by name and first bytes),
- *  not a ballot checkpoint. Local. */
-bool bal_hub_recognizes(const char *path);
-
 /** What a model folder or file is called by users: "llama2.c v0", "llama2.c v1", "Hugging Face". */
 const char *bal_hub_kind(const char *path);
 

@@ -96,6 +96,10 @@ typedef struct bal_formats {
                                                of which the first that matches a matrix counts */
 } bal_formats;
 
+/** Read FORMAT, or FORMAT:GROUP with 32, 64 or 128 where it has groups, else *group stays. Local.
+ *  @return false: it is none. */
+bool bal_format_read(const char *text, bal_format *format, int *group);
+
 typedef struct bal_model bal_model;
 
 /**
@@ -188,7 +192,8 @@ typedef struct bal_cache bal_cache;
 bal_status bal_cache_create(const bal_model *model, int64_t max_length, bal_cache **cache);
 void       bal_cache_destroy(bal_cache **cache);
 /** Read n_tokens more tokens of the text of a cache, in which there is room for them; logits after
- *  the last of them, [n_vocab], the same bits as bal_forward_logits of the whole text. Local.
+ *  the last of them, [n_vocab], of integer models the bits of bal_forward_logits of the whole text.
+ *  Local.
  *  @return BAL_OK; BAL_ERR_NUMERIC. */
 bal_status bal_forward_extend(bal_forward *forward, bal_cache *cache, const int32_t *tokens,
                               int64_t n_tokens, float *logits);

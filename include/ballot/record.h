@@ -94,11 +94,11 @@ typedef struct bal_snapshot {
     int64_t        step;        /* steps applied */
     uint64_t       fingerprint; /* bal_model_fingerprint */
     bal_run_id     id;
-    bal_model     *model;     /* of integers, with carries */
-    bal_files      files;     /* what stood beside its weights: config.json, the tokenizer's files */
+    bal_model     *model; /* of integers, with carries */
+    bal_files      files; /* what stood beside its weights: config.json, the tokenizer's files */
     bal_tokenizer *tokenizer; /* made from these files; not needed for writing */
-    char          *job_text; /* the resolved job, INI */
-    char          *isa;      /* kernel level that wrote it, see bal_kernels.name */
+    char          *job_text;  /* the resolved job, INI */
+    char          *isa;       /* kernel level that wrote it, see bal_kernels.name */
     bal_metrics    metrics;
     uint8_t       *journal; /* bytes of the journal up to this step */
     size_t         journal_bytes;

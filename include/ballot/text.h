@@ -50,6 +50,8 @@ void bal_tokenizer_destroy(bal_tokenizer **tokenizer);
 int64_t bal_tokenizer_n_vocab(const bal_tokenizer *tokenizer);
 /** Id of a special token; -1 if there is none. Local. */
 int32_t bal_tokenizer_special(const bal_tokenizer *tokenizer, bal_special kind);
+/** Does this token end a text: the end token, or another one of a list of eos_token_id? Local. */
+bool bal_tokenizer_ends(const bal_tokenizer *tokenizer, int32_t id);
 /** The [*n] tokens that stand before and after a single text ("<s>" and "</s>" for RoBERTa, none
  *  for GPT-2). Local; borrowed. */
 const int32_t *bal_tokenizer_prefix(const bal_tokenizer *tokenizer, int64_t *n);

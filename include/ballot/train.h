@@ -85,10 +85,12 @@ void bal_train_wish(bal_wish wish);
 bal_status bal_train(const bal_job *job, const bal_machine *machine, const char *run,
                      bal_comm *comm);
 
-/** Read a model to work with: a folder or file of the hub, or a checkpoint, which has formats of
- * its own; BAL_F32 of a checkpoint is its dequantized model. Local. Errors of bal_hub_load and
- *  bal_checkpoint_read. */
-bal_status bal_bundle_open(const char *path, const bal_formats *formats, bool with_carry,
+/** Read a model to work with: a folder or file of the hub, or a checkpoint, which has its own
+ * formats: those asked for, or if own, any. BAL_F32 of a checkpoint is its dequantized model.
+ * Local.
+ *  @return errors of bal_hub_load and bal_checkpoint_read, and BAL_ERR_CONFIG: a checkpoint has
+ *          other formats. */
+bal_status bal_bundle_open(const char *path, const bal_formats *formats, bool own, bool with_carry,
                            bal_bundle *bundle);
 /** Can the model learn the job's task? Local. @return BAL_OK; BAL_ERR_CONFIG. */
 bal_status bal_job_check_task(const bal_job *job, const bal_model *model);

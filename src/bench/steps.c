@@ -177,7 +177,8 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
 {
     tools t           = {0};
     *result           = (bal_bench_step){0};
-    bal_status status = bal_comm_agree(comm, bal_model_outline(config, &(bal_formats){.matrices = BAL_I8}, true, &t.model));
+    bal_status status = bal_comm_agree(
+        comm, bal_model_outline(config, &(bal_formats){.matrices = BAL_I8}, true, &t.model));
     if (status == BAL_OK)
         status = bal_shared_create(comm, bal_model_bytes(t.model), share, &t.shared);
     if (status == BAL_OK && bal_shared_refusal(t.shared) != NULL)

@@ -99,15 +99,20 @@ extern const struct argp bal_argp_json;   /* --json */
 
 /** BAL_ERR_ARG: the processor of this rank does not have the level of --isa. Local: agree on it. */
 bal_status bal_isa_check(const bal_common *common);
-/** What --format says, or the job where it says nothing; NULL: no job, int8. */
-bal_formats bal_common_formats(const bal_common *common, const bal_job *job);
+/** In which formats to run a model: what --format says, with the job's patterns; else those of the
+ *  job, or int8 without one (NULL); *own: nothing was said, so that a checkpoint keeps its own. */
+bal_formats bal_common_formats(const bal_common *common, const bal_job *job, bool *own);
 /** "i8", or "i4:64", or "i8 with patterns": how the matrices of a model are written. */
 void bal_formats_print(const bal_formats *formats, char *text, size_t n_bytes);
+/** The folder of a file to be written is there. @return BAL_OK; BAL_ERR_IO. */
+bal_status bal_check_folder(const char *path);
 /** Write a model and what it came with as a checkpoint of a step, without journal and metrics; its
  *  fingerprint in *fingerprint. @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
 bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle *bundle,
                                 const bal_run_id *id, const bal_job *job,
                                 const bal_machine *machine, uint64_t *fingerprint);
+/** Bytes as a JSON string, what is no UTF-8 in them as U+FFFD. */
+json_t *bal_json_bytes(const char *bytes, size_t n_bytes);
 /** Print an object as JSON and release it. */
 bal_status bal_print_json(const bal_context *context, json_t *object);
 /** "0123456789abcdef" of a hash. */

@@ -54,13 +54,14 @@ static bal_status print(bal_context *context, const arguments *a, const bal_mode
     bal_hex(bal_model_fingerprint(model), hex);
     if (a->common.json)
         return bal_print_json(
-            context, json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:o, s:o, s:f, s:s}", "model",
-                               a->model, "split", a->split, "format", format, "kernels",
-                               a->common.machine.kernels->name, "tokens",
-                               (json_int_t)score->n_tokens, "loss_nats", nats, "perplexity",
-                               isfinite(exp(nats)) ? json_real(exp(nats)) : json_null(),
-                               "bits_per_byte", all ? json_real(bits) : json_null(), "accuracy",
-                               accuracy, "fingerprint", hex));
+            context,
+            json_pack("{s:o, s:s, s:s, s:s, s:I, s:f, s:o, s:o, s:f, s:s}", "model",
+                      bal_json_bytes(a->model, strlen(a->model)), "split", a->split, "format",
+                      format, "kernels", a->common.machine.kernels->name, "tokens",
+                      (json_int_t)score->n_tokens, "loss_nats", nats, "perplexity",
+                      isfinite(exp(nats)) ? json_real(exp(nats)) : json_null(), "bits_per_byte",
+                      all ? json_real(bits) : json_null(), "accuracy", accuracy, "fingerprint",
+                      hex));
     if (!context->prints) return BAL_OK;
     printf("loss           %.4f nats per token, over %lld tokens (%s, %s)\n", nats,
            (long long)score->n_tokens, a->split, format);
@@ -101,10 +102,11 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     const char *text = strcmp(a.split, "dev") == 0 ? data->dev : data->test;
     if (status == BAL_OK && text[0] == 0)
         status = bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set", a.common.job, a.split);
-    bal_formats        formats = bal_common_formats(&a.common, &source.job);
+    bool               own;
+    bal_formats        formats = bal_common_formats(&a.common, &source.job, &own);
     bal_corpus_options cut     = bal_job_corpus(&source.job);
     if (status == BAL_OK)
-        status = bal_bundle_open(a.model, &formats, formats.matrices != BAL_F32, &bundle);
+        status = bal_bundle_open(a.model, &formats, own, formats.matrices != BAL_F32, &bundle);
     if (status == BAL_OK) status = bal_job_check_task(&source.job, bundle.model);
     if (status == BAL_OK) status = bal_corpus_open(text, bundle.tokenizer, &cut, &corpus);
     if (status == BAL_OK) status = bal_batch_init(&batch, data->batch, data->context);

@@ -108,7 +108,7 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
     if (!context->prints) return BAL_OK; /* no work for the other ranks */
     bal_bundle  bundle  = {0};
     bal_formats formats = {.matrices = bal_checkpoint_recognizes(a.model) ? BAL_I8 : BAL_F32};
-    bal_status  status  = bal_bundle_open(a.model, &formats, false, &bundle);
+    bal_status  status  = bal_bundle_open(a.model, &formats, true, false, &bundle);
     if (status == BAL_OK)
         status = is_gguf(a.to) ? bal_hub_export_gguf(&bundle, a.gguf, a.to)
                                : bal_hub_export(&bundle, &a.options, a.to);

@@ -135,7 +135,6 @@ static bal_status extend(const arguments *a, const bal_bundle *bundle, text *t)
 {
     const bal_kernels *kernels = a->common.machine.kernels;
     int64_t            n_vocab = bal_model_shape(bundle->model)->n_vocab, read = 0;
-    int32_t            eos     = bal_tokenizer_special(bundle->tokenizer, BAL_SPECIAL_EOS);
     int32_t            bos     = bal_tokenizer_special(bundle->tokenizer, BAL_SPECIAL_BOS);
     bal_forward       *forward = NULL;
     bal_cache         *cache   = NULL;
@@ -158,7 +157,7 @@ static bal_status extend(const arguments *a, const bal_bundle *bundle, text *t)
         if (status != BAL_OK) break;
         bal_draw_words(kernels, (uint64_t)a->seed, (uint32_t)t->n, 0, words);
         int32_t next = bal_sampler_choose(sampler, logits, words[0]);
-        if (next == eos || next == bos) break;
+        if (bal_tokenizer_ends(bundle->tokenizer, next) || next == bos) break;
         t->ids[t->n++] = next;
     }
     bal_forward_destroy(&forward);
@@ -178,9 +177,11 @@ static bal_status print(bal_context *context, const arguments *a, const bal_bund
     bal_status status = BAL_OK;
     double     speed = n_added > 1 ? (double)(n_added - 1) / t->seconds : 0.0; /* first: prompt's */
     if (a->common.json) {
-        status = bal_print_json(
-            context, json_pack("{s:s, s:s%, s:I, s:f}", "model", a->model, "text", string, n_bytes,
-                               "tokens", (json_int_t)n_added, "tokens_per_second", speed));
+        status =
+            bal_print_json(context, json_pack("{s:o, s:o, s:I, s:f}", "model",
+                                              bal_json_bytes(a->model, strlen(a->model)), "text",
+                                              bal_json_bytes(string, n_bytes), "tokens",
+                                              (json_int_t)n_added, "tokens_per_second", speed));
     } else if (context->prints) {
         fwrite(string, 1, n_bytes, stdout);
         putchar('\n');
@@ -199,25 +200,27 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv)
                                           {&bal_argp_json, 0, NULL, 0},
                                           {&bal_argp_format, 0, NULL, 0},
                                           {0}};
-    const struct argp       argp       = {options,
-                                          parse,
-                                          "MODEL [PROMPT]",
-                                          "Continue a text. MODEL is a Hugging Face style folder, a llama2.c "
-                                                      "folder or file, or a ballot checkpoint.\v"
-                                                      "The same model, prompt, options and seed give the same text on "
-                                                      "every machine.",
-                                          children,
-                                          NULL,
-                                          NULL};
-    arguments               a          = {
-                               .common = BAL_COMMON_DEFAULT, .n_tokens = 100, .seed = 1, .sampling = {.top_p = 1.0}};
+    const struct argp       argp       = {
+                    options,
+                    parse,
+                    "MODEL [PROMPT]",
+                    "Continue a text. MODEL is a Hugging Face style folder, a llama2.c "
+                                "folder or file, or a ballot checkpoint.\v"
+                                "The same integer model, prompt, options and seed give the same text on "
+                                "every machine.",
+                    children,
+                    NULL,
+                    NULL};
+    arguments a = {
+        .common = BAL_COMMON_DEFAULT, .n_tokens = 100, .seed = 1, .sampling = {.top_p = 1.0}};
     bal_parse(context, &argp, argc, argv, &a);
     if (!context->prints) return BAL_OK; /* no work for the other ranks */
-    bal_bundle  bundle  = {0};
-    text        t       = {0};
-    bal_formats formats = bal_common_formats(&a.common, NULL);
+    bal_bundle  bundle = {0};
+    text        t      = {0};
+    bool        own;
+    bal_formats formats = bal_common_formats(&a.common, NULL, &own);
     bal_status  status  = bal_isa_check(&a.common);
-    if (status == BAL_OK) status = bal_bundle_open(a.model, &formats, false, &bundle);
+    if (status == BAL_OK) status = bal_bundle_open(a.model, &formats, own, false, &bundle);
     if (status == BAL_OK) status = begin(&a, &bundle, &t);
     if (status == BAL_OK) status = extend(&a, &bundle, &t);
     if (status == BAL_OK) status = print(context, &a, &bundle, &t);

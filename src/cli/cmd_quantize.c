@@ -50,9 +50,9 @@ static void print_tensors(const bal_model *model, const bal_rounding *rounding)
             snprintf(shape, sizeof shape, "%lldx%lld", (long long)t->n_rows, (long long)t->n_cols);
         else
             snprintf(shape, sizeof shape, "%lld", (long long)t->n_cols);
+        double percent = rounding[i].rms > 0.0 ? 100.0 / rounding[i].rms : 0.0; /* zeros stay */
         printf("%-48s %-7s %-14s %10.3g %8.3f %% %8.3f %%\n", t->name, format, shape,
-               rounding[i].rms, 100.0 * rounding[i].error / rounding[i].rms,
-               100.0 * rounding[i].greatest / rounding[i].rms);
+               rounding[i].rms, percent * rounding[i].error, percent * rounding[i].greatest);
     }
 }
 
@@ -78,8 +78,9 @@ static bal_status report(bal_context *context, const arguments *a, const bal_mod
     char hex[17];
     bal_hex(fingerprint, hex);
     if (a->common.json)
-        return bal_print_json(context, json_pack("{s:s, s:s, s:o}", "output", a->out, "fingerprint",
-                                                 hex, "tensors", tensors_json(model, rounding)));
+        return bal_print_json(
+            context, json_pack("{s:o, s:s, s:o}", "output", bal_json_bytes(a->out, strlen(a->out)),
+                               "fingerprint", hex, "tensors", tensors_json(model, rounding)));
     print_tensors(model, rounding);
     printf(
         "\n%s: %.1f MiB of codes, carries and scales, fingerprint %s\n"
@@ -92,11 +93,13 @@ static bal_status report(bal_context *context, const arguments *a, const bal_mod
 static bal_status quantize(bal_context *context, const arguments *a, const bal_job *job,
                            bal_bundle *bundle)
 {
-    bal_formats formats = bal_common_formats(&a->common, job);
+    bool        own;
+    bal_formats formats = bal_common_formats(&a->common, job, &own);
     if (formats.matrices == BAL_F32)
         return bal_fail(BAL_ERR_ARG, "--format=f32: expected i8, i4 or nf4");
     if (access(a->out, F_OK) == 0)
         return bal_fail(BAL_ERR_CONFIG, "%s exists; choose another name with -o", a->out);
+    BAL_TRY(bal_check_folder(a->out));
     if (bal_checkpoint_recognizes(a->model))
         return bal_fail(BAL_ERR_INPUT, "%s: a ballot checkpoint, which is quantized already",
                         a->model);

@@ -59,8 +59,9 @@ static bal_status write_out(bal_context *context, const arguments *a, const bal_
         bal_write_checkpoint(a->out, a->step, bundle, id, job, &a->common.machine, &fingerprint));
     bal_hex(fingerprint, hex);
     if (a->common.json)
-        return bal_print_json(context, json_pack("{s:s, s:I, s:s}", "output", a->out, "step",
-                                                 (json_int_t)a->step, "fingerprint", hex));
+        return bal_print_json(
+            context, json_pack("{s:o, s:I, s:s}", "output", bal_json_bytes(a->out, strlen(a->out)),
+                               "step", (json_int_t)a->step, "fingerprint", hex));
     printf("%s: step %lld, fingerprint %s\n", a->out, (long long)a->step, hex);
     return BAL_OK;
 }
@@ -103,7 +104,7 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
         bal_log(BAL_LOG_WARN, "%s: a torn tail of %lld bytes after step %lld is left out",
                 a.journal, (long long)bal_journal_tail(journal), (long long)bal_journal_n(journal));
     if (status == BAL_OK)
-        status = bal_bundle_open(a.base, &source.job.model.formats, true, &bundle);
+        status = bal_bundle_open(a.base, &source.job.model.formats, false, true, &bundle);
     if (status == BAL_OK) {
         if (a.step < 0) a.step = bal_journal_n(journal);
         status = bal_replay(&source.job, &a.common.machine, journal, a.step, bundle.model);

@@ -1,8 +1,10 @@
 /* command.c: the commands, and what they share. */
+#include <errno.h>
 #include <libgen.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli_impl.h"
 
@@ -37,26 +39,15 @@ void bal_parse(const bal_context *context, const struct argp *argp, int argc, ch
     if (nowhere != NULL) fclose(nowhere);
 }
 
-/* FORMAT or FORMAT:GROUP. */
-static bool parse_format(const char *text, bal_formats *formats)
+bal_formats bal_common_formats(const bal_common *common, const bal_job *job, bool *own)
 {
-    char  name[16] = "";
-    int   group    = 0;
-    char *colon    = strchr(text, ':');
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(text, ":"), text);
-    *formats = (bal_formats){.group = BAL_GROUP_DEFAULT};
-    if (!bal_format_parse(name, &formats->matrices) || formats->matrices == BAL_I16) return false;
-    if (colon == NULL) return true;
-    char rest = 0;
-    if (sscanf(colon, ":%d%c", &group, &rest) != 1) return false;
-    formats->group = group;
-    return bal_format_is_nibbles(formats->matrices) && (group == 32 || group == 64 || group == 128);
-}
-
-bal_formats bal_common_formats(const bal_common *common, const bal_job *job)
-{
-    if (common->formats.matrices != BAL_N_FORMATS) return common->formats;
-    return job != NULL ? job->model.formats : (bal_formats){.matrices = BAL_I8};
+    bal_formats formats = {.matrices = BAL_I8, .group = BAL_GROUP_DEFAULT};
+    if (job != NULL) formats = job->model.formats;
+    *own = common->formats.matrices == BAL_N_FORMATS;
+    if (*own) return formats;
+    formats.matrices = common->formats.matrices;
+    formats.group    = common->formats.group;
+    return formats;
 }
 
 void bal_formats_print(const bal_formats *formats, char *text, size_t n_bytes)
@@ -93,7 +84,9 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
             common->machine.tally = arg[0] == 't' ? BAL_TALLY_TABLE : BAL_TALLY_SLOTS;
             return 0;
         case 'f':
-            if (!parse_format(arg, &common->formats))
+            common->formats.group = BAL_GROUP_DEFAULT;
+            if (!bal_format_read(arg, &common->formats.matrices, &common->formats.group) ||
+                common->formats.matrices == BAL_I16)
                 argp_error(state,
                            "--format=%s: expected f32, i8, i4, nf4, or one of the last two "
                            "with :32, :64 or :128 behind",
@@ -134,6 +127,16 @@ const struct argp bal_argp_isa    = {.options = isa_options, .parser = parse_com
 const struct argp bal_argp_format = {.options = format_options, .parser = parse_common};
 const struct argp bal_argp_json   = {.options = json_options, .parser = parse_common};
 
+bal_status bal_check_folder(const char *path)
+{
+    char folder[4096];
+    if (strlen(path) >= sizeof folder)
+        return bal_fail(BAL_ERR_IO, "%s: the path is too long", path);
+    strcpy(folder, path);
+    if (access(dirname(folder), W_OK) == 0) return BAL_OK;
+    return bal_fail(BAL_ERR_IO, "%s: its folder cannot be written to: %s", path, strerror(errno));
+}
+
 bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle *bundle,
                                 const bal_run_id *id, const bal_job *job,
                                 const bal_machine *machine, uint64_t *fingerprint)
@@ -156,6 +159,40 @@ bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle
     bal_status status = bal_checkpoint_write(dirname(folder), basename(name), &snapshot);
     bal_metrics_clear(&snapshot.metrics);
     return status;
+}
+
+/* Bytes of the UTF-8 character at text, 0: there is none. */
+static size_t character(const unsigned char *text, size_t n)
+{
+    size_t length = text[0] < 0x80   ? 1
+                    : text[0] < 0xC2 ? 0
+                    : text[0] < 0xE0 ? 2
+                    : text[0] < 0xF0 ? 3
+                    : text[0] < 0xF5 ? 4
+                                     : 0;
+    if (length > n) return 0;
+    for (size_t i = 1; i < length; ++i)
+        if ((text[i] & 0xC0) != 0x80) return 0;
+    if (length == 3 && text[0] == 0xE0 && text[1] < 0xA0) return 0; /* longer than need be */
+    if (length == 3 && text[0] == 0xED && text[1] > 0x9F) return 0; /* halves of pairs */
+    if (length == 4 && text[0] == 0xF0 && text[1] < 0x90) return 0;
+    return length == 4 && text[0] == 0xF4 && text[1] > 0x8F ? 0 : length;
+}
+
+json_t *bal_json_bytes(const char *bytes, size_t n_bytes)
+{
+    static const char unknown[] = "\xEF\xBF\xBD";
+    char             *text      = malloc(3 * n_bytes + 1);
+    size_t            n         = 0;
+    if (text == NULL) return NULL;
+    for (size_t i = 0, length; i<n_bytes; i += length> 0 ? length : 1) {
+        length = character((const unsigned char *)bytes + i, n_bytes - i);
+        memcpy(text + n, length > 0 ? bytes + i : unknown, length > 0 ? length : 3);
+        n += length > 0 ? length : 3;
+    }
+    json_t *json = json_stringn(text, n);
+    free(text);
+    return json;
 }
 
 bal_status bal_print_json(const bal_context *context, json_t *object)

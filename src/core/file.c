@@ -13,7 +13,7 @@
 bal_status bal_file_open(const char *path, bal_file *file)
 {
     *file  = (bal_file){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe would keep us waiting */
     if (fd < 0) return bal_fail(BAL_ERR_INPUT, "%s: cannot be read: %s", path, strerror(errno));
     bal_status  status = BAL_OK;
     struct stat info;

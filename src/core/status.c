@@ -33,6 +33,8 @@ bal_status bal_fail(bal_status status, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    for (unsigned char *c = (unsigned char *)text; *c != 0; ++c)
+        if (*c < ' ' || *c == 127) *c = '?'; /* what a file says must not steer a terminal */
     memcpy(failure, text, sizeof failure);
     return status;
 }

@@ -7,11 +7,23 @@
 
 #define CONFIG_BYTES_MAX 1048576
 
+/* Objects and arrays take far more memory than bytes: those of a file of tensors' names, each with
+ * its dtype, shape and place, begin less often than in every eighth byte. */
+static bool is_flat(const char *bytes, size_t n_bytes)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_bytes; ++i) n += bytes[i] == '[' || bytes[i] == '{';
+    return n <= n_bytes / 8 + 64;
+}
+
 json_t *bal_hub_json(const void *bytes, size_t n_bytes, const char *origin)
 {
     json_error_t error = {.text = "no JSON in it"};
     json_t      *json  = NULL;
-    if (n_bytes > 0) json = json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES, &error);
+    if (!is_flat(bytes, n_bytes))
+        snprintf(error.text, sizeof error.text, "more brackets than such a file has");
+    else if (n_bytes > 0)
+        json = json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES, &error);
     if (json_is_object(json)) return json;
     if (json != NULL) {
         json_decref(json);
@@ -19,8 +31,11 @@ json_t *bal_hub_json(const void *bytes, size_t n_bytes, const char *origin)
     }
     for (char *c = error.text; *c != '\0'; ++c) /* it quotes the file */
         if (*c < ' ' || *c > '~') *c = '?';
-    bal_fail(BAL_ERR_INPUT, "%s: line %d of the JSON text: %s; expected an object", origin,
-             error.line, error.text);
+    if (error.line < 1)
+        bal_fail(BAL_ERR_INPUT, "%s: %s; expected an object", origin, error.text);
+    else
+        bal_fail(BAL_ERR_INPUT, "%s: line %d of the JSON text: %s; expected an object", origin,
+                 error.line, error.text);
     return NULL;
 }
 
@@ -161,12 +176,26 @@ static bal_status get_rope(const config_file *file, bal_model_config *config)
     const config_file *base = file;
     if (rope.json != NULL) {
         if (!json_is_object(rope.json)) return refuse(file, key, "an object");
+        const char *member;
+        json_t     *value;
+        json_object_foreach(rope.json, member, value)
+        {
+            if (json_is_object(value) || json_is_array(value))
+                return refuse(file, key, "one scaling for all layers and frequencies");
+        }
         if (get(&rope, "rope_theta") != NULL) base = &rope;
         const char *type_key = get(&rope, "rope_type") != NULL ? "rope_type" : "type";
         if (get(&rope, type_key) != NULL || strcmp(key, "rope_scaling") == 0)
             type = get_text(&rope, type_key);
     }
     BAL_TRY(get_real(base, "rope_theta", 1e12, 10000.0, &config->rope_base));
+    double part, part_of_rope = 1.0;
+    BAL_TRY(get_real(file, "partial_rotary_factor", 1.0, 1.0, &part));
+    if (rope.json != NULL)
+        BAL_TRY(get_real(&rope, "partial_rotary_factor", 1.0, 1.0, &part_of_rope));
+    if (part < 1.0 || part_of_rope < 1.0)
+        return refuse(part < 1.0 ? file : &rope, "partial_rotary_factor",
+                      "1: all of a head is turned");
     if (strcmp(type, "default") == 0) return BAL_OK;
     bool llama3 = strcmp(type, "llama3") == 0;
     if (!llama3 && strcmp(type, "linear") != 0)
@@ -221,6 +250,8 @@ static bal_status get_sizes(const config_file *file, const bal_family *family,
     if (config->embed_dim == config->dim) config->embed_dim = 0;
     if (family->keys->n_types != NULL)
         BAL_TRY(get_size(file, family->keys->n_types, up, 2, &config->n_types));
+    if (family->window != NULL && json_object_get(file->json, family->window) == NULL)
+        config->window = family->window_fallback;
     if (family->window != NULL && get(file, family->window) != NULL)
         BAL_TRY(get_size(file, family->window, INT32_MAX, 0, &config->window));
     if (config->window >= config->max_tokens) config->window = 0;
@@ -238,9 +269,9 @@ static bal_status parse(const config_file *file, bal_model_config *config,
     if (f->rotary) BAL_TRY(get_rope(file, config));
     BAL_TRY(get_sizes(file, f, config));
     if (!f->rotary) BAL_TRY(get_positions(file, f, config));
-    config->norm_eps = 1e-5;
+    config->norm_eps = f->eps;
     if (f->keys->norm_eps != NULL)
-        BAL_TRY(get_real(file, f->keys->norm_eps, 1.0, f->rotary ? 1e-6 : 1e-5, &config->norm_eps));
+        BAL_TRY(get_real(file, f->keys->norm_eps, 1.0, f->eps, &config->norm_eps));
     BAL_TRY(get_flag(file, "tie_word_embeddings", f->tied_head, &config->tied_head));
     if (strcmp(get_text(file, "position_embedding_type"), "") != 0 &&
         strcmp(get_text(file, "position_embedding_type"), "absolute") != 0)

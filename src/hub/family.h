@@ -34,7 +34,9 @@ typedef struct bal_family {
     unsigned               features; /* of bal_feature */
     bool                   tied_head, rotary;
     const char            *gate;            /* the only activation where there is a gate */
-    const char            *window;          /* key of the sliding window */
+    const char            *window;          /* key of the sliding window; null in a file: none */
+    int64_t                window_fallback; /* where the key is absent */
+    double                 eps;             /* of norms, where the key is absent */
     int                    position_offset; /* row of the first token; -1: one after pad_token_id */
     bool                   positions_are_all; /* max_tokens counts the rows before the offset too */
     const bal_family_keys *keys;

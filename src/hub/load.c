@@ -89,6 +89,22 @@ static bool is_hugging_face(const char *dir)
            has(dir, "pytorch_model.bin") || has(dir, "pytorch_model.bin.index.json");
 }
 
+#define NO_LLAMA2C INT64_MIN
+
+/* Layout of a llama2.c file, NO_LLAMA2C if it cannot be one. */
+static int64_t peek_version(const char *path)
+{
+    struct stat info;
+    uint8_t     first[8] = {0};
+    FILE *stream = stat(path, &info) == 0 && S_ISREG(info.st_mode) ? fopen(path, "rbe") : NULL;
+    if (stream == NULL) return NO_LLAMA2C;
+    size_t n = fread(first, 1, sizeof first, stream);
+    fclose(stream);
+    int64_t version = bal_hub_llama2c_version(first, n);
+    if (version != 0) return version;
+    return ends_with(path, ".bin") && memcmp(first, "\x89HDF", 4) != 0 ? 0 : NO_LLAMA2C;
+}
+
 /* Where the weights of path are, in which folder, and in which layout. */
 typedef struct place {
     bool hugging_face;
@@ -116,6 +132,15 @@ static bal_status find_place(const char *path, place *p)
     if (ends_with(path, ".safetensors") || ends_with(path, ".json"))
         return bal_fail(BAL_ERR_INPUT, "%s: part of a Hugging Face model; expected its folder, %s",
                         path, p->dir);
+    const char *name = slash == NULL ? path : path + (slash - p->dir) + 1;
+    if (strncmp(name, "pytorch_model", 13) == 0)
+        return bal_fail(BAL_ERR_INPUT, "%s: part of a Hugging Face model; expected its folder, %s",
+                        path, p->dir);
+    if (access(path, F_OK) == 0 && peek_version(path) == NO_LLAMA2C)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: no model file; expected a model folder, a llama2.c file (*.bin) or a "
+                        "ballot checkpoint",
+                        path);
     return BAL_OK;
 }
 
@@ -316,26 +341,6 @@ bal_status bal_hub_load(const char *path, const bal_formats *formats, bool with_
     if (status == BAL_OK) status = bal_hub_fill(path, bundle->model, NULL);
     if (status != BAL_OK) bal_bundle_clear(bundle);
     return status;
-}
-
-/* Layout of a llama2.c file, -1 if it cannot be one; leaves the last sentence alone. */
-static int64_t peek_version(const char *path)
-{
-    struct stat info;
-    uint8_t     first[8] = {0};
-    FILE *stream = stat(path, &info) == 0 && S_ISREG(info.st_mode) ? fopen(path, "rbe") : NULL;
-    if (stream == NULL) return -1;
-    size_t n = fread(first, 1, sizeof first, stream);
-    fclose(stream);
-    int64_t version = bal_hub_llama2c_version(first, n);
-    if (version != 0) return version;
-    return ends_with(path, ".bin") && memcmp(first, "\x89HDF", 4) != 0 ? 0 : -1;
-}
-
-bool bal_hub_recognizes(const char *path)
-{
-    if (!is_dir(path)) return peek_version(path) >= 0;
-    return is_hugging_face(path) || holds(path, is_model_bin);
 }
 
 const char *bal_hub_kind(const char *path)

@@ -85,13 +85,34 @@ static bal_status match_tied_head(bal_hub_table *table, const bal_family *family
     return BAL_OK;
 }
 
+/* Tensors of a pickle may share bytes, so that a small file could ask for any amount of memory. */
+static bool fits_its_files(const bal_hub_table *table, const bal_hub_entry *twin)
+{
+    size_t files = 0, tensors = 0;
+    for (int i = 0; i < table->n_files; ++i) files += table->files[i].file.n_bytes;
+    for (int64_t i = 0; i < table->n_entries; ++i)
+        if (table->entries[i].wanted && &table->entries[i] != twin)
+            tensors += table->entries[i].n_bytes;
+    return table->n_files == 0 || tensors <= files;
+}
+
 bal_status bal_hub_match(bal_hub_table *table, const bal_family *family, const bal_model *model)
 {
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         const bal_tensor *tensor = bal_model_tensor(model, i);
         if (tensor->role != BAL_GAIN) BAL_TRY(match_tensor(table, family, model, tensor));
     }
-    if (bal_model_shape(model)->tied_head) BAL_TRY(match_tied_head(table, family, model));
+    const bal_hub_entry *twin = NULL;
+    if (bal_model_shape(model)->tied_head) {
+        BAL_TRY(match_tied_head(table, family, model));
+        twin = find_head(table, family);
+        if (twin == bal_hub_match_find(table, family, model, "model.embed_tokens.weight"))
+            twin = NULL;
+    }
+    if (!fits_its_files(table, twin))
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: its tensors share bytes; expected each to have bytes of its own",
+                        table->origin);
     for (int64_t i = 0; i < table->n_entries; ++i) {
         const bal_hub_entry *entry = &table->entries[i];
         if (!entry->wanted && !bal_family_ignores(family, entry->name))

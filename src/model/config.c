@@ -96,6 +96,9 @@ bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
         return bal_fail(BAL_ERR_INPUT, "%s: %lld heads of %lld are wider than %d", origin,
                         (long long)c->n_heads, (long long)c->head_dim, BAL_COLS_MAX);
     int64_t q_width = c->n_heads * c->head_dim, tallest = c->hidden > q_width ? c->hidden : q_width;
+    if (bal_embed_dim(c) > tallest) tallest = bal_embed_dim(c);
+    if (c->n_types > tallest) tallest = c->n_types;
+    if ((c->features & BAL_HEAD_DENSE) != 0 && c->dim > tallest) tallest = c->dim;
     if (tallest > ((int64_t)1 << 31) / c->dim)
         return bal_fail(BAL_ERR_INPUT, "%s: a matrix of %lld x %lld is too large", origin,
                         (long long)tallest, (long long)c->dim);

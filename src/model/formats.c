@@ -1,12 +1,10 @@
 /* formats.c: which format each matrix of a model has. */
 #include <fnmatch.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "formats.h"
 
-/* FORMAT or FORMAT:GROUP. */
-static bool parse_format(const char *text, bal_format *format, int *group)
+bool bal_format_read(const char *text, bal_format *format, int *group)
 {
     char        name[16];
     const char *colon = strchr(text, ':');
@@ -14,12 +12,10 @@ static bool parse_format(const char *text, bal_format *format, int *group)
     if (n >= sizeof name) return false;
     memcpy(name, text, n);
     name[n] = 0;
-    if (!bal_format_parse(name, format) || *format == BAL_F32 || *format == BAL_I16) return false;
+    if (!bal_format_parse(name, format)) return false;
     if (colon == NULL) return true;
-    char *end;
-    *group = (int)strtol(colon + 1, &end, 10);
-    return *end == 0 && bal_format_is_nibbles(*format) &&
-           (*group == 32 || *group == 64 || *group == 128);
+    *group = strcmp(colon, ":32") == 0 ? 32 : strcmp(colon, ":64") == 0 ? 64 : 128;
+    return bal_format_is_nibbles(*format) && (*group != 128 || strcmp(colon, ":128") == 0);
 }
 
 bal_status bal_format_list_init(bal_format_list *list, const bal_formats *formats)
@@ -36,7 +32,8 @@ bal_status bal_format_list_init(bal_format_list *list, const bal_formats *format
             return bal_fail(BAL_ERR_CONFIG, "[model] formats has more than %d patterns",
                             BAL_FORMAT_CHOICES_MAX);
         if (equals == NULL || equals == word ||
-            !parse_format(equals + 1, &choice->format, &choice->group))
+            !bal_format_read(equals + 1, &choice->format, &choice->group) ||
+            choice->format == BAL_F32 || choice->format == BAL_I16)
             return bal_fail(BAL_ERR_CONFIG,
                             "[model] formats: \"%s\"; expected PATTERN=i8, PATTERN=i4 or "
                             "PATTERN=nf4, the last two with :32, :64 or :128 behind if so many "

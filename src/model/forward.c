@@ -49,7 +49,7 @@ typedef struct buffer {
     int64_t count;
     size_t  bytes;
 } buffer;
-#define N_BUFFERS 29
+#define N_BUFFERS 28
 
 static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
 {
@@ -110,7 +110,7 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
     *f = (bal_forward){
         .model = model, .kernels = kernels, .max_tokens = max_tokens, .max_length = max_length};
     list_buffers(f, buffers);
-    for (int i = 0; i < N_BUFFERS && buffers[i].place != NULL; ++i) {
+    for (int i = 0; i < N_BUFFERS; ++i) {
         void *memory = bal_alloc((size_t)buffers[i].count, buffers[i].bytes);
         if (memory == NULL) goto done;
         memcpy(buffers[i].place, &memory, sizeof memory);
@@ -132,7 +132,7 @@ void bal_forward_destroy(bal_forward **forward)
     if (f == NULL) return;
     buffer buffers[N_BUFFERS];
     list_buffers(f, buffers);
-    for (int i = 0; i < N_BUFFERS && buffers[i].place != NULL; ++i) {
+    for (int i = 0; i < N_BUFFERS; ++i) {
         void *memory;
         memcpy(&memory, buffers[i].place, sizeof memory);
         free(memory);

@@ -34,7 +34,7 @@ struct bal_forward {
     float   *row_scale[N_SIGNS_MAX];
     float   *vector[2][N_SIGNS_MAX];
     float   *scores;
-    float   *cosines, *sines; /* [max_length][head_dim], see bal_kernels.rotate; NULL without */
+    float   *cosines, *sines; /* [max_length][head_dim], see bal_kernels.rotate */
 };
 
 /* linear.c: products with the matrices of a part, norms, embeddings. */

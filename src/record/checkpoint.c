@@ -173,8 +173,7 @@ static bal_status seal(const char *path, int64_t step)
     bal_status status = bal_file_open(path, &file);
     if (status != BAL_OK) goto done;
     assert(file.n_bytes > BLOCK_BYTES);
-    make_user_block(block, file.n_bytes,
-                    bal_file_hash(&file, BLOCK_BYTES));
+    make_user_block(block, file.n_bytes, bal_file_hash(&file, BLOCK_BYTES));
     bal_file_close(&file);
     status = bal_write_all(fd, block, BLOCK_BYTES, path);
     if (status == BAL_OK) status = bal_checkpoint_verify(path);

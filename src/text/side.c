@@ -150,6 +150,22 @@ static int32_t configured(const bal_tokenizer *tokenizer, const bal_side *side, 
     return -1;
 }
 
+/* All of a list of end tokens, as chat models have them. */
+static void read_ends(bal_tokenizer *tokenizer, const bal_side *side)
+{
+    const json_t *roots[] = {side->generation_config, side->config};
+    for (int i = 0; i < 2 && tokenizer->n_ends == 0; ++i) {
+        const json_t *list = json_object_get(roots[i], "eos_token_id"), *value;
+        size_t        at;
+        json_array_foreach(list, at, value)
+        {
+            json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
+            if (id >= 0 && id < tokenizer->n_ids && tokenizer->n_ends < BAL_ENDS_MAX)
+                tokenizer->ends[tokenizer->n_ends++] = (int32_t)id;
+        }
+    }
+}
+
 /* By its usual names, where no file says it and it is marked as special. */
 static int32_t guessed(const bal_tokenizer *tokenizer, int kind)
 {
@@ -197,6 +213,7 @@ bal_status bal_side_apply(bal_tokenizer *tokenizer, const bal_side *side)
                 *id = guessed(tokenizer, kind);
         }
     }
+    read_ends(tokenizer, side);
     if (tokenizer->fixed_affixes) return BAL_OK;
     set_affix(side, "add_bos_token", tokenizer->special[BAL_SPECIAL_BOS], tokenizer->before,
               &tokenizer->n_before);

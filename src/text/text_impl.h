@@ -225,6 +225,8 @@ typedef struct bal_charsmap {
 
 #define BAL_AFFIX_MAX 16 /* tokens that a post-processor puts before or after a text */
 
+#define BAL_ENDS_MAX 16
+
 struct bal_tokenizer {
     bal_tokenizer_kind kind;
     const char        *origin;   /* of the file being read */
@@ -248,6 +250,8 @@ struct bal_tokenizer {
     int32_t      byte_ids[256];                 /* byte tokens, -1: none */
     int32_t      unknown;                       /* of the model, -1: none */
     int32_t      special[BAL_SPECIAL_MASK + 1]; /* -1: none */
+    int32_t      ends[BAL_ENDS_MAX]; /* that end a text, beside the end token */
+    int          n_ends;
     bool         fuse_unknown, ignore_merges;
     float        lowest_score; /* of normal tokens */
     const char  *unknown_text; /* SentencePiece: what the unknown token decodes to */

@@ -128,6 +128,13 @@ int32_t bal_tokenizer_special(const bal_tokenizer *tokenizer, bal_special kind)
     return tokenizer->special[kind];
 }
 
+bool bal_tokenizer_ends(const bal_tokenizer *tokenizer, int32_t id)
+{
+    bool ends = id >= 0 && id == tokenizer->special[BAL_SPECIAL_EOS];
+    for (int i = 0; i < tokenizer->n_ends; ++i) ends |= id == tokenizer->ends[i];
+    return ends;
+}
+
 const int32_t *bal_tokenizer_prefix(const bal_tokenizer *tokenizer, int64_t *n)
 {
     *n = tokenizer->n_before;

@@ -81,12 +81,35 @@ static bal_status dequantize(bal_model **model)
     return BAL_OK;
 }
 
-bal_status bal_source_outline(const char *path, const bal_formats *formats, bool with_carry,
-                              bal_bundle *bundle)
+/* A checkpoint has the formats that were asked for. */
+static bal_status compare_formats(const char *path, const bal_formats *asked,
+                                  const bal_model *model)
+{
+    const bal_formats *has = bal_model_formats(model);
+    bool same = has->matrices == asked->matrices && strcmp(has->patterns, asked->patterns) == 0 &&
+                (!bal_format_is_nibbles(has->matrices) || has->group == asked->group);
+    if (same) return BAL_OK;
+    return bal_fail(BAL_ERR_CONFIG,
+                    "%s: a checkpoint with [model] codes = %s, group = %d, formats = %s; asked for "
+                    "are codes = %s, group = %d, formats = %s: say the same, or start from a model "
+                    "of floats",
+                    path, bal_format_name(has->matrices), has->group, has->patterns,
+                    bal_format_name(asked->matrices), asked->group, asked->patterns);
+}
+
+bal_status bal_source_outline(const char *path, const bal_formats *formats, bool own,
+                              bool with_carry, bal_bundle *bundle)
 {
     if (!bal_checkpoint_recognizes(path)) return bal_hub_outline(path, formats, with_carry, bundle);
     bal_snapshot snapshot;
     BAL_TRY(bal_checkpoint_outline(path, with_carry, &snapshot));
+    bal_status status = own || formats->matrices == BAL_F32
+                            ? BAL_OK
+                            : compare_formats(path, formats, snapshot.model);
+    if (status != BAL_OK) {
+        bal_snapshot_clear(&snapshot);
+        return status;
+    }
     *bundle            = (bal_bundle){snapshot.model, snapshot.tokenizer, snapshot.files};
     snapshot.model     = NULL;
     snapshot.tokenizer = NULL;
@@ -101,13 +124,14 @@ bal_status bal_source_fill(const char *path, bal_model *model)
                                            : bal_hub_fill(path, model, NULL);
 }
 
-bal_status bal_bundle_open(const char *path, const bal_formats *formats, bool with_carry,
+bal_status bal_bundle_open(const char *path, const bal_formats *formats, bool own, bool with_carry,
                            bal_bundle *bundle)
 {
-    BAL_TRY(bal_source_outline(path, formats, with_carry, bundle));
+    BAL_TRY(bal_source_outline(path, formats, own, with_carry, bundle));
     bal_status status = bal_model_allocate(bundle->model);
     if (status == BAL_OK) status = bal_source_fill(path, bundle->model);
-    if (status == BAL_OK && formats->matrices == BAL_F32 && bal_model_is_integer(bundle->model))
+    if (status == BAL_OK && !own && formats->matrices == BAL_F32 &&
+        bal_model_is_integer(bundle->model))
         status = dequantize(&bundle->model);
     if (status != BAL_OK) bal_bundle_clear(bundle);
     return status;

@@ -63,8 +63,8 @@ void bal_run_clear(bal_run *run);
 /** Apply a counted ballot and add its row of metrics: what a live step and a replayed one share. */
 bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry);
 /** The first half of bal_bundle_open: the model outlined. */
-bal_status bal_source_outline(const char *path, const bal_formats *formats, bool with_carry,
-                              bal_bundle *bundle);
+bal_status bal_source_outline(const char *path, const bal_formats *formats, bool own,
+                              bool with_carry, bal_bundle *bundle);
 /** The second half: read the weights into the model, once it is attached to memory. */
 bal_status bal_source_fill(const char *path, bal_model *model);
 /** RUN/name. */

@@ -65,7 +65,9 @@ class Families(b.TestCase):
         self.assertEqual(tensors["model.embed_tokens.weight"], "i8")
 
     def test_a_pattern_that_matches_nothing_is_named(self):
-        result = b.run(["quantize", b.STORIES, "-o", os.path.join(self.folder("none"), "q.h5"),
+        folder = self.folder("none")
+        os.makedirs(folder)
+        result = b.run(["quantize", b.STORIES, "-o", os.path.join(folder, "q.h5"),
                         "-s", "model.formats=*.mpl.*=i4"], expect=b.USAGE)
         self.assertIn("*.mpl.* matches no matrix", result.err)
 
@@ -94,6 +96,8 @@ class Families(b.TestCase):
             direct, stored = score(b.STORIES, "--format", form), score(out)
             for key in ("loss_nats", "accuracy", "fingerprint", "format"):
                 self.assertEqual(direct[key], stored[key], f"{form}: {key}")
+            other = b.run(["eval", out, "--job", JOB, "--format", "nf4:128"], expect=b.USAGE)
+            self.assertIn("asked for are codes = nf4, group = 128", other.err)
             again = b.run(["quantize", out, "-o", os.path.join(folder, "r.h5")], expect=b.INPUT)
             self.assertIn("quantized already", again.err)
             b.run(["quantize", b.STORIES, "-o", out, "--format", form], expect=b.USAGE)
@@ -119,6 +123,31 @@ class Families(b.TestCase):
         self.assertNotIn(some, (free, greedy))
         made = json.loads(b.run(["generate", b.STORIES, "Once", "-n", 20, "--json"]).out)
         self.assertGreater(made["tokens_per_second"], 0)
+
+    def test_json_holds_a_text_that_is_no_utf_8(self):
+        made = json.loads(b.run(["generate", "tests/golden/families/gpt2", "hello", "--json", "-T",
+                                 1, "--tokens", 30]).out)
+        self.assertTrue(made["text"].startswith("hello"), made)
+        self.assertIn("\N{REPLACEMENT CHARACTER}", made["text"])
+
+    def test_format_keeps_the_patterns_of_the_job(self):
+        folder = self.folder("kept")
+        os.makedirs(folder)
+        formats = {}
+        for name, more in (("with", ["-s", "model.formats=*embed*=i8"]), ("without", [])):
+            out = os.path.join(folder, f"{name}.h5")
+            report = b.run(["quantize", b.STORIES, "-o", out, "--format", "i4", "--json", *more])
+            formats[name] = {t["name"]: t["format"] for t in json.loads(report.out)["tensors"]}
+        embedding = "model.embed_tokens.weight"
+        self.assertEqual((formats["with"][embedding], formats["without"][embedding]), ("i8", "i4"))
+
+    def test_a_run_keeps_the_formats_of_its_base(self):
+        folder = self.folder("base")
+        os.makedirs(folder)
+        out = os.path.join(folder, "q.h5")
+        b.run(["quantize", b.STORIES, "-o", out, "--format", "i4:32"])
+        result = b.run(b.tiny(self.folder("other"), model=out), expect=b.USAGE)
+        self.assertIn("[model] codes = i4, group = 32", result.err)
 
     def test_an_encoder_continues_nothing(self):
         result = b.run(["generate", "tests/golden/families/roberta", "Once"], expect=b.USAGE)

@@ -19,7 +19,8 @@ static bal_model *replica_on(bal_comm *comm, bool share, bal_shared **shared)
                                      .norm_eps   = 1e-5};
     bal_model             *model  = NULL;
     uint64_t               state  = 1;
-    CU_ASSERT_EQUAL_FATAL(bal_model_outline(&config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        bal_model_outline(&config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_shared_create(comm, bal_model_bytes(model), share, shared), BAL_OK);
     bal_model_attach(model, bal_shared_memory(*shared));
     if (bal_shared_part(*shared) == 0) {

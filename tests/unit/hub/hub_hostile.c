@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "../../../src/hub/hub_impl.h"
 #include "fixture.h"
 
 /* Refuse what change makes of a folder that is fine without it. */
@@ -175,6 +176,9 @@ static void test_absurd_configs_are_refused(void)
         {", \"rope_theta\": \"x\"", "rope_theta is \"x\""},
         {", \"rope_parameters\": {\"rope_type\": \"yarn\"}", "rope_parameters"},
         {", \"rope_parameters\": []", "rope_parameters is []"},
+        {", \"rope_parameters\": {\"full_attention\": {}}", "one scaling for all"},
+        {", \"rope_scaling\": {\"rope_type\": \"linear\"}", "factor is missing"},
+        {", \"partial_rotary_factor\": 0.5", "partial_rotary_factor is 0.5"},
         {", \"head_dim\": 3", "head_dim is 3"},
         {", \"head_dim\": true", "head_dim is true"},
     };
@@ -331,6 +335,29 @@ static void test_refusing_takes_little_memory(void) /* of all the tests above */
     CU_ASSERT(usage.ru_maxrss < 1 << 20); /* KiB: 1 GiB, most of it a sanitizer's */
 }
 
+/* As those of a pickle can: then a small file would ask for any amount of memory. */
+static void test_tensors_that_share_their_bytes_are_refused(void)
+{
+    safetensors       file = small_safetensors();
+    test_dir          dir  = small_dir("share", &file);
+    bal_hub_table     table;
+    bal_model        *model  = NULL;
+    const bal_family *llama  = bal_family_of_type("llama");
+    bal_model_config  config = small_config;
+    CU_ASSERT_EQUAL_FATAL(
+        bal_model_outline(&config, &(bal_formats){.matrices = BAL_F32}, false, &model), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_hub_weights_open(dir.path, &table), BAL_OK);
+    CU_ASSERT_EQUAL(bal_hub_match(&table, llama, model), BAL_OK);
+    size_t n_bytes              = table.files[0].file.n_bytes;
+    table.files[0].file.n_bytes = 1000; /* of which the tensors have more */
+    CU_ASSERT_EQUAL(bal_hub_match(&table, llama, model), BAL_ERR_INPUT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "share bytes"));
+    table.files[0].file.n_bytes = n_bytes;
+    bal_hub_table_clear(&table);
+    bal_model_destroy(&model);
+    free(file.data);
+}
+
 const char     bal_suite_name[]  = "hub_hostile";
 const bal_test bal_suite_tests[] = {
     {"the small folder itself is fine", test_the_small_folder_itself_is_fine},
@@ -339,6 +366,7 @@ const bal_test bal_suite_tests[] = {
     {"cut files are refused at every length", test_cut_files_are_refused_at_every_length},
     {"dishonest llama2.c headers are refused", test_dishonest_llama2c_headers_are_refused},
     {"folders that do not fit get a sentence", test_folders_that_do_not_fit_get_a_sentence},
+    {"tensors that share their bytes are refused", test_tensors_that_share_their_bytes_are_refused},
     {"refusing takes little memory", test_refusing_takes_little_memory},
     {NULL, NULL},
 };

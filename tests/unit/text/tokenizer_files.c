@@ -151,6 +151,24 @@ static void test_files_beside_a_tokenizer_say_which_tokens_are_special(void)
     check_special("{\"bos_token\":null,\"add_bos_token\":true}", NULL, NULL, "-1 2 -1 -1 -1, 0 0");
 }
 
+static void test_every_token_of_a_list_ends_a_text(void)
+{
+    static const char list[]  = "{\"eos_token_id\":[3,2,99,-1,\"1\"]}",
+                      one[]   = "{\"eos_token_id\":3}";
+    static const char named[] = "{\"eos_token\":\"</s>\"}";
+    for (int lists = 0; lists < 2; ++lists) {
+        bal_files files = {0};
+        add(&files, "tokenizer.json", plain, sizeof plain - 1);
+        add(&files, "tokenizer_config.json", named, strlen(named));
+        add(&files, "generation_config.json", lists ? list : one, strlen(lists ? list : one));
+        bal_tokenizer *tokenizer = create(&files);
+        for (int32_t id = -2; id < 7; ++id)
+            CU_ASSERT_EQUAL(bal_tokenizer_ends(tokenizer, id), id == 2 || (lists && id == 3));
+        bal_tokenizer_destroy(&tokenizer);
+        bal_files_clear(&files);
+    }
+}
+
 static void test_files_beside_a_tokenizer_are_read_with_care(void)
 {
     static const char *const damaged[] = {"", "[", "[]", "{\"a\":1,\"a\":2}"};
@@ -419,6 +437,7 @@ const bal_test bal_suite_tests[] = {
     {"files of a tokenizer are known by name", test_files_of_a_tokenizer_are_known_by_name},
     {"files beside a tokenizer say which tokens are special",
      test_files_beside_a_tokenizer_say_which_tokens_are_special},
+    {"every token of a list ends a text", test_every_token_of_a_list_ends_a_text},
     {"files beside a tokenizer are read with care",
      test_files_beside_a_tokenizer_are_read_with_care},
     {"added tokens of older forms are cut out", test_added_tokens_of_older_forms_are_cut_out},
