@@ -12,7 +12,7 @@ static bool is_read(const char *name)
 {
     return strncmp(name, "model.safetensors", 17) == 0 ||
            strncmp(name, "pytorch_model.bin", 17) == 0 || strcmp(name, "config.json") == 0 ||
-           strcmp(name, "generation_config.json") == 0 || bal_tokenizer_reads(name);
+           bal_tokenizer_reads(name);
 }
 
 static int is_read_item(const struct dirent *item) { return is_read(item->d_name); }
@@ -42,7 +42,7 @@ static bal_status list_files(const bal_bundle *bundle, const bal_hub_weights *we
     for (int i = 0; i < bundle->files.n; ++i) {
         const bal_named_bytes *file = &bundle->files.at[i];
         if (strcmp(file->name, "config.json") == 0) continue;
-        if (!is_read(file->name) || strchr(file->name, '/') != NULL)
+        if (!bal_tokenizer_reads(file->name))
             return bal_fail(BAL_ERR_INPUT,
                             "the model comes with a file that is none of a model folder: %.60s",
                             bal_hub_is_plain(file->name, strlen(file->name)) ? file->name

@@ -299,12 +299,18 @@ static void test_config_json_keeps_everything_but_the_dtype(void)
 
 static void test_a_bundle_that_does_not_fit_together_is_refused(void)
 {
-    bal_bundle             bundle = load_bundle(family_path("llama-tied"), BAL_F32, 0);
-    bal_bundle             other  = load_bundle(family_path("gpt2"), BAL_F32, 0);
-    test_dir               dir    = new_dir("unfit");
-    const bal_named_bytes *file   = bal_files_find(&other.files, "config.json");
-    bal_files_add(&bundle.files, "../evil.json", "x", 1);
-    expect_failure(export_to(&bundle, BAL_EXPORT_F32, NULL, dir.path), BAL_ERR_INPUT, "evil.json");
+    bal_bundle               bundle = load_bundle(family_path("llama-tied"), BAL_F32, 0);
+    bal_bundle               other  = load_bundle(family_path("gpt2"), BAL_F32, 0);
+    test_dir                 dir    = new_dir("unfit");
+    const bal_named_bytes   *file   = bal_files_find(&other.files, "config.json");
+    static const char *const evil[] = {"../evil.json", "model.safetensors/../../evil",
+                                       "model.safetensors"};
+    for (int i = 0; i < 3; ++i) {
+        bal_bundle more = load_bundle(family_path("llama-tied"), BAL_F32, 0);
+        bal_files_add(&more.files, evil[i], "x", 1);
+        expect_failure(export_to(&more, BAL_EXPORT_F32, NULL, dir.path), BAL_ERR_INPUT, evil[i]);
+        bal_bundle_clear(&more);
+    }
     bal_files_add(&bundle.files, "config.json", file->bytes, file->n_bytes);
     expect_failure(export_to(&bundle, BAL_EXPORT_F32, NULL, dir.path), BAL_ERR_INPUT,
                    "config.json: describes");

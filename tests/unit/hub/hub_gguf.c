@@ -490,6 +490,26 @@ static void test_blocks_are_rounded_as_ggml_rounds_them(void)
     bal_bundle_clear(&bundle);
 }
 
+/* The folder of a family whose config.json has more in it. */
+static bal_bundle load_changed(const char *folder, const char *more)
+{
+    static const char *const names[] = {"model.safetensors", "tokenizer.json", "config.json"};
+    test_dir                 dir     = new_dir("changed");
+    for (int i = 0; i < 3; ++i) {
+        char     path[64], text[4096];
+        bal_file file;
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        copy_file(family_path(path), &dir, names[i]);
+        if (i < 2) continue;
+        CU_ASSERT_EQUAL_FATAL(bal_file_open(family_path(path), &file), BAL_OK);
+        int n = snprintf(text, sizeof text, "{%s,%.*s", more, (int)file.n_bytes - 1,
+                         (const char *)file.data + 1);
+        write_file(&dir, names[i], text, (size_t)n);
+        bal_file_close(&file);
+    }
+    return load_bundle(dir.path, BAL_I8, 0);
+}
+
 static void test_what_llama_cpp_does_not_have_is_refused_by_name(void)
 {
     static const struct {
@@ -505,6 +525,14 @@ static void test_what_llama_cpp_does_not_have_is_refused_by_name(void)
             BAL_ERR_CONFIG, cases[i].words);
         bal_bundle_clear(&bundle);
     }
+    bal_bundle scaled =
+        load_changed("qwen2",
+                     "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, "
+                     "\"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "
+                     "\"original_max_position_embeddings\": 32}");
+    expect_failure(bal_hub_export_gguf(&scaled, BAL_EXPORT_GGUF_Q8_0, in_dir(&top, "made.gguf")),
+                   BAL_ERR_CONFIG, "rotary scaling of llama3");
+    bal_bundle_clear(&scaled);
     static const char *const changed[][3] = {{"qwen2", "p{N}|", "in its own way"},
                                              {"llama3", "\"use_regex\": false", "in its own way"},
                                              {"gpt2-old", "\"ByteLevel\"", "without ByteLevel"},
