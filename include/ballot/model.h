@@ -85,6 +85,8 @@ typedef struct bal_model_config {
  *  (1 .. 2^31 - 1 codes per matrix, row length at most 65536) or they do not fit together. Local.
  */
 bal_status bal_model_config_check(const bal_model_config *config, const char *origin);
+/** Two configs of one model: every field is the same. Local. */
+bool bal_model_config_same(const bal_model_config *a, const bal_model_config *b);
 
 #define BAL_FORMATS_BYTES 512
 

@@ -96,12 +96,24 @@ static bool fits_its_files(const bal_hub_table *table, const bal_hub_entry *twin
     return table->n_files == 0 || tensors <= files;
 }
 
+/* A bias that is stored twice is one. */
+static bal_status match_twin(const bal_hub_table *table, const bal_family *family)
+{
+    if (family->head_bias_twin == NULL) return BAL_OK;
+    const bal_hub_entry *bias = bal_hub_table_find(table, "lm_head.bias");
+    const bal_hub_entry *twin = bal_hub_table_find(table, family->head_bias_twin);
+    if (bias == NULL || twin == NULL || bal_hub_table_same(table, bias, twin)) return BAL_OK;
+    return bal_fail(BAL_ERR_INPUT, "%s: %s and %s differ; expected one bias", table->origin,
+                    bias->name, twin->name);
+}
+
 bal_status bal_hub_match(bal_hub_table *table, const bal_family *family, const bal_model *model)
 {
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         const bal_tensor *tensor = bal_model_tensor(model, i);
         if (tensor->role != BAL_GAIN) BAL_TRY(match_tensor(table, family, model, tensor));
     }
+    BAL_TRY(match_twin(table, family));
     const bal_hub_entry *twin = NULL;
     if (bal_model_shape(model)->tied_head) {
         BAL_TRY(match_tied_head(table, family, model));

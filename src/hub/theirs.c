@@ -31,6 +31,10 @@ static bal_status check_config(const bal_model_config *config, const bal_model *
                          (long long)ours->n_rows, (long long)ours->n_cols);
     }
     bal_model_destroy(&other);
+    if (status == BAL_OK && !bal_model_config_same(config, bal_model_shape(model)))
+        status = bal_fail(BAL_ERR_INPUT,
+                          "config.json: describes another model of these tensors, "
+                          "with other norms, positions or numbers");
     return status;
 }
 

@@ -125,3 +125,19 @@ bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
                         c->norm_eps);
     return BAL_OK;
 }
+
+bool bal_model_config_same(const bal_model_config *a, const bal_model_config *b)
+{
+    const int64_t sizes[2][13] = {
+        {a->dim, a->hidden, a->n_layers, a->n_heads, a->n_kv_heads, a->head_dim, a->n_vocab,
+         a->max_tokens, a->embed_dim, a->n_positions, a->position_offset, a->n_types, a->window},
+        {b->dim, b->hidden, b->n_layers, b->n_heads, b->n_kv_heads, b->head_dim, b->n_vocab,
+         b->max_tokens, b->embed_dim, b->n_positions, b->position_offset, b->n_types, b->window}};
+    const double reals[2][6] = {
+        {a->rope_base, a->rope_factor, a->rope_low, a->rope_high, a->rope_original, a->norm_eps},
+        {b->rope_base, b->rope_factor, b->rope_low, b->rope_high, b->rope_original, b->norm_eps}};
+    return memcmp(sizes[0], sizes[1], sizeof *sizes) == 0 &&
+           memcmp(reals[0], reals[1], sizeof *reals) == 0 && a->features == b->features &&
+           a->activation == b->activation && a->tied_head == b->tied_head &&
+           a->rope_pairs == b->rope_pairs && a->rope_kind == b->rope_kind;
+}
