@@ -145,7 +145,16 @@ void bal_tensor_set_carry(bal_tensor *tensor, const int8_t *row_major);
 void       bal_tensor_get_factors(const bal_tensor *tensor, uint8_t *row_major);
 bal_status bal_tensor_set_factors(bal_tensor *tensor, const uint8_t *row_major);
 /** Groups of columns that have a factor each in a row, 0 without factors. Local. */
-int64_t bal_tensor_n_groups(const bal_tensor *tensor);
+static inline int64_t bal_tensor_n_groups(const bal_tensor *tensor)
+{
+    return tensor->group > 0 ? (tensor->n_cols + tensor->group - 1) / tensor->group : 0;
+}
+/** Where the factor of a row and group of columns stands. Local. */
+static inline int64_t bal_tensor_factor_at(const bal_tensor *tensor, int64_t row, int64_t group)
+{
+    return (row / BAL_PANEL_ROWS * bal_tensor_n_groups(tensor) + group) * BAL_PANEL_ROWS +
+           row % BAL_PANEL_ROWS;
+}
 
 /** The blocks [first, end) that part of n_parts has to write or hash. Local. */
 static inline void bal_tensor_slice(const bal_tensor *tensor, int part, int n_parts, int64_t *first,

@@ -63,7 +63,7 @@ static bal_panel panel_at(const bal_tensor *matrix, int64_t row)
                        .n_groups = groups,
                        .codes    = (const uint8_t *)matrix->codes + block * bytes};
     if (matrix->factors != NULL) {
-        panel.factors       = matrix->factors + row * bal_tensor_n_groups(matrix);
+        panel.factors       = matrix->factors + bal_tensor_factor_at(matrix, row, 0);
         panel.factor_groups = matrix->group / 4;
     }
     return panel;

@@ -72,9 +72,8 @@ static float code_scale(const bal_tensor *tensor, int64_t at)
     int64_t row = block / n_groups * BAL_PANEL_ROWS + at % BAL_BLOCK_CODES / 4;
     if (row >= tensor->n_rows) return 1.0f;
     if (tensor->factors == NULL) return tensor->scale[row];
-    int64_t panel = row / BAL_PANEL_ROWS, group = block % n_groups * 4 / tensor->group;
-    float factor = tensor->factors[(panel * bal_tensor_n_groups(tensor) + group) * BAL_PANEL_ROWS +
-                                   row % BAL_PANEL_ROWS];
+    int64_t group  = block % n_groups * 4 / tensor->group;
+    float   factor = tensor->factors[bal_tensor_factor_at(tensor, row, group)];
     return tensor->scale[row] * (tensor->format == BAL_NF4 ? factor * (2.0f / 15.0f) : factor);
 }
 

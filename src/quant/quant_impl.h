@@ -4,7 +4,7 @@
 
 #include "ballot/quant.h"
 
-/* Place of a code in the tensor's own order, and of a factor. */
+/* Place of a code in the tensor's own order. */
 static inline int64_t bal_code_index(const bal_tensor *tensor, int64_t row, int64_t col)
 {
     if (tensor->role != BAL_MATRIX) return col;
@@ -12,12 +12,6 @@ static inline int64_t bal_code_index(const bal_tensor *tensor, int64_t row, int6
     return (row / BAL_PANEL_ROWS * n_groups + col / 4) * BAL_BLOCK_CODES +
            row % BAL_PANEL_ROWS * 4 + col % 4;
 }
-static inline int64_t bal_factor_index(const bal_tensor *tensor, int64_t row, int64_t group)
-{
-    return (row / BAL_PANEL_ROWS * bal_tensor_n_groups(tensor) + group) * BAL_PANEL_ROWS +
-           row % BAL_PANEL_ROWS;
-}
-
 /* The integer that times the scale is the weight of a code. */
 static inline int bal_code_entry(bal_format format, int code, int factor)
 {

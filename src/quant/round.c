@@ -134,7 +134,7 @@ bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values)
             int          factor = 1;
             if (tensor->group > 0) {
                 factor = best_factor(tensor->format, from, here, tensor->scale[row]);
-                tensor->factors[bal_factor_index(tensor, row, first / step)] = (uint8_t)factor;
+                tensor->factors[bal_tensor_factor_at(tensor, row, first / step)] = (uint8_t)factor;
             }
             round_group(tensor, from, row, first, here, factor);
         }

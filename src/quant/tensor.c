@@ -54,11 +54,6 @@ bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, 
 
 int64_t bal_tensor_n(const bal_tensor *tensor) { return tensor->n_rows * tensor->n_cols; }
 
-int64_t bal_tensor_n_groups(const bal_tensor *tensor)
-{
-    return tensor->group > 0 ? (tensor->n_cols + tensor->group - 1) / tensor->group : 0;
-}
-
 static size_t round_up(size_t n_bytes) { return (n_bytes + 63) / 64 * 64; }
 
 /* Bytes of each part, so that the next one is aligned. */
@@ -149,7 +144,7 @@ void bal_tensor_dequantize_row(const bal_tensor *tensor, int64_t row, float *val
         }
         int factor  = tensor->group == 0
                           ? 1
-                          : tensor->factors[bal_factor_index(tensor, row, col / tensor->group)];
+                          : tensor->factors[bal_tensor_factor_at(tensor, row, col / tensor->group)];
         int code    = bal_tensor_code(tensor, bal_code_index(tensor, row, col));
         values[col] = tensor->scale[row] * (float)bal_code_entry(tensor->format, code, factor);
     }
@@ -195,7 +190,7 @@ void bal_tensor_get_factors(const bal_tensor *tensor, uint8_t *row_major)
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t group = 0; group < n_groups; ++group)
             row_major[row * n_groups + group] =
-                tensor->factors[bal_factor_index(tensor, row, group)];
+                tensor->factors[bal_tensor_factor_at(tensor, row, group)];
 }
 
 bal_status bal_tensor_set_factors(bal_tensor *tensor, const uint8_t *row_major)
@@ -209,7 +204,7 @@ bal_status bal_tensor_set_factors(bal_tensor *tensor, const uint8_t *row_major)
                 return bal_fail(BAL_ERR_INPUT,
                                 "%s: the factor of group %lld of row %lld is %d; expected 1 to %d",
                                 tensor->name, (long long)group, (long long)row, factor, max);
-            tensor->factors[bal_factor_index(tensor, row, group)] = (uint8_t)factor;
+            tensor->factors[bal_tensor_factor_at(tensor, row, group)] = (uint8_t)factor;
         }
     return BAL_OK;
 }
