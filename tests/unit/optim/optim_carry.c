@@ -59,7 +59,7 @@ static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t
     }
     for (int64_t at = 0; at < n_places(t); ++at) {
         int code = get_code(t, at), new_code = code;
-        if (abs(code) + 1 > t->high) continue;                   /* the gate: also of padding */
+        if (code - 1 < t->low || code + 1 > t->high) continue;   /* the gate: also of padding */
         double vote   = 256.0 * rate / sqrt((double)o->n_slots); /* as an odd multiple of a power */
         int    places = 0;
         while (ldexp(vote, 15 - places) >= 32768.0 && places < 13) ++places;
@@ -69,7 +69,7 @@ static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t
         int    fraction = t->carry[at] + (int)rint(ldexp(factor * counts, places - 15));
         for (; fraction > 127; fraction -= 256) ++new_code;
         for (; fraction < -128; fraction += 256) --new_code;
-        new_code     = new_code > t->high ? t->high : new_code < -t->high ? -t->high : new_code;
+        new_code     = new_code > t->high ? t->high : new_code < t->low ? t->low : new_code;
         t->carry[at] = (int8_t)fraction;
         set_code(t, at, new_code);
         n_flips += new_code != code;
@@ -90,10 +90,13 @@ static void test_an_update_is_its_definition(void)
         {BAL_DIRECTIONS_INDEPENDENT, 1.0, 4.0, 17}, {BAL_DIRECTIONS_INDEPENDENT, 0.3, 0.06, 64},
         {BAL_DIRECTIONS_WALSH, 1.0, 1e6, 64},       {BAL_DIRECTIONS_INDEPENDENT, 1.0, 0.0, 3},
     };
-    uint64_t state = SEED;
-    for (size_t k = 0; k < sizeof settings / sizeof *settings; ++k) {
-        bal_model *model = new_model(), *by_hand = new_model();
-        setting    s              = setting_of(settings[k].n_slots, 10);
+    uint64_t                state     = SEED;
+    static const bal_format formats[] = {BAL_I8, BAL_I4, BAL_NF4};
+    for (size_t run = 0; run < 3 * sizeof settings / sizeof *settings; ++run) {
+        size_t     k              = run / 3;
+        bal_model *model          = new_model_in(formats[run % 3]),
+                  *by_hand        = new_model_in(formats[run % 3]);
+        setting s                 = setting_of(settings[k].n_slots, 10);
         s.options.rule.travel     = settings[k].travel;
         s.options.perturb.kind    = settings[k].kind;
         s.options.perturb.density = settings[k].density;

@@ -21,7 +21,7 @@ typedef struct setting {
 } setting;
 
 /** A model of zeros: matrices of 20 and 33 columns, so that there is padding. */
-static inline bal_model *new_model(void)
+static inline bal_model *new_model_in(bal_format format)
 {
     const bal_model_config config = {.dim        = 20,
                                      .hidden     = 33,
@@ -36,10 +36,12 @@ static inline bal_model *new_model(void)
                                      .norm_eps   = 1e-5};
     bal_model             *model  = NULL;
     CU_ASSERT_EQUAL_FATAL(
-        bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
+        bal_model_create(&config, &(bal_formats){.matrices = format}, true, &model), BAL_OK);
     CU_ASSERT_FATAL(bal_model_n_tensors(model) <= N_TENSORS_MAX);
     return model;
 }
+
+static inline bal_model *new_model(void) { return new_model_in(BAL_I8); }
 
 static inline int get_code(const bal_tensor *tensor, int64_t at)
 {
@@ -66,8 +68,8 @@ static inline void scatter(bal_model *model)
         bal_tensor *t = bal_model_tensor(model, index);
         for (int64_t at = 0; at < n_places(t); ++at) {
             if (is_padding(t, at)) continue;
-            int code = (int)(bal_test_random(&state) % (2 * (unsigned)t->high + 1)) - t->high;
-            if (at % 3 == 0) code = (code > 0 ? 1 : -1) * (t->high - abs(code) % 3);
+            int code = t->low + (int)(bal_test_random(&state) % (unsigned)(t->high - t->low + 1));
+            if (at % 3 == 0) code = at % 2 == 0 ? t->high - abs(code) % 3 : t->low + abs(code) % 3;
             set_code(t, at, code);
             t->carry[at] = (int8_t)bal_test_random(&state);
         }
