@@ -1,0 +1,77 @@
+#!/usr/bin/python3
+"""curve.py: dev loss over probes of runs that each start from the model where the last one ended.
+
+usage: curve.py RUN... -o OUT [--line LABEL=NATS]... [--title TITLE]
+
+Draws OUT.png and OUT.svg: the dev loss of one run after the other, over all probes so far, and a
+dashed line for each LABEL=NATS, as of the model before it was rounded. Prints the numbers.
+"""
+import argparse
+import sys
+
+import report
+
+
+def points(paths):
+    """One (name, probes [n], nats [n]) per run; probes count on from run to run."""
+    found, before = [], 0
+    for path in paths:
+        run = report.read(path)
+        probes = [before + passes / 2 for passes in run.dev_passes]
+        found.append((path.rstrip("/").split("/")[-1], probes, list(run.dev)))
+        before += float(run.passes[-1]) / 2
+    return found
+
+
+def draw(curves, lines, title):
+    plt = report.need("matplotlib.pyplot")
+    figure, axes = plt.subplots(figsize=(8, 4.5), constrained_layout=True)
+    for name, probes, nats in curves:
+        axes.plot([p / 1000 for p in probes], nats, marker=".", label=name)
+    for label, nats in lines:
+        axes.axhline(nats, color="0.4", linestyle="--", linewidth=1)
+        axes.annotate(f"{label} {nats:.4f}", (1, nats), xycoords=("axes fraction", "data"),
+                      ha="right", va="bottom", fontsize=9, color="0.3")
+    axes.set_xlabel("thousand probes")
+    axes.set_ylabel("dev loss, nats per token")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def line(text):
+    label, _, nats = text.rpartition("=")
+    try:
+        return label, float(nats)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: expected LABEL=NATS") from None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser.add_argument("-o", dest="out", required=True, metavar="OUT")
+    parser.add_argument("--line", type=line, action="append", default=[], metavar="LABEL=NATS")
+    parser.add_argument("--title", default="")
+    options = parser.parse_args()
+    try:
+        curves = points(options.runs)
+        report.need("matplotlib").use("Agg")
+        figure = draw(curves, options.line, options.title)
+        for ending in ("png", "svg"):
+            figure.savefig(f"{options.out}.{ending}", dpi=110)
+    except report.Failure as failure:
+        print(f"curve.py: {failure}", file=sys.stderr)
+        return failure.code
+    except OSError as error:
+        print(f"curve.py: {options.out}: cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+    for name, probes, nats in curves:
+        for p, n in zip(probes, nats):
+            print(f"{name}\t{p:.0f}\t{n:.4f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
