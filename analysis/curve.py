@@ -30,13 +30,14 @@ def draw(curves, lines, title):
         axes.plot([p / 1000 for p in probes], nats, marker=".", label=name)
     for label, nats in lines:
         axes.axhline(nats, color="0.4", linestyle="--", linewidth=1)
-        axes.annotate(f"{label} {nats:.4f}", (1, nats), xycoords=("axes fraction", "data"),
-                      ha="right", va="bottom", fontsize=9, color="0.3")
+        axes.annotate(f"{label} {nats:.4f}", (0.01, nats), xycoords=("axes fraction", "data"),
+                      ha="left", va="bottom", fontsize=9, color="0.3")
     axes.set_xlabel("thousand probes")
     axes.set_ylabel("dev loss, nats per token")
     axes.set_title(title)
+    axes.margins(y=0.1)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper right")
     return figure
 
 
