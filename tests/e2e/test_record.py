@@ -9,6 +9,7 @@ import numpy
 import ballot_run as b
 
 STEPS = b.TINY["run.steps"]
+HEADER_BYTES = 128  # of a journal
 FLIPS = 12 if b.SLOW else 30  # of each file; the unit tests of the room do 1,000
 
 
@@ -105,15 +106,32 @@ class Record(b.TestCase):
     def test_verify_finds_any_flipped_bit_of_a_journal(self):
         self.flips(self.journal)
 
-    def test_verify_finds_a_file_that_was_cut(self):
-        for path in (self.last, self.journal):
-            size = os.path.getsize(path)
-            for length in (0, 1, 100, self.random.randrange(size), size - 1):
-                copy = self.copy(path)
-                os.truncate(copy, length)
-                result = self.verify(copy)
-                self.assertEqual(result.rc, b.INPUT,
-                                 f"{path} cut to {length} bytes: {result.out}{result.err}")
+    def test_verify_finds_a_checkpoint_that_was_cut(self):
+        size = os.path.getsize(self.last)
+        for length in (0, 1, 100, self.random.randrange(size), size - 1):
+            copy = self.copy(self.last)
+            os.truncate(copy, length)
+            result = self.verify(copy)
+            self.assertEqual(result.rc, b.INPUT,
+                             f"{self.last} cut to {length} bytes: {result.out}{result.err}")
+
+    def test_verify_finds_a_journal_that_was_cut_within_a_record(self):
+        """Cut behind a record it is the whole journal of an earlier moment."""
+        size = os.path.getsize(self.journal)
+        record = (size - HEADER_BYTES) // STEPS
+        self.assertEqual(HEADER_BYTES + STEPS * record, size)
+        whole = {HEADER_BYTES + n * record: n for n in range(STEPS + 1)}
+        for length in (0, 1, 100, self.random.randrange(size), size - 1,
+                       *self.random.sample(sorted(whole), 3)):
+            copy = self.copy(self.journal)
+            os.truncate(copy, length)
+            result = self.verify(copy)
+            told = f"{self.journal} cut to {length} bytes: {result.out}{result.err}"
+            if length in whole:
+                self.assertEqual(result.rc, b.DONE, told)
+                self.assertEqual(b.inspect(copy)["step"], whole[length], told)
+            else:
+                self.assertEqual(result.rc, b.INPUT, told)
 
     # ---- other programs can read it ----
 

@@ -377,9 +377,9 @@ static void test_a_name_that_is_taken_meanwhile_undoes_all(void)
 {
     test_dir              dir     = new_dir("race");
     const bal_named_bytes bytes   = {.bytes = (uint8_t *)(uintptr_t) "ours", .n_bytes = 4};
-    const bal_hub_output  files[] = {{"one", bal_hub_write_bytes, &bytes},
+    const bal_hub_output  files[] = {{"one", bal_write_named, &bytes},
                                      {"two", write_slowly, &dir},
-                                     {"three", bal_hub_write_bytes, &bytes}};
+                                     {"three", bal_write_named, &bytes}};
     bal_file              file;
     expect_failure(bal_hub_publish(dir.path, true, files, 3), BAL_ERR_STATE,
                    "two: is there already");
