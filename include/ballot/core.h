@@ -98,6 +98,13 @@ uint64_t bal_file_hash(const bal_file *file, size_t from);
 /** Write all bytes to fd, through short writes and EINTR. what names the file in the sentence.
  *  Local. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_write_all(int fd, const void *bytes, size_t n_bytes, const char *what);
+/** Writes what it is given to fd; path is for sentences. */
+typedef bal_status bal_writer(const void *what, int fd, const char *path);
+/** The bal_writer of a bal_named_bytes. */
+bal_status bal_write_named(const void *named, int fd, const char *path);
+/** Make a file of what is written to it, and fsync it; after a failure there is none. Local.
+ *  @return BAL_OK; BAL_ERR_IO; errors of write. */
+bal_status bal_create(const char *path, bal_writer *write, const void *what);
 /** Publish bytes as dir/name: temporary file, fsync, rename, fsync the directory; either the old
  *  or the new file is there, whole, whenever the machine stops. Local. @return BAL_OK; BAL_ERR_IO.
  */

@@ -104,8 +104,9 @@ bal_status bal_isa_check(const bal_common *common);
 bal_formats bal_common_formats(const bal_common *common, const bal_job *job, bool *own);
 /** "i8", or "i4:64", or "i8 with patterns": how the matrices of a model are written. */
 void bal_formats_print(const bal_formats *formats, char *text, size_t n_bytes);
-/** The folder of a file to be written is there. @return BAL_OK; BAL_ERR_IO. */
-bal_status bal_check_folder(const char *path);
+/** A file to be written does not exist, but its folder does. @return BAL_OK; BAL_ERR_CONFIG: it
+ *  exists; BAL_ERR_IO. */
+bal_status bal_check_output(const char *path);
 /** Write a model and what it came with as a checkpoint of a step, without journal and metrics; its
  *  fingerprint in *fingerprint. @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
 bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle *bundle,

@@ -1,7 +1,6 @@
 /* cmd_quantize.c: ballot quantize */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli_impl.h"
 
@@ -97,9 +96,7 @@ static bal_status quantize(bal_context *context, const arguments *a, const bal_j
     bal_formats formats = bal_common_formats(&a->common, job, &own);
     if (formats.matrices == BAL_F32)
         return bal_fail(BAL_ERR_ARG, "--format=f32: expected i8, i4 or nf4");
-    if (access(a->out, F_OK) == 0)
-        return bal_fail(BAL_ERR_CONFIG, "%s exists; choose another name with -o", a->out);
-    BAL_TRY(bal_check_folder(a->out));
+    BAL_TRY(bal_check_output(a->out));
     if (bal_checkpoint_recognizes(a->model))
         return bal_fail(BAL_ERR_INPUT, "%s: a ballot checkpoint, which is quantized already",
                         a->model);

@@ -2,7 +2,6 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli_impl.h"
 
@@ -96,8 +95,7 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
         a.common.job = beside;
     }
     bal_status status = bal_isa_check(&a.common);
-    if (status == BAL_OK && access(a.out, F_OK) == 0)
-        status = bal_fail(BAL_ERR_CONFIG, "%s exists; choose another name with -o", a.out);
+    if (status == BAL_OK) status = bal_check_output(a.out);
     if (status == BAL_OK) status = bal_job_read(a.common.job, NULL, 0, &source);
     if (status == BAL_OK) status = bal_journal_open(a.journal, false, &journal);
     if (status == BAL_OK && bal_journal_tail(journal) > 0)

@@ -127,8 +127,10 @@ const struct argp bal_argp_isa    = {.options = isa_options, .parser = parse_com
 const struct argp bal_argp_format = {.options = format_options, .parser = parse_common};
 const struct argp bal_argp_json   = {.options = json_options, .parser = parse_common};
 
-bal_status bal_check_folder(const char *path)
+bal_status bal_check_output(const char *path)
 {
+    if (access(path, F_OK) == 0)
+        return bal_fail(BAL_ERR_CONFIG, "%s exists; choose another name with -o", path);
     char folder[4096];
     if (strlen(path) >= sizeof folder)
         return bal_fail(BAL_ERR_IO, "%s: the path is too long", path);
@@ -161,34 +163,18 @@ bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle
     return status;
 }
 
-/* Bytes of the UTF-8 character at text, 0: there is none. */
-static size_t character(const unsigned char *text, size_t n)
-{
-    size_t length = text[0] < 0x80   ? 1
-                    : text[0] < 0xC2 ? 0
-                    : text[0] < 0xE0 ? 2
-                    : text[0] < 0xF0 ? 3
-                    : text[0] < 0xF5 ? 4
-                                     : 0;
-    if (length > n) return 0;
-    for (size_t i = 1; i < length; ++i)
-        if ((text[i] & 0xC0) != 0x80) return 0;
-    if (length == 3 && text[0] == 0xE0 && text[1] < 0xA0) return 0; /* longer than need be */
-    if (length == 3 && text[0] == 0xED && text[1] > 0x9F) return 0; /* halves of pairs */
-    if (length == 4 && text[0] == 0xF0 && text[1] < 0x90) return 0;
-    return length == 4 && text[0] == 0xF4 && text[1] > 0x8F ? 0 : length;
-}
-
 json_t *bal_json_bytes(const char *bytes, size_t n_bytes)
 {
     static const char unknown[] = "\xEF\xBF\xBD";
     char             *text      = malloc(3 * n_bytes + 1);
     size_t            n         = 0;
     if (text == NULL) return NULL;
-    for (size_t i = 0, length; i<n_bytes; i += length> 0 ? length : 1) {
-        length = character((const unsigned char *)bytes + i, n_bytes - i);
-        memcpy(text + n, length > 0 ? bytes + i : unknown, length > 0 ? length : 3);
-        n += length > 0 ? length : 3;
+    for (size_t i = 0, length; i < n_bytes; i += length) {
+        int32_t character;
+        length   = bal_character(bytes + i, n_bytes - i, &character);
+        bool has = character != BAL_NO_CHARACTER;
+        memcpy(text + n, has ? bytes + i : unknown, has ? length : 3);
+        n += has ? length : 3;
     }
     json_t *json = json_stringn(text, n);
     free(text);

@@ -79,23 +79,35 @@ bal_status bal_sync_dir(const char *dir)
     return status;
 }
 
+bal_status bal_write_named(const void *named, int fd, const char *path)
+{
+    const bal_named_bytes *file = named;
+    return bal_write_all(fd, file->bytes, file->n_bytes, path);
+}
+
+bal_status bal_create(const char *path, bal_writer *write, const void *what)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be created: %s", path, strerror(errno));
+    bal_status status = write(what, fd, path);
+    if (status == BAL_OK && fsync(fd) != 0)
+        status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", path, strerror(errno));
+    if (close(fd) != 0 && status == BAL_OK)
+        status = bal_fail(BAL_ERR_IO, "%s: closing failed: %s", path, strerror(errno));
+    if (status != BAL_OK) unlink(path);
+    return status;
+}
+
 bal_status bal_publish(const char *dir, const char *name, const void *bytes, size_t n_bytes)
 {
     char path[PATH_MAX], temporary[PATH_MAX];
     if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path ||
         snprintf(temporary, sizeof temporary, "%s/.%s.new", dir, name) >= (int)sizeof temporary)
         return bal_fail(BAL_ERR_IO, "%s/%s: the path is too long", dir, name);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return bal_fail(BAL_ERR_IO, "%s: cannot be created: %s", temporary, strerror(errno));
-    bal_status status = bal_write_all(fd, bytes, n_bytes, temporary);
-    if (status == BAL_OK && fsync(fd) != 0)
-        status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", temporary, strerror(errno));
-    if (close(fd) != 0 && status == BAL_OK)
-        status = bal_fail(BAL_ERR_IO, "%s: closing failed: %s", temporary, strerror(errno));
-    if (status == BAL_OK && rename(temporary, path) != 0)
-        status = bal_fail(BAL_ERR_IO, "%s: renaming failed: %s", path, strerror(errno));
-    if (status != BAL_OK) {
+    bal_named_bytes file = {.bytes = (uint8_t *)(uintptr_t)bytes, .n_bytes = n_bytes};
+    BAL_TRY(bal_create(temporary, bal_write_named, &file));
+    if (rename(temporary, path) != 0) {
+        bal_status status = bal_fail(BAL_ERR_IO, "%s: renaming failed: %s", path, strerror(errno));
         unlink(temporary);
         return status;
     }

@@ -47,9 +47,9 @@ static bal_status list_files(const bal_bundle *bundle, const bal_hub_weights *we
                             "the model comes with a file that is none of a model folder: %.60s",
                             bal_hub_is_plain(file->name, strlen(file->name)) ? file->name
                                                                              : "(not plain ASCII)");
-        files[(*n)++] = (bal_hub_output){file->name, bal_hub_write_bytes, file};
+        files[(*n)++] = (bal_hub_output){file->name, bal_write_named, file};
     }
-    files[(*n)++] = (bal_hub_output){"config.json", bal_hub_write_bytes, config};
+    files[(*n)++] = (bal_hub_output){"config.json", bal_write_named, config};
     return BAL_OK;
 }
 

@@ -10,11 +10,9 @@
 /** A file that is to be written. */
 typedef struct bal_hub_output {
     const char *name;
-    bal_status (*write)(const void *what, int fd, const char *path);
+    bal_writer *write;
     const void *what;
 } bal_hub_output;
-/** The write of a bal_named_bytes. */
-bal_status bal_hub_write_bytes(const void *what, int fd, const char *path);
 /** Write n files into dir. Each gets its name, which must be free, when all are whole; after a
  *  failure none is left, nor dir if it was made. @param may_make  make dir if there is none
  *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: a name is taken; errors of write. */

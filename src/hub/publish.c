@@ -15,26 +15,6 @@ typedef struct paths {
     bool written, published;
 } paths;
 
-bal_status bal_hub_write_bytes(const void *what, int fd, const char *path)
-{
-    const bal_named_bytes *file = what;
-    return bal_write_all(fd, file->bytes, file->n_bytes, path);
-}
-
-static bal_status write_temporary(const bal_hub_output *file, paths *p)
-{
-    const char *path = p->temporary;
-    int         fd   = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be created: %s", path, strerror(errno));
-    p->written        = true;
-    bal_status status = file->write(file->what, fd, path);
-    if (status == BAL_OK && fsync(fd) != 0)
-        status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", path, strerror(errno));
-    if (close(fd) != 0 && status == BAL_OK)
-        status = bal_fail(BAL_ERR_IO, "%s: closing failed: %s", path, strerror(errno));
-    return status;
-}
-
 static bal_status publish(paths *p)
 {
     int failed = renameat2(AT_FDCWD, p->temporary, AT_FDCWD, p->final, RENAME_NOREPLACE);
@@ -63,7 +43,10 @@ static bal_status name_files(const char *dir, const bal_hub_output *files, int n
 
 static bal_status write_all(const char *dir, const bal_hub_output *files, int n, paths *p)
 {
-    for (int i = 0; i < n; ++i) BAL_TRY(write_temporary(&files[i], &p[i]));
+    for (int i = 0; i < n; ++i) {
+        BAL_TRY(bal_create(p[i].temporary, files[i].write, files[i].what));
+        p[i].written = true;
+    }
     for (int i = 0; i < n; ++i) BAL_TRY(publish(&p[i]));
     return bal_sync_dir(dir);
 }

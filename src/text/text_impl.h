@@ -51,9 +51,6 @@ int bal_byte_of_letter(int32_t character);
 
 /* unicode.c */
 
-#define BAL_NO_CHARACTER -1 /* a byte that is no part of valid UTF-8: a character of no class */
-/** Bytes of the character at the start of text, 1 .. 4; n_bytes > 0. */
-size_t bal_character(const char *text, size_t n_bytes, int32_t *character);
 /** The last character of text; n_bytes > 0. @return its bytes. */
 size_t bal_last_character(const char *text, size_t n_bytes, int32_t *character);
 size_t bal_put_character(char *to, int32_t character);
