@@ -12,10 +12,26 @@ void bal_comm_destroy(bal_comm **comm);
 int  bal_comm_rank(const bal_comm *comm);
 int  bal_comm_size(const bal_comm *comm);
 
+/* A rank may die, and its host be cut off. Each collective below waits for the others for at most
+ * the limit, if there is one; then it returns BAL_LOST with a sentence that names the missing
+ * ranks, their hosts and the step in which they were last heard of, and so does every later call.
+ * After that only destroy is to be called, then the process is to end without MPI_Finalize, with
+ * the exit code of BAL_LOST. */
+
+#define BAL_WAIT_LIMIT_DEFAULT 1800.0 /* s; more than an uneven step or a large file takes */
+
+/** Seconds that a collective may wait for other ranks; 0, as after creation: for ever. Local; all
+ *  ranks set the same. */
+void bal_comm_set_limit(bal_comm *comm, double seconds);
+/** The step that sentences name. Local. */
+void bal_comm_set_step(bal_comm *comm, int64_t step);
+/** After BAL_LOST: is this rank the one to print the sentence? Local. */
+bool bal_comm_speaks(bal_comm *comm);
+
 /** The worst status of all ranks, and its sentence (of the lowest such rank) on all of them. Call
  *  it wherever one rank may fail alone. Collective. */
 bal_status bal_comm_agree(bal_comm *comm, bal_status status);
-/** Bytes of rank 0 to all ranks. Collective. @return BAL_OK; BAL_ERR_MPI. */
+/** Bytes of rank 0 to all ranks. Collective. @return BAL_OK; BAL_LOST. */
 bal_status bal_comm_broadcast(bal_comm *comm, void *bytes, size_t n_bytes);
 /** 64-bit words of every rank on every rank: all [size * n]. Collective. @return as above. */
 bal_status bal_comm_gather(bal_comm *comm, const uint64_t *mine, int n, uint64_t *all);
@@ -28,7 +44,7 @@ typedef struct bal_reduction {
     int n_or, n_sum, n_min, n_max;
 } bal_reduction;
 /** One allreduce of n_or + n_sum + n_min + n_max words, in place. Integers only, so the result
- *  does not depend on order or number of ranks. Collective. @return BAL_OK; BAL_ERR_MPI. */
+ *  does not depend on order or number of ranks. Collective. @return BAL_OK; BAL_LOST. */
 bal_status bal_comm_reduce(bal_comm *comm, const bal_reduction *how, uint64_t *words);
 
 /* ---- one copy per node ---- */
@@ -41,7 +57,7 @@ typedef struct bal_shared bal_shared;
  * Make n_bytes of it, aligned to 64 bytes. Collective; a node whose shared memory is too small
  * gives each of its ranks a copy instead, see bal_shared_refusal.
  * @param share  false: a copy for each rank
- * @return BAL_OK; BAL_ERR_MEMORY, BAL_ERR_MPI, on all ranks.
+ * @return BAL_OK; BAL_ERR_MEMORY, BAL_ERR_MPI, BAL_LOST, on all ranks.
  */
 bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_shared **shared);
 /** Free it and set the pointer to NULL; NULL is fine. Collective; before its communicator goes. */
@@ -54,7 +70,7 @@ int bal_shared_n_parts(const bal_shared *shared);
  *  asked to. The same on all ranks. */
 const char *bal_shared_refusal(const bal_shared *shared);
 /** Wait for all ranks of the copy; then each sees what the others wrote. Collective on the copy.
- *  @return BAL_OK; BAL_ERR_MPI. */
+ *  @return BAL_OK; BAL_LOST; BAL_ERR_MPI. */
 bal_status bal_shared_sync(bal_shared *shared);
 /** Sums modulo 2^64 over the ranks of the copy, in place. Collective on the copy. */
 bal_status bal_shared_sum(bal_shared *shared, uint64_t *values, int n);

@@ -21,7 +21,8 @@
     X(ERR_INPUT, 3, "input is missing or damaged") \
     X(ERR_MEMORY, 4, "out of memory")              \
     X(ERR_NUMERIC, 5, "numerical failure")         \
-    X(STOPPED, 75, "stopped with a good checkpoint; run it again")
+    X(STOPPED, 75, "stopped with a good checkpoint; run it again") \
+    X(LOST, 75, "ranks do not answer; run it again")
 
 typedef enum bal_status {
 #define BAL_STATUS_ENUM(name, code, words) BAL_##name,

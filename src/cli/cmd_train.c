@@ -7,11 +7,16 @@
 typedef struct arguments {
     bal_common  common;
     const char *run;
+    double      wait_limit; /* s */
 } arguments;
 
 static const struct argp_option options[] = {
     {"run", 'r', "DIR", 0, "run directory: journal, checkpoints, metrics (required)", 0},
     {"max-hours", 'h', "H", 0, "save and stop with exit code 75 after H hours", 0},
+    {"wait-limit", 'w', "S", 0,
+     "name the missing ranks and leave with exit code 75 when others keep a rank waiting for S "
+     "seconds (default: 1800; 0: wait for ever)",
+     0},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -29,6 +34,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             a->common.machine.max_hours = strtod(arg, &end);
             if (end == arg || *end != 0 || !(a->common.machine.max_hours > 0.0))
                 argp_error(state, "--max-hours=%s: expected a number above 0", arg);
+            return 0;
+        case 'w':
+            a->wait_limit = strtod(arg, &end);
+            if (end == arg || *end != 0 || !(a->wait_limit >= 0.0 && a->wait_limit <= 1e6))
+                argp_error(state, "--wait-limit=%s: expected 0 to 1000000 seconds", arg);
             return 0;
         case ARGP_KEY_ARG:
             if (a->common.job != NULL) argp_error(state, "more than one job file: %s", arg);
@@ -75,9 +85,10 @@ bal_status bal_command_train(bal_context *context, int argc, char **argv)
                     children,
                     NULL,
                     NULL};
-    arguments a = {.common = BAL_COMMON_DEFAULT};
+    arguments a = {.common = BAL_COMMON_DEFAULT, .wait_limit = BAL_WAIT_LIMIT_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
     listen();
+    bal_comm_set_limit(context->comm, a.wait_limit);
     bal_job_source source;
     bal_status     status =
         bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);

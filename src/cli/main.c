@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ballot/comm_mpi.h"
 #include "cli_impl.h"
@@ -11,6 +12,14 @@ static void finalize(void)
 {
     int finalized = 0;
     if (MPI_Finalized(&finalized) == MPI_SUCCESS && !finalized) MPI_Finalize();
+}
+
+/* Ranks are missing, and MPI would wait for them: leave without it. The launcher ends the rest. */
+static _Noreturn void leave(bool speaks)
+{
+    if (speaks) fprintf(stderr, "ballot: %s\n", bal_failure());
+    fflush(NULL);
+    _exit(bal_status_exit_code(BAL_LOST));
 }
 
 static void print_help(FILE *to)
@@ -24,7 +33,8 @@ static void print_help(FILE *to)
     fprintf(to,
             "\non several ranks: mpirun -n RANKS ballot COMMAND ...\n"
             "exit codes: 0 done, 1 failure, 2 usage or job file, 3 damaged input,\n"
-            "            4 out of memory, 5 numerical failure, 75 stopped: run it again\n");
+            "            4 out of memory, 5 numerical failure, 75 stopped or ranks lost: run it "
+            "again\n");
 }
 
 static bal_status dispatch(bal_context *context, int argc, char **argv)
@@ -58,7 +68,11 @@ int main(int argc, char **argv)
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     context.prints = rank == 0;
     bal_log_enable(context.prints);
-    if (status == BAL_OK) status = dispatch(&context, argc, argv);
+    if (status == BAL_OK) {
+        bal_comm_set_limit(context.comm, BAL_WAIT_LIMIT_DEFAULT);
+        status = dispatch(&context, argc, argv);
+    }
+    if (status == BAL_LOST) leave(bal_comm_speaks(context.comm));
     if (status != BAL_OK && context.prints)
         fprintf(stderr, "ballot: %s\n",
                 bal_failure()[0] ? bal_failure() : bal_status_words(status));

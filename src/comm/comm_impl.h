@@ -1,20 +1,58 @@
-/* comm_impl.h: a communicator, for the files that talk to MPI. */
+/* comm_impl.h: what a communicator is made of. The transport below it is a table of three
+ * collectives; mpi.c has the one of MPI, and tests have one of their own. */
 #ifndef BALLOT_COMM_IMPL_H
 #define BALLOT_COMM_IMPL_H
 
 #include "ballot/comm_mpi.h"
 
+/** A transport: collectives on the ranks of comm. Each returns BAL_OK or BAL_LOST, and once
+ *  BAL_LOST for ever. */
+typedef struct bal_transport {
+    /** See bal_comm_reduce. */
+    bal_status (*reduce)(bal_comm *comm, const bal_reduction *how, uint64_t *words);
+    /** See bal_comm_gather. */
+    bal_status (*gather)(bal_comm *comm, const uint64_t *mine, int n, uint64_t *all);
+    /** Bytes of rank root to all. */
+    bal_status (*broadcast)(bal_comm *comm, int root, void *bytes, size_t n_bytes);
+    void (*destroy)(bal_comm *comm);
+} bal_transport;
+
+/** The first member of every transport's communicator. */
 struct bal_comm {
-    MPI_Comm      mpi, node; /* node: those of its ranks that share memory with this one */
-    int           rank, size;
-    MPI_Op        op;
-    bal_reduction layout; /* of type */
-    MPI_Datatype  type;   /* one element is a whole reduction, so MPI cannot cut it */
+    const bal_transport *transport;
+    int                  rank, size;
+    double               limit; /* seconds; 0: none */
+    int64_t              step;
 };
 
+/** A communicator of MPI. One that a node has to itself is of the same kind, and waits and fails
+ *  with its world. */
+typedef struct bal_mpi {
+    bal_comm          base;
+    MPI_Comm          mpi;
+    struct bal_mpi   *world; /* itself, or that of the node's ranks */
+    struct bal_mpi   *node;  /* NULL in a node's */
+    MPI_Op            op;
+    bal_reduction     layout; /* of type */
+    MPI_Datatype      type;   /* one element is a whole reduction, so MPI cannot cut it */
+    struct bal_watch *watch;  /* who answers; of the world alone */
+} bal_mpi;
+
+/** The communicator's MPI; NULL: it has another transport. */
+bal_mpi *bal_comm_mpi(bal_comm *comm);
 /** What an MPI call returned, as a status. */
 bal_status bal_mpi_check(int code, const char *what);
-/** bal_comm_agree on a communicator of MPI. */
-bal_status bal_mpi_agree(MPI_Comm mpi, bal_status status);
+/** Until it is called with false, end the process with exit code 75 should an MPI call keep it for
+ *  longer than the limit: for calls that cannot be given up otherwise. */
+void bal_mpi_guard(const bal_mpi *m, bool on);
+
+/* ---- watch.c: who does not answer ---- */
+
+bal_status bal_watch_create(bal_mpi *world, struct bal_watch **watch);
+void       bal_watch_destroy(struct bal_watch **watch);
+/** Wait for a request of one of the world's communicators, or for its limit. */
+bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char *what);
+/** Were ranks lost? Then MPI is not to be called any more. */
+bool bal_watch_lost(const struct bal_watch *watch);
 
 #endif

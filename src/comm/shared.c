@@ -13,7 +13,7 @@
 #define BACKING_BYTES 4096 /* room for a path; Open MPI 4.1 wants 2048 */
 
 struct bal_shared {
-    MPI_Comm node;   /* borrowed */
+    bal_mpi *node;   /* borrowed; NULL: another transport, where nothing is shared */
     MPI_Win  window; /* MPI_WIN_NULL: the memory is this rank's own */
     void    *memory, *owned;
     int      part, n_parts;
@@ -78,24 +78,29 @@ static bal_status populate(void *memory, size_t n_bytes)
 
 static void free_window(bal_shared *s)
 {
-    if (s->window == MPI_WIN_NULL) return;
+    if (s->window == MPI_WIN_NULL || bal_watch_lost(s->node->world->watch)) return;
+    bal_mpi_guard(s->node, true);
     MPI_Win_unlock_all(s->window);
     MPI_Win_free(&s->window);
+    bal_mpi_guard(s->node, false);
 }
 
 /* All ranks of the node, or none. */
 static bal_status make_window(bal_shared *s, size_t n_bytes)
 {
-    bool     first = s->part == 0;
-    int     *model = NULL, found = 0, unit;
-    MPI_Aint size;
-    void    *memory = NULL;
-    BAL_TRY(bal_mpi_agree(s->node, first ? check_room(n_bytes) : BAL_OK));
+    bal_comm *node  = &s->node->base;
+    bool      first = s->part == 0;
+    int      *model = NULL, found = 0, unit;
+    MPI_Aint  size;
+    void     *memory = NULL;
+    BAL_TRY(bal_comm_agree(node, first ? check_room(n_bytes) : BAL_OK));
+    bal_mpi_guard(s->node, true);
     bal_status status =
         bal_mpi_check(MPI_Win_allocate_shared(first ? (MPI_Aint)n_bytes + 64 : 0, 1, MPI_INFO_NULL,
-                                              s->node, &memory, &s->window),
+                                              s->node->mpi, &memory, &s->window),
                       "MPI_Win_allocate_shared");
-    status = bal_mpi_agree(s->node, status);
+    bal_mpi_guard(s->node, false);
+    status = bal_comm_agree(node, status);
     if (status != BAL_OK) {
         s->window = MPI_WIN_NULL; /* where one was made it is lost: freeing it takes all ranks */
         return status;
@@ -113,7 +118,7 @@ static bal_status make_window(bal_shared *s, size_t n_bytes)
     /* pages begin at the same offset in every rank, so this is the same byte */
     s->memory = (void *)(((uintptr_t)memory + 63) / 64 * 64);
     if (status == BAL_OK && first) status = populate(s->memory, n_bytes);
-    status = bal_mpi_agree(s->node, status);
+    status = bal_comm_agree(node, status);
     if (status != BAL_OK) free_window(s);
     return status;
 }
@@ -125,9 +130,9 @@ bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_sha
     if (s != NULL) s->window = MPI_WIN_NULL; /* which is not zero */
     status = bal_comm_agree(comm, status);
     if (status != BAL_OK) goto done;
-    s->node = comm->node;
-    MPI_Comm_rank(s->node, &s->part);
-    MPI_Comm_size(s->node, &s->n_parts);
+    s->node    = bal_comm_mpi(comm) == NULL ? NULL : bal_comm_mpi(comm)->node;
+    s->part    = s->node == NULL ? 0 : s->node->base.rank;
+    s->n_parts = s->node == NULL ? 1 : s->node->base.size;
     /* nodes may differ, but all ranks hear of one that has to do without */
     bal_status refused = share && s->n_parts > 1 ? make_window(s, n_bytes) : BAL_OK;
     refused            = bal_comm_agree(comm, refused);
@@ -170,15 +175,15 @@ const char *bal_shared_refusal(const bal_shared *shared)
 
 bal_status bal_shared_sync(bal_shared *s)
 {
+    int64_t nothing = 0;
     if (s->window == MPI_WIN_NULL) return BAL_OK;
     BAL_TRY(bal_mpi_check(MPI_Win_sync(s->window), "MPI_Win_sync")); /* what I wrote, out */
-    BAL_TRY(bal_mpi_check(MPI_Barrier(s->node), "MPI_Barrier"));
-    return bal_mpi_check(MPI_Win_sync(s->window), "MPI_Win_sync"); /* what others wrote, in */
+    BAL_TRY(bal_comm_sum(&s->node->base, &nothing, 1));              /* all are here */
+    return bal_mpi_check(MPI_Win_sync(s->window), "MPI_Win_sync");   /* what others wrote, in */
 }
 
 bal_status bal_shared_sum(bal_shared *s, uint64_t *values, int n)
 {
     if (s->window == MPI_WIN_NULL) return BAL_OK;
-    return bal_mpi_check(MPI_Allreduce(MPI_IN_PLACE, values, n, MPI_UINT64_T, MPI_SUM, s->node),
-                         "MPI_Allreduce");
+    return bal_comm_sum(&s->node->base, (int64_t *)values, n);
 }

@@ -158,6 +158,7 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     const bal_run_options *options = &run->job->run;
     bal_journal_entry      entry   = {.step = run->step, .dev_loss = -1, .bits = run->bits};
     double                 clock   = bal_seconds();
+    bal_comm_set_step(run->comm, run->step);
     memset(run->step_seconds, 0, sizeof run->step_seconds);
     if (run->dev != NULL &&
         (options->eval_every > 0 ? run->step % options->eval_every == 0 : run->step == 0)) {

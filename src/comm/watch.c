@@ -1,0 +1,207 @@
+/* watch.c: waiting with a limit, and finding out who does not answer.
+ *
+ * Open MPI 4.1 has no way to go on without a rank, and to a rank that waits, one that died on a
+ * host that was cut off looks like one that is slow. So whoever has waited for half the limit says
+ * so, once, to two reporters: rank 0 and the first rank of another host. When the limit is over a
+ * reporter knows who waits as it does; the others are missing. It costs nothing while all is well.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "comm_impl.h"
+
+#define HOST_BYTES 64
+#define TAG        1   /* of the only messages that are no collectives */
+#define GRACE      2.0 /* seconds that the others leave to the reporters */
+#define EXIT_AGAIN 75
+
+struct bal_watch {
+    bal_mpi *world;
+    char (*hosts)[HOST_BYTES]; /* [size] */
+    uint64_t   *heard;         /* [size] collectives that a rank was done with when it waited */
+    uint64_t    n_done;        /* collectives of the world that this rank is done with */
+    int64_t     last_step;     /* step of the last one */
+    int         reporters[2], n_reporters;
+    uint64_t    told, message; /* n_done when this rank last told the reporters */
+    MPI_Request sends[2];
+    bool        lost, speaks;
+    char        sentence[1024];
+};
+
+bool bal_watch_lost(const struct bal_watch *watch) { return watch->lost; }
+
+bool bal_comm_speaks(bal_comm *comm)
+{
+    bal_mpi *m = bal_comm_mpi(comm);
+    return m != NULL && m->world->watch->speaks;
+}
+
+bal_status bal_watch_create(bal_mpi *m, struct bal_watch **watch)
+{
+    size_t            size = (size_t)m->base.size;
+    struct bal_watch *w    = bal_alloc(1, sizeof *w);
+    if (w != NULL) {
+        *w       = (struct bal_watch){.world     = m,
+                                      .last_step = -1,
+                                      .told      = UINT64_MAX,
+                                      .sends     = {MPI_REQUEST_NULL, MPI_REQUEST_NULL}};
+        w->hosts = bal_alloc(size, sizeof *w->hosts);
+        w->heard = bal_alloc(size, sizeof *w->heard);
+    }
+    *watch = w;
+    if (w == NULL || w->hosts == NULL || w->heard == NULL)
+        return bal_fail(BAL_ERR_MEMORY, "no memory to watch %zu ranks", size);
+    char host[HOST_BYTES] = "";
+    gethostname(host, sizeof host - 1);
+    BAL_TRY(bal_mpi_check(
+        MPI_Allgather(host, HOST_BYTES, MPI_CHAR, w->hosts, HOST_BYTES, MPI_CHAR, m->mpi),
+        "MPI_Allgather"));
+    int other = 1; /* on the first host that is not rank 0's; else rank 1 */
+    for (int rank = m->base.size - 1; rank > 0; --rank)
+        if (strcmp(w->hosts[rank], w->hosts[0]) != 0) other = rank;
+    w->reporters[1] = other;
+    w->n_reporters  = m->base.size > 1 ? 2 : 1;
+    for (size_t rank = 0; rank < size; ++rank) w->heard[rank] = UINT64_MAX;
+    return BAL_OK;
+}
+
+void bal_watch_destroy(struct bal_watch **watch)
+{
+    struct bal_watch *w = *watch;
+    if (w == NULL) return;
+    free(w->hosts);
+    free(w->heard);
+    free(w);
+    *watch = NULL;
+}
+
+static bool reports(const struct bal_watch *w)
+{
+    int rank = w->world->base.rank;
+    return rank == w->reporters[0] || rank == w->reporters[1];
+}
+
+/* Half the limit is over: say so, and hear who else says so. */
+static void tell_and_listen(struct bal_watch *w)
+{
+    bal_mpi *m = w->world;
+    int      sent, found;
+    for (int i = 0; i < w->n_reporters && w->told != w->n_done; ++i) {
+        MPI_Test(&w->sends[i], &sent, MPI_STATUS_IGNORE);
+        if (!sent) continue; /* one of an earlier wait never left; this host is cut off */
+        w->message = w->n_done;
+        MPI_Isend(&w->message, 1, MPI_UINT64_T, w->reporters[i], TAG, m->mpi, &w->sends[i]);
+    }
+    w->told                = w->n_done;
+    w->heard[m->base.rank] = w->n_done;
+    MPI_Status status;
+    while (reports(w) && MPI_Iprobe(MPI_ANY_SOURCE, TAG, m->mpi, &found, &status) == MPI_SUCCESS &&
+           found) {
+        uint64_t n_done;
+        if (MPI_Recv(&n_done, 1, MPI_UINT64_T, status.MPI_SOURCE, TAG, m->mpi, MPI_STATUS_IGNORE) ==
+            MPI_SUCCESS)
+            w->heard[status.MPI_SOURCE] = n_done;
+    }
+}
+
+/* "rank 3 on h2, rank 5 on h3" of those that do not wait as this rank does; their number. */
+static int list_missing(const struct bal_watch *w, char *text, size_t n_bytes)
+{
+    int    n_missing = 0;
+    size_t used      = 0;
+    for (int rank = 0; rank < w->world->base.size; ++rank) {
+        if (w->heard[rank] == w->n_done) continue;
+        if (n_missing++ < 8 && used < n_bytes)
+            used += (size_t)snprintf(text + used, n_bytes - used, "%srank %d on %s",
+                                     n_missing > 1 ? ", " : "", rank, w->hosts[rank]);
+    }
+    if (n_missing > 8 && used < n_bytes)
+        snprintf(text + used, n_bytes - used, " and %d more", n_missing - 8);
+    return n_missing;
+}
+
+static bal_status lose(struct bal_watch *w, const char *reason)
+{
+    w->lost = true;
+    snprintf(w->sentence, sizeof w->sentence, "%s", reason);
+    return bal_fail(BAL_LOST, "%s", w->sentence);
+}
+
+static bal_status give_up(struct bal_watch *w)
+{
+    char            missing[700] = "", sentence[1024], last[64] = "before the first step";
+    const bal_comm *comm = &w->world->base;
+    int             n    = list_missing(w, missing, sizeof missing);
+    if (w->last_step >= 0) snprintf(last, sizeof last, "in step %lld", (long long)w->last_step);
+    /* rank 0 speaks, or the other reporter where rank 0 is missing; the rest only for themselves */
+    w->speaks = comm->rank == 0 || !reports(w) || w->heard[0] != w->n_done;
+    if (reports(w))
+        snprintf(sentence, sizeof sentence,
+                 "step %lld: no answer from %s for %g s; last heard of %s; the journal has every "
+                 "step before: see to %s, then run the same command again",
+                 (long long)comm->step, n > 0 ? missing : "the network", comm->limit, last,
+                 n == 1 ? "it" : "them");
+    else
+        snprintf(
+            sentence, sizeof sentence,
+            "step %lld: rank %d on %s has had no answer for %g s, not even from ranks that "
+            "would say who is missing; last heard of the others %s; run the same command again",
+            (long long)comm->step, comm->rank, w->hosts[comm->rank], comm->limit, last);
+    return lose(w, sentence);
+}
+
+bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char *what)
+{
+    struct bal_watch *w = m->world->watch;
+    if (w->lost) return bal_fail(BAL_LOST, "%s", w->sentence);
+    double limit = m->world->base.limit, began = 0.0, seen = 0.0, waited = 0.0;
+    int    done = 0;
+    if (code == MPI_SUCCESS) code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+    if (!done) began = seen = bal_seconds();
+    while (code == MPI_SUCCESS && !done) {
+        code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+        if (done || code != MPI_SUCCESS) break;
+        double now = bal_seconds();
+        if (now - seen > 1.0) began += now - seen; /* this process was stopped itself */
+        seen   = now;
+        waited = now - began;
+        if (waited > 0.01) nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+        if (limit <= 0.0 || waited < limit / 2.0) continue;
+        tell_and_listen(w);
+        if (waited > limit + (reports(w) ? 0.0 : GRACE)) return give_up(w);
+    }
+    if (code != MPI_SUCCESS) {
+        bal_mpi_check(code, what);
+        char reason[900];
+        snprintf(reason, sizeof reason, "step %lld: %s; run the same command again",
+                 (long long)m->world->base.step, bal_failure());
+        w->speaks = true;
+        return lose(w, reason);
+    }
+    if (m == m->world) ++w->n_done;
+    w->last_step = m->world->base.step;
+    return BAL_OK;
+}
+
+/* ---- calls that cannot be given up ---- */
+
+static void on_alarm(int number)
+{
+    static const char text[] =
+        "ballot: the other ranks do not answer any more; run the same command again\n";
+    (void)number;
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)ignored;
+    _exit(EXIT_AGAIN);
+}
+
+void bal_mpi_guard(const bal_mpi *m, bool on)
+{
+    double limit = m->world->base.limit;
+    if (limit <= 0.0) return;
+    if (on) signal(SIGALRM, on_alarm);
+    alarm(on ? (unsigned)(limit + GRACE + 1.0) : 0);
+}

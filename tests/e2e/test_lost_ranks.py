@@ -1,0 +1,60 @@
+"""A rank that is lost does not keep the others: they name it, leave with 75, and the same command goes
+on to the same bits."""
+import os
+import signal
+
+import ballot_run as b
+
+LIMIT_S = 6 if b.SLOW else 3
+STEPS = 12 if b.SLOW else 60
+JOB = {"run__steps": STEPS, "vote__slots": 12}
+
+
+def pid_of_rank(process, rank):
+    for pid in b.rank_pids(process):
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            if f"OMPI_COMM_WORLD_RANK={rank}".encode() in file.read().split(b"\0"):
+                return pid
+    raise AssertionError(f"rank {rank} is not running: {process.args}")
+
+
+class LostRanks(b.TestCase):
+    def setUp(self):
+        self.whole = b.printed_fingerprint(b.run(b.tiny(self.folder("whole"), **JOB)))
+
+    def test_a_rank_that_does_not_answer_is_named_and_the_run_continues(self):
+        for rank in range(3):
+            for attempt in range(5):
+                run = self.folder("stopped")
+                process = b.start(b.tiny(run, "--wait-limit", LIMIT_S, **JOB), ranks=3)
+                if b.wait_until(process, lambda: len(b.metrics(run)) >= 3):
+                    b.kill([pid_of_rank(process, rank)], signal.SIGSTOP)
+                    result = b.finish(process, expect=None, timeout=LIMIT_S + 60)
+                    if result.rc != b.DONE:
+                        break
+            self.assertEqual(result.rc, b.STOPPED, f"{result.command}\n{result.err}")
+            self.assertRegex(result.err, rf"step \d+: no answer from rank {rank} on \S+ for "
+                             rf"{LIMIT_S} s; last heard of in step \d+;")
+            self.assertEqual(result.err.count("no answer from rank"), 1, result.err)
+            end = b.run(b.tiny(run, **JOB), ranks=1 + rank)
+            self.assertEqual(b.printed_fingerprint(end), self.whole, f"rank {rank}: {end.command}")
+
+    def test_a_rank_that_is_slow_within_the_limit_is_waited_for(self):
+        run = self.folder("slow")
+        process = b.start(b.tiny(run, "--wait-limit", 60, **JOB), ranks=2)
+        if b.wait_until(process, lambda: len(b.metrics(run)) >= 3):
+            pid = pid_of_rank(process, 1)
+            b.kill([pid], signal.SIGSTOP)
+            b.time.sleep(1.5)
+            b.kill([pid], signal.SIGCONT)
+        self.assertEqual(b.printed_fingerprint(b.finish(process)), self.whole)
+
+    def test_a_limit_that_is_no_number_is_refused(self):
+        for text in ("soon", "-1", "nan", "3s", ""):
+            result = b.run(["train", b.JOB, "--run", os.path.join(self.class_dir, "no"),
+                            f"--wait-limit={text}"], expect=b.USAGE)
+            self.assertIn("--wait-limit", result.err)
+
+
+if __name__ == "__main__":
+    b.main()
