@@ -149,8 +149,8 @@ def expected_max(n):
 
 
 def ballot_bytes(slots):
-    """Two bit maps in whole words, and 64 bytes of sums."""
-    return 16 * -(-slots // 64) + 64
+    """Two bit maps in whole words, and 72 bytes of sums."""
+    return 16 * -(-slots // 64) + 72
 
 
 def predict(m, codes, tokens, ranks, slots):

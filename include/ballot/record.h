@@ -22,9 +22,12 @@ typedef struct bal_run_id {
 
 /** One step, durable before any rank applies it. */
 typedef struct bal_journal_entry {
-    int64_t         step;     /* 0, 1, 2, ... without gaps */
-    int64_t         dev_loss; /* summed dev loss before this step, loss units; -1: not evaluated */
-    int64_t         dev_tokens;
+    int64_t step;     /* 0, 1, 2, ... without gaps */
+    int64_t dev_loss; /* summed dev loss before this step, loss units; -1: not evaluated */
+    int64_t dev_tokens;
+    int     n_ranks;         /* that the slots were dealt to, where not every slot has a vote or a
+                              * rank was accused; else 0, for the record is the same on any number */
+    int             accused; /* rank whose probes an audit found to be wrong; -1: none */
     bal_totals      totals;
     const uint64_t *bits; /* [bal_ballot_words(n_slots)], for then against; borrowed */
 } bal_journal_entry;

@@ -7,19 +7,19 @@
 
 #define BAL_SLOTS_MAX 1048576
 
-typedef enum bal_wish { /* bits of bal_totals.wishes */
-    BAL_WISH_SAVE = 1,  /* write a checkpoint and go on */
-    BAL_WISH_STOP = 2,  /* finish the step, save, stop */
-    BAL_WISH_FAIL = 4,  /* a rank could not do its part */
+typedef enum bal_wish {                    /* bits of bal_totals.wishes */
+                        BAL_WISH_SAVE = 1, /* write a checkpoint and go on */
+                        BAL_WISH_STOP = 2, /* finish the step, save, stop */
+                        BAL_WISH_FAIL = 4, /* a rank could not do its part */
 } bal_wish;
 
 /** What travels with a ballot: sums over its probes. 56 bytes, all integers. */
 typedef struct bal_totals {
-    uint64_t wishes;          /* or of bal_wish */
-    int64_t  loss;            /* sum over slots of loss at + and at -, loss units */
-    int64_t  n_tokens;        /* sum over slots of tokens scored, each once */
-    int64_t  n_agree;         /* sequences whose own loss difference has the sign of their slot's */
-    int64_t  n_votes;         /* votes of +1 or -1 cast */
+    uint64_t wishes;   /* or of bal_wish */
+    int64_t  loss;     /* sum over slots of loss at + and at -, loss units */
+    int64_t  n_tokens; /* sum over slots of tokens scored, each once */
+    int64_t  n_agree;  /* sequences whose own loss difference has the sign of their slot's */
+    int64_t  n_cast;   /* votes cast, ties too: one for each slot that nobody abstained from */
     uint64_t fingerprint_min; /* smallest and largest fingerprint of a rank: equal, or replicas */
     uint64_t fingerprint_max; /* drifted; both 0 in steps that do not check */
 } bal_totals;
@@ -32,6 +32,12 @@ bal_status bal_ballot_create(bal_comm *comm, int n_slots, bal_ballot **ballot);
 /** Free the ballot and set *ballot to NULL. Local; a null ballot is fine. */
 void bal_ballot_destroy(bal_ballot **ballot);
 
+/* The two maps of a ballot, for and against, have two bits for each slot: one set is a vote, both
+ * are a tie, and none means that its rank abstained. */
+
+/** The rank that a slot is dealt to. Local. */
+int bal_slot_rank(int slot, int n_ranks);
+
 /**
  * Cast one slot's vote: the sign of loss_minus - loss_plus, 0 when they are equal. Local.
  * @param slot  in [0, n_slots); at most one rank votes on it per step, none means abstained
@@ -42,14 +48,20 @@ void bal_ballot_destroy(bal_ballot **ballot);
 bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int64_t loss_minus, int64_t loss_plus);
 /** Totals of this rank, to be filled before counting; emptied by counting. Local; borrowed. */
 bal_totals *bal_ballot_totals(bal_ballot *ballot);
+/** Say how long a probe takes this rank, us, before counting; nothing said: for ever. Local. */
+void bal_ballot_set_pace(bal_ballot *ballot, uint64_t us);
+/** The fastest rank's pace in the ballot last counted; UINT64_MAX: none said one. The same on all
+ *  ranks. Local. */
+uint64_t bal_ballot_pace(const bal_ballot *ballot);
 
 /**
- * Count the step's votes and empty the ballot: one allreduce of 2 * ceil(n_slots / 64) + 7 words.
+ * Count the step's votes and empty the ballot: one allreduce of 2 * ceil(n_slots / 64) + 8 words.
  * Two bit maps are or-ed, so the result does not depend on the number of ranks, on who voted, or
  * on the order of the reduction. Collective.
- * @param bits    [bal_ballot_words(n_slots)] the counted maps, the caller's: votes for, then against
+ * @param bits    [bal_ballot_words(n_slots)] the counted maps, the caller's: votes for, then
+ * against
  * @param totals  of all ranks
- * @return BAL_OK; BAL_ERR_STATE, on all ranks: a slot has two votes; BAL_ERR_MPI.
+ * @return BAL_OK; BAL_ERR_STATE, on all ranks: a slot has two votes; BAL_LOST.
  */
 bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *totals);
 
@@ -59,5 +71,11 @@ int64_t bal_ballot_words(int n_slots);
 int64_t bal_ballot_bytes(int n_slots);
 /** votes[slot] = +1, -1 or 0 from the two bit maps; +1: moving along +z lowers the loss. Local. */
 void bal_ballot_votes(const uint64_t *bits, int n_slots, int8_t *votes);
+/** Was a vote cast on this slot, a tie too? Local. */
+bool bal_ballot_has(const uint64_t *bits, int n_slots, int slot);
+/** Slots with a vote of +1 or -1. Local. */
+int64_t bal_ballot_n_decided(const uint64_t *bits, int n_slots);
+/** Take back all votes of a rank, as if it had abstained. Local. */
+void bal_ballot_strike(uint64_t *bits, int n_slots, int rank, int n_ranks);
 
 #endif

@@ -3,16 +3,18 @@
  * The file, little-endian, no padding:
  *   header, 128 bytes
  *     0  magic "BALLOTJ1"        40  u64 job_hash
- *     8  u32 version, 1          48  u64 base_hash
+ *     8  u32 version, 2          48  u64 base_hash
  *    12  u32 0x01020304          56  u64 data_hash
  *    16  u64 seed                64  56 bytes reserved, 0
  *    24  u32 stream_version     120  u64 XXH3-64 of the bytes before
  *    28  i32 n_slots
  *    32  i64 n_steps
- *   records, each (3 + 7 + 2 * W + 1) * 8 bytes, W = ceil(n_slots / 64)
+ *   records, each (4 + 7 + 2 * W + 1) * 8 bytes, W = ceil(n_slots / 64)
  *     i64 step, i64 dev_loss, i64 dev_tokens
+ *     i32 n_ranks or 0, i32 accused rank + 1 or 0
  *     7 words of bal_totals, in its order
- *     W words of votes for, W words of votes against; slot s is bit s % 64 of word s / 64
+ *     W words of votes for, W words of votes against; slot s is bit s % 64 of word s / 64 of each:
+ *         both set are a tie, none is an abstention
  *     u64 XXH3-64 of the words before, seeded with the hash of the record before (the first: of the
  *         header), so that a record that was changed, removed or moved ends the valid prefix
  */
@@ -29,7 +31,7 @@
 #include "ballot/record.h"
 
 #define MAGIC       "BALLOTJ1"
-#define VERSION     1
+#define VERSION     2
 #define ENDIAN_MARK 0x01020304u
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "structs are written as they lie");
@@ -47,8 +49,9 @@ _Static_assert(offsetof(bal_run_id, n_slots) == 12 && offsetof(bal_run_id, data_
 _Static_assert(offsetof(bal_totals, fingerprint_max) == 48 && sizeof(bal_totals) == 56,
                "totals have the layout described above");
 
-#define TOTALS_AT 3  /* words before the totals of a record */
-#define BITS_AT   10 /* words before its bits */
+#define RANKS_AT  3  /* words before n_ranks and accused of a record */
+#define TOTALS_AT 4  /* words before its totals */
+#define BITS_AT   11 /* words before its bits */
 
 struct bal_journal {
     char      *path;
@@ -87,12 +90,15 @@ static ssize_t read_at(const bal_journal *j, void *bytes, size_t n_bytes, off_t 
 
 static bool bits_are_valid(const uint64_t *bits, int n_slots)
 {
-    int64_t         n_words = bal_ballot_words(n_slots) / 2;
-    const uint64_t *against = bits + n_words;
-    for (int64_t word = 0; word < n_words; ++word)
-        if ((bits[word] & against[word]) != 0) return false;
-    uint64_t unused = n_slots % 64 == 0 ? 0 : ~(uint64_t)0 << n_slots % 64;
-    return ((bits[n_words - 1] | against[n_words - 1]) & unused) == 0;
+    int64_t  n_words = bal_ballot_words(n_slots) / 2;
+    uint64_t unused  = n_slots % 64 == 0 ? 0 : ~(uint64_t)0 << n_slots % 64;
+    return ((bits[n_words - 1] | bits[2 * n_words - 1]) & unused) == 0;
+}
+
+static bool ranks_are_valid(uint64_t word)
+{
+    int64_t n_ranks = (int32_t)word, accused = (int32_t)(word >> 32);
+    return n_ranks >= 0 && accused >= 0 && accused <= n_ranks;
 }
 
 /* Read record index into the window, with the hash before it. *valid is false where it is short,
@@ -104,7 +110,7 @@ static bal_status read_record(bal_journal *j, int64_t index, bool *valid)
     if (got < 0) return BAL_ERR_IO;
     const uint64_t *record = j->window + 1;
     *valid                 = (size_t)got == n_bytes && record[0] == (uint64_t)index &&
-             bits_are_valid(record + BITS_AT, j->id.n_slots) &&
+             ranks_are_valid(record[RANKS_AT]) && bits_are_valid(record + BITS_AT, j->id.n_slots) &&
              record[j->n_words - 1] == bal_hash(record, (size_t)(j->n_words - 1) * 8, j->window[0]);
     return BAL_OK;
 }
@@ -249,6 +255,8 @@ bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_ent
     entry->step            = (int64_t)record[0];
     entry->dev_loss        = (int64_t)record[1];
     entry->dev_tokens      = (int64_t)record[2];
+    entry->n_ranks         = (int)(uint32_t)record[RANKS_AT];
+    entry->accused         = (int)(record[RANKS_AT] >> 32) - 1;
     memcpy(&entry->totals, record + TOTALS_AT, sizeof entry->totals);
     entry->bits = record + BITS_AT;
     return BAL_OK;
@@ -256,7 +264,8 @@ bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_ent
 
 bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *entry)
 {
-    assert(journal->for_append && bits_are_valid(entry->bits, journal->id.n_slots));
+    assert(journal->for_append && bits_are_valid(entry->bits, journal->id.n_slots) &&
+           entry->accused >= -1 && entry->accused < entry->n_ranks + (entry->accused < 0));
     if (entry->step != journal->n)
         return bal_fail(BAL_ERR_ARG, "%s: step %" PRId64 " cannot follow %" PRId64 " records",
                         journal->path, entry->step, journal->n);
@@ -264,9 +273,10 @@ bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *ent
     size_t    n_bytes = (size_t)journal->n_words * 8;
     /* The bits may lie in the window: an entry read from here and appended again. */
     memmove(record + BITS_AT, entry->bits, n_bytes - (BITS_AT + 1) * 8);
-    record[0] = (uint64_t)entry->step;
-    record[1] = (uint64_t)entry->dev_loss;
-    record[2] = (uint64_t)entry->dev_tokens;
+    record[0]        = (uint64_t)entry->step;
+    record[1]        = (uint64_t)entry->dev_loss;
+    record[2]        = (uint64_t)entry->dev_tokens;
+    record[RANKS_AT] = (uint64_t)(entry->accused + 1) << 32 | (uint32_t)entry->n_ranks;
     memcpy(record + TOTALS_AT, &entry->totals, sizeof entry->totals);
     uint64_t hash                = bal_hash(record, n_bytes - 8, journal->last_hash);
     record[journal->n_words - 1] = hash;

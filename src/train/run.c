@@ -115,11 +115,14 @@ bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
     if (run->writes) {
         int64_t row = bal_metrics_add(&run->metrics);
         if (row < 0) return bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
-        const bal_totals *totals    = &entry->totals;
-        bal_metrics      *m         = &run->metrics;
-        double            sequences = (double)totals->n_votes * (double)run->job->data.batch;
+        const bal_totals *totals = &entry->totals;
+        bal_metrics      *m      = &run->metrics;
+        double sequences = (double)bal_ballot_n_decided(entry->bits, (int)run->job->vote.slots) *
+                           (double)run->job->data.batch;
         m->loss_nats[row] =
-            (double)totals->loss / 2.0 / (double)totals->n_tokens / BAL_LOSS_UNITS_PER_NAT;
+            totals->n_tokens > 0
+                ? (double)totals->loss / 2.0 / (double)totals->n_tokens / BAL_LOSS_UNITS_PER_NAT
+                : (double)NAN; /* all have abstained */
         m->agreement[row] = sequences > 0 ? (double)totals->n_agree / sequences : 0.0;
         m->n_passes[row]  = run->step * run->passes_per_step;
         if (entry->dev_loss >= 0)
@@ -156,8 +159,8 @@ static bal_status probe(bal_run *run, const bal_measure *measure, int slot)
 static bal_status take_step(bal_run *run, uint64_t *wishes)
 {
     const bal_run_options *options = &run->job->run;
-    bal_journal_entry      entry   = {.step = run->step, .dev_loss = -1, .bits = run->bits};
-    double                 clock   = bal_seconds();
+    bal_journal_entry entry = {.step = run->step, .dev_loss = -1, .accused = -1, .bits = run->bits};
+    double            clock = bal_seconds();
     bal_comm_set_step(run->comm, run->step);
     memset(run->step_seconds, 0, sizeof run->step_seconds);
     if (run->dev != NULL &&

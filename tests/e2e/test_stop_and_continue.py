@@ -219,7 +219,6 @@ class StopAndContinue(b.TestCase):
     def test_a_torn_journal_is_cut_and_the_steps_are_done_again(self):
         whole = len(self.journal)
         head = b.inspect(os.path.join(self.whole[1], "ballots.journal"))
-        record = (whole - 96) // STEPS if (whole - 96) % STEPS == 0 else None
         self.assertEqual(head["step"], STEPS)
         cuts = [1, 7, 8] + [self.random.randrange(1, 90) for _ in range(3)]
         for cut in cuts[:3 if b.SLOW else None]:
@@ -228,7 +227,7 @@ class StopAndContinue(b.TestCase):
             os.truncate(os.path.join(run, "ballots.journal"), whole - cut)
             end = b.run(b.tiny(run, **JOB), ranks=self.random.choice((1, 2)))
             self.assertIn("torn tail", end.err, f"{cut} bytes cut off; {end.command}")
-            self.assert_whole(run, f"{cut} bytes of the journal cut off, record of {record}")
+            self.assert_whole(run, f"{cut} bytes of the journal cut off")
 
     def test_a_flipped_bit_in_the_journal_is_where_it_ends(self):
         for _ in range(2 if b.SLOW else 5):

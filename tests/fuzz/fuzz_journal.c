@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 static void reseal(uint8_t *bytes, size_t n_bytes)
 {
     static const uint8_t start[16] = {'B', 'A', 'L', 'L', 'O', 'T', 'J', '1',
-                                      1,   0,   0,   0,   4,   3,   2,   1};
+                                      2,   0,   0,   0,   4,   3,   2,   1};
     int32_t              n_slots;
     uint64_t             hash;
     if (n_bytes < HEADER_BYTES) return;
@@ -25,7 +25,7 @@ static void reseal(uint8_t *bytes, size_t n_bytes)
     hash = bal_hash(bytes, HEADER_BYTES - 8, 0);
     memcpy(bytes + HEADER_BYTES - 8, &hash, sizeof hash);
     if (n_slots < 1 || n_slots > BAL_SLOTS_MAX) return;
-    size_t record_bytes = (size_t)(11 + bal_ballot_words(n_slots)) * 8;
+    size_t record_bytes = (size_t)(12 + bal_ballot_words(n_slots)) * 8;
     for (size_t at = HEADER_BYTES; n_bytes - at >= record_bytes; at += record_bytes) {
         hash = bal_hash(bytes + at, record_bytes - 8, hash);
         memcpy(bytes + at + record_bytes - 8, &hash, sizeof hash);

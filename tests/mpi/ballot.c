@@ -26,7 +26,8 @@ static void test_votes_do_not_depend_on_who_casts_them(void)
         bal_ballot_votes(bits, N, votes);
         for (int slot = 0; slot < N; ++slot)
             CU_ASSERT_EQUAL(votes[slot], (slot > 65) - (slot < 65));
-        CU_ASSERT_EQUAL(totals.n_votes, N - 1);
+        CU_ASSERT_EQUAL(totals.n_cast, N);
+        CU_ASSERT_EQUAL(bal_ballot_n_decided(bits, N), N - 1);
     }
     bal_ballot_destroy(&ballot);
 }
@@ -60,10 +61,12 @@ static void test_slots_nobody_voted_on_abstain(void)
     CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
     bal_ballot_votes(bits, 100, votes);
     for (int slot = 0; slot < 100; ++slot) CU_ASSERT_EQUAL(votes[slot], slot % 3 == 0 ? -1 : 0);
-    CU_ASSERT_EQUAL(totals.n_votes, 34);
+    CU_ASSERT_EQUAL(totals.n_cast, 34);
+    for (int slot = 0; slot < 100; ++slot)
+        CU_ASSERT_EQUAL(bal_ballot_has(bits, 100, slot), slot % 3 == 0);
     CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK); /* nothing stays behind */
     CU_ASSERT(bits[0] == 0 && bits[1] == 0 && bits[2] == 0 && bits[3] == 0);
-    CU_ASSERT_EQUAL(totals.n_votes, 0);
+    CU_ASSERT_EQUAL(totals.n_cast, 0);
     bal_ballot_destroy(&ballot);
 }
 
@@ -85,10 +88,27 @@ static void test_totals_are_those_of_all_ranks(void)
         CU_ASSERT_EQUAL(totals.loss, -((int64_t)1 << 50) * size + ranks);
         CU_ASSERT_EQUAL(totals.n_tokens, 100 * (ranks + size));
         CU_ASSERT_EQUAL(totals.n_agree, ranks);
-        CU_ASSERT_EQUAL(totals.n_votes, 0);
+        CU_ASSERT_EQUAL(totals.n_cast, 0);
         CU_ASSERT_EQUAL(totals.fingerprint_min, UINT64_MAX - 1);
         CU_ASSERT_EQUAL(totals.fingerprint_max, UINT64_MAX - (uint64_t)(size == 1));
     }
+    bal_ballot_destroy(&ballot);
+}
+
+static void test_the_fastest_ranks_pace_reaches_all(void)
+{
+    bal_ballot *ballot = new_ballot(4);
+    uint64_t    bits[2];
+    bal_totals  totals;
+    CU_ASSERT_EQUAL(bal_ballot_pace(ballot), UINT64_MAX);
+    bal_ballot_set_pace(ballot, (uint64_t)(1000 - 10 * rank));
+    CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
+    CU_ASSERT_EQUAL(bal_ballot_pace(ballot), (uint64_t)(1000 - 10 * (size - 1)));
+    if (rank == 0) bal_ballot_set_pace(ballot, 7); /* the others say nothing */
+    CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
+    CU_ASSERT_EQUAL(bal_ballot_pace(ballot), 7);
+    CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK); /* nothing stays behind */
+    CU_ASSERT_EQUAL(bal_ballot_pace(ballot), UINT64_MAX);
     bal_ballot_destroy(&ballot);
 }
 
@@ -120,6 +140,7 @@ const bal_test bal_suite_tests[] = {
     {"a double vote is found on all ranks", test_a_double_vote_is_found_on_all_ranks},
     {"slots nobody voted on abstain", test_slots_nobody_voted_on_abstain},
     {"totals are those of all ranks", test_totals_are_those_of_all_ranks},
+    {"the fastest rank's pace reaches all", test_the_fastest_ranks_pace_reaches_all},
     {"a full ballot of many slots arrives whole", test_a_full_ballot_of_many_slots_arrives_whole},
     {NULL, NULL},
 };

@@ -10,7 +10,7 @@ static void test_a_ballot_is_two_bits_per_slot_and_a_few_integers(void)
     for (int i = 0; i < N_SIZES; ++i) {
         int64_t words = 2 * (((int64_t)sizes[i] + 63) / 64);
         CU_ASSERT_EQUAL(bal_ballot_words(sizes[i]), words);
-        CU_ASSERT(bal_ballot_bytes(sizes[i]) <= 8 * words + 64 - 8);
+        CU_ASSERT(bal_ballot_bytes(sizes[i]) <= 8 * words + 64);
         CU_ASSERT(bal_ballot_bytes(sizes[i]) > 8 * words);
     }
 }
@@ -39,7 +39,9 @@ static void test_a_vote_is_the_sign_of_loss_minus_less_loss_plus(void)
     CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
     bal_ballot_votes(bits, N, votes);
     for (int slot = 0; slot < N; ++slot) CU_ASSERT_EQUAL(votes[slot], known[slot].vote);
-    CU_ASSERT_EQUAL(totals.n_votes, 6);
+    CU_ASSERT_EQUAL(totals.n_cast, N); /* ties too */
+    CU_ASSERT_EQUAL(bal_ballot_n_decided(bits, N), 6);
+    for (int slot = 0; slot < N; ++slot) CU_ASSERT(bal_ballot_has(bits, N, slot));
     bal_ballot_destroy(&ballot);
     CU_ASSERT_PTR_NULL(ballot);
     bal_ballot_destroy(&ballot);
@@ -81,9 +83,37 @@ static void test_a_refused_vote_changes_nothing(void)
     CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
     bal_ballot_votes(bits, 70, votes);
     for (int slot = 0; slot < 70; ++slot) CU_ASSERT_EQUAL(votes[slot], slot == 69);
-    CU_ASSERT_EQUAL(totals.n_votes, 1);
+    CU_ASSERT_EQUAL(totals.n_cast, 2);
+    for (int slot = 0; slot < 70; ++slot) /* a tie is not an abstention */
+        CU_ASSERT_EQUAL(bal_ballot_has(bits, 70, slot), slot >= 68);
     CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 69, 1, 2), BAL_OK); /* counting emptied it */
     bal_ballot_destroy(&ballot);
+}
+
+static void test_votes_of_a_rank_can_be_taken_back(void)
+{
+    enum { N = 131 };
+    for (int n_ranks = 1; n_ranks <= 5; ++n_ranks)
+        for (int bad = 0; bad < n_ranks; ++bad) {
+            bal_ballot *ballot = NULL;
+            uint64_t    bits[6];
+            bal_totals  totals;
+            int8_t      votes[N];
+            CU_ASSERT_EQUAL_FATAL(bal_ballot_create(test_comm, N, &ballot), BAL_OK);
+            for (int slot = 0; slot < N; ++slot)
+                CU_ASSERT_EQUAL(bal_ballot_cast(ballot, slot, slot % 3, 1), BAL_OK);
+            CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
+            bal_ballot_strike(bits, N, bad, n_ranks);
+            bal_ballot_votes(bits, N, votes);
+            int n_bad = 0;
+            for (int slot = 0; slot < N; ++slot) {
+                bool struck = bal_slot_rank(slot, n_ranks) == bad;
+                n_bad += bal_ballot_has(bits, N, slot) == struck;
+                n_bad += votes[slot] != (struck ? 0 : slot % 3 - 1);
+            }
+            CU_ASSERT_EQUAL(n_bad, 0);
+            bal_ballot_destroy(&ballot);
+        }
 }
 
 static void test_impossible_ballots_are_refused(void)
@@ -105,6 +135,7 @@ const bal_test bal_suite_tests[] = {
      test_a_vote_is_the_sign_of_loss_minus_less_loss_plus},
     {"every slot has its own bit", test_every_slot_has_its_own_bit},
     {"a refused vote changes nothing", test_a_refused_vote_changes_nothing},
+    {"votes of a rank can be taken back", test_votes_of_a_rank_can_be_taken_back},
     {"impossible ballots are refused", test_impossible_ballots_are_refused},
     {NULL, NULL},
 };
