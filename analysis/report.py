@@ -64,7 +64,12 @@ class Run:
     phases, seconds   names; [n, phases]
     tensors, n_codes  names; codes in each (NaN: not known)
     flips             [n, tensors] codes that changed in the step
+    abstained         {rank: slots that it abstained from}
+    accused           {rank: first step in which an audit accused it}
     """
+
+    def __init__(self):
+        self.abstained, self.accused = {}, {}
 
 
 # ---- reading ----
@@ -155,7 +160,7 @@ def read_jsonl(path):
         elif row.get("final") is True:
             final = (int(get("step")), get("forward_passes"), get("dev_loss_nats"))
         else:
-            columns = {key: row.get(key, {}) for key in ("seconds", "flips")}
+            columns = {key: row.get(key, {}) for key in ("seconds", "flips", "abstained")}
             for key, column in columns.items():
                 if not isinstance(column, dict):
                     raise Failure(3, f"{path}: line {place}: {key} is not an object")
@@ -166,7 +171,8 @@ def read_jsonl(path):
             if not 0 <= step < 2**53:
                 raise Failure(3, f"{path}: line {place}: step is {step}, expected a step number")
             rows[step] = ([get("loss_nats"), get("dev_loss_nats"), get("agreement"),
-                                  get("forward_passes")], columns["seconds"], columns["flips"])
+                                  get("forward_passes")], columns["seconds"], columns["flips"],
+                          columns["abstained"], get("accused") if "accused" in row else None)
     if not rows:
         raise Failure(3, f"{path}: has no line of a finished step, expected JSON objects with "
                          f"step, loss_nats, forward_passes, ...")
@@ -191,6 +197,11 @@ def read_jsonl(path):
         for i, row in enumerate(table):
             for name, value in row[part].items():
                 array[i, index[name]] = value or 0.0
+    for step, row in zip(run.step, table):
+        for rank, slots in row[3].items():
+            run.abstained[rank] = run.abstained.get(rank, 0) + int(slots or 0)
+        if row[4] is not None and math.isfinite(row[4]):
+            run.accused.setdefault(str(int(row[4])), int(step))
     run.n_steps = int(run.step[-1]) + 1
     run.final = final if final and final[0] > run.step[-1] else None  # else a run that went on
     run.state = "finished" if run.final else "not finished"
@@ -365,6 +376,9 @@ def draw(run):
     figure.text(0.3 / width, 1 - 0.66 / height, "  |  ".join(state), fontsize=10, color=GREY,
                 va="center")
 
+    figure.text(0.3 / width, 1 - 0.9 / height, about_ranks(run), fontsize=9, color=RED,
+                va="center", gid="ranks")
+
     few = len(run.step) <= 40
     window = max(1, len(run.step) // 30)
 
@@ -444,6 +458,19 @@ def draw(run):
                      [f"{t:,.0f}" for t in ticks])
     below.set_xlabel("steps")
     return figure
+
+
+def about_ranks(run):
+    """Who abstained and who was accused, in a line; "": nobody."""
+    words = []
+    if run.abstained:
+        most = sorted(run.abstained.items(), key=lambda item: (-item[1], item[0]))
+        words.append(f"{sum(run.abstained.values()):,} slots abstained from: "
+                     + ", ".join(f"rank {rank[:9]} {slots:,}" for rank, slots in most[:6])
+                     + ", ..." * (len(most) > 6))
+    words += [f"an audit accused rank {rank[:9]} in step {step:,}"
+              for rank, step in list(run.accused.items())[:3]]
+    return "  |  ".join(words)
 
 
 def say_nothing(ax, words):

@@ -11,6 +11,8 @@ typedef struct bal_comm bal_comm; /* an owned communicator; made in ballot/comm_
 void bal_comm_destroy(bal_comm **comm);
 int  bal_comm_rank(const bal_comm *comm);
 int  bal_comm_size(const bal_comm *comm);
+/** The name of a rank's host. Local; borrowed. */
+const char *bal_comm_host(bal_comm *comm, int rank);
 
 /* A rank may die, and its host be cut off. Each collective below waits for the others for at most
  * the limit, if there is one; then it returns BAL_LOST with a sentence that names the missing

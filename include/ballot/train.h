@@ -29,11 +29,23 @@ typedef struct bal_data_options {
 
 enum { BAL_TRAIN_CODES = 1, BAL_TRAIN_GAINS = 2 }; /* bits of bal_vote_options.train */
 
+typedef enum bal_audit_action {
+    BAL_AUDIT_STOP,
+    BAL_AUDIT_EXCLUDE,
+    BAL_AUDIT_WARN
+} bal_audit_action;
+
+#define BAL_DEADLINE_AUTO (-1.0)
+
 typedef struct bal_vote_options {
     int64_t             slots;
     bal_perturb_options perturb;
     unsigned            train;                   /* codes (weights), gains, or both */
     char                tensors[BAL_TEXT_BYTES]; /* glob patterns of tensor names */
+    double deadline;       /* s that a rank may probe in a step, then it abstains; 0: no limit;
+                            * BAL_DEADLINE_AUTO: twice what the fastest rank would take */
+    double   audit;        /* share of ballots that other ranks check; 0: none */
+    unsigned audit_action; /* bal_audit_action, once a rank is found to be wrong */
 } bal_vote_options;
 
 typedef enum bal_share {

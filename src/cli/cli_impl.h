@@ -29,9 +29,10 @@ typedef struct bal_option {
     bal_option_type        type;
     size_t                 offset; /* in bal_job */
     double                 min, max;
-    const bal_option_name *names;   /* of CHOICE and FLAGS; ends with NULL */
-    bool                   decides; /* codes or journal depend on it: part of the job's hash */
-    const char            *help;
+    const bal_option_name *names; /* of CHOICE and FLAGS; of a REAL for minus their values, at most
+                                   * min; ends with NULL */
+    bool        decides;          /* codes or journal depend on it: part of the job's hash */
+    const char *help;
 } bal_option;
 extern const bal_option bal_options[];
 extern const int        bal_n_options;

@@ -24,12 +24,18 @@ static const bal_option_name direction_names[] = {{"walsh", BAL_DIRECTIONS_WALSH
 static const bal_option_name share_names[]     = {
         {"node", BAL_SHARE_NODE}, {"rank", BAL_SHARE_RANK}, {NULL, 0}};
 
-#define AT(field)             offsetof(bal_job, field)
-#define TEXT(field)           BAL_OPT_TEXT, AT(field), 0, sizeof(((bal_job *)0)->field), NULL
-#define INT(field, min, max)  BAL_OPT_INT, AT(field), min, max, NULL
-#define REAL(field, min, max) BAL_OPT_REAL, AT(field), min, max, NULL
-#define CHOICE(field, names)  BAL_OPT_CHOICE, AT(field), 0, 0, names
-#define FLAGS(field, names)   BAL_OPT_FLAGS, AT(field), 0, 0, names
+static const bal_option_name deadline_names[] = {{"off", 0}, {"auto", 1}, {NULL, 0}};
+static const bal_option_name audit_names[]    = {{"off", 0}, {NULL, 0}};
+static const bal_option_name action_names[]   = {
+      {"stop", BAL_AUDIT_STOP}, {"exclude", BAL_AUDIT_EXCLUDE}, {"warn", BAL_AUDIT_WARN}, {NULL, 0}};
+
+#define AT(field)                       offsetof(bal_job, field)
+#define TEXT(field)                     BAL_OPT_TEXT, AT(field), 0, sizeof(((bal_job *)0)->field), NULL
+#define INT(field, min, max)            BAL_OPT_INT, AT(field), min, max, NULL
+#define REAL(field, min, max)           BAL_OPT_REAL, AT(field), min, max, NULL
+#define REAL_OR(field, min, max, names) BAL_OPT_REAL, AT(field), min, max, names
+#define CHOICE(field, names)            BAL_OPT_CHOICE, AT(field), 0, 0, names
+#define FLAGS(field, names)             BAL_OPT_FLAGS, AT(field), 0, 0, names
 
 const bal_option bal_options[] = {
     {"model", "path", TEXT(model.path), false,
@@ -64,6 +70,14 @@ const bal_option bal_options[] = {
      "how directions are made"},
     {"vote", "noise", INT(vote.perturb.noise, 1, BAL_NOISE_MAX), true,
      "largest probe in code steps; above 1 with uniform directions only"},
+    {"vote", "deadline", REAL_OR(vote.deadline, 0, 1e6, deadline_names), false,
+     "seconds a rank may probe in a step before it abstains from its other slots; auto: twice what "
+     "the "
+     "fastest would take"},
+    {"vote", "audit", REAL_OR(vote.audit, 0, 1, audit_names), false,
+     "share of ballots that other ranks check, probe by probe, before they count"},
+    {"vote", "audit_action", CHOICE(vote.audit_action, action_names), false,
+     "what is done with a rank whose losses are wrong: stop the run, exclude its votes, or warn"},
     {"rule", "name", CHOICE(rule.kind, rule_names), true, "how a tally moves codes"},
     {"rule", "travel", REAL(rule.travel, 0, 10000), true,
      "carry: RMS code steps that pure noise would carry a code over the run"},
@@ -98,6 +112,12 @@ void bal_option_print(const bal_job *job, const bal_option *option, char text[BA
             snprintf(text, BAL_TEXT_BYTES, "%lld", (long long)*(const int64_t *)at);
             break;
         case BAL_OPT_REAL:
+            if (option->names != NULL && *(const double *)at <= option->min) {
+                const bal_option_name *name = option->names;
+                while (-(double)name->value != *(const double *)at) ++name;
+                snprintf(text, BAL_TEXT_BYTES, "%s", name->name);
+                break;
+            }
             snprintf(text, BAL_TEXT_BYTES, "%.9g", *(const double *)at);
             if (strtod(text, NULL) != *(const double *)at)
                 snprintf(text, BAL_TEXT_BYTES, "%.17g", *(const double *)at);
@@ -126,6 +146,8 @@ void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES])
             break;
         case BAL_OPT_REAL:
             snprintf(text, BAL_TEXT_BYTES, "above %g, up to %g", option->min, option->max);
+            for (const bal_option_name *name = option->names; name != NULL && name->name; ++name)
+                snprintf(text + strlen(text), BAL_TEXT_BYTES - strlen(text), ", or %s", name->name);
             break;
         case BAL_OPT_TEXT:
             snprintf(text, BAL_TEXT_BYTES, "text without ;");
@@ -216,6 +238,8 @@ bal_status bal_option_set(bal_job_source *job, const char *section, const char *
         case BAL_OPT_REAL: {
             double number = strtod(value, &rest);
             good = rest != value && *rest == 0 && number > option->min && number <= option->max;
+            for (const bal_option_name *name = option->names; name != NULL && name->name; ++name)
+                if (strcmp(name->name, value) == 0) good = true, number = -(double)name->value;
             if (good) *(double *)at = number;
             break;
         }

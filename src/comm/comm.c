@@ -12,6 +12,8 @@ void bal_comm_destroy(bal_comm **comm)
 int bal_comm_rank(const bal_comm *comm) { return comm->rank; }
 int bal_comm_size(const bal_comm *comm) { return comm->size; }
 
+const char *bal_comm_host(bal_comm *comm, int rank) { return comm->transport->host(comm, rank); }
+
 void bal_comm_set_limit(bal_comm *comm, double seconds) { comm->limit = seconds; }
 void bal_comm_set_step(bal_comm *comm, int64_t step) { comm->step = step; }
 

@@ -1,4 +1,4 @@
-/* comm_impl.h: what a communicator is made of. The transport below it is a table of three
+/* comm_impl.h: what a communicator is made of. The transport below it is a table of
  * collectives; mpi.c has the one of MPI, and tests have one of their own. */
 #ifndef BALLOT_COMM_IMPL_H
 #define BALLOT_COMM_IMPL_H
@@ -14,6 +14,8 @@ typedef struct bal_transport {
     bal_status (*gather)(bal_comm *comm, const uint64_t *mine, int n, uint64_t *all);
     /** Bytes of rank root to all. */
     bal_status (*broadcast)(bal_comm *comm, int root, void *bytes, size_t n_bytes);
+    /** See bal_comm_host. */
+    const char *(*host)(bal_comm *comm, int rank);
     void (*destroy)(bal_comm *comm);
 } bal_transport;
 
@@ -51,7 +53,8 @@ void bal_mpi_guard(const bal_mpi *m, bool on);
 bal_status bal_watch_create(bal_mpi *world, struct bal_watch **watch);
 void       bal_watch_destroy(struct bal_watch **watch);
 /** Wait for a request of one of the world's communicators, or for its limit. */
-bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char *what);
+bal_status  bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char *what);
+const char *bal_watch_host(const struct bal_watch *watch, int rank);
 /** Were ranks lost? Then MPI is not to be called any more. */
 bool bal_watch_lost(const struct bal_watch *watch);
 

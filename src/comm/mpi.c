@@ -97,7 +97,12 @@ static void destroy(bal_comm *comm)
     free(m);
 }
 
-static const bal_transport transport = {reduce, gather, broadcast, destroy};
+static const char *host(bal_comm *comm, int rank)
+{
+    return bal_watch_host(((bal_mpi *)comm)->world->watch, rank);
+}
+
+static const bal_transport transport = {reduce, gather, broadcast, host, destroy};
 
 bal_mpi *bal_comm_mpi(bal_comm *comm)
 {

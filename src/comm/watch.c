@@ -33,6 +33,8 @@ struct bal_watch {
 
 bool bal_watch_lost(const struct bal_watch *watch) { return watch->lost; }
 
+const char *bal_watch_host(const struct bal_watch *w, int rank) { return w->hosts[rank]; }
+
 bool bal_comm_speaks(bal_comm *comm)
 {
     bal_mpi *m = bal_comm_mpi(comm);

@@ -77,8 +77,7 @@ static bal_status name_difference(bal_comm *comm, bal_shared *shared, const bal_
         if (odd >= 0)
             status = bal_fail(BAL_ERR_STATE,
                               "replicas drifted: tensor %s of rank %d differs from that of %d of "
-                              "%d copies; check the memory of that rank's machine, then run the "
-                              "same command again to go on from checkpoint and journal",
+                              "%d copies; check the memory of that rank's machine",
                               bal_model_tensor(model, i)->name, odd, best, n_copies);
     }
 done:

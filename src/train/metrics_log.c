@@ -61,6 +61,25 @@ bal_status bal_metrics_log_open(bal_metrics_log *log, const bal_run *run, int64_
     return good == 0 ? write_header(log, run) : BAL_OK;
 }
 
+/* {"rank": slots it abstained from} of a step, and the rank that it accuses; NULL: neither. */
+static json_t *log_ranks(const bal_run *run, int64_t step, int *accused)
+{
+    bal_journal_entry entry;
+    *accused = -1;
+    if (bal_journal_read(run->journal, step, &entry) != BAL_OK || entry.n_ranks == 0) return NULL;
+    int     n_slots = (int)run->job->vote.slots;
+    json_t *ranks   = json_object();
+    *accused        = entry.accused;
+    for (int slot = 0; slot < n_slots; ++slot) {
+        char rank[16];
+        if (bal_ballot_has(entry.bits, n_slots, slot)) continue;
+        snprintf(rank, sizeof rank, "%d", bal_slot_rank(slot, entry.n_ranks));
+        json_int_t so_far = json_integer_value(json_object_get(ranks, rank));
+        json_object_set_new(ranks, rank, json_integer(so_far + 1));
+    }
+    return ranks;
+}
+
 bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_t step,
                                 const uint64_t *fingerprint)
 {
@@ -74,17 +93,24 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
         if (m->flips[step * m->n_tensors + i] > 0)
             json_object_set_new(flips, bal_model_tensor(run->model, i)->name,
                                 json_integer(m->flips[step * m->n_tensors + i]));
-    double  dev = m->dev_loss_nats[step];
-    json_t *object =
-        json_pack("{s:I, s:f, s:o, s:f, s:I, s:o, s:o}", "step", (json_int_t)step, "loss_nats",
-                  m->loss_nats[step], "dev_loss_nats", isnan(dev) ? json_null() : json_real(dev),
-                  "agreement", m->agreement[step], "forward_passes", (json_int_t)m->n_passes[step],
-                  "seconds", seconds, "flips", flips);
+    double  dev = m->dev_loss_nats[step], loss = m->loss_nats[step];
+    json_t *object = json_pack("{s:I, s:o, s:o, s:f, s:I, s:o, s:o}", "step", (json_int_t)step,
+                               "loss_nats", isnan(loss) ? json_null() : json_real(loss),
+                               "dev_loss_nats", isnan(dev) ? json_null() : json_real(dev),
+                               "agreement", m->agreement[step], "forward_passes",
+                               (json_int_t)m->n_passes[step], "seconds", seconds, "flips", flips);
     if (object != NULL && fingerprint != NULL) { /* of the model before the step */
         char hex[17];
         snprintf(hex, sizeof hex, "%016llx", (unsigned long long)*fingerprint);
         json_object_set_new(object, "fingerprint", json_string(hex));
     }
+    int     accused;
+    json_t *abstained = log_ranks(run, step, &accused);
+    if (object != NULL && abstained != NULL && json_object_size(abstained) > 0)
+        json_object_set(object, "abstained", abstained);
+    if (object != NULL && accused >= 0)
+        json_object_set_new(object, "accused", json_integer(accused));
+    json_decref(abstained);
     ++log->n_steps;
     return write_line(log, object);
 }
@@ -94,7 +120,7 @@ bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run)
     return write_line(log,
                       json_pack("{s:b, s:I, s:f, s:I}", "final", 1, "step", (json_int_t)run->step,
                                 "dev_loss_nats", bal_score_nats(&run->dev_score), "forward_passes",
-                                (json_int_t)(run->step * run->passes_per_step)));
+                                (json_int_t)run->metrics.n_passes[run->metrics.n - 1]));
 }
 
 void bal_metrics_log_close(bal_metrics_log *log)

@@ -57,6 +57,22 @@ static int64_t peak_kib(void)
     return usage.ru_maxrss - rss / 1024 + pss / 1024;
 }
 
+/* Who abstained, and what audits found. */
+static void print_ranks(const bal_run *run)
+{
+    int64_t n    = 0;
+    int     size = bal_comm_size(run->comm);
+    for (int rank = 0; rank < size; ++rank) n += run->abstained[rank];
+    if (n > 0) printf("abstained        %lld slots:", (long long)n);
+    for (int rank = 0; rank < size && n > 0; ++rank)
+        if (run->abstained[rank] > 0)
+            printf(" rank %d %lld", rank, (long long)run->abstained[rank]);
+    if (n > 0) printf("\n");
+    if (run->n_audits > 0)
+        printf("audits           %lld ballots checked, %lld ranks accused\n",
+               (long long)run->n_audits, (long long)run->n_accused);
+}
+
 bal_status bal_progress_table(bal_run *run)
 {
     uint64_t fingerprint;
@@ -81,6 +97,7 @@ bal_status bal_progress_table(bal_run *run)
         printf("probes           %lld, %.1f per second, %.1f per second and rank\n",
                (long long)run->n_probes, (double)run->n_probes / elapsed,
                (double)run->n_probes / elapsed / bal_comm_size(run->comm));
+    print_ranks(run);
     printf("tokens           %.0f per second, each forward pass counted\n",
            2.0 * (double)run->n_tokens / elapsed);
     printf("bytes per step   %lld sent by each of %d ranks: ballot of %lld slots, 8 to agree\n",

@@ -65,12 +65,24 @@ static bal_status drop_others(const bal_run *run)
     return BAL_OK;
 }
 
+/* All replicas are the same, and the record's, or are made so; *repaired says that they were not.
+ * A drifted rank 0 publishes nothing. Collective. */
+static bal_status compare(bal_run *run, uint64_t *print, bool *repaired)
+{
+    bal_status status = bal_replicas_compare(run->comm, run->shared, run->model, print);
+    *repaired         = status == BAL_ERR_STATE;
+    if (!*repaired) return status;
+    BAL_TRY(bal_run_repair(run));
+    return bal_replicas_compare(run->comm, run->shared, run->model, print);
+}
+
 /* A checkpoint of the steps so far. Collective. */
 static bal_status save(bal_run *run)
 {
     uint64_t   print;
-    bal_status status = BAL_OK; /* a drifted rank 0 publishes nothing */
-    BAL_TRY(bal_replicas_compare(run->comm, run->shared, run->model, &print));
+    bool       repaired;
+    bal_status status = BAL_OK;
+    BAL_TRY(compare(run, &print, &repaired));
     if (run->writes) {
         char name[64], line[72];
         bal_checkpoint_name(run->step, name);
@@ -86,11 +98,14 @@ static bal_status save(bal_run *run)
 static bal_status evaluate(bal_run *run)
 {
     const bal_data_options *data = &run->job->data;
-    BAL_TRY(bal_evaluate(run->comm, run->forward, run->dev, data->dev_examples, data->batch,
-                         &run->batch, &run->dev_score));
-    uint64_t   print;
-    bal_status status = BAL_OK;
-    BAL_TRY(bal_replicas_compare(run->comm, run->shared, run->model, &print));
+    uint64_t                print;
+    bool                    repaired;
+    bal_status              status = BAL_OK;
+    do {
+        BAL_TRY(bal_evaluate(run->comm, run->forward, run->dev, data->dev_examples, data->batch,
+                             &run->batch, &run->dev_score));
+        BAL_TRY(compare(run, &print, &repaired));
+    } while (repaired); /* some have evaluated another model */
     if (run->writes && bal_score_nats(&run->dev_score) < run->best_nats) {
         run->best_nats = bal_score_nats(&run->dev_score);
         run->best_step = run->step;
@@ -124,7 +139,7 @@ bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
                 ? (double)totals->loss / 2.0 / (double)totals->n_tokens / BAL_LOSS_UNITS_PER_NAT
                 : (double)NAN; /* all have abstained */
         m->agreement[row] = sequences > 0 ? (double)totals->n_agree / sequences : 0.0;
-        m->n_passes[row]  = run->step * run->passes_per_step;
+        m->n_passes[row]  = (row > 0 ? m->n_passes[row - 1] : 0) + 2 * totals->n_cast;
         if (entry->dev_loss >= 0)
             m->dev_loss_nats[row] = bal_score_nats(
                 &(bal_score){.loss = entry->dev_loss, .n_tokens = entry->dev_tokens});
@@ -134,18 +149,26 @@ bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
     return BAL_OK;
 }
 
-/* Both losses of a slot of mine, and my vote. */
-static bal_status probe(bal_run *run, const bal_measure *measure, int slot)
+bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_losses losses[2])
 {
     bal_corpus_draw(run->train, run->machine->kernels, run->id.seed, (uint32_t)run->step,
                     (uint32_t)slot, run->job->data.batch, &run->batch);
-    bal_losses    losses[2] = {{.per_sequence = run->sequences[0]},
-                               {.per_sequence = run->sequences[1]}};
+    losses[0]               = (bal_losses){.per_sequence = run->sequences[0]};
+    losses[1]               = (bal_losses){.per_sequence = run->sequences[1]};
     bal_direction direction = {.measure = *measure, .slot = (uint32_t)slot};
-    BAL_TRY(bal_forward_losses(run->forward, &run->batch, &direction, losses));
+    return bal_forward_losses(run->forward, &run->batch, &direction, losses);
+}
+
+/* My vote on a slot of mine. */
+static bal_status vote(bal_run *run, const bal_measure *measure, int slot)
+{
+    bal_losses losses[2];
+    BAL_TRY(bal_run_probe(run, measure, slot, losses));
     int64_t difference = losses[1].loss - losses[0].loss;
     BAL_TRY(bal_ballot_cast(run->ballot, slot, losses[1].loss, losses[0].loss));
-    bal_totals *totals = bal_ballot_totals(run->ballot);
+    run->losses[2 * slot]     = losses[1].loss;
+    run->losses[2 * slot + 1] = losses[0].loss;
+    bal_totals *totals        = bal_ballot_totals(run->ballot);
     totals->loss += losses[0].loss + losses[1].loss;
     totals->n_tokens += run->batch.n_scored;
     for (int64_t i = 0; i < run->batch.n_sequences; ++i) {
@@ -153,6 +176,49 @@ static bal_status probe(bal_run *run, const bal_measure *measure, int slot)
         totals->n_agree += (own > 0 && difference > 0) || (own < 0 && difference < 0);
     }
     return BAL_OK;
+}
+
+/* Seconds that I may probe in this step; by itself as much as twice what the fastest rank of the
+ * step before would take for as many slots. */
+static double deadline_of(const bal_run *run, int64_t n_mine)
+{
+    double seconds = run->job->vote.deadline;
+    if (seconds == BAL_DEADLINE_AUTO && bal_ballot_pace(run->ballot) != UINT64_MAX)
+        return 2e-6 * (double)bal_ballot_pace(run->ballot) * (double)n_mine;
+    return seconds > 0.0 ? seconds : (double)INFINITY;
+}
+
+/* Vote on my slots until the deadline, on one of them in any case. */
+static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
+{
+    int     rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
+    int64_t n_slots = run->job->vote.slots, n_done = 0;
+    double  began = bal_seconds(), limit = deadline_of(run, (n_slots - rank + size - 1) / size);
+    if (run->excluded[rank]) return BAL_OK;
+    for (int slot = 0; slot < n_slots; ++slot) {
+        if (bal_slot_rank(slot, size) != rank) continue;
+        if (n_done > 0 && bal_seconds() - began >= limit) break;
+        BAL_TRY(vote(run, measure, slot));
+        ++n_done;
+        bal_progress(run, false);
+    }
+    if (n_done > 0)
+        bal_ballot_set_pace(run->ballot,
+                            (uint64_t)(1e6 * (bal_seconds() - began) / (double)n_done));
+    return BAL_OK;
+}
+
+/* Where a slot has no vote or a rank was accused, the record says to whom slots were dealt. */
+static void note_ranks(bal_run *run, bal_journal_entry *entry)
+{
+    int  size = bal_comm_size(run->comm), n_slots = (int)run->job->vote.slots;
+    bool all = true;
+    for (int slot = 0; slot < n_slots; ++slot) {
+        if (bal_ballot_has(run->bits, n_slots, slot)) continue;
+        all = false;
+        ++run->abstained[bal_slot_rank(slot, size)];
+    }
+    entry->n_ranks = all && entry->accused < 0 ? 0 : size;
 }
 
 /* One step of all ranks; the wishes of all in *wishes. */
@@ -178,11 +244,7 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     charge(run, BAL_PHASE_VOTE, &clock);
 
     bal_measure measure = bal_optim_measure(run->optim, run->step);
-    for (int slot = bal_comm_rank(run->comm); slot < run->job->vote.slots && status == BAL_OK;
-         slot += bal_comm_size(run->comm)) {
-        status = probe(run, &measure, slot);
-        bal_progress(run, false);
-    }
+    if (status == BAL_OK) status = vote_on_mine(run, &measure);
     double hours = (bal_seconds() - run->started) / 3600.0;
     if (run->machine->max_hours > 0.0 && hours >= run->machine->max_hours)
         bal_train_wish(BAL_WISH_STOP);
@@ -194,17 +256,17 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     if (counted != BAL_OK) return counted;
     if (entry.totals.wishes & BAL_WISH_FAIL) return bal_comm_agree(run->comm, status);
     if (entry.totals.fingerprint_min != entry.totals.fingerprint_max) {
-        BAL_TRY(bal_replicas_compare(run->comm, run->shared, run->model, &print));
-        return bal_fail(BAL_ERR_STATE,
-                        "replicas drifted and came back in step %lld: check the "
-                        "memory of the machines, then run the same command again",
-                        (long long)run->step);
+        bool repaired; /* if they are not, a fault of memory has passed; the step is done again */
+        return compare(run, &print, &repaired);
     }
     *wishes = entry.totals.wishes;
     atomic_fetch_and(&wished, ~(unsigned)(*wishes & BAL_WISH_SAVE)); /* done once */
-    run->n_probes += run->job->vote.slots;
-    run->n_tokens += entry.totals.n_tokens;
     charge(run, BAL_PHASE_VOTE, &clock);
+    BAL_TRY(bal_run_audit(run, &measure, &entry));
+    note_ranks(run, &entry);
+    run->n_probes += entry.totals.n_cast;
+    run->n_tokens += entry.totals.n_tokens;
+    charge(run, BAL_PHASE_PROBE, &clock);
 
     status = run->pending; /* what went wrong on rank 0 alone, late in the step before */
     if (run->writes && status == BAL_OK) status = bal_lock_check(run->lock);
@@ -225,6 +287,8 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
         run->pending = bal_metrics_log_step(&run->log, run, run->step - 1, checked ? &print : NULL);
     }
     bal_progress(run, false);
+    if (entry.accused >= 0 && run->job->vote.audit_action == BAL_AUDIT_STOP)
+        return bal_fail(BAL_ERR_STATE, "%s, then run the same command again", run->accusation);
     return BAL_OK;
 }
 
@@ -241,7 +305,8 @@ static bal_status finish(bal_run *run)
     int64_t saved = run->writes && bal_checkpoint_verify(path) == BAL_OK;
     BAL_TRY(bal_comm_sum(run->comm, &saved, 1));
     uint64_t print;
-    BAL_TRY(saved ? bal_replicas_compare(run->comm, run->shared, run->model, &print) : save(run));
+    bool     repaired;
+    BAL_TRY(saved ? compare(run, &print, &repaired) : save(run));
     charge(run, BAL_PHASE_CHECKPOINT, &clock);
     bal_status status = BAL_OK;
     if (run->writes && run->dev != NULL) status = bal_metrics_log_final(&run->log, run);

@@ -57,27 +57,16 @@ static bal_status load(bal_run *run)
     return bal_corpus_open(data->dev, run->bundle.tokenizer, &options, &run->dev);
 }
 
-/* True on the ranks that read weights, one of each copy. */
-static bool fills(const bal_run *run) { return bal_shared_part(run->shared) == 0; }
-
-/* The copy is filled: its ranks may read it. Collective. */
-static bal_status filled(bal_run *run, bal_status status)
-{
-    BAL_TRY(bal_comm_agree(run->comm, status));
-    return bal_comm_agree(run->comm, bal_shared_sync(run->shared));
-}
-
 /* The weights of the base model, one copy per node. Collective. */
 static bal_status load_weights(bal_run *run)
 {
-    const char *path = run->job->model.path;
     BAL_TRY(bal_shared_create(run->comm, bal_model_bytes(run->model),
                               run->job->run.share == BAL_SHARE_NODE, &run->shared));
     if (bal_shared_refusal(run->shared) != NULL)
         bal_log(BAL_LOG_WARN, "%s; each rank there holds a model of its own",
                 bal_shared_refusal(run->shared));
     bal_model_attach(run->model, bal_shared_memory(run->shared));
-    BAL_TRY(filled(run, fills(run) ? bal_source_fill(path, run->model) : BAL_OK));
+    BAL_TRY(bal_run_fill(run, -1));
     run->id = (bal_run_id){
         .seed           = (uint64_t)run->job->run.seed,
         .stream_version = BAL_STREAM_VERSION,
@@ -139,7 +128,7 @@ static bal_status compare_job(const bal_run *run)
     return status;
 }
 
-static bal_status compare_id(const bal_run *run, const bal_run_id *theirs)
+bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs)
 {
     if (theirs->job_hash != run->id.job_hash || theirs->seed != run->id.seed ||
         theirs->n_slots != run->id.n_slots || theirs->n_steps != run->id.n_steps)
@@ -192,25 +181,6 @@ bal_status bal_checkpoint_list(const bal_run *run, int64_t **steps, int64_t *n)
     return status;
 }
 
-/* Step of the newest checkpoint that is whole, -1: none. */
-static bal_status find_checkpoint(const bal_run *run, int64_t *step)
-{
-    int64_t *steps = NULL, n = 0;
-    BAL_TRY(bal_checkpoint_list(run, &steps, &n));
-    *step = -1;
-    for (int64_t i = 0; i < n && *step < 0; ++i) {
-        char name[64], path[BAL_PATH_BYTES];
-        bal_checkpoint_name(steps[i], name);
-        bal_run_path(run, name, path);
-        if (bal_checkpoint_verify(path) == BAL_OK)
-            *step = steps[i];
-        else
-            bal_log(BAL_LOG_WARN, "%s; the one before it is used", bal_failure());
-    }
-    free(steps);
-    return BAL_OK;
-}
-
 /* The journal is missing, damaged or shorter than a checkpoint: put back the checkpoint's copy. */
 static bal_status restore_journal(const bal_run *run, int64_t step)
 {
@@ -257,7 +227,7 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
     char path[BAL_PATH_BYTES];
     bal_run_path(run, "ballots.journal", path);
     drop_half_written(run);
-    BAL_TRY(find_checkpoint(run, checkpoint));
+    BAL_TRY(bal_checkpoint_find(run, checkpoint));
     bool       there  = access(path, F_OK) == 0;
     bal_status status = there ? bal_journal_open(path, true, &run->journal) : BAL_ERR_INPUT;
     if (status != BAL_OK && status != BAL_ERR_INPUT) return status;
@@ -272,38 +242,10 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
     } else if (there && status != BAL_OK) {
         return status; /* damaged, and no checkpoint has a copy */
     }
-    if (run->journal != NULL) return compare_id(run, bal_journal_id(run->journal));
+    if (run->journal != NULL) return bal_run_compare_id(run, bal_journal_id(run->journal));
     /* A new run. An old job.ini without a journal is of a start that got no further. */
     BAL_TRY(bal_publish(run->dir, "job.ini", run->job->text, strlen(run->job->text)));
     return bal_journal_create(path, &run->id, &run->journal);
-}
-
-/* A checkpoint instead of the base, in the same memory. For the ranks that fill a copy; rank 0 is
- * one of them. */
-static bal_status read_checkpoint(bal_run *run, int64_t step)
-{
-    char         name[64], path[BAL_PATH_BYTES];
-    bal_snapshot snapshot;
-    bal_checkpoint_name(step, name);
-    bal_run_path(run, name, path);
-    BAL_TRY(bal_checkpoint_outline(path, true, &snapshot));
-    bal_status status = compare_id(run, &snapshot.id);
-    if (status == BAL_OK && snapshot.step != step)
-        status = bal_fail(BAL_ERR_INPUT, "%s: is of step %lld", path, (long long)snapshot.step);
-    if (status == BAL_OK && snapshot.metrics.n > step)
-        status = bal_fail(BAL_ERR_INPUT, "%s: %lld rows of metrics; expected at most %lld", path,
-                          (long long)snapshot.metrics.n, (long long)step);
-    while (status == BAL_OK && snapshot.metrics.n < step) /* one of ballot replay has none */
-        if (bal_metrics_add(&snapshot.metrics) < 0)
-            status = bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
-    if (status == BAL_OK) status = bal_checkpoint_fill(path, run->model);
-    if (status == BAL_OK && run->writes) {
-        bal_metrics_clear(&run->metrics);
-        run->metrics     = snapshot.metrics;
-        snapshot.metrics = (bal_metrics){0};
-    }
-    bal_snapshot_clear(&snapshot);
-    return status;
 }
 
 static bal_status make_tools(bal_run *run)
@@ -311,14 +253,18 @@ static bal_status make_tools(bal_run *run)
     const bal_job *job   = run->job;
     int64_t        batch = job->data.batch, context = job->data.context;
     int            n_tensors = bal_model_n_tensors(run->model);
-    run->passes_per_step     = 2 * job->vote.slots;
     run->on_ballot           = bal_alloc((size_t)n_tensors, sizeof *run->on_ballot);
     run->flips               = bal_alloc((size_t)n_tensors, sizeof *run->flips);
     run->flip_sums           = bal_alloc((size_t)n_tensors, sizeof *run->flip_sums);
-    run->bits = bal_alloc((size_t)bal_ballot_words((int)job->vote.slots), sizeof *run->bits);
+    run->bits      = bal_alloc((size_t)bal_ballot_words((int)job->vote.slots), sizeof *run->bits);
+    run->losses    = bal_alloc(2 * (size_t)job->vote.slots, sizeof *run->losses);
+    run->excluded  = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->excluded);
+    run->accused   = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->accused);
+    run->abstained = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->abstained);
     run->sequences[0] = bal_alloc((size_t)batch, sizeof **run->sequences);
     run->sequences[1] = bal_alloc((size_t)batch, sizeof **run->sequences);
-    if (!run->on_ballot || !run->flips || !run->flip_sums || !run->bits || !run->sequences[0] ||
+    if (!run->on_ballot || !run->flips || !run->flip_sums || !run->bits || !run->losses ||
+        !run->excluded || !run->accused || !run->abstained || !run->sequences[0] ||
         !run->sequences[1])
         return bal_fail(BAL_ERR_MEMORY, "no memory for the run");
     if (run->writes && run->metrics.n_tensors == 0)
@@ -329,32 +275,6 @@ static bal_status make_tools(bal_run *run)
     BAL_TRY(bal_batch_init(&run->batch, batch, context));
     return bal_forward_create(run->model, run->machine->kernels, batch * context, context,
                               &run->forward);
-}
-
-/* Steps of the journal that the checkpoint does not have: updates only. Collective. */
-static bal_status replay(bal_run *run, int64_t n_entries)
-{
-    if (run->step < n_entries && run->writes)
-        bal_log(BAL_LOG_SAY, "replaying steps %lld to %lld from the journal", (long long)run->step,
-                (long long)n_entries);
-    while (run->step < n_entries) {
-        bal_journal_entry entry  = {0};
-        bal_status        status = run->pending;
-        if (run->writes) {
-            if (status == BAL_OK) status = bal_journal_read(run->journal, run->step, &entry);
-            if (status == BAL_OK)
-                memcpy(run->bits, entry.bits,
-                       (size_t)bal_ballot_words((int)run->job->vote.slots) * sizeof *run->bits);
-        }
-        BAL_TRY(bal_comm_agree(run->comm, status));
-        BAL_TRY(bal_comm_broadcast(run->comm, &entry, sizeof entry));
-        BAL_TRY(bal_comm_broadcast(
-            run->comm, run->bits,
-            (size_t)bal_ballot_words((int)run->job->vote.slots) * sizeof *run->bits));
-        entry.bits   = run->bits;
-        run->pending = bal_run_apply(run, &entry);
-    }
-    return BAL_OK;
 }
 
 /* Rank 0: the dev losses of the steps so far, from the journal. */
@@ -375,9 +295,10 @@ static bal_status find_best(bal_run *run)
 
 bal_status bal_run_start(bal_run *run)
 {
-    run->writes       = bal_comm_rank(run->comm) == 0;
-    run->best_nats    = INFINITY;
-    bal_status status = BAL_OK;
+    run->writes        = bal_comm_rank(run->comm) == 0;
+    run->best_nats     = INFINITY;
+    run->repaired_step = -1;
+    bal_status status  = BAL_OK;
     if (run->writes) status = make_directory(run->dir);
     if (run->writes && status == BAL_OK) status = bal_lock_take(run->dir, &run->lock);
     BAL_TRY(bal_comm_agree(run->comm, status));
@@ -391,12 +312,9 @@ bal_status bal_run_start(bal_run *run)
     }
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_comm_broadcast(run->comm, found, sizeof found));
-    if (found[0] >= 0) {
-        BAL_TRY(filled(run, fills(run) ? read_checkpoint(run, found[0]) : BAL_OK));
-        run->step = found[0];
-    }
+    if (found[0] >= 0) BAL_TRY(bal_run_fill(run, found[0]));
     BAL_TRY(bal_comm_agree(run->comm, make_tools(run)));
-    BAL_TRY(replay(run, found[1]));
+    BAL_TRY(bal_run_replay(run, found[1]));
     if (run->writes) {
         status = find_best(run);
         if (status == BAL_OK) status = bal_metrics_log_open(&run->log, run, run->step);
@@ -422,6 +340,10 @@ void bal_run_clear(bal_run *run)
     bal_shared_destroy(&run->shared);
     free(run->on_ballot);
     free(run->bits);
+    free(run->losses);
+    free(run->excluded);
+    free(run->accused);
+    free(run->abstained);
     free(run->flips);
     free(run->flip_sums);
     free(run->sequences[0]);

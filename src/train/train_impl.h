@@ -31,14 +31,21 @@ typedef struct bal_run {
     bal_forward       *forward;
     bal_batch          batch;
     bal_ballot        *ballot;
-    uint64_t          *bits;         /* the counted ballot */
-    int64_t           *sequences[2]; /* [batch] loss of each sequence at + and - */
-    uint32_t          *flips;        /* [n_tensors] codes that the last step changed */
-    uint64_t          *flip_sums;    /* [n_tensors] work space */
-    bal_status         pending;      /* of rank 0, told to the others in the next step */
-    int64_t            step;         /* steps applied */
-    int64_t            first_step;   /* where this process began to probe */
-    int64_t            passes_per_step;
+    uint64_t          *bits;          /* the counted ballot */
+    int64_t           *losses;        /* [2 n_slots] of my slots in this step: minus, plus */
+    int64_t           *sequences[2];  /* [batch] loss of each sequence at + and - */
+    uint32_t          *flips;         /* [n_tensors] codes that the last step changed */
+    uint64_t          *flip_sums;     /* [n_tensors] work space */
+    bal_status         pending;       /* of rank 0, told to the others in the next step */
+    int64_t            step;          /* steps applied */
+    int64_t            first_step;    /* where this process began to probe */
+    int64_t            repaired_step; /* in which replicas were rebuilt last; -1: never */
+    /* of ranks, the same on all */
+    bool   *excluded; /* [size] found to be wrong: votes no more */
+    bool   *accused;  /* [size] in this step */
+    bool    audited;  /* a ballot of the present window of audits was checked */
+    int64_t n_audits, n_accused;
+    char    accusation[512]; /* the last one */
     /* rank 0 alone */
     bal_lock       *lock;
     bal_journal    *journal;
@@ -48,11 +55,12 @@ typedef struct bal_run {
     double          best_nats; /* best evaluation so far, INFINITY: none */
     int64_t         best_step;
     /* clocks of this process */
-    double  started;
-    double  seconds[BAL_N_PHASES]; /* whole */
-    double  step_seconds[BAL_N_PHASES];
-    int64_t n_probes, n_tokens; /* of all ranks, since first_step */
-    double  last_line;
+    double   started;
+    double   seconds[BAL_N_PHASES]; /* whole */
+    double   step_seconds[BAL_N_PHASES];
+    int64_t  n_probes, n_tokens; /* of all ranks, since first_step */
+    double   last_line;
+    int64_t *abstained; /* [size] rank 0: slots that each rank abstained from, since first_step */
 } bal_run;
 
 /** Load model and data, open or create the run directory, replay to the last step in the journal.
@@ -60,6 +68,22 @@ typedef struct bal_run {
 bal_status bal_run_start(bal_run *run);
 /** Release everything. Collective, for the communicator is used by nothing afterwards. */
 void bal_run_clear(bal_run *run);
+/** Fill the model's memory from the checkpoint of a step, or -1: from the base. Collective. */
+bal_status bal_run_fill(bal_run *run, int64_t checkpoint);
+/** Apply the ballots of the journal from run->step to n_entries: updates only. Collective. */
+bal_status bal_run_replay(bal_run *run, int64_t n_entries);
+/** Replicas differ, as bal_failure says: rebuild all from checkpoint and journal, which are right.
+ *  Collective. @return BAL_OK; BAL_ERR_STATE: for the second time in this step, or no replica was
+ *  right. */
+bal_status bal_run_repair(bal_run *run);
+/** Both losses of a slot at this step, [0] at + and [1] at -, with run->sequences. Local. */
+bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_losses losses[2]);
+/** Have the votes of this step checked if it is their turn, before they count. Collective.
+ *  @return BAL_OK, entry->accused and the ballot changed if a rank was found to be wrong;
+ *          BAL_ERR_STATE: nobody can say which is. */
+bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_entry *entry);
+/** Is a record of the directory of this run? */
+bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs);
 /** Apply a counted ballot and add its row of metrics: what a live step and a replayed one share. */
 bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry);
 /** The first half of bal_bundle_open: the model outlined. */
@@ -71,6 +95,8 @@ bal_status bal_source_fill(const char *path, bal_model *model);
 void bal_run_path(const bal_run *run, const char *name, char path[BAL_PATH_BYTES]);
 /** Steps that have a checkpoint in the run directory, newest first; *steps is for free(). */
 bal_status bal_checkpoint_list(const bal_run *run, int64_t **steps, int64_t *n);
+/** Step of the newest checkpoint that is whole, -1: none. */
+bal_status bal_checkpoint_find(const bal_run *run, int64_t *step);
 /** Name of the checkpoint of a step. */
 void bal_checkpoint_name(int64_t step, char name[64]);
 

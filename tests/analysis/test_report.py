@@ -190,6 +190,21 @@ class Report(unittest.TestCase):
         svg = self.draws(self.path("metrics.jsonl"), self.path("report"))
         self.assertLess(len(svg), 3_000_000)
 
+    def test_ranks_that_abstained_or_were_accused_are_named(self):
+        run = made_up_run(3, eval_every=2)
+        write_jsonl(self.path("metrics.jsonl"), run)
+        with open(self.path("metrics.jsonl"), encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
+        lines[1]["abstained"], lines[3]["abstained"] = {"2": 5, "0": 1}, {"2": 7}
+        lines[3]["accused"] = 2
+        with open(self.path("metrics.jsonl"), "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+        figure = report.draw(report.read(self.folder.name))
+        self.assertEqual(drawn(figure)["ranks"].get_text(),
+                         "13 slots abstained from: rank 2 12, rank 0 1  |  "
+                         "an audit accused rank 2 in step 2")
+        self.draws(self.folder.name, self.path("report"))
+
     def test_a_run_that_is_going_on(self):
         """Half a last line, and a step that a restart repeated."""
         run = made_up_run(30, n_layers=2)

@@ -2,6 +2,7 @@
 
 A test is called as SCRIPT BALLOT MPIEXEC SCRATCH [unittest arguments], in the repository root.
 """
+import atexit
 import collections
 import fcntl
 import glob
@@ -23,6 +24,11 @@ if len(sys.argv) < 4:
     sys.exit(f"usage: {sys.argv[0]} BALLOT MPIEXEC SCRATCH [unittest arguments]; ctest does this")
 BALLOT, MPIEXEC, SCRATCH = (os.path.abspath(p) for p in sys.argv[1:4])
 NAME = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+
+# Open MPI deletes its folder below TMPDIR when it is empty, under another test that is just about to
+# use it: every script has one of its own. Its name is short, for sockets are made in it.
+os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="bal-")
+atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 
 with open(BALLOT, "rb") as program:
     SLOW = b"__asan_init" in program.read()  # under sanitizers: the same tests, fewer steps

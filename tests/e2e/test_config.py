@@ -17,7 +17,8 @@ class Config(b.TestCase):
     def test_what_it_prints_is_the_same_job(self):
         more = ["-s", "vote.density=0.1", "-s", "rule.travel=3.3333333333333335", "-s",
                 "data.test=some where/a file.txt", "-s", "vote.train=gains", "-s",
-                "vote.tensors=*.mlp.* *.norm.*", "-s", "data.train="]
+                "vote.tensors=*.mlp.* *.norm.*", "-s", "data.train=", "-s",
+                "vote.deadline=auto", "-s", "vote.audit=0.02"]
         for job in (b.JOB, "jobs/stories260k-tinystories.ini"):
             printed = self.write("printed.ini", self.config(job, *more))
             self.assertEqual(self.values(printed), self.values(job, *more), job)

@@ -3,44 +3,56 @@
 #include "cli/cli_impl.h"
 #include "simulation.h"
 #include "suite.h"
+#include "train/train_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { N_STEPS = 6, RANKS_MAX = 5 };
+enum { N_STEPS = 6, RANKS_MAX = 8 };
 
-static char           text_path[256], model_path[4096];
 static bal_job_source source;
+static int            n_steps;
 
-/* A job that does all that a large one does, in a few milliseconds. */
-static void make_job(void)
+/* A job that does all that a large one does, in a few milliseconds; with one more setting or two.
+ */
+static void make_job(int steps, const char *more, const char *even_more)
 {
-    if (source.job.text != NULL) return;
+    static char settings[][4200] = {"vote.slots=6",
+                                    "data.context=8",
+                                    "data.batch=1",
+                                    "run.check_every=1",
+                                    "run.eval_every=3",
+                                    "run.keep=2",
+                                    "run.checkpoint_every=2",
+                                    "run.share=rank",
+                                    "data.dev_examples=2",
+                                    "rule.travel=40",
+                                    "",
+                                    "",
+                                    "",
+                                    "",
+                                    "",
+                                    ""};
+    char       *overrides[sizeof settings / sizeof *settings];
+    int         n = 10;
+    char        text_path[256];
+    bal_job_source_clear(&source);
     bal_log_enable(false);
-    char        model[4200], data[300], steps[32], *overrides[32];
-    int         n         = 0;
-    static char all[][48] = {"vote.slots=6",      "data.context=8",   "data.batch=1",
-                             "run.check_every=1", "run.eval_every=3", "run.checkpoint_every=2",
-                             "run.keep=2",        "run.share=rank",   "data.dev_examples=2",
-                             "rule.travel=40"};
-    for (size_t i = 0; i < sizeof all / sizeof *all; ++i) overrides[n++] = all[i];
-    snprintf(model_path, sizeof model_path, "%s/golden/logits/tiny-llama",
-             getenv("BALLOT_TESTS") == NULL ? "." : getenv("BALLOT_TESTS"));
-    snprintf(model, sizeof model, "model.path=%s", model_path);
+    n_steps = steps;
     snprintf(text_path, sizeof text_path, "%s/text", bal_test_dir("text"));
     FILE *text = fopen(text_path, "we");
     CU_ASSERT_PTR_NOT_NULL_FATAL(text);
     for (int i = 0; i < 40; ++i) fprintf(text, "the %d ranks cast %d votes. ", i, 7 * i);
     fclose(text);
-    snprintf(data, sizeof data, "data.train=%s", text_path);
-    char dev[300];
-    snprintf(dev, sizeof dev, "data.dev=%s", text_path);
-    snprintf(steps, sizeof steps, "run.steps=%d", N_STEPS);
-    overrides[n++] = model;
-    overrides[n++] = data;
-    overrides[n++] = dev;
-    overrides[n++] = steps;
+    snprintf(settings[n++], sizeof *settings, "model.path=%s/golden/logits/tiny-llama",
+             getenv("BALLOT_TESTS") == NULL ? "." : getenv("BALLOT_TESTS"));
+    snprintf(settings[n++], sizeof *settings, "data.train=%s", text_path);
+    snprintf(settings[n++], sizeof *settings, "data.dev=%s", text_path);
+    snprintf(settings[n++], sizeof *settings, "run.steps=%d", steps);
+    if (more != NULL) snprintf(settings[n++], sizeof *settings, "%s", more);
+    if (even_more != NULL) snprintf(settings[n++], sizeof *settings, "%s", even_more);
+    for (int i = 0; i < n; ++i) overrides[i] = settings[i];
     CU_ASSERT_EQUAL_FATAL(bal_job_read(NULL, overrides, n, &source), BAL_OK);
 }
 
@@ -80,7 +92,7 @@ static outcome outcome_of(const char *run)
     char         path[512];
     outcome      o = {0};
     bal_snapshot snapshot;
-    snprintf(path, sizeof path, "%s/step-%06d.h5", run, N_STEPS);
+    snprintf(path, sizeof path, "%s/step-%06d.h5", run, n_steps);
     CU_ASSERT_EQUAL_FATAL(bal_checkpoint_outline(path, false, &snapshot), BAL_OK);
     o.fingerprint = snapshot.fingerprint;
     bal_snapshot_clear(&snapshot);
@@ -110,7 +122,7 @@ static long setting(const char *name, long otherwise)
 
 static void test_a_bad_network_changes_nothing(void)
 {
-    make_job();
+    make_job(N_STEPS, NULL, NULL);
     const char *base = bal_test_dir("runs");
     char        run[300];
     snprintf(run, sizeof run, "%s/whole", base);
@@ -130,7 +142,7 @@ static void test_a_bad_network_changes_nothing(void)
                                    .again = 10,
                                    .lost  = attempt < 6 ? 200 << attempt : 0,
                                    .death = attempt < 6 ? 150 << attempt : 0};
-            status = run_once(run, 1 + (int)(bal_test_random(&random) % RANKS_MAX), &network);
+            status              = run_once(run, 1 + (int)(bal_test_random(&random) % 5), &network);
             n_lost += status == BAL_LOST;
         }
         outcome o  = {0};
@@ -149,6 +161,301 @@ static void test_a_bad_network_changes_nothing(void)
     bal_file_close(&whole.journal);
 }
 
+/* ---- faults that no network has ---- */
+
+static const bal_network good = {.seed = 1, .late = 4};
+
+/* Does the journal give the model that the run has kept? */
+static bool is_replayed(const char *run)
+{
+    char         path[512];
+    bal_bundle   base;
+    bal_journal *journal = NULL;
+    bal_machine  machine = {.kernels = bal_kernels_at(bal_isa_best())};
+    outcome      o       = outcome_of(run);
+    bal_file_close(&o.journal);
+    snprintf(path, sizeof path, "%s/ballots.journal", run);
+    CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        bal_bundle_open(source.job.model.path, &source.job.model.formats, false, true, &base),
+        BAL_OK);
+    CU_ASSERT_EQUAL(bal_replay(&source.job, &machine, journal, n_steps, base.model), BAL_OK);
+    bool right = bal_model_fingerprint(base.model) == o.fingerprint;
+    bal_bundle_clear(&base);
+    bal_journal_close(&journal);
+    return right;
+}
+
+/* Memory of the ranks' models, noted when it is made. */
+static struct {
+    uint8_t *bytes;
+    size_t   n_bytes;
+} memory[RANKS_MAX];
+bal_status __real_bal_shared_create(bal_comm *comm, size_t n_bytes, bool share,
+                                    bal_shared **shared);
+bal_status __wrap_bal_shared_create(bal_comm *comm, size_t n_bytes, bool share,
+                                    bal_shared **shared);
+bal_status __wrap_bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_shared **shared)
+{
+    bal_status status = __real_bal_shared_create(comm, n_bytes, share, shared);
+    if (status != BAL_OK) return status;
+    memory[bal_comm_rank(comm)].bytes   = bal_shared_memory(*shared);
+    memory[bal_comm_rank(comm)].n_bytes = n_bytes;
+    return status;
+}
+
+static int n_repairs;
+bal_status __real_bal_run_repair(bal_run *run);
+bal_status __wrap_bal_run_repair(bal_run *run);
+bal_status __wrap_bal_run_repair(bal_run *run)
+{
+    if (bal_comm_rank(run->comm) == 0) ++n_repairs;
+    return __real_bal_run_repair(run);
+}
+
+/* A bit of one rank's model flips before its nth ballot. */
+static struct {
+    int      rank, in_ballots;
+    uint64_t bit;
+} flip;
+
+static bool is_ballot(const bal_reduction *how) { return how->n_or > 1; }
+
+static void flip_a_bit(int n_ranks, const bal_reduction *how, uint64_t **brought, int rank,
+                       uint64_t *words)
+{
+    (void)n_ranks, (void)brought, (void)words;
+    if (rank != -1 || !is_ballot(how) || flip.in_ballots-- != 0) return;
+    uint64_t bit = flip.bit % (8 * memory[flip.rank].n_bytes);
+    memory[flip.rank].bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+}
+
+static void test_a_model_that_a_flipped_bit_has_changed_is_put_right(void)
+{
+    make_job(N_STEPS, NULL, NULL);
+    const char *base = bal_test_dir("flips");
+    char        run[300];
+    int         n = (int)setting("BALLOT_SIMULATIONS", 100), n_bad = 0;
+    uint64_t    random = (uint64_t)setting("BALLOT_TEST_SEED", 1);
+    n_repairs          = 0;
+    for (int i = 0; i < n; ++i) {
+        int n_ranks     = 2 + (int)(bal_test_random(&random) % 4);
+        flip.rank       = (int)(bal_test_random(&random) % (unsigned)n_ranks);
+        flip.in_ballots = (int)(bal_test_random(&random) % N_STEPS);
+        flip.bit        = bal_test_random(&random);
+        int at          = flip.in_ballots;
+        snprintf(run, sizeof run, "%s/%d", base, i);
+        bal_simulation_tamper = flip_a_bit;
+        bal_status status     = run_once(run, n_ranks, &good);
+        bal_simulation_tamper = NULL;
+        if (status != BAL_OK || !is_replayed(run)) {
+            printf("\n    %d: rank %d of %d, ballot %d, bit %llu: status %d, %s", i, flip.rank,
+                   n_ranks, at, (unsigned long long)flip.bit, status, bal_failure());
+            ++n_bad;
+        }
+        remove_run(run);
+    }
+    printf("\n    %d bits, %d of them found, %d runs gone wrong ... ", n, n_repairs, n_bad);
+    CU_ASSERT_EQUAL(n_bad, 0);
+    CU_ASSERT(n_repairs > n / 4); /* the others hit what pads the small tensors */
+}
+
+/* A rank that says the contrary in all its votes. */
+static int liar;
+
+static void lie(int n_ranks, const bal_reduction *how, uint64_t **brought, int rank,
+                uint64_t *words)
+{
+    (void)n_ranks, (void)words;
+    if (rank != -1 || !is_ballot(how)) return;
+    int half = how->n_or / 2;
+    for (int i = 0; i < half; ++i) {
+        uint64_t in_favour      = brought[liar][i];
+        brought[liar][i]        = brought[liar][half + i];
+        brought[liar][half + i] = in_favour;
+    }
+}
+
+/* Step at which the journal's last record accuses a rank, -1: none does; *who: the only one that
+ * any record accuses, -2: several. */
+static int64_t accusations(const char *run, int *who)
+{
+    char              path[512];
+    bal_journal      *journal = NULL;
+    bal_journal_entry entry;
+    int64_t           step = -1;
+    *who                   = -1;
+    snprintf(path, sizeof path, "%s/ballots.journal", run);
+    CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
+    for (int64_t i = 0; i < bal_journal_n(journal); ++i) {
+        CU_ASSERT_EQUAL(bal_journal_read(journal, i, &entry), BAL_OK);
+        if (entry.accused < 0) continue;
+        *who = *who == -1 || *who == entry.accused ? entry.accused : -2;
+        step = i;
+    }
+    bal_journal_close(&journal);
+    return step;
+}
+
+static void test_a_rank_that_lies_is_named_within_100_steps(void)
+{
+    const char *base   = bal_test_dir("liars");
+    uint64_t    random = (uint64_t)setting("BALLOT_TEST_SEED", 1);
+    int         n_bad  = 0;
+    int64_t     sum    = 0;
+    char        run[300], name[32];
+    make_job(101, "vote.audit=0.02", "vote.slots=16");
+    for (int i = 0; i < 20; ++i) {
+        int accused;
+        liar = (int)(bal_test_random(&random) % 8);
+        snprintf(run, sizeof run, "%s/%d", base, i);
+        snprintf(name, sizeof name, "rank %d on nowhere", liar);
+        source.job.run.seed   = (int64_t)(bal_test_random(&random) >> 12);
+        bal_simulation_tamper = lie;
+        bal_status status     = run_once(run, 8, &good);
+        bal_simulation_tamper = NULL;
+        bool    named         = status == BAL_ERR_STATE && strstr(bal_failure(), name) != NULL;
+        int64_t step          = accusations(run, &accused);
+        sum += step;
+        if (!named || accused != liar || step >= 100) {
+            printf("\n    run %d, liar %d: %s", i, liar, bal_failure());
+            ++n_bad;
+        }
+        remove_run(run);
+    }
+    printf("\n    20 liars, named after %.0f steps on average ... ", (double)sum / 20.0);
+    CU_ASSERT_EQUAL(n_bad, 0);
+}
+
+static void test_an_excluded_rank_votes_no_more(void)
+{
+    const char *run = bal_test_dir("excluded");
+    int         accused;
+    make_job(30, "vote.audit=0.1", "vote.audit_action=exclude");
+    liar                  = 2;
+    bal_simulation_tamper = lie;
+    CU_ASSERT_EQUAL(run_once(run, 5, &good), BAL_OK);
+    bal_simulation_tamper = NULL;
+    int64_t step          = accusations(run, &accused);
+    CU_ASSERT_EQUAL(accused, 2);
+    CU_ASSERT(step >= 0 && step < 10);
+    char              path[512];
+    bal_journal      *journal = NULL;
+    bal_journal_entry entry;
+    snprintf(path, sizeof path, "%s/ballots.journal", run);
+    CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
+    for (int64_t i = 0; i < 30; ++i) { /* slot 2 is that of rank 2 of 5 */
+        CU_ASSERT_EQUAL(bal_journal_read(journal, i, &entry), BAL_OK);
+        CU_ASSERT_EQUAL(entry.n_ranks, i < step ? 0 : 5);
+        for (int slot = 0; slot < 6; ++slot)
+            CU_ASSERT_EQUAL(bal_ballot_has(entry.bits, 6, slot), i < step || slot != 2);
+    }
+    bal_journal_close(&journal);
+    CU_ASSERT(is_replayed(run));
+}
+
+static void test_honest_ranks_are_never_accused_and_audits_change_nothing(void)
+{
+    const char *base = bal_test_dir("honest");
+    char        run[300];
+    outcome     whole;
+    for (int audited = 0; audited < 2; ++audited)
+        for (int n_ranks = 1; n_ranks <= 5; ++n_ranks) {
+            make_job(20, audited ? "vote.audit=1" : "vote.audit=off", NULL);
+            snprintf(run, sizeof run, "%s/%d-%d", base, audited, n_ranks);
+            CU_ASSERT_EQUAL_FATAL(run_once(run, n_ranks, &good), BAL_OK);
+            outcome o = outcome_of(run);
+            if (audited == 0 && n_ranks == 1)
+                whole = o;
+            else
+                CU_ASSERT(same(&o, &whole));
+            if (audited != 0 || n_ranks != 1) bal_file_close(&o.journal);
+        }
+    bal_file_close(&whole.journal);
+}
+
+static void test_what_is_seen_too_late_is_abstained_from_and_replayed(void)
+{
+    const char *run = bal_test_dir("late");
+    make_job(N_STEPS, "vote.deadline=1e-9", NULL);
+    CU_ASSERT_EQUAL(run_once(run, 4, &good), BAL_OK);
+    char              path[512];
+    bal_journal      *journal = NULL;
+    bal_journal_entry entry;
+    snprintf(path, sizeof path, "%s/ballots.journal", run);
+    CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
+    for (int64_t i = 0; i < N_STEPS;
+         ++i) { /* of slots 0 to 5 ranks 0 and 1 have two: one is late */
+        CU_ASSERT_EQUAL(bal_journal_read(journal, i, &entry), BAL_OK);
+        CU_ASSERT(entry.n_ranks == 4 && entry.accused == -1 && entry.totals.n_cast == 4);
+        for (int slot = 0; slot < 6; ++slot)
+            CU_ASSERT_EQUAL(bal_ballot_has(entry.bits, 6, slot), slot < 4);
+    }
+    bal_journal_close(&journal);
+    CU_ASSERT(is_replayed(run));
+}
+
+/* One rank is told that a vote was another: from then on it has another model. */
+static struct {
+    int rank, in_ballots;
+} misled;
+
+static void mislead(int n_ranks, const bal_reduction *how, uint64_t **brought, int rank,
+                    uint64_t *words)
+{
+    (void)n_ranks, (void)brought;
+    if (!is_ballot(how) || rank != misled.rank || misled.in_ballots-- != 0) return;
+    uint64_t decided = words[0] ^ words[1]; /* all of the six slots that are no ties */
+    words[0] ^= decided;
+    words[1] ^= decided;
+}
+
+static void test_a_rank_that_was_told_another_ballot_is_put_right(void)
+{
+    const char *base = bal_test_dir("misled");
+    char        run[300];
+    make_job(N_STEPS, NULL, NULL);
+    for (int n_ranks = 2; n_ranks <= 4; ++n_ranks)
+        for (int i = 0; i < N_STEPS; ++i) {
+            misled.rank       = (i + 1) % n_ranks; /* rank 0, who writes the journal, too */
+            misled.in_ballots = i;
+            snprintf(run, sizeof run, "%s/%d-%d", base, n_ranks, i);
+            bal_simulation_tamper = mislead;
+            bal_status status     = run_once(run, n_ranks, &good);
+            bal_simulation_tamper = NULL;
+            CU_ASSERT_EQUAL(status, BAL_OK);
+            if (status != BAL_OK)
+                printf("\n    rank %d of %d, ballot %d: %s", misled.rank, n_ranks, i,
+                       bal_failure());
+            else
+                CU_ASSERT(is_replayed(run));
+        }
+}
+
+/* The contribution of a rank is counted twice. */
+static int doubled;
+
+static void count_twice(int n_ranks, const bal_reduction *how, uint64_t **brought, int rank,
+                        uint64_t *words)
+{
+    (void)n_ranks, (void)words;
+    if (rank != -1 || !is_ballot(how)) return;
+    for (int i = 0; i < how->n_sum; ++i) brought[doubled][how->n_or + i] *= 2;
+}
+
+static void test_a_contribution_that_is_counted_twice_stops_the_run(void)
+{
+    const char *run = bal_test_dir("twice");
+    make_job(N_STEPS, NULL, NULL);
+    doubled               = 1;
+    bal_simulation_tamper = count_twice;
+    CU_ASSERT_EQUAL(run_once(run, 3, &good), BAL_ERR_STATE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "two votes"));
+    bal_simulation_tamper = NULL;
+    CU_ASSERT_EQUAL(run_once(run, 3, &good), BAL_OK);
+    CU_ASSERT(is_replayed(run));
+}
+
 int bal_suite_end(void)
 {
     bal_job_source_clear(&source);
@@ -158,5 +465,17 @@ int bal_suite_end(void)
 const char     bal_suite_name[]  = "simulated_runs";
 const bal_test bal_suite_tests[] = {
     {"a bad network changes nothing", test_a_bad_network_changes_nothing},
+    {"a model that a flipped bit has changed is put right",
+     test_a_model_that_a_flipped_bit_has_changed_is_put_right},
+    {"a rank that was told another ballot is put right",
+     test_a_rank_that_was_told_another_ballot_is_put_right},
+    {"a contribution that is counted twice stops the run",
+     test_a_contribution_that_is_counted_twice_stops_the_run},
+    {"a rank that lies is named within 100 steps", test_a_rank_that_lies_is_named_within_100_steps},
+    {"an excluded rank votes no more", test_an_excluded_rank_votes_no_more},
+    {"honest ranks are never accused, and audits change nothing",
+     test_honest_ranks_are_never_accused_and_audits_change_nothing},
+    {"what is seen too late is abstained from, and replayed",
+     test_what_is_seen_too_late_is_abstained_from_and_replayed},
     {NULL, NULL},
 };
