@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# workstation.sh JOB.ini RUN [RANKS [OPTION OF ballot train]...]: train under mpirun, and start it
+# anew when a rank, a host or the whole of it died, until the run is done. Not after bad input (2,
+# 3), want of memory (4) or a numerical failure (5), and not when three starts in a row added no
+# step to the journal. TERM, INT (Ctrl-C) or HUP lets the ranks end their step and save, and ends
+# with 75.
+# The environment may set
+#   BALLOT           the program (build/release/ballot)
+#   BALLOT_MPIRUN    more options of mpirun, as "--hostfile hosts"
+#   BALLOT_PATIENCE  seconds without a new step after which all is killed and started anew (3600)
+#   BALLOT_GRACE     seconds the ranks have to stop before they are killed (120)
+set -uo pipefail
+say() { echo "workstation.sh: $*" >&2; }
+if [ $# -lt 2 ]; then
+    say "usage: workstation.sh JOB.ini RUN [RANKS [OPTION OF ballot train]...]"
+    exit 2
+fi
+job=$1 run=$2 ranks=${3:-}
+shift $(($# < 3 ? $# : 3))
+read -ra more <<<"${BALLOT_MPIRUN:-}"
+if [ "$(id -u)" = 0 ]; then # Open MPI asks root twice
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+
+bytes_of_journal() { stat -c %s "$run/ballots.journal" 2>/dev/null || echo 0; }
+
+# mpirun takes its ranks with it when it ends itself (TERM), and they die with it when it cannot.
+kill_all() {
+    kill -TERM "$step"
+    for _ in {1..10}; do kill -0 "$step" 2>/dev/null && sleep 1; done
+    kill -KILL "$step" 2>/dev/null
+}
+
+stop_by=0 # SECONDS at which the patience with a stop ends; 0: nobody asked for one
+trap '[ $stop_by -gt 0 ] || stop_by=$((SECONDS + ${BALLOT_GRACE:-120}))' TERM INT HUP
+
+idle=0 # starts in a row that added no step
+while :; do
+    bytes=$(bytes_of_journal) grown=$SECONDS
+    # In a session of its own, so that Ctrl-C does not reach it. The keepalive lets mpirun notice
+    # within a quarter of a minute that a host is cut off.
+    setsid mpirun ${ranks:+-n "$ranks"} --mca oob_tcp_keepalive_time 5 \
+        --mca oob_tcp_keepalive_intvl 2 --mca oob_tcp_keepalive_probes 3 "${more[@]}" \
+        "${BALLOT:-build/release/ballot}" train "$job" --run "$run" "$@" &
+    step=$!
+    last=$bytes
+    while kill -0 "$step" 2>/dev/null; do
+        sleep 1 &
+        wait $! # and not for sleep alone: a signal ends the wait at once
+        now=$(bytes_of_journal)
+        [ "$now" -ne "$last" ] && last=$now grown=$SECONDS
+        [ "$stop_by" -gt 0 ] && kill -USR2 "$step" 2>/dev/null # mpirun passes it on to the ranks
+        if [ "$stop_by" -gt 0 ] && [ "$SECONDS" -ge "$stop_by" ]; then
+            say "the ranks did not stop within ${BALLOT_GRACE:-120} s: killing them"
+            kill_all
+        elif [ $((SECONDS - grown)) -ge "${BALLOT_PATIENCE:-3600}" ]; then
+            say "no new step in ${BALLOT_PATIENCE:-3600} s: killing the ranks"
+            kill_all
+        fi
+    done
+    wait "$step"
+    code=$?
+    case $code in 0 | 2 | 3 | 4 | 5) exit "$code" ;; esac
+    [ "$stop_by" -gt 0 ] && exit 75 # also after a kill: the journal has every step
+    if [ "$(bytes_of_journal)" -gt "$bytes" ]; then idle=0; else idle=$((idle + 1)); fi
+    if [ "$idle" -ge 3 ]; then
+        say "three starts in a row added no step to $run/ballots.journal: not started again;" \
+            "when the cause above is mended, start the same command"
+        exit 1
+    fi
+    say "ended with $code: starting it anew in 5 s"
+    sleep 5 & # what is left of the ranks on other hosts ends meanwhile
+    wait $!
+    [ "$stop_by" -gt 0 ] && exit 75
+done
