@@ -92,7 +92,8 @@ void bal_train_wish(bal_wish wish);
  * directory must be visible to every rank, rank 0 writes to it.
  * @return BAL_OK: all steps are done; BAL_STOPPED: stopped on a wish with a good checkpoint;
  *         BAL_ERR_CONFIG: job and model do not fit, or run belongs to another job; BAL_ERR_INPUT;
- *         BAL_ERR_IO; BAL_ERR_STATE: in use, or replicas drifted; BAL_ERR_MEMORY; BAL_ERR_NUMERIC.
+ *         BAL_ERR_IO; BAL_ERR_STATE: in use; BAL_ERR_MEMORY; BAL_ERR_NUMERIC: also where a rank
+ *         computes wrongly, or replicas drifted and cannot be put right; BAL_LOST.
  */
 bal_status bal_train(const bal_job *job, const bal_machine *machine, const char *run,
                      bal_comm *comm);

@@ -90,7 +90,7 @@ static bal_status judge(bal_run *run, const bal_measure *measure, int slot, cons
     }
     *accused = -1;
     if (2 * best <= n_asked)
-        return bal_fail(BAL_ERR_STATE,
+        return bal_fail(BAL_ERR_NUMERIC,
                         "step %lld: the ranks compute different losses for slot %d, and no answer "
                         "is that of more than half of them; check the memory of %s, the host of "
                         "rank %d, and of the others, then run the same command again",
@@ -136,7 +136,7 @@ static bal_status exclude(bal_run *run)
         }
         n_left += !run->excluded[rank];
     }
-    return n_left > 0 ? BAL_OK : bal_fail(BAL_ERR_STATE, "%s", run->accusation);
+    return n_left > 0 ? BAL_OK : bal_fail(BAL_ERR_NUMERIC, "%s", run->accusation);
 }
 
 /* Whose answers differ? One slot of each rank says enough. */

@@ -111,7 +111,7 @@ bal_status bal_run_repair(bal_run *run)
     snprintf(drift, sizeof drift, "%s", bal_failure());
     if (run->repaired_step == run->step)
         return bal_fail(
-            BAL_ERR_STATE,
+            BAL_ERR_NUMERIC,
             "%s; that was rebuilt from checkpoint and journal in this step already: take "
             "its machine out, then run the same command again",
             drift);
@@ -133,7 +133,7 @@ bal_status bal_run_repair(bal_run *run)
     int64_t n_right = before == after;
     BAL_TRY(bal_comm_sum(run->comm, &n_right, 1));
     if (n_right == 0)
-        return bal_fail(BAL_ERR_STATE,
+        return bal_fail(BAL_ERR_NUMERIC,
                         "%s; and no rank has the model that checkpoint and journal give: check the "
                         "machines' memory, then run the same command again",
                         drift);

@@ -288,7 +288,7 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     }
     bal_progress(run, false);
     if (entry.accused >= 0 && run->job->vote.audit_action == BAL_AUDIT_STOP)
-        return bal_fail(BAL_ERR_STATE, "%s, then run the same command again", run->accusation);
+        return bal_fail(BAL_ERR_NUMERIC, "%s, then run the same command again", run->accusation);
     return BAL_OK;
 }
 

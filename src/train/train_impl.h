@@ -73,14 +73,14 @@ bal_status bal_run_fill(bal_run *run, int64_t checkpoint);
 /** Apply the ballots of the journal from run->step to n_entries: updates only. Collective. */
 bal_status bal_run_replay(bal_run *run, int64_t n_entries);
 /** Replicas differ, as bal_failure says: rebuild all from checkpoint and journal, which are right.
- *  Collective. @return BAL_OK; BAL_ERR_STATE: for the second time in this step, or no replica was
+ *  Collective. @return BAL_OK; BAL_ERR_NUMERIC: for the second time in this step, or no replica was
  *  right. */
 bal_status bal_run_repair(bal_run *run);
 /** Both losses of a slot at this step, [0] at + and [1] at -, with run->sequences. Local. */
 bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_losses losses[2]);
 /** Have the votes of this step checked if it is their turn, before they count. Collective.
  *  @return BAL_OK, entry->accused and the ballot changed if a rank was found to be wrong;
- *          BAL_ERR_STATE: nobody can say which is. */
+ *          BAL_ERR_NUMERIC: nobody can say which is. */
 bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_entry *entry);
 /** Is a record of the directory of this run? */
 bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs);
