@@ -86,6 +86,31 @@ void bal_comm_destroy(bal_comm **comm)
 int bal_comm_rank(const bal_comm *comm) { return comm->rank; }
 int bal_comm_size(const bal_comm *comm) { return comm->size; }
 
+int bal_comm_node(const bal_comm *comm)
+{
+    MPI_Group all, node;
+    int       zero = 0, lowest = comm->rank;
+    MPI_Comm_group(comm->mpi, &all);
+    MPI_Comm_group(comm->node, &node);
+    MPI_Group_translate_ranks(node, 1, &zero, all, &lowest);
+    MPI_Group_free(&node);
+    MPI_Group_free(&all);
+    return lowest;
+}
+
+void bal_comm_describe(char *text, size_t n_bytes)
+{
+    char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int  length, level = MPI_THREAD_SINGLE;
+    MPI_Get_library_version(version, &length);
+    MPI_Query_thread(&level);
+    snprintf(text, n_bytes, "%.*s, threads: %s", (int)strcspn(version, ",\n"), version,
+             level == MPI_THREAD_SINGLE       ? "single"
+             : level == MPI_THREAD_FUNNELED   ? "funneled"
+             : level == MPI_THREAD_SERIALIZED ? "serialized"
+                                              : "multiple");
+}
+
 bal_status bal_mpi_agree(MPI_Comm mpi, bal_status status)
 {
     int rank, size;
