@@ -131,15 +131,21 @@ bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
     return BAL_OK;
 }
 
-/* Both losses of a slot of mine, and my vote. */
-static bal_status probe(bal_run *run, const bal_measure *measure, int slot)
+bal_status bal_run_losses(bal_run *run, const bal_measure *measure, int slot, bal_losses losses[2])
 {
     bal_corpus_draw(run->train, run->machine->kernels, run->id.seed, (uint32_t)run->step,
                     (uint32_t)slot, run->job->data.batch, &run->batch);
-    bal_losses    losses[2] = {{.per_sequence = run->sequences[0]},
-                               {.per_sequence = run->sequences[1]}};
     bal_direction direction = {.measure = *measure, .slot = (uint32_t)slot};
-    BAL_TRY(bal_forward_losses(run->forward, &run->batch, &direction, losses));
+    losses[0]               = (bal_losses){.per_sequence = run->sequences[0]};
+    losses[1]               = (bal_losses){.per_sequence = run->sequences[1]};
+    return bal_forward_losses(run->forward, &run->batch, &direction, losses);
+}
+
+/* Both losses of a slot of mine, and my vote. */
+static bal_status probe(bal_run *run, const bal_measure *measure, int slot)
+{
+    bal_losses losses[2];
+    BAL_TRY(bal_run_losses(run, measure, slot, losses));
     int64_t difference = losses[1].loss - losses[0].loss;
     BAL_TRY(bal_ballot_cast(run->ballot, slot, losses[1].loss, losses[0].loss));
     bal_totals *totals = bal_ballot_totals(run->ballot);

@@ -38,8 +38,7 @@ static bal_status make_directory(const char *dir)
     }
 }
 
-/* What every rank reads: the model's shape, its tokenizer, the data. */
-static bal_status load(bal_run *run)
+bal_status bal_run_load(bal_run *run)
 {
     const bal_data_options *data = &run->job->data;
     BAL_TRY(bal_source_outline(run->job->model.path, &run->job->model.formats, false, true,
@@ -67,8 +66,7 @@ static bal_status filled(bal_run *run, bal_status status)
     return bal_comm_agree(run->comm, bal_shared_sync(run->shared));
 }
 
-/* The weights of the base model, one copy per node. Collective. */
-static bal_status load_weights(bal_run *run)
+bal_status bal_run_load_weights(bal_run *run)
 {
     const char *path = run->job->model.path;
     BAL_TRY(bal_shared_create(run->comm, bal_model_bytes(run->model),
@@ -306,7 +304,7 @@ static bal_status read_checkpoint(bal_run *run, int64_t step)
     return status;
 }
 
-static bal_status make_tools(bal_run *run)
+bal_status bal_run_make_tools(bal_run *run)
 {
     const bal_job *job   = run->job;
     int64_t        batch = job->data.batch, context = job->data.context;
@@ -381,8 +379,8 @@ bal_status bal_run_start(bal_run *run)
     if (run->writes) status = make_directory(run->dir);
     if (run->writes && status == BAL_OK) status = bal_lock_take(run->dir, &run->lock);
     BAL_TRY(bal_comm_agree(run->comm, status));
-    BAL_TRY(bal_comm_agree(run->comm, load(run)));
-    BAL_TRY(load_weights(run));
+    BAL_TRY(bal_comm_agree(run->comm, bal_run_load(run)));
+    BAL_TRY(bal_run_load_weights(run));
     BAL_TRY(compare_inputs(run));
     int64_t found[2] = {-1, 0}; /* step of the checkpoint, entries of the journal */
     if (run->writes) {
@@ -395,7 +393,7 @@ bal_status bal_run_start(bal_run *run)
         BAL_TRY(filled(run, fills(run) ? read_checkpoint(run, found[0]) : BAL_OK));
         run->step = found[0];
     }
-    BAL_TRY(bal_comm_agree(run->comm, make_tools(run)));
+    BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
     BAL_TRY(replay(run, found[1]));
     if (run->writes) {
         status = find_best(run);
