@@ -11,6 +11,10 @@ typedef struct bal_comm bal_comm; /* an owned communicator; made in ballot/comm_
 void bal_comm_destroy(bal_comm **comm);
 int  bal_comm_rank(const bal_comm *comm);
 int  bal_comm_size(const bal_comm *comm);
+/** The node of this rank, by the lowest of the ranks that share memory with it. Local. */
+int bal_comm_node(bal_comm *comm);
+/** What carries the messages: "Open MPI v4.1.4, threads: single". Local. */
+void bal_comm_describe(char *text, size_t n_bytes);
 /** The name of a rank's host. Local; borrowed. */
 const char *bal_comm_host(bal_comm *comm, int rank);
 
@@ -54,6 +58,13 @@ bal_status bal_comm_reduce(bal_comm *comm, const bal_reduction *how, uint64_t *w
 /** Memory of the ranks of a node: one copy, of which each rank has a part to write. Where there is
  *  nothing to share each rank has a copy of its own, in one part. */
 typedef struct bal_shared bal_shared;
+
+#define BAL_BACKING_BYTES 4096 /* room for a path; Open MPI 4.1 wants 2048 */
+/** Where memory to share comes from on this machine, and the bytes that are free there. Local.
+ *  @return BAL_OK; BAL_ERR_MEMORY: it cannot be used. */
+bal_status bal_shared_room(char dir[BAL_BACKING_BYTES], double *free_bytes);
+/** Bytes that must be free there to share n_bytes. Local. */
+double bal_shared_needs(size_t n_bytes);
 
 /**
  * Make n_bytes of it, aligned to 64 bytes. Collective; a node whose shared memory is too small

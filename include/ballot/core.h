@@ -45,8 +45,8 @@ const char *bal_status_words(bal_status status);
 /**
  * Remember the sentence that explains a failure and return its status:
  * `return bal_fail(BAL_ERR_INPUT, "%s: ...", path)`. A sentence names file, place, what was found
- * and what was expected; no final full stop, no newline: control characters become "?". At most 1023
- * bytes are kept. Local.
+ * and what was expected; no final full stop, no newline: control characters become "?". At most
+ * 1023 bytes are kept. Local.
  */
 bal_status bal_fail(bal_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -119,8 +119,13 @@ uint64_t bal_hash(const void *bytes, size_t n_bytes, uint64_t seed);
 /** Bytes of this process in memory: all, and with pages of several processes shared out among them,
  *  so that ranks may be added up. Local. @return false, both 0: the system does not say. */
 bool bal_memory_resident(int64_t *rss, int64_t *pss);
+/** The most of the latter so far, as far as it can be known: the peak of all, less what is shared
+ *  now. Local. */
+int64_t bal_memory_peak(void);
 
 /** Seconds of the monotonic clock; for durations, never for results. Local. */
 double bal_seconds(void);
+/** The middle one of n values, n > 0, which are sorted. Local. */
+double bal_median(double *values, int n);
 
 #endif

@@ -61,6 +61,8 @@ bal_status bal_corpus_open(const char *path, const bal_tokenizer *tokenizer,
                            const bal_corpus_options *options, bal_corpus **corpus);
 void       bal_corpus_close(bal_corpus **corpus);
 int64_t    bal_corpus_n_tokens(const bal_corpus *corpus);
+/** Bytes of memory that it takes, its tokens and where they are cut. Local. */
+size_t bal_corpus_bytes(const bal_corpus *corpus);
 /** Bytes of text in the corpus, blank lines between documents left out. */
 int64_t bal_corpus_n_bytes(const bal_corpus *corpus);
 /** XXH3-64 of the tokens and of how they are cut. */

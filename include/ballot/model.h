@@ -172,6 +172,8 @@ typedef struct bal_forward bal_forward; /* work space of forward passes; one per
 bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels,
                               int64_t max_tokens, int64_t max_length, bal_forward **forward);
 void       bal_forward_destroy(bal_forward **forward);
+/** Bytes of that work space; the model need only be outlined. Local. */
+size_t bal_forward_bytes(const bal_model *model, int64_t max_tokens, int64_t max_length);
 
 /**
  * Losses of a batch at code + z and code - z, or at code itself when direction is NULL. Weights

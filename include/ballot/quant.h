@@ -72,6 +72,9 @@ bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, 
 /** Bytes of memory that it takes, a multiple of 64. At least 4096 of them lie behind the codes of
  *  an integer matrix: kernels read whole tiles. Local. */
 size_t bal_tensor_bytes(const bal_tensor *tensor, bool with_carry);
+/** Bytes of its carry alone, if it has one, and of its scales and factors. Local. */
+size_t bal_tensor_carry_bytes(const bal_tensor *tensor);
+size_t bal_tensor_scale_bytes(const bal_tensor *tensor);
 /** Let it stand in memory, codes first. Not a byte is read or written: the tensor may be there
  *  already. Local. @param memory  [bal_tensor_bytes], aligned to 64 bytes; borrowed */
 void bal_tensor_attach(bal_tensor *tensor, bool with_carry, void *memory);

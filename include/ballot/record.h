@@ -44,6 +44,8 @@ bal_status bal_journal_create(const char *path, const bal_run_id *id, bal_journa
  *         order; BAL_ERR_IO; BAL_ERR_MEMORY.
  */
 bal_status bal_journal_open(const char *path, bool for_append, bal_journal **journal);
+/** Bytes of a journal of n_steps steps. Local. */
+int64_t bal_journal_bytes(int n_slots, int64_t n_steps);
 /** Close and free; NULL is fine. Local. */
 void bal_journal_close(bal_journal **journal);
 
@@ -86,6 +88,8 @@ typedef struct bal_metrics {
 } bal_metrics;
 bal_status bal_metrics_init(bal_metrics *metrics, int n_tensors);
 void       bal_metrics_clear(bal_metrics *metrics);
+/** Bytes of n rows. Local. */
+int64_t bal_metrics_bytes(int n_tensors, int64_t n);
 /** Add a zeroed row (dev_loss_nats NaN) and return its index, or -1: no memory. Local. */
 int64_t bal_metrics_add(bal_metrics *metrics);
 
@@ -115,6 +119,10 @@ void bal_snapshot_clear(bal_snapshot *snapshot);
  * @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY.
  */
 bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_snapshot *snapshot);
+/** Bytes of the checkpoint of a run after n_steps steps, to a few per cent; the model need only be
+ *  outlined. Local. */
+int64_t bal_checkpoint_bytes(const bal_model *model, const bal_files *files, int n_slots,
+                             int64_t n_steps);
 /** True if the file starts like a checkpoint. Local. */
 bool bal_checkpoint_recognizes(const char *path);
 /** Check every byte of the file against its checksums without reading it as HDF5. Local.

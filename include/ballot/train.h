@@ -105,6 +105,9 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
  *          other formats. */
 bal_status bal_bundle_open(const char *path, const bal_formats *formats, bool own, bool with_carry,
                            bal_bundle *bundle);
+/** The first half of it: the model outlined, no weight read. Local. Errors as above. */
+bal_status bal_source_outline(const char *path, const bal_formats *formats, bool own,
+                              bool with_carry, bal_bundle *bundle);
 /** Can the model learn the job's task? Local. @return BAL_OK; BAL_ERR_CONFIG. */
 bal_status bal_job_check_task(const bal_job *job, const bal_model *model);
 /** What the job makes of its texts. Local. */
@@ -143,6 +146,44 @@ bal_status bal_replica_fingerprint(bal_shared *shared, const bal_model *model,
  *  @return BAL_OK; BAL_ERR_STATE; BAL_ERR_MPI. */
 bal_status bal_replicas_compare(bal_comm *comm, bal_shared *shared, const bal_model *model,
                                 uint64_t *fingerprint);
+
+/** Bytes that a rank sends in a step: the ballot, and whether rank 0 has written it down. Local. */
+int64_t bal_step_bytes(const bal_job *job);
+
+/** What a job takes, before it runs: bytes, unless a name says otherwise. */
+typedef struct bal_estimate {
+    int64_t n_codes;                         /* on the ballot: codes and gains */
+    int64_t codes, gains, carries, scales;   /* of one model; scales with factors */
+    int64_t model;                           /* all of it */
+    int64_t program, text, work;             /* of a rank: at its start; tokens; activations */
+    int64_t reading;                         /* of a rank, on top, while it reads the texts */
+    int64_t loading;                         /* of a copy, on top, while it is read */
+    int64_t metrics;                         /* of rank 0, after the last step */
+    int64_t step_bytes, checkpoint, journal; /* sent by a rank in a step; files after the last */
+    int64_t n_evals, n_eval_batches;         /* evaluations of the run; batches in each */
+    /* measured on the ranks of the call, all at once; the slowest counts */
+    bool   measured;
+    int    n_probes;       /* by each rank */
+    double probe_seconds;  /* both passes of one */
+    double update_seconds; /* of a copy by one rank alone, all slots */
+    double eval_seconds;   /* a batch; 0: no dev text */
+} bal_estimate;
+/**
+ * Measure it: the sizes, and where the ranks of a node have memory for the job, a few probes,
+ * updates and batches with the job's model and data. Collective.
+ * @param memory  bytes of this rank's node
+ * @param program  bytes of this process before the job was read
+ * @return BAL_OK; errors of bal_train that come from job, model, data or memory.
+ */
+bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_comm *comm,
+                            int64_t memory, int64_t program, bal_estimate *estimate);
+/** Most bytes that per_node ranks of a node take at once. Local. @param n_copies  of the model on
+ * it */
+int64_t bal_estimate_node(const bal_estimate *estimate, int64_t per_node, int64_t n_copies);
+/** Seconds of the whole run on ranks, per_node to a node that share a model in n_copies; waiting
+ * for the slowest rank, messages, journal and checkpoints left out. Local. */
+double bal_estimate_seconds(const bal_estimate *estimate, const bal_job *job, int64_t ranks,
+                            int64_t per_node, int64_t n_copies);
 
 /** The model of a step from base and journal: updates only, no forward pass; progress to the log.
  *  Local. @param model  the base, with carries, changed in place

@@ -10,8 +10,6 @@
 
 /** Seconds that this thread has had a core: time that others took does not count. */
 double bal_cpu_seconds(void);
-/** The middle one of N_REPEATS values, which are sorted. */
-double bal_median(double values[N_REPEATS]);
 
 /** Rule carry, Walsh directions, N_SLOTS slots; borrows on_ballot. */
 bal_optim_options bal_bench_options(const bool *on_ballot);

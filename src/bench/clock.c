@@ -1,5 +1,4 @@
-/* clock.c: time, medians, the clock of the core and its peak rate. */
-#include <stdlib.h>
+/* clock.c: time, the clock of the core and its peak rate. */
 #include <time.h>
 
 #include "bench_impl.h"
@@ -9,18 +8,6 @@ double bal_cpu_seconds(void)
     struct timespec now;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-double bal_median(double values[N_REPEATS])
-{
-    qsort(values, N_REPEATS, sizeof *values, ascending);
-    return values[N_REPEATS / 2];
 }
 
 double bal_bench_clock(void)
@@ -40,7 +27,7 @@ double bal_bench_clock(void)
         }
         cycles[repeat] = 3.0 * N / (bal_cpu_seconds() - start);
     }
-    return bal_median(cycles);
+    return bal_median(cycles, N_REPEATS);
 }
 
 double bal_bench_peak(const bal_kernels *kernels)
@@ -55,5 +42,5 @@ double bal_bench_peak(const bal_kernels *kernels)
         }
         rates[repeat] = (double)n_done / seconds;
     }
-    return bal_median(rates);
+    return bal_median(rates, N_REPEATS);
 }

@@ -148,17 +148,17 @@ bal_status bal_bench_products(const bal_kernels *kernels, int64_t m, int64_t n, 
         }
     }
     for (int f = 0; f < N_FORMATS && status == BAL_OK; ++f) {
-        double seconds = bal_median(plain[f]);
+        double seconds = bal_median(plain[f], N_REPEATS);
         results[f]     = (bal_bench_product){.m             = m,
                                              .n             = n,
                                              .k             = k,
                                              .format        = (bal_panel_format)f,
                                              .plain_seconds = seconds,
-                                             .pair_seconds  = bal_median(pair[f]),
+                                             .pair_seconds  = bal_median(pair[f], N_REPEATS),
                                              .gops          = operations / seconds * 1e-9,
-                                             .share         = bal_median(share[f]),
-                                             .pair_ratio    = bal_median(pair_ratio[f]),
-                                             .i8_ratio      = bal_median(i8_ratio[f])};
+                                             .share         = bal_median(share[f], N_REPEATS),
+                                             .pair_ratio    = bal_median(pair_ratio[f], N_REPEATS),
+                                             .i8_ratio      = bal_median(i8_ratio[f], N_REPEATS)};
     }
     clear(&w);
     return status;

@@ -105,10 +105,10 @@ static bal_status time_probes(bal_comm *comm, const bal_model *model, bal_forwar
         BAL_TRY(slowest(comm, &seconds));
         if (repeat >= 0) times[repeat] = seconds;
     }
-    result->probe_seconds  = bal_median(times);
-    result->share_products = bal_median(products);
-    result->share_moves    = bal_median(moves);
-    result->share_of_peak  = bal_median(shares);
+    result->probe_seconds  = bal_median(times, N_REPEATS);
+    result->share_products = bal_median(products, N_REPEATS);
+    result->share_moves    = bal_median(moves, N_REPEATS);
+    result->share_of_peak  = bal_median(shares, N_REPEATS);
     return BAL_OK;
 }
 
@@ -127,7 +127,7 @@ static bal_status time_updates(bal_comm *comm, bal_shared *shared, bal_optim *op
         times[repeat] = bal_seconds() - start;
         BAL_TRY(slowest(comm, &times[repeat]));
     }
-    *seconds = bal_median(times);
+    *seconds = bal_median(times, N_REPEATS);
     return BAL_OK;
 }
 

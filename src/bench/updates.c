@@ -39,7 +39,7 @@ static bal_status time_updates(const bal_kernels *kernels, bal_model *model, con
         bal_optim_apply(optim, repeat, bits, 0, 1, flips);
         times[repeat] = bal_cpu_seconds() - start;
     }
-    *seconds = bal_median(times);
+    *seconds = bal_median(times, N_REPEATS);
     bal_optim_destroy(&optim);
     return BAL_OK;
 }
@@ -99,7 +99,7 @@ bal_status bal_bench_ballot(bal_comm *comm, int n_slots, double *seconds)
         }
         times[repeat] = (bal_seconds() - start) / N_COUNTS;
     }
-    if (status == BAL_OK) *seconds = bal_median(times);
+    if (status == BAL_OK) *seconds = bal_median(times, N_REPEATS);
     bal_ballot_destroy(&ballot);
     free(bits);
     return status;

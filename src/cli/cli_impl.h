@@ -60,6 +60,9 @@ void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES]);
  */
 bal_status bal_job_read(const char *path, char *const *overrides, int n_overrides,
                         bal_job_source *job);
+/** The same, of a job that can be run: it names a model and a text. Errors as above. */
+bal_status bal_job_read_to_run(const char *path, char *const *overrides, int n_overrides,
+                               bal_job_source *job);
 void       bal_job_source_clear(bal_job_source *job);
 
 /** What every command is given. */
@@ -128,6 +131,8 @@ bal_status bal_command_config(bal_context *context, int argc, char **argv);
 bal_status bal_command_replay(bal_context *context, int argc, char **argv);
 bal_status bal_command_quantize(bal_context *context, int argc, char **argv);
 bal_status bal_command_bench(bal_context *context, int argc, char **argv);
+bal_status bal_command_doctor(bal_context *context, int argc, char **argv);
+bal_status bal_command_estimate(bal_context *context, int argc, char **argv);
 bal_status bal_command_export(bal_context *context, int argc, char **argv);
 
 #endif

@@ -91,11 +91,7 @@ bal_status bal_command_train(bal_context *context, int argc, char **argv)
     bal_comm_set_limit(context->comm, a.wait_limit);
     bal_job_source source;
     bal_status     status =
-        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
-    if (status == BAL_OK && source.job.model.path[0] == 0)
-        status = bal_fail(BAL_ERR_CONFIG, "%s: [model] path is missing", a.common.job);
-    if (status == BAL_OK && source.job.data.train[0] == 0)
-        status = bal_fail(BAL_ERR_CONFIG, "%s: [data] train is missing", a.common.job);
+        bal_job_read_to_run(a.common.job, a.common.overrides, a.common.n_overrides, &source);
     if (status == BAL_OK) status = bal_isa_check(&a.common);
     status = bal_comm_agree(context->comm, status);
     if (status == BAL_OK) status = bal_train(&source.job, &a.common.machine, a.run, context->comm);

@@ -123,6 +123,17 @@ bal_status bal_job_read(const char *path, char *const *overrides, int n_override
     return resolve(&job->job);
 }
 
+bal_status bal_job_read_to_run(const char *path, char *const *overrides, int n_overrides,
+                               bal_job_source *job)
+{
+    BAL_TRY(bal_job_read(path, overrides, n_overrides, job));
+    if (job->job.model.path[0] == 0)
+        return bal_fail(BAL_ERR_CONFIG, "%s: [model] path is missing", path);
+    if (job->job.data.train[0] == 0)
+        return bal_fail(BAL_ERR_CONFIG, "%s: [data] train is missing", path);
+    return BAL_OK;
+}
+
 void bal_job_source_clear(bal_job_source *job)
 {
     free(job->source);

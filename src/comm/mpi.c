@@ -159,3 +159,30 @@ bal_status bal_comm_create_on(MPI_Comm world, int node, bal_comm **comm)
         destroy(&m->base);
     return status;
 }
+
+int bal_comm_node(bal_comm *comm)
+{
+    bal_mpi  *m = bal_comm_mpi(comm);
+    MPI_Group all, node;
+    int       zero = 0, lowest = comm->rank;
+    if (m == NULL) return lowest;
+    MPI_Comm_group(m->mpi, &all);
+    MPI_Comm_group(m->node->mpi, &node);
+    MPI_Group_translate_ranks(node, 1, &zero, all, &lowest);
+    MPI_Group_free(&node);
+    MPI_Group_free(&all);
+    return lowest;
+}
+
+void bal_comm_describe(char *text, size_t n_bytes)
+{
+    char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int  length, level = MPI_THREAD_SINGLE;
+    MPI_Get_library_version(version, &length);
+    MPI_Query_thread(&level);
+    snprintf(text, n_bytes, "%.*s, threads: %s", (int)strcspn(version, ",\n"), version,
+             level == MPI_THREAD_SINGLE       ? "single"
+             : level == MPI_THREAD_FUNNELED   ? "funneled"
+             : level == MPI_THREAD_SERIALIZED ? "serialized"
+                                              : "multiple");
+}

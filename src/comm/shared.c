@@ -10,8 +10,6 @@
 
 #include "comm_impl.h"
 
-#define BACKING_BYTES 4096 /* room for a path; Open MPI 4.1 wants 2048 */
-
 struct bal_shared {
     bal_mpi *node;   /* borrowed; NULL: another transport, where nothing is shared */
     MPI_Win  window; /* MPI_WIN_NULL: the memory is this rank's own */
@@ -21,25 +19,22 @@ struct bal_shared {
 };
 
 /* Where Open MPI keeps the files behind shared windows: its parameter, asked for by name. */
-static void find_backing(char dir[BACKING_BYTES])
+static void find_backing(char dir[BAL_BACKING_BYTES])
 {
     int               provided, index, count;
     MPI_T_cvar_handle handle;
-    snprintf(dir, BACKING_BYTES, "/dev/shm");
+    snprintf(dir, BAL_BACKING_BYTES, "/dev/shm");
     if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS) return;
     if (MPI_T_cvar_get_index("osc_sm_backing_directory", &index) == MPI_SUCCESS &&
         MPI_T_cvar_handle_alloc(index, NULL, &handle, &count) == MPI_SUCCESS) {
-        if (count > 1 && count <= BACKING_BYTES) MPI_T_cvar_read(handle, dir);
+        if (count > 1 && count <= BAL_BACKING_BYTES) MPI_T_cvar_read(handle, dir);
         MPI_T_cvar_handle_free(&handle);
     }
     MPI_T_finalize();
 }
 
-/* Is there room for a window? Open MPI wants 5 % to spare, and where it finds less only the rank
- * that looks hears of it, while the others wait for ever: so look first. */
-static bal_status check_room(size_t n_bytes)
+bal_status bal_shared_room(char dir[BAL_BACKING_BYTES], double *free_bytes)
 {
-    char           dir[BACKING_BYTES];
     struct statvfs info;
     struct rlimit  limit;
     char           host[64] = "a host";
@@ -48,10 +43,23 @@ static bal_status check_room(size_t n_bytes)
     if (access(dir, W_OK) != 0 || statvfs(dir, &info) != 0)
         return bal_fail(BAL_ERR_MEMORY, "%s on %s cannot be used for shared memory: %s", dir, host,
                         strerror(errno));
-    double needed     = 1.0625 * (double)n_bytes + 0x1p20;
-    double free_bytes = (double)info.f_bavail * (double)info.f_frsize;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && (double)limit.rlim_cur < free_bytes)
-        free_bytes = (double)limit.rlim_cur;
+    *free_bytes = (double)info.f_bavail * (double)info.f_frsize;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && (double)limit.rlim_cur < *free_bytes)
+        *free_bytes = (double)limit.rlim_cur;
+    return BAL_OK;
+}
+
+/* Open MPI wants 5 % to spare. */
+double bal_shared_needs(size_t n_bytes) { return 1.0625 * (double)n_bytes + 0x1p20; }
+
+/* Is there room for a window? Where Open MPI finds too little only the rank that looks hears of it,
+ * while the others wait for ever: so look first. */
+static bal_status check_room(size_t n_bytes)
+{
+    char   dir[BAL_BACKING_BYTES], host[64] = "a host";
+    double free_bytes, needed               = bal_shared_needs(n_bytes);
+    gethostname(host, sizeof host - 1);
+    BAL_TRY(bal_shared_room(dir, &free_bytes));
     if (free_bytes < needed)
         return bal_fail(BAL_ERR_MEMORY,
                         "%s on %s has room for %.0f MiB; one model for a node needs %.0f MiB "

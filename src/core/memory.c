@@ -1,4 +1,4 @@
-/* memory.c: aligned zeroed memory and how much there is, hashing, the clock. */
+/* memory.c: aligned zeroed memory and how much there is, hashing, the clock, medians. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,6 +39,19 @@ bool bal_memory_resident(int64_t *rss, int64_t *pss)
     return *pss > 0;
 }
 
+int64_t bal_memory_peak(void)
+{
+    FILE     *file = fopen("/proc/self/status", "re"); /* getrusage remembers who called exec */
+    char      line[256];
+    long long kib = 0;
+    int64_t   rss, pss;
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "VmHWM: %lld", &kib) == 1) break;
+    if (file != NULL) fclose(file);
+    bal_memory_resident(&rss, &pss);
+    return 1024 * (int64_t)kib - rss + pss;
+}
+
 uint64_t bal_hash(const void *bytes, size_t n_bytes, uint64_t seed)
 {
     return XXH3_64bits_withSeed(bytes, n_bytes, seed);
@@ -49,4 +62,16 @@ double bal_seconds(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double bal_median(double *values, int n)
+{
+    qsort(values, (size_t)n, sizeof *values, ascending);
+    return values[n / 2];
 }

@@ -148,6 +148,11 @@ int64_t bal_corpus_n_tokens(const bal_corpus *corpus) { return corpus->n_tokens;
 int64_t bal_corpus_n_bytes(const bal_corpus *corpus) { return corpus->n_bytes; }
 int64_t bal_corpus_n_examples(const bal_corpus *corpus) { return corpus->n_cuts; }
 
+size_t bal_corpus_bytes(const bal_corpus *c)
+{
+    return (size_t)c->n_tokens * sizeof *c->tokens + (size_t)c->capacity * sizeof *c->cut;
+}
+
 uint64_t bal_corpus_hash(const bal_corpus *c)
 {
     uint64_t hash = bal_hash(c->tokens, (size_t)c->n_tokens * sizeof *c->tokens,

@@ -96,6 +96,16 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
     memcpy(buffers, all, sizeof all);
 }
 
+size_t bal_forward_bytes(const bal_model *model, int64_t max_tokens, int64_t max_length)
+{
+    bal_forward f = {.model = model, .max_tokens = max_tokens, .max_length = max_length};
+    buffer      buffers[N_BUFFERS];
+    size_t      n_bytes = sizeof f;
+    list_buffers(&f, buffers);
+    for (int i = 0; i < N_BUFFERS; ++i) n_bytes += (size_t)buffers[i].count * buffers[i].bytes;
+    return n_bytes;
+}
+
 bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels,
                               int64_t max_tokens, int64_t max_length, bal_forward **forward)
 {

@@ -75,6 +75,12 @@ static size_t factor_bytes(const bal_tensor *t)
     return n_panels * (size_t)bal_tensor_n_groups(t) * BAL_PANEL_ROWS;
 }
 
+size_t bal_tensor_carry_bytes(const bal_tensor *tensor) { return carry_bytes(tensor); }
+size_t bal_tensor_scale_bytes(const bal_tensor *tensor)
+{
+    return scale_bytes(tensor) + factor_bytes(tensor);
+}
+
 size_t bal_tensor_bytes(const bal_tensor *tensor, bool with_carry)
 {
     return codes_bytes(tensor) + scale_bytes(tensor) + factor_bytes(tensor) +

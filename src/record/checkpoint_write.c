@@ -95,20 +95,27 @@ static bool write_fields(hid_t object, const bal_field *fields, const void *stru
     return good;
 }
 
-/* Chunks of at most about 1 MiB under fletcher32; without elements or without a rank there is
- * nothing to cut. *dataset stays open for attributes unless it is NULL. */
-static bool write_dataset(hid_t group, const char *name, hid_t type, int rank, const hsize_t *dims,
-                          const void *values, hid_t *dataset)
+/* Chunks of at most about 1 MiB. @return the number of elements. */
+static hsize_t cut(int rank, const hsize_t *dims, size_t element_bytes, hsize_t *chunk)
 {
-    hsize_t chunk[2], n = 1, room = CHUNK_BYTES / H5Tget_size(type);
+    hsize_t n = 1, room = CHUNK_BYTES / element_bytes;
     for (int d = rank - 1; d >= 0; --d) {
         n *= dims[d];
         chunk[d] = dims[d] < room ? dims[d] : room;
         room     = chunk[d] == 0 || room / chunk[d] == 0 ? 1 : room / chunk[d];
     }
-    hid_t space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
-    hid_t how   = H5Pcreate(H5P_DATASET_CREATE);
-    bool  good  = space >= 0 && how >= 0 && H5Pset_obj_track_times(how, false) >= 0;
+    return n;
+}
+
+/* Chunked under fletcher32; without elements or without a rank there is nothing to cut. *dataset
+ * stays open for attributes unless it is NULL. */
+static bool write_dataset(hid_t group, const char *name, hid_t type, int rank, const hsize_t *dims,
+                          const void *values, hid_t *dataset)
+{
+    hsize_t chunk[2], n = cut(rank, dims, H5Tget_size(type), chunk);
+    hid_t   space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
+    hid_t   how   = H5Pcreate(H5P_DATASET_CREATE);
+    bool    good  = space >= 0 && how >= 0 && H5Pset_obj_track_times(how, false) >= 0;
     if (good && rank > 0 && n > 0)
         good = H5Pset_chunk(how, rank, chunk) >= 0 && H5Pset_fletcher32(how) >= 0;
     hid_t set = good ? H5Dcreate2(group, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT)
@@ -337,4 +344,43 @@ done:
     free(phases);
     free(tensors);
     return status;
+}
+
+/* What a dataset of rank 1 or 2 takes: whole chunks with their checksums, a node of the tree that
+ * finds 32 to 64 of them, and what HDF5 keeps of its name and its few attributes. */
+static int64_t dataset_bytes(int rank, int64_t n_rows, int64_t n_cols, size_t element_bytes)
+{
+    enum { HEADER_BYTES = 368, NODE_CHUNKS = 48 };
+    hsize_t dims[2] = {(hsize_t)n_rows, (hsize_t)n_cols}, chunk[2], n_chunks = 1;
+    hsize_t n = cut(rank, dims + 2 - rank, element_bytes, chunk), chunk_bytes = element_bytes;
+    if (n == 0) return HEADER_BYTES;
+    for (int d = 0; d < rank; ++d) {
+        n_chunks *= (dims[d + 2 - rank] + chunk[d] - 1) / chunk[d];
+        chunk_bytes *= chunk[d];
+    }
+    hsize_t node_bytes = 24 + 65 * (16 + 8 * (hsize_t)rank) + 64 * 8;
+    return (int64_t)(n_chunks * (chunk_bytes + 4) +
+                     (n_chunks + NODE_CHUNKS - 1) / NODE_CHUNKS * node_bytes + HEADER_BYTES);
+}
+
+int64_t bal_checkpoint_bytes(const bal_model *m, const bal_files *files, int n_slots,
+                             int64_t n_steps)
+{
+    int64_t n_bytes = BAL_CHECKPOINT_USER_BLOCK + 8192; /* groups, attributes of /model, the job */
+    int     n_tensors = bal_model_n_tensors(m);
+    for (int i = 0; i < n_tensors; ++i) {
+        const bal_tensor *t    = bal_model_tensor(m, i);
+        int               rank = t->role == BAL_MATRIX ? 2 : 1;
+        n_bytes += dataset_bytes(rank, t->n_rows, t->n_cols, t->format == BAL_I16 ? 2 : 1) +
+                   dataset_bytes(rank, t->n_rows, t->n_cols, 1) +
+                   dataset_bytes(1, 1, t->n_rows, sizeof *t->scale);
+        if (t->group > 0) n_bytes += dataset_bytes(2, t->n_rows, bal_tensor_n_groups(t), 1);
+        n_bytes += (int64_t)strlen(t->name); /* in the list of flips */
+    }
+    for (int column = 0; column < 5; ++column) n_bytes += dataset_bytes(1, 1, n_steps, 8);
+    n_bytes += dataset_bytes(2, n_steps, BAL_N_PHASES, 8) + dataset_bytes(2, n_steps, n_tensors, 4);
+    n_bytes += dataset_bytes(1, 1, bal_journal_bytes(n_slots, n_steps), 1);
+    for (int i = 0; i < files->n; ++i)
+        n_bytes += dataset_bytes(1, 1, (int64_t)files->at[i].n_bytes, 1);
+    return n_bytes;
 }

@@ -64,6 +64,13 @@ struct bal_journal {
     uint64_t  *window;    /* [1 + n_words]: the hash before a record, and the record */
 };
 
+static int64_t record_words(int n_slots) { return BITS_AT + bal_ballot_words(n_slots) + 1; }
+
+int64_t bal_journal_bytes(int n_slots, int64_t n_steps)
+{
+    return (int64_t)sizeof(header) + n_steps * record_words(n_slots) * 8;
+}
+
 static off_t record_offset(const bal_journal *j, int64_t index)
 {
     return (off_t)sizeof(header) + index * j->n_words * 8;
@@ -144,7 +151,7 @@ static bal_status read_header(bal_journal *j)
                         " steps; expected 1 to %d slots and 0 or more steps",
                         j->path, h.id.n_slots, h.id.n_steps, BAL_SLOTS_MAX);
     j->id        = h.id;
-    j->n_words   = BITS_AT + bal_ballot_words(h.id.n_slots) + 1;
+    j->n_words   = record_words(h.id.n_slots);
     j->last_hash = h.hash;
     return BAL_OK;
 }

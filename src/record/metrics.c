@@ -45,6 +45,15 @@ static bool grow(void *array, int64_t capacity, size_t row_bytes)
     return true;
 }
 
+int64_t bal_metrics_bytes(int n_tensors, int64_t n)
+{
+    bal_metrics m; /* for the sizes of what it points to */
+    size_t      row = sizeof *m.loss_nats + sizeof *m.dev_loss_nats + sizeof *m.agreement +
+                 sizeof *m.n_passes + BAL_N_PHASES * sizeof *m.seconds +
+                 (size_t)n_tensors * sizeof *m.flips;
+    return n * (int64_t)row;
+}
+
 bool bal_metrics_reserve(bal_metrics *metrics, int64_t capacity)
 {
     if (capacity <= metrics->capacity) return true;

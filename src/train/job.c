@@ -154,3 +154,5 @@ bal_corpus_options bal_job_corpus(const bal_job *job)
     return (bal_corpus_options){
         .task = job->data.task, .examples = job->data.examples, .context = job->data.context};
 }
+
+int64_t bal_step_bytes(const bal_job *job) { return bal_ballot_bytes((int)job->vote.slots) + 8; }

@@ -1,7 +1,6 @@
 /* progress.c: what a person sees of a run. */
 #include <inttypes.h>
 #include <math.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "train_impl.h"
@@ -46,17 +45,6 @@ void bal_progress(bal_run *run, bool important)
     fflush(stderr);
 }
 
-/* Peak memory of this process in KiB. Pages that several processes have in memory, as a shared
- * model, count by the share of this one, so that ranks may be added up. */
-static int64_t peak_kib(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    int64_t rss, pss;
-    bal_memory_resident(&rss, &pss);
-    return usage.ru_maxrss - rss / 1024 + pss / 1024;
-}
-
 /* Who abstained, and what audits found. */
 static void print_ranks(const bal_run *run)
 {
@@ -76,9 +64,9 @@ static void print_ranks(const bal_run *run)
 bal_status bal_progress_table(bal_run *run)
 {
     uint64_t fingerprint;
-    int64_t  kib[2] = {peak_kib(), 0};
-    if (run->writes) kib[1] = kib[0];
-    BAL_TRY(bal_comm_sum(run->comm, kib, 2));
+    int64_t  peak[2] = {bal_memory_peak(), 0};
+    if (run->writes) peak[1] = peak[0];
+    BAL_TRY(bal_comm_sum(run->comm, peak, 2));
     BAL_TRY(bal_replica_fingerprint(run->shared, run->model, &fingerprint));
     if (!run->writes) return BAL_OK;
     double  elapsed = bal_seconds() - run->started, other = elapsed;
@@ -101,12 +89,12 @@ bal_status bal_progress_table(bal_run *run)
     printf("tokens           %.0f per second, each forward pass counted\n",
            2.0 * (double)run->n_tokens / elapsed);
     printf("bytes per step   %lld sent by each of %d ranks: ballot of %lld slots, 8 to agree\n",
-           (long long)bal_ballot_bytes((int)run->job->vote.slots) + 8, bal_comm_size(run->comm),
+           (long long)bal_step_bytes(run->job), bal_comm_size(run->comm),
            (long long)run->job->vote.slots);
     printf(
         "peak memory      %.1f MiB on rank 0, %.1f MiB on all ranks; mapped files included, the "
         "shared model once\n",
-        (double)kib[1] / 1024, (double)kib[0] / 1024);
+        (double)peak[1] / 1048576, (double)peak[0] / 1048576);
     if (run->dev_score.n_tokens > 0)
         printf("dev loss         %.4f nats per token", bal_score_nats(&run->dev_score));
     if (run->dev_score.n_tokens > 0 && isfinite(run->best_nats))

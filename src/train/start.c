@@ -38,8 +38,7 @@ static bal_status make_directory(const char *dir)
     }
 }
 
-/* What every rank reads: the model's shape, its tokenizer, the data. */
-static bal_status load(bal_run *run)
+bal_status bal_run_load(bal_run *run)
 {
     const bal_data_options *data = &run->job->data;
     BAL_TRY(bal_source_outline(run->job->model.path, &run->job->model.formats, false, true,
@@ -57,8 +56,7 @@ static bal_status load(bal_run *run)
     return bal_corpus_open(data->dev, run->bundle.tokenizer, &options, &run->dev);
 }
 
-/* The weights of the base model, one copy per node. Collective. */
-static bal_status load_weights(bal_run *run)
+bal_status bal_run_load_weights(bal_run *run)
 {
     BAL_TRY(bal_shared_create(run->comm, bal_model_bytes(run->model),
                               run->job->run.share == BAL_SHARE_NODE, &run->shared));
@@ -248,7 +246,7 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
     return bal_journal_create(path, &run->id, &run->journal);
 }
 
-static bal_status make_tools(bal_run *run)
+bal_status bal_run_make_tools(bal_run *run)
 {
     const bal_job *job   = run->job;
     int64_t        batch = job->data.batch, context = job->data.context;
@@ -302,8 +300,8 @@ bal_status bal_run_start(bal_run *run)
     if (run->writes) status = make_directory(run->dir);
     if (run->writes && status == BAL_OK) status = bal_lock_take(run->dir, &run->lock);
     BAL_TRY(bal_comm_agree(run->comm, status));
-    BAL_TRY(bal_comm_agree(run->comm, load(run)));
-    BAL_TRY(load_weights(run));
+    BAL_TRY(bal_comm_agree(run->comm, bal_run_load(run)));
+    BAL_TRY(bal_run_load_weights(run));
     BAL_TRY(compare_inputs(run));
     int64_t found[2] = {-1, 0}; /* step of the checkpoint, entries of the journal */
     if (run->writes) {
@@ -313,7 +311,7 @@ bal_status bal_run_start(bal_run *run)
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_comm_broadcast(run->comm, found, sizeof found));
     if (found[0] >= 0) BAL_TRY(bal_run_fill(run, found[0]));
-    BAL_TRY(bal_comm_agree(run->comm, make_tools(run)));
+    BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
     BAL_TRY(bal_run_replay(run, found[1]));
     if (run->writes) {
         status = find_best(run);

@@ -66,6 +66,11 @@ typedef struct bal_run {
 /** Load model and data, open or create the run directory, replay to the last step in the journal.
  *  Collective. */
 bal_status bal_run_start(bal_run *run);
+/** Its parts: what every rank reads, the model's shape, its tokenizer, the data (local); the
+ * weights of the base model, one copy per node (collective); work space (local). */
+bal_status bal_run_load(bal_run *run);
+bal_status bal_run_load_weights(bal_run *run);
+bal_status bal_run_make_tools(bal_run *run);
 /** Release everything. Collective, for the communicator is used by nothing afterwards. */
 void bal_run_clear(bal_run *run);
 /** Fill the model's memory from the checkpoint of a step, or -1: from the base. Collective. */
@@ -86,10 +91,8 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
 bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs);
 /** Apply a counted ballot and add its row of metrics: what a live step and a replayed one share. */
 bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry);
-/** The first half of bal_bundle_open: the model outlined. */
-bal_status bal_source_outline(const char *path, const bal_formats *formats, bool own,
-                              bool with_carry, bal_bundle *bundle);
-/** The second half: read the weights into the model, once it is attached to memory. */
+/** The second half of bal_bundle_open: read the weights into the model, once it is attached to
+ * memory. */
 bal_status bal_source_fill(const char *path, bal_model *model);
 /** RUN/name. */
 void bal_run_path(const bal_run *run, const char *name, char path[BAL_PATH_BYTES]);

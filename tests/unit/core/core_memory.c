@@ -66,11 +66,30 @@ static void test_the_clock_does_not_go_back(void)
     }
 }
 
+static void test_the_median_is_in_the_middle(void)
+{
+    double odd[] = {5, -1, 3, 100, 2}, even[] = {4, 1, 3, 2}, one[] = {7};
+    CU_ASSERT_EQUAL(bal_median(odd, 5), 3);
+    CU_ASSERT_EQUAL(bal_median(even, 4), 3); /* the upper of the two */
+    CU_ASSERT_EQUAL(bal_median(one, 1), 7);
+}
+
+static void test_the_peak_remembers_what_was_there(void)
+{
+    enum { N_BYTES = 64 << 20 };
+    int64_t before = bal_memory_peak(), rss, pss;
+    if (!bal_memory_resident(&rss, &pss)) return; /* the system does not say */
+    free(bal_alloc(N_BYTES, 1));
+    CU_ASSERT(bal_memory_peak() >= before + N_BYTES - (rss - pss) - (8 << 20));
+}
+
 const char     bal_suite_name[]  = "core_memory";
 const bal_test bal_suite_tests[] = {
     {"memory is zeroed and aligned", test_memory_is_zeroed_and_aligned},
     {"sizes that overflow are refused", test_sizes_that_overflow_are_refused},
     {"the hash is XXH3-64", test_the_hash_is_xxh3_64},
     {"the clock does not go back", test_the_clock_does_not_go_back},
+    {"the median is in the middle", test_the_median_is_in_the_middle},
+    {"the peak of memory remembers what was there", test_the_peak_remembers_what_was_there},
     {NULL, NULL},
 };

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "ballot/record.h"
 #include "files.h"
@@ -83,6 +84,19 @@ static void make_journal(const char *name, int n_slots, int64_t n, char *path)
     append_entries(journal, n, n_slots);
     bal_journal_close(&journal);
     CU_ASSERT_PTR_NULL(journal);
+}
+
+static void test_a_journal_has_the_size_that_was_said(void)
+{
+    const int slots[] = {1, 64, 65, 1000};
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; ++i)
+        for (int64_t n = 0; n < 4; n += 3) {
+            char        path[PATH_MAX];
+            struct stat info;
+            make_journal("size", slots[i], n, path);
+            CU_ASSERT_EQUAL_FATAL(stat(path, &info), 0);
+            CU_ASSERT_EQUAL(info.st_size, bal_journal_bytes(slots[i], n));
+        }
 }
 
 static void test_entries_come_back(void)
@@ -341,6 +355,7 @@ static void test_what_is_no_journal_is_refused(void)
 
 const char     bal_suite_name[]  = "record: journal";
 const bal_test bal_suite_tests[] = {
+    {"a journal has the size that was said", test_a_journal_has_the_size_that_was_said},
     {"entries come back", test_entries_come_back},
     {"a journal is never overwritten and steps have no gaps",
      test_a_journal_is_never_overwritten_and_steps_have_no_gaps},

@@ -1,0 +1,159 @@
+/* estimate.c: what a job takes, before it runs. Sizes are those that each room gives of its own
+ * things; times are of real probes with the real model and data. */
+#include <string.h>
+
+#include "train_impl.h"
+
+#define PROBE_SECONDS 1.5 /* spent on probes, about */
+#define PROBES_MIN    3
+#define PROBES_MAX    25
+#define N_UPDATES     5
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+static void take_sizes(const bal_run *run, bal_estimate *e)
+{
+    const bal_job *job = run->job;
+    int            n = bal_model_n_tensors(run->model), n_slots = (int)job->vote.slots;
+    int64_t        batch = job->data.batch, context = job->data.context, largest = 0;
+    for (int i = 0; i < n; ++i) {
+        const bal_tensor *t     = bal_model_tensor(run->model, i);
+        int64_t           carry = (int64_t)bal_tensor_carry_bytes(t);
+        int64_t           scale = (int64_t)bal_tensor_scale_bytes(t);
+        *(t->role == BAL_GAIN ? &e->gains : &e->codes) +=
+            (int64_t)bal_tensor_bytes(t, true) - carry - scale;
+        e->carries += carry;
+        e->scales += scale;
+        largest = larger(largest, bal_tensor_n(t));
+    }
+    e->model = (int64_t)bal_model_bytes(run->model);
+    e->work  = (int64_t)bal_forward_bytes(run->model, batch * context, context);
+    for (int i = 0; i < 2; ++i) {
+        const bal_corpus *corpus = i == 0 ? run->train : run->dev;
+        if (corpus != NULL) e->text += (int64_t)bal_corpus_bytes(corpus);
+    }
+    /* What the tokenizer took for a moment is known by now; of a matrix, two copies as floats. */
+    e->reading    = larger(bal_memory_peak() - e->program - e->text, 0);
+    e->loading    = 8 * largest;
+    e->metrics    = bal_metrics_bytes(n, job->run.steps);
+    e->step_bytes = bal_step_bytes(job);
+    e->checkpoint = bal_checkpoint_bytes(run->model, &run->bundle.files, n_slots, job->run.steps);
+    e->journal    = bal_journal_bytes(n_slots, job->run.steps);
+    if (run->dev == NULL) return;
+    int64_t n_examples = bal_corpus_n_examples(run->dev), most = job->data.dev_examples;
+    e->n_eval_batches = blocks_of(most > 0 && most < n_examples ? most : n_examples, batch);
+    e->n_evals = 1 + (job->run.eval_every > 0 ? blocks_of(job->run.steps, job->run.eval_every) : 1);
+}
+
+/* The slowest rank's median of n times. Collective. */
+static bal_status slowest(bal_comm *comm, double *times, int n, double *seconds)
+{
+    uint64_t word = (uint64_t)(bal_median(times, n) * 1e9);
+    BAL_TRY(bal_comm_reduce(comm, &(bal_reduction){.n_max = 1}, &word));
+    *seconds = (double)word * 1e-9;
+    return BAL_OK;
+}
+
+static bal_status time_probes(bal_run *run, bal_estimate *e)
+{
+    bal_measure measure = bal_optim_measure(run->optim, 0);
+    double      times[PROBES_MAX];
+    int64_t     n      = PROBES_MIN;
+    bal_status  status = BAL_OK;
+    for (int64_t i = -1; i < n && status == BAL_OK; ++i) { /* the first warms caches up */
+        bal_losses losses[2];
+        int64_t    slot  = (i + 1) * bal_comm_size(run->comm) + bal_comm_rank(run->comm);
+        double     start = bal_seconds();
+        status           = bal_run_probe(run, &measure, (int)(slot % run->job->vote.slots), losses);
+        double seconds   = bal_seconds() - start;
+        if (i >= 0) times[i] = seconds;
+        if (i != 0 || seconds * PROBES_MIN >= PROBE_SECONDS) continue;
+        n = seconds * PROBES_MAX < PROBE_SECONDS ? PROBES_MAX : (int64_t)(PROBE_SECONDS / seconds);
+    }
+    BAL_TRY(bal_comm_agree(run->comm, status));
+    e->n_probes = (int)n;
+    return slowest(run->comm, times, (int)n, &e->probe_seconds);
+}
+
+/* Updates by a ballot on which every slot has a vote; they change the model, which is ours. */
+static bal_status time_updates(bal_run *run, bal_estimate *e)
+{
+    double  times[N_UPDATES];
+    int64_t n_slots = run->job->vote.slots, half = bal_ballot_words((int)n_slots) / 2;
+    for (int64_t slot = 0; slot < n_slots; ++slot)
+        run->bits[slot * 5 / 2 % 2 * half + slot / 64] |= (uint64_t)1 << slot % 64;
+    int part = bal_shared_part(run->shared), n_parts = bal_shared_n_parts(run->shared);
+    for (int i = 0; i < N_UPDATES; ++i) {
+        BAL_TRY(bal_comm_agree(run->comm, BAL_OK)); /* all at once */
+        double start = bal_seconds();
+        bal_optim_apply(run->optim, 0, run->bits, part, n_parts, run->flips);
+        times[i] = bal_seconds() - start;
+    }
+    BAL_TRY(slowest(run->comm, times, N_UPDATES, &e->update_seconds));
+    e->update_seconds *= n_parts;
+    return BAL_OK;
+}
+
+static bal_status time_evaluation(bal_run *run, bal_estimate *e)
+{
+    double     times[PROBES_MIN];
+    bal_status status = BAL_OK;
+    if (run->dev == NULL) return BAL_OK;
+    int64_t n = bal_corpus_n_examples(run->dev), batch = run->job->data.batch;
+    for (int i = 0; i < PROBES_MIN && status == BAL_OK; ++i) {
+        bal_losses losses = {0};
+        double     start  = bal_seconds();
+        bal_corpus_take(run->dev, 0, n < batch ? n : batch, &run->batch);
+        status   = bal_forward_losses(run->forward, &run->batch, NULL, &losses);
+        times[i] = bal_seconds() - start;
+    }
+    BAL_TRY(bal_comm_agree(run->comm, status));
+    return slowest(run->comm, times, PROBES_MIN, &e->eval_seconds);
+}
+
+static bal_status measure(bal_run *run, bal_estimate *e)
+{
+    BAL_TRY(bal_run_load_weights(run));
+    BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
+    for (int i = 0; i < bal_model_n_tensors(run->model); ++i)
+        if (run->on_ballot[i]) e->n_codes += bal_tensor_n(bal_model_tensor(run->model, i));
+    e->measured = true;
+    BAL_TRY(time_probes(run, e));
+    BAL_TRY(time_evaluation(run, e));
+    return time_updates(run, e);
+}
+
+bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_comm *comm,
+                            int64_t memory, int64_t program, bal_estimate *estimate)
+{
+    bal_run run       = {.job = job, .machine = machine, .comm = comm};
+    *estimate         = (bal_estimate){.program = program};
+    bal_status status = bal_comm_agree(comm, bal_run_load(&run));
+    if (status == BAL_OK) {
+        take_sizes(&run, estimate);
+        /* one rank to a node is the least: bal_shared_create speaks of what more of them lack */
+        int64_t lacks = bal_estimate_node(estimate, 1, 1) > memory;
+        status        = bal_comm_sum(comm, &lacks, 1);
+        if (status == BAL_OK && lacks == 0) status = measure(&run, estimate);
+    }
+    bal_run_clear(&run);
+    return status;
+}
+
+int64_t bal_estimate_node(const bal_estimate *e, int64_t per_node, int64_t n_copies)
+{
+    int64_t models = n_copies * e->model, loading = n_copies * e->loading;
+    int64_t working = per_node * e->work + e->metrics; /* one after the other */
+    return per_node * (e->program + e->text) +
+           larger(per_node * e->reading, models + larger(loading, working));
+}
+
+double bal_estimate_seconds(const bal_estimate *e, const bal_job *job, int64_t ranks,
+                            int64_t per_node, int64_t n_copies)
+{
+    double probes = e->probe_seconds * (double)blocks_of(job->vote.slots, ranks);
+    double update = e->update_seconds * (double)n_copies / (double)per_node;
+    double eval   = e->eval_seconds * (double)blocks_of(e->n_eval_batches, ranks);
+    return (double)job->run.steps * (probes + update) + (double)e->n_evals * eval;
+}
