@@ -130,6 +130,7 @@ bal_status bal_command_config(bal_context *context, int argc, char **argv);
 bal_status bal_command_replay(bal_context *context, int argc, char **argv);
 bal_status bal_command_quantize(bal_context *context, int argc, char **argv);
 bal_status bal_command_bench(bal_context *context, int argc, char **argv);
+bal_status bal_command_doctor(bal_context *context, int argc, char **argv);
 bal_status bal_command_estimate(bal_context *context, int argc, char **argv);
 bal_status bal_command_export(bal_context *context, int argc, char **argv);
 

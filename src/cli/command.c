@@ -18,6 +18,7 @@ const bal_command bal_commands[] = {
     {"quantize", "round a model to its lattice, with the error of each tensor",
      bal_command_quantize},
     {"export", "write a model as a Hugging Face folder or a GGUF file", bal_command_export},
+    {"doctor", "whether this machine or cluster is fit for a run", bal_command_doctor},
     {"estimate", "what a run of a job takes: memory, bytes, hours", bal_command_estimate},
     {"bench", "how fast this machine does what a run is made of", bal_command_bench},
     {NULL, NULL, NULL},
