@@ -123,6 +123,8 @@ bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_sna
  *  outlined. Local. */
 int64_t bal_checkpoint_bytes(const bal_model *model, const bal_files *files, int n_slots,
                              int64_t n_steps);
+/** Bytes of memory that writing a checkpoint of n_bytes takes, about. Local. */
+int64_t bal_checkpoint_memory(const bal_model *model, int64_t n_bytes);
 /** True if the file starts like a checkpoint. Local. */
 bool bal_checkpoint_recognizes(const char *path);
 /** Check every byte of the file against its checksums without reading it as HDF5. Local.

@@ -109,12 +109,12 @@ static void judge(const plan *p, const char **result, char *text, size_t n_bytes
 static json_t *to_json(const bal_job *job, const bal_context *context, const bal_estimate *e,
                        const plan *p, const char *result, const char *text)
 {
-    json_t *memory = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "codes",
-                               (json_int_t)e->codes, "gains", (json_int_t)e->gains, "carries",
-                               (json_int_t)e->carries, "scales", (json_int_t)e->scales, "program",
-                               (json_int_t)e->program, "text", (json_int_t)e->text, "work",
-                               (json_int_t)e->work, "reading", (json_int_t)e->reading, "loading",
-                               (json_int_t)e->loading, "metrics", (json_int_t)e->metrics);
+    json_t *memory = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "codes", (json_int_t)e->codes,
+        "gains", (json_int_t)e->gains, "carries", (json_int_t)e->carries, "scales",
+        (json_int_t)e->scales, "program", (json_int_t)e->program, "text", (json_int_t)e->text,
+        "work", (json_int_t)e->work, "reading", (json_int_t)e->reading, "loading",
+        (json_int_t)e->loading, "metrics", (json_int_t)e->metrics, "saving", (json_int_t)e->saving);
     json_t *object = json_pack(
         "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "bytes", memory,
         "planned_ranks", (json_int_t)p->ranks, "planned_ranks_per_node", (json_int_t)p->per_node,
@@ -157,11 +157,12 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
         {"carries", e->carries, ""},
         {"scales", e->scales, ""},
         {"program", e->program, "each rank: libraries, MPI"},
-        {"text", e->text, "each rank: tokens"},
+        {"text", e->text, "each rank: tokens, tokenizer, what reading leaves behind"},
         {"work", e->work, "each rank: activations of a probe"},
         {"reading", e->reading, "each rank, while it reads the texts, before there is a model"},
         {"loading", e->loading, "each model, while it is read, before there is work"},
         {"metrics", e->metrics, "rank 0, after the last step"},
+        {"saving", e->saving, "rank 0, while it writes a checkpoint"},
     };
     printf("%s: %lld ranks, %lld to a node, %lld slots, %lld x %lld tokens per probe\n\n",
            job->model.path, (long long)p->ranks, (long long)p->per_node, (long long)job->vote.slots,
@@ -204,18 +205,19 @@ bal_status bal_command_estimate(bal_context *context, int argc, char **argv)
                                           {&bal_argp_tally, 0, NULL, 0},
                                           {&bal_argp_json, 0, NULL, 0},
                                           {0}};
-    const struct argp       argp       = {
-                    options,
-                    parse,
-                    "JOB.ini",
-                    "What a run of the job takes, before it is submitted: memory by kind, bytes per step, "
-                                "files, and, from a few probes with its model and data, seconds per step and hours.\v"
-                                "On several ranks all of them probe at once, as in a run: mpirun -n RANKS ballot estimate "
-                                "JOB.ini. With --json it prints what analysis/scale.py reads to predict many nodes. Exit "
-                                "code 1: the job does not fit into the memory of a node.",
-                    children,
-                    NULL,
-                    NULL};
+
+    const struct argp argp = {
+        options,
+        parse,
+        "JOB.ini",
+        "What a run of the job takes, before it is submitted: memory by kind, bytes per step, "
+        "files, and, from a few probes with its model and data, seconds per step and hours.\v"
+        "On several ranks all of them probe at once, as in a run: mpirun -n RANKS ballot estimate "
+        "JOB.ini. With --json it prints what analysis/scale.py reads to predict many nodes. Exit "
+        "code 1: the job does not fit into the memory of a node.",
+        children,
+        NULL,
+        NULL};
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
     bal_job_source source;

@@ -305,20 +305,26 @@ static hid_t create_file(const char *path)
     return file;
 }
 
+/* Bytes of the codes of its largest tensor, as they are written. */
+static int64_t largest_bytes(const bal_model *m)
+{
+    int64_t largest = 1;
+    for (int i = 0; i < bal_model_n_tensors(m); ++i) {
+        const bal_tensor *t = bal_model_tensor(m, i);
+        int64_t           n = bal_tensor_n(t) * (t->format == BAL_I16 ? 2 : 1);
+        if (n > largest) largest = n;
+    }
+    return largest;
+}
+
 bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *s)
 {
     assert(bal_model_is_integer(s->model));
     assert(s->metrics.n == 0 || s->metrics.n_tensors == bal_model_n_tensors(s->model));
-    int64_t n_largest = 1;
-    for (int i = 0; i < bal_model_n_tensors(s->model); ++i) {
-        const bal_tensor *t = bal_model_tensor(s->model, i);
-        int64_t           n = bal_tensor_n(t) * (t->format == BAL_I16 ? 2 : 1);
-        if (n > n_largest) n_largest = n;
-    }
     bal_status status  = BAL_OK;
     hid_t      file    = H5I_INVALID_HID;
     bool       good    = false;
-    void      *buffer  = bal_alloc((size_t)n_largest, 1);
+    void      *buffer  = bal_alloc((size_t)largest_bytes(s->model), 1);
     int64_t   *steps   = bal_alloc((size_t)s->metrics.n, sizeof *steps);
     char      *phases  = bal_phase_names();
     char      *tensors = bal_tensor_names(s->model);
@@ -383,4 +389,12 @@ int64_t bal_checkpoint_bytes(const bal_model *m, const bal_files *files, int n_s
     for (int i = 0; i < files->n; ++i)
         n_bytes += dataset_bytes(1, 1, (int64_t)files->at[i].n_bytes, 1);
     return n_bytes;
+}
+
+/* A tensor in row-major order, and the blocks that HDF5 has freed and keeps: up to 16 MiB of them
+ * (H5set_free_list_limits). */
+int64_t bal_checkpoint_memory(const bal_model *m, int64_t n_bytes)
+{
+    const int64_t kept = 16 << 20;
+    return largest_bytes(m) + (n_bytes < kept ? n_bytes : kept);
 }

@@ -33,13 +33,17 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
         const bal_corpus *corpus = i == 0 ? run->train : run->dev;
         if (corpus != NULL) e->text += (int64_t)bal_corpus_bytes(corpus);
     }
-    /* What the tokenizer took for a moment is known by now; of a matrix, two copies as floats. */
+    /* The texts are there by now, with the tokenizer and what the C library has not given back;
+     * what was taken for a moment is known too. Of a matrix there will be two copies as floats. */
+    int64_t rss, pss;
+    if (bal_memory_resident(&rss, &pss)) e->text = larger(e->text, pss - e->program);
     e->reading    = larger(bal_memory_peak() - e->program - e->text, 0);
     e->loading    = 8 * largest;
     e->metrics    = bal_metrics_bytes(n, job->run.steps);
     e->step_bytes = bal_step_bytes(job);
     e->checkpoint = bal_checkpoint_bytes(run->model, &run->bundle.files, n_slots, job->run.steps);
     e->journal    = bal_journal_bytes(n_slots, job->run.steps);
+    e->saving     = bal_checkpoint_memory(run->model, e->checkpoint);
     if (run->dev == NULL) return;
     int64_t n_examples = bal_corpus_n_examples(run->dev), most = job->data.dev_examples;
     e->n_eval_batches = blocks_of(most > 0 && most < n_examples ? most : n_examples, batch);
@@ -144,7 +148,7 @@ bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_
 int64_t bal_estimate_node(const bal_estimate *e, int64_t per_node, int64_t n_copies)
 {
     int64_t models = n_copies * e->model, loading = n_copies * e->loading;
-    int64_t working = per_node * e->work + e->metrics; /* one after the other */
+    int64_t working = per_node * e->work + e->metrics + e->saving; /* one after the other */
     return per_node * (e->program + e->text) +
            larger(per_node * e->reading, models + larger(loading, working));
 }

@@ -120,7 +120,7 @@ class Estimate(b.TestCase):
             e = estimate(train, "--ranks", "8", "--ranks-per-node", per_node)
             kinds = e["bytes"]
             model = sum(kinds[k] for k in ("codes", "gains", "carries", "scales"))
-            working = per_node * kinds["work"] + kinds["metrics"]
+            working = per_node * kinds["work"] + kinds["metrics"] + kinds["saving"]
             self.assertEqual(
                 e["node_bytes"], per_node * (kinds["program"] + kinds["text"]) +
                 max(per_node * kinds["reading"], model + max(kinds["loading"], working)))
@@ -223,7 +223,7 @@ class Estimate(b.TestCase):
     def test_the_keys_are_stable(self):
         e = estimate(b.tiny("run"))
         self.assertEqual(set(e["bytes"]), {"codes", "gains", "carries", "scales", "program", "text",
-                                           "work", "reading", "loading", "metrics"})
+                                           "work", "reading", "loading", "metrics", "saving"})
         self.assertEqual(set(e), {
             "bytes", "planned_ranks", "planned_ranks_per_node", "models_per_node", "rank_bytes",
             "node_bytes", "memory_bytes", "step_bytes", "checkpoint_bytes", "journal_bytes",
