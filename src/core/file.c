@@ -73,7 +73,8 @@ bal_status bal_sync_dir(const char *dir)
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", dir, strerror(errno));
     bal_status status = BAL_OK;
-    if (fsync(fd) != 0 && errno != EINVAL) /* EINVAL: a file system without it */
+    if (TEMP_FAILURE_RETRY(fsync(fd)) != 0 &&
+        errno != EINVAL) /* EINVAL: a file system without it */
         status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", dir, strerror(errno));
     close(fd);
     return status;
@@ -90,7 +91,7 @@ bal_status bal_create(const char *path, bal_writer *write, const void *what)
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be created: %s", path, strerror(errno));
     bal_status status = write(what, fd, path);
-    if (status == BAL_OK && fsync(fd) != 0)
+    if (status == BAL_OK && TEMP_FAILURE_RETRY(fsync(fd)) != 0)
         status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", path, strerror(errno));
     if (close(fd) != 0 && status == BAL_OK)
         status = bal_fail(BAL_ERR_IO, "%s: closing failed: %s", path, strerror(errno));

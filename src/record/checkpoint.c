@@ -178,7 +178,7 @@ static bal_status seal(const char *path, int64_t step)
     status = bal_write_all(fd, block, BLOCK_BYTES, path);
     if (status == BAL_OK) status = bal_checkpoint_verify(path);
     if (status == BAL_OK) status = bal_checkpoint_reopen(path, step);
-    if (status == BAL_OK && fsync(fd) != 0)
+    if (status == BAL_OK && TEMP_FAILURE_RETRY(fsync(fd)) != 0)
         status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", path, strerror(errno));
 done:
     close(fd);

@@ -117,7 +117,8 @@ static herr_t truncate_output(H5FD_t *file, hid_t transfer, hbool_t closing)
     (void)transfer;
     (void)closing;
     output *o = (output *)file;
-    if (first_errno == 0 && ftruncate(o->fd, (off_t)o->space) != 0) first_errno = errno;
+    if (first_errno == 0 && TEMP_FAILURE_RETRY(ftruncate(o->fd, (off_t)o->space)) != 0)
+        first_errno = errno;
     o->end = o->space;
     return 0;
 }

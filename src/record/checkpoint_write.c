@@ -1,6 +1,7 @@
 /* checkpoint_write.c: a snapshot as HDF5. Two writes of one snapshot give the same bytes: objects
  * carry no times, and text has a fixed length instead of lying in a heap. */
 #include <assert.h>
+#include <errno.h>
 #include <hdf5.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -340,8 +341,8 @@ bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *s)
            write_journal(file, s) && write_job(file, s) && write_files(file, &s->files);
     if (file >= 0) good = H5Fclose(file) >= 0 && good;
     if (bal_hdf5_driver_errno() != 0)
-        status =
-            bal_fail(BAL_ERR_IO, "%s: writing failed: %s", path, strerror(bal_hdf5_driver_errno()));
+        status = bal_fail(bal_hdf5_driver_errno() == ENOMEM ? BAL_ERR_MEMORY : BAL_ERR_IO,
+                          "%s: writing failed: %s", path, strerror(bal_hdf5_driver_errno()));
     else if (!good)
         status = bal_fail(BAL_ERR_IO, "%s: writing failed: %s", path, bal_hdf5_reason());
 done:

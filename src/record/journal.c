@@ -190,7 +190,8 @@ static bal_status scan(bal_journal *j)
     }
     off_t end = record_offset(j, j->n);
     j->tail   = info.st_size > end ? info.st_size - end : 0;
-    if (j->for_append && j->tail > 0 && (ftruncate(j->fd, end) != 0 || fsync(j->fd) != 0))
+    if (j->for_append && j->tail > 0 &&
+        (TEMP_FAILURE_RETRY(ftruncate(j->fd, end)) != 0 || TEMP_FAILURE_RETRY(fsync(j->fd)) != 0))
         return bal_fail(BAL_ERR_IO, "%s: cutting an invalid tail failed: %s", j->path,
                         strerror(errno));
     return BAL_OK;
@@ -293,12 +294,11 @@ bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *ent
     if (lseek(journal->fd, end, SEEK_SET) != end)
         return bal_fail(BAL_ERR_IO, "%s: seeking failed: %s", journal->path, strerror(errno));
     status = bal_write_all(journal->fd, record, n_bytes, journal->path);
-    if (status == BAL_OK && fdatasync(journal->fd) != 0)
+    if (status == BAL_OK && TEMP_FAILURE_RETRY(fdatasync(journal->fd)) != 0)
         status = bal_fail(BAL_ERR_IO, "%s: fdatasync failed: %s", journal->path, strerror(errno));
     if (status != BAL_OK) {
         /* Should this fail too, the next append or open still takes these bytes for no record. */
-        int ignored = ftruncate(journal->fd, end);
-        (void)ignored;
+        (void)TEMP_FAILURE_RETRY(ftruncate(journal->fd, end));
         return status;
     }
     journal->last_hash = hash;

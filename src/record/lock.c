@@ -26,11 +26,17 @@ typedef struct holder {
     uint64_t generation;
 } holder;
 
-/* The file as a string; "" where it cannot be read. */
-static void read_content(int fd, char content[CONTENT_BYTES])
+/* The file as a string; false: it cannot be read. */
+static bool read_content(int fd, char content[CONTENT_BYTES])
 {
-    ssize_t got                = pread(fd, content, CONTENT_BYTES - 1, 0);
-    content[got < 0 ? 0 : got] = '\0';
+    size_t  n   = 0;
+    ssize_t got = 1;
+    while (n < CONTENT_BYTES - 1 && got > 0) {
+        got = TEMP_FAILURE_RETRY(pread(fd, content + n, CONTENT_BYTES - 1 - n, (off_t)n));
+        if (got > 0) n += (size_t)got;
+    }
+    content[n] = '\0';
+    return got >= 0;
 }
 
 /* Field widths keep the numbers in range. A damaged file has generation 0 and no pid. */
@@ -57,7 +63,7 @@ static bal_status write_content(bal_lock *lock, uint64_t generation)
     if (lseek(lock->fd, 0, SEEK_SET) != 0)
         return bal_fail(BAL_ERR_IO, "%s: %s", lock->path, strerror(errno));
     BAL_TRY(bal_write_all(lock->fd, lock->content, (size_t)n, lock->path));
-    if (ftruncate(lock->fd, n) != 0 || fsync(lock->fd) != 0)
+    if (TEMP_FAILURE_RETRY(ftruncate(lock->fd, n)) != 0 || TEMP_FAILURE_RETRY(fsync(lock->fd)) != 0)
         return bal_fail(BAL_ERR_IO, "%s: cannot be written: %s", lock->path, strerror(errno));
     return BAL_OK;
 }
@@ -81,7 +87,11 @@ bal_status bal_lock_take(const char *dir, bal_lock **lock)
     int    taken  = flock(l->fd, LOCK_EX | LOCK_NB);
     int    reason = errno;
     holder before = {0};
-    read_content(l->fd, content);
+    /* Unread, its generation would start again from 1. */
+    if (!read_content(l->fd, content)) {
+        status = bal_fail(BAL_ERR_IO, "%s: cannot be read: %s", l->path, strerror(errno));
+        goto done;
+    }
     before = parse(content);
     if (taken != 0 && reason != EWOULDBLOCK)
         status = bal_fail(BAL_ERR_IO, "%s: cannot be locked: %s", l->path, strerror(reason));
@@ -109,8 +119,12 @@ bal_status bal_lock_check(const bal_lock *lock)
     if (fd < 0)
         return bal_fail(BAL_ERR_STATE, "%s: cannot be read again, so this process must stop: %s",
                         lock->path, strerror(errno));
-    read_content(fd, content);
+    bool read   = read_content(fd, content);
+    int  reason = errno;
     close(fd);
+    if (!read)
+        return bal_fail(BAL_ERR_STATE, "%s: cannot be read again, so this process must stop: %s",
+                        lock->path, strerror(reason));
     if (strcmp(content, lock->content) == 0) return BAL_OK;
     holder now = parse(content);
     if (now.pid == 0)
