@@ -3,7 +3,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 
 import ballot_run as b
 
@@ -22,11 +21,10 @@ class StopAndContinue(b.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.whole, cls.seconds = {}, {}
-        for ranks in (1, 2, 3):  # uninterrupted; the time tells when to kill
-            run, began = os.path.join(cls.class_dir, f"whole{ranks}"), time.monotonic()
+        cls.whole = {}
+        for ranks in (1, 2, 3):  # uninterrupted
+            run = os.path.join(cls.class_dir, f"whole{ranks}")
             cls.fingerprint = b.printed_fingerprint(b.run(b.tiny(run, **JOB), ranks=ranks))
-            cls.seconds[ranks] = time.monotonic() - began
             cls.whole[ranks] = run
         cls.journal = b.bytes_of(cls.whole[1], "ballots.journal")
         long_run = os.path.join(cls.class_dir, "long")
@@ -137,47 +135,7 @@ class StopAndContinue(b.TestCase):
         end = b.run(b.tiny(run, **JOB), ranks=2)
         self.assertEqual(b.printed_fingerprint(end), self.fingerprint, end.command)
 
-    # ---- kill -9 ----
-
-    def test_kill_at_20_random_moments(self):
-        n_kills, log, run, ranks = 20, [], self.folder("kill"), 0
-        parts = list(range(n_kills))  # one moment in each 20th of the time of a whole run
-        self.random.shuffle(parts)
-        for part in parts:
-            for attempt in range(3):  # a run that ended before is checked, and a new one started
-                ranks = ranks % 3 + 1
-                delay = (part + self.random.random()) / n_kills * self.seconds[ranks]
-                why = f"killed: {log}"
-                process = b.start(b.tiny(run, **JOB), ranks=ranks)
-                try:
-                    process.wait(delay)
-                except b.subprocess.TimeoutExpired:
-                    self.kill_somehow(process)
-                    files = os.listdir(run) if os.path.isdir(run) else []
-                    log.append("%.2f s on %d ranks, %d steps done%s" % (
-                        delay, ranks, len(b.metrics(run)),
-                        ", writing " + ",".join(f for f in files if f[0] == ".")
-                        if any(f[0] == "." for f in files) else ""))
-                    break
-                b.finish(process)
-                self.assert_whole(run, why)
-                run = self.folder("kill")
-        sys.stderr.write("\n  " + "\n  ".join(log) + "\n")
-        self.assertGreater(len(log), n_kills // 2, "too few kills came before the end")
-        b.run(b.tiny(run, **JOB), ranks=ranks % 3 + 1)
-        self.assert_whole(run, f"killed: {log}")
-
-    def kill_somehow(self, process):
-        """All ranks at once, or one of them, whose loss then ends the others. The launcher, which
-        cleans up shared memory, is killed only where there is no rank yet."""
-        ranks = b.rank_pids(process)
-        if not ranks:
-            b.kill(b.members(process))
-        elif self.random.random() < 0.7:
-            b.kill(ranks)
-        else:
-            b.kill([self.random.choice(ranks)])
-        b.wait_gone(process)
+    # ---- kill -9; at random moments: test_killed.py ----
 
     def test_kill_in_the_middle_of_every_write_of_a_small_run(self):
         # Each system call that changes the directory, one after the other, is the last one.
