@@ -183,7 +183,7 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
         printf("step             not measured: the job does not fit into this machine\n");
         return;
     }
-    printf("probe            %.4g s by each rank, median of %d with the job's model and data\n",
+    printf("probe            %.4g s by each rank, mean of %d with the job's model and data\n",
            e->probe_seconds, e->n_probes);
     printf("update           %.4g s by one rank alone, by all %lld slots\n", e->update_seconds,
            (long long)job->vote.slots);

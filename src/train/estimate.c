@@ -4,9 +4,9 @@
 
 #include "train_impl.h"
 
-#define PROBE_SECONDS 1.5 /* spent on probes, about */
-#define PROBES_MIN    3
-#define PROBES_MAX    25
+#define PROBE_SECONDS 1.5 /* spent on probes, about, and on batches of an evaluation */
+#define EVAL_SECONDS  0.5
+#define PASSES_MIN    3
 #define N_UPDATES     5
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -50,34 +50,42 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     e->n_evals = 1 + (job->run.eval_every > 0 ? blocks_of(job->run.steps, job->run.eval_every) : 1);
 }
 
-/* The slowest rank's median of n times. Collective. */
-static bal_status slowest(bal_comm *comm, double *times, int n, double *seconds)
+/* The slowest rank's. Collective. */
+static bal_status slowest(bal_comm *comm, double mine, double *seconds)
 {
-    uint64_t word = (uint64_t)(bal_median(times, n) * 1e9);
+    uint64_t word = (uint64_t)(mine * 1e9);
     BAL_TRY(bal_comm_reduce(comm, &(bal_reduction){.n_max = 1}, &word));
     *seconds = (double)word * 1e-9;
     return BAL_OK;
 }
 
-static bal_status time_probes(bal_run *run, bal_estimate *e)
+/* One pass over a batch of the dev text. */
+static bal_status evaluate_batch(bal_run *run)
+{
+    bal_losses losses = {0};
+    int64_t    n = bal_corpus_n_examples(run->dev), batch = run->job->data.batch;
+    bal_corpus_take(run->dev, 0, n < batch ? n : batch, &run->batch);
+    return bal_forward_losses(run->forward, &run->batch, NULL, &losses);
+}
+
+/* Mean seconds of a probe, or of a batch of an evaluation, for about so long: a mean, as a run too
+ * waits while others have the core. */
+static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n, double *seconds)
 {
     bal_measure measure = bal_optim_measure(run->optim, 0);
-    double      times[PROBES_MAX];
-    int64_t     n      = PROBES_MIN;
-    bal_status  status = BAL_OK;
-    for (int64_t i = -1; i < n && status == BAL_OK; ++i) { /* the first warms caches up */
+    bal_status  status  = BAL_OK;
+    double      start = 0.0, spent = 0.0;
+    for (*n = -1; status == BAL_OK && (*n < PASSES_MIN || spent < about); ++*n) {
         bal_losses losses[2];
-        int64_t    slot  = (i + 1) * bal_comm_size(run->comm) + bal_comm_rank(run->comm);
-        double     start = bal_seconds();
-        status           = bal_run_probe(run, &measure, (int)(slot % run->job->vote.slots), losses);
-        double seconds   = bal_seconds() - start;
-        if (i >= 0) times[i] = seconds;
-        if (i != 0 || seconds * PROBES_MIN >= PROBE_SECONDS) continue;
-        n = seconds * PROBES_MAX < PROBE_SECONDS ? PROBES_MAX : (int64_t)(PROBE_SECONDS / seconds);
+        int64_t    slot = (*n + 1) * (int64_t)bal_comm_size(run->comm) + bal_comm_rank(run->comm);
+        if (*n == 0) start = bal_seconds(); /* the first warmed caches up */
+        status = evaluates
+                     ? evaluate_batch(run)
+                     : bal_run_probe(run, &measure, (int)(slot % run->job->vote.slots), losses);
+        if (*n >= 0) spent = bal_seconds() - start;
     }
     BAL_TRY(bal_comm_agree(run->comm, status));
-    e->n_probes = (int)n;
-    return slowest(run->comm, times, (int)n, &e->probe_seconds);
+    return slowest(run->comm, spent / *n, seconds);
 }
 
 /* Updates by a ballot on which every slot has a vote; they change the model, which is ours. */
@@ -94,26 +102,9 @@ static bal_status time_updates(bal_run *run, bal_estimate *e)
         bal_optim_apply(run->optim, 0, run->bits, part, n_parts, run->flips);
         times[i] = bal_seconds() - start;
     }
-    BAL_TRY(slowest(run->comm, times, N_UPDATES, &e->update_seconds));
+    BAL_TRY(slowest(run->comm, bal_median(times, N_UPDATES), &e->update_seconds));
     e->update_seconds *= n_parts;
     return BAL_OK;
-}
-
-static bal_status time_evaluation(bal_run *run, bal_estimate *e)
-{
-    double     times[PROBES_MIN];
-    bal_status status = BAL_OK;
-    if (run->dev == NULL) return BAL_OK;
-    int64_t n = bal_corpus_n_examples(run->dev), batch = run->job->data.batch;
-    for (int i = 0; i < PROBES_MIN && status == BAL_OK; ++i) {
-        bal_losses losses = {0};
-        double     start  = bal_seconds();
-        bal_corpus_take(run->dev, 0, n < batch ? n : batch, &run->batch);
-        status   = bal_forward_losses(run->forward, &run->batch, NULL, &losses);
-        times[i] = bal_seconds() - start;
-    }
-    BAL_TRY(bal_comm_agree(run->comm, status));
-    return slowest(run->comm, times, PROBES_MIN, &e->eval_seconds);
 }
 
 static bal_status measure(bal_run *run, bal_estimate *e)
@@ -123,8 +114,10 @@ static bal_status measure(bal_run *run, bal_estimate *e)
     for (int i = 0; i < bal_model_n_tensors(run->model); ++i)
         if (run->on_ballot[i]) e->n_codes += bal_tensor_n(bal_model_tensor(run->model, i));
     e->measured = true;
-    BAL_TRY(time_probes(run, e));
-    BAL_TRY(time_evaluation(run, e));
+    int n_batches;
+    BAL_TRY(time_passes(run, false, PROBE_SECONDS, &e->n_probes, &e->probe_seconds));
+    if (run->dev != NULL)
+        BAL_TRY(time_passes(run, true, EVAL_SECONDS, &n_batches, &e->eval_seconds));
     return time_updates(run, e);
 }
 
