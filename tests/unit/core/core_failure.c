@@ -12,7 +12,7 @@ static void test_exit_codes_are_those_users_script_against(void)
     } expected[] = {
         {BAL_OK, 0},         {BAL_ERR_FAILED, 1},  {BAL_ERR_IO, 1},     {BAL_ERR_STATE, 1},
         {BAL_ERR_MPI, 1},    {BAL_ERR_ARG, 2},     {BAL_ERR_CONFIG, 2}, {BAL_ERR_INPUT, 3},
-        {BAL_ERR_MEMORY, 4}, {BAL_ERR_NUMERIC, 5}, {BAL_STOPPED, 75},
+        {BAL_ERR_MEMORY, 4}, {BAL_ERR_NUMERIC, 5}, {BAL_STOPPED, 75},   {BAL_LOST, 75},
     };
     int n_statuses = 0;
 #define COUNT(name, code, words) ++n_statuses;
@@ -25,7 +25,7 @@ static void test_exit_codes_are_those_users_script_against(void)
 
 static void test_every_status_has_words_of_its_own(void)
 {
-    for (int a = BAL_OK; a <= BAL_STOPPED; ++a) {
+    for (int a = BAL_OK; a <= BAL_LOST; ++a) {
         CU_ASSERT(strlen(bal_status_words((bal_status)a)) > 3);
         for (int b = BAL_OK; b < a; ++b)
             CU_ASSERT_STRING_NOT_EQUAL(bal_status_words((bal_status)a),
