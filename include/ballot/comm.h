@@ -52,6 +52,8 @@ typedef struct bal_reduction {
 /** One allreduce of n_or + n_sum + n_min + n_max words, in place. Integers only, so the result
  *  does not depend on order or number of ranks. Collective. @return BAL_OK; BAL_LOST. */
 bal_status bal_comm_reduce(bal_comm *comm, const bal_reduction *how, uint64_t *words);
+/** The seconds of the slowest rank, in place, to a nanosecond. Collective. @return as above. */
+bal_status bal_comm_slowest(bal_comm *comm, double *seconds);
 
 /* ---- one copy per node ---- */
 

@@ -61,15 +61,6 @@ static bal_status sum_memory(bal_comm *comm, bal_bench_step *result)
     return BAL_OK;
 }
 
-/* The slowest rank's nanoseconds, as seconds. */
-static bal_status slowest(bal_comm *comm, double *seconds)
-{
-    uint64_t word = (uint64_t)(*seconds * 1e9);
-    BAL_TRY(bal_comm_reduce(comm, &(bal_reduction){.n_max = 1}, &word));
-    *seconds = (double)word * 1e-9;
-    return BAL_OK;
-}
-
 /* Operations of a probe: a multiplication and an addition per code, token and sign, in products. */
 static double probe_operations(const bal_model *model, int64_t n_tokens)
 {
@@ -102,7 +93,7 @@ static bal_status time_probes(bal_comm *comm, const bal_model *model, bal_forwar
             moves[repeat]    = in_moves / seconds;
             shares[repeat]   = probe_operations(model, batch->n_tokens) / seconds / peak;
         }
-        BAL_TRY(slowest(comm, &seconds));
+        BAL_TRY(bal_comm_slowest(comm, &seconds));
         if (repeat >= 0) times[repeat] = seconds;
     }
     result->probe_seconds  = bal_median(times, N_REPEATS);
@@ -125,7 +116,7 @@ static bal_status time_updates(bal_comm *comm, bal_shared *shared, bal_optim *op
                         flips);
         BAL_TRY(bal_shared_sync(shared));
         times[repeat] = bal_seconds() - start;
-        BAL_TRY(slowest(comm, &times[repeat]));
+        BAL_TRY(bal_comm_slowest(comm, &times[repeat]));
     }
     *seconds = bal_median(times, N_REPEATS);
     return BAL_OK;

@@ -49,3 +49,19 @@ bal_status bal_comm_reduce(bal_comm *comm, const bal_reduction *how, uint64_t *w
 {
     return comm->transport->reduce(comm, how, words);
 }
+
+bal_status bal_comm_slowest(bal_comm *comm, double *seconds)
+{
+    uint64_t word = (uint64_t)(*seconds * 1e9);
+    BAL_TRY(bal_comm_reduce(comm, &(bal_reduction){.n_max = 1}, &word));
+    *seconds = (double)word * 1e-9;
+    return BAL_OK;
+}
+
+void bal_reduction_combine(const bal_reduction *how, uint64_t *out, const uint64_t *in)
+{
+    for (int i = 0; i < how->n_or; ++i) *out++ |= *in++;
+    for (int i = 0; i < how->n_sum; ++i) *out++ += *in++;
+    for (int i = 0; i < how->n_min; ++i, ++in, ++out) *out = *in < *out ? *in : *out;
+    for (int i = 0; i < how->n_max; ++i, ++in, ++out) *out = *in > *out ? *in : *out;
+}

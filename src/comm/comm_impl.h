@@ -42,6 +42,8 @@ typedef struct bal_mpi {
 
 /** The communicator's MPI; NULL: it has another transport. */
 bal_mpi *bal_comm_mpi(bal_comm *comm);
+/** Combine what one rank brings to a reduction with what others brought: out with in. */
+void bal_reduction_combine(const bal_reduction *how, uint64_t *out, const uint64_t *in);
 /** What an MPI call returned, as a status. */
 bal_status bal_mpi_check(int code, const char *what);
 /** Until it is called with false, end the process with exit code 75 should an MPI call keep it for
@@ -55,7 +57,7 @@ void       bal_watch_destroy(struct bal_watch **watch);
 /** Wait for a request of one of the world's communicators, or for its limit. */
 bal_status  bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char *what);
 const char *bal_watch_host(const struct bal_watch *watch, int rank);
-/** Were ranks lost? Then MPI is not to be called any more. */
-bool bal_watch_lost(const struct bal_watch *watch);
+/** BAL_LOST, with its sentence, once ranks are lost: then MPI is not to be called any more. */
+bal_status bal_watch_status(const struct bal_watch *watch);
 
 #endif

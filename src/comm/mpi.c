@@ -22,14 +22,10 @@ static void combine(void *in_bytes, void *inout_bytes, int *count, MPI_Datatype 
     bal_reduction *how   = NULL;
     int            found = 0;
     MPI_Type_get_attr(*type, layout_key, &how, &found);
-    const uint64_t *in  = in_bytes;
-    uint64_t       *out = inout_bytes;
-    for (int element = 0; element < *count; ++element) {
-        for (int i = 0; i < how->n_or; ++i) *out++ |= *in++;
-        for (int i = 0; i < how->n_sum; ++i) *out++ += *in++;
-        for (int i = 0; i < how->n_min; ++i, ++in, ++out) *out = *in < *out ? *in : *out;
-        for (int i = 0; i < how->n_max; ++i, ++in, ++out) *out = *in > *out ? *in : *out;
-    }
+    int words = how->n_or + how->n_sum + how->n_min + how->n_max;
+    for (int element = 0; element < *count; ++element)
+        bal_reduction_combine(how, (uint64_t *)inout_bytes + element * words,
+                              (const uint64_t *)in_bytes + element * words);
 }
 
 static bal_status set_layout(bal_mpi *m, const bal_reduction *how)
@@ -48,7 +44,7 @@ static bal_status reduce(bal_comm *comm, const bal_reduction *how, uint64_t *wor
 {
     bal_mpi *m = (bal_mpi *)comm;
     int      n = how->n_or + how->n_sum + how->n_min + how->n_max, code;
-    if (bal_watch_lost(m->world->watch)) return bal_watch_wait(m, MPI_SUCCESS, NULL, "");
+    BAL_TRY(bal_watch_status(m->world->watch));
     MPI_Request request;
     if (how->n_sum == n || how->n_max == n) { /* of one kind: MPI has it */
         code = MPI_Iallreduce(MPI_IN_PLACE, words, n, MPI_UINT64_T,
@@ -64,7 +60,7 @@ static bal_status gather(bal_comm *comm, const uint64_t *mine, int n, uint64_t *
 {
     bal_mpi    *m = (bal_mpi *)comm;
     MPI_Request request;
-    if (bal_watch_lost(m->world->watch)) return bal_watch_wait(m, MPI_SUCCESS, NULL, "");
+    BAL_TRY(bal_watch_status(m->world->watch));
     int code = MPI_Iallgather(mine, n, MPI_UINT64_T, all, n, MPI_UINT64_T, m->mpi, &request);
     return bal_watch_wait(m, code, &request, "MPI_Iallgather");
 }
@@ -74,7 +70,7 @@ static bal_status broadcast(bal_comm *comm, int root, void *bytes, size_t n_byte
     bal_mpi *m = (bal_mpi *)comm;
     for (size_t done = 0, n; done < n_bytes; done += n) {
         MPI_Request request;
-        if (bal_watch_lost(m->world->watch)) return bal_watch_wait(m, MPI_SUCCESS, NULL, "");
+        BAL_TRY(bal_watch_status(m->world->watch));
         n        = n_bytes - done < INT_MAX ? n_bytes - done : INT_MAX;
         int code = MPI_Ibcast((char *)bytes + done, (int)n, MPI_BYTE, root, m->mpi, &request);
         BAL_TRY(bal_watch_wait(m, code, &request, "MPI_Ibcast"));
@@ -86,7 +82,7 @@ static void destroy(bal_comm *comm)
 {
     bal_mpi *m = (bal_mpi *)comm;
     if (m->node != NULL) destroy(&m->node->base);
-    if (m->world->watch == NULL || !bal_watch_lost(m->world->watch)) {
+    if (m->world->watch == NULL || bal_watch_status(m->world->watch) == BAL_OK) {
         bal_mpi_guard(m, true);
         if (m->type != MPI_DATATYPE_NULL) MPI_Type_free(&m->type);
         if (m->op != MPI_OP_NULL) MPI_Op_free(&m->op);

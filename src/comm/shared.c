@@ -86,7 +86,7 @@ static bal_status populate(void *memory, size_t n_bytes)
 
 static void free_window(bal_shared *s)
 {
-    if (s->window == MPI_WIN_NULL || bal_watch_lost(s->node->world->watch)) return;
+    if (s->window == MPI_WIN_NULL || bal_watch_status(s->node->world->watch) != BAL_OK) return;
     bal_mpi_guard(s->node, true);
     MPI_Win_unlock_all(s->window);
     MPI_Win_free(&s->window);

@@ -16,7 +16,6 @@
 #define HOST_BYTES 64
 #define TAG        1   /* of the only messages that are no collectives */
 #define GRACE      2.0 /* seconds that the others leave to the reporters */
-#define EXIT_AGAIN 75
 
 struct bal_watch {
     bal_mpi *world;
@@ -31,7 +30,10 @@ struct bal_watch {
     char        sentence[1024];
 };
 
-bool bal_watch_lost(const struct bal_watch *watch) { return watch->lost; }
+bal_status bal_watch_status(const struct bal_watch *w)
+{
+    return w->lost ? bal_fail(BAL_LOST, "%s", w->sentence) : BAL_OK;
+}
 
 const char *bal_watch_host(const struct bal_watch *w, int rank) { return w->hosts[rank]; }
 
@@ -129,7 +131,7 @@ static bal_status lose(struct bal_watch *w, const char *reason)
 {
     w->lost = true;
     snprintf(w->sentence, sizeof w->sentence, "%s", reason);
-    return bal_fail(BAL_LOST, "%s", w->sentence);
+    return bal_watch_status(w);
 }
 
 static bal_status give_up(struct bal_watch *w)
@@ -157,10 +159,9 @@ static bal_status give_up(struct bal_watch *w)
 
 bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char *what)
 {
-    struct bal_watch *w = m->world->watch;
-    if (w->lost) return bal_fail(BAL_LOST, "%s", w->sentence);
-    double limit = m->world->base.limit, began = 0.0, seen = 0.0, waited = 0.0;
-    int    done = 0;
+    struct bal_watch *w     = m->world->watch;
+    double            limit = m->world->base.limit, began = 0.0, seen = 0.0, waited = 0.0;
+    int               done = 0;
     if (code == MPI_SUCCESS) code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
     if (!done) began = seen = bal_seconds();
     while (code == MPI_SUCCESS && !done) {
@@ -197,7 +198,7 @@ static void on_alarm(int number)
     (void)number;
     ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
     (void)ignored;
-    _exit(EXIT_AGAIN);
+    _exit(bal_status_exit_code(BAL_LOST));
 }
 
 void bal_mpi_guard(const bal_mpi *m, bool on)

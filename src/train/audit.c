@@ -11,14 +11,13 @@
 
 #include "train_impl.h"
 
-typedef struct pair { /* losses of a slot */
-    int64_t minus, plus;
-} pair;
-
-static bool equal(pair a, pair b) { return a.minus == b.minus && a.plus == b.plus; }
+static bool equal(bal_pair a, bal_pair b) { return a.minus == b.minus && a.plus == b.plus; }
 
 /* The bits of a slot's vote: for and against, see ballot/vote.h. */
-static unsigned bits_of(pair p) { return (p.minus >= p.plus) | (unsigned)(p.minus <= p.plus) << 1; }
+static unsigned bits_of(bal_pair p)
+{
+    return (p.minus >= p.plus) | (unsigned)(p.minus <= p.plus) << 1;
+}
 
 static unsigned bits_counted(const bal_run *run, int slot)
 {
@@ -56,22 +55,22 @@ static int auditor_of(const bal_run *run, int rank, uint64_t drawn)
     return auditor;
 }
 
-static bal_status probe(bal_run *run, const bal_measure *measure, int slot, pair *p)
+static bal_status probe(bal_run *run, const bal_measure *measure, int slot, bal_pair *p)
 {
     bal_losses losses[2];
     BAL_TRY(bal_run_probe(run, measure, slot, losses));
-    *p = (pair){losses[1].loss, losses[0].loss};
+    *p = (bal_pair){losses[1].loss, losses[0].loss};
     return BAL_OK;
 }
 
 /* What a rank said of a slot, and what it says now that all are asked. */
 typedef struct answer {
-    pair     said, says;
+    bal_pair said, says;
     uint64_t asked; /* 0: it is excluded */
 } answer;
 
 /* Ask all ranks. The first that is wrong in *accused, -1: none that could be found again. */
-static bal_status judge(bal_run *run, const bal_measure *measure, int slot, const pair *mine,
+static bal_status judge(bal_run *run, const bal_measure *measure, int slot, const bal_pair *mine,
                         answer *all, int *accused)
 {
     int        rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm), n_asked = 0;
@@ -141,7 +140,7 @@ static bal_status exclude(bal_run *run)
 
 /* Whose answers differ? One slot of each rank says enough. */
 static bal_status look_into(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
-                            const uint64_t *differences, const pair *checked, uint64_t drawn)
+                            const uint64_t *differences, const bal_pair *checked, uint64_t drawn)
 {
     int     rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
     answer *all  = bal_alloc((size_t)size, sizeof *all);
@@ -152,11 +151,11 @@ static bal_status look_into(bal_run *run, const bal_measure *measure, bal_journa
     for (int slot = 0; slot < run->job->vote.slots && status == BAL_OK; ++slot) {
         int owner = bal_slot_rank(slot, size), auditor = auditor_of(run, owner, drawn), accused;
         if (differences[slot] == 0 || seen[owner]) continue;
-        const pair *mine = rank == owner     ? &((const pair *)run->losses)[slot]
-                           : rank == auditor ? &checked[slot]
-                                             : NULL;
-        seen[owner]      = true;
-        status           = judge(run, measure, slot, mine, all, &accused);
+        const bal_pair *mine = rank == owner     ? &run->losses[slot]
+                               : rank == auditor ? &checked[slot]
+                                                 : NULL;
+        seen[owner]          = true;
+        status               = judge(run, measure, slot, mine, all, &accused);
         if (status == BAL_OK) accuse(run, entry, slot, accused);
     }
     free(all);
@@ -169,12 +168,12 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
     if (run->job->vote.audit <= 0.0) return BAL_OK;
     uint64_t drawn = draw(run);
     if (!is_due(run, drawn)) return BAL_OK;
-    int         n_slots = (int)run->job->vote.slots, rank = bal_comm_rank(run->comm);
-    int         size = bal_comm_size(run->comm);
-    const pair *cast = (const pair *)run->losses;
+    int             n_slots = (int)run->job->vote.slots, rank = bal_comm_rank(run->comm);
+    int             size = bal_comm_size(run->comm);
+    const bal_pair *cast = run->losses;
     /* For each slot the hash of the voter's losses less that of the auditor's: 0 if they agree. */
     uint64_t  *differences = bal_alloc((size_t)n_slots, sizeof *differences);
-    pair      *checked     = bal_alloc((size_t)n_slots, sizeof *checked);
+    bal_pair  *checked     = bal_alloc((size_t)n_slots, sizeof *checked);
     bal_status status      = differences == NULL || checked == NULL
                                  ? bal_fail(BAL_ERR_MEMORY, "no memory for an audit")
                                  : BAL_OK;

@@ -50,15 +50,6 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     e->n_evals = 1 + (job->run.eval_every > 0 ? blocks_of(job->run.steps, job->run.eval_every) : 1);
 }
 
-/* The slowest rank's. Collective. */
-static bal_status slowest(bal_comm *comm, double mine, double *seconds)
-{
-    uint64_t word = (uint64_t)(mine * 1e9);
-    BAL_TRY(bal_comm_reduce(comm, &(bal_reduction){.n_max = 1}, &word));
-    *seconds = (double)word * 1e-9;
-    return BAL_OK;
-}
-
 /* One pass over a batch of the dev text. */
 static bal_status evaluate_batch(bal_run *run)
 {
@@ -85,7 +76,8 @@ static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n
         if (*n >= 0) spent = bal_seconds() - start;
     }
     BAL_TRY(bal_comm_agree(run->comm, status));
-    return slowest(run->comm, spent / *n, seconds);
+    *seconds = spent / *n;
+    return bal_comm_slowest(run->comm, seconds);
 }
 
 /* Updates by a ballot on which every slot has a vote; they change the model, which is ours. */
@@ -102,7 +94,8 @@ static bal_status time_updates(bal_run *run, bal_estimate *e)
         bal_optim_apply(run->optim, 0, run->bits, part, n_parts, run->flips);
         times[i] = bal_seconds() - start;
     }
-    BAL_TRY(slowest(run->comm, bal_median(times, N_UPDATES), &e->update_seconds));
+    e->update_seconds = bal_median(times, N_UPDATES);
+    BAL_TRY(bal_comm_slowest(run->comm, &e->update_seconds));
     e->update_seconds *= n_parts;
     return BAL_OK;
 }

@@ -104,10 +104,10 @@ static bal_status rebuild(bal_run *run)
     return bal_run_replay(run, step);
 }
 
-bal_status bal_run_repair(bal_run *run)
+bal_status bal_run_repair(bal_run *run, uint64_t *fingerprint)
 {
     char     drift[1024]; /* who and what, as the comparison has put it */
-    uint64_t before, after;
+    uint64_t before;
     snprintf(drift, sizeof drift, "%s", bal_failure());
     if (run->repaired_step == run->step)
         return bal_fail(
@@ -129,8 +129,8 @@ bal_status bal_run_repair(bal_run *run)
     run->metrics = kept;
     BAL_TRY(status);
 
-    BAL_TRY(bal_replicas_compare(run->comm, run->shared, run->model, &after));
-    int64_t n_right = before == after;
+    BAL_TRY(bal_replicas_compare(run->comm, run->shared, run->model, fingerprint));
+    int64_t n_right = before == *fingerprint;
     BAL_TRY(bal_comm_sum(run->comm, &n_right, 1));
     if (n_right == 0)
         return bal_fail(BAL_ERR_NUMERIC,

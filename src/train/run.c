@@ -71,9 +71,7 @@ static bal_status compare(bal_run *run, uint64_t *print, bool *repaired)
 {
     bal_status status = bal_replicas_compare(run->comm, run->shared, run->model, print);
     *repaired         = status == BAL_ERR_STATE;
-    if (!*repaired) return status;
-    BAL_TRY(bal_run_repair(run));
-    return bal_replicas_compare(run->comm, run->shared, run->model, print);
+    return *repaired ? bal_run_repair(run, print) : status;
 }
 
 /* A checkpoint of the steps so far. Collective. */
@@ -166,9 +164,8 @@ static bal_status vote(bal_run *run, const bal_measure *measure, int slot)
     BAL_TRY(bal_run_probe(run, measure, slot, losses));
     int64_t difference = losses[1].loss - losses[0].loss;
     BAL_TRY(bal_ballot_cast(run->ballot, slot, losses[1].loss, losses[0].loss));
-    run->losses[2 * slot]     = losses[1].loss;
-    run->losses[2 * slot + 1] = losses[0].loss;
-    bal_totals *totals        = bal_ballot_totals(run->ballot);
+    run->losses[slot]  = (bal_pair){.minus = losses[1].loss, .plus = losses[0].loss};
+    bal_totals *totals = bal_ballot_totals(run->ballot);
     totals->loss += losses[0].loss + losses[1].loss;
     totals->n_tokens += run->batch.n_scored;
     for (int64_t i = 0; i < run->batch.n_sequences; ++i) {
@@ -195,8 +192,7 @@ static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
     int64_t n_slots = run->job->vote.slots, n_done = 0;
     double  began = bal_seconds(), limit = deadline_of(run, (n_slots - rank + size - 1) / size);
     if (run->excluded[rank]) return BAL_OK;
-    for (int slot = 0; slot < n_slots; ++slot) {
-        if (bal_slot_rank(slot, size) != rank) continue;
+    for (int slot = rank; slot < n_slots; slot += size) { /* those of bal_slot_rank */
         if (n_done > 0 && bal_seconds() - began >= limit) break;
         BAL_TRY(vote(run, measure, slot));
         ++n_done;
@@ -211,14 +207,11 @@ static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
 /* Where a slot has no vote or a rank was accused, the record says to whom slots were dealt. */
 static void note_ranks(bal_run *run, bal_journal_entry *entry)
 {
-    int  size = bal_comm_size(run->comm), n_slots = (int)run->job->vote.slots;
-    bool all = true;
-    for (int slot = 0; slot < n_slots; ++slot) {
-        if (bal_ballot_has(run->bits, n_slots, slot)) continue;
-        all = false;
-        ++run->abstained[bal_slot_rank(slot, size)];
-    }
-    entry->n_ranks = all && entry->accused < 0 ? 0 : size;
+    int size = bal_comm_size(run->comm), n_slots = (int)run->job->vote.slots;
+    if (entry->totals.n_cast == n_slots && entry->accused < 0) return;
+    for (int slot = 0; slot < n_slots; ++slot)
+        if (!bal_ballot_has(run->bits, n_slots, slot)) ++run->abstained[bal_slot_rank(slot, size)];
+    entry->n_ranks = size;
 }
 
 /* One step of all ranks; the wishes of all in *wishes. */

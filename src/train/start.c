@@ -255,7 +255,7 @@ bal_status bal_run_make_tools(bal_run *run)
     run->flips               = bal_alloc((size_t)n_tensors, sizeof *run->flips);
     run->flip_sums           = bal_alloc((size_t)n_tensors, sizeof *run->flip_sums);
     run->bits      = bal_alloc((size_t)bal_ballot_words((int)job->vote.slots), sizeof *run->bits);
-    run->losses    = bal_alloc(2 * (size_t)job->vote.slots, sizeof *run->losses);
+    run->losses    = bal_alloc((size_t)job->vote.slots, sizeof *run->losses);
     run->excluded  = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->excluded);
     run->accused   = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->accused);
     run->abstained = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->abstained);

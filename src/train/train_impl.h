@@ -15,6 +15,11 @@ typedef struct bal_metrics_log {
     int64_t n_steps; /* step lines in the file */
 } bal_metrics_log;
 
+/** Losses of a slot at code - z and code + z, loss units. */
+typedef struct bal_pair {
+    int64_t minus, plus;
+} bal_pair;
+
 typedef struct bal_run {
     const bal_job     *job;
     const bal_machine *machine;
@@ -32,7 +37,7 @@ typedef struct bal_run {
     bal_batch          batch;
     bal_ballot        *ballot;
     uint64_t          *bits;          /* the counted ballot */
-    int64_t           *losses;        /* [2 n_slots] of my slots in this step: minus, plus */
+    bal_pair          *losses;        /* [n_slots] of my slots in this step */
     int64_t           *sequences[2];  /* [batch] loss of each sequence at + and - */
     uint32_t          *flips;         /* [n_tensors] codes that the last step changed */
     uint64_t          *flip_sums;     /* [n_tensors] work space */
@@ -78,9 +83,9 @@ bal_status bal_run_fill(bal_run *run, int64_t checkpoint);
 /** Apply the ballots of the journal from run->step to n_entries: updates only. Collective. */
 bal_status bal_run_replay(bal_run *run, int64_t n_entries);
 /** Replicas differ, as bal_failure says: rebuild all from checkpoint and journal, which are right.
- *  Collective. @return BAL_OK; BAL_ERR_NUMERIC: for the second time in this step, or no replica was
- *  right. */
-bal_status bal_run_repair(bal_run *run);
+ *  Collective. @param fingerprint  of the model then
+ *  @return BAL_OK; BAL_ERR_NUMERIC: for the second time in this step, or no replica was right. */
+bal_status bal_run_repair(bal_run *run, uint64_t *fingerprint);
 /** Both losses of a slot at this step, [0] at + and [1] at -, with run->sequences. Local. */
 bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_losses losses[2]);
 /** Have the votes of this step checked if it is their turn, before they count. Collective.

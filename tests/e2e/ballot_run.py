@@ -272,6 +272,14 @@ class TestCase(unittest.TestCase):
         shutil.rmtree(path, ignore_errors=True)
         return path
 
+    def damaged_model(self):
+        """A model folder of which every file is cut short."""
+        damaged = self.folder("damaged-model")
+        shutil.copytree(STORIES, damaged)
+        for name in os.listdir(damaged):
+            os.truncate(os.path.join(damaged, name), 20)
+        return damaged
+
     def write(self, name, content):
         path = os.path.join(self.class_dir, name)
         with open(path, "wb") as file:

@@ -246,11 +246,7 @@ class Slurm(b.TestCase):
         self.assert_done(self.submit("hopeless", *TWO_NODES), restarts=0)  # mended
 
     def test_what_a_restart_cannot_mend_is_not_restarted(self):
-        damaged = self.folder("damaged-model")
-        shutil.copytree(b.STORIES, damaged)
-        for name in os.listdir(damaged):
-            with open(os.path.join(damaged, name), "r+b") as file:
-                file.truncate(20)
+        damaged = self.damaged_model()
         for code, setting in ((b.USAGE, "run.stepz=1"), (b.INPUT, f"model.path={damaged}")):
             job = self.submit(f"bad{code}", *TWO_NODES, arguments=("-s", setting))
             shown = job.wait_state("FAILED", "COMPLETED")

@@ -1,6 +1,5 @@
 """jobs/workstation.sh brings a run to its end whatever kills its ranks, and stops when it should."""
 import os
-import shutil
 import signal
 import time
 
@@ -122,11 +121,7 @@ class Workstation(b.TestCase):
         self.assert_done(*self.start("hopeless"))
 
     def test_what_a_restart_cannot_mend(self):
-        damaged = self.folder("damaged-model")
-        shutil.copytree(b.STORIES, damaged)
-        for name in os.listdir(damaged):
-            with open(os.path.join(damaged, name), "r+b") as file:
-                file.truncate(20)
+        damaged = self.damaged_model()
         for code, setting in ((b.USAGE, "run.stepz=1"), (b.INPUT, f"model.path={damaged}")):
             _, process = self.start(f"bad{code}", "-s", setting)
             self.assertNotIn("anew", b.finish(process, code).err)

@@ -81,15 +81,6 @@ static void wait_for_turn(world *w, simulated *s)
     while (w->running != s->base.rank) pthread_cond_wait(&s->turn, &w->lock);
 }
 
-static void combine(const world *w, uint64_t *out, const uint64_t *in)
-{
-    const bal_reduction *how = &w->how;
-    for (int i = 0; i < how->n_or; ++i) *out++ |= *in++;
-    for (int i = 0; i < how->n_sum; ++i) *out++ += *in++;
-    for (int i = 0; i < how->n_min; ++i, ++in, ++out) *out = *in < *out ? *in : *out;
-    for (int i = 0; i < how->n_max; ++i, ++in, ++out) *out = *in > *out ? *in : *out;
-}
-
 /* All ranks' messages are there, or will be: make the results, which travel in their turn. */
 static void complete(world *w)
 {
@@ -107,7 +98,8 @@ static void complete(world *w)
             bal_simulation_tamper(w->n_ranks, &w->how, brought, -1, NULL);
         int first = (int)(bal_test_random(&w->random) % (unsigned)w->n_ranks); /* any order */
         memcpy(result, brought[first], n_bytes);
-        for (int i = 1; i < w->n_ranks; ++i) combine(w, result, brought[(first + i) % w->n_ranks]);
+        for (int i = 1; i < w->n_ranks; ++i)
+            bal_reduction_combine(&w->how, result, brought[(first + i) % w->n_ranks]);
     } else if (w->root < w->n_ranks) {
         memcpy(result, brought[w->root], n_bytes);
     } else { /* each brings its own at its place, and zeros elsewhere */
