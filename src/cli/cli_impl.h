@@ -3,9 +3,9 @@
 #define BALLOT_CLI_IMPL_H
 
 #include <argp.h>
-#include <jansson.h>
 
 #include "ballot/comm.h"
+#include "ballot/json.h"
 #include "ballot/train.h"
 
 #define BAL_JOB_LINE_MAX 199 /* bytes that inih reads as one line */

@@ -185,8 +185,7 @@ json_t *bal_json_bytes(const char *bytes, size_t n_bytes)
 
 bal_status bal_print_json(const bal_context *context, json_t *object)
 {
-    char *text =
-        object == NULL ? NULL : json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+    char *text = bal_json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
     json_decref(object);
     if (text == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the output");
     if (context->prints) puts(text);

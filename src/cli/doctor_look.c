@@ -68,12 +68,11 @@ static void find_kind(int fd, bal_run_look *look)
 }
 
 /* Make the file, write and sync it as a journal grows, and lock it. @return it; -1: failed. */
-static int try_file(const char *path, int64_t n_bytes, bal_run_look *look)
+static int try_file(const char *path, const char *record, int64_t n_bytes, bal_run_look *look)
 {
     double times[N_WRITES];
-    char  *record = calloc((size_t)n_bytes, 1);
-    int    fd     = record == NULL ? -1 : open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    bool   good   = fd >= 0 || note(look, "cannot be written to");
+    int    fd   = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    bool   good = fd >= 0 || note(look, "cannot be written to");
     for (int i = 0; i < N_WRITES && good; ++i) {
         double start = bal_seconds();
         good         = bal_write_all(fd, record, (size_t)n_bytes, path) == BAL_OK;
@@ -91,22 +90,29 @@ static int try_file(const char *path, int64_t n_bytes, bal_run_look *look)
         close(fd);
         fd = -1;
     }
-    free(record);
     return fd;
 }
 
 bal_status bal_doctor_look(bal_comm *comm, const char *dir, int64_t n_bytes, bal_run_look *look,
                            bal_facts *facts)
 {
-    char path[sizeof look->where + 128] = "", host[64] = "";
-    int  fd = -1;
-    *look   = (bal_run_look){0};
+    char  path[sizeof look->where + 128] = "", host[64] = "";
+    int   fd     = -1;
+    char *record = bal_alloc((size_t)n_bytes, 1);
+    *look        = (bal_run_look){0};
+    bal_status status =
+        record != NULL ? BAL_OK : bal_fail(BAL_ERR_MEMORY, "no memory for a record");
+    if ((status = bal_comm_agree(comm, status)) != BAL_OK) {
+        free(record);
+        return status;
+    }
     if (bal_comm_rank(comm) == 0 && dir != NULL && find_where(dir, look)) {
         gethostname(host, sizeof host - 1);
         snprintf(path, sizeof path, "%s/.doctor-%s-%ld", look->where, host, (long)getpid());
-        fd = try_file(path, n_bytes, look);
+        fd = try_file(path, record, n_bytes, look);
         if (fd < 0) path[0] = 0;
     }
+    free(record);
     BAL_TRY(bal_comm_broadcast(comm, path, sizeof path));
     facts->sees_run = facts->was_kept_out = true;
     if (path[0] != 0 && fd < 0) { /* another rank: closing lets go of what lock it got */
@@ -115,7 +121,7 @@ bal_status bal_doctor_look(bal_comm *comm, const char *dir, int64_t n_bytes, bal
         if (other >= 0) facts->was_kept_out = flock(other, LOCK_EX | LOCK_NB) != 0;
         if (other >= 0) close(other);
     }
-    bal_status status = bal_comm_agree(comm, BAL_OK); /* all have looked */
+    status = bal_comm_agree(comm, BAL_OK); /* all have looked */
     if (fd >= 0) {
         unlink(path);
         close(fd);

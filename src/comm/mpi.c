@@ -173,9 +173,9 @@ int bal_comm_node(bal_comm *comm)
 void bal_comm_describe(char *text, size_t n_bytes)
 {
     char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
-    int  length, level = MPI_THREAD_SINGLE;
+    int  length, started = 0, level = MPI_THREAD_SINGLE;
     MPI_Get_library_version(version, &length);
-    MPI_Query_thread(&level);
+    if (MPI_Initialized(&started) == MPI_SUCCESS && started) MPI_Query_thread(&level);
     snprintf(text, n_bytes, "%.*s, threads: %s", (int)strcspn(version, ",\n"), version,
              level == MPI_THREAD_SINGLE       ? "single"
              : level == MPI_THREAD_FUNNELED   ? "funneled"

@@ -16,15 +16,21 @@ static bool is_flat(const char *bytes, size_t n_bytes)
     return n <= n_bytes / 8 + 64;
 }
 
-json_t *bal_hub_json(const void *bytes, size_t n_bytes, const char *origin)
+bal_status bal_hub_json(const void *bytes, size_t n_bytes, const char *origin, json_t **object)
 {
     json_error_t error = {.text = "no JSON in it"};
     json_t      *json  = NULL;
+    *object            = NULL;
     if (!is_flat(bytes, n_bytes))
         snprintf(error.text, sizeof error.text, "more brackets than such a file has");
     else if (n_bytes > 0)
-        json = json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (json_is_object(json)) return json;
+        json = bal_json_load(bytes, n_bytes, JSON_REJECT_DUPLICATES, &error);
+    if (json_is_object(json)) {
+        *object = json;
+        return BAL_OK;
+    }
+    if (json == NULL && json_error_code(&error) == json_error_out_of_memory)
+        return bal_fail(BAL_ERR_MEMORY, "%s: no memory to read it", origin);
     if (json != NULL) {
         json_decref(json);
         snprintf(error.text, sizeof error.text, "not a JSON object");
@@ -32,11 +38,9 @@ json_t *bal_hub_json(const void *bytes, size_t n_bytes, const char *origin)
     for (char *c = error.text; *c != '\0'; ++c) /* it quotes the file */
         if (*c < ' ' || *c > '~') *c = '?';
     if (error.line < 1)
-        bal_fail(BAL_ERR_INPUT, "%s: %s; expected an object", origin, error.text);
-    else
-        bal_fail(BAL_ERR_INPUT, "%s: line %d of the JSON text: %s; expected an object", origin,
-                 error.line, error.text);
-    return NULL;
+        return bal_fail(BAL_ERR_INPUT, "%s: %s; expected an object", origin, error.text);
+    return bal_fail(BAL_ERR_INPUT, "%s: line %d of the JSON text: %s; expected an object", origin,
+                    error.line, error.text);
 }
 
 typedef struct config_file {
@@ -285,8 +289,8 @@ bal_status bal_hub_config_parse(const void *bytes, size_t n_bytes, const char *o
     if (n_bytes > CONFIG_BYTES_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: %zu bytes; expected at most %d", origin, n_bytes,
                         CONFIG_BYTES_MAX);
-    config_file file = {origin, bal_hub_json(bytes, n_bytes, origin)};
-    if (file.json == NULL) return BAL_ERR_INPUT;
+    config_file file = {.origin = origin};
+    BAL_TRY(bal_hub_json(bytes, n_bytes, origin, &file.json));
     bal_status status = parse(&file, config, family);
     json_decref(file.json);
     return status;

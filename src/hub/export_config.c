@@ -31,7 +31,7 @@ static size_t digits_of(const json_t *value)
 
 static char *print(json_t *config)
 {
-    char *text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(digits_of(config))),
+    char *text = bal_json_dump(config, JSON_INDENT(2) | JSON_REAL_PRECISION(digits_of(config))),
          *line = NULL;
     if (text != NULL && (line = realloc(text, strlen(text) + 2)) != NULL) strcat(line, "\n");
     if (line == NULL) free(text);
@@ -82,8 +82,8 @@ static void set_dtype(json_t *config, const char *dtype)
 /* Its own text, unless something in it must change. */
 static bal_status change_config(const bal_named_bytes *file, const char *dtype, char **text)
 {
-    json_t *config = bal_hub_json(file->bytes, file->n_bytes, "config.json");
-    if (config == NULL) return BAL_ERR_INPUT;
+    json_t *config;
+    BAL_TRY(bal_hub_json(file->bytes, file->n_bytes, "config.json", &config));
     bool quantized = json_object_del(config, "quantization_config") == 0;
     if (dtype != NULL) set_dtype(config, dtype);
     *text = dtype != NULL || quantized ? print(config) : strdup((const char *)file->bytes);

@@ -227,7 +227,7 @@ static char *make_header(const bal_hub_weights *w, size_t *n_bytes)
                       "shape", shape, "data_offsets", (json_int_t)at, (json_int_t)end));
         at = end;
     }
-    char *text = json_dumps(header, JSON_COMPACT), *bytes = NULL;
+    char *text = bal_json_dump(header, JSON_COMPACT), *bytes = NULL;
     json_decref(header);
     if (text != NULL) {
         size_t length = strlen(text), padded = (length + 7) / 8 * 8;

@@ -97,9 +97,10 @@ static bal_status check_spaces(const json_t *root)
 
 static bal_status read_json(const bal_named_bytes *file, style *s)
 {
-    json_t *root = json_loadb((const char *)file->bytes, file->n_bytes, JSON_ALLOW_NUL, NULL);
-    if (root == NULL)
-        return bal_fail(BAL_ERR_INPUT, "tokenizer.json: cannot be parsed a second time");
+    json_error_t error;
+    json_t      *root = bal_json_load(file->bytes, file->n_bytes, JSON_ALLOW_NUL, &error);
+    if (root == NULL) /* it was read before */
+        return bal_fail(BAL_ERR_MEMORY, "tokenizer.json: no memory to read it a second time");
     bool fallback = json_is_true(json_object_get(json_object_get(root, "model"), "byte_fallback"));
     bal_status status = fallback ? check_spaces(root) : read_split(root, s);
     json_decref(root);
@@ -238,7 +239,7 @@ static void put_special(bal_gguf_head *head, const bal_tokenizer *tokenizer)
     bal_gguf_put_bool(head, "tokenizer.ggml.add_eos_token", has(after, n_after, eos));
 }
 
-static void put_chat_template(bal_gguf_head *head, const bal_files *files)
+static bal_status put_chat_template(bal_gguf_head *head, const bal_files *files)
 {
     const bal_named_bytes *jinja  = bal_files_find(files, "chat_template.jinja");
     const bal_named_bytes *config = bal_files_find(files, "tokenizer_config.json");
@@ -246,12 +247,16 @@ static void put_chat_template(bal_gguf_head *head, const bal_files *files)
     if (jinja != NULL) {
         bal_gguf_put_text(head, key, (const char *)jinja->bytes, jinja->n_bytes);
     } else if (config != NULL) {
-        json_t *root = json_loadb((const char *)config->bytes, config->n_bytes, 0, NULL);
+        json_error_t error;
+        json_t      *root = bal_json_load(config->bytes, config->n_bytes, 0, &error);
+        if (root == NULL && json_error_code(&error) == json_error_out_of_memory)
+            return bal_fail(BAL_ERR_MEMORY, "tokenizer_config.json: no memory to read it");
         json_t *text = json_object_get(root, "chat_template");
         if (json_is_string(text))
             bal_gguf_put_text(head, key, json_string_value(text), json_string_length(text));
         json_decref(root);
     }
+    return BAL_OK;
 }
 
 bal_status bal_gguf_put_tokenizer(bal_gguf_head *head, const bal_bundle *bundle)
@@ -269,6 +274,5 @@ bal_status bal_gguf_put_tokenizer(bal_gguf_head *head, const bal_bundle *bundle)
     put_special(head, bundle->tokenizer);
     bal_gguf_put_bool(head, "tokenizer.ggml.add_space_prefix",
                       bal_tokenizer_adds_space(bundle->tokenizer));
-    put_chat_template(head, &bundle->files);
-    return BAL_OK;
+    return put_chat_template(head, &bundle->files);
 }

@@ -3,9 +3,8 @@
 #ifndef BALLOT_HUB_IMPL_H
 #define BALLOT_HUB_IMPL_H
 
-#include <jansson.h>
-
 #include "ballot/hub.h"
+#include "ballot/json.h"
 #include "family.h"
 
 #define BAL_HUB_SIZE_MAX   65536   /* widths, heads, layers: products of two stay far from 2^63 */
@@ -96,8 +95,10 @@ bal_status bal_hub_match_read(const bal_hub_table *table, const bal_family *fami
                               const bal_model *model, const bal_tensor *tensor, float *values,
                               float *whole);
 
-/** Parse JSON text; NULL, with a sentence, if it is none or repeats a key in an object. */
-json_t *bal_hub_json(const void *bytes, size_t n_bytes, const char *origin);
+/** Parse JSON text, an object in which no key is repeated.
+ *  @param object  the caller's; NULL after a failure
+ *  @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+bal_status bal_hub_json(const void *bytes, size_t n_bytes, const char *origin, json_t **object);
 
 /* Readers of whole files in memory; data must outlive the table that they make.
  * @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */

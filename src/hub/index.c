@@ -76,8 +76,7 @@ bal_status bal_hub_index_parse(const void *bytes, size_t n_bytes, const char *or
     if (n_bytes > INDEX_BYTES_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: %zu bytes; expected at most %d", origin, n_bytes,
                         INDEX_BYTES_MAX);
-    index->json = bal_hub_json(bytes, n_bytes, origin);
-    if (index->json == NULL) return BAL_ERR_INPUT;
+    BAL_TRY(bal_hub_json(bytes, n_bytes, origin, &index->json));
     bal_status status = parse_map(index);
     if (status != BAL_OK) bal_hub_index_clear(index);
     return status;

@@ -64,11 +64,14 @@ static bal_status parse_tensor(const char *name, json_t *info, const uint8_t *da
     json_int_t   begin, end;
     json_error_t error;
     if (json_unpack_ex(info, &error, 0, "{s:s, s:o, s:[II!]}", "dtype", &dtype, "shape", &shape,
-                       "data_offsets", &begin, &end) != 0)
+                       "data_offsets", &begin, &end) != 0) {
+        if (json_error_code(&error) == json_error_out_of_memory)
+            return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its header", origin);
         return bal_fail(BAL_ERR_INPUT,
                         "%s: tensor %s: %s; expected dtype, shape and two "
                         "data_offsets",
                         origin, name, error.text);
+    }
     size_t n_bits = 0;
     BAL_TRY(parse_dtype(dtype, origin, entry, &n_bits));
     BAL_TRY(parse_shape(shape, origin, entry));
@@ -135,8 +138,8 @@ bal_status bal_hub_safetensors_parse(const uint8_t *data, size_t n_bytes, const 
         return bal_fail(BAL_ERR_INPUT,
                         "%s: header length is %llu bytes; expected at most %d and the %zu after it",
                         origin, (unsigned long long)n_header, HEADER_BYTES_MAX, n_bytes - 8);
-    json_t *header = bal_hub_json(data + 8, n_header, origin);
-    if (header == NULL) return BAL_ERR_INPUT;
+    json_t *header;
+    BAL_TRY(bal_hub_json(data + 8, n_header, origin, &header));
     bal_status status = BAL_OK;
     table->entries    = bal_alloc(json_object_size(header), sizeof *table->entries);
     if (table->entries == NULL)

@@ -11,10 +11,10 @@ bal_status bal_json_parse(const char *origin, const void *bytes, size_t n_bytes,
                           json_t **root)
 {
     json_error_t error;
-    *root = json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES | flags, &error);
+    *root = bal_json_load(bytes, n_bytes, JSON_REJECT_DUPLICATES | flags, &error);
     if (*root != NULL) return BAL_OK;
     return json_error_code(&error) == json_error_out_of_memory
-               ? BAL_ERR_MEMORY
+               ? bal_fail(BAL_ERR_MEMORY, "%s: no memory to read it", origin)
                : bal_fail(BAL_ERR_INPUT, "%s:%d: %s; expected JSON", origin, error.line,
                           error.text);
 }

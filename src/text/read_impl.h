@@ -3,8 +3,7 @@
 #ifndef BALLOT_TEXT_READ_IMPL_H
 #define BALLOT_TEXT_READ_IMPL_H
 
-#include <jansson.h>
-
+#include "ballot/json.h"
 #include "text_impl.h"
 
 /** Parse JSON with jansson's flags. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */

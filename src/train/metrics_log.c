@@ -1,16 +1,16 @@
 /* metrics_log.c: RUN/metrics.jsonl, one JSON object per line, for programs that watch a run. */
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "ballot/json.h"
 #include "train_impl.h"
 
 static bal_status write_line(bal_metrics_log *log, json_t *object)
 {
-    char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    char *text = bal_json_dump(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(object);
     if (text == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for a line of metrics");
     bool good = fprintf(log->file, "%s\n", text) > 0 && fflush(log->file) == 0;
@@ -55,6 +55,8 @@ bal_status bal_metrics_log_open(bal_metrics_log *log, const bal_run *run, int64_
         good += length;
     }
     free(line);
+    if (length < 0 && !feof(log->file)) /* no memory for a line: nothing is known of the rest */
+        return bal_fail(BAL_ERR_IO, "%s: reading failed: %s", log->path, strerror(errno));
     if (ftruncate(fileno(log->file), good) != 0)
         return bal_fail(BAL_ERR_IO, "%s: cutting it failed: %s", log->path, strerror(errno));
     fseek(log->file, 0, SEEK_END);

@@ -1,0 +1,20 @@
+/* include/ballot/json.h: JSON read and written with jansson, whole or not at all.
+ * Jansson 2.14 goes wrong without memory: a string that cannot grow loses a character or writes
+ * before its buffer, and the functions that add a part leave it out. Nothing else may load or dump.
+ * Knows memory; knows nothing of what the JSON says. */
+#ifndef BALLOT_JSON_H
+#define BALLOT_JSON_H
+
+#include <jansson.h>
+
+/** json_loadb of jansson. Local; one load at a time in a thread.
+ *  @return NULL: no JSON, or no memory (json_error_code(error) is json_error_out_of_memory). */
+json_t *bal_json_load(const void *bytes, size_t n_bytes, size_t flags, json_error_t *error);
+
+/** json_dumps of jansson. Local.
+ *  @param object  NULL is fine, and gives NULL
+ *  @return the caller's to free; NULL: no memory, now or ever before in this thread, so that a part
+ *          may be missing. */
+char *bal_json_dump(const json_t *object, size_t flags);
+
+#endif
