@@ -13,7 +13,7 @@ typedef struct arguments {
 
 static const struct argp_option options[] = {
     {"output", 'o', "OUT.h5", 0, "checkpoint to write (required); it must not exist", 0},
-    {"step", 'n', "N", 0, "stop after N steps (default: all of the journal)", 0},
+    {"step", 'n', "N", 0, "stop after N steps (default: all of a journal that is whole)", 0},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -98,9 +98,12 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
     if (status == BAL_OK) status = bal_check_output(a.out);
     if (status == BAL_OK) status = bal_job_read(a.common.job, NULL, 0, &source);
     if (status == BAL_OK) status = bal_journal_open(a.journal, false, &journal);
-    if (status == BAL_OK && bal_journal_tail(journal) > 0)
-        bal_log(BAL_LOG_WARN, "%s: a torn tail of %lld bytes after step %lld is left out",
-                a.journal, (long long)bal_journal_tail(journal), (long long)bal_journal_n(journal));
+    if (status == BAL_OK && bal_journal_tail(journal) > 0 && a.step < 0)
+        status = bal_fail(BAL_ERR_INPUT,
+                          "%s: %lld bytes after step %lld are torn or damaged; --step=%lld takes "
+                          "what is good",
+                          a.journal, (long long)bal_journal_tail(journal),
+                          (long long)bal_journal_n(journal), (long long)bal_journal_n(journal));
     if (status == BAL_OK)
         status = bal_bundle_open(a.base, &source.job.model.formats, false, true, &bundle);
     if (status == BAL_OK) {
