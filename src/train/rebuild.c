@@ -129,7 +129,9 @@ bal_status bal_run_repair(bal_run *run, uint64_t *fingerprint)
     run->metrics = kept;
     BAL_TRY(status);
 
-    BAL_TRY(bal_replicas_compare(run->comm, run->shared, run->model, fingerprint));
+    status = bal_replicas_compare(run->comm, run->shared, run->model, fingerprint);
+    if (status == BAL_ERR_STATE) return bal_run_repair(run, fingerprint); /* who says so */
+    BAL_TRY(status);
     int64_t n_right = before == *fingerprint;
     BAL_TRY(bal_comm_sum(run->comm, &n_right, 1));
     if (n_right == 0)

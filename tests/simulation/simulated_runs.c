@@ -260,6 +260,47 @@ static void test_a_model_that_a_flipped_bit_has_changed_is_put_right(void)
     CU_ASSERT(n_repairs > n / 4); /* the others hit what pads the small tensors */
 }
 
+/* From its nth ballot on, one rank's memory does not hold a bit, whatever is written there. */
+static void keep_a_bit_flipped(int n_ranks, const bal_reduction *how, uint64_t **brought, int rank,
+                               uint64_t *words)
+{
+    (void)brought, (void)words;
+    if (rank != -1) return;
+    flip.in_ballots -= is_ballot(how);
+    if (flip.in_ballots >= 0) return;
+    uint64_t bit                     = flip.bit % (8 * memory[flip.rank].n_bytes);
+    uint8_t  right                   = memory[(flip.rank + 1) % n_ranks].bytes[bit / 8];
+    memory[flip.rank].bytes[bit / 8] = right ^ (uint8_t)(1u << bit % 8);
+}
+
+static void test_a_memory_that_cannot_be_put_right_stops_the_run(void)
+{
+    make_job(N_STEPS, NULL, NULL);
+    const char *base = bal_test_dir("stuck");
+    char        run[300];
+    uint64_t    random = (uint64_t)setting("BALLOT_TEST_SEED", 1);
+    int         n = 20, n_stopped = 0;
+    for (int i = 0; i < n; ++i) {
+        int n_ranks     = 2 + (int)(bal_test_random(&random) % 4);
+        flip.rank       = (int)(bal_test_random(&random) % (unsigned)n_ranks);
+        flip.bit        = bal_test_random(&random);
+        flip.in_ballots = (int)(bal_test_random(&random) % N_STEPS);
+        n_repairs       = 0;
+        snprintf(run, sizeof run, "%s/%d", base, i);
+        bal_simulation_tamper = keep_a_bit_flipped;
+        bal_status status     = run_once(run, n_ranks, &good);
+        bal_simulation_tamper = NULL;
+        CU_ASSERT_EQUAL(status, n_repairs > 0 ? BAL_ERR_NUMERIC : BAL_OK);
+        if (n_repairs > 0) CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "take its machine out"));
+        n_stopped += n_repairs > 0;
+        CU_ASSERT_EQUAL(run_once(run, n_ranks, &good), BAL_OK);
+        CU_ASSERT(is_replayed(run));
+        remove_run(run);
+    }
+    printf("\n    %d of %d runs stopped ... ", n_stopped, n);
+    CU_ASSERT(n_stopped > n / 4); /* the others hit what pads the small tensors */
+}
+
 /* A rank that says the contrary in all its votes. */
 static int liar;
 
@@ -467,6 +508,8 @@ const bal_test bal_suite_tests[] = {
     {"a bad network changes nothing", test_a_bad_network_changes_nothing},
     {"a model that a flipped bit has changed is put right",
      test_a_model_that_a_flipped_bit_has_changed_is_put_right},
+    {"a memory that cannot be put right stops the run",
+     test_a_memory_that_cannot_be_put_right_stops_the_run},
     {"a rank that was told another ballot is put right",
      test_a_rank_that_was_told_another_ballot_is_put_right},
     {"a contribution that is counted twice stops the run",
