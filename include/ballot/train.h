@@ -180,8 +180,9 @@ bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_
 /** Most bytes that per_node ranks of a node take at once. Local. @param n_copies  of the model on
  * it */
 int64_t bal_estimate_node(const bal_estimate *estimate, int64_t per_node, int64_t n_copies);
-/** Seconds of the whole run on ranks, per_node to a node that share a model in n_copies; waiting
- * for the slowest rank, messages, journal and checkpoints left out. Local. */
+/** Seconds of the whole run on ranks, per_node to a node that share a model in n_copies, audits
+ * counted; waiting for the slowest rank, messages, journal and checkpoints are left out, and so is
+ * what a deadline cuts off. Local. */
 double bal_estimate_seconds(const bal_estimate *estimate, const bal_job *job, int64_t ranks,
                             int64_t per_node, int64_t n_copies);
 

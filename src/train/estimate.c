@@ -142,7 +142,8 @@ int64_t bal_estimate_node(const bal_estimate *e, int64_t per_node, int64_t n_cop
 double bal_estimate_seconds(const bal_estimate *e, const bal_job *job, int64_t ranks,
                             int64_t per_node, int64_t n_copies)
 {
-    double probes = e->probe_seconds * (double)blocks_of(job->vote.slots, ranks);
+    double again  = ranks > 1 ? job->vote.audit : 0.0;
+    double probes = e->probe_seconds * (double)blocks_of(job->vote.slots, ranks) * (1.0 + again);
     double update = e->update_seconds * (double)n_copies / (double)per_node;
     double eval   = e->eval_seconds * (double)blocks_of(e->n_eval_batches, ranks);
     return (double)job->run.steps * (probes + update) + (double)e->n_evals * eval;

@@ -183,12 +183,13 @@ class Estimate(b.TestCase):
                 self.fail(f"on {ranks} ranks, said and in truth: {pairs}")
 
     def test_more_ranks_share_the_work(self):
-        train = b.tiny(self.folder("plan"), vote__slots=100, run__eval_every=7, data__batch=2,
-                       data__dev_examples=9, run__steps=20)
-        for ranks, per_node in ((1, 1), (8, 4), (1000, 10)):
+        for ranks, per_node, audit in ((1, 1, 0.25), (8, 4, "off"), (1000, 10, 0.25)):
+            train = b.tiny(self.folder("plan"), vote__slots=100, run__eval_every=7, data__batch=2,
+                           data__dev_examples=9, run__steps=20, vote__audit=audit)
             e = estimate(train, "--ranks", ranks, "--ranks-per-node", per_node)
             batches = -(-9 // 2)
-            whole = (20 * (e["seconds_per_probe"] * -(-100 // ranks) +
+            probed = 1 + audit if ranks > 1 and audit != "off" else 1
+            whole = (20 * (e["seconds_per_probe"] * -(-100 // ranks) * probed +
                            e["update_seconds"] / per_node) +
                      4 * e["seconds_per_evaluation"] / batches * -(-batches // ranks))
             self.assertAlmostEqual(e["hours"] * 3600 / whole, 1, 6)
