@@ -154,7 +154,8 @@ void bal_model_dequantize(const bal_model *model, int index, float *values);
 uint64_t bal_model_fingerprint(const bal_model *model);
 /** A summand of it: bal_tensor_fingerprint_part of all tensors. Local. */
 uint64_t bal_model_fingerprint_part(const bal_model *model, int part, int n_parts);
-/** Factor of a gain code, 1.02^code, code in -127 .. 127; the same bits everywhere. Local. */
+/** Factor of a gain code, 1.02^code, code in -127 .. 127; the same bits everywhere. Local. Codes
+ *  outside, which only a fault of memory makes, have the factor of the nearest. */
 float bal_gain_factor(int code);
 
 /** What a batch costs a model at one point. */

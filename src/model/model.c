@@ -245,12 +245,11 @@ uint64_t bal_model_fingerprint_part(const bal_model *model, int part, int n_part
 float bal_gain_factor(int code)
 {
     static float factors[255];
-    assert(code >= -127 && code <= 127);
     if (factors[127] == 0.0f) /* products of one double: no exponential of the C library */
         for (int i = 0; i < 255; ++i) {
             double factor = 1.0;
             for (int step = 0; step < abs(i - 127); ++step) factor *= 1.02;
             factors[i] = (float)(i < 127 ? 1.0 / factor : factor);
         }
-    return factors[code + 127];
+    return factors[code < -127 ? 0 : code > 127 ? 254 : code + 127];
 }

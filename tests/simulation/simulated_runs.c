@@ -198,7 +198,7 @@ bal_status __wrap_bal_shared_create(bal_comm *comm, size_t n_bytes, bool share,
 bal_status __wrap_bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_shared **shared)
 {
     bal_status status = __real_bal_shared_create(comm, n_bytes, share, shared);
-    if (status != BAL_OK) return status;
+    if (status != BAL_OK || n_bytes < 4096) return status; /* the counters of deal.c */
     memory[bal_comm_rank(comm)].bytes   = bal_shared_memory(*shared);
     memory[bal_comm_rank(comm)].n_bytes = n_bytes;
     return status;

@@ -97,6 +97,8 @@ static void test_gains_are_steps_of_two_percent(void)
     CU_ASSERT_EQUAL(bal_gain_factor(0), 1.0f);
     for (int code = -127; code <= 127; ++code)
         CU_ASSERT(fabs((double)bal_gain_factor(code) / pow(1.02, code) - 1.0) < 1e-6);
+    CU_ASSERT_EQUAL(bal_gain_factor(2052), bal_gain_factor(127));
+    CU_ASSERT_EQUAL(bal_gain_factor(-32768), bal_gain_factor(-127));
 }
 
 static void test_dequantized_weights_are_scale_times_gain_times_code(void)
