@@ -37,10 +37,16 @@ typedef enum bal_audit_action {
 
 #define BAL_DEADLINE_AUTO (-1.0)
 
+typedef enum bal_dealing {
+    BAL_DEALING_FIXED, /* each rank probes the slots dealt to it, see bal_slot_rank */
+    BAL_DEALING_NODE,  /* a rank that is done takes from the others of its node */
+} bal_dealing;
+
 typedef struct bal_vote_options {
     int64_t             slots;
     bal_perturb_options perturb;
-    unsigned            train;                   /* codes (weights), gains, or both */
+    unsigned            train; /* codes (weights), gains, or both */
+    bal_dealing         dealing;
     char                tensors[BAL_TEXT_BYTES]; /* glob patterns of tensor names */
     double deadline;       /* s that a rank may probe in a step, then it abstains; 0: no limit;
                             * BAL_DEADLINE_AUTO: twice what the fastest rank would take */

@@ -120,6 +120,11 @@ bal_status bal_job_read(const char *path, char *const *overrides, int n_override
     if (perturb->noise > 1 && perturb->kind != BAL_DIRECTIONS_UNIFORM)
         return bal_fail(BAL_ERR_CONFIG, "[vote] noise = %lld needs directions = uniform",
                         (long long)perturb->noise);
+    if (job->job.vote.audit > 0.0 && job->job.vote.dealing != BAL_DEALING_FIXED)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[vote] audit = %g needs dealing = fixed: only then is it known who probed "
+                        "a slot",
+                        job->job.vote.audit);
     return resolve(&job->job);
 }
 

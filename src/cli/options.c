@@ -24,6 +24,8 @@ static const bal_option_name direction_names[] = {{"walsh", BAL_DIRECTIONS_WALSH
 static const bal_option_name share_names[]     = {
         {"node", BAL_SHARE_NODE}, {"rank", BAL_SHARE_RANK}, {NULL, 0}};
 
+static const bal_option_name dealing_names[] = {
+    {"fixed", BAL_DEALING_FIXED}, {"node", BAL_DEALING_NODE}, {NULL, 0}};
 static const bal_option_name deadline_names[] = {{"off", 0}, {"auto", 1}, {NULL, 0}};
 static const bal_option_name audit_names[]    = {{"off", 0}, {NULL, 0}};
 static const bal_option_name action_names[]   = {
@@ -70,6 +72,8 @@ const bal_option bal_options[] = {
      "how directions are made"},
     {"vote", "noise", INT(vote.perturb.noise, 1, BAL_NOISE_MAX), true,
      "largest probe in code steps; above 1 with uniform directions only"},
+    {"vote", "dealing", CHOICE(vote.dealing, dealing_names), false,
+     "who probes a slot: the rank that it falls to, or whichever of that one's node is free"},
     {"vote", "deadline", REAL_OR(vote.deadline, 0, 1e6, deadline_names), false,
      "seconds a rank may probe in a step before it abstains from its other slots; auto: twice what "
      "the "

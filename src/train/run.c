@@ -185,15 +185,17 @@ static double deadline_of(const bal_run *run, int64_t n_mine)
     return seconds > 0.0 ? seconds : (double)INFINITY;
 }
 
-/* Vote on my slots until the deadline, on one of them in any case. */
+/* Vote on slots of mine until the deadline, on one of them in any case. */
 static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
 {
     int     rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
     int64_t n_slots = run->job->vote.slots, n_done = 0;
     double  began = bal_seconds(), limit = deadline_of(run, (n_slots - rank + size - 1) / size);
+    bal_deal_begin(run->deal);
     if (run->excluded[rank]) return BAL_OK;
-    for (int slot = rank; slot < n_slots; slot += size) { /* those of bal_slot_rank */
-        if (n_done > 0 && bal_seconds() - began >= limit) break;
+    while (n_done == 0 || bal_seconds() - began < limit) {
+        int slot = bal_deal_next(run->deal);
+        if (slot < 0) break;
         BAL_TRY(vote(run, measure, slot));
         ++n_done;
         bal_progress(run, false);

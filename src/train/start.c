@@ -312,6 +312,8 @@ bal_status bal_run_start(bal_run *run)
     BAL_TRY(bal_comm_broadcast(run->comm, found, sizeof found));
     if (found[0] >= 0) BAL_TRY(bal_run_fill(run, found[0]));
     BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
+    BAL_TRY(bal_deal_create(run->comm, (int)run->job->vote.slots,
+                            run->job->vote.dealing == BAL_DEALING_NODE, &run->deal));
     BAL_TRY(bal_run_replay(run, found[1]));
     if (run->writes) {
         status = find_best(run);
@@ -329,6 +331,7 @@ void bal_run_clear(bal_run *run)
     bal_metrics_clear(&run->metrics);
     bal_journal_close(&run->journal);
     bal_forward_destroy(&run->forward);
+    bal_deal_destroy(&run->deal);
     bal_ballot_destroy(&run->ballot);
     bal_optim_destroy(&run->optim);
     bal_batch_clear(&run->batch);

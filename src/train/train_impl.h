@@ -20,6 +20,19 @@ typedef struct bal_pair {
     int64_t minus, plus;
 } bal_pair;
 
+/** The slots that a rank takes, see deal.c. */
+typedef struct bal_deal bal_deal;
+
+/** @param by_node  the ranks of a node share their slots, where they can share memory. Collective.
+ *  @return BAL_OK; BAL_ERR_MEMORY, BAL_ERR_MPI, BAL_LOST, on all ranks; destroy it in any case. */
+bal_status bal_deal_create(bal_comm *comm, int n_slots, bool by_node, bal_deal **deal);
+/** Collective. */
+void bal_deal_destroy(bal_deal **deal);
+/** A round begins, of a step; between two of them all ranks wait for each other. Local. */
+void bal_deal_begin(bal_deal *deal);
+/** The next slot of the round; -1: none is left. Local. */
+int bal_deal_next(bal_deal *deal);
+
 typedef struct bal_run {
     const bal_job     *job;
     const bal_machine *machine;
@@ -35,6 +48,7 @@ typedef struct bal_run {
     bal_optim         *optim;
     bal_forward       *forward;
     bal_batch          batch;
+    bal_deal          *deal;
     bal_ballot        *ballot;
     uint64_t          *bits;          /* the counted ballot */
     bal_pair          *losses;        /* [n_slots] of my slots in this step */

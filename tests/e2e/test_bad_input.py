@@ -171,6 +171,8 @@ class BadInput(b.TestCase):
 
     def test_options_that_do_not_fit_together(self):
         self.refused_job("[vote]\nnoise = 2\n", r"noise = 2", r"uniform")
+        self.refused_job("[vote]\naudit = 0.5\ndealing = node\n", r"audit = 0\.5",
+                         r"dealing = fixed")
         self.refused_job("[rule]\nname = zoko\n", r"name = zoko", r"carry", r"zoqo")
         self.refused_job("[rule]\nname = o\n", r"name = o\b", r"carry", r"zoqo")
 

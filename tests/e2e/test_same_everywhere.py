@@ -45,6 +45,13 @@ class SameEverywhere(b.TestCase):
                           self.trace(f"share-{share}{n}", ranks=n, run__share=share)
                           for share in ("node", "rank") for n in (1, 2, 3)})
 
+    def test_whoever_of_a_node_probes_a_slot(self):
+        self.assert_same({f"dealing={dealing}, share={share}, {n} ranks":
+                          self.trace(f"dealing-{dealing}-{share}{n}", ranks=n, vote__dealing=dealing,
+                                     run__share=share)
+                          for dealing, share, n in (("fixed", "node", 1), ("node", "node", 1),
+                                                    ("node", "node", 3), ("node", "rank", 4))})
+
     def without_room(self, name, backing, found):
         """A run whose shared memory has no room says so once, and ends in the same bits."""
         run = self.folder(name)
