@@ -72,8 +72,8 @@ static void make_stopped_run(void)
 /* Flip a bit of the file; the same call again flips it back. */
 static void flip(const char *path, uint64_t bit)
 {
-    unsigned char byte;
-    int           fd = open(path, O_RDWR | O_CLOEXEC);
+    unsigned char byte = 0;
+    int           fd   = open(path, O_RDWR | O_CLOEXEC);
     CU_ASSERT_FATAL(fd >= 0 && pread(fd, &byte, 1, (off_t)(bit / 8)) == 1);
     byte ^= (unsigned char)(1 << bit % 8);
     CU_ASSERT_FATAL(pwrite(fd, &byte, 1, (off_t)(bit / 8)) == 1 && close(fd) == 0);
