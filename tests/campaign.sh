@@ -32,8 +32,8 @@ soak=$!
 pieces 10 1 e2e_killed '[0-9]+ of [0-9]+ kills:[^.]*' BALLOT_KILLS=100
 pieces 20 500 simulated_runs '[0-9]+ (seeds|bits|liars),[^.]*' BALLOT_SIMULATIONS=500
 pieces 1 1 fault_record 'Test: .*' BALLOT_FAULT_SEEDS=20
-pieces 5 2000 fault_flips '[a-z ]+: [0-9]+ bits flipped.*' BALLOT_FLIPS=2000
-pieces 1 1 fault_commands '[a-zA-Z].*: [0-9]+ of [0-9]+ allocations.*' BALLOT_FAULT_FIRST=0
+pieces 5 2000 fault_flips '[a-z ]+: [0-9]+ bits flipped.* silent' BALLOT_FLIPS=2000
+pieces 1 1 fault_commands '[a-zA-Z].*: [0-9]+ of [0-9]+ allocations.* bad' BALLOT_FAULT_FIRST=0
 wait $waiting || failed=1
 wait $soak || failed=1
 exit $failed
