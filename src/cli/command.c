@@ -168,8 +168,11 @@ bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle
 json_t *bal_json_bytes(const char *bytes, size_t n_bytes)
 {
     static const char unknown[] = "\xEF\xBF\xBD";
-    char             *text      = malloc(3 * n_bytes + 1);
-    size_t            n         = 0;
+    json_malloc_t     allocate; /* so that bal_json_dump hears of a lack */
+    json_free_t       release;
+    json_get_alloc_funcs(&allocate, &release);
+    char  *text = allocate(3 * n_bytes + 1);
+    size_t n    = 0;
     if (text == NULL) return NULL;
     for (size_t i = 0, length; i < n_bytes; i += length) {
         int32_t character;
@@ -179,7 +182,7 @@ json_t *bal_json_bytes(const char *bytes, size_t n_bytes)
         n += has ? length : 3;
     }
     json_t *json = json_stringn(text, n);
-    free(text);
+    release(text);
     return json;
 }
 
