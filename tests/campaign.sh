@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# campaign.sh [LOG]: the tests of failures with as many trials as a release wants, one and a half hours.
+# campaign.sh [LOG]: the tests of failures with as many trials as a release wants, some hours.
 # In pieces, each with seeds of its own and short enough for its time-out; what mostly waits runs beside
 # what computes. Prints what each piece has to say; all that the tests print goes to LOG. Wants a release
 # build (cmake --preset release && cmake --build --preset release).

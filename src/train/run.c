@@ -92,6 +92,16 @@ static bal_status save(bal_run *run)
     return bal_comm_agree(run->comm, status);
 }
 
+/* A model that a fault of memory has changed may give no losses at all: then it is made right. The
+ * status of all ranks, unless that was it. Collective. */
+static bal_status compare_after(bal_run *run, bal_status status, uint64_t *print, bool *repaired)
+{
+    *repaired = false;
+    if (status != BAL_OK && status != BAL_ERR_NUMERIC) return status;
+    BAL_TRY(compare(run, print, repaired));
+    return *repaired ? BAL_OK : status;
+}
+
 /* Dev loss of the steps so far; the best one's model is kept as best.h5. Collective. */
 static bal_status evaluate(bal_run *run)
 {
@@ -100,9 +110,9 @@ static bal_status evaluate(bal_run *run)
     bool                    repaired;
     bal_status              status = BAL_OK;
     do {
-        BAL_TRY(bal_evaluate(run->comm, run->forward, run->dev, data->dev_examples, data->batch,
-                             &run->batch, &run->dev_score));
-        BAL_TRY(compare(run, &print, &repaired));
+        status = bal_evaluate(run->comm, run->forward, run->dev, data->dev_examples, data->batch,
+                              &run->batch, &run->dev_score);
+        BAL_TRY(compare_after(run, status, &print, &repaired));
     } while (repaired); /* some have evaluated another model */
     if (run->writes && bal_score_nats(&run->dev_score) < run->best_nats) {
         run->best_nats = bal_score_nats(&run->dev_score);
@@ -249,11 +259,11 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     bal_status counted = bal_ballot_count(run->ballot, run->bits, &entry.totals);
     charge(run, BAL_PHASE_WAIT, &clock);
     if (counted != BAL_OK) return counted;
-    if (entry.totals.wishes & BAL_WISH_FAIL) return bal_comm_agree(run->comm, status);
-    if (entry.totals.fingerprint_min != entry.totals.fingerprint_max) {
-        bool repaired; /* if they are not, a fault of memory has passed; the step is done again */
+    bool repaired; /* then the step is done again, and also if the fault of memory has passed */
+    if (entry.totals.wishes & BAL_WISH_FAIL)
+        return compare_after(run, bal_comm_agree(run->comm, status), &print, &repaired);
+    if (entry.totals.fingerprint_min != entry.totals.fingerprint_max)
         return compare(run, &print, &repaired);
-    }
     *wishes = entry.totals.wishes;
     atomic_fetch_and(&wished, ~(unsigned)(*wishes & BAL_WISH_SAVE)); /* done once */
     charge(run, BAL_PHASE_VOTE, &clock);
