@@ -108,7 +108,7 @@ static bal_status evaluate(bal_run *run)
     const bal_data_options *data = &run->job->data;
     uint64_t                print;
     bool                    repaired;
-    bal_status              status = BAL_OK;
+    bal_status              status;
     do {
         status = bal_evaluate(run->comm, run->forward, run->dev, data->dev_examples, data->batch,
                               &run->batch, &run->dev_score);
@@ -259,11 +259,11 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     bal_status counted = bal_ballot_count(run->ballot, run->bits, &entry.totals);
     charge(run, BAL_PHASE_WAIT, &clock);
     if (counted != BAL_OK) return counted;
-    bool repaired; /* then the step is done again, and also if the fault of memory has passed */
-    if (entry.totals.wishes & BAL_WISH_FAIL)
+    if ((entry.totals.wishes & BAL_WISH_FAIL) ||
+        entry.totals.fingerprint_min != entry.totals.fingerprint_max) {
+        bool repaired; /* then, or if the fault of memory has passed, the step is done again */
         return compare_after(run, bal_comm_agree(run->comm, status), &print, &repaired);
-    if (entry.totals.fingerprint_min != entry.totals.fingerprint_max)
-        return compare(run, &print, &repaired);
+    }
     *wishes = entry.totals.wishes;
     atomic_fetch_and(&wished, ~(unsigned)(*wishes & BAL_WISH_SAVE)); /* done once */
     charge(run, BAL_PHASE_VOTE, &clock);
