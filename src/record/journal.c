@@ -272,8 +272,9 @@ bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_ent
 
 bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *entry)
 {
-    assert(journal->for_append && bits_are_valid(entry->bits, journal->id.n_slots) &&
-           entry->accused >= -1 && entry->accused < entry->n_ranks + (entry->accused < 0));
+    uint64_t ranks = (uint64_t)((int64_t)entry->accused + 1) << 32 | (uint32_t)entry->n_ranks;
+    assert(journal->for_append && ranks_are_valid(ranks) &&
+           bits_are_valid(entry->bits, journal->id.n_slots));
     if (entry->step != journal->n)
         return bal_fail(BAL_ERR_ARG, "%s: step %" PRId64 " cannot follow %" PRId64 " records",
                         journal->path, entry->step, journal->n);
@@ -284,7 +285,7 @@ bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *ent
     record[0]        = (uint64_t)entry->step;
     record[1]        = (uint64_t)entry->dev_loss;
     record[2]        = (uint64_t)entry->dev_tokens;
-    record[RANKS_AT] = (uint64_t)(entry->accused + 1) << 32 | (uint32_t)entry->n_ranks;
+    record[RANKS_AT] = ranks;
     memcpy(record + TOTALS_AT, &entry->totals, sizeof entry->totals);
     uint64_t hash                = bal_hash(record, n_bytes - 8, journal->last_hash);
     record[journal->n_words - 1] = hash;

@@ -34,12 +34,15 @@ static bal_journal_entry make_entry(int64_t step, int n_slots, uint64_t *bits)
         for (int map = 0; map < 2; ++map)
             if (vote >> map & 1) bits[map * n_words + slot / 64] |= (uint64_t)1 << slot % 64;
     }
+    const struct {
+        int n_ranks, accused;
+    } ranks[]               = {{2, 1}, {0, -1}, {INT_MAX, -1}, {INT_MAX, INT_MAX - 1}, {1, -1}};
     bal_journal_entry entry = {
         .step       = step,
         .dev_loss   = step % 4 == 0 ? (int64_t)(bal_test_random(&state) >> 1) : -1,
         .dev_tokens = step % 4 == 0 ? 77 : 0,
-        .n_ranks    = step % 3 == 0 ? (int)(step % 5 + 2) : 0,
-        .accused    = step % 6 == 0 ? (int)(step % 2) : -1,
+        .n_ranks    = ranks[step % 5].n_ranks,
+        .accused    = ranks[step % 5].accused,
         .bits       = bits};
     uint64_t words[7];
     for (int i = 0; i < 7; ++i) words[i] = bal_test_random(&state);
