@@ -95,7 +95,7 @@ const bal_option bal_options[] = {
      "steps between checkpoints; 0: at the end or when stopped"},
     {"run", "check_every", INT(run.check_every, 0, 1e9), false,
      "steps between comparisons of the ranks' fingerprints; 0: never"},
-    {"run", "keep", INT(run.keep, 1, 1e9), false, "newest checkpoints kept"},
+    {"run", "keep", INT(run.keep, 1, 1e5), false, "newest checkpoints kept"},
     {"run", "share", CHOICE(run.share, share_names), false,
      "who shares a model in memory: the ranks of a node, or none, with one in each rank"},
 };

@@ -414,6 +414,11 @@ static bal_status read_metrics(const reader *r, const bal_model *model, bal_metr
     for (size_t i = 0; i < sizeof columns / sizeof *columns; ++i)
         BAL_TRY(read_dataset(r, r->metrics, (place){"/metrics", columns[i].name}, columns[i].type,
                              1, &n, columns[i].values));
+    for (int64_t row = 0; row < n; ++row)
+        if (m->n_passes[row] < 0 || m->n_passes[row] > (row + 1) * 2 * BAL_SLOTS_MAX)
+            return bal_fail(BAL_ERR_INPUT,
+                            "%s: /metrics/forward_passes: row %" PRId64 " is %" PRId64, r->path,
+                            row, m->n_passes[row]);
     char      *phases = bal_phase_names(), *tensors = bal_tensor_names(model);
     bal_status status =
         read_table(r, "seconds", H5T_IEEE_F64LE, n, BAL_N_PHASES, m->seconds, "phases", phases);

@@ -102,6 +102,12 @@ static bool bits_are_valid(const uint64_t *bits, int n_slots)
     return ((bits[n_words - 1] | bits[2 * n_words - 1]) & unused) == 0;
 }
 
+static bool n_cast_is_valid(const uint64_t *totals, int n_slots)
+{
+    uint64_t n_cast = totals[offsetof(bal_totals, n_cast) / 8];
+    return n_cast <= (uint64_t)n_slots;
+}
+
 static bool ranks_are_valid(uint64_t word)
 {
     int64_t n_ranks = (int32_t)word, accused = (int32_t)(word >> 32);
@@ -117,7 +123,9 @@ static bal_status read_record(bal_journal *j, int64_t index, bool *valid)
     if (got < 0) return BAL_ERR_IO;
     const uint64_t *record = j->window + 1;
     *valid                 = (size_t)got == n_bytes && record[0] == (uint64_t)index &&
-             ranks_are_valid(record[RANKS_AT]) && bits_are_valid(record + BITS_AT, j->id.n_slots) &&
+             ranks_are_valid(record[RANKS_AT]) &&
+             n_cast_is_valid(record + TOTALS_AT, j->id.n_slots) &&
+             bits_are_valid(record + BITS_AT, j->id.n_slots) &&
              record[j->n_words - 1] == bal_hash(record, (size_t)(j->n_words - 1) * 8, j->window[0]);
     return BAL_OK;
 }
@@ -274,7 +282,8 @@ bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *ent
 {
     uint64_t ranks = (uint64_t)((int64_t)entry->accused + 1) << 32 | (uint32_t)entry->n_ranks;
     assert(journal->for_append && ranks_are_valid(ranks) &&
-           bits_are_valid(entry->bits, journal->id.n_slots));
+           bits_are_valid(entry->bits, journal->id.n_slots) && entry->totals.n_cast >= 0 &&
+           entry->totals.n_cast <= journal->id.n_slots);
     if (entry->step != journal->n)
         return bal_fail(BAL_ERR_ARG, "%s: step %" PRId64 " cannot follow %" PRId64 " records",
                         journal->path, entry->step, journal->n);

@@ -36,9 +36,8 @@ static uint64_t draw(const bal_run *run)
 /* One step of every 1/share, each as likely as the next. */
 static bool is_due(bal_run *run, uint64_t drawn)
 {
-    int64_t window = llround(1.0 / run->job->vote.audit), at;
-    if (window < 1) window = 1;
-    at = run->step % window;
+    int64_t window = llround(fmin(1.0 / run->job->vote.audit, 1e18)); /* 1 or more: share <= 1 */
+    int64_t at     = run->step % window;
     if (at == 0) run->audited = false;
     if (run->audited) return false;
     run->audited = drawn % (uint64_t)(window - at) == 0;

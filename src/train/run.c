@@ -21,14 +21,28 @@ static void charge(bal_run *run, bal_phase phase, double *clock)
     *clock = now;
 }
 
+/* The journal as it lies on disk, of every step so far: a checkpoint keeps no damaged copy. */
+static bal_status open_journal(const bal_run *run, bal_file *file)
+{
+    char         path[BAL_PATH_BYTES];
+    bal_journal *journal = NULL;
+    bal_run_path(run, "ballots.journal", path);
+    BAL_TRY(bal_journal_open(path, false, &journal));
+    int64_t n = bal_journal_n(journal), tail = bal_journal_tail(journal);
+    bal_journal_close(&journal);
+    if (n == run->step && tail == 0) return bal_file_open(path, file);
+    return bal_fail(BAL_ERR_IO,
+                    "%s: damaged on disk behind step %lld of %lld since it was written; check the "
+                    "disk, then run the same command again: it goes on from what is whole",
+                    path, (long long)n, (long long)run->step);
+}
+
 /* Rank 0: publish the state as RUN/name. */
 static bal_status save_as(bal_run *run, const char *name, uint64_t fingerprint)
 {
-    char     path[BAL_PATH_BYTES];
     bal_file journal;
-    bal_run_path(run, "ballots.journal", path);
     BAL_TRY(bal_lock_check(run->lock));
-    BAL_TRY(bal_file_open(path, &journal));
+    BAL_TRY(open_journal(run, &journal));
     bal_snapshot snapshot = {.step          = run->step,
                              .fingerprint   = fingerprint,
                              .id            = run->id,
@@ -74,6 +88,16 @@ static bal_status compare(bal_run *run, uint64_t *print, bool *repaired)
     return *repaired ? bal_run_repair(run, print) : status;
 }
 
+/* Rank 0: the checkpoint just written is the last one. */
+static bal_status name_latest(const bal_run *run)
+{
+    char name[64], line[72];
+    bal_checkpoint_name(run->step, name);
+    snprintf(line, sizeof line, "%s\n", name);
+    BAL_TRY(bal_publish(run->dir, "LATEST", line, strlen(line)));
+    return drop_others(run);
+}
+
 /* A checkpoint of the steps so far. Collective. */
 static bal_status save(bal_run *run)
 {
@@ -82,12 +106,10 @@ static bal_status save(bal_run *run)
     bal_status status = BAL_OK;
     BAL_TRY(compare(run, &print, &repaired));
     if (run->writes) {
-        char name[64], line[72];
+        char name[64];
         bal_checkpoint_name(run->step, name);
-        snprintf(line, sizeof line, "%s\n", name);
         status = save_as(run, name, print);
-        if (status == BAL_OK) status = bal_publish(run->dir, "LATEST", line, strlen(line));
-        if (status == BAL_OK) status = drop_others(run);
+        if (status == BAL_OK) status = name_latest(run);
     }
     return bal_comm_agree(run->comm, status);
 }
@@ -313,8 +335,9 @@ static bal_status finish(bal_run *run)
     bool     repaired;
     BAL_TRY(saved ? compare(run, &print, &repaired) : save(run));
     charge(run, BAL_PHASE_CHECKPOINT, &clock);
-    bal_status status = BAL_OK;
-    if (run->writes && run->dev != NULL) status = bal_metrics_log_final(&run->log, run);
+    bal_status status = run->writes && saved ? name_latest(run) : BAL_OK; /* killed before that */
+    if (run->writes && run->dev != NULL && status == BAL_OK)
+        status = bal_metrics_log_final(&run->log, run);
     return bal_comm_agree(run->comm, status);
 }
 
@@ -336,7 +359,7 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
         status = take_step(&run, &wishes);
     if (status == BAL_OK && run.step == job->run.steps) {
         status = finish(&run);
-    } else if (status == BAL_OK) {
+    } else if (status == BAL_OK && (status = bal_comm_agree(comm, run.pending)) == BAL_OK) {
         status = bal_fail(BAL_STOPPED,
                           "stopped after step %lld of %lld with a good checkpoint; the "
                           "same command continues",

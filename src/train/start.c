@@ -237,6 +237,11 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
         bal_journal_close(&run->journal);
         BAL_TRY(restore_journal(run, *checkpoint));
         BAL_TRY(bal_journal_open(path, true, &run->journal));
+        if (bal_journal_n(run->journal) < *checkpoint)
+            return bal_fail(BAL_ERR_INPUT,
+                            "%s: the copy of the checkpoint of step %lld ends behind step %lld; "
+                            "move that checkpoint out of the run directory",
+                            path, (long long)*checkpoint, (long long)bal_journal_n(run->journal));
     } else if (there && status != BAL_OK) {
         return status; /* damaged, and no checkpoint has a copy */
     }

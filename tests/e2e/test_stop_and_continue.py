@@ -217,6 +217,33 @@ class StopAndContinue(b.TestCase):
         b.run(b.tiny(run, **JOB))
         self.assert_whole(run, "journal and last checkpoint deleted")
 
+    def test_a_journal_damaged_while_the_run_lives_goes_into_no_checkpoint(self):
+        """The damage ends the run, and costs it steps, not its record."""
+        for attempt in range(5):
+            run = self.folder("flip-alive")
+            process = b.start(b.tiny(run, **LONG, run__checkpoint_every=5))
+            if not b.wait_until(process, lambda: len(b.metrics(run)) >= 2):
+                continue
+            b.kill([process.pid], signal.SIGSTOP)
+            b.flip_bit(os.path.join(run, "ballots.journal"), 8 * 128 + 100)  # of the first record
+            b.kill([process.pid], signal.SIGCONT)
+            result = b.finish(process, expect=None)
+            if result.rc != b.DONE:  # else all was written before
+                break
+        self.assertEqual(result.rc, b.FAILURE, f"{result.command}\n{result.err}")
+        self.assertIn("ballots.journal: damaged on disk behind step 0 of", result.err)
+        end = b.run(b.tiny(run, **LONG, run__checkpoint_every=5))
+        self.assertEqual(b.printed_fingerprint(end), self.long_fingerprint, end.command)
+        made = b.inspect(os.path.join(run, "ballots.journal"), "--verify")
+        self.assertEqual(made["step"], LONG["run__steps"], "steps in the journal")
+
+    def test_a_run_killed_before_it_named_its_last_checkpoint_names_it(self):
+        run = self.copy_of_whole("latest")
+        with open(os.path.join(run, "LATEST"), "w", encoding="utf-8") as file:
+            file.write(final_checkpoint(3) + "\n")
+        b.run(b.tiny(run, **JOB))
+        self.assertEqual(b.bytes_of(run, "LATEST").decode().strip(), final_checkpoint(STEPS))
+
     def damage(self, path):
         b.flip_bit(path, self.random.randrange(8 * os.path.getsize(path)))
 

@@ -47,6 +47,7 @@ static bal_journal_entry make_entry(int64_t step, int n_slots, uint64_t *bits)
     uint64_t words[7];
     for (int i = 0; i < 7; ++i) words[i] = bal_test_random(&state);
     memcpy(&entry.totals, words, sizeof words);
+    entry.totals.n_cast = step % (n_slots + 1);
     return entry;
 }
 
@@ -255,7 +256,13 @@ static void reseal(unsigned char *bytes, size_t n_bytes)
 
 static void test_impossible_contents_are_refused_whatever_the_checksum(void)
 {
-    enum { SLOTS = 5, RANKS = HEADER_BYTES + 24, FOR = HEADER_BYTES + 88, AGAINST = FOR + 8 };
+    enum {
+        SLOTS   = 5,
+        RANKS   = HEADER_BYTES + 24,
+        CAST    = RANKS + 40,
+        FOR     = HEADER_BYTES + 88,
+        AGAINST = FOR + 8
+    };
     /* byte, value, and whether the header (or else the record) must be refused */
     const struct {
         size_t        at;
@@ -275,7 +282,9 @@ static void test_impossible_contents_are_refused_whatever_the_checksum(void)
         {HEADER_BYTES + 7, 0x80, false},
         {RANKS + 3, 0x80, false}, /* fewer than no ranks */
         {RANKS + 7, 0x80, false},
-        {RANKS + 4, 3, false}, /* rank 2 of 2 accused */
+        {RANKS + 4, 3, false},    /* rank 2 of 2 accused */
+        {CAST, SLOTS + 1, false}, /* more votes than slots */
+        {CAST + 7, 0x80, false},
         {FOR, 0x20, false},
         {AGAINST + 7, 0x80, false},
     };
