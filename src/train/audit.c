@@ -3,8 +3,9 @@
  * Losses are integers and the same on every rank, so a rank that computes or reports something else
  * is wrong, by bad memory or by intent. Which ballot is checked is drawn from the ballot itself,
  * when its votes are in and cannot be changed any more. Then every rank probes the slots of
- * another. A difference does not say who is wrong: all ranks probe that slot, and the answer of
- * more than half of them is right. */
+ * another. A difference may come of a replica that drifted, which is then repaired. Else it does
+ * not say who is wrong: all ranks probe that slot, and the answer of more than half of them is
+ * right. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,8 +163,10 @@ static bal_status look_into(bal_run *run, const bal_measure *measure, bal_journa
     return status == BAL_OK ? exclude(run) : status;
 }
 
-bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_entry *entry)
+bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
+                         bool *repaired)
 {
+    *repaired = false;
     if (run->job->vote.audit <= 0.0) return BAL_OK;
     uint64_t drawn = draw(run);
     if (!is_due(run, drawn)) return BAL_OK;
@@ -171,6 +174,7 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
     int             size = bal_comm_size(run->comm);
     const bal_pair *cast = run->losses;
     /* For each slot the hash of the voter's losses less that of the auditor's: 0 if they agree. */
+    uint64_t   print;
     uint64_t  *differences = bal_alloc((size_t)n_slots, sizeof *differences);
     bal_pair  *checked     = bal_alloc((size_t)n_slots, sizeof *checked);
     bal_status status      = differences == NULL || checked == NULL
@@ -189,7 +193,13 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
     if (status == BAL_OK) status = bal_comm_sum(run->comm, (int64_t *)differences, n_slots);
     ++run->n_audits;
     memset(run->accused, 0, (size_t)size * sizeof *run->accused);
-    if (status == BAL_OK) status = look_into(run, measure, entry, differences, checked, drawn);
+    bool differ = status == BAL_ERR_NUMERIC;
+    for (int slot = 0; slot < n_slots && status == BAL_OK; ++slot) differ |= differences[slot] != 0;
+    if (differ) status = bal_run_compare(run, status, &print, repaired); /* a drift is no lie */
+    if (*repaired)
+        run->audited = false;
+    else if (status == BAL_OK && differ)
+        status = look_into(run, measure, entry, differences, checked, drawn);
     free(differences);
     free(checked);
     return status;

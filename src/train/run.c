@@ -79,13 +79,14 @@ static bal_status drop_others(const bal_run *run)
     return BAL_OK;
 }
 
-/* All replicas are the same, and the record's, or are made so; *repaired says that they were not.
- * A drifted rank 0 publishes nothing. Collective. */
-static bal_status compare(bal_run *run, uint64_t *print, bool *repaired)
+bal_status bal_run_compare(bal_run *run, bal_status status, uint64_t *print, bool *repaired)
 {
-    bal_status status = bal_replicas_compare(run->comm, run->shared, run->model, print);
-    *repaired         = status == BAL_ERR_STATE;
-    return *repaired ? bal_run_repair(run, print) : status;
+    *repaired = false;
+    if (status != BAL_OK && status != BAL_ERR_NUMERIC) return status;
+    bal_status compared = bal_replicas_compare(run->comm, run->shared, run->model, print);
+    *repaired           = compared == BAL_ERR_STATE;
+    if (*repaired) return bal_run_repair(run, print);
+    return compared == BAL_OK ? status : compared;
 }
 
 /* Rank 0: the checkpoint just written is the last one. */
@@ -104,24 +105,14 @@ static bal_status save(bal_run *run)
     uint64_t   print;
     bool       repaired;
     bal_status status = BAL_OK;
-    BAL_TRY(compare(run, &print, &repaired));
-    if (run->writes) {
+    BAL_TRY(bal_run_compare(run, BAL_OK, &print, &repaired));
+    if (run->writes) { /* a drifted rank 0 publishes nothing */
         char name[64];
         bal_checkpoint_name(run->step, name);
         status = save_as(run, name, print);
         if (status == BAL_OK) status = name_latest(run);
     }
     return bal_comm_agree(run->comm, status);
-}
-
-/* A model that a fault of memory has changed may give no losses at all: then it is made right. The
- * status of all ranks, unless that was it. Collective. */
-static bal_status compare_after(bal_run *run, bal_status status, uint64_t *print, bool *repaired)
-{
-    *repaired = false;
-    if (status != BAL_OK && status != BAL_ERR_NUMERIC) return status;
-    BAL_TRY(compare(run, print, repaired));
-    return *repaired ? BAL_OK : status;
 }
 
 /* Dev loss of the steps so far; the best one's model is kept as best.h5. Collective. */
@@ -134,7 +125,7 @@ static bal_status evaluate(bal_run *run)
     do {
         status = bal_evaluate(run->comm, run->forward, run->dev, data->dev_examples, data->batch,
                               &run->batch, &run->dev_score);
-        BAL_TRY(compare_after(run, status, &print, &repaired));
+        BAL_TRY(bal_run_compare(run, status, &print, &repaired));
     } while (repaired); /* some have evaluated another model */
     if (run->writes && bal_score_nats(&run->dev_score) < run->best_nats) {
         run->best_nats = bal_score_nats(&run->dev_score);
@@ -266,6 +257,7 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     bal_totals *mine    = bal_ballot_totals(run->ballot);
     bool        checked = options->check_every > 0 && run->step % options->check_every == 0;
     uint64_t    print   = 0;
+    bool        repaired;
     bal_status status = checked ? bal_replica_fingerprint(run->shared, run->model, &print) : BAL_OK;
     mine->fingerprint_min = mine->fingerprint_max = print;
     charge(run, BAL_PHASE_VOTE, &clock);
@@ -283,13 +275,14 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     if (counted != BAL_OK) return counted;
     if ((entry.totals.wishes & BAL_WISH_FAIL) ||
         entry.totals.fingerprint_min != entry.totals.fingerprint_max) {
-        bool repaired; /* then, or if the fault of memory has passed, the step is done again */
-        return compare_after(run, bal_comm_agree(run->comm, status), &print, &repaired);
+        /* then, or if the fault of memory has passed, the step is done again */
+        return bal_run_compare(run, bal_comm_agree(run->comm, status), &print, &repaired);
     }
+    charge(run, BAL_PHASE_VOTE, &clock);
+    BAL_TRY(bal_run_audit(run, &measure, &entry, &repaired));
+    if (repaired) return BAL_OK; /* the step is done again */
     *wishes = entry.totals.wishes;
     atomic_fetch_and(&wished, ~(unsigned)(*wishes & BAL_WISH_SAVE)); /* done once */
-    charge(run, BAL_PHASE_VOTE, &clock);
-    BAL_TRY(bal_run_audit(run, &measure, &entry));
     note_ranks(run, &entry);
     run->n_probes += entry.totals.n_cast;
     run->n_tokens += entry.totals.n_tokens;
@@ -333,7 +326,7 @@ static bal_status finish(bal_run *run)
     BAL_TRY(bal_comm_sum(run->comm, &saved, 1));
     uint64_t print;
     bool     repaired;
-    BAL_TRY(saved ? compare(run, &print, &repaired) : save(run));
+    BAL_TRY(saved ? bal_run_compare(run, BAL_OK, &print, &repaired) : save(run));
     charge(run, BAL_PHASE_CHECKPOINT, &clock);
     bal_status status = run->writes && saved ? name_latest(run) : BAL_OK; /* killed before that */
     if (run->writes && run->dev != NULL && status == BAL_OK)

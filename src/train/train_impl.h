@@ -100,12 +100,19 @@ bal_status bal_run_replay(bal_run *run, int64_t n_entries);
  *  Collective. @param fingerprint  of the model then
  *  @return BAL_OK; BAL_ERR_NUMERIC: for the second time in this step, or no replica was right. */
 bal_status bal_run_repair(bal_run *run, uint64_t *fingerprint);
+/** Behind something that ended with this status of all ranks: are all replicas the same, and those
+ *  of the record? If not they are made so, and *repaired says it. A model that a fault of memory
+ * has changed may give no losses at all (BAL_ERR_NUMERIC). Collective.
+ *  @return BAL_OK if repaired; else the status, or why nothing could be compared or repaired. */
+bal_status bal_run_compare(bal_run *run, bal_status status, uint64_t *fingerprint, bool *repaired);
 /** Both losses of a slot at this step, [0] at + and [1] at -, with run->sequences. Local. */
 bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_losses losses[2]);
 /** Have the votes of this step checked if it is their turn, before they count. Collective.
+ *  @param repaired  answers differed because replicas did: the step is to be done again
  *  @return BAL_OK, entry->accused and the ballot changed if a rank was found to be wrong;
  *          BAL_ERR_NUMERIC: nobody can say which is. */
-bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_entry *entry);
+bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
+                         bool *repaired);
 /** Is a record of the directory of this run? */
 bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs);
 /** Apply a counted ballot and add its row of metrics: what a live step and a replayed one share. */

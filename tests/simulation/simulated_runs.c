@@ -186,6 +186,27 @@ static bool is_replayed(const char *run)
     return right;
 }
 
+/* Step at which the journal's last record accuses a rank, -1: none does; *who: the only one that
+ * any record accuses, -2: several. */
+static int64_t accusations(const char *run, int *who)
+{
+    char              path[512];
+    bal_journal      *journal = NULL;
+    bal_journal_entry entry;
+    int64_t           step = -1;
+    *who                   = -1;
+    snprintf(path, sizeof path, "%s/ballots.journal", run);
+    CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
+    for (int64_t i = 0; i < bal_journal_n(journal); ++i) {
+        CU_ASSERT_EQUAL(bal_journal_read(journal, i, &entry), BAL_OK);
+        if (entry.accused < 0) continue;
+        *who = *who == -1 || *who == entry.accused ? entry.accused : -2;
+        step = i;
+    }
+    bal_journal_close(&journal);
+    return step;
+}
+
 /* Memory of the ranks' models, noted when it is made. */
 static struct {
     uint8_t *bytes;
@@ -230,14 +251,14 @@ static void flip_a_bit(int n_ranks, const bal_reduction *how, uint64_t **brought
     memory[flip.rank].bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
 }
 
-static void test_a_model_that_a_flipped_bit_has_changed_is_put_right(void)
+/* n runs, each with a bit flipped somewhere: all end, with the model that their journal gives, and
+ * accuse nobody. */
+static void flip_bits(const char *base, int n)
 {
-    make_job(N_STEPS, NULL, NULL);
-    const char *base = bal_test_dir("flips");
-    char        run[300];
-    int         n = (int)setting("BALLOT_SIMULATIONS", 100), n_bad = 0;
-    uint64_t    random = (uint64_t)setting("BALLOT_TEST_SEED", 1);
-    n_repairs          = 0;
+    char     run[300];
+    int      n_bad  = 0, accused;
+    uint64_t random = (uint64_t)setting("BALLOT_TEST_SEED", 1);
+    n_repairs       = 0;
     for (int i = 0; i < n; ++i) {
         int n_ranks     = 2 + (int)(bal_test_random(&random) % 4);
         flip.rank       = (int)(bal_test_random(&random) % (unsigned)n_ranks);
@@ -248,7 +269,7 @@ static void test_a_model_that_a_flipped_bit_has_changed_is_put_right(void)
         bal_simulation_tamper = flip_a_bit;
         bal_status status     = run_once(run, n_ranks, &good);
         bal_simulation_tamper = NULL;
-        if (status != BAL_OK || !is_replayed(run)) {
+        if (status != BAL_OK || !is_replayed(run) || accusations(run, &accused) >= 0) {
             printf("\n    %d: rank %d of %d, ballot %d, bit %llu: status %d, %s", i, flip.rank,
                    n_ranks, at, (unsigned long long)flip.bit, status, bal_failure());
             ++n_bad;
@@ -258,6 +279,18 @@ static void test_a_model_that_a_flipped_bit_has_changed_is_put_right(void)
     printf("\n    %d bits, %d of them found, %d runs gone wrong ... ", n, n_repairs, n_bad);
     CU_ASSERT_EQUAL(n_bad, 0);
     CU_ASSERT(n_repairs > n / 4); /* the others hit what pads the small tensors */
+}
+
+static void test_a_model_that_a_flipped_bit_has_changed_is_put_right(void)
+{
+    make_job(N_STEPS, NULL, NULL);
+    flip_bits(bal_test_dir("flips"), (int)setting("BALLOT_SIMULATIONS", 100));
+}
+
+static void test_an_audit_takes_no_flipped_bit_for_a_lie(void)
+{
+    make_job(N_STEPS, "run.check_every=0", "vote.audit=1");
+    flip_bits(bal_test_dir("audited-flips"), 50);
 }
 
 /* From its nth ballot on, one rank's memory does not hold a bit, whatever is written there. */
@@ -315,27 +348,6 @@ static void lie(int n_ranks, const bal_reduction *how, uint64_t **brought, int r
         brought[liar][i]        = brought[liar][half + i];
         brought[liar][half + i] = in_favour;
     }
-}
-
-/* Step at which the journal's last record accuses a rank, -1: none does; *who: the only one that
- * any record accuses, -2: several. */
-static int64_t accusations(const char *run, int *who)
-{
-    char              path[512];
-    bal_journal      *journal = NULL;
-    bal_journal_entry entry;
-    int64_t           step = -1;
-    *who                   = -1;
-    snprintf(path, sizeof path, "%s/ballots.journal", run);
-    CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
-    for (int64_t i = 0; i < bal_journal_n(journal); ++i) {
-        CU_ASSERT_EQUAL(bal_journal_read(journal, i, &entry), BAL_OK);
-        if (entry.accused < 0) continue;
-        *who = *who == -1 || *who == entry.accused ? entry.accused : -2;
-        step = i;
-    }
-    bal_journal_close(&journal);
-    return step;
 }
 
 static void test_a_rank_that_lies_is_named_within_100_steps(void)
@@ -508,6 +520,7 @@ const bal_test bal_suite_tests[] = {
     {"a bad network changes nothing", test_a_bad_network_changes_nothing},
     {"a model that a flipped bit has changed is put right",
      test_a_model_that_a_flipped_bit_has_changed_is_put_right},
+    {"an audit takes no flipped bit for a lie", test_an_audit_takes_no_flipped_bit_for_a_lie},
     {"a memory that cannot be put right stops the run",
      test_a_memory_that_cannot_be_put_right_stops_the_run},
     {"a rank that was told another ballot is put right",
