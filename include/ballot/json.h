@@ -17,4 +17,7 @@ json_t *bal_json_load(const void *bytes, size_t n_bytes, size_t flags, json_erro
  *          may be missing. */
 char *bal_json_dump(const json_t *object, size_t flags);
 
+/** Bytes as a JSON string, what is no UTF-8 in them as U+FFFD. Local. @return NULL: no memory. */
+json_t *bal_json_bytes(const char *bytes, size_t n_bytes);
+
 #endif

@@ -116,8 +116,6 @@ bal_status bal_check_output(const char *path);
 bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle *bundle,
                                 const bal_run_id *id, const bal_job *job,
                                 const bal_machine *machine, uint64_t *fingerprint);
-/** Bytes as a JSON string, what is no UTF-8 in them as U+FFFD. */
-json_t *bal_json_bytes(const char *bytes, size_t n_bytes);
 /** Print an object as JSON and release it. */
 bal_status bal_print_json(const bal_context *context, json_t *object);
 /** "0123456789abcdef" of a hash. */

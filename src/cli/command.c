@@ -165,27 +165,6 @@ bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle
     return status;
 }
 
-json_t *bal_json_bytes(const char *bytes, size_t n_bytes)
-{
-    static const char unknown[] = "\xEF\xBF\xBD";
-    json_malloc_t     allocate; /* so that bal_json_dump hears of a lack */
-    json_free_t       release;
-    json_get_alloc_funcs(&allocate, &release);
-    char  *text = allocate(3 * n_bytes + 1);
-    size_t n    = 0;
-    if (text == NULL) return NULL;
-    for (size_t i = 0, length; i < n_bytes; i += length) {
-        int32_t character;
-        length   = bal_character(bytes + i, n_bytes - i, &character);
-        bool has = character != BAL_NO_CHARACTER;
-        memcpy(text + n, has ? bytes + i : unknown, has ? length : 3);
-        n += has ? length : 3;
-    }
-    json_t *json = json_stringn(text, n);
-    release(text);
-    return json;
-}
-
 bal_status bal_print_json(const bal_context *context, json_t *object)
 {
     char *text = bal_json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(12));

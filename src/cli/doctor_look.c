@@ -113,15 +113,16 @@ bal_status bal_doctor_look(bal_comm *comm, const char *dir, int64_t n_bytes, bal
         if (fd < 0) path[0] = 0;
     }
     free(record);
-    BAL_TRY(bal_comm_broadcast(comm, path, sizeof path));
+    status          = bal_comm_broadcast(comm, path, sizeof path);
     facts->sees_run = facts->was_kept_out = true;
-    if (path[0] != 0 && fd < 0) { /* another rank: closing lets go of what lock it got */
+    if (status == BAL_OK && path[0] != 0 && fd < 0) { /* another rank */
         int other       = open(path, O_RDWR | O_CLOEXEC);
         facts->sees_run = other >= 0;
-        if (other >= 0) facts->was_kept_out = flock(other, LOCK_EX | LOCK_NB) != 0;
-        if (other >= 0) close(other);
+        if (other >= 0)
+            facts->was_kept_out = flock(other, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+        if (other >= 0) close(other); /* which lets go of what lock it got */
     }
-    status = bal_comm_agree(comm, BAL_OK); /* all have looked */
+    if (status == BAL_OK) status = bal_comm_agree(comm, BAL_OK); /* all have looked */
     if (fd >= 0) {
         unlink(path);
         close(fd);

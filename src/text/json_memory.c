@@ -2,9 +2,11 @@
  * is left at once, and what it had allocated is freed here. Elsewhere the lack is remembered. */
 #include <setjmp.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ballot/core.h"
 #include "ballot/json.h"
+#include "ballot/text.h"
 
 static _Thread_local struct {
     bool    active;
@@ -80,4 +82,22 @@ char *bal_json_dump(const json_t *object, size_t flags)
     if (!lacked) return text;
     free(text);
     return NULL;
+}
+
+json_t *bal_json_bytes(const char *bytes, size_t n_bytes)
+{
+    static const char unknown[] = "\xEF\xBF\xBD";
+    char             *text      = allocate(3 * n_bytes + 1);
+    size_t            n         = 0;
+    if (text == NULL) return NULL;
+    for (size_t i = 0, length; i < n_bytes; i += length) {
+        int32_t character;
+        length   = bal_character(bytes + i, n_bytes - i, &character);
+        bool has = character != BAL_NO_CHARACTER;
+        memcpy(text + n, has ? bytes + i : unknown, has ? length : 3);
+        n += has ? length : 3;
+    }
+    json_t *json = json_stringn(text, n);
+    free(text);
+    return json;
 }

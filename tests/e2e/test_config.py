@@ -60,6 +60,14 @@ class Config(b.TestCase):
             self.assertRegex(lines[i - 1], rf"^; .*from (default|{re.escape(job)}:\d+|-s .*)$")
         self.assertIn(f"from {job}:3", lines[lines.index("steps = 7") - 1])
 
+    def test_a_path_that_is_not_utf_8_is_a_path_like_any_other(self):
+        odd = os.fsdecode(b"caf\xe9")
+        self.assertEqual(self.values("-s", f"data.train={odd}")["data.train"], "caf\ufffd")
+        run = self.folder(odd)
+        b.run(b.tiny(run))
+        with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as file:
+            self.assertTrue(json.loads(file.readline())["job"].endswith("caf\ufffd"))
+
     def test_a_later_override_wins(self):
         self.assertEqual(self.values("-s", "run.seed=5", "-s", "run.seed=6")["run.seed"], "6")
 
