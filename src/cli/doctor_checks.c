@@ -225,8 +225,8 @@ static void check_memory(const bal_findings *f, bal_check *c)
             continue;
         if (c->verdict == BAL_BAD) return;
     }
-    const bal_host *host = &f->ranks[0].host;
     if (c->text[0] != 0) return;
+    const bal_host *host = &f->ranks[0].host;
     say(c, BAL_GOOD, "%.2f GiB on %s, %.2f free now", (double)host->memory / GIB, host->name,
         (double)host->free_now / GIB);
 }

@@ -52,6 +52,7 @@ _Static_assert(offsetof(bal_totals, fingerprint_max) == 48 && sizeof(bal_totals)
 #define RANKS_AT  3  /* words before n_ranks and accused of a record */
 #define TOTALS_AT 4  /* words before its totals */
 #define BITS_AT   11 /* words before its bits */
+#define CAST_AT   (TOTALS_AT + offsetof(bal_totals, n_cast) / 8)
 
 struct bal_journal {
     char      *path;
@@ -102,16 +103,17 @@ static bool bits_are_valid(const uint64_t *bits, int n_slots)
     return ((bits[n_words - 1] | bits[2 * n_words - 1]) & unused) == 0;
 }
 
-static bool n_cast_is_valid(const uint64_t *totals, int n_slots)
-{
-    uint64_t n_cast = totals[offsetof(bal_totals, n_cast) / 8];
-    return n_cast <= (uint64_t)n_slots;
-}
-
 static bool ranks_are_valid(uint64_t word)
 {
     int64_t n_ranks = (int32_t)word, accused = (int32_t)(word >> 32);
     return n_ranks >= 0 && accused >= 0 && accused <= n_ranks;
+}
+
+/* Whatever its checksum says. */
+static bool contents_are_valid(const uint64_t *record, int n_slots)
+{
+    return ranks_are_valid(record[RANKS_AT]) && record[CAST_AT] <= (uint64_t)n_slots &&
+           bits_are_valid(record + BITS_AT, n_slots);
 }
 
 /* Read record index into the window, with the hash before it. *valid is false where it is short,
@@ -123,9 +125,7 @@ static bal_status read_record(bal_journal *j, int64_t index, bool *valid)
     if (got < 0) return BAL_ERR_IO;
     const uint64_t *record = j->window + 1;
     *valid                 = (size_t)got == n_bytes && record[0] == (uint64_t)index &&
-             ranks_are_valid(record[RANKS_AT]) &&
-             n_cast_is_valid(record + TOTALS_AT, j->id.n_slots) &&
-             bits_are_valid(record + BITS_AT, j->id.n_slots) &&
+             contents_are_valid(record, j->id.n_slots) &&
              record[j->n_words - 1] == bal_hash(record, (size_t)(j->n_words - 1) * 8, j->window[0]);
     return BAL_OK;
 }
@@ -280,10 +280,7 @@ bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_ent
 
 bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *entry)
 {
-    uint64_t ranks = (uint64_t)((int64_t)entry->accused + 1) << 32 | (uint32_t)entry->n_ranks;
-    assert(journal->for_append && ranks_are_valid(ranks) &&
-           bits_are_valid(entry->bits, journal->id.n_slots) && entry->totals.n_cast >= 0 &&
-           entry->totals.n_cast <= journal->id.n_slots);
+    assert(journal->for_append);
     if (entry->step != journal->n)
         return bal_fail(BAL_ERR_ARG, "%s: step %" PRId64 " cannot follow %" PRId64 " records",
                         journal->path, entry->step, journal->n);
@@ -294,8 +291,9 @@ bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *ent
     record[0]        = (uint64_t)entry->step;
     record[1]        = (uint64_t)entry->dev_loss;
     record[2]        = (uint64_t)entry->dev_tokens;
-    record[RANKS_AT] = ranks;
+    record[RANKS_AT] = (uint64_t)((int64_t)entry->accused + 1) << 32 | (uint32_t)entry->n_ranks;
     memcpy(record + TOTALS_AT, &entry->totals, sizeof entry->totals);
+    assert(contents_are_valid(record, journal->id.n_slots));
     uint64_t hash                = bal_hash(record, n_bytes - 8, journal->last_hash);
     record[journal->n_words - 1] = hash;
 

@@ -102,7 +102,7 @@ bal_status bal_run_replay(bal_run *run, int64_t n_entries);
 bal_status bal_run_repair(bal_run *run, uint64_t *fingerprint);
 /** Behind something that ended with this status of all ranks: are all replicas the same, and those
  *  of the record? If not they are made so, and *repaired says it. A model that a fault of memory
- * has changed may give no losses at all (BAL_ERR_NUMERIC). Collective.
+ *  has changed may give no losses at all (BAL_ERR_NUMERIC). Collective.
  *  @return BAL_OK if repaired; else the status, or why nothing could be compared or repaired. */
 bal_status bal_run_compare(bal_run *run, bal_status status, uint64_t *fingerprint, bool *repaired);
 /** Both losses of a slot at this step, [0] at + and [1] at -, with run->sequences. Local. */
