@@ -2,8 +2,9 @@
  *
  * Open MPI 4.1 has no way to go on without a rank, and to a rank that waits, one that died on a
  * host that was cut off looks like one that is slow. So whoever has waited for half the limit says
- * so, once, to two reporters: rank 0 and the first rank of another host. When the limit is over a
- * reporter knows who waits as it does; the others are missing. It costs nothing while all is well.
+ * so, again and again, to two reporters: rank 0 and the first rank of another host. When the limit
+ * is over a reporter knows who waits too, perhaps in the collective before or after its own; the
+ * others are missing. It costs nothing while all is well.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -14,17 +15,16 @@
 #include "comm_impl.h"
 
 #define HOST_BYTES 64
-#define TAG        1   /* of the only messages that are no collectives */
+#define TAG        1   /* of the only messages that are no collectives; they are empty */
 #define GRACE      2.0 /* seconds that the others leave to the reporters */
+#define N_TOLD     8   /* times that a rank says that it waits */
 
 struct bal_watch {
     bal_mpi *world;
     char (*hosts)[HOST_BYTES]; /* [size] */
-    uint64_t   *heard;         /* [size] collectives that a rank was done with when it waited */
-    uint64_t    n_done;        /* collectives of the world that this rank is done with */
-    int64_t     last_step;     /* step of the last one */
-    int         reporters[2], n_reporters;
-    uint64_t    told, message; /* n_done when this rank last told the reporters */
+    bool       *waits;         /* [size] said so since this rank did for the first time */
+    int64_t     last_step;     /* step of the last collective that this rank is done with */
+    int         reporters[2], n_reporters, n_told;
     MPI_Request sends[2];
     bool        lost, speaks;
     char        sentence[1024];
@@ -48,15 +48,13 @@ bal_status bal_watch_create(bal_mpi *m, struct bal_watch **watch)
     size_t            size = (size_t)m->base.size;
     struct bal_watch *w    = bal_alloc(1, sizeof *w);
     if (w != NULL) {
-        *w       = (struct bal_watch){.world     = m,
-                                      .last_step = -1,
-                                      .told      = UINT64_MAX,
-                                      .sends     = {MPI_REQUEST_NULL, MPI_REQUEST_NULL}};
+        *w = (struct bal_watch){
+            .world = m, .last_step = -1, .sends = {MPI_REQUEST_NULL, MPI_REQUEST_NULL}};
         w->hosts = bal_alloc(size, sizeof *w->hosts);
-        w->heard = bal_alloc(size, sizeof *w->heard);
+        w->waits = bal_alloc(size, sizeof *w->waits);
     }
     *watch = w;
-    if (w == NULL || w->hosts == NULL || w->heard == NULL)
+    if (w == NULL || w->hosts == NULL || w->waits == NULL)
         return bal_fail(BAL_ERR_MEMORY, "no memory to watch %zu ranks", size);
     char host[HOST_BYTES] = "";
     gethostname(host, sizeof host - 1);
@@ -68,7 +66,6 @@ bal_status bal_watch_create(bal_mpi *m, struct bal_watch **watch)
         if (strcmp(w->hosts[rank], w->hosts[0]) != 0) other = rank;
     w->reporters[1] = other;
     w->n_reporters  = m->base.size > 1 ? 2 : 1;
-    for (size_t rank = 0; rank < size; ++rank) w->heard[rank] = UINT64_MAX;
     return BAL_OK;
 }
 
@@ -77,7 +74,7 @@ void bal_watch_destroy(struct bal_watch **watch)
     struct bal_watch *w = *watch;
     if (w == NULL) return;
     free(w->hosts);
-    free(w->heard);
+    free(w->waits);
     free(w);
     *watch = NULL;
 }
@@ -88,36 +85,45 @@ static bool reports(const struct bal_watch *w)
     return rank == w->reporters[0] || rank == w->reporters[1];
 }
 
-/* Half the limit is over: say so, and hear who else says so. */
-static void tell_and_listen(struct bal_watch *w)
+/* Note who says that it waits. */
+static void listen(struct bal_watch *w)
 {
-    bal_mpi *m = w->world;
-    int      sent, found;
-    for (int i = 0; i < w->n_reporters && w->told != w->n_done; ++i) {
-        MPI_Test(&w->sends[i], &sent, MPI_STATUS_IGNORE);
-        if (!sent) continue; /* one of an earlier wait never left; this host is cut off */
-        w->message = w->n_done;
-        MPI_Isend(&w->message, 1, MPI_UINT64_T, w->reporters[i], TAG, m->mpi, &w->sends[i]);
-    }
-    w->told                = w->n_done;
-    w->heard[m->base.rank] = w->n_done;
+    MPI_Comm   mpi = w->world->mpi;
     MPI_Status status;
-    while (reports(w) && MPI_Iprobe(MPI_ANY_SOURCE, TAG, m->mpi, &found, &status) == MPI_SUCCESS &&
-           found) {
-        uint64_t n_done;
-        if (MPI_Recv(&n_done, 1, MPI_UINT64_T, status.MPI_SOURCE, TAG, m->mpi, MPI_STATUS_IGNORE) ==
+    int        found;
+    while (reports(w) && MPI_Iprobe(MPI_ANY_SOURCE, TAG, mpi, &found, &status) == MPI_SUCCESS &&
+           found)
+        if (MPI_Recv(NULL, 0, MPI_BYTE, status.MPI_SOURCE, TAG, mpi, MPI_STATUS_IGNORE) ==
             MPI_SUCCESS)
-            w->heard[status.MPI_SOURCE] = n_done;
+            w->waits[status.MPI_SOURCE] = true;
+}
+
+/* Half the limit is over, and share (0 to 1) of the rest. */
+static void tell_and_listen(struct bal_watch *w, double share)
+{
+    const bal_comm *comm = &w->world->base;
+    int             sent;
+    listen(w);
+    if (w->n_told == 0) { /* what was said until now may be of a wait that has ended */
+        memset(w->waits, 0, (size_t)comm->size * sizeof *w->waits);
+        w->waits[comm->rank] = true;
+    }
+    if (w->n_told > (int)(N_TOLD * share)) return;
+    ++w->n_told;
+    for (int i = 0; i < w->n_reporters; ++i) {
+        MPI_Test(&w->sends[i], &sent, MPI_STATUS_IGNORE);
+        if (sent) /* else the last one has not left: this host is cut off */
+            MPI_Isend(NULL, 0, MPI_BYTE, w->reporters[i], TAG, w->world->mpi, &w->sends[i]);
     }
 }
 
-/* "rank 3 on h2, rank 5 on h3" of those that do not wait as this rank does; their number. */
+/* "rank 3 on h2, rank 5 on h3" of those that do not wait; their number. */
 static int list_missing(const struct bal_watch *w, char *text, size_t n_bytes)
 {
     int    n_missing = 0;
     size_t used      = 0;
     for (int rank = 0; rank < w->world->base.size; ++rank) {
-        if (w->heard[rank] == w->n_done) continue;
+        if (w->waits[rank]) continue;
         if (n_missing++ < 8 && used < n_bytes)
             used += (size_t)snprintf(text + used, n_bytes - used, "%srank %d on %s",
                                      n_missing > 1 ? ", " : "", rank, w->hosts[rank]);
@@ -141,7 +147,7 @@ static bal_status give_up(struct bal_watch *w)
     int             n    = list_missing(w, missing, sizeof missing);
     if (w->last_step >= 0) snprintf(last, sizeof last, "in step %lld", (long long)w->last_step);
     /* rank 0 speaks, or the other reporter where rank 0 is missing; the rest only for themselves */
-    w->speaks = comm->rank == 0 || !reports(w) || w->heard[0] != w->n_done;
+    w->speaks = comm->rank == 0 || !reports(w) || !w->waits[0];
     if (reports(w))
         snprintf(sentence, sizeof sentence,
                  "step %lld: no answer from %s for %g s; last heard of %s; the journal has every "
@@ -164,6 +170,7 @@ bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char
     int               done = 0;
     if (code == MPI_SUCCESS) code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
     if (!done) began = seen = bal_seconds();
+    w->n_told = 0;
     while (code == MPI_SUCCESS && !done) {
         code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
         if (done || code != MPI_SUCCESS) break;
@@ -173,7 +180,7 @@ bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char
         waited = now - began;
         if (waited > 0.01) nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
         if (limit <= 0.0 || waited < limit / 2.0) continue;
-        tell_and_listen(w);
+        tell_and_listen(w, 2.0 * waited / limit - 1.0);
         if (waited > limit + (reports(w) ? 0.0 : GRACE)) return give_up(w);
     }
     if (code != MPI_SUCCESS) {
@@ -184,7 +191,6 @@ bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char
         w->speaks = true;
         return lose(w, reason);
     }
-    if (m == m->world) ++w->n_done;
     w->last_step = m->world->base.step;
     return BAL_OK;
 }

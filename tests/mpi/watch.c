@@ -1,0 +1,78 @@
+/* watch.c: ranks that do not answer are named, and no others. A rank is lost to a communicator of
+ * which it does not call the collectives; those of a broadcast that would have had it from that
+ * rank wait behind the rest. */
+#include <time.h>
+
+#include "ranks.h"
+
+#define LIMIT_S 3.0
+
+static void sleep_s(double seconds)
+{
+    nanosleep(&(struct timespec){.tv_sec  = (time_t)seconds,
+                                 .tv_nsec = (long)(1e9 * (seconds - (double)(time_t)seconds))},
+              NULL);
+}
+
+static bal_comm *watched(void)
+{
+    bal_comm *comm = NULL;
+    CU_ASSERT_EQUAL_FATAL(bal_comm_create(MPI_COMM_WORLD, &comm), BAL_OK);
+    bal_comm_set_limit(comm, LIMIT_S);
+    bal_comm_set_step(comm, 7);
+    return comm;
+}
+
+/* Ranks 0 and 1 name this one alone, and one of them says so; all leave within the limit and what
+ * others leave to those two. */
+static void check_named(bal_comm *comm, bal_status status, int lost, double seconds)
+{
+    char named[256];
+    snprintf(named, sizeof named, "step 7: no answer from rank %d on %s for 3 s; last heard of ",
+             lost, bal_comm_host(comm, lost));
+    CU_ASSERT_EQUAL(status, BAL_LOST);
+    CU_ASSERT(seconds < LIMIT_S + 5.0);
+    CU_ASSERT_EQUAL(bal_comm_speaks(comm), rank != 1 || lost == 0);
+    const char *start = rank <= 1 ? named : "step 7: rank";
+    CU_ASSERT_EQUAL(strncmp(bal_failure(), start, strlen(start)), 0);
+    if (rank <= 1) printf("\n    rank %d: %s", rank, bal_failure());
+}
+
+/* A broadcast, then what all wait for: of a communicator where one rank does neither. */
+static void lose(bal_comm *comm, int lost)
+{
+    uint64_t word = 1, all[64];
+    if (rank != lost) {
+        double     began  = bal_seconds();
+        bal_status status = bal_comm_broadcast(comm, &word, sizeof word);
+        if (status == BAL_OK) status = bal_comm_gather(comm, &word, 1, all);
+        check_named(comm, status, lost, bal_seconds() - began);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    bal_comm_destroy(&comm);
+}
+
+static void test_a_lost_rank_is_named_and_not_those_that_wait_behind_it(void)
+{
+    lose(watched(), 1);
+}
+
+static void test_where_rank_0_is_lost_another_names_it(void) { lose(watched(), 0); }
+
+static void test_a_rank_that_was_waiting_once_is_not_taken_for_one_that_waits(void)
+{
+    bal_comm *comm = watched();
+    if (rank == 0) sleep_s(0.7 * LIMIT_S);
+    CU_ASSERT_EQUAL(bal_comm_agree(comm, BAL_OK), BAL_OK); /* the others have said that they wait */
+    lose(comm, size - 1);
+}
+
+const char     bal_suite_name[]  = "watch";
+const bal_test bal_suite_tests[] = {
+    {"a lost rank is named and not those that wait behind it",
+     test_a_lost_rank_is_named_and_not_those_that_wait_behind_it},
+    {"where rank 0 is lost another names it", test_where_rank_0_is_lost_another_names_it},
+    {"a rank that was waiting once is not taken for one that waits",
+     test_a_rank_that_was_waiting_once_is_not_taken_for_one_that_waits},
+    {NULL, NULL},
+};
