@@ -62,7 +62,7 @@ static bal_status check_room(size_t n_bytes)
     BAL_TRY(bal_shared_room(dir, &free_bytes));
     if (free_bytes < needed)
         return bal_fail(BAL_ERR_MEMORY,
-                        "%s on %s has room for %.0f MiB; one model for a node needs %.0f MiB "
+                        "%s on %s has room for %.0f MiB; to share memory takes %.0f MiB "
                         "(containers: --shm-size)",
                         dir, host, free_bytes / 0x1p20, needed / 0x1p20 + 0.5);
     return BAL_OK;
@@ -76,8 +76,8 @@ static bal_status populate(void *memory, size_t n_bytes)
     uintptr_t first = (uintptr_t)memory / page * page;
     if (madvise((void *)first, (uintptr_t)memory + n_bytes - first, MADV_POPULATE_WRITE) != 0 &&
         errno != EINVAL) /* a kernel before 5.14 cannot */
-        return bal_fail(BAL_ERR_MEMORY, "there are no %zu MiB of shared memory for a model",
-                        n_bytes >> 20);
+        return bal_fail(BAL_ERR_MEMORY, "there are no %.0f MiB of memory to share",
+                        (double)n_bytes / 0x1p20 + 0.5);
 #else
     (void)memory, (void)n_bytes;
 #endif
@@ -150,8 +150,9 @@ bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_sha
         s->n_parts = 1;
         s->memory = s->owned = bal_alloc(n_bytes, 1);
         if (s->owned == NULL)
-            status = bal_fail(BAL_ERR_MEMORY, "no memory for a model of %zu MiB on rank %d",
-                              n_bytes >> 20, comm->rank);
+            status =
+                bal_fail(BAL_ERR_MEMORY, "rank %d has no %.0f MiB of memory for a copy of its own",
+                         comm->rank, (double)n_bytes / 0x1p20 + 0.5);
     }
     status = bal_comm_agree(comm, status);
     if (status != BAL_OK) goto done;

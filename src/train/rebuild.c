@@ -75,7 +75,7 @@ bal_status bal_run_replay(bal_run *run, int64_t n_entries)
                 (long long)n_entries);
     while (run->step < n_entries) {
         bal_journal_entry entry  = {0};
-        bal_status        status = run->pending;
+        bal_status        status = bal_run_pending(run);
         if (run->writes) {
             if (status == BAL_OK) status = bal_journal_read(run->journal, run->step, &entry);
             if (status == BAL_OK)
@@ -87,8 +87,8 @@ bal_status bal_run_replay(bal_run *run, int64_t n_entries)
         BAL_TRY(bal_comm_broadcast(
             run->comm, run->bits,
             (size_t)bal_ballot_words((int)run->job->vote.slots) * sizeof *run->bits));
-        entry.bits   = run->bits;
-        run->pending = bal_run_apply(run, &entry);
+        entry.bits = run->bits;
+        bal_run_postpone(run, bal_run_apply(run, &entry));
     }
     return BAL_OK;
 }

@@ -21,6 +21,18 @@ static void charge(bal_run *run, bal_phase phase, double *clock)
     *clock = now;
 }
 
+void bal_run_postpone(bal_run *run, bal_status status)
+{
+    if (status == BAL_OK || run->pending != BAL_OK) return;
+    run->pending = status;
+    snprintf(run->reason, sizeof run->reason, "%s", bal_failure());
+}
+
+bal_status bal_run_pending(const bal_run *run)
+{
+    return run->pending == BAL_OK ? BAL_OK : bal_fail(run->pending, "%s", run->reason);
+}
+
 /* The journal as it lies on disk, of every step so far: a checkpoint keeps no damaged copy. */
 static bal_status open_journal(const bal_run *run, bal_file *file)
 {
@@ -41,6 +53,7 @@ static bal_status open_journal(const bal_run *run, bal_file *file)
 static bal_status save_as(bal_run *run, const char *name, uint64_t fingerprint)
 {
     bal_file journal;
+    BAL_TRY(bal_run_pending(run)); /* a row of metrics may be missing */
     BAL_TRY(bal_lock_check(run->lock));
     BAL_TRY(open_journal(run, &journal));
     bal_snapshot snapshot = {.step          = run->step,
@@ -102,10 +115,10 @@ static bal_status name_latest(const bal_run *run)
 /* A checkpoint of the steps so far. Collective. */
 static bal_status save(bal_run *run)
 {
-    uint64_t   print;
-    bool       repaired;
-    bal_status status = BAL_OK;
+    uint64_t print;
+    bool     repaired;
     BAL_TRY(bal_run_compare(run, BAL_OK, &print, &repaired));
+    bal_status status = BAL_OK;
     if (run->writes) { /* a drifted rank 0 publishes nothing */
         char name[64];
         bal_checkpoint_name(run->step, name);
@@ -288,13 +301,13 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     run->n_tokens += entry.totals.n_tokens;
     charge(run, BAL_PHASE_PROBE, &clock);
 
-    status = run->pending; /* what went wrong on rank 0 alone, late in the step before */
+    status = bal_run_pending(run); /* of the step before, behind its last agreement */
     if (run->writes && status == BAL_OK) status = bal_lock_check(run->lock);
     if (run->writes && status == BAL_OK) status = bal_journal_append(run->journal, &entry);
     BAL_TRY(bal_comm_agree(run->comm, status)); /* durable before any rank applies it */
     charge(run, BAL_PHASE_JOURNAL, &clock);
 
-    run->pending = bal_run_apply(run, &entry);
+    bal_run_postpone(run, bal_run_apply(run, &entry));
     charge(run, BAL_PHASE_UPDATE, &clock);
     bool last = run->step == options->steps;
     if ((options->checkpoint_every > 0 && run->step % options->checkpoint_every == 0 && !last) ||
@@ -304,7 +317,8 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     if (run->writes && run->pending == BAL_OK) {
         memcpy(run->metrics.seconds + (run->step - 1) * BAL_N_PHASES, run->step_seconds,
                sizeof run->step_seconds);
-        run->pending = bal_metrics_log_step(&run->log, run, run->step - 1, checked ? &print : NULL);
+        bal_run_postpone(
+            run, bal_metrics_log_step(&run->log, run, run->step - 1, checked ? &print : NULL));
     }
     bal_progress(run, false);
     if (entry.accused >= 0 && run->job->vote.audit_action == BAL_AUDIT_STOP)
@@ -317,7 +331,7 @@ static bal_status finish(bal_run *run)
 {
     char   name[64], path[BAL_PATH_BYTES];
     double clock = bal_seconds();
-    BAL_TRY(bal_comm_agree(run->comm, run->pending));
+    BAL_TRY(bal_comm_agree(run->comm, bal_run_pending(run)));
     bal_checkpoint_name(run->step, name);
     bal_run_path(run, name, path);
     if (run->dev != NULL) BAL_TRY(evaluate(run));
@@ -352,7 +366,8 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
         status = take_step(&run, &wishes);
     if (status == BAL_OK && run.step == job->run.steps) {
         status = finish(&run);
-    } else if (status == BAL_OK && (status = bal_comm_agree(comm, run.pending)) == BAL_OK) {
+    } else if (status == BAL_OK &&
+               (status = bal_comm_agree(comm, bal_run_pending(&run))) == BAL_OK) {
         status = bal_fail(BAL_STOPPED,
                           "stopped after step %lld of %lld with a good checkpoint; the "
                           "same command continues",

@@ -55,7 +55,8 @@ typedef struct bal_run {
     int64_t           *sequences[2];  /* [batch] loss of each sequence at + and - */
     uint32_t          *flips;         /* [n_tensors] codes that the last step changed */
     uint64_t          *flip_sums;     /* [n_tensors] work space */
-    bal_status         pending;       /* of rank 0, told to the others in the next step */
+    bal_status         pending;       /* what went wrong on this rank since all last agreed */
+    char               reason[1024];  /* its sentence */
     int64_t            step;          /* steps applied */
     int64_t            first_step;    /* where this process began to probe */
     int64_t            repaired_step; /* in which replicas were rebuilt last; -1: never */
@@ -117,6 +118,10 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
 bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs);
 /** Apply a counted ballot and add its row of metrics: what a live step and a replayed one share. */
 bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry);
+/** Keep a failure, and its sentence, until all ranks agree on one the next time. Local. */
+void bal_run_postpone(bal_run *run, bal_status status);
+/** The first failure kept; BAL_OK: none. Local. */
+bal_status bal_run_pending(const bal_run *run);
 /** The second half of bal_bundle_open: read the weights into the model, once it is attached to
  * memory. */
 bal_status bal_source_fill(const char *path, bal_model *model);
