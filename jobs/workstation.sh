@@ -2,8 +2,8 @@
 # workstation.sh JOB.ini RUN [RANKS [OPTION OF ballot train]...]: train under mpirun, and start it
 # anew when a rank, a host or the whole of it died, until the run is done. Not after bad input (2,
 # 3), want of memory (4) or a numerical failure (5), and not when three starts in a row added no
-# step to the journal. TERM, INT (Ctrl-C) or HUP lets the ranks end their step and save, and ends
-# with 75.
+# step to the journal, be it that another process has the run. TERM, INT (Ctrl-C) or HUP lets the
+# ranks end their step and save, and ends with 75.
 # The environment may set
 #   BALLOT           the program (build/release/ballot)
 #   BALLOT_MPIRUN    more options of mpirun, as "--hostfile hosts"
@@ -23,6 +23,11 @@ if [ "$(id -u)" = 0 ]; then # Open MPI asks root twice
 fi
 
 bytes_of_journal() { stat -c %s "$run/ballots.journal" 2>/dev/null || echo 0; }
+# Each process that takes the run counts its generation up. Where it did not grow, what the journal
+# grew by is not from here.
+generation() {
+    sed -En 's/^generation ([0-9]{1,18})$/\1/p' "$run/run.lock" 2>/dev/null | grep . || echo 0
+}
 
 # mpirun takes its ranks with it when it ends itself (TERM), and they die with it when it cannot.
 kill_all() {
@@ -36,7 +41,7 @@ trap '[ $stop_by -gt 0 ] || stop_by=$((SECONDS + ${BALLOT_GRACE:-120}))' TERM IN
 
 idle=0 # starts in a row that added no step
 while :; do
-    bytes=$(bytes_of_journal) grown=$SECONDS
+    bytes=$(bytes_of_journal) before=$(generation) grown=$SECONDS
     # In a session of its own, so that Ctrl-C does not reach it. The keepalive lets mpirun notice
     # within a quarter of a minute that a host is cut off.
     setsid mpirun ${ranks:+-n "$ranks"} --mca oob_tcp_keepalive_time 5 \
@@ -62,7 +67,8 @@ while :; do
     code=$?
     case $code in 0 | 2 | 3 | 4 | 5) exit "$code" ;; esac
     [ "$stop_by" -gt 0 ] && exit 75 # also after a kill: the journal has every step
-    if [ "$(bytes_of_journal)" -gt "$bytes" ]; then idle=0; else idle=$((idle + 1)); fi
+    idle=$((idle + 1))
+    [ "$(bytes_of_journal)" -gt "$bytes" ] && [ "$(generation)" -gt "$before" ] && idle=0
     if [ "$idle" -ge 3 ]; then
         say "three starts in a row added no step to $run/ballots.journal: not started again;" \
             "when the cause above is mended, start the same command"

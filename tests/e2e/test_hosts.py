@@ -4,6 +4,7 @@ past the limit, and the same command goes on to the same bits.
 BALLOT_HOSTS_TRIALS: how many random losses of a rank; BALLOT_HOSTS_REPEATS: of each fault of the network.
 """
 import collections
+import json
 import os
 import shutil
 import signal
@@ -154,6 +155,26 @@ class Hosts(b.TestCase):
             hosts("down")
             hosts("up", 3)
         self.summary.append(f"a link of 10 Mbit/s: {REPEATS} of {REPEATS} the same bits")
+
+    def test_doctor_says_the_worst_of_several_nodes(self):
+        """The first has hardly any memory free, the second too little at all, the third enough."""
+        for rank, (total, free) in enumerate(((99000000, 4000000), (2000, 2000),
+                                              (99000000, 99000000))):
+            self.write(f"meminfo{rank}", f"MemTotal: {total} kB\nMemAvailable: {free} kB\n")
+        inner = f'mount --bind {self.class_dir}/meminfo$1 /proc/meminfo && shift && exec "$@"'
+        script = self.write("odd.sh", "#!/bin/sh\nexec unshare --mount sh -c "
+                            f"'{inner}' sh \"$OMPI_COMM_WORLD_RANK\" \"$@\"\n")
+        os.chmod(script, 0o755)
+        words = [HOSTS, b.HOSTS_DIR, "run", script, b.BALLOT, "doctor", "--json"]
+        found = {}
+        for more, code in (([], b.DONE), ([b.JOB], b.FAILURE)):
+            result = b.finish(b.start_command(words + more), code)
+            checks = {c["check"]: c for c in json.loads(result.out)["checks"]}
+            found[code] = checks["memory"]
+        self.assertEqual(found[b.DONE]["result"], "warn", found)
+        self.assertRegex(found[b.DONE]["text"], r"^h1 has .* 3\.81 are free now: something else")
+        self.assertEqual(found[b.FAILURE]["result"], "fail", found)
+        self.assertRegex(found[b.FAILURE]["text"], r"^h2 has 0\.00 GiB; the job takes")
 
 
 if __name__ == "__main__":

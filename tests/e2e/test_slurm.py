@@ -236,6 +236,32 @@ class Slurm(b.TestCase):
         self.assertTrue(os.path.exists(os.path.join(job.run, f"step-{step:06d}.h5")), job.text())
         self.assert_done(self.submit("cancelled", "--nodes=1"), restarts=0)
 
+    def test_scancel_near_the_limit(self):
+        job = self.submit("cancelled-late", *TWO_NODES, "--time=3", "--signal=B:USR1@175")
+        job.hold()
+        job.wait("the warning", lambda: "near the limit" in job.text())
+        slurm("scancel", job.id)
+        job.let_go()
+        job.wait_state("CANCELLED")
+        self.assertIn("with a good checkpoint", job.text())
+        self.assertNotIn("back to the queue", job.text())
+
+    def test_three_starts_while_another_job_has_the_run(self):
+        """That job's steps are not taken for those of the starts that are refused."""
+        more = ("-s", f"run.steps={100 * STEPS}")
+        has_it = self.submit("taken", "--nodes=1", arguments=more)
+        has_it.wait("its first steps", lambda: has_it.steps() > 3)
+        log = os.path.join(self.class_dir, "refused.log")
+        refused = self.submit("taken", "--nodes=1", f"--output={log}", arguments=more)
+        refused.log, steps = log, has_it.steps()
+        shown = refused.wait_state("FAILED", "COMPLETED")
+        self.assertEqual((shown["JobState"], shown["Restarts"]), ("FAILED", "2"), refused.text())
+        self.assertEqual(refused.text().count("has this run"), 3, refused.text())
+        self.assertIn("three starts in a row added no step", refused.text())
+        self.assertGreater(has_it.steps(), steps)
+        slurm("scancel", has_it.id)
+        has_it.wait_state("CANCELLED")
+
     def test_three_starts_without_a_step_are_enough(self):
         dies = self.write("dies.sh", "#!/bin/sh\nkill -9 $$\n")
         os.chmod(dies, 0o755)
@@ -269,6 +295,15 @@ class Slurm(b.TestCase):
                   self.undisturbed("seed8", "-s", "run.seed=8", "-s", "vote.train=codes gains")]
         for task, restarts, fingerprint in zip(tasks, (0, 1), prints):
             self.assert_done(task, restarts, fingerprint)
+        broken = self.write("broken.txt", "vote.train='codes gains\n")
+        for name, array, said in (("broken", "0", "cannot be read: vote.train='codes gains"),
+                                  ("beyond", "7", "none for task 7 (the first is 0)")):
+            number, log = self.sbatch(name, f"--array={array}", "--nodes=1", script="array.sbatch",
+                                      arguments=[broken])
+            task = Job(f"{number}_{array}", "", log)
+            shown = task.wait_state("FAILED", "COMPLETED")
+            self.assertEqual((shown["JobState"], shown["ExitCode"]), ("FAILED", "2:0"), task.text())
+            self.assertIn(said, task.text())
         table = slurm("analysis/sweep.py", runs, settings).splitlines()
         self.assertEqual(len(table), 4)
         for i, line in enumerate(table[2:]):

@@ -120,6 +120,20 @@ class Workstation(b.TestCase):
         self.assertGreater(time.monotonic() - began, 10, "it did not wait between starts")
         self.assert_done(*self.start("hopeless"))
 
+    def test_three_starts_while_another_process_has_the_run(self):
+        """Its steps are not taken for those of the starts that are refused."""
+        run = self.folder("taken")
+        options = dict(OPTIONS, run__steps=100 * STEPS)
+        has_it = b.start(b.tiny(run, **options))
+        self.assertTrue(b.wait_until(has_it, lambda: len(b.metrics(run)) >= 3))
+        _, process = self.start("taken", "-s", f"run.steps={100 * STEPS}")
+        result, steps = b.finish(process, b.FAILURE), len(b.metrics(run))
+        self.assertEqual(result.err.count("has this run"), 3, result.err)
+        self.assertIn("three starts in a row added no step", result.err)
+        self.assertTrue(b.wait_until(has_it, lambda: len(b.metrics(run)) > steps))
+        has_it.terminate()
+        b.finish(has_it, b.STOPPED)
+
     def test_what_a_restart_cannot_mend(self):
         damaged = self.damaged_model()
         for code, setting in ((b.USAGE, "run.stepz=1"), (b.INPUT, f"model.path={damaged}")):
