@@ -19,5 +19,7 @@ char *bal_json_dump(const json_t *object, size_t flags);
 
 /** Bytes as a JSON string, what is no UTF-8 in them as U+FFFD. Local. @return NULL: no memory. */
 json_t *bal_json_bytes(const char *bytes, size_t n_bytes);
+/** The same of a C string, as a path or a file's text is. */
+json_t *bal_json_text(const char *text);
 
 #endif

@@ -66,10 +66,9 @@ static json_t *to_json(const bal_job_source *source)
         char              value[BAL_TEXT_BYTES], name[128];
         bal_option_print(&source->job, o, value);
         snprintf(name, sizeof name, "%s.%s", o->section, o->key);
-        json_object_set_new(
-            all, name,
-            json_pack("{s:o, s:o}", "value", bal_json_bytes(value, strlen(value)), "source",
-                      bal_json_bytes(source->source[i], strlen(source->source[i]))));
+        json_object_set_new(all, name,
+                            json_pack("{s:o, s:o}", "value", bal_json_text(value), "source",
+                                      bal_json_text(source->source[i])));
     }
     return all;
 }

@@ -156,9 +156,9 @@ static bal_status report(const bal_context *context, const bal_findings *finding
         const bal_check *c = &checks[i];
         if (c->verdict > *worst) *worst = c->verdict;
         if (!as_json) printf("%-5s %-8s %s\n", bal_verdict_names[c->verdict], c->name, c->text);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "check", c->name, "result",
-                                              bal_verdict_names[c->verdict], "text",
-                                              bal_json_bytes(c->text, strlen(c->text))));
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:o}", "check", c->name, "result",
+                            bal_verdict_names[c->verdict], "text", bal_json_text(c->text)));
     }
     free(checks);
     json_t *object = json_pack("{s:i, s:s, s:o}", "ranks", findings->size, "result",

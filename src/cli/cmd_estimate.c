@@ -137,7 +137,7 @@ static json_t *to_json(const bal_job *job, const bal_context *context, const bal
                         p->seconds / 3600);
     json_object_update(object, step);
     json_decref(step);
-    json_object_set_new(object, "shape", bal_json_bytes(job->model.path, strlen(job->model.path)));
+    json_object_set_new(object, "shape", bal_json_text(job->model.path));
     json_object_set_new(object, "ranks", json_integer(bal_comm_size(context->comm)));
     json_object_set_new(object, "codes", json_integer(e->n_codes));
     json_object_set_new(object, "tokens", json_integer(job->data.batch * job->data.context));

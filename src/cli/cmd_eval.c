@@ -54,14 +54,13 @@ static bal_status print(bal_context *context, const arguments *a, const bal_mode
     bal_hex(bal_model_fingerprint(model), hex);
     if (a->common.json)
         return bal_print_json(
-            context,
-            json_pack("{s:o, s:s, s:s, s:s, s:I, s:f, s:o, s:o, s:f, s:s}", "model",
-                      bal_json_bytes(a->model, strlen(a->model)), "split", a->split, "format",
-                      format, "kernels", a->common.machine.kernels->name, "tokens",
-                      (json_int_t)score->n_tokens, "loss_nats", nats, "perplexity",
-                      isfinite(exp(nats)) ? json_real(exp(nats)) : json_null(), "bits_per_byte",
-                      all ? json_real(bits) : json_null(), "accuracy", accuracy, "fingerprint",
-                      hex));
+            context, json_pack("{s:o, s:s, s:s, s:s, s:I, s:f, s:o, s:o, s:f, s:s}", "model",
+                               bal_json_text(a->model), "split", a->split, "format", format,
+                               "kernels", a->common.machine.kernels->name, "tokens",
+                               (json_int_t)score->n_tokens, "loss_nats", nats, "perplexity",
+                               isfinite(exp(nats)) ? json_real(exp(nats)) : json_null(),
+                               "bits_per_byte", all ? json_real(bits) : json_null(), "accuracy",
+                               accuracy, "fingerprint", hex));
     if (!context->prints) return BAL_OK;
     printf("loss           %.4f nats per token, over %lld tokens (%s, %s)\n", nats,
            (long long)score->n_tokens, a->split, format);

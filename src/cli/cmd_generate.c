@@ -177,11 +177,10 @@ static bal_status print(bal_context *context, const arguments *a, const bal_bund
     bal_status status = BAL_OK;
     double     speed = n_added > 1 ? (double)(n_added - 1) / t->seconds : 0.0; /* first: prompt's */
     if (a->common.json) {
-        status =
-            bal_print_json(context, json_pack("{s:o, s:o, s:I, s:f}", "model",
-                                              bal_json_bytes(a->model, strlen(a->model)), "text",
-                                              bal_json_bytes(string, n_bytes), "tokens",
-                                              (json_int_t)n_added, "tokens_per_second", speed));
+        status = bal_print_json(
+            context, json_pack("{s:o, s:o, s:I, s:f}", "model", bal_json_text(a->model), "text",
+                               bal_json_bytes(string, n_bytes), "tokens", (json_int_t)n_added,
+                               "tokens_per_second", speed));
     } else if (context->prints) {
         fwrite(string, 1, n_bytes, stdout);
         putchar('\n');

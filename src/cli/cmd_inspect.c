@@ -104,7 +104,7 @@ static bal_status inspect_checkpoint(bal_context *context, const arguments *a)
         json_object_set_new(object, "slots", json_integer(snapshot.id.n_slots));
         json_object_set_new(object, "seed", json_integer((json_int_t)snapshot.id.seed));
         json_object_set_new(object, "fingerprint", json_string(hex));
-        json_object_set_new(object, "kernels", json_string(snapshot.isa));
+        json_object_set_new(object, "kernels", bal_json_text(snapshot.isa));
         json_object_set_new(
             object, "dev_loss_nats",
             isnan(snapshot.dev_loss_nats) ? json_null() : json_real(snapshot.dev_loss_nats));

@@ -78,8 +78,8 @@ static bal_status report(bal_context *context, const arguments *a, const bal_mod
     bal_hex(fingerprint, hex);
     if (a->common.json)
         return bal_print_json(
-            context, json_pack("{s:o, s:s, s:o}", "output", bal_json_bytes(a->out, strlen(a->out)),
-                               "fingerprint", hex, "tensors", tensors_json(model, rounding)));
+            context, json_pack("{s:o, s:s, s:o}", "output", bal_json_text(a->out), "fingerprint",
+                               hex, "tensors", tensors_json(model, rounding)));
     print_tensors(model, rounding);
     printf(
         "\n%s: %.1f MiB of codes, carries and scales, fingerprint %s\n"

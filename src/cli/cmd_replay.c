@@ -58,9 +58,8 @@ static bal_status write_out(bal_context *context, const arguments *a, const bal_
         bal_write_checkpoint(a->out, a->step, bundle, id, job, &a->common.machine, &fingerprint));
     bal_hex(fingerprint, hex);
     if (a->common.json)
-        return bal_print_json(
-            context, json_pack("{s:o, s:I, s:s}", "output", bal_json_bytes(a->out, strlen(a->out)),
-                               "step", (json_int_t)a->step, "fingerprint", hex));
+        return bal_print_json(context, json_pack("{s:o, s:I, s:s}", "output", bal_json_text(a->out),
+                                                 "step", (json_int_t)a->step, "fingerprint", hex));
     printf("%s: step %lld, fingerprint %s\n", a->out, (long long)a->step, hex);
     return BAL_OK;
 }

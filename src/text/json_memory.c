@@ -101,3 +101,5 @@ json_t *bal_json_bytes(const char *bytes, size_t n_bytes)
     free(text);
     return json;
 }
+
+json_t *bal_json_text(const char *text) { return bal_json_bytes(text, strlen(text)); }

@@ -28,10 +28,9 @@ static bal_status write_header(bal_metrics_log *log, const bal_run *run)
     }
     return write_line(
         log, json_pack("{s:s, s:o, s:o, s:I, s:I, s:o}", "ballot", BAL_VERSION, "job",
-                       bal_json_bytes(run->dir, strlen(run->dir)), "model",
-                       bal_json_bytes(run->job->model.path, strlen(run->job->model.path)), "batch",
-                       (json_int_t)run->job->data.batch, "steps", (json_int_t)run->job->run.steps,
-                       "tensors", tensors));
+                       bal_json_text(run->dir), "model", bal_json_text(run->job->model.path),
+                       "batch", (json_int_t)run->job->data.batch, "steps",
+                       (json_int_t)run->job->run.steps, "tensors", tensors));
 }
 
 bal_status bal_metrics_log_open(bal_metrics_log *log, const bal_run *run, int64_t n_steps)
