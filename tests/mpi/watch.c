@@ -1,18 +1,11 @@
 /* watch.c: ranks that do not answer are named, and no others. A rank is lost to a communicator of
  * which it does not call the collectives; those of a broadcast that would have had it from that
  * rank wait behind the rest. */
-#include <time.h>
+#include <unistd.h>
 
 #include "ranks.h"
 
 #define LIMIT_S 3.0
-
-static void sleep_s(double seconds)
-{
-    nanosleep(&(struct timespec){.tv_sec  = (time_t)seconds,
-                                 .tv_nsec = (long)(1e9 * (seconds - (double)(time_t)seconds))},
-              NULL);
-}
 
 static bal_comm *watched(void)
 {
@@ -62,7 +55,7 @@ static void test_where_rank_0_is_lost_another_names_it(void) { lose(watched(), 0
 static void test_a_rank_that_was_waiting_once_is_not_taken_for_one_that_waits(void)
 {
     bal_comm *comm = watched();
-    if (rank == 0) sleep_s(0.7 * LIMIT_S);
+    if (rank == 0) usleep((useconds_t)(0.7e6 * LIMIT_S));
     CU_ASSERT_EQUAL(bal_comm_agree(comm, BAL_OK), BAL_OK); /* the others have said that they wait */
     lose(comm, size - 1);
 }
