@@ -18,8 +18,9 @@ void bal_comm_describe(char *text, size_t n_bytes);
 /** The name of a rank's host. Local; borrowed. */
 const char *bal_comm_host(bal_comm *comm, int rank);
 
-/* A rank may die, and its host be cut off. Each collective below waits for the others for at most
- * the limit, if there is one; then it returns BAL_LOST with a sentence that names the missing
+/* A rank may die, and its host be cut off. If there is a limit, each collective below waits for the
+ * others no longer than that on rank 0, and on other ranks up to 6 s and a sixteenth of it more,
+ * for rank 0 to be the first; then it returns BAL_LOST with a sentence that names the missing
  * ranks, their hosts and the step in which they were last heard of, and so does every later call.
  * After that only destroy is to be called, then the process is to end without MPI_Finalize, with
  * the exit code of BAL_LOST. */
@@ -31,8 +32,6 @@ const char *bal_comm_host(bal_comm *comm, int rank);
 void bal_comm_set_limit(bal_comm *comm, double seconds);
 /** The step that sentences name. Local. */
 void bal_comm_set_step(bal_comm *comm, int64_t step);
-/** After BAL_LOST: is this rank the one to print the sentence? Local. */
-bool bal_comm_speaks(bal_comm *comm);
 
 /** The worst status of all ranks, and its sentence (of the lowest such rank) on all of them. Call
  *  it wherever one rank may fail alone. Collective. */

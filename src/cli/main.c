@@ -15,9 +15,9 @@ static void finalize(void)
 }
 
 /* Ranks are missing, and MPI would wait for them: leave without it. The launcher ends the rest. */
-static _Noreturn void leave(bool speaks)
+static _Noreturn void leave(void)
 {
-    if (speaks) fprintf(stderr, "ballot: %s\n", bal_failure());
+    fprintf(stderr, "ballot: %s\n", bal_failure());
     fflush(NULL);
     _exit(bal_status_exit_code(BAL_LOST));
 }
@@ -72,7 +72,7 @@ int main(int argc, char **argv)
         bal_comm_set_limit(context.comm, BAL_WAIT_LIMIT_DEFAULT);
         status = dispatch(&context, argc, argv);
     }
-    if (status == BAL_LOST) leave(bal_comm_speaks(context.comm));
+    if (status == BAL_LOST) leave();
     if (status != BAL_OK && context.prints)
         fprintf(stderr, "ballot: %s\n",
                 bal_failure()[0] ? bal_failure() : bal_status_words(status));

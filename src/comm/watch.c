@@ -15,9 +15,8 @@
 #include "comm_impl.h"
 
 #define HOST_BYTES 64
-#define TAG        1   /* of the only messages that are no collectives; they are empty */
-#define GRACE      2.0 /* seconds that the others leave to the reporters */
-#define N_TOLD     8   /* times that a rank says that it waits */
+#define TAG        1 /* of the only messages that are no collectives; they are empty */
+#define N_TOLD     8 /* times that a rank says that it waits, before the limit */
 
 struct bal_watch {
     bal_mpi *world;
@@ -26,7 +25,7 @@ struct bal_watch {
     int64_t     last_step;     /* step of the last collective that this rank is done with */
     int         reporters[2], n_reporters, n_told;
     MPI_Request sends[2];
-    bool        lost, speaks;
+    bool        lost;
     char        sentence[1024];
 };
 
@@ -36,12 +35,6 @@ bal_status bal_watch_status(const struct bal_watch *w)
 }
 
 const char *bal_watch_host(const struct bal_watch *w, int rank) { return w->hosts[rank]; }
-
-bool bal_comm_speaks(bal_comm *comm)
-{
-    bal_mpi *m = bal_comm_mpi(comm);
-    return m != NULL && m->world->watch->speaks;
-}
 
 bal_status bal_watch_create(bal_mpi *m, struct bal_watch **watch)
 {
@@ -85,6 +78,15 @@ static bool reports(const struct bal_watch *w)
     return rank == w->reporters[0] || rank == w->reporters[1];
 }
 
+/* Seconds beyond the limit that a rank leaves to others to name the missing. Whoever ends its
+ * process ends the run, and ranks begin to wait at different times; so rank 0 is first, then the
+ * other reporter, then the rest, who speak only for themselves. */
+static double patience(const struct bal_watch *w)
+{
+    double most = 6.0 + w->world->base.limit / 16.0;
+    return w->world->base.rank == 0 ? 0.0 : reports(w) ? most / 2.0 : most;
+}
+
 /* Note who says that it waits. */
 static void listen(struct bal_watch *w)
 {
@@ -102,7 +104,6 @@ static void listen(struct bal_watch *w)
 static void tell_and_listen(struct bal_watch *w, double share)
 {
     const bal_comm *comm = &w->world->base;
-    int             sent;
     listen(w);
     if (w->n_told == 0) { /* what was said until now may be of a wait that has ended */
         memset(w->waits, 0, (size_t)comm->size * sizeof *w->waits);
@@ -111,6 +112,7 @@ static void tell_and_listen(struct bal_watch *w, double share)
     if (w->n_told > (int)(N_TOLD * share)) return;
     ++w->n_told;
     for (int i = 0; i < w->n_reporters; ++i) {
+        int sent = 0;
         MPI_Test(&w->sends[i], &sent, MPI_STATUS_IGNORE);
         if (sent) /* else the last one has not left: this host is cut off */
             MPI_Isend(NULL, 0, MPI_BYTE, w->reporters[i], TAG, w->world->mpi, &w->sends[i]);
@@ -146,8 +148,6 @@ static bal_status give_up(struct bal_watch *w)
     const bal_comm *comm = &w->world->base;
     int             n    = list_missing(w, missing, sizeof missing);
     if (w->last_step >= 0) snprintf(last, sizeof last, "in step %lld", (long long)w->last_step);
-    /* rank 0 speaks, or the other reporter where rank 0 is missing; the rest only for themselves */
-    w->speaks = comm->rank == 0 || !reports(w) || !w->waits[0];
     if (reports(w))
         snprintf(sentence, sizeof sentence,
                  "step %lld: no answer from %s for %g s; last heard of %s; the journal has every "
@@ -181,14 +181,13 @@ bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char
         if (waited > 0.01) nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
         if (limit <= 0.0 || waited < limit / 2.0) continue;
         tell_and_listen(w, 2.0 * waited / limit - 1.0);
-        if (waited > limit + (reports(w) ? 0.0 : GRACE)) return give_up(w);
+        if (waited > limit + patience(w)) return give_up(w);
     }
     if (code != MPI_SUCCESS) {
         bal_mpi_check(code, what);
         char reason[900];
         snprintf(reason, sizeof reason, "step %lld: %s; run the same command again",
                  (long long)m->world->base.step, bal_failure());
-        w->speaks = true;
         return lose(w, reason);
     }
     w->last_step = m->world->base.step;
@@ -212,5 +211,5 @@ void bal_mpi_guard(const bal_mpi *m, bool on)
     double limit = m->world->base.limit;
     if (limit <= 0.0) return;
     if (on) signal(SIGALRM, on_alarm);
-    alarm(on ? (unsigned)(limit + GRACE + 1.0) : 0);
+    alarm(on ? (unsigned)(limit + patience(m->world->watch) + 1.0) : 0);
 }
