@@ -62,7 +62,7 @@ static bal_status check_room(size_t n_bytes)
     BAL_TRY(bal_shared_room(dir, &free_bytes));
     if (free_bytes < needed)
         return bal_fail(BAL_ERR_MEMORY,
-                        "%s on %s has room for %.0f MiB; to share memory takes %.0f MiB "
+                        "%s on %s has room for %.0f MiB; what its ranks would share takes %.0f MiB "
                         "(containers: --shm-size)",
                         dir, host, free_bytes / 0x1p20, needed / 0x1p20 + 0.5);
     return BAL_OK;
