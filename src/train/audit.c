@@ -104,9 +104,10 @@ static bal_status judge(bal_run *run, const bal_measure *measure, int slot, cons
 
 static void accuse(bal_run *run, bal_journal_entry *entry, int slot, int accused)
 {
-    static const char *const what[] = {[BAL_AUDIT_STOP]    = "the run stops",
-                                       [BAL_AUDIT_EXCLUDE] = "it votes no more in this run",
-                                       [BAL_AUDIT_WARN]    = "its votes count all the same"};
+    static const char *const what[] = {
+        [BAL_AUDIT_STOP]    = "the run stops",
+        [BAL_AUDIT_EXCLUDE] = "it votes no more until the run is started again",
+        [BAL_AUDIT_WARN]    = "its votes count all the same"};
     if (accused < 0) {
         bal_log(BAL_LOG_WARN,
                 "step %lld: the audit of slot %d found a difference that was gone when all ranks "
