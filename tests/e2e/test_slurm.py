@@ -160,6 +160,7 @@ class Slurm(b.TestCase):
     def assert_done(self, job, restarts, fingerprint=None):
         shown = job.wait_state("COMPLETED", "FAILED", "CANCELLED")
         self.assertEqual(shown["JobState"], "COMPLETED", job.text())
+        self.assertFalse(os.path.exists(os.path.join(job.run, f"restarts.{job.id}")), job.text())
         if restarts is not None:
             self.assertEqual(int(shown["Restarts"]), restarts, job.text())
         made = b.inspect(os.path.join(job.run, f"step-{STEPS:06d}.h5"), "--verify")
@@ -169,7 +170,7 @@ class Slurm(b.TestCase):
 
     def test_the_limit_with_and_without_time_to_stop(self):
         """Two jobs: one stops at the warning, one is stuck until Slurm ends it."""
-        options = (*TWO_NODES, "--time=1", "--signal=B:USR1@45")
+        options = (*TWO_NODES, "--time=1", "--signal=B:USR1@20")
         warned, stuck = (self.submit(name, *options) for name in ("warned", "stuck"))
         warned.hold()
         stuck.hold()
@@ -237,7 +238,7 @@ class Slurm(b.TestCase):
         self.assert_done(self.submit("cancelled", "--nodes=1"), restarts=0)
 
     def test_scancel_near_the_limit(self):
-        job = self.submit("cancelled-late", *TWO_NODES, "--time=3", "--signal=B:USR1@175")
+        job = self.submit("cancelled-late", *TWO_NODES, "--time=3", "--signal=B:USR1@130")
         job.hold()
         job.wait("the warning", lambda: "near the limit" in job.text())
         slurm("scancel", job.id)
