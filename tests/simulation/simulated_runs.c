@@ -56,8 +56,11 @@ static void make_job(int steps, const char *more, const char *even_more)
     CU_ASSERT_EQUAL_FATAL(bal_job_read(NULL, overrides, n, &source), BAL_OK);
 }
 
+static _Thread_local int my_rank; /* each rank is a thread */
+
 static bal_status train(bal_comm *comm, void *run)
 {
+    my_rank             = bal_comm_rank(comm);
     bal_machine machine = {.kernels = bal_kernels_at(bal_isa_best())};
     return bal_train(&source.job, &machine, run, comm);
 }
@@ -407,6 +410,91 @@ static void test_an_excluded_rank_votes_no_more(void)
     CU_ASSERT(is_replayed(run));
 }
 
+/* A rank whose processor adds a little to a loss, too little for another vote: in n probes from a
+ * first one on, of its own slots or of those of others that it checks. */
+static struct {
+    int  n_ranks, rank, first, n;
+    bool of_others;
+} wrong;
+
+bal_status __real_bal_forward_losses(bal_forward *forward, const bal_batch *batch,
+                                     const bal_direction *direction, bal_losses *losses);
+bal_status __wrap_bal_forward_losses(bal_forward *forward, const bal_batch *batch,
+                                     const bal_direction *direction, bal_losses *losses);
+bal_status __wrap_bal_forward_losses(bal_forward *forward, const bal_batch *batch,
+                                     const bal_direction *direction, bal_losses *losses)
+{
+    bal_status status = __real_bal_forward_losses(forward, batch, direction, losses);
+    if (direction == NULL || wrong.n == 0 || my_rank != wrong.rank) return status;
+    bool of_others = bal_slot_rank((int)direction->slot, wrong.n_ranks) != wrong.rank;
+    if (of_others != wrong.of_others || wrong.first-- > 0) return status;
+    --wrong.n;
+    ++losses[0].loss;
+    return status;
+}
+
+static void test_a_loss_that_others_do_not_compute_is_found(void)
+{
+    enum { ALWAYS = 1 << 20 };
+    static const struct {
+        const char *action;
+        int         n_ranks, n;
+        bool        of_others;
+        bal_status  end;
+        int         last; /* step in which rank 1 is accused last; -1: nobody is */
+        const char *says;
+    } cases[] = {
+        {"stop", 5, ALWAYS, false, BAL_ERR_NUMERIC, 2, "rank 1 on nowhere cast a wrong vote"},
+        {"exclude", 5, ALWAYS, false, BAL_OK, 2, ""},
+        {"warn", 5, ALWAYS, false, BAL_OK, N_STEPS - 1, ""},
+        {"exclude", 5, 1, false, BAL_OK, 2, ""}, /* gone when all are asked */
+        {"exclude", 5, ALWAYS, true, BAL_OK, 2, ""},
+        {"exclude", 2, ALWAYS, false, BAL_ERR_NUMERIC, -1, "that of more than half of them"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+        const char *base = bal_test_dir("wrong");
+        char        run[300], action[64];
+        int         accused;
+        snprintf(run, sizeof run, "%s/%zu", base, i);
+        snprintf(action, sizeof action, "vote.audit_action=%s", cases[i].action);
+        make_job(N_STEPS, "vote.audit=1", action);
+        wrong.n_ranks = cases[i].n_ranks, wrong.rank = 1, wrong.first = 2;
+        wrong.n = cases[i].n, wrong.of_others = cases[i].of_others;
+        bal_status status = run_once(run, cases[i].n_ranks, &good);
+        wrong.n           = 0;
+        CU_ASSERT_EQUAL(status, cases[i].end);
+        CU_ASSERT_PTR_NOT_NULL(strstr(status == BAL_OK ? "" : bal_failure(), cases[i].says));
+        CU_ASSERT_EQUAL(accusations(run, &accused), cases[i].last);
+        CU_ASSERT_EQUAL(accused, cases[i].last < 0 ? -1 : 1);
+        if (status == BAL_OK) CU_ASSERT(is_replayed(run));
+    }
+}
+
+/* What a rank says of the losses of a slot is not what arrives. */
+static int n_garbled;
+
+static void garble(int n_ranks, const bal_reduction *how, uint64_t **brought, int rank,
+                   uint64_t *words)
+{
+    (void)n_ranks, (void)words;
+    if (rank != -1 || is_ballot(how) || how->n_sum != 6) return;
+    ++brought[2][4];
+    ++n_garbled;
+}
+
+static void test_a_difference_that_nobody_has_accuses_nobody(void)
+{
+    const char *run = bal_test_dir("garbled");
+    int         accused;
+    make_job(N_STEPS, "vote.audit=1", "vote.audit_action=stop");
+    bal_simulation_tamper = garble;
+    CU_ASSERT_EQUAL(run_once(run, 5, &good), BAL_OK);
+    bal_simulation_tamper = NULL;
+    CU_ASSERT_EQUAL(n_garbled, N_STEPS);
+    CU_ASSERT_EQUAL(accusations(run, &accused), -1);
+    CU_ASSERT(is_replayed(run));
+}
+
 static void test_honest_ranks_are_never_accused_and_audits_change_nothing(void)
 {
     const char *base = bal_test_dir("honest");
@@ -529,6 +617,9 @@ const bal_test bal_suite_tests[] = {
      test_a_contribution_that_is_counted_twice_stops_the_run},
     {"a rank that lies is named within 100 steps", test_a_rank_that_lies_is_named_within_100_steps},
     {"an excluded rank votes no more", test_an_excluded_rank_votes_no_more},
+    {"a loss that others do not compute is found", test_a_loss_that_others_do_not_compute_is_found},
+    {"a difference that nobody has accuses nobody",
+     test_a_difference_that_nobody_has_accuses_nobody},
     {"honest ranks are never accused, and audits change nothing",
      test_honest_ranks_are_never_accused_and_audits_change_nothing},
     {"what is seen too late is abstained from, and replayed",
