@@ -1,10 +1,22 @@
-/* include/ballot/comm_mpi.h: the one place where a communicator of MPI comes in. */
+/* include/ballot/comm_mpi.h: MPI's start and end, and the one place where its communicators come
+ * in. */
 #ifndef BALLOT_COMM_MPI_H
 #define BALLOT_COMM_MPI_H
 
 #include <mpi.h>
 
 #include "ballot/comm.h"
+
+#define BAL_START_LIMIT 300.0 /* s that the ranks may take to find each other */
+
+/** Start MPI, and make a communicator of all ranks. The process ends by itself, with the exit code
+ *  of BAL_LOST and a sentence, if that takes longer than BAL_START_LIMIT. Collective.
+ *  @return BAL_OK; BAL_ERR_MPI; BAL_ERR_MEMORY. */
+bal_status bal_comm_start(bal_comm **comm);
+/** Destroy the communicator (NULL is fine) and end MPI, if it was started. Waits for the others as
+ *  long as the communicator's limit says, then ends the process like that. Collective; not after
+ *  BAL_LOST. */
+void bal_comm_end(bal_comm **comm);
 
 /** Duplicate world and own the copy, with errors returned. Collective. @return BAL_OK;
  *  BAL_ERR_MPI; BAL_ERR_MEMORY. */

@@ -1,5 +1,4 @@
 /* main.c: ranks, signals, the choice of a command, exit codes. */
-#include <mpi.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,11 +7,9 @@
 #include "ballot/comm_mpi.h"
 #include "cli_impl.h"
 
-static void finalize(void)
-{
-    int finalized = 0;
-    if (MPI_Finalized(&finalized) == MPI_SUCCESS && !finalized) MPI_Finalize();
-}
+static bal_comm *ranks;
+
+static void end(void) { bal_comm_end(&ranks); }
 
 /* Ranks are missing, and MPI would wait for them: leave without it. The launcher ends the rest. */
 static _Noreturn void leave(void)
@@ -57,16 +54,9 @@ static bal_status dispatch(bal_context *context, int argc, char **argv)
 int main(int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is then an error of write() */
-    if (MPI_Init(NULL, NULL) != MPI_SUCCESS) {
-        fprintf(stderr, "ballot: MPI could not be started\n");
-        return 1;
-    }
-    atexit(finalize); /* argp ends the program itself after --help */
-    bal_context context = {0};
-    bal_status  status  = bal_comm_create(MPI_COMM_WORLD, &context.comm);
-    int         rank    = 0;
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    context.prints = rank == 0;
+    atexit(end);              /* argp ends the program itself after --help */
+    bal_status  status  = bal_comm_start(&ranks);
+    bal_context context = {.comm = ranks, .prints = ranks == NULL || bal_comm_rank(ranks) == 0};
     bal_log_enable(context.prints);
     if (status == BAL_OK) {
         bal_comm_set_limit(context.comm, BAL_WAIT_LIMIT_DEFAULT);
@@ -76,6 +66,5 @@ int main(int argc, char **argv)
     if (status != BAL_OK && context.prints)
         fprintf(stderr, "ballot: %s\n",
                 bal_failure()[0] ? bal_failure() : bal_status_words(status));
-    bal_comm_destroy(&context.comm);
     return bal_status_exit_code(status);
 }

@@ -46,11 +46,20 @@ bal_mpi *bal_comm_mpi(bal_comm *comm);
 void bal_reduction_combine(const bal_reduction *how, uint64_t *out, const uint64_t *in);
 /** What an MPI call returned, as a status. */
 bal_status bal_mpi_check(int code, const char *what);
-/** Until it is called with false, end the process with exit code 75 should an MPI call keep it for
- *  longer than the limit: for calls that cannot be given up otherwise. */
+/** Guard calls of this communicator that cannot be given up, for as long as the others are waited
+ *  for; or no longer. */
 void bal_mpi_guard(const bal_mpi *m, bool on);
 
+/* ---- session.c: calls that cannot be given up ---- */
+
+/** Until bal_unguard: end the process with the exit code of BAL_LOST and this line on stderr should
+ *  what comes take longer than so many seconds, 0: for ever. Not nested. */
+void bal_guard(double seconds, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void bal_unguard(void);
+
 /* ---- watch.c: who does not answer ---- */
+
+#define BAL_HOST_BYTES 64 /* of a host's name, cut if it is longer */
 
 bal_status bal_watch_create(bal_mpi *world, struct bal_watch **watch);
 void       bal_watch_destroy(struct bal_watch **watch);

@@ -6,7 +6,6 @@
  * is over a reporter knows who waits too, perhaps in the collective before or after its own; the
  * others are missing. It costs nothing while all is well.
  */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,15 +13,14 @@
 
 #include "comm_impl.h"
 
-#define HOST_BYTES 64
-#define TAG        1 /* of the only messages that are no collectives; they are empty */
-#define N_TOLD     8 /* times that a rank says that it waits, before the limit */
+#define TAG    1 /* of the only messages that are no collectives; they are empty */
+#define N_TOLD 8 /* times that a rank says that it waits, before the limit */
 
 struct bal_watch {
     bal_mpi *world;
-    char (*hosts)[HOST_BYTES]; /* [size] */
-    bool       *waits;         /* [size] said so since this rank did for the first time */
-    int64_t     last_step;     /* step of the last collective that this rank is done with */
+    char (*hosts)[BAL_HOST_BYTES]; /* [size] */
+    bool       *waits;             /* [size] said so since this rank did for the first time */
+    int64_t     last_step;         /* step of the last collective that this rank is done with */
     int         reporters[2], n_reporters, n_told;
     MPI_Request sends[2];
     bool        lost;
@@ -49,10 +47,10 @@ bal_status bal_watch_create(bal_mpi *m, struct bal_watch **watch)
     *watch = w;
     if (w == NULL || w->hosts == NULL || w->waits == NULL)
         return bal_fail(BAL_ERR_MEMORY, "no memory to watch %zu ranks", size);
-    char host[HOST_BYTES] = "";
+    char host[BAL_HOST_BYTES] = "";
     gethostname(host, sizeof host - 1);
     BAL_TRY(bal_mpi_check(
-        MPI_Allgather(host, HOST_BYTES, MPI_CHAR, w->hosts, HOST_BYTES, MPI_CHAR, m->mpi),
+        MPI_Allgather(host, BAL_HOST_BYTES, MPI_CHAR, w->hosts, BAL_HOST_BYTES, MPI_CHAR, m->mpi),
         "MPI_Allgather"));
     int other = 1; /* on the first host that is not rank 0's; else rank 1 */
     for (int rank = m->base.size - 1; rank > 0; --rank)
@@ -194,22 +192,15 @@ bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char
     return BAL_OK;
 }
 
-/* ---- calls that cannot be given up ---- */
-
-static void on_alarm(int number)
-{
-    static const char text[] =
-        "ballot: the other ranks do not answer any more; run the same command again\n";
-    (void)number;
-    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)ignored;
-    _exit(bal_status_exit_code(BAL_LOST));
-}
-
 void bal_mpi_guard(const bal_mpi *m, bool on)
 {
-    double limit = m->world->base.limit;
-    if (limit <= 0.0) return;
-    if (on) signal(SIGALRM, on_alarm);
-    alarm(on ? (unsigned)(limit + patience(m->world->watch) + 1.0) : 0);
+    const bal_comm *world = &m->world->base;
+    if (!on || world->limit <= 0.0)
+        bal_unguard();
+    else
+        bal_guard(
+            world->limit + patience(m->world->watch),
+            "ballot: step %lld: rank %d on %s has had no answer from the other ranks for %g s; "
+            "run the same command again\n",
+            (long long)world->step, world->rank, m->world->watch->hosts[world->rank], world->limit);
 }

@@ -3,8 +3,11 @@ on to the same bits."""
 import collections
 import os
 import signal
+import unittest
 
 import ballot_run as b
+
+ODD_HOST = os.environ.get("BALLOT_ODD_HOST", "")
 
 LIMIT_S = 6 if b.SLOW else 3
 STEPS = 12 if b.SLOW else 60
@@ -88,6 +91,22 @@ class LostRanks(b.TestCase):
         result, late = self.run_with_a_late_rank(deadline, deadline + 0.2, vote__dealing="node",
                                                  **options)
         self.assertEqual((dict(late), b.printed_fingerprint(result)), ({}, on_time))
+
+    @unittest.skipUnless(ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")
+    @unittest.skipIf(b.SLOW, "a sanitizer wants to be loaded first")
+    def test_the_start_and_the_end_have_limits_too(self):
+        """One of two ranks takes ten minutes to start or to end MPI."""
+        def two(words, *settings):
+            odd = [["env", f"LD_PRELOAD={ODD_HOST}", text, *words] for text in settings]
+            launch = [b.MPIEXEC, "--oversubscribe", "-n", "1", *odd[0], ":", "-n", "1", *odd[1]]
+            return b.finish(b.start_command(launch), b.STOPPED, timeout=60)
+
+        result = two([b.BALLOT, "doctor"], "ODD_HURRY=100", "ODD_START=600")
+        self.assertRegex(result.err, r"ballot: \S+ has no connection to all other ranks after 300 s")
+        words = [b.BALLOT, *map(str, b.tiny(self.folder("end"), "--wait-limit", 2, **JOB))]
+        result = two(words, "ODD_END=0", "ODD_END=600")
+        self.assertRegex(result.err, r"ballot: \S+ is done, but not all other ranks are after 2 s")
+        self.assertEqual(b.printed_fingerprint(result), self.whole)
 
     def test_a_limit_that_is_no_number_is_refused(self):
         for text in ("soon", "-1", "nan", "3s", ""):

@@ -1,9 +1,11 @@
 /* odd_host.c: preloaded into a rank, makes its host look as another one would: a clock that is
  * ahead (ODD_CLOCK seconds), a disk that is slow (ODD_SYNC milliseconds), locks that others do not
- * see (ODD_LOCKS). */
+ * see (ODD_LOCKS), an MPI that takes ODD_START or ODD_END seconds to start or end; or lets alarms
+ * come so many times as soon (ODD_HURRY). */
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,3 +29,25 @@ int fdatasync(int fd)
 }
 
 int flock(int fd, int how) { return setting("ODD_LOCKS") ? 0 : (int)syscall(SYS_flock, fd, how); }
+
+unsigned alarm(unsigned seconds)
+{
+    long             hurry = setting("ODD_HURRY") > 0 ? setting("ODD_HURRY") : 1;
+    long             us    = 1000000l * (long)seconds / hurry;
+    struct itimerval timer = {.it_value = {us / 1000000, us % 1000000}};
+    return (unsigned)setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+int PMPI_Init(int *argc, char ***argv);
+int MPI_Init(int *argc, char ***argv)
+{
+    sleep((unsigned)setting("ODD_START"));
+    return PMPI_Init(argc, argv);
+}
+
+int PMPI_Finalize(void);
+int MPI_Finalize(void)
+{
+    sleep((unsigned)setting("ODD_END"));
+    return PMPI_Finalize();
+}
