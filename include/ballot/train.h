@@ -165,8 +165,11 @@ typedef struct bal_estimate {
     int64_t reading;             /* of a rank, on top, while it reads the texts */
     int64_t loading;             /* of a copy, on top, while it is read */
     int64_t metrics, saving;     /* of rank 0: after the last step; on top, writing a checkpoint */
-    int64_t step_bytes, checkpoint, journal; /* sent by a rank in a step; files after the last */
-    int64_t n_evals, n_eval_batches;         /* evaluations of the run; batches in each */
+    int64_t step_bytes;          /* sent by a rank in a step */
+    int64_t checkpoint, journal; /* files after the last step */
+    int64_t log;                 /* metrics.jsonl then, at most */
+    int64_t n_kept, disk;        /* checkpoints then; all files while the last one is written */
+    int64_t n_evals, n_eval_batches; /* evaluations of the run; batches in each */
     /* measured on the ranks of the call, all at once; the slowest counts */
     bool   measured;
     int    n_probes;       /* by each rank */
@@ -183,6 +186,9 @@ typedef struct bal_estimate {
  */
 bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_comm *comm,
                             int64_t memory, int64_t program, bal_estimate *estimate);
+/** Its files alone; the model need only be outlined. Local. */
+void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_files *files,
+                        bal_estimate *estimate);
 /** Most bytes that per_node ranks of a node take at once. Local. @param n_copies  of the model on
  * it */
 int64_t bal_estimate_node(const bal_estimate *estimate, int64_t per_node, int64_t n_copies);

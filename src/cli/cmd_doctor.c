@@ -110,11 +110,9 @@ static bal_status size_job(const bal_job *job, bal_estimate *needs)
     bal_bundle bundle = {0};
     int64_t    n      = job->data.batch * job->data.context;
     BAL_TRY(bal_source_outline(job->model.path, &job->model.formats, false, true, &bundle));
-    needs->model   = (int64_t)bal_model_bytes(bundle.model);
-    needs->work    = (int64_t)bal_forward_bytes(bundle.model, n, job->data.context);
-    needs->journal = bal_journal_bytes((int)job->vote.slots, job->run.steps);
-    needs->checkpoint =
-        bal_checkpoint_bytes(bundle.model, &bundle.files, (int)job->vote.slots, job->run.steps);
+    needs->model = (int64_t)bal_model_bytes(bundle.model);
+    needs->work  = (int64_t)bal_forward_bytes(bundle.model, n, job->data.context);
+    bal_estimate_files(job, bundle.model, &bundle.files, needs);
     bal_bundle_clear(&bundle);
     return BAL_OK;
 }

@@ -59,7 +59,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 /* What follows from the estimate for the ranks that were asked for. */
 typedef struct plan {
-    int64_t ranks, per_node, n_copies, rank_bytes, node_bytes, memory, disk;
+    int64_t ranks, per_node, n_copies, rank_bytes, node_bytes, memory;
     double  seconds;      /* of the run */
     double  shared_lacks; /* bytes that shared memory here has too few for one model; 0: none */
     bool    fits;
@@ -82,7 +82,6 @@ static plan make_plan(const arguments *a, const bal_job *job, const bal_host *ho
     p.rank_bytes = p.node_bytes / p.per_node;
     p.memory     = a->memory > 0 ? (int64_t)(a->memory * GIB) : host->memory;
     p.fits       = p.node_bytes <= p.memory;
-    p.disk       = (job->run.keep + 2) * e->checkpoint + e->journal;
     p.seconds    = bal_estimate_seconds(e, job, p.ranks, p.per_node, p.n_copies);
     return p;
 }
@@ -116,13 +115,14 @@ static json_t *to_json(const bal_job *job, const bal_context *context, const bal
         "work", (json_int_t)e->work, "reading", (json_int_t)e->reading, "loading",
         (json_int_t)e->loading, "metrics", (json_int_t)e->metrics, "saving", (json_int_t)e->saving);
     json_t *object = json_pack(
-        "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "bytes", memory,
-        "planned_ranks", (json_int_t)p->ranks, "planned_ranks_per_node", (json_int_t)p->per_node,
-        "models_per_node", (json_int_t)p->n_copies, "rank_bytes", (json_int_t)p->rank_bytes,
-        "node_bytes", (json_int_t)p->node_bytes, "memory_bytes", (json_int_t)p->memory,
-        "step_bytes", (json_int_t)e->step_bytes, "checkpoint_bytes", (json_int_t)e->checkpoint,
-        "journal_bytes", (json_int_t)e->journal, "disk_bytes", (json_int_t)p->disk, "steps",
-        (json_int_t)job->run.steps, "result", result, "text", text);
+        "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "bytes",
+        memory, "planned_ranks", (json_int_t)p->ranks, "planned_ranks_per_node",
+        (json_int_t)p->per_node, "models_per_node", (json_int_t)p->n_copies, "rank_bytes",
+        (json_int_t)p->rank_bytes, "node_bytes", (json_int_t)p->node_bytes, "memory_bytes",
+        (json_int_t)p->memory, "step_bytes", (json_int_t)e->step_bytes, "checkpoint_bytes",
+        (json_int_t)e->checkpoint, "journal_bytes", (json_int_t)e->journal, "log_bytes",
+        (json_int_t)e->log, "disk_bytes", (json_int_t)e->disk, "steps", (json_int_t)job->run.steps,
+        "result", result, "text", text);
     /* and what analysis/scale.py reads of a step; null where nothing was measured */
     int64_t groups = (job->vote.slots + BAL_WALSH_SLOTS - 1) / BAL_WALSH_SLOTS;
     json_t *step =
@@ -174,11 +174,11 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
     printf("%-16s %10.2f MiB\n%-16s %10.2f MiB\n\n", "of each rank", (double)p->rank_bytes / MIB,
            "of each node", (double)p->node_bytes / MIB);
     printf("bytes per step   %lld sent by each rank\n", (long long)e->step_bytes);
-    printf(
-        "checkpoint       %.2f MiB after the last step; %.2f MiB on disk with journal, best and "
-        "the one being written\n",
-        (double)e->checkpoint / MIB, (double)p->disk / MIB);
+    printf("checkpoint       %.2f MiB after the last step\n", (double)e->checkpoint / MIB);
     printf("journal          %lld bytes after the last step\n", (long long)e->journal);
+    printf("metrics.jsonl    %.2f MiB after the last step, at most\n", (double)e->log / MIB);
+    printf("on disk          %.2f MiB: these, %lld checkpoints, best.h5 and one being written\n",
+           (double)e->disk / MIB, (long long)e->n_kept);
     if (!e->measured) {
         printf("step             not measured: the job does not fit into this machine\n");
         return;

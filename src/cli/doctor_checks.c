@@ -320,16 +320,15 @@ static void check_sync(const bal_findings *f, bal_check *c)
 
 static void check_disk(const bal_findings *f, bal_check *c)
 {
-    double needed = f->job == NULL ? 64 * MIB
-                                   : (double)(f->job->run.keep + 2) * (double)f->needs.checkpoint +
-                                         (double)f->needs.journal;
-    char   what[160];
+    double needed = f->job == NULL ? 64 * MIB : (double)f->needs.disk;
+    char   what[200];
     if (f->job == NULL)
         snprintf(what, sizeof what, "room for at least %.0f MiB", needed / MIB);
     else
         snprintf(what, sizeof what,
-                 "%.1f MiB: %lld checkpoints of %.1f, best.h5, one being written, the journal",
-                 needed / MIB, (long long)f->job->run.keep, (double)f->needs.checkpoint / MIB);
+                 "%.1f MiB: %lld checkpoints of %.1f, best.h5, one being written, the journal, "
+                 "metrics.jsonl",
+                 needed / MIB, (long long)f->needs.n_kept, (double)f->needs.checkpoint / MIB);
     if (f->run.free_bytes < needed)
         say(c, f->job == NULL ? BAL_WARN : BAL_BAD,
             "%.1f MiB free; expected %s: make room, or lower run.keep", f->run.free_bytes / MIB,

@@ -10,12 +10,25 @@
 #define N_UPDATES     5
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_files *files,
+                        bal_estimate *e)
+{
+    int     n_slots = (int)job->vote.slots;
+    int64_t steps = job->run.steps, every = job->run.checkpoint_every;
+    e->checkpoint = bal_checkpoint_bytes(model, files, n_slots, steps);
+    e->journal    = bal_journal_bytes(n_slots, steps);
+    e->log        = bal_metrics_log_bytes(model, steps);
+    e->n_kept     = smaller(job->run.keep, every > 0 ? blocks_of(steps, every) : 1);
+    e->disk       = (e->n_kept + 2) * e->checkpoint + e->journal + e->log; /* best.h5, a new one */
+}
 
 static void take_sizes(const bal_run *run, bal_estimate *e)
 {
-    const bal_job *job = run->job;
-    int            n = bal_model_n_tensors(run->model), n_slots = (int)job->vote.slots;
+    const bal_job *job   = run->job;
+    int            n     = bal_model_n_tensors(run->model);
     int64_t        batch = job->data.batch, context = job->data.context, largest = 0;
     for (int i = 0; i < n; ++i) {
         const bal_tensor *t     = bal_model_tensor(run->model, i);
@@ -41,9 +54,8 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     e->loading    = 8 * largest;
     e->metrics    = bal_metrics_bytes(n, job->run.steps);
     e->step_bytes = bal_step_bytes(job);
-    e->checkpoint = bal_checkpoint_bytes(run->model, &run->bundle.files, n_slots, job->run.steps);
-    e->journal    = bal_journal_bytes(n_slots, job->run.steps);
-    e->saving     = bal_checkpoint_memory(run->model, e->checkpoint);
+    bal_estimate_files(job, run->model, &run->bundle.files, e);
+    e->saving = bal_checkpoint_memory(run->model, e->checkpoint);
     if (run->dev == NULL) return;
     int64_t n_examples = bal_corpus_n_examples(run->dev), most = job->data.dev_examples;
     e->n_eval_batches = blocks_of(most > 0 && most < n_examples ? most : n_examples, batch);
@@ -142,8 +154,8 @@ int64_t bal_estimate_node(const bal_estimate *e, int64_t per_node, int64_t n_cop
 double bal_estimate_seconds(const bal_estimate *e, const bal_job *job, int64_t ranks,
                             int64_t per_node, int64_t n_copies)
 {
-    double again  = ranks > 1 ? job->vote.audit : 0.0;
-    double probes = e->probe_seconds * (double)blocks_of(job->vote.slots, ranks) * (1.0 + again);
+    double passes = (double)blocks_of(job->vote.slots, ranks) * (1.0 + job->vote.audit);
+    double probes = e->probe_seconds * passes;
     double update = e->update_seconds * (double)n_copies / (double)per_node;
     double eval   = e->eval_seconds * (double)blocks_of(e->n_eval_batches, ranks);
     return (double)job->run.steps * (probes + update) + (double)e->n_evals * eval;

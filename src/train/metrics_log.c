@@ -126,6 +126,16 @@ bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run)
                                 (json_int_t)run->metrics.n_passes[run->metrics.n - 1]));
 }
 
+int64_t bal_metrics_log_bytes(const bal_model *model, int64_t n_steps)
+{
+    int64_t line = 420; /* names and numbers that every line has, the numbers at their longest */
+    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+        const bal_tensor *tensor = bal_model_tensor(model, i);
+        line += snprintf(NULL, 0, "\"%s\":%lld,", tensor->name, (long long)bal_tensor_n(tensor));
+    }
+    return (n_steps + 2) * line; /* one before them and one behind */
+}
+
 void bal_metrics_log_close(bal_metrics_log *log)
 {
     if (log->file != NULL) fclose(log->file);

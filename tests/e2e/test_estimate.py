@@ -74,6 +74,8 @@ class Estimate(b.TestCase):
                          os.path.getsize(os.path.join(run, f"step-{steps:06d}.h5")), 0.03, run)
         sent = int(re.search(r"^bytes per step +(\d+)", result.out, re.M).group(1))
         self.assertEqual(expected["step_bytes"], sent)
+        log = os.path.getsize(os.path.join(run, "metrics.jsonl"))
+        self.assertTrue(0.6 < log / expected["log_bytes"] <= 1, (log, expected["log_bytes"]))
         return expected
 
     def test_files_and_messages_have_the_sizes_that_were_said(self):
@@ -83,9 +85,12 @@ class Estimate(b.TestCase):
                 {"vote.slots": 2, "run.steps": 30 if b.SLOW else 1500, "run.eval_every": 0,
                  "run.checkpoint_every": 0, "run.check_every": 0})):
             options = {key.replace(".", "__"): value for key, value in options.items()}
-            expected = self.compare_files(b.tiny(self.folder(f"run{i}"), run__keep=3, **options))
+            run = self.folder(f"run{i}")
+            expected = self.compare_files(b.tiny(run, run__keep=3, **options))
+            kept = sum(name.startswith("step-") for name in os.listdir(run))
             self.assertEqual(expected["disk_bytes"],
-                             5 * expected["checkpoint_bytes"] + expected["journal_bytes"])
+                             (kept + 2) * expected["checkpoint_bytes"] +
+                             expected["journal_bytes"] + expected["log_bytes"])
 
     def test_files_of_other_families(self):
         for name in ("gpt2", "qwen3", "llama3-tied"):
@@ -188,7 +193,7 @@ class Estimate(b.TestCase):
                            data__dev_examples=9, run__steps=20, vote__audit=audit)
             e = estimate(train, "--ranks", ranks, "--ranks-per-node", per_node)
             batches = -(-9 // 2)
-            probed = 1 + audit if ranks > 1 and audit != "off" else 1
+            probed = 1 + audit if audit != "off" else 1
             whole = (20 * (e["seconds_per_probe"] * -(-100 // ranks) * probed +
                            e["update_seconds"] / per_node) +
                      4 * e["seconds_per_evaluation"] / batches * -(-batches // ranks))
@@ -228,7 +233,7 @@ class Estimate(b.TestCase):
         self.assertEqual(set(e), {
             "bytes", "planned_ranks", "planned_ranks_per_node", "models_per_node", "rank_bytes",
             "node_bytes", "memory_bytes", "step_bytes", "checkpoint_bytes", "journal_bytes",
-            "disk_bytes", "steps", "result", "text", "seconds_per_probe", "update_seconds",
+            "log_bytes", "disk_bytes", "steps", "result", "text", "seconds_per_probe", "update_seconds",
             "seconds_per_evaluation", "seconds_per_step", "hours", "shape", "ranks", "codes",
             "tokens", "sequences"})
 
