@@ -155,6 +155,14 @@ def rank_pids(process):
     return ranks
 
 
+def pid_of_rank(process, rank):
+    for pid in rank_pids(process):
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            if f"OMPI_COMM_WORLD_RANK={rank}".encode() in file.read().split(b"\0"):
+                return pid
+    raise AssertionError(f"rank {rank} is not running: {process.args}")
+
+
 def kill(pids, number=signal.SIGKILL):
     for pid in pids:
         try:

@@ -14,14 +14,6 @@ STEPS = 12 if b.SLOW else 60
 JOB = {"run__steps": STEPS, "vote__slots": 12}
 
 
-def pid_of_rank(process, rank):
-    for pid in b.rank_pids(process):
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            if f"OMPI_COMM_WORLD_RANK={rank}".encode() in file.read().split(b"\0"):
-                return pid
-    raise AssertionError(f"rank {rank} is not running: {process.args}")
-
-
 class LostRanks(b.TestCase):
     def setUp(self):
         self.whole = b.printed_fingerprint(b.run(b.tiny(self.folder("whole"), **JOB)))
@@ -32,7 +24,7 @@ class LostRanks(b.TestCase):
                 run = self.folder("stopped")
                 process = b.start(b.tiny(run, "--wait-limit", LIMIT_S, **JOB), ranks=3)
                 if b.wait_until(process, lambda: len(b.metrics(run)) >= 3):
-                    b.kill([pid_of_rank(process, rank)], signal.SIGSTOP)
+                    b.kill([b.pid_of_rank(process, rank)], signal.SIGSTOP)
                     result = b.finish(process, expect=None, timeout=LIMIT_S + 60)
                     if result.rc != b.DONE:
                         break
@@ -47,7 +39,7 @@ class LostRanks(b.TestCase):
         run = self.folder("slow")
         process = b.start(b.tiny(run, "--wait-limit", 60, **JOB), ranks=2)
         if b.wait_until(process, lambda: len(b.metrics(run)) >= 3):
-            pid = pid_of_rank(process, 1)
+            pid = b.pid_of_rank(process, 1)
             b.kill([pid], signal.SIGSTOP)
             b.time.sleep(1.5)
             b.kill([pid], signal.SIGCONT)
@@ -60,7 +52,7 @@ class LostRanks(b.TestCase):
         for stop in range(4):
             done = len(b.metrics(run))
             if b.wait_until(process, lambda: len(b.metrics(run)) >= done + 1):
-                pid = pid_of_rank(process, 1)
+                pid = b.pid_of_rank(process, 1)
                 b.kill([pid], signal.SIGSTOP)
                 b.time.sleep(pause_s)
                 b.kill([pid], signal.SIGCONT)
