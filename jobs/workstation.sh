@@ -17,6 +17,14 @@ if [ $# -lt 2 ]; then
 fi
 job=$1 run=$2 ranks=${3:-}
 shift $(($# < 3 ? $# : 3))
+for option in "$@"; do
+    case $option in -h* | --m*)
+        say "$option would stop the ranks and start them anew: put a limit around the whole, as" \
+            "timeout 8h jobs/workstation.sh ..."
+        exit 2
+        ;;
+    esac
+done
 read -ra more <<<"${BALLOT_MPIRUN:-}"
 if [ "$(id -u)" = 0 ]; then # Open MPI asks root twice
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

@@ -10,6 +10,13 @@ OPTIONS = dict(run__steps=STEPS, run__eval_every=100, run__checkpoint_every=100,
                run__check_every=10, data__context=32, data__batch=2, vote__slots=12)
 
 
+def is_pending(pid, number):
+    """Has a process that is stopped been sent this signal?"""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        pending = dict(line.split(":", 1) for line in file)["ShdPnd"]
+    return int(pending, 16) >> number - 1 & 1
+
+
 class Workstation(b.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -79,7 +86,11 @@ class Workstation(b.TestCase):
 
     # ---- what ends it ----
 
-    def assert_stops_and_continues(self, name, process):
+    def assert_stops_and_continues(self, name, process, ranks):
+        """The held ranks go on once the word to stop has come to them."""
+        self.assertTrue(b.wait_until(process, lambda: all(is_pending(pid, signal.SIGUSR2)
+                                                          for pid in ranks)))
+        b.kill(ranks, signal.SIGCONT)
         result = b.finish(process, b.STOPPED)
         self.assertIn("with a good checkpoint", result.err)
         self.assertNotIn("anew", result.err)
@@ -90,15 +101,13 @@ class Workstation(b.TestCase):
         run, process = self.start("term")
         ranks = self.hold(run, process)
         process.terminate()
-        b.kill(ranks, signal.SIGCONT)
-        self.assert_stops_and_continues("term", process)
+        self.assert_stops_and_continues("term", process, ranks)
 
     def test_control_c(self):
         run, process = self.start("int")
         ranks = self.hold(run, process)
         os.killpg(process.pid, signal.SIGINT)
-        b.kill(ranks, signal.SIGCONT)
-        self.assert_stops_and_continues("int", process)
+        self.assert_stops_and_continues("int", process, ranks)
 
     def test_term_while_ranks_hang(self):
         run, process = self.start("grace", BALLOT_GRACE="3")
@@ -140,6 +149,12 @@ class Workstation(b.TestCase):
             _, process = self.start(f"bad{code}", "-s", setting)
             self.assertNotIn("anew", b.finish(process, code).err)
         self.assertEqual(b.finish(b.start_command(["jobs/workstation.sh", b.JOB]), b.USAGE).out, "")
+
+    def test_a_limit_of_hours_is_no_end(self):
+        for words in (("--max-hours", "1e-9"), ("--max-h=1e-9",), ("-h1e-9",)):
+            _, process = self.start("hours", *words)
+            result = b.finish(process, b.USAGE)
+            self.assertRegex(result.err, r"start them anew: .* timeout 8h jobs/workstation\.sh")
 
 
 if __name__ == "__main__":
