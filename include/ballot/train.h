@@ -86,7 +86,7 @@ bal_job bal_job_default(void);
 typedef struct bal_machine {
     const bal_kernels *kernels;
     bal_tally_method   tally;
-    double             max_hours; /* stop after so long; 0: no limit */
+    double             max_hours; /* stop after so long, loading counts; 0: no limit */
 } bal_machine;
 
 /** Ask the run of this process to save or to stop at the end of its step. Safe in signal

@@ -277,7 +277,7 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
 
     bal_measure measure = bal_optim_measure(run->optim, run->step);
     if (status == BAL_OK) status = vote_on_mine(run, &measure);
-    double hours = (bal_seconds() - run->started) / 3600.0;
+    double hours = (bal_seconds() - run->began) / 3600.0;
     if (run->machine->max_hours > 0.0 && hours >= run->machine->max_hours)
         bal_train_wish(BAL_WISH_STOP);
     mine->wishes = atomic_load(&wished) | (status != BAL_OK ? BAL_WISH_FAIL : 0u);
@@ -351,8 +351,9 @@ static bal_status finish(bal_run *run)
 bal_status bal_train(const bal_job *job, const bal_machine *machine, const char *dir,
                      bal_comm *comm)
 {
+    double  now = bal_seconds();
     bal_run run = {
-        .job = job, .machine = machine, .dir = dir, .comm = comm, .started = bal_seconds()};
+        .job = job, .machine = machine, .dir = dir, .comm = comm, .began = now, .started = now};
     bal_status status = bal_run_start(&run);
     uint64_t   wishes = 0;
     if (status == BAL_OK && run.writes)

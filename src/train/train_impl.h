@@ -75,7 +75,7 @@ typedef struct bal_run {
     double          best_nats; /* best evaluation so far, INFINITY: none */
     int64_t         best_step;
     /* clocks of this process */
-    double   started;
+    double   began, started;        /* to load; its first step */
     double   seconds[BAL_N_PHASES]; /* whole */
     double   step_seconds[BAL_N_PHASES];
     int64_t  n_probes, n_tokens; /* of all ranks, since first_step */
