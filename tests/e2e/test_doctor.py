@@ -233,7 +233,7 @@ class Doctor(b.TestCase):
         found = self.doctor(b.JOB, "--run", run, expect=b.FAILURE)
         self.assert_says(found, "run", "ok", "on tmpfs")
         self.assert_says(found, "disk", "fail",
-                         r"5\.0 MiB free; expected [67]\.\d MiB: 2 checkpoints")
+                         r"5\.0 MiB free; expected [89]\.\d MiB: 2 checkpoints")
         self.assertEqual(self.doctor(b.JOB, "--run", run, "-s", "run.keep=1",
                                      "-s", "run.steps=1")["disk"][0], "ok")
         self.assertEqual(self.doctor("--run", run)["disk"][0], "warn")
