@@ -8,19 +8,20 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 /* X(name, exit code of the program, words) */
-#define BAL_STATUS_LIST(X)                         \
-    X(OK, 0, "done")                               \
-    X(ERR_FAILED, 1, "failure")                    \
-    X(ERR_IO, 1, "reading or writing failed")      \
-    X(ERR_STATE, 1, "not possible in this state")  \
-    X(ERR_MPI, 1, "message passing failed")        \
-    X(ERR_ARG, 2, "wrong argument")                \
-    X(ERR_CONFIG, 2, "wrong option or job file")   \
-    X(ERR_INPUT, 3, "input is missing or damaged") \
-    X(ERR_MEMORY, 4, "out of memory")              \
-    X(ERR_NUMERIC, 5, "numerical failure")         \
+#define BAL_STATUS_LIST(X)                                         \
+    X(OK, 0, "done")                                               \
+    X(ERR_FAILED, 1, "failure")                                    \
+    X(ERR_IO, 1, "reading or writing failed")                      \
+    X(ERR_STATE, 1, "not possible in this state")                  \
+    X(ERR_MPI, 1, "message passing failed")                        \
+    X(ERR_ARG, 2, "wrong argument")                                \
+    X(ERR_CONFIG, 2, "wrong option or job file")                   \
+    X(ERR_INPUT, 3, "input is missing or damaged")                 \
+    X(ERR_MEMORY, 4, "out of memory")                              \
+    X(ERR_NUMERIC, 5, "numerical failure")                         \
     X(STOPPED, 75, "stopped with a good checkpoint; run it again") \
     X(LOST, 75, "ranks do not answer; run it again")
 
@@ -93,9 +94,18 @@ const bal_named_bytes *bal_files_find(const bal_files *files, const char *name);
 /** Forget them all. Local. */
 void bal_files_clear(bal_files *files);
 
-/** XXH3-64 of its bytes from one on, the same as bal_hash with seed 0, letting go of the pages it
- * has read: little of a large file is in memory at once. Local. */
-uint64_t bal_file_hash(const bal_file *file, size_t from);
+/* A disk that cannot give back what it has stored fails a read, but ends a process that has mapped
+ * it: what must be known to be whole is read. */
+
+/** Open a regular file of n_bytes. Local. @return BAL_OK; BAL_ERR_INPUT: as bal_file_open. */
+bal_status bal_open_to_read(const char *path, int *fd, int64_t *n_bytes);
+/** Read through short reads and EINTR. what names the file in the sentence. Local.
+ *  @return the bytes read, fewer than n_bytes only at the end of the file; -1: BAL_ERR_IO. */
+ssize_t bal_read_at(int fd, void *bytes, size_t n_bytes, int64_t offset, const char *what);
+/** XXH3-64 of a file's bytes from one on, the same as bal_hash with seed 0. Local.
+ *  @param n_bytes  how many the file has, if not fewer than from
+ *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
+bal_status bal_file_hash(int fd, int64_t from, const char *what, uint64_t *hash, int64_t *n_bytes);
 /** Write all bytes to fd, through short writes and EINTR. what names the file in the sentence.
  *  Local. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_write_all(int fd, const void *bytes, size_t n_bytes, const char *what);

@@ -79,9 +79,9 @@ static double wall_seconds(void)
 
 static bal_status know_myself(bal_comm *comm, const bal_job *job, bal_facts *me)
 {
-    bal_file file;
-    int64_t  rss;
-    char     dir[BAL_BACKING_BYTES];
+    int     fd;
+    int64_t rss, n_bytes;
+    char    dir[BAL_BACKING_BYTES];
     *me = (bal_facts){
         .node           = bal_comm_node(comm),
         .job            = job == NULL ? 0 : bal_hash(job->text, strlen(job->text), 0),
@@ -98,10 +98,10 @@ static bal_status know_myself(bal_comm *comm, const bal_job *job, bal_facts *me)
                               number_of("OMP_NUM_THREADS", bal_cores_count(me->host.cores, NULL)));
     if (bal_shared_room(dir, &me->shared_free) != BAL_OK) me->shared_free = -1.0;
     bal_memory_resident(&rss, &me->program_bytes);
-    BAL_TRY(bal_file_open("/proc/self/exe", &file));
-    me->program = bal_file_hash(&file, 0);
-    bal_file_close(&file);
-    return BAL_OK;
+    BAL_TRY(bal_open_to_read("/proc/self/exe", &fd, &n_bytes));
+    bal_status status = bal_file_hash(fd, 0, "/proc/self/exe", &me->program, &n_bytes);
+    close(fd);
+    return status;
 }
 
 /* What the job takes, from its outline alone. */

@@ -9,7 +9,23 @@
 
 static bal_comm *ranks;
 
-static void end(void) { bal_comm_end(&ranks); }
+static void end(void)
+{
+    fflush(NULL); /* what was printed is there even if other ranks are not */
+    bal_comm_end(&ranks);
+}
+
+/* Models and texts are mapped; a page that cannot be read is no error of a call. */
+static void on_bus_error(int number)
+{
+    static const char text[] =
+        "ballot: a model or a text could not be read to its end: its disk or network file system "
+        "failed, or it was cut short in use; mend that, then run the same command again\n";
+    (void)number;
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)ignored;
+    _exit(bal_status_exit_code(BAL_ERR_IO));
+}
 
 /* Ranks are missing, and MPI would wait for them: leave without it. The launcher ends the rest. */
 static _Noreturn void leave(void)
@@ -55,7 +71,8 @@ int main(int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is then an error of write() */
     atexit(end);              /* argp ends the program itself after --help */
-    bal_status  status  = bal_comm_start(&ranks);
+    bal_status status = bal_comm_start(&ranks);
+    signal(SIGBUS, on_bus_error); /* behind Open MPI, which takes it too */
     bal_context context = {.comm = ranks, .prints = ranks == NULL || bal_comm_rank(ranks) == 0};
     bal_log_enable(context.prints);
     if (status == BAL_OK) {

@@ -10,21 +10,32 @@
 
 #include "ballot/core.h"
 
+bal_status bal_open_to_read(const char *path, int *fd, int64_t *n_bytes)
+{
+    struct stat info;
+    *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe would keep us waiting */
+    if (*fd < 0) return bal_fail(BAL_ERR_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+    if (fstat(*fd, &info) == 0 && S_ISREG(info.st_mode)) {
+        *n_bytes = info.st_size;
+        return BAL_OK;
+    }
+    close(*fd);
+    return bal_fail(BAL_ERR_INPUT, "%s: expected a regular file", path);
+}
+
 bal_status bal_file_open(const char *path, bal_file *file)
 {
-    *file  = (bal_file){0};
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe would keep us waiting */
-    if (fd < 0) return bal_fail(BAL_ERR_INPUT, "%s: cannot be read: %s", path, strerror(errno));
-    bal_status  status = BAL_OK;
-    struct stat info;
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        status = bal_fail(BAL_ERR_INPUT, "%s: expected a regular file", path);
-    } else if (info.st_size > 0) {
-        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    int        fd;
+    int64_t    n_bytes;
+    bal_status status = BAL_OK;
+    *file             = (bal_file){0};
+    BAL_TRY(bal_open_to_read(path, &fd, &n_bytes));
+    if (n_bytes > 0) {
+        void *data = mmap(NULL, (size_t)n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
             status = bal_fail(BAL_ERR_MEMORY, "%s: cannot be mapped: %s", path, strerror(errno));
         else
-            *file = (bal_file){data, (size_t)info.st_size};
+            *file = (bal_file){data, (size_t)n_bytes};
     }
     close(fd);
     return status;
@@ -36,22 +47,38 @@ void bal_file_close(bal_file *file)
     *file = (bal_file){0};
 }
 
-uint64_t bal_file_hash(const bal_file *file, size_t from)
+ssize_t bal_read_at(int fd, void *bytes, size_t n_bytes, int64_t offset, const char *what)
 {
-    const size_t  piece = 1 << 22;
-    XXH3_state_t *state = XXH3_createState();
-    if (state == NULL) return bal_hash(file->data + from, file->n_bytes - from, 0);
-    XXH3_64bits_reset(state);
-    while (from < file->n_bytes) {
-        size_t start = from / piece * piece, end = start + piece; /* whole pages */
-        if (end > file->n_bytes) end = file->n_bytes;
-        XXH3_64bits_update(state, file->data + from, end - from);
-        madvise((void *)(uintptr_t)(file->data + start), end - start, MADV_DONTNEED);
-        from = end;
+    size_t done = 0;
+    while (done < n_bytes) {
+        ssize_t got = pread(fd, (char *)bytes + done, n_bytes - done, offset + (off_t)done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) {
+            bal_fail(BAL_ERR_IO, "%s: reading at byte %lld failed: %s", what,
+                     (long long)offset + (long long)done, strerror(errno));
+            return -1;
+        }
+        if (got == 0) break;
+        done += (size_t)got;
     }
-    uint64_t hash = XXH3_64bits_digest(state);
+    return (ssize_t)done;
+}
+
+bal_status bal_file_hash(int fd, int64_t from, const char *what, uint64_t *hash, int64_t *n_bytes)
+{
+    uint8_t       piece[1 << 16];
+    ssize_t       got   = 0;
+    XXH3_state_t *state = XXH3_createState();
+    if (state == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory to hash it", what);
+    XXH3_64bits_reset(state);
+    *n_bytes = from;
+    while ((got = bal_read_at(fd, piece, sizeof piece, *n_bytes, what)) > 0) {
+        XXH3_64bits_update(state, piece, (size_t)got);
+        *n_bytes += got;
+    }
+    *hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);
-    return hash;
+    return got < 0 ? BAL_ERR_IO : BAL_OK;
 }
 
 bal_status bal_write_all(int fd, const void *bytes, size_t n_bytes, const char *what)

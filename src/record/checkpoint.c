@@ -120,32 +120,34 @@ bool bal_checkpoint_recognizes(const char *path)
     return got == (ssize_t)sizeof first && memcmp(first, MAGIC, sizeof first) == 0;
 }
 
-static bal_status verify(const char *path, const bal_file *file)
+static bal_status verify(const char *path, int fd)
 {
     char     found[BLOCK_BYTES + 1] = "", expected[BLOCK_BYTES];
     int      version                = 0;
-    uint64_t n_bytes, hash;
-    if (file->n_bytes < BLOCK_BYTES)
-        return bal_fail(BAL_ERR_INPUT, "%s: %zu bytes; expected a checkpoint of more than %d", path,
-                        file->n_bytes, BLOCK_BYTES);
-    memcpy(found, file->data, BLOCK_BYTES);
+    uint64_t n_expected, hash, actual;
+    int64_t  n_bytes;
+    ssize_t  got = bal_read_at(fd, found, BLOCK_BYTES, 0, path);
+    if (got < 0) return BAL_ERR_IO;
+    if (got < BLOCK_BYTES)
+        return bal_fail(BAL_ERR_INPUT, "%s: %zd bytes; expected a checkpoint of more than %d", path,
+                        got, BLOCK_BYTES);
     if (memcmp(found, MAGIC, sizeof MAGIC - 1) != 0)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: expected a ballot checkpoint, starting with \"" MAGIC "\"", path);
     /* Widths keep the numbers in range; the comparison below does the checking. */
     int n_fields = sscanf(found, MAGIC "%9d\nbytes %18" SCNu64 "\nxxh3 %16" SCNx64 "\nself ",
-                          &version, &n_bytes, &hash);
+                          &version, &n_expected, &hash);
     if (n_fields >= 1 && version != BAL_CHECKPOINT_VERSION)
         return bal_fail(BAL_ERR_INPUT, "%s: checkpoint version %d; expected %d", path, version,
                         BAL_CHECKPOINT_VERSION);
-    if (n_fields == 3) make_user_block(expected, n_bytes, hash);
+    if (n_fields == 3) make_user_block(expected, n_expected, hash);
     if (n_fields != 3 || memcmp(found, expected, BLOCK_BYTES) != 0)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: the user block (bytes 0 to 511) does not match its checksum", path);
-    if (n_bytes != file->n_bytes)
-        return bal_fail(BAL_ERR_INPUT, "%s: %zu bytes; expected %" PRIu64, path, file->n_bytes,
-                        n_bytes);
-    uint64_t actual = bal_file_hash(file, BLOCK_BYTES);
+    BAL_TRY(bal_file_hash(fd, BLOCK_BYTES, path, &actual, &n_bytes));
+    if (n_expected != (uint64_t)n_bytes)
+        return bal_fail(BAL_ERR_INPUT, "%s: %" PRId64 " bytes; expected %" PRIu64, path, n_bytes,
+                        n_expected);
     if (actual != hash)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: bytes 512 to the end have checksum %016" PRIx64
@@ -156,10 +158,11 @@ static bal_status verify(const char *path, const bal_file *file)
 
 bal_status bal_checkpoint_verify(const char *path)
 {
-    bal_file file;
-    BAL_TRY(bal_file_open(path, &file));
-    bal_status status = verify(path, &file);
-    bal_file_close(&file);
+    int     fd;
+    int64_t n_bytes;
+    BAL_TRY(bal_open_to_read(path, &fd, &n_bytes));
+    bal_status status = verify(path, fd);
+    close(fd);
     return status;
 }
 
@@ -167,16 +170,16 @@ bal_status bal_checkpoint_verify(const char *path)
 static bal_status seal(const char *path, int64_t step)
 {
     char     block[BLOCK_BYTES];
-    bal_file file = {0};
-    int      fd   = open(path, O_RDWR | O_CLOEXEC);
+    uint64_t hash;
+    int64_t  n_bytes;
+    int      fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", path, strerror(errno));
-    bal_status status = bal_file_open(path, &file);
+    bal_status status = bal_file_hash(fd, BLOCK_BYTES, path, &hash, &n_bytes);
     if (status != BAL_OK) goto done;
-    assert(file.n_bytes > BLOCK_BYTES);
-    make_user_block(block, file.n_bytes, bal_file_hash(&file, BLOCK_BYTES));
-    bal_file_close(&file);
+    assert(n_bytes > BLOCK_BYTES);
+    make_user_block(block, (uint64_t)n_bytes, hash);
     status = bal_write_all(fd, block, BLOCK_BYTES, path);
-    if (status == BAL_OK) status = bal_checkpoint_verify(path);
+    if (status == BAL_OK) status = verify(path, fd);
     if (status == BAL_OK) status = bal_checkpoint_reopen(path, step);
     if (status == BAL_OK && TEMP_FAILURE_RETRY(fsync(fd)) != 0)
         status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", path, strerror(errno));

@@ -77,25 +77,6 @@ static off_t record_offset(const bal_journal *j, int64_t index)
     return (off_t)sizeof(header) + index * j->n_words * 8;
 }
 
-/* Bytes that could be read at offset, fewer than n_bytes only at the end of the file; -1: failed.
- */
-static ssize_t read_at(const bal_journal *j, void *bytes, size_t n_bytes, off_t offset)
-{
-    size_t done = 0;
-    while (done < n_bytes) {
-        ssize_t got = pread(j->fd, (char *)bytes + done, n_bytes - done, offset + (off_t)done);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) {
-            bal_fail(BAL_ERR_IO, "%s: reading at byte %lld failed: %s", j->path,
-                     (long long)offset + (long long)done, strerror(errno));
-            return -1;
-        }
-        if (got == 0) break;
-        done += (size_t)got;
-    }
-    return (ssize_t)done;
-}
-
 static bool bits_are_valid(const uint64_t *bits, int n_slots)
 {
     int64_t  n_words = bal_ballot_words(n_slots) / 2;
@@ -121,7 +102,7 @@ static bool contents_are_valid(const uint64_t *record, int n_slots)
 static bal_status read_record(bal_journal *j, int64_t index, bool *valid)
 {
     size_t  n_bytes = (size_t)(1 + j->n_words) * 8;
-    ssize_t got     = read_at(j, j->window, n_bytes, record_offset(j, index) - 8);
+    ssize_t got     = bal_read_at(j->fd, j->window, n_bytes, record_offset(j, index) - 8, j->path);
     if (got < 0) return BAL_ERR_IO;
     const uint64_t *record = j->window + 1;
     *valid                 = (size_t)got == n_bytes && record[0] == (uint64_t)index &&
@@ -133,7 +114,7 @@ static bal_status read_record(bal_journal *j, int64_t index, bool *valid)
 static bal_status read_header(bal_journal *j)
 {
     header  h;
-    ssize_t got = read_at(j, &h, sizeof h, 0);
+    ssize_t got = bal_read_at(j->fd, &h, sizeof h, 0, j->path);
     if (got < 0) return BAL_ERR_IO;
     if (got < (ssize_t)sizeof h)
         return bal_fail(BAL_ERR_INPUT, "%s: %zd bytes; expected a journal header of %zu", j->path,

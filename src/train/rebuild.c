@@ -7,20 +7,24 @@
 
 bal_status bal_checkpoint_find(const bal_run *run, int64_t *step)
 {
-    int64_t *steps = NULL, n = 0;
+    int64_t   *steps = NULL, n = 0;
+    bal_status status = BAL_OK;
     BAL_TRY(bal_checkpoint_list(run, &steps, &n));
     *step = -1;
-    for (int64_t i = 0; i < n && *step < 0; ++i) {
+    for (int64_t i = 0; i < n && *step < 0 && status == BAL_OK; ++i) {
         char name[64], path[BAL_PATH_BYTES];
         bal_checkpoint_name(steps[i], name);
         bal_run_path(run, name, path);
-        if (bal_checkpoint_verify(path) == BAL_OK)
+        bal_status whole = bal_checkpoint_verify(path);
+        if (whole == BAL_OK)
             *step = steps[i];
+        else if (whole == BAL_ERR_MEMORY)
+            status = whole;
         else
             bal_log(BAL_LOG_WARN, "%s; the one before it is used", bal_failure());
     }
     free(steps);
-    return BAL_OK;
+    return status;
 }
 
 /* A checkpoint instead of the base, in the same memory. For the ranks that fill a copy; rank 0 is

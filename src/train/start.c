@@ -187,13 +187,19 @@ static bal_status restore_journal(const bal_run *run, int64_t step)
     bal_checkpoint_name(step, name);
     bal_run_path(run, name, path);
     BAL_TRY(bal_checkpoint_outline(path, false, &snapshot));
-    bal_status status =
-        snapshot.journal_bytes == 0
-            ? bal_fail(BAL_ERR_INPUT,
-                       "%s: is ahead of the journal and has no copy of it; move it "
-                       "out of the run directory",
-                       path)
-            : bal_publish(run->dir, "ballots.journal", snapshot.journal, snapshot.journal_bytes);
+    bal_status status = BAL_OK;
+    if (snapshot.journal_bytes == 0)
+        status = bal_fail(BAL_ERR_INPUT,
+                          "%s: is ahead of the journal and has no copy of it; move it out of the "
+                          "run directory",
+                          path);
+    else if (bal_run_compare_id(run, &snapshot.id) != BAL_OK) /* the journal may be good */
+        status = bal_fail(BAL_ERR_CONFIG,
+                          "%s: is ahead of the journal and of another run; move it out of the run "
+                          "directory, or choose another one with --run",
+                          path);
+    else
+        status = bal_publish(run->dir, "ballots.journal", snapshot.journal, snapshot.journal_bytes);
     bal_snapshot_clear(&snapshot);
     if (status == BAL_OK)
         bal_log(BAL_LOG_WARN, "the journal is put back from %s, up to step %lld", path,

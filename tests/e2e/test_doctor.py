@@ -14,7 +14,6 @@ import test_estimate as est
 ALWAYS = ["mpi", "program", "job", "kernels", "cores", "binding", "threads", "memory", "limits",
           "shared", "clock", "slurm"]
 OF_RUN = ["run", "sync", "disk", "locks"]
-ODD_HOST = os.environ.get("BALLOT_ODD_HOST", "")
 CPUS = sorted(os.sched_getaffinity(0))
 
 
@@ -170,10 +169,10 @@ class Doctor(b.TestCase):
                 result = b.finish(b.start_command(words), rc, timeout=60)
                 self.assertEqual(len(bad.sentences(result)), 1, result.err)
 
-    @unittest.skipUnless(ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")
+    @unittest.skipUnless(b.ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")
     def test_odd_hosts(self):
         plain = [b.BALLOT, "doctor", "--json", "--run", self.class_dir]
-        odd = lambda *settings: ["env", f"LD_PRELOAD={ODD_HOST}", *settings, *plain]
+        odd = lambda *settings: ["env", f"LD_PRELOAD={b.ODD_HOST}", *settings, *plain]
         if b.SLOW:
             self.skipTest("a sanitizer wants to be loaded first")
         found = self.each(plain, plain, odd("ODD_CLOCK=30"))

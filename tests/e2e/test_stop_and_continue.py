@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import sys
+import unittest
 
 import ballot_run as b
 
@@ -257,6 +258,41 @@ class StopAndContinue(b.TestCase):
             end = b.run(b.tiny(run, **JOB), ranks=ranks)
             self.assertIn(newest, end.err, f"the damaged file is named; {end.command}")
             self.assert_whole(run, f"{newest} damaged; {ranks} ranks")
+
+    @unittest.skipUnless(b.ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")
+    @unittest.skipIf(b.SLOW, "a sanitizer wants to be loaded first")
+    def test_a_checkpoint_that_the_disk_does_not_give_back_is_passed_over(self):
+        run = self.copy_of_whole("unreadable")
+        os.remove(os.path.join(run, final_checkpoint(STEPS)))
+        os.truncate(os.path.join(run, "ballots.journal"), len(self.journal) - 3)
+        newest = max(n for n in os.listdir(run) if n.startswith("step-"))
+        end = b.run(b.tiny(run, **JOB), LD_PRELOAD=b.ODD_HOST, ODD_UNREADABLE=newest)
+        self.assertRegex(end.err, f"{newest}: reading at byte 0 failed: Input/output error; the one "
+                         "before it is used")
+        self.assert_whole(run, f"{newest} unreadable")
+
+    def test_a_page_that_the_disk_does_not_give_back_is_said(self):
+        """Of a file that is mapped; the system then sends SIGBUS."""
+        run, result = self.stop_in_the_middle("bus", 1, signal.SIGBUS, lambda p: [p.pid])
+        self.assertEqual(result.rc, b.FAILURE, result.err)
+        self.assertIn("a model or a text could not be read to its end", result.err)
+        end = b.run(b.tiny(run, **LONG))
+        self.assertEqual(b.printed_fingerprint(end), self.long_fingerprint)
+
+    def test_a_checkpoint_of_another_run_costs_no_journal(self):
+        other, run = self.folder("other"), self.copy_of_whole("strange")
+        b.run(b.tiny(other, run__seed=77, **JOB))
+        os.truncate(os.path.join(run, "ballots.journal"), len(self.journal) - 3)
+        strange = os.path.join(run, final_checkpoint(STEPS))
+        shutil.copy(os.path.join(other, final_checkpoint(STEPS)), strange)
+        before = b.bytes_of(run, "ballots.journal")
+        result = b.run(b.tiny(run, **JOB), expect=b.USAGE)
+        self.assertIn(f"{strange}: is ahead of the journal and of another run", result.err)
+        left = b.bytes_of(run, "ballots.journal")
+        self.assertEqual(left, before[:len(left)], "but for the torn tail")
+        os.remove(strange)
+        b.run(b.tiny(run, **JOB))
+        self.assert_whole(run, "with another run's checkpoint for a time")
 
     def test_a_damaged_last_checkpoint_is_written_again(self):
         run = self.copy_of_whole("damaged-last")

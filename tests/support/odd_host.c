@@ -1,8 +1,12 @@
 /* odd_host.c: preloaded into a rank, makes its host look as another one would: a clock that is
  * ahead (ODD_CLOCK seconds), a disk that is slow (ODD_SYNC milliseconds), locks that others do not
- * see (ODD_LOCKS), an MPI that takes ODD_START or ODD_END seconds to start or end; or lets alarms
- * come so many times as soon (ODD_HURRY). */
+ * see (ODD_LOCKS), a file that the disk does not give back (ODD_UNREADABLE, the end of its path),
+ * an MPI that takes ODD_START or ODD_END seconds to start or end; or lets alarms come so many times
+ * as soon (ODD_HURRY). */
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -29,6 +33,20 @@ int fdatasync(int fd)
 }
 
 int flock(int fd, int how) { return setting("ODD_LOCKS") ? 0 : (int)syscall(SYS_flock, fd, how); }
+
+ssize_t pread(int fd, void *bytes, size_t n_bytes, off_t offset)
+{
+    const char *lost = getenv("ODD_UNREADABLE");
+    char        link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n   = lost == NULL ? -1 : readlink(link, path, sizeof path);
+    size_t  end = lost == NULL ? 0 : strlen(lost);
+    if (n >= (ssize_t)end && n > 0 && memcmp(path + n - end, lost, end) == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return (ssize_t)syscall(SYS_pread64, fd, bytes, n_bytes, offset);
+}
 
 unsigned alarm(unsigned seconds)
 {
