@@ -105,7 +105,7 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
         NULL};
     arguments a = {0};
     bal_parse(context, &argp, argc, argv, &a);
-    if (!context->prints) return BAL_OK; /* no work for the other ranks */
+    if (bal_is_idle(context)) return BAL_OK;
     bal_bundle  bundle  = {0};
     bal_formats formats = {.matrices = bal_checkpoint_recognizes(a.model) ? BAL_I8 : BAL_F32};
     bal_status  status  = bal_bundle_open(a.model, &formats, true, false, &bundle);

@@ -27,6 +27,12 @@ const bal_command bal_commands[] = {
 const char *argp_program_version = "ballot " BAL_VERSION;
 error_t     argp_err_exit_status = 2;
 
+bool bal_is_idle(bal_context *context)
+{
+    if (!context->prints) bal_comm_set_limit(context->comm, 0.0);
+    return !context->prints;
+}
+
 void bal_parse(const bal_context *context, const struct argp *argp, int argc, char **argv,
                void *input)
 {

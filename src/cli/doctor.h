@@ -40,7 +40,7 @@ typedef struct bal_findings {
     const bal_facts *ranks;                        /* [size] */
     const double    *clock_offsets, *clock_errors; /* [size] seconds against rank 0 */
     const bal_job   *job;                          /* NULL: none */
-    bal_estimate     needs; /* of the job: model, work, files; the rest 0 */
+    bal_estimate     needs;                        /* of the job: model, work, files; the rest 0 */
     bal_run_look     run;
 } bal_findings;
 

@@ -7,8 +7,6 @@ import unittest
 
 import ballot_run as b
 
-ODD_HOST = os.environ.get("BALLOT_ODD_HOST", "")
-
 LIMIT_S = 6 if b.SLOW else 3
 STEPS = 12 if b.SLOW else 60
 JOB = {"run__steps": STEPS, "vote__slots": 12}
@@ -80,25 +78,40 @@ class LostRanks(b.TestCase):
             b.run(["replay", b.STORIES, journal, "-o", out])
             self.assertEqual(b.inspect(out)["fingerprint"], b.printed_fingerprint(result))
 
-        result, late = self.run_with_a_late_rank(deadline, deadline + 0.2, vote__dealing="node",
-                                                 **options)
+        for attempt in range(5):  # the other rank must keep the deadline alone, on a busy machine
+            result, late = self.run_with_a_late_rank(deadline, deadline + 0.2, vote__dealing="node",
+                                                     **options)
+            if not late:
+                break
         self.assertEqual((dict(late), b.printed_fingerprint(result)), ({}, on_time))
 
-    @unittest.skipUnless(ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")
+    def two(self, arguments, first, second, expect):
+        """Two ranks, each as odd as it is said."""
+        ranks = [["-n", "1", "env", f"LD_PRELOAD={b.ODD_HOST}", odd, b.BALLOT, *map(str, arguments)]
+                 for odd in (first, second)]
+        words = [b.MPIEXEC, "--oversubscribe", *ranks[0], ":", *ranks[1]]
+        return b.finish(b.start_command(words), expect, timeout=60)
+
+    @unittest.skipUnless(b.ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")
     @unittest.skipIf(b.SLOW, "a sanitizer wants to be loaded first")
     def test_the_start_and_the_end_have_limits_too(self):
         """One of two ranks takes ten minutes to start or to end MPI."""
-        def two(words, *settings):
-            odd = [["env", f"LD_PRELOAD={ODD_HOST}", text, *words] for text in settings]
-            launch = [b.MPIEXEC, "--oversubscribe", "-n", "1", *odd[0], ":", "-n", "1", *odd[1]]
-            return b.finish(b.start_command(launch), b.STOPPED, timeout=60)
-
-        result = two([b.BALLOT, "doctor"], "ODD_HURRY=100", "ODD_START=600")
+        result = self.two(["doctor"], "ODD_HURRY=100", "ODD_START=600", b.STOPPED)
         self.assertRegex(result.err, r"ballot: \S+ has no connection to all other ranks after 300 s")
-        words = [b.BALLOT, *map(str, b.tiny(self.folder("end"), "--wait-limit", 5, **JOB))]
-        result = two(words, "ODD_END=0", "ODD_END=600")
+        train = b.tiny(self.folder("end"), "--wait-limit", 5, **JOB)
+        result = self.two(train, "ODD_END=0", "ODD_END=600", b.STOPPED)
         self.assertRegex(result.err, r"ballot: \S+ is done, but not all other ranks are after 5 s")
         self.assertEqual(b.printed_fingerprint(result), self.whole)
+
+    @unittest.skipUnless(b.ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")
+    @unittest.skipIf(b.SLOW, "a sanitizer wants to be loaded first")
+    def test_ranks_without_work_wait_for_the_one_that_has_it(self):
+        """The limit of half an hour is over in two seconds for a rank that waits four."""
+        run = self.folder("alone")
+        b.run(b.tiny(run, **JOB))
+        result = self.two(["inspect", os.path.join(run, "ballots.journal")], "ODD_END=4",
+                          "ODD_HURRY=900", b.DONE)
+        self.assertIn("steps", result.out)
 
     def test_a_limit_that_is_no_number_is_refused(self):
         for text in ("soon", "-1", "nan", "3s", ""):
