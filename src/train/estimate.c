@@ -8,6 +8,7 @@
 #define EVAL_SECONDS  0.5
 #define PASSES_MIN    3
 #define N_UPDATES     5
+#define N_STOPS       8 /* each leaves a checkpoint more, up to run.keep */
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -21,7 +22,7 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
     e->checkpoint = bal_checkpoint_bytes(model, files, n_slots, steps);
     e->journal    = bal_journal_bytes(n_slots, steps);
     e->log        = bal_metrics_log_bytes(model, steps);
-    e->n_kept     = smaller(job->run.keep, every > 0 ? blocks_of(steps, every) : 1);
+    e->n_kept     = smaller(job->run.keep, N_STOPS + (every > 0 ? blocks_of(steps, every) : 1));
     e->disk       = (e->n_kept + 2) * e->checkpoint + e->journal + e->log; /* best.h5, a new one */
 }
 

@@ -137,13 +137,13 @@ void bal_checkpoint_name(int64_t step, char name[64]);
 /** Open RUN/metrics.jsonl, cutting a torn last line and lines of steps not in the journal. */
 bal_status bal_metrics_log_open(bal_metrics_log *log, const bal_run *run, int64_t n_steps);
 /** Write the line of row step of run->metrics if it is not there yet. */
-/** Bytes of the log of n_steps steps, at most. Local. */
-int64_t    bal_metrics_log_bytes(const bal_model *model, int64_t n_steps);
 bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_t step,
                                 const uint64_t *fingerprint);
 /** Write the line that ends a finished run. */
 bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run);
 void       bal_metrics_log_close(bal_metrics_log *log);
+/** Bytes of the log of n_steps steps in which nobody abstains, at most. Local. */
+int64_t bal_metrics_log_bytes(const bal_model *model, int64_t n_steps);
 
 /** Say where the run is: on a terminal a line that is overwritten, elsewhere a line every 30 s;
  *  always a line of its own if important. */
