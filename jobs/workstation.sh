@@ -20,7 +20,7 @@ shift $(($# < 3 ? $# : 3))
 for option in "$@"; do
     case $option in -h* | --m*)
         say "$option would stop the ranks and start them anew: put a limit around the whole, as" \
-            "timeout 8h jobs/workstation.sh ..."
+            "timeout --preserve-status 8h jobs/workstation.sh ..."
         exit 2
         ;;
     esac

@@ -154,7 +154,7 @@ class Workstation(b.TestCase):
         for words in (("--max-hours", "1e-9"), ("--max-h=1e-9",), ("-h1e-9",)):
             _, process = self.start("hours", *words)
             result = b.finish(process, b.USAGE)
-            self.assertRegex(result.err, r"start them anew: .* timeout 8h jobs/workstation\.sh")
+            self.assertRegex(result.err, r"anew: .* timeout --preserve-status 8h jobs/work")
 
 
 if __name__ == "__main__":
