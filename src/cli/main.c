@@ -15,11 +15,13 @@ static void end(void)
     bal_comm_end(&ranks);
 }
 
-/* Models and texts are mapped; a page that cannot be read is no error of a call. */
+/* Models, texts and a journal that goes into a checkpoint are mapped; a page that cannot be read is
+ * no error of a call. */
 static void on_bus_error(int number)
 {
     static const char text[] =
-        "ballot: a model or a text could not be read to its end (its disk or network file system "
+        "ballot: a model, a text or the journal could not be read to its end (its disk or network "
+        "file system "
         "failed, or it was cut short in use), or shared memory ran out; mend that, then run the "
         "same command again\n";
     (void)number;

@@ -1,4 +1,4 @@
-/* file.c: mapped input files, complete writes, atomic publishing. */
+/* file.c: mapped input files, complete reads and writes, hashing, atomic publishing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

@@ -585,13 +585,21 @@ static bal_status open_reader(const char *path, reader *r)
     return status;
 }
 
+/* HDF5 does not say whether what it met is wrong or could not be read; reading it again does. */
+static bal_status blame(const char *path, bal_status status)
+{
+    return status == BAL_ERR_INPUT && bal_checkpoint_verify(path) == BAL_ERR_IO ? BAL_ERR_IO
+                                                                                : status;
+}
+
 bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapshot *snapshot)
 {
     reader r;
     *snapshot = (bal_snapshot){0};
     BAL_TRY(bal_checkpoint_verify(path));
-    BAL_TRY(open_reader(path, &r));
-    bal_status status = read_root(&r, snapshot);
+    bal_status status = open_reader(path, &r);
+    if (status != BAL_OK) return blame(path, status);
+    status = read_root(&r, snapshot);
     if (status == BAL_OK) status = outline_model(&r, with_carry, &snapshot->model);
     if (status == BAL_OK) status = read_metrics(&r, snapshot->model, &snapshot->metrics);
     if (status == BAL_OK)
@@ -600,16 +608,17 @@ bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapsho
     if (status == BAL_OK) status = read_files(&r, snapshot);
     H5Fclose(r.file);
     if (status != BAL_OK) bal_snapshot_clear(snapshot);
-    return status;
+    return blame(path, status);
 }
 
 bal_status bal_checkpoint_fill(const char *path, bal_model *model)
 {
     reader       r;
-    bal_snapshot s     = {0};
-    bool         carry = bal_model_tensor(model, 0)->carry != NULL;
-    BAL_TRY(open_reader(path, &r));
-    bal_status status = read_root(&r, &s);
+    bal_snapshot s      = {0};
+    bool         carry  = bal_model_tensor(model, 0)->carry != NULL;
+    bal_status   status = open_reader(path, &r);
+    if (status != BAL_OK) return blame(path, status);
+    status = read_root(&r, &s);
     if (status == BAL_OK) status = outline_model(&r, carry, &s.model);
     if (status == BAL_OK && !same_shape(model, s.model))
         status = bal_fail(BAL_ERR_INPUT, "%s: its model has another shape than expected", path);
@@ -617,7 +626,7 @@ bal_status bal_checkpoint_fill(const char *path, bal_model *model)
     H5Fclose(r.file);
     uint64_t expected = s.fingerprint;
     bal_snapshot_clear(&s);
-    if (status != BAL_OK || !carry) return status;
+    if (status != BAL_OK || !carry) return blame(path, status);
     uint64_t actual = bal_model_fingerprint(model);
     if (actual != expected)
         return bal_fail(BAL_ERR_INPUT,

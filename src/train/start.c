@@ -179,26 +179,27 @@ bal_status bal_checkpoint_list(const bal_run *run, int64_t **steps, int64_t *n)
     return status;
 }
 
-/* The journal is missing, damaged or shorter than a checkpoint: put back the checkpoint's copy. */
-static bal_status restore_journal(const bal_run *run, int64_t step)
+/* The journal is missing, damaged or, if it is whole and of this run, shorter than a checkpoint:
+ * put back the checkpoint's copy. */
+static bal_status restore_journal(const bal_run *run, int64_t step, bool is_whole)
 {
     char         name[64], path[BAL_PATH_BYTES];
     bal_snapshot snapshot;
     bal_checkpoint_name(step, name);
     bal_run_path(run, name, path);
     BAL_TRY(bal_checkpoint_outline(path, false, &snapshot));
-    bal_status status = BAL_OK;
-    if (snapshot.journal_bytes == 0)
-        status = bal_fail(BAL_ERR_INPUT,
-                          "%s: is ahead of the journal and has no copy of it; move it out of the "
-                          "run directory",
-                          path);
-    else if (bal_run_compare_id(run, &snapshot.id) != BAL_OK) /* the journal may be good */
+    bal_status status = bal_run_compare_id(run, &snapshot.id);
+    if (status != BAL_OK && is_whole)
         status = bal_fail(BAL_ERR_CONFIG,
                           "%s: is ahead of the journal and of another run; move it out of the run "
                           "directory, or choose another one with --run",
                           path);
-    else
+    if (status == BAL_OK && snapshot.journal_bytes == 0)
+        status = bal_fail(BAL_ERR_INPUT,
+                          "%s: is ahead of the journal and has no copy of it; move it out of the "
+                          "run directory",
+                          path);
+    if (status == BAL_OK)
         status = bal_publish(run->dir, "ballots.journal", snapshot.journal, snapshot.journal_bytes);
     bal_snapshot_clear(&snapshot);
     if (status == BAL_OK)
@@ -239,9 +240,10 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
     if (status == BAL_OK && bal_journal_tail(run->journal) > 0)
         bal_log(BAL_LOG_WARN, "%s: a torn tail of %lld bytes is cut off", path,
                 (long long)bal_journal_tail(run->journal));
+    if (n >= 0) BAL_TRY(bal_run_compare_id(run, bal_journal_id(run->journal)));
     if (*checkpoint > n && *checkpoint >= 0) {
         bal_journal_close(&run->journal);
-        BAL_TRY(restore_journal(run, *checkpoint));
+        BAL_TRY(restore_journal(run, *checkpoint, n >= 0));
         BAL_TRY(bal_journal_open(path, true, &run->journal));
         if (bal_journal_n(run->journal) < *checkpoint)
             return bal_fail(BAL_ERR_INPUT,

@@ -1,8 +1,8 @@
 /* odd_host.c: preloaded into a rank, makes its host look as another one would: a clock that is
  * ahead (ODD_CLOCK seconds), a disk that is slow (ODD_SYNC milliseconds), locks that others do not
- * see (ODD_LOCKS), a file that the disk does not give back (ODD_UNREADABLE, the end of its path),
- * an MPI that takes ODD_START or ODD_END seconds to start or end; or lets alarms come so many times
- * as soon (ODD_HURRY). */
+ * see (ODD_LOCKS), a file that the disk does not give back (ODD_UNREADABLE, the end of its path)
+ * after ODD_READS reads of it, an MPI that takes ODD_START or ODD_END seconds to start or end; or
+ * lets an alarm of ODD_ALARM seconds come after two. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,9 +39,11 @@ ssize_t pread(int fd, void *bytes, size_t n_bytes, off_t offset)
     const char *lost = getenv("ODD_UNREADABLE");
     char        link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n   = lost == NULL ? -1 : readlink(link, path, sizeof path);
-    size_t  end = lost == NULL ? 0 : strlen(lost);
-    if (n >= (ssize_t)end && n > 0 && memcmp(path + n - end, lost, end) == 0) {
+    ssize_t     n   = lost == NULL ? -1 : readlink(link, path, sizeof path);
+    size_t      end = lost == NULL ? 0 : strlen(lost);
+    static long n_reads;
+    if (n >= (ssize_t)end && n > 0 && memcmp(path + n - end, lost, end) == 0 &&
+        n_reads++ >= setting("ODD_READS")) {
         errno = EIO;
         return -1;
     }
@@ -50,9 +52,8 @@ ssize_t pread(int fd, void *bytes, size_t n_bytes, off_t offset)
 
 unsigned alarm(unsigned seconds)
 {
-    long             hurry = setting("ODD_HURRY") > 0 ? setting("ODD_HURRY") : 1;
-    long             us    = 1000000l * (long)seconds / hurry;
-    struct itimerval timer = {.it_value = {us / 1000000, us % 1000000}};
+    if (seconds > 0 && seconds == setting("ODD_ALARM")) seconds = 2;
+    struct itimerval timer = {.it_value = {(time_t)seconds, 0}};
     return (unsigned)setitimer(ITIMER_REAL, &timer, NULL);
 }
 
