@@ -28,7 +28,7 @@ const char *bal_comm_host(bal_comm *comm, int rank);
 #define BAL_WAIT_LIMIT_DEFAULT 1800.0 /* s; more than an uneven step or a large file takes */
 
 /** Seconds that a collective may wait for other ranks; 0, as after creation: for ever. Local; all
- *  ranks set the same. */
+ *  ranks set the same, but for those that do nothing more than wait for the end. */
 void bal_comm_set_limit(bal_comm *comm, double seconds);
 /** The step that sentences name. Local. */
 void bal_comm_set_step(bal_comm *comm, int64_t step);

@@ -81,9 +81,9 @@ extern const bal_command bal_commands[]; /* ends with a name of NULL */
 void bal_parse(const bal_context *context, const struct argp *argp, int argc, char **argv,
                void *input);
 
-/** Is there no work for this rank in a command of rank 0 alone? Then it waits for rank 0 at the
- * end, for as long as that takes. */
-bool bal_is_idle(bal_context *context);
+/** In a command of rank 0 alone: true on the others, which from now on wait for rank 0 at the end,
+ *  for as long as that takes. */
+bool bal_leaves_to_rank_0(bal_context *context);
 
 /** Options that several commands share; a child of their argp, input bal_common. */
 typedef struct bal_common {

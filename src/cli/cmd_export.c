@@ -105,7 +105,7 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
         NULL};
     arguments a = {0};
     bal_parse(context, &argp, argc, argv, &a);
-    if (bal_is_idle(context)) return BAL_OK;
+    if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_bundle  bundle  = {0};
     bal_formats formats = {.matrices = bal_checkpoint_recognizes(a.model) ? BAL_I8 : BAL_F32};
     bal_status  status  = bal_bundle_open(a.model, &formats, true, false, &bundle);

@@ -213,7 +213,7 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv)
     arguments a = {
         .common = BAL_COMMON_DEFAULT, .n_tokens = 100, .seed = 1, .sampling = {.top_p = 1.0}};
     bal_parse(context, &argp, argc, argv, &a);
-    if (bal_is_idle(context)) return BAL_OK;
+    if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_bundle  bundle = {0};
     text        t      = {0};
     bool        own;

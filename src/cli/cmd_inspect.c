@@ -200,7 +200,7 @@ bal_status bal_command_inspect(bal_context *context, int argc, char **argv)
                     NULL};
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
-    if (bal_is_idle(context)) return BAL_OK;
+    if (bal_leaves_to_rank_0(context)) return BAL_OK;
     const char *dot = strrchr(a.path, '.');
     if (bal_checkpoint_recognizes(a.path) || (dot != NULL && strcmp(dot, ".h5") == 0))
         return inspect_checkpoint(context, &a);

@@ -139,7 +139,7 @@ bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
                     NULL};
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
-    if (bal_is_idle(context)) return BAL_OK;
+    if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_job_source source = {0};
     bal_bundle     bundle = {0};
     bal_status     status =

@@ -82,7 +82,7 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
                                           NULL};
     arguments               a          = {.common = BAL_COMMON_DEFAULT, .step = -1};
     bal_parse(context, &argp, argc, argv, &a);
-    if (bal_is_idle(context)) return BAL_OK;
+    if (bal_leaves_to_rank_0(context)) return BAL_OK;
     char           beside[4096];
     bal_job_source source  = {0};
     bal_bundle     bundle  = {0};

@@ -27,7 +27,7 @@ const bal_command bal_commands[] = {
 const char *argp_program_version = "ballot " BAL_VERSION;
 error_t     argp_err_exit_status = 2;
 
-bool bal_is_idle(bal_context *context)
+bool bal_leaves_to_rank_0(bal_context *context)
 {
     if (!context->prints) bal_comm_set_limit(context->comm, 0.0);
     return !context->prints;

@@ -96,10 +96,12 @@ class LostRanks(b.TestCase):
     @unittest.skipIf(b.SLOW, "a sanitizer wants to be loaded first")
     def test_the_start_and_the_end_have_limits_too(self):
         """One of two ranks takes ten minutes to start or to end MPI."""
-        result = self.two(["doctor"], "ODD_HURRY=100", "ODD_START=600", b.STOPPED)
+        result = self.two(["doctor"], "ODD_ALARM=300", "ODD_START=600", b.STOPPED)
         self.assertRegex(result.err, r"ballot: \S+ has no connection to all other ranks after 300 s")
         train = b.tiny(self.folder("end"), "--wait-limit", 5, **JOB)
-        result = self.two(train, "ODD_END=0", "ODD_END=600", b.STOPPED)
+        result = self.two(train, "ODD_END=0", "ODD_END=600", None)
+        # mpiexec 4.1 may crash itself, in PMIx_server_finalize, when a rank leaves MPI's end
+        self.assertIn(result.rc, (b.STOPPED, -signal.SIGSEGV), result.err)
         self.assertRegex(result.err, r"ballot: \S+ is done, but not all other ranks are after 5 s")
         self.assertEqual(b.printed_fingerprint(result), self.whole)
 
@@ -110,7 +112,7 @@ class LostRanks(b.TestCase):
         run = self.folder("alone")
         b.run(b.tiny(run, **JOB))
         result = self.two(["inspect", os.path.join(run, "ballots.journal")], "ODD_END=4",
-                          "ODD_HURRY=900", b.DONE)
+                          "ODD_ALARM=1800", b.DONE)
         self.assertIn("steps", result.out)
 
     def test_a_limit_that_is_no_number_is_refused(self):
