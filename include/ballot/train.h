@@ -168,7 +168,7 @@ typedef struct bal_estimate {
     int64_t step_bytes;          /* sent by a rank in a step */
     int64_t checkpoint, journal; /* files after the last step */
     int64_t log;                 /* metrics.jsonl then, at most, where nobody abstains */
-    int64_t n_kept, disk;        /* checkpoints then, at most; all files while one is written */
+    int64_t n_kept, disk; /* checkpoints then, stops counted; all files while one is written */
     int64_t n_evals, n_eval_batches; /* evaluations of the run; batches in each */
     /* measured on the ranks of the call, all at once; the slowest counts */
     bool   measured;

@@ -22,7 +22,8 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
     e->checkpoint = bal_checkpoint_bytes(model, files, n_slots, steps);
     e->journal    = bal_journal_bytes(n_slots, steps);
     e->log        = bal_metrics_log_bytes(model, steps);
-    e->n_kept     = smaller(job->run.keep, N_STOPS + (every > 0 ? blocks_of(steps, every) : 1));
+    e->n_kept     = N_STOPS + (every > 0 ? blocks_of(steps, every) : 1);
+    e->n_kept     = smaller(e->n_kept, smaller(job->run.keep, steps)); /* a file for each step */
     e->disk       = (e->n_kept + 2) * e->checkpoint + e->journal + e->log; /* best.h5, a new one */
 }
 

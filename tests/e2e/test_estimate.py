@@ -96,8 +96,8 @@ class Estimate(b.TestCase):
 
     def test_more_checkpoints_are_not_kept_than_are_made(self):
         """Those of the job, and of eight times that it is stopped."""
-        for keep, every, kept in ((2, 3, 2), (1000, 3, 8 + 4), (10, 0, 8 + 1), (1000, 1, 8 + 10)):
-            e = estimate(b.tiny("run", run__steps=10, run__keep=keep, run__checkpoint_every=every))
+        for keep, every, kept in ((2, 3, 2), (1000, 20, 8 + 2), (1000, 0, 8 + 1), (1000, 1, 30)):
+            e = estimate(b.tiny("run", run__steps=30, run__keep=keep, run__checkpoint_every=every))
             self.assertEqual(self.n_kept(e), kept)
 
     def test_files_of_other_families(self):

@@ -6,7 +6,7 @@
 
 #include "ranks.h"
 
-#define LIMIT_S 3.0
+#define LIMIT_S 4.0
 
 static bal_comm *watched(void)
 {
@@ -21,7 +21,7 @@ static bal_comm *watched(void)
 static void check_named(bal_comm *comm, bal_status status, int lost)
 {
     char named[256];
-    snprintf(named, sizeof named, "step 7: no answer from rank %d on %s for 3 s; last heard of ",
+    snprintf(named, sizeof named, "step 7: no answer from rank %d on %s for 4 s; last heard of ",
              lost, bal_comm_host(comm, lost));
     const char *start = rank <= 1 ? named : "step 7: rank";
     CU_ASSERT_EQUAL(status, BAL_LOST);
@@ -36,7 +36,7 @@ static void lose(bal_comm *comm, int lost)
     uint64_t word = 1, all[64];
     double   ends[64], end = INFINITY, began = bal_seconds();
     int      first = lost == 0;
-    if (rank == first) usleep((useconds_t)((lost == 0 ? 0.4e6 : 0.8e6) * LIMIT_S));
+    if (rank == first) usleep((useconds_t)((lost == 0 ? 0.4e6 : 0.55e6) * LIMIT_S));
     if (rank != lost) {
         bal_status status = bal_comm_broadcast(comm, &word, sizeof word);
         if (status == BAL_OK) status = bal_comm_gather(comm, &word, 1, all);
