@@ -11,17 +11,17 @@
 #include <sys/types.h>
 
 /* X(name, exit code of the program, words) */
-#define BAL_STATUS_LIST(X)                                         \
-    X(OK, 0, "done")                                               \
-    X(ERR_FAILED, 1, "failure")                                    \
-    X(ERR_IO, 1, "reading or writing failed")                      \
-    X(ERR_STATE, 1, "not possible in this state")                  \
-    X(ERR_MPI, 1, "message passing failed")                        \
-    X(ERR_ARG, 2, "wrong argument")                                \
-    X(ERR_CONFIG, 2, "wrong option or job file")                   \
-    X(ERR_INPUT, 3, "input is missing or damaged")                 \
-    X(ERR_MEMORY, 4, "out of memory")                              \
-    X(ERR_NUMERIC, 5, "numerical failure")                         \
+#define BAL_STATUS_LIST(X)                         \
+    X(OK, 0, "done")                               \
+    X(ERR_FAILED, 1, "failure")                    \
+    X(ERR_IO, 1, "reading or writing failed")      \
+    X(ERR_STATE, 1, "not possible in this state")  \
+    X(ERR_MPI, 1, "message passing failed")        \
+    X(ERR_ARG, 2, "wrong argument")                \
+    X(ERR_CONFIG, 2, "wrong option or job file")   \
+    X(ERR_INPUT, 3, "input is missing or damaged") \
+    X(ERR_MEMORY, 4, "out of memory")              \
+    X(ERR_NUMERIC, 5, "numerical failure")         \
     X(STOPPED, 75, "stopped with a good checkpoint; run it again") \
     X(LOST, 75, "ranks do not answer; run it again")
 

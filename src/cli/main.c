@@ -21,9 +21,8 @@ static void on_bus_error(int number)
 {
     static const char text[] =
         "ballot: a model, a text or the journal could not be read to its end (its disk or network "
-        "file system "
-        "failed, or it was cut short in use), or shared memory ran out; mend that, then run the "
-        "same command again\n";
+        "file system failed, or it was cut short in use), or shared memory ran out; mend that, "
+        "then run the same command again\n";
     (void)number;
     ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
     (void)ignored;

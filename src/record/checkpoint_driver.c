@@ -76,17 +76,9 @@ static herr_t read_output(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_t
 {
     (void)type;
     (void)transfer;
-    char *to = bytes;
-    while (n_bytes > 0) {
-        ssize_t got = pread(((output *)file)->fd, to, n_bytes, (off_t)at);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return -1;
-        if (got == 0) break;
-        to += got;
-        at += (haddr_t)got;
-        n_bytes -= (size_t)got;
-    }
-    memset(to, 0, n_bytes); /* beyond the end */
+    ssize_t got = bal_read_at(((output *)file)->fd, bytes, n_bytes, (int64_t)at, "a checkpoint");
+    if (got < 0) return -1;
+    memset((char *)bytes + got, 0, n_bytes - (size_t)got); /* beyond the end */
     return 0;
 }
 

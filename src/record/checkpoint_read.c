@@ -592,14 +592,11 @@ static bal_status blame(const char *path, bal_status status)
                                                                                 : status;
 }
 
-bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapshot *snapshot)
+static bal_status outline(const char *path, bool with_carry, bal_snapshot *snapshot)
 {
     reader r;
-    *snapshot = (bal_snapshot){0};
-    BAL_TRY(bal_checkpoint_verify(path));
-    bal_status status = open_reader(path, &r);
-    if (status != BAL_OK) return blame(path, status);
-    status = read_root(&r, snapshot);
+    BAL_TRY(open_reader(path, &r));
+    bal_status status = read_root(&r, snapshot);
     if (status == BAL_OK) status = outline_model(&r, with_carry, &snapshot->model);
     if (status == BAL_OK) status = read_metrics(&r, snapshot->model, &snapshot->metrics);
     if (status == BAL_OK)
@@ -608,17 +605,23 @@ bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapsho
     if (status == BAL_OK) status = read_files(&r, snapshot);
     H5Fclose(r.file);
     if (status != BAL_OK) bal_snapshot_clear(snapshot);
-    return blame(path, status);
+    return status;
 }
 
-bal_status bal_checkpoint_fill(const char *path, bal_model *model)
+bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapshot *snapshot)
+{
+    *snapshot = (bal_snapshot){0};
+    BAL_TRY(bal_checkpoint_verify(path));
+    return blame(path, outline(path, with_carry, snapshot));
+}
+
+static bal_status fill(const char *path, bal_model *model)
 {
     reader       r;
-    bal_snapshot s      = {0};
-    bool         carry  = bal_model_tensor(model, 0)->carry != NULL;
-    bal_status   status = open_reader(path, &r);
-    if (status != BAL_OK) return blame(path, status);
-    status = read_root(&r, &s);
+    bal_snapshot s     = {0};
+    bool         carry = bal_model_tensor(model, 0)->carry != NULL;
+    BAL_TRY(open_reader(path, &r));
+    bal_status status = read_root(&r, &s);
     if (status == BAL_OK) status = outline_model(&r, carry, &s.model);
     if (status == BAL_OK && !same_shape(model, s.model))
         status = bal_fail(BAL_ERR_INPUT, "%s: its model has another shape than expected", path);
@@ -626,13 +629,18 @@ bal_status bal_checkpoint_fill(const char *path, bal_model *model)
     H5Fclose(r.file);
     uint64_t expected = s.fingerprint;
     bal_snapshot_clear(&s);
-    if (status != BAL_OK || !carry) return blame(path, status);
+    if (status != BAL_OK || !carry) return status;
     uint64_t actual = bal_model_fingerprint(model);
     if (actual != expected)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: the model has fingerprint %016" PRIx64 "; expected %016" PRIx64, path,
                         actual, expected);
     return BAL_OK;
+}
+
+bal_status bal_checkpoint_fill(const char *path, bal_model *model)
+{
+    return blame(path, fill(path, model));
 }
 
 bal_status bal_checkpoint_read(const char *path, bool with_carry, bal_snapshot *snapshot)

@@ -245,6 +245,7 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
         bal_journal_close(&run->journal);
         BAL_TRY(restore_journal(run, *checkpoint, n >= 0));
         BAL_TRY(bal_journal_open(path, true, &run->journal));
+        BAL_TRY(bal_run_compare_id(run, bal_journal_id(run->journal)));
         if (bal_journal_n(run->journal) < *checkpoint)
             return bal_fail(BAL_ERR_INPUT,
                             "%s: the copy of the checkpoint of step %lld ends behind step %lld; "
@@ -253,7 +254,7 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
     } else if (there && status != BAL_OK) {
         return status; /* damaged, and no checkpoint has a copy */
     }
-    if (run->journal != NULL) return bal_run_compare_id(run, bal_journal_id(run->journal));
+    if (run->journal != NULL) return BAL_OK;
     /* A new run. An old job.ini without a journal is of a start that got no further. */
     BAL_TRY(bal_publish(run->dir, "job.ini", run->job->text, strlen(run->job->text)));
     return bal_journal_create(path, &run->id, &run->journal);
