@@ -126,6 +126,14 @@ def start(arguments, ranks=1, preexec=None, **more):
     return start_command(command(arguments, ranks), preexec, **more)
 
 
+def start_each(*ranks, **more):
+    """Start ranks that differ: the words of each, of which the last are BALLOT and its arguments."""
+    words = [MPIEXEC, "--oversubscribe", "--bind-to", "none"]
+    for i, rank in enumerate(ranks):
+        words += [":"] * (i > 0) + ["-n", "1", *rank]
+    return start_command(words, **more)
+
+
 def run(arguments, ranks=1, expect=DONE, preexec=None, timeout=LIMIT_S, **more):
     return finish(start(arguments, ranks, preexec, **more), expect, timeout)
 
@@ -255,6 +263,12 @@ def isa_levels():
         else:
             sys.stderr.write(f"\nleft out: --isa={level}: {tried.err.splitlines()[0]}\n")
     return levels
+
+
+def needs_odd_host(test):
+    """Of a test whose ranks have tests/support/odd_host.c preloaded."""
+    test = unittest.skipUnless(ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")(test)
+    return unittest.skipIf(SLOW, "a sanitizer wants to be loaded first")(test)
 
 
 class TestCase(unittest.TestCase):

@@ -25,10 +25,7 @@ class Doctor(b.TestCase):
 
     def each(self, *ranks, expect=b.DONE, **more):
         """The same, of ranks that were started differently: the words of each."""
-        words = [b.MPIEXEC, "--oversubscribe", "--bind-to", "none"]
-        for i, rank in enumerate(ranks):
-            words += [":"] * (i > 0) + ["-n", "1", *rank]
-        return self.parse(b.finish(b.start_command(words, **more), expect))
+        return self.parse(b.finish(b.start_each(*ranks, **more), expect))
 
     def parse(self, result):
         found = json.loads(result.out)
@@ -164,17 +161,13 @@ class Doctor(b.TestCase):
         job = [b.BALLOT, "doctor", b.JOB]
         for rc, more in ((b.INPUT, ["-s", "model.path=nowhere"]), (b.USAGE, ["-s", "run.step=1"])):
             for ranks in ([job, job + more], [job + more, job]):
-                words = [b.MPIEXEC, "--oversubscribe", "-n", "1", *ranks[0], ":", "-n", "1",
-                         *ranks[1]]
-                result = b.finish(b.start_command(words), rc, timeout=60)
+                result = b.finish(b.start_each(*ranks), rc, timeout=60)
                 self.assertEqual(len(bad.sentences(result)), 1, result.err)
 
-    @unittest.skipUnless(b.ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")
+    @b.needs_odd_host
     def test_odd_hosts(self):
         plain = [b.BALLOT, "doctor", "--json", "--run", self.class_dir]
         odd = lambda *settings: ["env", f"LD_PRELOAD={b.ODD_HOST}", *settings, *plain]
-        if b.SLOW:
-            self.skipTest("a sanitizer wants to be loaded first")
         found = self.each(plain, plain, odd("ODD_CLOCK=30"))
         self.assert_says(found, "clock", "warn", r"\(rank 2\) is (29\.9|30\.\d) s ahead of")
         found = self.each(plain, odd("ODD_CLOCK=-3000"))

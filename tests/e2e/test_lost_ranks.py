@@ -3,7 +3,6 @@ on to the same bits."""
 import collections
 import os
 import signal
-import unittest
 
 import ballot_run as b
 
@@ -87,13 +86,11 @@ class LostRanks(b.TestCase):
 
     def two(self, arguments, first, second, expect):
         """Two ranks, each as odd as it is said."""
-        ranks = [["-n", "1", "env", f"LD_PRELOAD={b.ODD_HOST}", odd, b.BALLOT, *map(str, arguments)]
+        ranks = [["env", f"LD_PRELOAD={b.ODD_HOST}", odd, b.BALLOT, *map(str, arguments)]
                  for odd in (first, second)]
-        words = [b.MPIEXEC, "--oversubscribe", *ranks[0], ":", *ranks[1]]
-        return b.finish(b.start_command(words), expect, timeout=60)
+        return b.finish(b.start_each(*ranks), expect, timeout=60)
 
-    @unittest.skipUnless(b.ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")
-    @unittest.skipIf(b.SLOW, "a sanitizer wants to be loaded first")
+    @b.needs_odd_host
     def test_the_start_and_the_end_have_limits_too(self):
         """One of two ranks takes ten minutes to start or to end MPI."""
         result = self.two(["doctor"], "ODD_ALARM=300", "ODD_START=600", b.STOPPED)
@@ -105,8 +102,7 @@ class LostRanks(b.TestCase):
         self.assertRegex(result.err, r"ballot: \S+ is done, but not all other ranks are after 5 s")
         self.assertEqual(b.printed_fingerprint(result), self.whole)
 
-    @unittest.skipUnless(b.ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")
-    @unittest.skipIf(b.SLOW, "a sanitizer wants to be loaded first")
+    @b.needs_odd_host
     def test_ranks_without_work_wait_for_the_one_that_has_it(self):
         """The limit of half an hour is over in two seconds for a rank that waits four."""
         run = self.folder("alone")

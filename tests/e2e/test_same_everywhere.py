@@ -84,11 +84,10 @@ class SameEverywhere(b.TestCase):
             self.skipTest("this processor has no level above ref")
         plain, mixed = self.folder("one-level"), self.folder("mixed")
         traces = {"one level": self.trace_of(plain, b.run(b.tiny(plain)))}
-        rank = lambda level: ["-n", "1", b.BALLOT, *map(str, b.tiny(mixed, "--isa", level))]
+        rank = lambda level: [b.BALLOT, *map(str, b.tiny(mixed, "--isa", level))]
         for first, second in (("ref", self.levels[-1]), (self.levels[-1], "ref")):
             self.folder("mixed")
-            words = [b.MPIEXEC, "--oversubscribe", *rank(first), ":", *rank(second)]
-            result = b.finish(b.start_command(words))
+            result = b.finish(b.start_each(rank(first), rank(second)))
             traces[f"{first} : {second}"] = self.trace_of(mixed, result)
         self.assert_same(traces)
 

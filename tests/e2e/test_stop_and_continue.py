@@ -3,7 +3,6 @@ import os
 import shutil
 import signal
 import sys
-import unittest
 
 import ballot_run as b
 
@@ -259,8 +258,7 @@ class StopAndContinue(b.TestCase):
             self.assertIn(newest, end.err, f"the damaged file is named; {end.command}")
             self.assert_whole(run, f"{newest} damaged; {ranks} ranks")
 
-    @unittest.skipUnless(b.ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")
-    @unittest.skipIf(b.SLOW, "a sanitizer wants to be loaded first")
+    @b.needs_odd_host
     def test_a_checkpoint_that_the_disk_does_not_give_back_is_passed_over(self):
         run = self.copy_of_whole("unreadable")
         os.remove(os.path.join(run, final_checkpoint(STEPS)))
@@ -271,8 +269,7 @@ class StopAndContinue(b.TestCase):
                          "before it is used")
         self.assert_whole(run, f"{newest} unreadable")
 
-    @unittest.skipUnless(b.ODD_HOST, "BALLOT_ODD_HOST is not set; ctest does this")
-    @unittest.skipIf(b.SLOW, "a sanitizer wants to be loaded first")
+    @b.needs_odd_host
     def test_a_checkpoint_that_cannot_be_read_any_more_is_no_damaged_input(self):
         """From each read on, of verifying it and of HDF5."""
         path, n_failed, reads = os.path.join(self.whole[1], final_checkpoint(STEPS)), 0, 0
