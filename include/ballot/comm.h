@@ -9,8 +9,8 @@ typedef struct bal_comm bal_comm; /* an owned communicator; made in ballot/comm_
 
 /** Free the communicator and set the pointer to NULL; NULL is fine. Collective. */
 void bal_comm_destroy(bal_comm **comm);
-int  bal_comm_rank(const bal_comm *comm);
-int  bal_comm_size(const bal_comm *comm);
+int bal_comm_rank(const bal_comm *comm);
+int bal_comm_size(const bal_comm *comm);
 /** The node of this rank, by the lowest of the ranks that share memory with it. Local. */
 int bal_comm_node(bal_comm *comm);
 /** What carries the messages: "Open MPI v4.1.4, threads: single". Local. */
@@ -75,7 +75,7 @@ double bal_shared_needs(size_t n_bytes);
  */
 bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_shared **shared);
 /** Free it and set the pointer to NULL; NULL is fine. Collective; before its communicator goes. */
-void  bal_shared_destroy(bal_shared **shared);
+void bal_shared_destroy(bal_shared **shared);
 void *bal_shared_memory(const bal_shared *shared);
 /** This rank's part, 0 .. n_parts - 1, of the copy that it sees. The rank of part 0 fills it. */
 int bal_shared_part(const bal_shared *shared);

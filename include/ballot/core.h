@@ -11,17 +11,17 @@
 #include <sys/types.h>
 
 /* X(name, exit code of the program, words) */
-#define BAL_STATUS_LIST(X)                         \
-    X(OK, 0, "done")                               \
-    X(ERR_FAILED, 1, "failure")                    \
-    X(ERR_IO, 1, "reading or writing failed")      \
-    X(ERR_STATE, 1, "not possible in this state")  \
-    X(ERR_MPI, 1, "message passing failed")        \
-    X(ERR_ARG, 2, "wrong argument")                \
-    X(ERR_CONFIG, 2, "wrong option or job file")   \
-    X(ERR_INPUT, 3, "input is missing or damaged") \
-    X(ERR_MEMORY, 4, "out of memory")              \
-    X(ERR_NUMERIC, 5, "numerical failure")         \
+#define BAL_STATUS_LIST(X)                                         \
+    X(OK, 0, "done")                                               \
+    X(ERR_FAILED, 1, "failure")                                    \
+    X(ERR_IO, 1, "reading or writing failed")                      \
+    X(ERR_STATE, 1, "not possible in this state")                  \
+    X(ERR_MPI, 1, "message passing failed")                        \
+    X(ERR_ARG, 2, "wrong argument")                                \
+    X(ERR_CONFIG, 2, "wrong option or job file")                   \
+    X(ERR_INPUT, 3, "input is missing or damaged")                 \
+    X(ERR_MEMORY, 4, "out of memory")                              \
+    X(ERR_NUMERIC, 5, "numerical failure")                         \
     X(STOPPED, 75, "stopped with a good checkpoint; run it again") \
     X(LOST, 75, "ranks do not answer; run it again")
 
@@ -68,7 +68,7 @@ void *bal_alloc(size_t count, size_t element_bytes);
 /** A file mapped read-only. data is NULL when n_bytes is 0. */
 typedef struct bal_file {
     const uint8_t *data;
-    size_t         n_bytes;
+    size_t n_bytes;
 } bal_file;
 /** Map path. Local. @return BAL_OK; BAL_ERR_INPUT: it does not exist, is no regular file or may
  *  not be read; BAL_ERR_MEMORY: it could not be mapped. */
@@ -77,13 +77,13 @@ bal_status bal_file_open(const char *path, bal_file *file);
 void bal_file_close(bal_file *file);
 /** The bytes of a small file under its name. */
 typedef struct bal_named_bytes {
-    char     name[64];
+    char name[64];
     uint8_t *bytes; /* [n_bytes + 1], a 0 behind them */
-    size_t   n_bytes;
+    size_t n_bytes;
 } bal_named_bytes;
 /** Small files held in memory, as those that lie beside a model's weights. {0}: none. */
 typedef struct bal_files {
-    int              n;
+    int n;
     bal_named_bytes *at; /* [n], in the order in which they were added; owned */
 } bal_files;
 /** Add a copy of bytes under a name of at most 63 bytes, in place of what had it. Local.

@@ -11,16 +11,16 @@
 /** Sequences end to end. What the model says at token p of a sequence is compared with targets[p].
  */
 typedef struct bal_batch {
-    int64_t  n_sequences;
-    int64_t  n_tokens; /* sum of the lengths */
-    int64_t  n_scored; /* targets that are not below 0 */
-    int64_t *start;    /* [n_sequences + 1]; start[n_sequences] is n_tokens */
-    int32_t *tokens;   /* [n_tokens] */
-    int32_t *targets;  /* [n_tokens]; below 0: not scored */
+    int64_t n_sequences;
+    int64_t n_tokens; /* sum of the lengths */
+    int64_t n_scored; /* targets that are not below 0 */
+    int64_t *start;   /* [n_sequences + 1]; start[n_sequences] is n_tokens */
+    int32_t *tokens;  /* [n_tokens] */
+    int32_t *targets; /* [n_tokens]; below 0: not scored */
 } bal_batch;
 /** Room for n_sequences of context tokens. Local. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_batch_init(bal_batch *batch, int64_t n_sequences, int64_t context);
-void       bal_batch_clear(bal_batch *batch);
+void bal_batch_clear(bal_batch *batch);
 
 /** What is learned of a text. */
 typedef enum bal_task {
@@ -48,9 +48,9 @@ typedef struct bal_corpus bal_corpus;
 
 /** What to make of a text. */
 typedef struct bal_corpus_options {
-    bal_task     task;
+    bal_task task;
     bal_examples examples;
-    int64_t      context; /* most tokens of an example, 2 .. 2^20 */
+    int64_t context; /* most tokens of an example, 2 .. 2^20 */
 } bal_corpus_options;
 
 /** Read and tokenize a file. Local.
@@ -59,8 +59,8 @@ typedef struct bal_corpus_options {
  */
 bal_status bal_corpus_open(const char *path, const bal_tokenizer *tokenizer,
                            const bal_corpus_options *options, bal_corpus **corpus);
-void       bal_corpus_close(bal_corpus **corpus);
-int64_t    bal_corpus_n_tokens(const bal_corpus *corpus);
+void bal_corpus_close(bal_corpus **corpus);
+int64_t bal_corpus_n_tokens(const bal_corpus *corpus);
 /** Bytes of memory that it takes, its tokens and where they are cut. Local. */
 size_t bal_corpus_bytes(const bal_corpus *corpus);
 /** Bytes of text in the corpus, blank lines between documents left out. */

@@ -8,9 +8,9 @@
 
 /** Everything that a model folder holds. {0}: nothing. */
 typedef struct bal_bundle {
-    bal_model     *model;
+    bal_model *model;
     bal_tokenizer *tokenizer;
-    bal_files      files; /* beside the weights: config.json and all that a tokenizer reads */
+    bal_files files; /* beside the weights: config.json and all that a tokenizer reads */
 } bal_bundle;
 void bal_bundle_clear(bal_bundle *bundle);
 
@@ -51,7 +51,7 @@ typedef enum bal_export_dtype { BAL_EXPORT_F32, BAL_EXPORT_BF16, BAL_EXPORT_F16 
 
 typedef struct bal_export_options {
     bal_export_dtype dtype;
-    const char      *base; /* folder that the model was made from, or NULL */
+    const char *base; /* folder that the model was made from, or NULL */
 } bal_export_options;
 
 /**

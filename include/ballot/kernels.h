@@ -11,10 +11,10 @@ typedef enum bal_isa { BAL_ISA_REF, BAL_ISA_AVX2, BAL_ISA_AVX512, BAL_ISA_AMX } 
 
 #define BAL_LINE_BYTES \
     256 /* Philox output of 16 counters; word w of lane l is u32 number 16 w + l */
-#define BAL_PIECE_CODES    2048 /* 32 runs of 64 codes, which share 64 random bytes */
-#define BAL_PIECE_BYTES    64
-#define BAL_COLS_MAX       65536 /* columns of a product: 255 * 127 * 65536 stays below 2^31 */
-#define BAL_HEAD_DIM_MAX   256
+#define BAL_PIECE_CODES 2048 /* 32 runs of 64 codes, which share 64 random bytes */
+#define BAL_PIECE_BYTES 64
+#define BAL_COLS_MAX 65536 /* columns of a product: 255 * 127 * 65536 stays below 2^31 */
+#define BAL_HEAD_DIM_MAX 256
 #define BAL_SCORES(n_keys) (32 * ((n_keys) + 7)) /* of 32 queries with keys, 8 at a time */
 
 /** Queries, consecutive tokens of a sequence, and keys and values of its tokens. Rows are tokens;
@@ -22,15 +22,15 @@ typedef enum bal_isa { BAL_ISA_REF, BAL_ISA_AVX2, BAL_ISA_AVX512, BAL_ISA_AMX } 
 typedef struct bal_attention {
     int64_t n_queries, n_keys;
     int64_t first;  /* position of query 0 among the keys; first + n_queries <= n_keys */
-    bool    causal; /* a query sees keys up to its own, and later ones are not read; else all */
+    bool causal;    /* a query sees keys up to its own, and later ones are not read; else all */
     int64_t window; /* causal: and of those the last `window`, its own among them; 0: all. Source:
                        sliding windows, Jiang et al. 2023 (Mistral 7B, arXiv 2310.06825) */
-    int64_t      n_heads, n_kv_heads, head_dim;
-    const float *q;      /* [n_queries][n_heads * head_dim] */
-    const float *k;      /* [n_keys][n_kv_heads * head_dim] */
-    const float *v;      /* the same */
-    float       *y;      /* as q: softmax(q k / sqrt(head_dim)) v over the keys that a query sees */
-    float       *scores; /* work space, [BAL_SCORES(n_keys)] */
+    int64_t n_heads, n_kv_heads, head_dim;
+    const float *q; /* [n_queries][n_heads * head_dim] */
+    const float *k; /* [n_keys][n_kv_heads * head_dim] */
+    const float *v; /* the same */
+    float *y;       /* as q: softmax(q k / sqrt(head_dim)) v over the keys that a query sees */
+    float *scores;  /* work space, [BAL_SCORES(n_keys)] */
 } bal_attention;
 
 /** Element-wise functions of the layer between two products. */
@@ -56,13 +56,13 @@ typedef enum bal_panel_format {
  *  j and j + 128 of a block share byte j, the first one low. */
 typedef struct bal_panel {
     bal_panel_format format;
-    int64_t          n_groups;      /* blocks */
-    const uint8_t   *codes;         /* [n_groups][256] bytes or [n_groups][128] of two nibbles */
-    const uint8_t   *factors;       /* nibbles: [ceil(n_groups / factor_groups)][64 rows] */
-    int64_t          factor_groups; /* 8, 16 or 32: groups of 32, 64 or 128 columns */
+    int64_t n_groups;       /* blocks */
+    const uint8_t *codes;   /* [n_groups][256] bytes or [n_groups][128] of two nibbles */
+    const uint8_t *factors; /* nibbles: [ceil(n_groups / factor_groups)][64 rows] */
+    int64_t factor_groups;  /* 8, 16 or 32: groups of 32, 64 or 128 columns */
     /* z, 0 where code + z or code - z leaves the range. Either way, or both NULL: no move. */
     const uint8_t *negative, *moves; /* bits [n_groups * 32]: z is -1; z is not 0 */
-    const int8_t  *z;                /* [n_groups * 256] */
+    const int8_t *z;                 /* [n_groups * 256] */
 } bal_panel;
 
 #define BAL_STRIP_BYTES 262144 /* of several panels at most */
@@ -74,9 +74,9 @@ typedef struct bal_panel {
 static inline int64_t bal_strip_rows(int64_t n_rows, int64_t n_groups, int64_t row)
 {
     int64_t bytes = n_groups * BAL_BLOCK_CODES;
-    int64_t n     = BAL_PANEL_ROWS * (4 * bytes <= BAL_STRIP_BYTES   ? 4
-                                      : 2 * bytes <= BAL_STRIP_BYTES ? 2
-                                                                     : 1);
+    int64_t n = BAL_PANEL_ROWS * (4 * bytes <= BAL_STRIP_BYTES   ? 4
+                                  : 2 * bytes <= BAL_STRIP_BYTES ? 2
+                                                                 : 1);
     return n_rows - row < n ? n_rows - row : n;
 }
 
@@ -93,27 +93,27 @@ static inline int64_t bal_row_stride(int64_t n_cols)
 static inline int bal_carry_moves(int tally, int multiplier, int shift, int8_t *carry)
 {
     int fraction = *carry + ((tally * (1 << shift) * multiplier + (1 << 14)) >> 15);
-    int moves    = (fraction + 128) >> 8;
-    *carry       = (int8_t)(fraction - 256 * moves);
+    int moves = (fraction + 128) >> 8;
+    *carry = (int8_t)(fraction - 256 * moves);
     return moves;
 }
 
 /** Rows of weights as the product reads them: panels of 64 rows, one after the other. */
 typedef struct bal_weights_u8 {
-    int64_t        n_groups, n_rows;
+    int64_t n_groups, n_rows;
     const uint8_t *entries; /* [panel][n_groups][64 rows][4 columns]; of the last one, groups up to
                                a multiple of 16 are read */
-    const float   *scale;   /* [n_rows] */
+    const float *scale;     /* [n_rows] */
     const uint8_t *next;    /* what the caller reads afterwards, as many bytes: fetched into a near
                                cache as far as it pays; or NULL */
 } bal_weights_u8;
 
 /** Activations as int8, one row per token. */
 typedef struct bal_rows_i8 {
-    int64_t        n_rows, stride; /* bytes between rows */
-    const int8_t  *q;              /* zeros up to a multiple of 64 columns */
-    const float   *scale;          /* [n_rows] */
-    const int32_t *sum;            /* [n_rows] of q */
+    int64_t n_rows, stride; /* bytes between rows */
+    const int8_t *q;        /* zeros up to a multiple of 64 columns */
+    const float *scale;     /* [n_rows] */
+    const int32_t *sum;     /* [n_rows] of q */
 } bal_rows_i8;
 
 /** Sums of exponentials of the numbers of a row that were read so far, number i of each piece in
@@ -235,6 +235,6 @@ void bal_product_f32(int64_t n, int64_t n_in, int64_t n_out, const float *x, con
  *  |x| < 1e6). Local. */
 double bal_math_exp(double x);
 double bal_math_log(double x);
-void   bal_math_sincos(double x, double *sine, double *cosine);
+void bal_math_sincos(double x, double *sine, double *cosine);
 
 #endif

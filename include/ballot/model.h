@@ -58,27 +58,27 @@ bool bal_features_parse(const char *text, unsigned *features);
 
 /** The shape of a model. */
 typedef struct bal_model_config {
-    int64_t        dim;    /* width of the residual stream */
-    int64_t        hidden; /* width inside the feed-forward block */
-    int64_t        n_layers;
-    int64_t        n_heads;    /* query heads */
-    int64_t        n_kv_heads; /* divides n_heads */
-    int64_t        head_dim;   /* even where positions are rotary */
-    int64_t        n_vocab;
-    int64_t        max_tokens;  /* longest sequence */
-    int64_t        embed_dim;   /* width of embedding and head, projected to dim and back; 0: dim */
-    int64_t        n_positions; /* rows of learned positions; 0: rotary ones */
-    int64_t        position_offset; /* row of a sequence's first token */
-    int64_t        n_types;  /* rows of token types, of which the first is added to every token */
-    int64_t        window;   /* tokens that one sees, its own the last of them; 0: all before it */
-    unsigned       features; /* of bal_feature */
+    int64_t dim;    /* width of the residual stream */
+    int64_t hidden; /* width inside the feed-forward block */
+    int64_t n_layers;
+    int64_t n_heads;    /* query heads */
+    int64_t n_kv_heads; /* divides n_heads */
+    int64_t head_dim;   /* even where positions are rotary */
+    int64_t n_vocab;
+    int64_t max_tokens;      /* longest sequence */
+    int64_t embed_dim;       /* width of embedding and head, projected to dim and back; 0: dim */
+    int64_t n_positions;     /* rows of learned positions; 0: rotary ones */
+    int64_t position_offset; /* row of a sequence's first token */
+    int64_t n_types;         /* rows of token types, of which the first is added to every token */
+    int64_t window;          /* tokens that one sees, its own the last of them; 0: all before it */
+    unsigned features;       /* of bal_feature */
     bal_activation activation; /* of NO_GATE */
-    bool           tied_head;  /* the head is the embedding */
+    bool tied_head;            /* the head is the embedding */
     bal_rope_pairs rope_pairs;
-    bal_rope_kind  rope_kind;
-    double         rope_base;
-    double         rope_factor, rope_low, rope_high, rope_original; /* of its kind */
-    double         norm_eps;
+    bal_rope_kind rope_kind;
+    double rope_base;
+    double rope_factor, rope_low, rope_high, rope_original; /* of its kind */
+    double norm_eps;
 } bal_model_config;
 
 /** @return BAL_OK; BAL_ERR_INPUT with a sentence that starts with origin: a size is out of range
@@ -93,9 +93,9 @@ bool bal_model_config_same(const bal_model_config *a, const bal_model_config *b)
 /** In which formats a model's tensors are. */
 typedef struct bal_formats {
     bal_format matrices; /* BAL_F32: vectors too; else they are BAL_I16 */
-    int        group;    /* columns that share a factor: 32, 64 or 128; 0: BAL_GROUP_DEFAULT */
-    char       patterns[BAL_FORMATS_BYTES]; /* exceptions, words GLOB=FORMAT or GLOB=FORMAT:GROUP,
-                                               of which the first that matches a matrix counts */
+    int group;           /* columns that share a factor: 32, 64 or 128; 0: BAL_GROUP_DEFAULT */
+    char patterns[BAL_FORMATS_BYTES]; /* exceptions, words GLOB=FORMAT or GLOB=FORMAT:GROUP,
+                                         of which the first that matches a matrix counts */
 } bal_formats;
 
 /** Read FORMAT, or FORMAT:GROUP with 32, 64 or 128 where it has groups, else *group stays. Local.
@@ -139,10 +139,10 @@ bal_status bal_model_allocate(bal_model *model);
 void bal_model_zero(bal_model *model);
 
 const bal_model_config *bal_model_shape(const bal_model *model);
-const bal_formats      *bal_model_formats(const bal_model *model);
+const bal_formats *bal_model_formats(const bal_model *model);
 /** False for a model of floats. Local. */
 bool bal_model_is_integer(const bal_model *model);
-int  bal_model_n_tensors(const bal_model *model);
+int bal_model_n_tensors(const bal_model *model);
 /** Tensor index in [0, n_tensors); the model owns it. */
 bal_tensor *bal_model_tensor(const bal_model *model, int index);
 /** Index of the tensor of that name, -1 if there is none. */
@@ -160,8 +160,8 @@ float bal_gain_factor(int code);
 
 /** What a batch costs a model at one point. */
 typedef struct bal_losses {
-    int64_t  loss;         /* summed cross-entropy, loss units */
-    int64_t  n_right;      /* tokens whose target has the highest logit */
+    int64_t loss;          /* summed cross-entropy, loss units */
+    int64_t n_right;       /* tokens whose target has the highest logit */
     int64_t *per_sequence; /* [n_sequences] summed cross-entropy, loss units; NULL: not wanted */
 } bal_losses;
 
@@ -172,7 +172,7 @@ typedef struct bal_forward bal_forward; /* work space of forward passes; one per
  *  max_tokens; BAL_ERR_MEMORY. */
 bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels,
                               int64_t max_tokens, int64_t max_length, bal_forward **forward);
-void       bal_forward_destroy(bal_forward **forward);
+void bal_forward_destroy(bal_forward **forward);
 /** Bytes of that work space; the model need only be outlined. Local. */
 size_t bal_forward_bytes(const bal_model *model, int64_t max_tokens, int64_t max_length);
 
@@ -195,7 +195,7 @@ typedef struct bal_cache bal_cache;
 /** Make an empty cache for max_length tokens. Borrows model. Local. @return BAL_OK; BAL_ERR_CONFIG:
  *  the model is an encoder, in which a token changes those before it; BAL_ERR_MEMORY. */
 bal_status bal_cache_create(const bal_model *model, int64_t max_length, bal_cache **cache);
-void       bal_cache_destroy(bal_cache **cache);
+void bal_cache_destroy(bal_cache **cache);
 /** Read n_tokens more tokens of the text of a cache, in which there is room for them; logits after
  *  the last of them, [n_vocab], of integer models the bits of bal_forward_logits of the whole text.
  *  Local.

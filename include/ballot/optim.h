@@ -16,21 +16,21 @@ typedef enum bal_rule_kind {
 /** A rule and its settings. */
 typedef struct bal_rule_options {
     bal_rule_kind kind;
-    double        travel; /* carry: RMS distance in code steps that pure noise carries a code over
-                             the whole run */
-    double eta;           /* zoqo: learning rate, in units of the weights */
+    double travel; /* carry: RMS distance in code steps that pure noise carries a code over
+                      the whole run */
+    double eta;    /* zoqo: learning rate, in units of the weights */
 } bal_rule_options;
 bal_rule_options bal_rule_options_default(void);
 
 /** What the updates of a run depend on. Plain; borrowed pointers. */
 typedef struct bal_optim_options {
-    bal_rule_options    rule;
+    bal_rule_options rule;
     bal_perturb_options perturb;
-    int                 n_slots;
-    int64_t             n_steps;
-    uint64_t            seed;      /* run seed */
-    const bool         *on_ballot; /* [n_tensors of the model] */
-    bal_tally_method    tally;
+    int n_slots;
+    int64_t n_steps;
+    uint64_t seed;         /* run seed */
+    const bool *on_ballot; /* [n_tensors of the model] */
+    bal_tally_method tally;
 } bal_optim_options;
 
 typedef struct bal_optim bal_optim;
@@ -40,7 +40,7 @@ typedef struct bal_optim bal_optim;
  *  BAL_ERR_MEMORY. */
 bal_status bal_optim_create(bal_model *model, const bal_kernels *kernels,
                             const bal_optim_options *options, bal_optim **optim);
-void       bal_optim_destroy(bal_optim **optim);
+void bal_optim_destroy(bal_optim **optim);
 
 /** The measure of a step: what its directions are made from. Local. */
 bal_measure bal_optim_measure(const bal_optim *optim, int64_t step);

@@ -5,9 +5,9 @@
 
 #include "ballot/kernels.h"
 
-#define BAL_STREAM_VERSION 2   /* of every random number below; stands in every file */
-#define BAL_WALSH_SLOTS    256 /* slots of a Walsh group */
-#define BAL_NOISE_MAX      63
+#define BAL_STREAM_VERSION 2 /* of every random number below; stands in every file */
+#define BAL_WALSH_SLOTS 256  /* slots of a Walsh group */
+#define BAL_NOISE_MAX 63
 
 typedef enum bal_direction_kind {
     BAL_DIRECTIONS_WALSH,       /* +-1; groups of 256 slots share a byte and a sign per code */
@@ -18,25 +18,25 @@ typedef enum bal_direction_kind {
 /** What a direction of a run looks like; the same for all its steps. */
 typedef struct bal_perturb_options {
     bal_direction_kind kind;
-    int64_t            noise;   /* largest probe in code steps; 1 unless kind is UNIFORM */
-    double             density; /* share of 64-code blocks that a step votes on, in (0, 1] */
+    int64_t noise;  /* largest probe in code steps; 1 unless kind is UNIFORM */
+    double density; /* share of 64-code blocks that a step votes on, in (0, 1] */
 } bal_perturb_options;
 bal_perturb_options bal_perturb_options_default(void);
 
 /** Which codes a step votes on, and the random streams of the run. Plain; borrowed pointers. */
 typedef struct bal_measure {
-    const bal_kernels  *kernels;
+    const bal_kernels *kernels;
     bal_perturb_options options;
-    uint64_t            seed; /* run seed: the key of Philox4x32-10 */
-    uint32_t            step;
-    int                 n_tensors;
-    const bool         *on_ballot; /* [n_tensors] */
+    uint64_t seed; /* run seed: the key of Philox4x32-10 */
+    uint32_t step;
+    int n_tensors;
+    const bool *on_ballot; /* [n_tensors] */
 } bal_measure;
 
 /** One direction: the measure's codes, the slot's signs. Plain. */
 typedef struct bal_direction {
     bal_measure measure;
-    uint32_t    slot;
+    uint32_t slot;
 } bal_direction;
 
 /**
@@ -83,7 +83,7 @@ typedef enum bal_tally_method {
 
 /** Make an empty tally of n_slots votes. Local. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_tally_create(int n_slots, bal_tally_method method, bal_tally **tally);
-void       bal_tally_destroy(bal_tally **tally);
+void bal_tally_destroy(bal_tally **tally);
 /** Take a step's votes, [n_slots] of -1, 0, +1; borrows the measure's pointers. Local. */
 void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *votes);
 /** sums[n_blocks * 256] of a tensor's blocks, in the tensor's own order, before the gate, kept

@@ -6,8 +6,8 @@
 #include "ballot/core.h"
 
 #define BAL_BLOCK_CODES 256 /* codes of a block: 64 rows by 4 columns, or 256 of a vector */
-#define BAL_PANEL_ROWS  64
-#define BAL_NAME_BYTES  128
+#define BAL_PANEL_ROWS 64
+#define BAL_NAME_BYTES 128
 
 typedef enum bal_format {
     BAL_F32, /* float values, row-major: the plain reference, never on a ballot */
@@ -22,7 +22,7 @@ typedef enum bal_format {
 
 /** The name of a format, "f32", "i8", "i16", "i4", "nf4", and the format of a name. Local. */
 const char *bal_format_name(bal_format format);
-bool        bal_format_parse(const char *name, bal_format *format);
+bool bal_format_parse(const char *name, bal_format *format);
 
 /** The 16 values of NF4, quantiles of a normal distribution, times 127 and rounded. Source:
  * Dettmers et al. 2023, QLoRA, arXiv 2305.14314. */
@@ -46,19 +46,19 @@ typedef enum bal_role {
  * move can touch. Its carry is 0.
  */
 typedef struct bal_tensor {
-    char       name[BAL_NAME_BYTES]; /* as in Hugging Face files; a gain ends in ".gain" */
-    bal_role   role;
+    char name[BAL_NAME_BYTES]; /* as in Hugging Face files; a gain ends in ".gain" */
+    bal_role role;
     bal_format format;
-    int64_t    n_rows, n_cols;
-    int64_t    n_blocks;  /* 0 for BAL_F32 */
-    int        low, high; /* codes lie in low .. high */
-    int        group;     /* columns that share a factor; 0 where there are none */
+    int64_t n_rows, n_cols;
+    int64_t n_blocks; /* 0 for BAL_F32 */
+    int low, high;    /* codes lie in low .. high */
+    int group;        /* columns that share a factor; 0 where there are none */
     /* parts of memory that the caller owns, each aligned to 64 bytes */
-    void *codes; /* BAL_I8: uint8_t [n_blocks * 256], code + 128; BAL_I4 and BAL_NF4: two nibbles,
-                    code + 8 or index, in each of [n_blocks * 128]; int16_t [n_blocks * 256]; or
-                    float [n_rows * n_cols] */
-    int8_t  *carry;   /* [n_blocks * 256], 1/256 of a code step; NULL where nothing trains */
-    float   *scale;   /* [n_rows]; NULL for BAL_F32 */
+    void *codes;   /* BAL_I8: uint8_t [n_blocks * 256], code + 128; BAL_I4 and BAL_NF4: two nibbles,
+                      code + 8 or index, in each of [n_blocks * 128]; int16_t [n_blocks * 256]; or
+                      float [n_rows * n_cols] */
+    int8_t *carry; /* [n_blocks * 256], 1/256 of a code step; NULL where nothing trains */
+    float *scale;  /* [n_rows]; NULL for BAL_F32 */
     uint8_t *factors; /* [n_rows / 64, rounded up][n_cols / group, rounded up][64 rows], or NULL */
 } bal_tensor;
 
@@ -92,7 +92,7 @@ static inline int bal_tensor_code(const bal_tensor *tensor, int64_t at)
 {
     if (tensor->format == BAL_I8) return ((const uint8_t *)tensor->codes)[at] - 128;
     if (tensor->format == BAL_I16) return ((const int16_t *)tensor->codes)[at];
-    int byte   = ((const uint8_t *)tensor->codes)[at / 256 * 128 + at % 128];
+    int byte = ((const uint8_t *)tensor->codes)[at / 256 * 128 + at % 128];
     int nibble = at % 256 < 128 ? byte & 15 : byte >> 4;
     return tensor->format == BAL_I4 ? nibble - 8 : nibble;
 }
@@ -104,8 +104,8 @@ static inline void bal_tensor_put(bal_tensor *tensor, int64_t at, int code)
     } else if (tensor->format == BAL_I16) {
         ((int16_t *)tensor->codes)[at] = (int16_t)code;
     } else {
-        uint8_t *byte   = (uint8_t *)tensor->codes + at / 256 * 128 + at % 128;
-        int      nibble = tensor->format == BAL_I4 ? code + 8 : code;
+        uint8_t *byte = (uint8_t *)tensor->codes + at / 256 * 128 + at % 128;
+        int nibble = tensor->format == BAL_I4 ? code + 8 : code;
         *byte = (uint8_t)(at % 256 < 128 ? (*byte & 0xF0) | nibble : (*byte & 15) | nibble << 4);
     }
 }
@@ -136,7 +136,7 @@ void bal_tensor_dequantize_row(const bal_tensor *tensor, int64_t row, float *val
 /** Copy codes to and from row-major order: int16_t [n_rows * n_cols] for BAL_I16, else int8_t.
  * Local.
  *  @return for the second: BAL_OK; BAL_ERR_INPUT: a code is outside low .. high. */
-void       bal_tensor_get_codes(const bal_tensor *tensor, void *row_major);
+void bal_tensor_get_codes(const bal_tensor *tensor, void *row_major);
 bal_status bal_tensor_set_codes(bal_tensor *tensor, const void *row_major);
 /** The same for carries, int8_t [n_rows * n_cols]; the tensor has a carry. Local. */
 void bal_tensor_get_carry(const bal_tensor *tensor, int8_t *row_major);
@@ -145,7 +145,7 @@ void bal_tensor_set_carry(bal_tensor *tensor, const int8_t *row_major);
 /** The same for factors, uint8_t [n_rows][n_cols / group, rounded up]; the tensor has factors.
  * Local.
  *  @return for the second: BAL_OK; BAL_ERR_INPUT: a factor is outside 1 .. 18 or 127. */
-void       bal_tensor_get_factors(const bal_tensor *tensor, uint8_t *row_major);
+void bal_tensor_get_factors(const bal_tensor *tensor, uint8_t *row_major);
 bal_status bal_tensor_set_factors(bal_tensor *tensor, const uint8_t *row_major);
 /** Groups of columns that have a factor each in a row, 0 without factors. Local. */
 static inline int64_t bal_tensor_n_groups(const bal_tensor *tensor)
@@ -164,7 +164,7 @@ static inline void bal_tensor_slice(const bal_tensor *tensor, int part, int n_pa
                                     int64_t *end)
 {
     *first = tensor->n_blocks * part / n_parts;
-    *end   = tensor->n_blocks * (part + 1) / n_parts;
+    *end = tensor->n_blocks * (part + 1) / n_parts;
 }
 
 /** Sum over blocks of XXH3(codes) and XXH3(carry), seeded with index and block, modulo 2^64; and

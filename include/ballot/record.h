@@ -13,8 +13,8 @@
 typedef struct bal_run_id {
     uint64_t seed;           /* run seed */
     uint32_t stream_version; /* BAL_STREAM_VERSION of the directions */
-    int32_t  n_slots;
-    int64_t  n_steps;
+    int32_t n_slots;
+    int64_t n_steps;
     uint64_t job_hash;  /* of the resolved job text */
     uint64_t base_hash; /* fingerprint of the model before step 0 */
     uint64_t data_hash; /* of the training and dev tokens */
@@ -25,10 +25,10 @@ typedef struct bal_journal_entry {
     int64_t step;     /* 0, 1, 2, ... without gaps */
     int64_t dev_loss; /* summed dev loss before this step, loss units; -1: not evaluated */
     int64_t dev_tokens;
-    int     n_ranks;         /* that the slots were dealt to, where not every slot has a vote or a
-                              * rank was accused; else 0, for the record is the same on any number */
-    int             accused; /* rank whose probes an audit found to be wrong; -1: none */
-    bal_totals      totals;
+    int n_ranks; /* that the slots were dealt to, where not every slot has a vote or a
+                  * rank was accused; else 0, for the record is the same on any number */
+    int accused; /* rank whose probes an audit found to be wrong; -1: none */
+    bal_totals totals;
     const uint64_t *bits; /* [bal_ballot_words(n_slots)], for then against; borrowed */
 } bal_journal_entry;
 
@@ -77,17 +77,17 @@ const char *bal_phase_name(bal_phase phase);
 
 /** One row per step. Growing arrays; all owned. */
 typedef struct bal_metrics {
-    int64_t   n, capacity;
-    int       n_tensors;
-    double   *loss_nats;     /* [n] mean training loss per token over the step's probes */
-    double   *dev_loss_nats; /* [n] dev loss per token before the step; NaN: not evaluated */
-    double   *agreement;     /* [n] share of sequences that agree with their slot's vote */
-    int64_t  *n_passes;      /* [n] forward passes of the run after this step */
-    double   *seconds;       /* [n][BAL_N_PHASES] of rank 0; 0 for replayed steps */
-    uint32_t *flips;         /* [n][n_tensors] codes that changed, saturating */
+    int64_t n, capacity;
+    int n_tensors;
+    double *loss_nats;     /* [n] mean training loss per token over the step's probes */
+    double *dev_loss_nats; /* [n] dev loss per token before the step; NaN: not evaluated */
+    double *agreement;     /* [n] share of sequences that agree with their slot's vote */
+    int64_t *n_passes;     /* [n] forward passes of the run after this step */
+    double *seconds;       /* [n][BAL_N_PHASES] of rank 0; 0 for replayed steps */
+    uint32_t *flips;       /* [n][n_tensors] codes that changed, saturating */
 } bal_metrics;
 bal_status bal_metrics_init(bal_metrics *metrics, int n_tensors);
-void       bal_metrics_clear(bal_metrics *metrics);
+void bal_metrics_clear(bal_metrics *metrics);
 /** Bytes of n rows. Local. */
 int64_t bal_metrics_bytes(int n_tensors, int64_t n);
 /** Add a zeroed row (dev_loss_nats NaN) and return its index, or -1: no memory. Local. */
@@ -98,18 +98,18 @@ int64_t bal_metrics_add(bal_metrics *metrics);
 /** What a checkpoint holds. For writing all pointers are borrowed; after bal_checkpoint_read the
  *  snapshot owns them (bal_snapshot_clear). */
 typedef struct bal_snapshot {
-    int64_t        step;        /* steps applied */
-    uint64_t       fingerprint; /* bal_model_fingerprint */
-    bal_run_id     id;
-    bal_model     *model; /* of integers, with carries */
-    bal_files      files; /* what stood beside its weights: config.json, the tokenizer's files */
+    int64_t step;         /* steps applied */
+    uint64_t fingerprint; /* bal_model_fingerprint */
+    bal_run_id id;
+    bal_model *model; /* of integers, with carries */
+    bal_files files;  /* what stood beside its weights: config.json, the tokenizer's files */
     bal_tokenizer *tokenizer; /* made from these files; not needed for writing */
-    char          *job_text;  /* the resolved job, INI */
-    char          *isa;       /* kernel level that wrote it, see bal_kernels.name */
-    bal_metrics    metrics;
-    uint8_t       *journal; /* bytes of the journal up to this step */
-    size_t         journal_bytes;
-    double         dev_loss_nats; /* last dev loss, NaN: none */
+    char *job_text;           /* the resolved job, INI */
+    char *isa;                /* kernel level that wrote it, see bal_kernels.name */
+    bal_metrics metrics;
+    uint8_t *journal; /* bytes of the journal up to this step */
+    size_t journal_bytes;
+    double dev_loss_nats; /* last dev loss, NaN: none */
 } bal_snapshot;
 void bal_snapshot_clear(bal_snapshot *snapshot);
 

@@ -90,10 +90,10 @@ typedef enum bal_token_kind {
 
 /** A token as its file spells it. */
 typedef struct bal_spelling {
-    const char    *bytes; /* NULL: unused */
-    size_t         n_bytes;
+    const char *bytes; /* NULL: unused */
+    size_t n_bytes;
     bal_token_kind kind;
-    float          score; /* 0 where the file has none */
+    float score; /* 0 where the file has none */
 } bal_spelling;
 /** Local; the bytes are borrowed. @param id  any from 0 on; unused where there is no token */
 void bal_tokenizer_spell(const bal_tokenizer *tokenizer, int32_t id, bal_spelling *spelling);
@@ -111,7 +111,7 @@ bal_merging bal_tokenizer_merging(const bal_tokenizer *tokenizer);
 /** The list of BAL_MERGING_BY_RANK. Local. @param merges  set to [*n_merges] of left, right and
  * what they become, for free() @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_tokenizer_merges(const bal_tokenizer *tokenizer, int32_t (**merges)[3],
-                                int64_t             *n_merges);
+                                int64_t *n_merges);
 
 #define BAL_NO_CHARACTER -1 /* a byte that is no part of valid UTF-8: a character of no class */
 /** Bytes of the character at the start of text, 1 .. 4; n_bytes > 0. Local. */

@@ -14,17 +14,17 @@
 #define BAL_TEXT_BYTES 512
 
 typedef struct bal_model_options {
-    char        path[BAL_TEXT_BYTES];
+    char path[BAL_TEXT_BYTES];
     bal_formats formats;
 } bal_model_options;
 
 typedef struct bal_data_options {
-    bal_task     task;
-    char         train[BAL_TEXT_BYTES], dev[BAL_TEXT_BYTES], test[BAL_TEXT_BYTES];
+    bal_task task;
+    char train[BAL_TEXT_BYTES], dev[BAL_TEXT_BYTES], test[BAL_TEXT_BYTES];
     bal_examples examples;
-    int64_t      context;      /* tokens per example */
-    int64_t      batch;        /* examples per probe */
-    int64_t      dev_examples; /* at most so many dev examples in an evaluation; 0: all */
+    int64_t context;      /* tokens per example */
+    int64_t batch;        /* examples per probe */
+    int64_t dev_examples; /* at most so many dev examples in an evaluation; 0: all */
 } bal_data_options;
 
 enum { BAL_TRAIN_CODES = 1, BAL_TRAIN_GAINS = 2 }; /* bits of bal_vote_options.train */
@@ -43,14 +43,14 @@ typedef enum bal_dealing {
 } bal_dealing;
 
 typedef struct bal_vote_options {
-    int64_t             slots;
+    int64_t slots;
     bal_perturb_options perturb;
-    unsigned            train; /* codes (weights), gains, or both */
-    bal_dealing         dealing;
-    char                tensors[BAL_TEXT_BYTES]; /* glob patterns of tensor names */
+    unsigned train; /* codes (weights), gains, or both */
+    bal_dealing dealing;
+    char tensors[BAL_TEXT_BYTES]; /* glob patterns of tensor names */
     double deadline;       /* s that a rank may probe in a step, then it abstains; 0: no limit;
                             * BAL_DEADLINE_AUTO: twice what the fastest rank would take */
-    double   audit;        /* share of ballots that other ranks check; 0: none */
+    double audit;          /* share of ballots that other ranks check; 0: none */
     unsigned audit_action; /* bal_audit_action, once a rank is found to be wrong */
 } bal_vote_options;
 
@@ -60,33 +60,33 @@ typedef enum bal_share {
 } bal_share;
 
 typedef struct bal_run_options {
-    int64_t   steps, seed;
-    int64_t   eval_every;       /* steps between evaluations; 0: only before and after */
-    int64_t   checkpoint_every; /* steps; 0: only at the end or when stopped */
-    int64_t   check_every;      /* steps between comparisons of fingerprints; 0: never */
-    int64_t   keep;             /* newest checkpoints kept */
+    int64_t steps, seed;
+    int64_t eval_every;       /* steps between evaluations; 0: only before and after */
+    int64_t checkpoint_every; /* steps; 0: only at the end or when stopped */
+    int64_t check_every;      /* steps between comparisons of fingerprints; 0: never */
+    int64_t keep;             /* newest checkpoints kept */
     bal_share share;
 } bal_run_options;
 
 /** A job: everything that decides the result. */
 typedef struct bal_job {
     bal_model_options model;
-    bal_data_options  data;
-    bal_vote_options  vote;
-    bal_rule_options  rule;
-    bal_run_options   run;
+    bal_data_options data;
+    bal_vote_options vote;
+    bal_rule_options rule;
+    bal_run_options run;
     /* set by who read the job */
-    char    *text;     /* every option, resolved, as INI */
-    char    *identity; /* "section.key=value" lines of those that decide codes and journal */
-    uint64_t hash;     /* of identity */
+    char *text;     /* every option, resolved, as INI */
+    char *identity; /* "section.key=value" lines of those that decide codes and journal */
+    uint64_t hash;  /* of identity */
 } bal_job;
 bal_job bal_job_default(void);
 
 /** What decides only how fast, and for how long. */
 typedef struct bal_machine {
     const bal_kernels *kernels;
-    bal_tally_method   tally;
-    double             max_hours; /* stop after so long, loading counts; 0: no limit */
+    bal_tally_method tally;
+    double max_hours; /* stop after so long, loading counts; 0: no limit */
 } bal_machine;
 
 /** Ask the run of this process to save or to stop at the end of its step. Safe in signal
@@ -171,8 +171,8 @@ typedef struct bal_estimate {
     int64_t n_kept, disk; /* checkpoints then, stops counted; all files while one is written */
     int64_t n_evals, n_eval_batches; /* evaluations of the run; batches in each */
     /* measured on the ranks of the call, all at once; the slowest counts */
-    bool   measured;
-    int    n_probes;       /* by each rank */
+    bool measured;
+    int n_probes;          /* by each rank */
     double probe_seconds;  /* both passes of one */
     double update_seconds; /* of a copy by one rank alone, all slots */
     double eval_seconds;   /* a batch; 0: no dev text */

@@ -7,19 +7,20 @@
 
 #define BAL_SLOTS_MAX 1048576
 
-typedef enum bal_wish {                    /* bits of bal_totals.wishes */
-                        BAL_WISH_SAVE = 1, /* write a checkpoint and go on */
-                        BAL_WISH_STOP = 2, /* finish the step, save, stop */
-                        BAL_WISH_FAIL = 4, /* a rank could not do its part */
+/** What a rank asks of all: bits of bal_totals.wishes. */
+typedef enum bal_wish {
+    BAL_WISH_SAVE = 1, /* write a checkpoint and go on */
+    BAL_WISH_STOP = 2, /* finish the step, save, stop */
+    BAL_WISH_FAIL = 4, /* a rank could not do its part */
 } bal_wish;
 
 /** What travels with a ballot: sums over its probes. 56 bytes, all integers. */
 typedef struct bal_totals {
-    uint64_t wishes;   /* or of bal_wish */
-    int64_t  loss;     /* sum over slots of loss at + and at -, loss units */
-    int64_t  n_tokens; /* sum over slots of tokens scored, each once */
-    int64_t  n_agree;  /* sequences whose own loss difference has the sign of their slot's */
-    int64_t  n_cast;   /* votes cast, ties too: one for each slot that nobody abstained from */
+    uint64_t wishes;  /* or of bal_wish */
+    int64_t loss;     /* sum over slots of loss at + and at -, loss units */
+    int64_t n_tokens; /* sum over slots of tokens scored, each once */
+    int64_t n_agree;  /* sequences whose own loss difference has the sign of their slot's */
+    int64_t n_cast;   /* votes cast, ties too: one for each slot that nobody abstained from */
     uint64_t fingerprint_min; /* smallest and largest fingerprint of a rank: equal, or replicas */
     uint64_t fingerprint_max; /* drifted; both 0 in steps that do not check */
 } bal_totals;

@@ -6,7 +6,7 @@
 #include "ballot/optim.h"
 
 #define N_REPEATS 9
-#define N_SLOTS   256
+#define N_SLOTS 256
 
 /** Seconds that this thread has had a core: time that others took does not count. */
 double bal_cpu_seconds(void);

@@ -15,8 +15,8 @@ double bal_bench_clock(void)
     enum { N = 1 << 20 };
     double cycles[N_REPEATS];
     for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
-        uint64_t x     = 3;
-        double   start = bal_cpu_seconds();
+        uint64_t x = 3;
+        double start = bal_cpu_seconds();
         for (int i = 0; i < N; ++i) {
 #ifdef __x86_64__
             __asm__ volatile("imul %0, %0" : "+r"(x)); /* not an addition or a shift */
@@ -35,7 +35,7 @@ double bal_bench_peak(const bal_kernels *kernels)
     double rates[N_REPEATS];
     for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
         int64_t n = 64, n_done = 0;
-        double  start = bal_cpu_seconds(), seconds = 0.0;
+        double start = bal_cpu_seconds(), seconds = 0.0;
         for (; seconds < 2e-3; n *= 2) {
             n_done += kernels->dots(n);
             seconds = bal_cpu_seconds() - start;

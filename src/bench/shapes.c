@@ -5,9 +5,9 @@
 
 static const struct shape {
     const char *name;
-    int64_t     dim, hidden, n_layers, n_heads, n_kv_heads, n_vocab;
-    bool        tied_head;
-    double      rope_base;
+    int64_t dim, hidden, n_layers, n_heads, n_kv_heads, n_vocab;
+    bool tied_head;
+    double rope_base;
 } shapes[] = {
     /* OPT-125M has two matrices of 768 x 3072 where this decoder has three of 768 x 2048. */
     {"opt-125m", 768, 2048, 12, 12, 12, 50272, true, 1e4},
@@ -20,18 +20,18 @@ bool bal_bench_shape(const char *name, bal_model_config *config)
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; ++i) {
         const struct shape *s = &shapes[i];
         if (strcmp(s->name, name) != 0) continue;
-        *config = (bal_model_config){.dim        = s->dim,
-                                     .hidden     = s->hidden,
-                                     .n_layers   = s->n_layers,
-                                     .n_heads    = s->n_heads,
+        *config = (bal_model_config){.dim = s->dim,
+                                     .hidden = s->hidden,
+                                     .n_layers = s->n_layers,
+                                     .n_heads = s->n_heads,
                                      .n_kv_heads = s->n_kv_heads,
-                                     .head_dim   = s->dim / s->n_heads,
-                                     .n_vocab    = s->n_vocab,
+                                     .head_dim = s->dim / s->n_heads,
+                                     .n_vocab = s->n_vocab,
                                      .max_tokens = 2048,
-                                     .tied_head  = s->tied_head,
+                                     .tied_head = s->tied_head,
                                      .rope_pairs = BAL_ROPE_HALVES,
-                                     .rope_base  = s->rope_base,
-                                     .norm_eps   = 1e-5};
+                                     .rope_base = s->rope_base,
+                                     .norm_eps = 1e-5};
         return true;
     }
     return false;

@@ -9,7 +9,7 @@
 
 /* Kernels that add up the time spent in them; one bench at a time. */
 static const bal_kernels *timed_kernels;
-static double             in_products, in_moves;
+static double in_products, in_moves;
 
 static void timed_product(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                           int64_t y_stride)
@@ -65,7 +65,7 @@ static bal_status sum_memory(bal_comm *comm, bal_bench_step *result)
 static double probe_operations(const bal_model *model, int64_t n_tokens)
 {
     const bal_model_config *config = bal_model_shape(model);
-    int64_t                 n      = 0; /* a table that is no head is only looked up */
+    int64_t n = 0; /* a table that is no head is only looked up */
     for (int i = 0; i < bal_model_n_tensors(model); ++i)
         if (bal_model_tensor(model, i)->role == BAL_MATRIX)
             n += bal_tensor_n(bal_model_tensor(model, i));
@@ -79,34 +79,34 @@ static bal_status time_probes(bal_comm *comm, const bal_model *model, bal_forwar
 {
     double times[N_REPEATS], products[N_REPEATS], moves[N_REPEATS], shares[N_REPEATS];
     for (int repeat = -1; repeat < N_REPEATS; ++repeat) { /* the first warms caches up */
-        bal_losses    losses[2] = {{0}};
+        bal_losses losses[2] = {{0}};
         bal_direction direction = {.measure = *measure, .slot = (uint32_t)(repeat + 1)};
-        double        peak      = bal_bench_peak(timed_kernels);
+        double peak = bal_bench_peak(timed_kernels);
         in_products = in_moves = 0.0;
         BAL_TRY(bal_comm_agree(comm, BAL_OK)); /* all at once */
-        double     start   = bal_seconds();
-        bal_status status  = bal_forward_losses(forward, batch, &direction, losses);
-        double     seconds = bal_seconds() - start;
+        double start = bal_seconds();
+        bal_status status = bal_forward_losses(forward, batch, &direction, losses);
+        double seconds = bal_seconds() - start;
         BAL_TRY(bal_comm_agree(comm, status));
         if (repeat >= 0) {
             products[repeat] = in_products / seconds;
-            moves[repeat]    = in_moves / seconds;
-            shares[repeat]   = probe_operations(model, batch->n_tokens) / seconds / peak;
+            moves[repeat] = in_moves / seconds;
+            shares[repeat] = probe_operations(model, batch->n_tokens) / seconds / peak;
         }
         BAL_TRY(bal_comm_slowest(comm, &seconds));
         if (repeat >= 0) times[repeat] = seconds;
     }
-    result->probe_seconds  = bal_median(times, N_REPEATS);
+    result->probe_seconds = bal_median(times, N_REPEATS);
     result->share_products = bal_median(products, N_REPEATS);
-    result->share_moves    = bal_median(moves, N_REPEATS);
-    result->share_of_peak  = bal_median(shares, N_REPEATS);
+    result->share_moves = bal_median(moves, N_REPEATS);
+    result->share_of_peak = bal_median(shares, N_REPEATS);
     return BAL_OK;
 }
 
 static bal_status time_updates(bal_comm *comm, bal_shared *shared, bal_optim *optim,
                                uint32_t *flips, double *seconds)
 {
-    double   times[N_REPEATS];
+    double times[N_REPEATS];
     uint64_t bits[2 * N_SLOTS / 64];
     bal_bench_votes(bits);
     for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
@@ -123,24 +123,24 @@ static bal_status time_updates(bal_comm *comm, bal_shared *shared, bal_optim *op
 }
 
 typedef struct tools {
-    bal_shared  *shared;
-    bal_model   *model;
+    bal_shared *shared;
+    bal_model *model;
     bal_forward *forward;
-    bal_optim   *optim;
-    bal_batch    batch;
-    bool        *on_ballot;
-    uint32_t    *flips;
-    bal_kernels  timed;
+    bal_optim *optim;
+    bal_batch batch;
+    bool *on_ballot;
+    uint32_t *flips;
+    bal_kernels timed;
 } tools;
 
 /* Everything but the shared memory, which is there. Local. */
 static bal_status make_tools(tools *t, const bal_kernels *kernels, int64_t n_sequences,
                              int64_t context)
 {
-    int     n_tensors = bal_model_n_tensors(t->model);
-    int64_t n_tokens  = n_sequences * context;
-    t->on_ballot      = bal_alloc((size_t)n_tensors, sizeof *t->on_ballot);
-    t->flips          = bal_alloc((size_t)n_tensors, sizeof *t->flips);
+    int n_tensors = bal_model_n_tensors(t->model);
+    int64_t n_tokens = n_sequences * context;
+    t->on_ballot = bal_alloc((size_t)n_tensors, sizeof *t->on_ballot);
+    t->flips = bal_alloc((size_t)n_tensors, sizeof *t->flips);
     if (t->on_ballot == NULL || t->flips == NULL)
         return bal_fail(BAL_ERR_MEMORY, "no memory to measure a step");
     for (int i = 0; i < n_tensors; ++i) t->on_ballot[i] = true;
@@ -148,15 +148,15 @@ static bal_status make_tools(tools *t, const bal_kernels *kernels, int64_t n_seq
     BAL_TRY(bal_optim_create(t->model, kernels, &options, &t->optim));
     BAL_TRY(bal_batch_init(&t->batch, n_sequences, context));
     t->batch.n_sequences = n_sequences;
-    t->batch.n_tokens    = n_tokens;
+    t->batch.n_tokens = n_tokens;
     for (int64_t i = 0; i <= n_sequences; ++i) t->batch.start[i] = i * context;
     for (int64_t i = 0; i < n_tokens; ++i) {
-        int64_t n_vocab     = bal_model_shape(t->model)->n_vocab;
-        t->batch.tokens[i]  = (int32_t)(i * 7919 % n_vocab);
+        int64_t n_vocab = bal_model_shape(t->model)->n_vocab;
+        t->batch.tokens[i] = (int32_t)(i * 7919 % n_vocab);
         t->batch.targets[i] = (int32_t)((i + 1) * 7919 % n_vocab);
     }
-    timed_kernels       = kernels;
-    t->timed            = *kernels;
+    timed_kernels = kernels;
+    t->timed = *kernels;
     t->timed.product_i8 = timed_product;
     t->timed.move_panel = timed_move;
     return bal_forward_create(t->model, &t->timed, n_tokens, context, &t->forward);
@@ -166,8 +166,8 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
                            const bal_model_config *config, int64_t n_sequences, int64_t context,
                            bool share, bal_bench_step *result)
 {
-    tools t           = {0};
-    *result           = (bal_bench_step){0};
+    tools t = {0};
+    *result = (bal_bench_step){0};
     bal_status status = bal_comm_agree(
         comm, bal_model_outline(config, &(bal_formats){.matrices = BAL_I8}, true, &t.model));
     if (status == BAL_OK)
@@ -188,7 +188,7 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
     if (status == BAL_OK) {
         bal_measure measure = bal_optim_measure(t.optim, 0);
         result->model_bytes = (int64_t)bal_model_bytes(t.model);
-        result->shared      = bal_shared_n_parts(t.shared) > 1;
+        result->shared = bal_shared_n_parts(t.shared) > 1;
         for (int i = 0; i < bal_model_n_tensors(t.model); ++i)
             result->n_codes += bal_tensor_n(bal_model_tensor(t.model, i));
         status = time_probes(comm, t.model, t.forward, &t.batch, &measure, result);

@@ -6,19 +6,19 @@
 
 bal_optim_options bal_bench_options(const bool *on_ballot)
 {
-    return (bal_optim_options){.rule      = bal_rule_options_default(),
-                               .perturb   = bal_perturb_options_default(),
-                               .n_slots   = N_SLOTS,
-                               .n_steps   = 1000,
-                               .seed      = 1,
+    return (bal_optim_options){.rule = bal_rule_options_default(),
+                               .perturb = bal_perturb_options_default(),
+                               .n_slots = N_SLOTS,
+                               .n_steps = 1000,
+                               .seed = 1,
                                .on_ballot = on_ballot,
-                               .tally     = BAL_TALLY_TABLE};
+                               .tally = BAL_TALLY_TABLE};
 }
 
 void bal_bench_votes(uint64_t bits[2 * N_SLOTS / 64])
 {
     for (int i = 0; i < N_SLOTS / 64; ++i) {
-        bits[i]                = 0x9E3779B97F4A7C15u * (uint64_t)(i + 1);
+        bits[i] = 0x9E3779B97F4A7C15u * (uint64_t)(i + 1);
         bits[i + N_SLOTS / 64] = ~bits[i];
     }
 }
@@ -28,9 +28,9 @@ static bal_status time_updates(const bal_kernels *kernels, bal_model *model, con
                                bal_direction_kind kind, uint32_t *flips, double *seconds)
 {
     bal_optim_options options = bal_bench_options(on_ballot);
-    bal_optim        *optim   = NULL;
-    double            times[N_REPEATS];
-    uint64_t          bits[2 * N_SLOTS / 64];
+    bal_optim *optim = NULL;
+    double times[N_REPEATS];
+    uint64_t bits[2 * N_SLOTS / 64];
     options.perturb.kind = kind;
     BAL_TRY(bal_optim_create(model, kernels, &options, &optim));
     bal_bench_votes(bits);
@@ -46,26 +46,26 @@ static bal_status time_updates(const bal_kernels *kernels, bal_model *model, con
 
 bal_status bal_bench_updates(const bal_kernels *kernels, int64_t n_codes, bal_bench_update *result)
 {
-    bal_model_config config = {.dim        = 256,
-                               .hidden     = 1024,
-                               .n_heads    = 4,
+    bal_model_config config = {.dim = 256,
+                               .hidden = 1024,
+                               .n_heads = 4,
                                .n_kv_heads = 4,
-                               .head_dim   = 64,
-                               .n_vocab    = 64,
+                               .head_dim = 64,
+                               .n_vocab = 64,
                                .max_tokens = 64,
-                               .tied_head  = true,
-                               .rope_base  = 1e4,
-                               .norm_eps   = 1e-5};
-    bal_model       *model  = NULL;
-    config.n_layers         = n_codes / (4 * 256 * 256 + 3 * 256 * 1024) + 1;
+                               .tied_head = true,
+                               .rope_base = 1e4,
+                               .norm_eps = 1e-5};
+    bal_model *model = NULL;
+    config.n_layers = n_codes / (4 * 256 * 256 + 3 * 256 * 1024) + 1;
     BAL_TRY(bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, true, &model));
-    int        n_tensors = bal_model_n_tensors(model);
-    bool      *on_ballot = bal_alloc((size_t)n_tensors, sizeof *on_ballot);
-    uint32_t  *flips     = bal_alloc((size_t)n_tensors, sizeof *flips);
-    bal_status status    = on_ballot != NULL && flips != NULL
-                               ? BAL_OK
-                               : bal_fail(BAL_ERR_MEMORY, "no memory to measure updates");
-    result->n_codes      = 0;
+    int n_tensors = bal_model_n_tensors(model);
+    bool *on_ballot = bal_alloc((size_t)n_tensors, sizeof *on_ballot);
+    uint32_t *flips = bal_alloc((size_t)n_tensors, sizeof *flips);
+    bal_status status = on_ballot != NULL && flips != NULL
+                            ? BAL_OK
+                            : bal_fail(BAL_ERR_MEMORY, "no memory to measure updates");
+    result->n_codes = 0;
     for (int i = 0; i < n_tensors && status == BAL_OK; ++i) {
         on_ballot[i] = true;
         result->n_codes += bal_tensor_n(bal_model_tensor(model, i));
@@ -86,10 +86,10 @@ bal_status bal_bench_ballot(bal_comm *comm, int n_slots, double *seconds)
 {
     enum { N_COUNTS = 20 };
     bal_ballot *ballot = NULL;
-    uint64_t   *bits   = bal_alloc((size_t)bal_ballot_words(n_slots), sizeof *bits);
-    bal_status  status = bits != NULL ? bal_ballot_create(comm, n_slots, &ballot)
-                                      : bal_fail(BAL_ERR_MEMORY, "no memory for a ballot");
-    double      times[N_REPEATS];
+    uint64_t *bits = bal_alloc((size_t)bal_ballot_words(n_slots), sizeof *bits);
+    bal_status status = bits != NULL ? bal_ballot_create(comm, n_slots, &ballot)
+                                     : bal_fail(BAL_ERR_MEMORY, "no memory for a ballot");
+    double times[N_REPEATS];
     status = bal_comm_agree(comm, status);
     for (int repeat = 0; repeat < N_REPEATS && status == BAL_OK; ++repeat) {
         double start = bal_seconds();

@@ -20,22 +20,22 @@ typedef enum bal_option_type {
 
 typedef struct bal_option_name {
     const char *name;
-    unsigned    value;
+    unsigned value;
 } bal_option_name;
 
 /** An option of the job file. It exists once, as a row of bal_options. */
 typedef struct bal_option {
-    const char            *section, *key;
-    bal_option_type        type;
-    size_t                 offset; /* in bal_job */
-    double                 min, max;
+    const char *section, *key;
+    bal_option_type type;
+    size_t offset; /* in bal_job */
+    double min, max;
     const bal_option_name *names; /* of CHOICE and FLAGS; of a REAL for minus their values, at most
                                    * min; ends with NULL */
-    bool        decides;          /* codes or journal depend on it: part of the job's hash */
+    bool decides;                 /* codes or journal depend on it: part of the job's hash */
     const char *help;
 } bal_option;
 extern const bal_option bal_options[];
-extern const int        bal_n_options;
+extern const int bal_n_options;
 
 /** A job with the source of each option: "default", "FILE:LINE" or "-s". */
 typedef struct bal_job_source {
@@ -63,12 +63,12 @@ bal_status bal_job_read(const char *path, char *const *overrides, int n_override
 /** The same, of a job that can be run: it names a model and a text. Errors as above. */
 bal_status bal_job_read_to_run(const char *path, char *const *overrides, int n_overrides,
                                bal_job_source *job);
-void       bal_job_source_clear(bal_job_source *job);
+void bal_job_source_clear(bal_job_source *job);
 
 /** What every command is given. */
 typedef struct bal_context {
     bal_comm *comm;
-    bool      prints; /* rank 0 */
+    bool prints; /* rank 0 */
 } bal_context;
 
 typedef struct bal_command {
@@ -88,12 +88,12 @@ bool bal_leaves_to_rank_0(bal_context *context);
 /** Options that several commands share; a child of their argp, input bal_common. */
 typedef struct bal_common {
     const char *job;
-    char       *overrides[64];
-    int         n_overrides;
-    bal_isa     isa; /* of --isa; not yet checked, for ranks may differ */
+    char *overrides[64];
+    int n_overrides;
+    bal_isa isa; /* of --isa; not yet checked, for ranks may differ */
     bal_machine machine;
     bal_formats formats; /* in which a model runs; matrices BAL_N_FORMATS: not said */
-    bool        json;
+    bool json;
 } bal_common;
 #define BAL_COMMON_DEFAULT                                                \
     ((bal_common){.machine = {.kernels = bal_kernels_at(bal_isa_best())}, \

@@ -8,13 +8,13 @@
 enum { KEY_TOKENS = 256, KEY_CONTEXT, KEY_SHARE, KEY_PRODUCT };
 
 typedef struct arguments {
-    bal_common       common;
-    const char      *shape;
+    bal_common common;
+    const char *shape;
     bal_model_config config;
-    int64_t          n_tokens, context;
-    bool             share;
-    const char      *of_shape;   /* an option that was given and belongs to --shape */
-    int64_t          product[3]; /* m, n, k of the one product to measure; or zeros: the table */
+    int64_t n_tokens, context;
+    bool share;
+    const char *of_shape; /* an option that was given and belongs to --shape */
+    int64_t product[3];   /* m, n, k of the one product to measure; or zeros: the table */
 } arguments;
 
 static const struct argp_option options[] = {
@@ -28,7 +28,7 @@ static const struct argp_option options[] = {
 
 static int64_t parse_count(const char *arg, struct argp_state *state, const char *name)
 {
-    char     *end;
+    char *end;
     long long value = strtoll(arg, &end, 10);
     if (*arg == 0 || *end != 0 || value < 1 || value > 1048576)
         argp_error(state, "--%s=%s: expected a number from 1 to 1048576", name, arg);
@@ -57,11 +57,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             if (strcmp(arg, "node") != 0 && strcmp(arg, "rank") != 0)
                 argp_error(state, "--share=%s: expected node or rank", arg);
             a->of_shape = "share";
-            a->share    = arg[0] == 'n';
+            a->share = arg[0] == 'n';
             return 0;
         case KEY_PRODUCT: {
             long long m, n, k;
-            char      more;
+            char more;
             if (sscanf(arg, "%lld,%lld,%lld%c", &m, &n, &k, &more) != 3 || m < 1 || n < 1 ||
                 k < 1 || m > 65536 || n > 65536 || k > BAL_COLS_MAX)
                 argp_error(state, "--product=%s: expected M,N,K, each from 1 to 65536", arg);
@@ -89,14 +89,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static bal_status bench_shape(bal_context *context, const arguments *a)
 {
     bal_bench_step step;
-    int            n_ranks = bal_comm_size(context->comm);
-    double         ballot  = 0.0;
+    int n_ranks = bal_comm_size(context->comm);
+    double ballot = 0.0;
     BAL_TRY(bal_bench_steps(context->comm, a->common.machine.kernels, &a->config,
                             a->n_tokens / a->context, a->context, a->share, &step));
     BAL_TRY(bal_bench_ballot(context->comm, 256, &ballot));
     double probes = n_ranks / step.probe_seconds, clock = bal_bench_clock();
     double cycles = step.update_seconds * clock / (double)step.n_codes;
-    double peak   = bal_bench_peak(a->common.machine.kernels);
+    double peak = bal_bench_peak(a->common.machine.kernels);
     if (a->common.json)
         return bal_print_json(
             context,
@@ -143,7 +143,7 @@ static bal_status bench_product(const arguments *a, bool prints, int64_t m, int6
                                 json_t *rows)
 {
     const bal_kernels *kernels = a->common.machine.kernels;
-    bal_bench_product  p[3];
+    bal_bench_product p[3];
     BAL_TRY(bal_bench_products(kernels, m, n, k, p));
     for (int f = 0; f < 3; ++f) {
         if (prints)
@@ -180,16 +180,16 @@ static bal_status bench_products(const arguments *a, bool prints, json_t *rows)
 static bal_status bench_rest(bal_context *context, const arguments *a, double clock, json_t *object)
 {
     const bal_kernels *kernels = a->common.machine.kernels;
-    bal_bench_update   near, far;
-    double             ballot  = 0.0;
-    int                n_ranks = bal_comm_size(context->comm);
-    bal_status         status  = bal_bench_updates(kernels, 1 << 20, &near);
+    bal_bench_update near, far;
+    double ballot = 0.0;
+    int n_ranks = bal_comm_size(context->comm);
+    bal_status status = bal_bench_updates(kernels, 1 << 20, &near);
     if (status == BAL_OK) status = bal_bench_updates(kernels, 1 << 26, &far);
     BAL_TRY(bal_comm_agree(context->comm, status));
     BAL_TRY(bal_bench_ballot(context->comm, 256, &ballot));
     double cached = near.walsh_seconds / (double)near.n_codes;
-    double walsh  = far.walsh_seconds / (double)far.n_codes;
-    double ones   = far.independent_seconds / (double)far.n_codes;
+    double walsh = far.walsh_seconds / (double)far.n_codes;
+    double ones = far.independent_seconds / (double)far.n_codes;
     json_object_set_new(object, "update",
                         json_pack("{s:f, s:f, s:f, s:f}", "cycles_per_code", walsh * clock,
                                   "ns_per_code", 1e9 * walsh, "cycles_per_code_cached",
@@ -207,8 +207,8 @@ static bal_status bench_rest(bal_context *context, const arguments *a, double cl
 
 static bal_status bench_parts(bal_context *context, const arguments *a)
 {
-    double  clock  = bal_bench_clock();
-    bool    prints = context->prints && !a->common.json;
+    double clock = bal_bench_clock();
+    bool prints = context->prints && !a->common.json;
     json_t *peaks = json_object(), *rows = json_array();
     if (prints) printf("clock %.2f GHz\n", 1e-9 * clock);
     int lowest =
@@ -220,8 +220,8 @@ static bal_status bench_parts(bal_context *context, const arguments *a)
             printf("peak of %-7s %8.0f Gop/s, int8 dot products\n",
                    bal_kernels_at((bal_isa)isa)->name, peak);
     }
-    json_t    *object = json_pack("{s:f, s:o, s:o}", "clock_ghz", 1e-9 * clock, "peak_gops", peaks,
-                                  "products", rows);
+    json_t *object = json_pack("{s:f, s:o, s:o}", "clock_ghz", 1e-9 * clock, "peak_gops", peaks,
+                               "products", rows);
     bal_status status = bal_comm_agree(context->comm, bench_products(a, prints, rows));
     if (status == BAL_OK && a->product[0] == 0) status = bench_rest(context, a, clock, object);
     if (status == BAL_OK && a->common.json) return bal_print_json(context, object);
@@ -234,20 +234,20 @@ bal_status bal_command_bench(bal_context *context, int argc, char **argv)
     const struct argp_child children[] = {
         {&bal_argp_isa, 0, NULL, 0}, {&bal_argp_json, 0, NULL, 0}, {0}};
     const struct argp argp = {
-        options,
-        parse,
-        "",
-        "Measure this machine: the peak rate of its dot products, products by shape and format, "
-        "what moving codes adds to a pass, the update, the ballot; or, with --shape, a whole "
-        "step.\v"
-        "\"of peak\" is the plain pass, codes as they are; \"pair / 2 plain\" a pass at + and one "
-        "at -, random directions included, against two plain ones; \"pair / i8\" that pair "
-        "against the pair of int8. Work of one rank is timed by its processor time, a step by the "
-        "clock of its slowest rank. Without --shape every rank measures and rank 0 reports: with "
-        "one rank per core, the rate of a busy machine.",
-        children,
-        NULL,
-        NULL};
+        .options = options,
+        .parser = parse,
+        .doc =
+            "Measure this machine: the peak rate of its dot products, products by shape and "
+            "format, what moving codes adds to a pass, the update, the ballot; or, with "
+            "--shape, a whole step.\v"
+            "\"of peak\" is the plain pass, codes as they are; \"pair / 2 plain\" a pass at "
+            "+ and one at -, random directions included, against two plain ones; \"pair / "
+            "i8\" that pair against the pair of int8. Work of one rank is timed by its "
+            "processor time, a step by the clock of its slowest rank. Without --shape every "
+            "rank measures and rank 0 reports: with one rank per core, the rate of a busy "
+            "machine.",
+        .children = children,
+    };
     arguments a = {.common = BAL_COMMON_DEFAULT, .n_tokens = 512, .context = 128, .share = true};
     bal_parse(context, &argp, argc, argv, &a);
     BAL_TRY(bal_comm_agree(context->comm, bal_isa_check(&a.common)));

@@ -5,7 +5,7 @@
 
 typedef struct arguments {
     bal_common common;
-    bool       markdown;
+    bool markdown;
 } arguments;
 
 static const struct argp_option options[] = {
@@ -48,7 +48,7 @@ static void print_text(const bal_job_source *source)
     const char *section = "";
     for (int i = 0; i < bal_n_options; ++i) {
         const bal_option *o = &bal_options[i];
-        char              value[BAL_TEXT_BYTES], range[BAL_TEXT_BYTES];
+        char value[BAL_TEXT_BYTES], range[BAL_TEXT_BYTES];
         bal_option_print(&source->job, o, value);
         bal_option_range(o, range);
         if (strcmp(section, o->section) != 0) printf("%s[%s]\n", i > 0 ? "\n" : "", o->section);
@@ -63,7 +63,7 @@ static json_t *to_json(const bal_job_source *source)
     json_t *all = json_object();
     for (int i = 0; i < bal_n_options; ++i) {
         const bal_option *o = &bal_options[i];
-        char              value[BAL_TEXT_BYTES], name[128];
+        char value[BAL_TEXT_BYTES], name[128];
         bal_option_print(&source->job, o, value);
         snprintf(name, sizeof name, "%s.%s", o->section, o->key);
         json_object_set_new(all, name,
@@ -78,18 +78,18 @@ bal_status bal_command_config(bal_context *context, int argc, char **argv)
     const struct argp_child children[] = {
         {&bal_argp_set, 0, NULL, 0}, {&bal_argp_json, 0, NULL, 0}, {0}};
     const struct argp argp = {
-        options,
-        parse,
-        "[JOB.ini]",
-        "Print every option of a job, resolved, with its source; without a job "
-        "file, the defaults. What it prints is a job file.",
-        children,
-        NULL,
-        NULL};
+        .options = options,
+        .parser = parse,
+        .args_doc = "[JOB.ini]",
+        .doc =
+            "Print every option of a job, resolved, with its source; without a job file, "
+            "the defaults. What it prints is a job file.",
+        .children = children,
+    };
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
     bal_job_source source;
-    bal_status     status =
+    bal_status status =
         bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
     if (status == BAL_OK && a.common.json)
         status = bal_print_json(context, to_json(&source));

@@ -9,11 +9,11 @@
 #include "cli_impl.h"
 #include "doctor.h"
 
-#define N_ROUNDS     8
+#define N_ROUNDS 8
 #define RECORD_BYTES 200 /* of a journal of some 512 slots, where no job says how many */
 
 typedef struct arguments {
-    bal_common  common;
+    bal_common common;
     const char *run;
 } arguments;
 
@@ -56,15 +56,15 @@ static int64_t limit(int resource)
 static int64_t number_of(const char *name, int64_t otherwise)
 {
     const char *text = getenv(name);
-    char       *end  = NULL;
-    long long   n    = text == NULL ? 0 : strtoll(text, &end, 10);
+    char *end = NULL;
+    long long n = text == NULL ? 0 : strtoll(text, &end, 10);
     return text == NULL || end == text ? otherwise : n;
 }
 
 static bool folder_has_entries(const char *path)
 {
     DIR *dir = opendir(path);
-    int  n   = 0;
+    int n = 0;
     while (dir != NULL && readdir(dir) != NULL) ++n;
     if (dir != NULL) closedir(dir);
     return n > 2;
@@ -79,18 +79,18 @@ static double wall_seconds(void)
 
 static bal_status know_myself(bal_comm *comm, const bal_job *job, bal_facts *me)
 {
-    int     fd;
+    int fd;
     int64_t rss, n_bytes;
-    char    dir[BAL_BACKING_BYTES];
+    char dir[BAL_BACKING_BYTES];
     *me = (bal_facts){
-        .node           = bal_comm_node(comm),
-        .job            = job == NULL ? 0 : bal_hash(job->text, strlen(job->text), 0),
-        .locked         = limit(RLIMIT_MEMLOCK),
-        .file_size      = limit(RLIMIT_FSIZE),
-        .memory         = limit(RLIMIT_AS),
+        .node = bal_comm_node(comm),
+        .job = job == NULL ? 0 : bal_hash(job->text, strlen(job->text), 0),
+        .locked = limit(RLIMIT_MEMLOCK),
+        .file_size = limit(RLIMIT_FSIZE),
+        .memory = limit(RLIMIT_AS),
         .has_infiniband = folder_has_entries("/sys/class/infiniband"),
-        .slurm_rank     = number_of("SLURM_STEP_ID", -1) < 0 ? -1 : number_of("SLURM_PROCID", -1),
-        .slurm_tasks    = number_of("SLURM_STEP_NUM_TASKS", -1)};
+        .slurm_rank = number_of("SLURM_STEP_ID", -1) < 0 ? -1 : number_of("SLURM_PROCID", -1),
+        .slurm_tasks = number_of("SLURM_STEP_NUM_TASKS", -1)};
     bal_host_read(&me->host);
     bal_comm_describe(me->mpi, sizeof me->mpi);
     snprintf(me->kernels, sizeof me->kernels, "%s", bal_kernels_at(bal_isa_best())->name);
@@ -108,10 +108,10 @@ static bal_status know_myself(bal_comm *comm, const bal_job *job, bal_facts *me)
 static bal_status size_job(const bal_job *job, bal_estimate *needs)
 {
     bal_bundle bundle = {0};
-    int64_t    n      = job->data.batch * job->data.context;
+    int64_t n = job->data.batch * job->data.context;
     BAL_TRY(bal_source_outline(job->model.path, &job->model.formats, false, true, &bundle));
     needs->model = (int64_t)bal_model_bytes(bundle.model);
-    needs->work  = (int64_t)bal_forward_bytes(bundle.model, n, job->data.context);
+    needs->work = (int64_t)bal_forward_bytes(bundle.model, n, job->data.context);
     bal_estimate_files(job, bundle.model, &bundle.files, needs);
     bal_bundle_clear(&bundle);
     return BAL_OK;
@@ -126,13 +126,13 @@ static bal_status compare_clocks(bal_comm *comm, bal_facts *me, bal_facts *all, 
     double before = wall_seconds();
     for (int round = 0; round <= N_ROUNDS; ++round) {
         double began = wall_seconds();
-        me->clock    = began;
+        me->clock = began;
         BAL_TRY(bal_comm_gather(comm, (const uint64_t *)(const void *)me, sizeof *me / 8,
                                 (uint64_t *)(void *)all));
         double error = (wall_seconds() - before) / 2, middle = before + error;
         for (int rank = 0; rank < bal_comm_size(comm) && round > 0; ++rank)
             if (round == 1 || error < errors[rank]) {
-                errors[rank]  = error;
+                errors[rank] = error;
                 offsets[rank] = all[rank].clock - middle;
             }
         before = began;
@@ -147,9 +147,9 @@ static bal_status report(const bal_context *context, const bal_findings *finding
 {
     bal_check *checks = bal_alloc(BAL_CHECKS_MAX, sizeof *checks);
     if (checks == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the checks");
-    int     n    = bal_doctor_check(findings, checks);
+    int n = bal_doctor_check(findings, checks);
     json_t *list = json_array();
-    *worst       = BAL_GOOD;
+    *worst = BAL_GOOD;
     for (int i = 0; i < n; ++i) {
         const bal_check *c = &checks[i];
         if (c->verdict > *worst) *worst = c->verdict;
@@ -171,20 +171,20 @@ static bal_status examine(bal_context *context, const arguments *a, const bal_jo
                           const bal_estimate *needs)
 {
     bal_comm *comm = context->comm;
-    size_t    size = (size_t)bal_comm_size(comm);
+    size_t size = (size_t)bal_comm_size(comm);
     bal_facts me, *all = bal_alloc(size, sizeof *all);
-    double   *offsets = bal_alloc(size, sizeof *offsets), *errors = bal_alloc(size, sizeof *errors);
-    bal_findings findings = {.size          = (int)size,
-                             .ranks         = all,
+    double *offsets = bal_alloc(size, sizeof *offsets), *errors = bal_alloc(size, sizeof *errors);
+    bal_findings findings = {.size = (int)size,
+                             .ranks = all,
                              .clock_offsets = offsets,
-                             .clock_errors  = errors,
-                             .job           = job,
-                             .needs         = *needs};
-    bal_verdict  worst    = BAL_GOOD;
-    int64_t      record   = job == NULL ? RECORD_BYTES
-                                        : bal_journal_bytes((int)job->vote.slots, 1) -
+                             .clock_errors = errors,
+                             .job = job,
+                             .needs = *needs};
+    bal_verdict worst = BAL_GOOD;
+    int64_t record = job == NULL ? RECORD_BYTES
+                                 : bal_journal_bytes((int)job->vote.slots, 1) -
                                        bal_journal_bytes((int)job->vote.slots, 0);
-    bal_status   status   = know_myself(comm, job, &me);
+    bal_status status = know_myself(comm, job, &me);
     if (all == NULL || offsets == NULL || errors == NULL)
         status = bal_fail(BAL_ERR_MEMORY, "no memory for what %zu ranks say", size);
     status = bal_comm_agree(comm, status);
@@ -206,22 +206,22 @@ bal_status bal_command_doctor(bal_context *context, int argc, char **argv)
     const struct argp_child children[] = {
         {&bal_argp_set, 0, NULL, 0}, {&bal_argp_json, 0, NULL, 0}, {0}};
     const struct argp argp = {
-        options,
-        parse,
-        "[JOB.ini]",
-        "Is this a place where a run goes well? One line for each thing that was looked at: ok, "
-        "warn "
-        "or fail, what was found and what to do.\v"
-        "Start it as the run is started: mpirun -n RANKS ballot doctor JOB.ini --run DIR, or srun. "
-        "Nothing is left in the run directory. Exit code 1: something fails.",
-        children,
-        NULL,
-        NULL};
+        .options = options,
+        .parser = parse,
+        .args_doc = "[JOB.ini]",
+        .doc =
+            "Is this a place where a run goes well? One line for each thing that was looked "
+            "at: ok, warn or fail, what was found and what to do.\v"
+            "Start it as the run is started: mpirun -n RANKS ballot doctor JOB.ini --run "
+            "DIR, or srun. Nothing is left in the run directory. Exit code 1: something "
+            "fails.",
+        .children = children,
+    };
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
     bal_job_source source = {0};
-    bal_estimate   needs  = {0};
-    bal_status     status = BAL_OK;
+    bal_estimate needs = {0};
+    bal_status status = BAL_OK;
     if (a.common.job != NULL)
         status =
             bal_job_read_to_run(a.common.job, a.common.overrides, a.common.n_overrides, &source);

@@ -12,8 +12,8 @@ enum { KEY_PER_NODE = 256, KEY_MEMORY };
 
 typedef struct arguments {
     bal_common common;
-    int64_t    ranks, per_node; /* 0: not said */
-    double     memory;          /* GiB of a node; 0: this one's */
+    int64_t ranks, per_node; /* 0: not said */
+    double memory;           /* GiB of a node; 0: this one's */
 } arguments;
 
 static const struct argp_option options[] = {
@@ -25,8 +25,8 @@ static const struct argp_option options[] = {
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-    arguments *a   = state->input;
-    char      *end = NULL;
+    arguments *a = state->input;
+    char *end = NULL;
     switch (key) {
         case ARGP_KEY_INIT:
             for (int child = 0; child < 4; ++child) state->child_inputs[child] = &a->common;
@@ -60,16 +60,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 /* What follows from the estimate for the ranks that were asked for. */
 typedef struct plan {
     int64_t ranks, per_node, n_copies, rank_bytes, node_bytes, memory;
-    double  seconds;      /* of the run */
-    double  shared_lacks; /* bytes that shared memory here has too few for one model; 0: none */
-    bool    fits;
+    double seconds;      /* of the run */
+    double shared_lacks; /* bytes that shared memory here has too few for one model; 0: none */
+    bool fits;
 } plan;
 
 static plan make_plan(const arguments *a, const bal_job *job, const bal_host *host,
                       const bal_estimate *e)
 {
-    plan   p = {.ranks = a->ranks, .per_node = a->per_node};
-    char   dir[BAL_BACKING_BYTES];
+    plan p = {.ranks = a->ranks, .per_node = a->per_node};
+    char dir[BAL_BACKING_BYTES];
     double room = 0;
     if (p.per_node == 0) p.per_node = bal_host_n_cores(host);
     if (p.per_node > p.ranks) p.per_node = p.ranks;
@@ -77,12 +77,12 @@ static plan make_plan(const arguments *a, const bal_job *job, const bal_host *ho
     if (shares && a->memory == 0 && bal_shared_room(dir, &room) != BAL_OK) room = 0;
     if (shares && a->memory == 0 && room < bal_shared_needs((size_t)e->model))
         p.shared_lacks = bal_shared_needs((size_t)e->model) - room;
-    p.n_copies   = shares && p.shared_lacks == 0 ? 1 : p.per_node;
+    p.n_copies = shares && p.shared_lacks == 0 ? 1 : p.per_node;
     p.node_bytes = bal_estimate_node(e, p.per_node, p.n_copies);
     p.rank_bytes = p.node_bytes / p.per_node;
-    p.memory     = a->memory > 0 ? (int64_t)(a->memory * GIB) : host->memory;
-    p.fits       = p.node_bytes <= p.memory;
-    p.seconds    = bal_estimate_seconds(e, job, p.ranks, p.per_node, p.n_copies);
+    p.memory = a->memory > 0 ? (int64_t)(a->memory * GIB) : host->memory;
+    p.fits = p.node_bytes <= p.memory;
+    p.seconds = bal_estimate_seconds(e, job, p.ranks, p.per_node, p.n_copies);
     return p;
 }
 
@@ -149,7 +149,7 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
 {
     const struct {
         const char *name;
-        int64_t     bytes;
+        int64_t bytes;
         const char *what;
     } kinds[] = {
         {"codes", e->codes, "one model per node"},
@@ -207,23 +207,25 @@ bal_status bal_command_estimate(bal_context *context, int argc, char **argv)
                                           {0}};
 
     const struct argp argp = {
-        options,
-        parse,
-        "JOB.ini",
-        "What a run of the job takes, before it is submitted: memory by kind, bytes per step, "
-        "files, and, from a few probes with its model and data, seconds per step and hours.\v"
-        "On several ranks all of them probe at once, as in a run: mpirun -n RANKS ballot estimate "
-        "JOB.ini. With --json it prints what analysis/scale.py reads to predict many nodes. Exit "
-        "code 1: the job does not fit into the memory of a node.",
-        children,
-        NULL,
-        NULL};
+        .options = options,
+        .parser = parse,
+        .args_doc = "JOB.ini",
+        .doc =
+            "What a run of the job takes, before it is submitted: memory by kind, bytes per "
+            "step, files, and, from a few probes with its model and data, seconds per step "
+            "and hours.\v"
+            "On several ranks all of them probe at once, as in a run: mpirun -n RANKS "
+            "ballot estimate JOB.ini. With --json it prints what analysis/scale.py reads to "
+            "predict many nodes. Exit code 1: the job does not fit into the memory of a "
+            "node.",
+        .children = children,
+    };
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
     bal_job_source source;
-    bal_host       host;
-    bal_estimate   e;
-    int64_t        rss, program;
+    bal_host host;
+    bal_estimate e;
+    int64_t rss, program;
     bal_memory_resident(&rss, &program);
     bal_host_read(&host);
     bal_status status =
@@ -236,8 +238,8 @@ bal_status bal_command_estimate(bal_context *context, int argc, char **argv)
                                   program, &e);
     if (status == BAL_OK) {
         const char *result;
-        char        text[512];
-        plan        p = make_plan(&a, &source.job, &host, &e);
+        char text[512];
+        plan p = make_plan(&a, &source.job, &host, &e);
         judge(&p, &result, text, sizeof text);
         if (a.common.json) {
             status = bal_print_json(context, to_json(&source.job, context, &e, &p, result, text));

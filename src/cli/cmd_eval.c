@@ -5,7 +5,7 @@
 #include "cli_impl.h"
 
 typedef struct arguments {
-    bal_common  common;
+    bal_common common;
     const char *model, *split;
 } arguments;
 
@@ -43,9 +43,9 @@ static bal_status print(bal_context *context, const arguments *a, const bal_mode
 {
     char format[BAL_TEXT_BYTES];
     bal_formats_print(bal_model_formats(model), format, sizeof format);
-    double nats     = bal_score_nats(score),
+    double nats = bal_score_nats(score),
            accuracy = (double)score->n_right / (double)score->n_tokens;
-    bool all        = job->data.task == BAL_TASK_LM &&
+    bool all = job->data.task == BAL_TASK_LM &&
                (strcmp(a->split, "test") == 0 || job->data.dev_examples == 0 ||
                 job->data.dev_examples >= bal_corpus_n_examples(corpus));
     double bits = (double)score->loss / BAL_LOSS_UNITS_PER_NAT / log(2.0) /
@@ -76,34 +76,34 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     const struct argp_child children[] = {
         {&bal_argp_job, 0, NULL, 0},  {&bal_argp_set, 0, NULL, 0},    {&bal_argp_isa, 0, NULL, 0},
         {&bal_argp_json, 0, NULL, 0}, {&bal_argp_format, 0, NULL, 0}, {0}};
-    const struct argp argp = {options,
-                              parse,
-                              "MODEL",
-                              "Evaluate a model on a text of a job. MODEL is a Hugging Face style "
-                              "folder, a llama2.c folder or "
-                              "file, or a ballot checkpoint.\v"
-                              "On several ranks the text is shared out; the result is the same.",
-                              children,
-                              NULL,
-                              NULL};
-    arguments         a    = {.common = BAL_COMMON_DEFAULT, .split = "dev"};
+    const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .args_doc = "MODEL",
+        .doc =
+            "Evaluate a model on a text of a job. MODEL is a Hugging Face style folder, a "
+            "llama2.c folder or file, or a ballot checkpoint.\v"
+            "On several ranks the text is shared out; the result is the same.",
+        .children = children,
+    };
+    arguments a = {.common = BAL_COMMON_DEFAULT, .split = "dev"};
     bal_parse(context, &argp, argc, argv, &a);
-    bal_job_source          source  = {0};
-    bal_bundle              bundle  = {0};
-    bal_corpus             *corpus  = NULL;
-    bal_forward            *forward = NULL;
-    bal_batch               batch   = {0};
-    bal_score               score   = {0};
-    const bal_data_options *data    = &source.job.data;
-    bal_status              status =
+    bal_job_source source = {0};
+    bal_bundle bundle = {0};
+    bal_corpus *corpus = NULL;
+    bal_forward *forward = NULL;
+    bal_batch batch = {0};
+    bal_score score = {0};
+    const bal_data_options *data = &source.job.data;
+    bal_status status =
         bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
     if (status == BAL_OK) status = bal_isa_check(&a.common);
     const char *text = strcmp(a.split, "dev") == 0 ? data->dev : data->test;
     if (status == BAL_OK && text[0] == 0)
         status = bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set", a.common.job, a.split);
-    bool               own;
-    bal_formats        formats = bal_common_formats(&a.common, &source.job, &own);
-    bal_corpus_options cut     = bal_job_corpus(&source.job);
+    bool own;
+    bal_formats formats = bal_common_formats(&a.common, &source.job, &own);
+    bal_corpus_options cut = bal_job_corpus(&source.job);
     if (status == BAL_OK)
         status = bal_bundle_open(a.model, &formats, own, formats.matrices != BAL_F32, &bundle);
     if (status == BAL_OK) status = bal_job_check_task(&source.job, bundle.model);

@@ -5,10 +5,10 @@
 #include "cli_impl.h"
 
 typedef struct arguments {
-    const char        *model, *to;
+    const char *model, *to;
     bal_export_options options;
-    bal_export_gguf    gguf;
-    bool               folder_options, gguf_options;
+    bal_export_gguf gguf;
+    bool folder_options, gguf_options;
 } arguments;
 
 static const struct argp_option options[] = {
@@ -32,7 +32,7 @@ static const char *const dtypes[] = {
     [BAL_EXPORT_F32] = "f32", [BAL_EXPORT_BF16] = "bf16", [BAL_EXPORT_F16] = "f16", NULL};
 static const char *const gguf_types[] = {[BAL_EXPORT_GGUF_Q8_0] = "q8_0",
                                          [BAL_EXPORT_GGUF_Q4_0] = "q4_0",
-                                         [BAL_EXPORT_GGUF_F16]  = "f16",
+                                         [BAL_EXPORT_GGUF_F16] = "f16",
                                          NULL};
 
 static bool is_gguf(const char *path)
@@ -53,22 +53,22 @@ static void check(const arguments *a, struct argp_state *state)
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
-    int        found;
+    int found;
     switch (key) {
         case 'd':
             if ((found = find_word(dtypes, arg)) < 0)
                 argp_error(state, "--dtype=%s: expected f32, bf16 or f16", arg);
-            a->options.dtype  = (bal_export_dtype)found;
+            a->options.dtype = (bal_export_dtype)found;
             a->folder_options = true;
             return 0;
         case 'b':
-            a->options.base   = arg;
+            a->options.base = arg;
             a->folder_options = true;
             return 0;
         case 'g':
             if ((found = find_word(gguf_types, arg)) < 0)
                 argp_error(state, "--gguf=%s: expected q8_0, q4_0 or f16", arg);
-            a->gguf         = (bal_export_gguf)found;
+            a->gguf = (bal_export_gguf)found;
             a->gguf_options = true;
             return 0;
         case ARGP_KEY_ARG:
@@ -90,25 +90,23 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 bal_status bal_command_export(bal_context *context, int argc, char **argv)
 {
     const struct argp argp = {
-        options,
-        parse,
-        "CHECKPOINT DIR\nCHECKPOINT FILE.gguf",
-        "Write a model, dequantized, as a Hugging Face folder of its family, which transformers "
-        "loads, or as a GGUF file, which llama.cpp loads.\vA folder has model.safetensors, "
-        "config.json "
-        "and the files of the tokenizer as they came. With --base, a tensor is copied if its "
-        "codes, "
-        "scales and factors are those that quantizing the base gives now and its gains are 0: a "
-        "checkpoint that was not trained becomes its base again. Nothing is overwritten.",
-        NULL,
-        NULL,
-        NULL};
+        .options = options,
+        .parser = parse,
+        .args_doc = "CHECKPOINT DIR\nCHECKPOINT FILE.gguf",
+        .doc =
+            "Write a model, dequantized, as a Hugging Face folder of its family, which "
+            "transformers loads, or as a GGUF file, which llama.cpp loads.\v"
+            "A folder has model.safetensors, config.json and the files of the tokenizer as "
+            "they came. With --base, a tensor is copied if its codes, scales and factors "
+            "are those that quantizing the base gives now and its gains are 0: a checkpoint "
+            "that was not trained becomes its base again. Nothing is overwritten.",
+    };
     arguments a = {0};
     bal_parse(context, &argp, argc, argv, &a);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
-    bal_bundle  bundle  = {0};
+    bal_bundle bundle = {0};
     bal_formats formats = {.matrices = bal_checkpoint_recognizes(a.model) ? BAL_I8 : BAL_F32};
-    bal_status  status  = bal_bundle_open(a.model, &formats, true, false, &bundle);
+    bal_status status = bal_bundle_open(a.model, &formats, true, false, &bundle);
     if (status == BAL_OK)
         status = is_gguf(a.to) ? bal_hub_export_gguf(&bundle, a.gguf, a.to)
                                : bal_hub_export(&bundle, &a.options, a.to);

@@ -8,9 +8,9 @@
 #define CHUNK 256 /* tokens of the prompt that are read at once */
 
 typedef struct arguments {
-    bal_common   common;
-    const char  *model, *prompt;
-    int64_t      n_tokens, seed;
+    bal_common common;
+    const char *model, *prompt;
+    int64_t n_tokens, seed;
     bal_sampling sampling;
 } arguments;
 
@@ -27,7 +27,7 @@ static const struct argp_option options[] = {
 static int64_t number(struct argp_state *state, const char *option, const char *text, int64_t min,
                       int64_t max)
 {
-    char     *end;
+    char *end;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end != 0 || value < min || value > max)
         argp_error(state, "--%s=%s: expected %lld to %lld", option, text, (long long)min,
@@ -37,7 +37,7 @@ static int64_t number(struct argp_state *state, const char *option, const char *
 
 static double real(struct argp_state *state, const char *option, const char *text, double max)
 {
-    char  *end;
+    char *end;
     double value = strtod(text, &end);
     if (end == text || *end != 0 || !(value >= 0.0 && value <= max))
         argp_error(state, "--%s=%s: expected 0 to %g", option, text, max);
@@ -92,29 +92,29 @@ static int64_t start_tokens(const bal_tokenizer *tokenizer, bool empty_prompt,
     *tokens = bal_tokenizer_prefix(tokenizer, &n);
     if (n > 0) return n;
     *tokens = bos;
-    *bos    = bal_tokenizer_special(tokenizer, BAL_SPECIAL_BOS);
+    *bos = bal_tokenizer_special(tokenizer, BAL_SPECIAL_BOS);
     return *bos >= 0 && (empty_prompt || *bos != bal_tokenizer_special(tokenizer, BAL_SPECIAL_EOS));
 }
 
 /* A text that grows. */
 typedef struct text {
     int32_t *ids;
-    int64_t  n_start, n_prompt, n, n_max;
-    double   prompt_seconds, seconds; /* reading the prompt; adding tokens */
+    int64_t n_start, n_prompt, n, n_max;
+    double prompt_seconds, seconds; /* reading the prompt; adding tokens */
 } text;
 
 /* ids: start tokens and prompt, and room for those to come. */
 static bal_status begin(const arguments *a, const bal_bundle *bundle, text *t)
 {
     const int32_t *start;
-    int32_t       *prompt = NULL, bos;
-    int64_t        most   = bal_model_shape(bundle->model)->max_tokens;
-    t->n_start            = start_tokens(bundle->tokenizer, a->prompt[0] == 0, &start, &bos);
+    int32_t *prompt = NULL, bos;
+    int64_t most = bal_model_shape(bundle->model)->max_tokens;
+    t->n_start = start_tokens(bundle->tokenizer, a->prompt[0] == 0, &start, &bos);
     BAL_TRY(bal_tokenizer_encode(bundle->tokenizer, a->prompt, strlen(a->prompt), &prompt,
                                  &t->n_prompt));
     bal_status status = BAL_OK;
-    t->n              = t->n_start + t->n_prompt;
-    t->n_max          = t->n + a->n_tokens < most ? t->n + a->n_tokens : most;
+    t->n = t->n_start + t->n_prompt;
+    t->n_max = t->n + a->n_tokens < most ? t->n + a->n_tokens : most;
     if (t->n > most)
         status = bal_fail(BAL_ERR_ARG, "the prompt has %lld tokens; the model reads at most %lld",
                           (long long)t->n_prompt, (long long)(most - t->n_start));
@@ -134,15 +134,15 @@ static bal_status begin(const arguments *a, const bal_bundle *bundle, text *t)
 static bal_status extend(const arguments *a, const bal_bundle *bundle, text *t)
 {
     const bal_kernels *kernels = a->common.machine.kernels;
-    int64_t            n_vocab = bal_model_shape(bundle->model)->n_vocab, read = 0;
-    int32_t            bos     = bal_tokenizer_special(bundle->tokenizer, BAL_SPECIAL_BOS);
-    bal_forward       *forward = NULL;
-    bal_cache         *cache   = NULL;
-    bal_sampler       *sampler = NULL;
-    float             *logits  = bal_alloc((size_t)n_vocab, sizeof *logits);
-    bal_status         status =
+    int64_t n_vocab = bal_model_shape(bundle->model)->n_vocab, read = 0;
+    int32_t bos = bal_tokenizer_special(bundle->tokenizer, BAL_SPECIAL_BOS);
+    bal_forward *forward = NULL;
+    bal_cache *cache = NULL;
+    bal_sampler *sampler = NULL;
+    float *logits = bal_alloc((size_t)n_vocab, sizeof *logits);
+    bal_status status =
         logits != NULL ? bal_sampler_create(&a->sampling, n_vocab, &sampler)
-                               : bal_fail(BAL_ERR_MEMORY, "no memory for %lld logits", (long long)n_vocab);
+                       : bal_fail(BAL_ERR_MEMORY, "no memory for %lld logits", (long long)n_vocab);
     if (status == BAL_OK) status = bal_cache_create(bundle->model, t->n_max, &cache);
     if (status == BAL_OK)
         status = bal_forward_create(bundle->model, kernels, t->n_max < CHUNK ? t->n_max : CHUNK,
@@ -153,7 +153,7 @@ static bal_status extend(const arguments *a, const bal_bundle *bundle, text *t)
         status = bal_forward_extend(forward, cache, t->ids + read, t->n - read, logits);
         *(read == 0 ? &t->prompt_seconds : &t->seconds) += bal_seconds() - clock;
         clock = bal_seconds();
-        read  = t->n;
+        read = t->n;
         if (status != BAL_OK) break;
         bal_draw_words(kernels, (uint64_t)a->seed, (uint32_t)t->n, 0, words);
         int32_t next = bal_sampler_choose(sampler, logits, words[0]);
@@ -170,12 +170,12 @@ static bal_status extend(const arguments *a, const bal_bundle *bundle, text *t)
 static bal_status print(bal_context *context, const arguments *a, const bal_bundle *bundle,
                         const text *t)
 {
-    char   *string  = NULL;
-    size_t  n_bytes = 0;
+    char *string = NULL;
+    size_t n_bytes = 0;
     int64_t n_added = t->n - t->n_start - t->n_prompt;
     BAL_TRY(bal_tokenizer_decode(bundle->tokenizer, t->ids, t->n, &string, &n_bytes));
     bal_status status = BAL_OK;
-    double     speed = n_added > 1 ? (double)(n_added - 1) / t->seconds : 0.0; /* first: prompt's */
+    double speed = n_added > 1 ? (double)(n_added - 1) / t->seconds : 0.0; /* first: prompt's */
     if (a->common.json) {
         status = bal_print_json(
             context, json_pack("{s:o, s:o, s:I, s:f}", "model", bal_json_text(a->model), "text",
@@ -199,26 +199,26 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv)
                                           {&bal_argp_json, 0, NULL, 0},
                                           {&bal_argp_format, 0, NULL, 0},
                                           {0}};
-    const struct argp       argp       = {
-                    options,
-                    parse,
-                    "MODEL [PROMPT]",
-                    "Continue a text. MODEL is a Hugging Face style folder, a llama2.c "
-                                "folder or file, or a ballot checkpoint.\v"
-                                "The same integer model, prompt, options and seed give the same text on "
-                                "every machine.",
-                    children,
-                    NULL,
-                    NULL};
+    const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .args_doc = "MODEL [PROMPT]",
+        .doc =
+            "Continue a text. MODEL is a Hugging Face style folder, a llama2.c folder or "
+            "file, or a ballot checkpoint.\v"
+            "The same integer model, prompt, options and seed give the same text on every "
+            "machine.",
+        .children = children,
+    };
     arguments a = {
         .common = BAL_COMMON_DEFAULT, .n_tokens = 100, .seed = 1, .sampling = {.top_p = 1.0}};
     bal_parse(context, &argp, argc, argv, &a);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
-    bal_bundle  bundle = {0};
-    text        t      = {0};
-    bool        own;
+    bal_bundle bundle = {0};
+    text t = {0};
+    bool own;
     bal_formats formats = bal_common_formats(&a.common, NULL, &own);
-    bal_status  status  = bal_isa_check(&a.common);
+    bal_status status = bal_isa_check(&a.common);
     if (status == BAL_OK) status = bal_bundle_open(a.model, &formats, own, false, &bundle);
     if (status == BAL_OK) status = begin(&a, &bundle, &t);
     if (status == BAL_OK) status = extend(&a, &bundle, &t);

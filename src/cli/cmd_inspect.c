@@ -7,9 +7,9 @@
 #include "cli_impl.h"
 
 typedef struct arguments {
-    bal_common  common;
+    bal_common common;
     const char *path;
-    bool        verify;
+    bool verify;
 } arguments;
 
 static const struct argp_option options[] = {
@@ -41,7 +41,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static json_t *model_json(const bal_model *model)
 {
     const bal_model_config *c = bal_model_shape(model);
-    char                    features[256];
+    char features[256];
     bal_features_print(c->features, features, sizeof features);
     json_t *shape = json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:f, s:f, s:s, s:I, s:I, s:I}", "dim",
@@ -54,10 +54,10 @@ static json_t *model_json(const bal_model *model)
         "window", (json_int_t)c->window, "embed_dim", (json_int_t)c->embed_dim);
     json_t *tensors = json_array();
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        const bal_tensor *t     = bal_model_tensor(model, i);
-        json_t           *sizes = t->role == BAL_MATRIX
-                                      ? json_pack("[I, I]", (json_int_t)t->n_rows, (json_int_t)t->n_cols)
-                                      : json_pack("[I]", (json_int_t)t->n_cols);
+        const bal_tensor *t = bal_model_tensor(model, i);
+        json_t *sizes = t->role == BAL_MATRIX
+                            ? json_pack("[I, I]", (json_int_t)t->n_rows, (json_int_t)t->n_cols)
+                            : json_pack("[I]", (json_int_t)t->n_cols);
         json_array_append_new(tensors, json_pack("{s:s, s:s, s:o}", "name", t->name, "format",
                                                  bal_format_name(t->format), "shape", sizes));
     }
@@ -67,7 +67,7 @@ static json_t *model_json(const bal_model *model)
 static void print_model(const bal_model *model)
 {
     const bal_model_config *c = bal_model_shape(model);
-    int64_t                 n = 0;
+    int64_t n = 0;
     for (int i = 0; i < bal_model_n_tensors(model); ++i)
         n += bal_tensor_n(bal_model_tensor(model, i));
     printf(
@@ -94,7 +94,7 @@ static bal_status inspect_checkpoint(bal_context *context, const arguments *a)
     bal_snapshot snapshot; /* reading verifies every byte; with carries, the fingerprint too */
     BAL_TRY(bal_checkpoint_read(a->path, true, &snapshot));
     bal_status status = BAL_OK;
-    char       hex[17];
+    char hex[17];
     bal_hex(snapshot.fingerprint, hex);
     if (a->common.json) {
         json_t *object = model_json(snapshot.model);
@@ -126,10 +126,10 @@ static bal_status inspect_journal(bal_context *context, const arguments *a)
 {
     bal_journal *journal = NULL;
     BAL_TRY(bal_journal_open(a->path, false, &journal)); /* walks the whole chain of hashes */
-    const bal_run_id *id     = bal_journal_id(journal);
-    int64_t           tail   = bal_journal_tail(journal);
-    bal_status        status = BAL_OK;
-    char              job[17], base[17], data[17];
+    const bal_run_id *id = bal_journal_id(journal);
+    int64_t tail = bal_journal_tail(journal);
+    bal_status status = BAL_OK;
+    char job[17], base[17], data[17];
     bal_hex(id->job_hash, job);
     bal_hex(id->base_hash, base);
     bal_hex(id->data_hash, data);
@@ -180,8 +180,8 @@ static bal_status inspect_model(bal_context *context, const arguments *a)
 
 static bool is_journal(const char *path)
 {
-    char  start[8] = "";
-    FILE *file     = fopen(path, "re");
+    char start[8] = "";
+    FILE *file = fopen(path, "re");
     if (file == NULL) return false;
     bool yes =
         fread(start, 1, sizeof start, file) == sizeof start && memcmp(start, "BALLOTJ", 7) == 0;
@@ -193,11 +193,13 @@ static bool is_journal(const char *path)
 bal_status bal_command_inspect(bal_context *context, int argc, char **argv)
 {
     const struct argp_child children[] = {{&bal_argp_json, 0, NULL, 0}, {0}};
-    const struct argp       argp       = {
-                    options,  parse,
-                    "FILE",   "Say what is in a checkpoint, a journal, or a model folder or file.",
-                    children, NULL,
-                    NULL};
+    const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .args_doc = "FILE",
+        .doc = "Say what is in a checkpoint, a journal, or a model folder or file.",
+        .children = children,
+    };
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;

@@ -5,7 +5,7 @@
 #include "cli_impl.h"
 
 typedef struct arguments {
-    bal_common  common;
+    bal_common common;
     const char *model, *out;
 } arguments;
 
@@ -41,7 +41,7 @@ static void print_tensors(const bal_model *model, const bal_rounding *rounding)
            "greatest");
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         const bal_tensor *t = bal_model_tensor(model, i);
-        char              shape[48], format[24];
+        char shape[48], format[24];
         if (t->role == BAL_GAIN) continue;
         snprintf(format, sizeof format, t->group > 0 ? "%s:%d" : "%s", bal_format_name(t->format),
                  t->group);
@@ -92,7 +92,7 @@ static bal_status report(bal_context *context, const arguments *a, const bal_mod
 static bal_status quantize(bal_context *context, const arguments *a, const bal_job *job,
                            bal_bundle *bundle)
 {
-    bool        own;
+    bool own;
     bal_formats formats = bal_common_formats(&a->common, job, &own);
     if (formats.matrices == BAL_F32)
         return bal_fail(BAL_ERR_ARG, "--format=f32: expected i8, i4 or nf4");
@@ -102,12 +102,12 @@ static bal_status quantize(bal_context *context, const arguments *a, const bal_j
                         a->model);
     BAL_TRY(bal_hub_outline(a->model, &formats, true, bundle));
     BAL_TRY(bal_model_allocate(bundle->model));
-    size_t        n        = (size_t)bal_model_n_tensors(bundle->model);
+    size_t n = (size_t)bal_model_n_tensors(bundle->model);
     bal_rounding *rounding = bal_alloc(n, sizeof *rounding);
     bal_status status = rounding == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for %zu errors", n)
                                          : bal_hub_fill(a->model, bundle->model, rounding);
-    uint64_t   print  = 0;
-    bal_run_id id     = {.stream_version = BAL_STREAM_VERSION, .n_slots = 1, .n_steps = 1};
+    uint64_t print = 0;
+    bal_run_id id = {.stream_version = BAL_STREAM_VERSION, .n_slots = 1, .n_steps = 1};
     if (status == BAL_OK) id.base_hash = bal_model_fingerprint(bundle->model);
     if (status == BAL_OK)
         status = bal_write_checkpoint(a->out, 0, bundle, &id, job, &a->common.machine, &print);
@@ -123,26 +123,24 @@ bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
                                           {&bal_argp_format, 0, NULL, 0},
                                           {&bal_argp_json, 0, NULL, 0},
                                           {0}};
-    const struct argp       argp       = {
-                    options,
-                    parse,
-                    "MODEL",
-                    "Round a model to its lattice and write it as a checkpoint that can be "
-                                "trained, evaluated and exported; print what rounding changed in each "
-                                "tensor.\v"
-                                "Formats are those of [model] in the job or given with -s, as -s "
-                                "model.codes=i4 -s model.group=32 -s \"model.formats=*embed*=i8\". "
-                                "Tensors are read one by one: memory is that of codes and carries, and "
-                                "of two tensors.",
-                    children,
-                    NULL,
-                    NULL};
+    const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .args_doc = "MODEL",
+        .doc =
+            "Round a model to its lattice and write it as a checkpoint that can be trained, "
+            "evaluated and exported; print what rounding changed in each tensor.\v"
+            "Formats are those of [model] in the job or given with -s, as -s model.codes=i4 "
+            "-s model.group=32 -s \"model.formats=*embed*=i8\". Tensors are read one by "
+            "one: memory is that of codes and carries, and of two tensors.",
+        .children = children,
+    };
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_job_source source = {0};
-    bal_bundle     bundle = {0};
-    bal_status     status =
+    bal_bundle bundle = {0};
+    bal_status status =
         bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
     if (status == BAL_OK) status = quantize(context, &a, &source.job, &bundle);
     bal_bundle_clear(&bundle);

@@ -6,9 +6,9 @@
 #include "cli_impl.h"
 
 typedef struct arguments {
-    bal_common  common;
+    bal_common common;
     const char *base, *journal, *out;
-    int64_t     step; /* -1: all */
+    int64_t step; /* -1: all */
 } arguments;
 
 static const struct argp_option options[] = {
@@ -19,7 +19,7 @@ static const struct argp_option options[] = {
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
-    char      *end;
+    char *end;
     switch (key) {
         case ARGP_KEY_INIT:
             for (int child = 0; child < 4; ++child) state->child_inputs[child] = &a->common;
@@ -53,7 +53,7 @@ static bal_status write_out(bal_context *context, const arguments *a, const bal_
                             const bal_bundle *bundle, const bal_run_id *id)
 {
     uint64_t fingerprint;
-    char     hex[17];
+    char hex[17];
     BAL_TRY(
         bal_write_checkpoint(a->out, a->step, bundle, id, job, &a->common.machine, &fingerprint));
     bal_hex(fingerprint, hex);
@@ -71,22 +71,23 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
                                           {&bal_argp_tally, 0, NULL, 0},
                                           {&bal_argp_json, 0, NULL, 0},
                                           {0}};
-    const struct argp       argp       = {options,
-                                          parse,
-                                          "BASE JOURNAL",
-                                          "Rebuild the model of any step from the base model and the journal: "
-                                                      "updates only, no forward pass.\v"
-                                                      "The job is job.ini beside the journal unless --job names another.",
-                                          children,
-                                          NULL,
-                                          NULL};
-    arguments               a          = {.common = BAL_COMMON_DEFAULT, .step = -1};
+    const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .args_doc = "BASE JOURNAL",
+        .doc =
+            "Rebuild the model of any step from the base model and the journal: updates "
+            "only, no forward pass.\v"
+            "The job is job.ini beside the journal unless --job names another.",
+        .children = children,
+    };
+    arguments a = {.common = BAL_COMMON_DEFAULT, .step = -1};
     bal_parse(context, &argp, argc, argv, &a);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
-    char           beside[4096];
-    bal_job_source source  = {0};
-    bal_bundle     bundle  = {0};
-    bal_journal   *journal = NULL;
+    char beside[4096];
+    bal_job_source source = {0};
+    bal_bundle bundle = {0};
+    bal_journal *journal = NULL;
     if (a.common.job == NULL) {
         char folder[4000];
         snprintf(folder, sizeof folder, "%s", a.journal);

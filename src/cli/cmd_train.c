@@ -5,9 +5,9 @@
 #include "cli_impl.h"
 
 typedef struct arguments {
-    bal_common  common;
+    bal_common common;
     const char *run;
-    double      wait_limit; /* s */
+    double wait_limit; /* s */
 } arguments;
 
 static const struct argp_option options[] = {
@@ -22,8 +22,8 @@ static const struct argp_option options[] = {
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-    arguments *a   = state->input;
-    char      *end = NULL;
+    arguments *a = state->input;
+    char *end = NULL;
     switch (key) {
         case ARGP_KEY_INIT:
             for (int child = 0; child < 3; ++child) state->child_inputs[child] = &a->common;
@@ -73,25 +73,25 @@ bal_status bal_command_train(bal_context *context, int argc, char **argv)
                                           {&bal_argp_isa, 0, NULL, 0},
                                           {&bal_argp_tally, 0, NULL, 0},
                                           {0}};
-    const struct argp       argp       = {
-                    options,
-                    parse,
-                    "JOB.ini",
-                    "Start the job in a run directory, or continue it: the same command does both.\v"
-                                "Signals: USR1 saves and goes on; TERM, INT and USR2 finish the step, save and stop with "
-                                "exit code 75; to stop a run under mpirun send USR2 to mpirun, for on TERM or Ctrl-C it "
-                                "kills "
-                                "the ranks after a moment (nothing is lost then either: the journal has every step). On "
-                                "several ranks: mpirun -n RANKS ballot train JOB.ini --run DIR",
-                    children,
-                    NULL,
-                    NULL};
+    const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .args_doc = "JOB.ini",
+        .doc =
+            "Start the job in a run directory, or continue it: the same command does both.\v"
+            "Signals: USR1 saves and goes on; TERM, INT and USR2 finish the step, save and "
+            "stop with exit code 75; to stop a run under mpirun send USR2 to mpirun, for on "
+            "TERM or Ctrl-C it kills the ranks after a moment (nothing is lost then either: "
+            "the journal has every step). On several ranks: mpirun -n RANKS ballot train "
+            "JOB.ini --run DIR",
+        .children = children,
+    };
     arguments a = {.common = BAL_COMMON_DEFAULT, .wait_limit = BAL_WAIT_LIMIT_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
     listen();
     bal_comm_set_limit(context->comm, a.wait_limit);
     bal_job_source source;
-    bal_status     status =
+    bal_status status =
         bal_job_read_to_run(a.common.job, a.common.overrides, a.common.n_overrides, &source);
     if (status == BAL_OK) status = bal_isa_check(&a.common);
     status = bal_comm_agree(context->comm, status);

@@ -25,7 +25,7 @@ const bal_command bal_commands[] = {
 };
 
 const char *argp_program_version = "ballot " BAL_VERSION;
-error_t     argp_err_exit_status = 2;
+error_t argp_err_exit_status = 2;
 
 bool bal_leaves_to_rank_0(bal_context *context)
 {
@@ -54,7 +54,7 @@ bal_formats bal_common_formats(const bal_common *common, const bal_job *job, boo
     *own = common->formats.matrices == BAL_N_FORMATS;
     if (*own) return formats;
     formats.matrices = common->formats.matrices;
-    formats.group    = common->formats.group;
+    formats.group = common->formats.group;
     return formats;
 }
 
@@ -70,7 +70,7 @@ void bal_formats_print(const bal_formats *formats, char *text, size_t n_bytes)
 static error_t parse_common(int key, char *arg, struct argp_state *state)
 {
     bal_common *common = state->input;
-    bal_isa     isa;
+    bal_isa isa;
     switch (key) {
         case 'j':
             common->job = arg;
@@ -83,7 +83,7 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
         case 'i':
             if (!bal_isa_parse(arg, &isa))
                 argp_error(state, "--isa=%s: expected ref, avx2, avx512 or amx", arg);
-            common->isa             = isa;
+            common->isa = isa;
             common->machine.kernels = bal_kernels_at(isa);
             return 0;
         case 't':
@@ -128,12 +128,12 @@ static const struct argp_option format_options[] = {
     {0}};
 static const struct argp_option json_options[] = {
     {"json", 'J', NULL, 0, "print one JSON object", 0}, {0}};
-const struct argp bal_argp_job    = {.options = job_options, .parser = parse_common};
-const struct argp bal_argp_set    = {.options = set_options, .parser = parse_common};
-const struct argp bal_argp_tally  = {.options = tally_options, .parser = parse_common};
-const struct argp bal_argp_isa    = {.options = isa_options, .parser = parse_common};
+const struct argp bal_argp_job = {.options = job_options, .parser = parse_common};
+const struct argp bal_argp_set = {.options = set_options, .parser = parse_common};
+const struct argp bal_argp_tally = {.options = tally_options, .parser = parse_common};
+const struct argp bal_argp_isa = {.options = isa_options, .parser = parse_common};
 const struct argp bal_argp_format = {.options = format_options, .parser = parse_common};
-const struct argp bal_argp_json   = {.options = json_options, .parser = parse_common};
+const struct argp bal_argp_json = {.options = json_options, .parser = parse_common};
 
 bal_status bal_check_output(const char *path)
 {
@@ -156,14 +156,14 @@ bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle
         return bal_fail(BAL_ERR_IO, "%s: the path is too long", path);
     strcpy(folder, path);
     strcpy(name, path);
-    *fingerprint          = bal_model_fingerprint(bundle->model);
-    bal_snapshot snapshot = {.step          = step,
-                             .fingerprint   = *fingerprint,
-                             .id            = *id,
-                             .model         = bundle->model,
-                             .files         = bundle->files,
-                             .job_text      = job->text,
-                             .isa           = (char *)(uintptr_t)machine->kernels->name,
+    *fingerprint = bal_model_fingerprint(bundle->model);
+    bal_snapshot snapshot = {.step = step,
+                             .fingerprint = *fingerprint,
+                             .id = *id,
+                             .model = bundle->model,
+                             .files = bundle->files,
+                             .job_text = job->text,
+                             .isa = (char *)(uintptr_t)machine->kernels->name,
                              .dev_loss_nats = (double)NAN};
     BAL_TRY(bal_metrics_init(&snapshot.metrics, bal_model_n_tensors(bundle->model)));
     bal_status status = bal_checkpoint_write(dirname(folder), basename(name), &snapshot);

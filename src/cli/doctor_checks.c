@@ -82,7 +82,7 @@ static void check_same(const bal_findings *f, bal_check *c, bool is_job)
         other = rank;
     }
     uint64_t hash = is_job ? f->ranks[0].job : f->ranks[0].program;
-    char     hex[17], theirs[17];
+    char hex[17], theirs[17];
     if (n_others > 0)
         say(c, BAL_BAD,
             "%d of %d ranks have another %s than rank 0 (%s on %s), the first is rank %d (%s on "
@@ -103,8 +103,8 @@ static void check_job(const bal_findings *f, bal_check *c) { check_same(f, c, tr
 
 static void check_kernels(const bal_findings *f, bal_check *c)
 {
-    size_t used     = 0;
-    int    n_levels = 0;
+    size_t used = 0;
+    int n_levels = 0;
     for (int rank = 0; rank < f->size && used < sizeof c->text; ++rank) {
         int n = 0, earlier = 0;
         for (int other = 0; other < f->size; ++other)
@@ -125,7 +125,7 @@ static void check_cores(const bal_findings *f, bal_check *c)
 {
     for (int rank = 0; rank < f->size; ++rank) {
         const bal_host *host = &f->ranks[rank].host;
-        int             n    = count_on(f, rank);
+        int n = count_on(f, rank);
         if (!is_first(f, rank) || n <= bal_host_n_cores(host)) continue;
         char quota[64] = "";
         if (host->quota > 0)
@@ -146,8 +146,8 @@ static void check_binding(const bal_findings *f, bal_check *c)
 {
     bool bound = true;
     for (int rank = 0; rank < f->size; ++rank) {
-        const bal_facts *me      = &f->ranks[rank];
-        int              n_cores = bal_cores_count(me->host.cores, NULL), n = 0;
+        const bal_facts *me = &f->ranks[rank];
+        int n_cores = bal_cores_count(me->host.cores, NULL), n = 0;
         if (n_cores == 0 || n_cores >= me->host.n_cores) {
             bound = bound && me->host.n_cores == 1;
             continue; /* free to run anywhere: too many of them are what "cores" is about */
@@ -176,7 +176,7 @@ static void check_threads(const bal_findings *f, bal_check *c)
 {
     for (int rank = 0; rank < f->size; ++rank) {
         const bal_facts *me = &f->ranks[rank];
-        int              n  = count_on(f, me->node);
+        int n = count_on(f, me->node);
         if (n == 1 || me->n_threads == 1 || n * me->n_threads <= bal_host_n_cores(&me->host))
             continue;
         say(c, BAL_WARN,
@@ -203,14 +203,14 @@ static int n_copies(const bal_findings *f, int first)
 static void check_memory(const bal_findings *f, bal_check *c)
 {
     for (int rank = 0; rank < f->size; ++rank) {
-        const bal_host *host  = &f->ranks[rank].host;
-        bal_estimate    needs = f->needs;
+        const bal_host *host = &f->ranks[rank].host;
+        bal_estimate needs = f->needs;
         if (!is_first(f, rank)) continue;
         needs.program = f->ranks[rank].program_bytes;
-        double bytes  = f->job == NULL ? 0.0
-                                       : (double)bal_estimate_node(&needs, count_on(f, rank),
-                                                                   n_copies(f, rank));
-        double has    = (double)host->memory;
+        double bytes = f->job == NULL ? 0.0
+                                      : (double)bal_estimate_node(&needs, count_on(f, rank),
+                                                                  n_copies(f, rank));
+        double has = (double)host->memory;
         if (bytes > has)
             say(c, BAL_BAD,
                 "%s has %.2f GiB; the job takes %.2f there, and its texts: take fewer ranks per "
@@ -235,7 +235,7 @@ static void check_limits(const bal_findings *f, bal_check *c)
 {
     for (int rank = 0; rank < f->size; ++rank) {
         const bal_facts *me = &f->ranks[rank];
-        double memory  = (double)f->needs.model + (double)f->needs.work + (double)me->program_bytes;
+        double memory = (double)f->needs.model + (double)f->needs.work + (double)me->program_bytes;
         double largest = (double)f->needs.checkpoint;
         if (me->file_size >= 0 && largest > (double)me->file_size && rank == 0)
             say(c, BAL_BAD,
@@ -265,10 +265,10 @@ static void check_shared(const bal_findings *f, bal_check *c)
     double needed = f->job == NULL || f->job->run.share != BAL_SHARE_NODE
                         ? 0.0
                         : bal_shared_needs((size_t)f->needs.model);
-    bool   used   = false;
+    bool used = false;
     for (int rank = 0; rank < f->size; ++rank) {
         double room = f->ranks[rank].shared_free;
-        int    n    = count_on(f, rank);
+        int n = count_on(f, rank);
         if (!is_first(f, rank) || n == 1) continue;
         used = true;
         if (room >= needed && room >= 0) continue;
@@ -321,7 +321,7 @@ static void check_sync(const bal_findings *f, bal_check *c)
 static void check_disk(const bal_findings *f, bal_check *c)
 {
     double needed = f->job == NULL ? 64 * MIB : (double)f->needs.disk;
-    char   what[200];
+    char what[200];
     if (f->job == NULL)
         snprintf(what, sizeof what, "room for at least %.0f MiB", needed / MIB);
     else
@@ -382,9 +382,9 @@ static void check_clock(const bal_findings *f, bal_check *c)
 /* KEY=VALUE of scontrol show job; "" where it says nothing. */
 static void ask_slurm(const char *job, const char *key, char *value, size_t n_bytes)
 {
-    char  command[128], word[512];
+    char command[128], word[512];
     FILE *answer = NULL;
-    value[0]     = 0;
+    value[0] = 0;
     if (strspn(job, "0123456789") != strlen(job) || strlen(job) > 18) return;
     snprintf(command, sizeof command, "scontrol show job --oneliner %s 2>/dev/null", job);
     answer = popen(command, "re");
@@ -397,7 +397,7 @@ static void ask_slurm(const char *job, const char *key, char *value, size_t n_by
 static void check_slurm(const bal_findings *f, bal_check *c)
 {
     const char *job = getenv("SLURM_JOB_ID"), *kill = getenv("SLURM_KILL_BAD_EXIT");
-    char        requeue[16], end[64], restarts[16];
+    char requeue[16], end[64], restarts[16];
     if (job == NULL || job[0] == 0) {
         say(c, BAL_GOOD, "not in a Slurm job");
         return;
@@ -419,11 +419,11 @@ static void check_slurm(const bal_findings *f, bal_check *c)
     ask_slurm(job, "Requeue", requeue, sizeof requeue);
     ask_slurm(job, "Restarts", restarts, sizeof restarts);
     ask_slurm(job, "EndTime", end, sizeof end);
-    struct tm at         = {0};
-    double    left       = strptime(end, "%Y-%m-%dT%H:%M:%S", &at) == NULL
-                               ? -1.0
-                               : (at.tm_isdst = -1, difftime(mktime(&at), time(NULL)) / 3600);
-    char      hours[160] = "no end is known";
+    struct tm at = {0};
+    double left = strptime(end, "%Y-%m-%dT%H:%M:%S", &at) == NULL
+                      ? -1.0
+                      : (at.tm_isdst = -1, difftime(mktime(&at), time(NULL)) / 3600);
+    char hours[160] = "no end is known";
     if (left >= 0)
         snprintf(hours, sizeof hours,
                  "it ends in %.2f hours: sbatch --signal=B:USR1@120 lets the run save before",

@@ -17,8 +17,8 @@
 
 /* From statfs(2), and what the kernel of Lustre and GPFS say. */
 static const struct {
-    unsigned    type;
-    bool        is_remote;
+    unsigned type;
+    bool is_remote;
     const char *name;
 } kinds[] = {
     {0x6969, true, "NFS"},         {0xFF534D42, true, "CIFS"},   {0xFE534D42, true, "SMB"},
@@ -71,11 +71,11 @@ static void find_kind(int fd, bal_run_look *look)
 static int try_file(const char *path, const char *record, int64_t n_bytes, bal_run_look *look)
 {
     double times[N_WRITES];
-    int    fd   = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    bool   good = fd >= 0 || note(look, "cannot be written to");
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    bool good = fd >= 0 || note(look, "cannot be written to");
     for (int i = 0; i < N_WRITES && good; ++i) {
         double start = bal_seconds();
-        good         = bal_write_all(fd, record, (size_t)n_bytes, path) == BAL_OK;
+        good = bal_write_all(fd, record, (size_t)n_bytes, path) == BAL_OK;
         if (good && fdatasync(fd) != 0) good = note(look, "fdatasync failed");
         times[i] = bal_seconds() - start;
     }
@@ -96,10 +96,10 @@ static int try_file(const char *path, const char *record, int64_t n_bytes, bal_r
 bal_status bal_doctor_look(bal_comm *comm, const char *dir, int64_t n_bytes, bal_run_look *look,
                            bal_facts *facts)
 {
-    char  path[sizeof look->where + 128] = "", host[64] = "";
-    int   fd     = -1;
+    char path[sizeof look->where + 128] = "", host[64] = "";
+    int fd = -1;
     char *record = bal_alloc((size_t)n_bytes, 1);
-    *look        = (bal_run_look){0};
+    *look = (bal_run_look){0};
     bal_status status =
         record != NULL ? BAL_OK : bal_fail(BAL_ERR_MEMORY, "no memory for a record");
     if ((status = bal_comm_agree(comm, status)) != BAL_OK) {
@@ -113,10 +113,10 @@ bal_status bal_doctor_look(bal_comm *comm, const char *dir, int64_t n_bytes, bal
         if (fd < 0) path[0] = 0;
     }
     free(record);
-    status          = bal_comm_broadcast(comm, path, sizeof path);
+    status = bal_comm_broadcast(comm, path, sizeof path);
     facts->sees_run = facts->was_kept_out = true;
     if (status == BAL_OK && path[0] != 0 && fd < 0) { /* another rank */
-        int other       = open(path, O_RDWR | O_CLOEXEC);
+        int other = open(path, O_RDWR | O_CLOEXEC);
         facts->sees_run = other >= 0;
         if (other >= 0)
             facts->was_kept_out = flock(other, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;

@@ -12,9 +12,9 @@ enum { N_CPUS = 64 * BAL_CPU_WORDS };
 /* The first numbers of a small file; how many there were. "max" and the like count as none. */
 static int read_numbers(const char *folder, const char *name, double numbers[2])
 {
-    char  path[4096 + 64];
+    char path[4096 + 64];
     FILE *file = NULL;
-    int   n    = 0;
+    int n = 0;
     snprintf(path, sizeof path, "%s/%s", folder, name);
     if ((file = fopen(path, "re")) == NULL) return 0;
     n = fscanf(file, "%lf %lf", &numbers[0], &numbers[1]);
@@ -24,11 +24,11 @@ static int read_numbers(const char *folder, const char *name, double numbers[2])
 
 static void read_cores(bal_host *host)
 {
-    size_t     bytes = CPU_ALLOC_SIZE(N_CPUS);
-    cpu_set_t *mine  = CPU_ALLOC(N_CPUS);
-    bool       known = mine != NULL && sched_getaffinity(0, bytes, mine) == 0;
+    size_t bytes = CPU_ALLOC_SIZE(N_CPUS);
+    cpu_set_t *mine = CPU_ALLOC(N_CPUS);
+    bool known = mine != NULL && sched_getaffinity(0, bytes, mine) == 0;
     for (int cpu = 0; cpu < N_CPUS; ++cpu) {
-        char   folder[96];
+        char folder[96];
         double first[2];
         snprintf(folder, sizeof folder, "/sys/devices/system/cpu/cpu%d/topology", cpu);
         if (read_numbers(folder, "thread_siblings_list", first) < 1) first[0] = cpu;
@@ -63,17 +63,17 @@ static void read_limits(const char *folder, double *quota, double *memory)
 static void read_cgroups(double *quota, double *memory)
 {
     FILE *file = fopen("/proc/self/cgroup", "re");
-    char  line[4096];
+    char line[4096];
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
         line[strcspn(line, "\n")] = 0;
-        char *controllers         = strchr(line, ':'), *path;
+        char *controllers = strchr(line, ':'), *path;
         if (controllers == NULL || (path = strchr(++controllers, ':')) == NULL) continue;
         *path++ = 0;
         char folder[2 * sizeof line];
-        int  root = snprintf(folder, sizeof folder, "/sys/fs/cgroup/%s", controllers);
+        int root = snprintf(folder, sizeof folder, "/sys/fs/cgroup/%s", controllers);
         snprintf(folder + root, sizeof folder - (size_t)root, "%s", path);
         for (char *slash = folder + strlen(folder); slash != NULL && slash - folder >= root;
-             slash       = strrchr(folder, '/')) {
+             slash = strrchr(folder, '/')) {
             *slash = 0;
             read_limits(folder, quota, memory);
         }
@@ -85,8 +85,8 @@ static void read_cgroups(double *quota, double *memory)
 
 void bal_host_read(bal_host *host)
 {
-    FILE  *file = fopen("/proc/meminfo", "re");
-    char   line[256];
+    FILE *file = fopen("/proc/meminfo", "re");
+    char line[256];
     double memory = 0, limit = 0, available = 0, kib;
     *host = (bal_host){0};
     if (gethostname(host->name, sizeof host->name - 1) != 0) strcpy(host->name, "unknown");
@@ -98,7 +98,7 @@ void bal_host_read(bal_host *host)
     if (file != NULL) fclose(file);
     read_cgroups(&host->quota, &limit);
     lower(&memory, limit);
-    host->memory   = (int64_t)memory;
+    host->memory = (int64_t)memory;
     host->free_now = (int64_t)(available < memory ? available : memory);
 }
 

@@ -8,11 +8,11 @@
 
 /** Plain, so that ranks can send it to each other. */
 typedef struct bal_host {
-    char     name[64];
+    char name[64];
     uint64_t cores[BAL_CPU_WORDS]; /* on which this process may run; bit c: the core whose first
                                       hardware thread is processor c */
     int64_t n_cores;               /* of the machine */
-    double  quota;    /* processors whose time the process's cgroups allow it; 0: no limit */
+    double quota;     /* processors whose time the process's cgroups allow it; 0: no limit */
     int64_t memory;   /* bytes of the machine, or what the cgroups allow if that is less */
     int64_t free_now; /* of them, not used by anything now */
 } bal_host;

@@ -7,10 +7,10 @@
 
 typedef struct reader {
     bal_job_source *job;
-    const char     *path;
-    const char     *at; /* rest of the text */
-    int             line, bad_line;
-    bal_status      status;
+    const char *path;
+    const char *at; /* rest of the text */
+    int line, bad_line;
+    bal_status status;
 } reader;
 
 /* Hand inih the next line; it does not tell the number of the line that a pair stands on. Indented
@@ -23,8 +23,8 @@ static char *next_line(char *line, int room, void *user)
     ++r->line;
     if (n - (indent < n ? indent : n) > BAL_JOB_LINE_MAX && r->status == BAL_OK) {
         r->bad_line = r->line;
-        r->status   = bal_fail(BAL_ERR_CONFIG, "%s:%d: a line of %zu bytes; expected at most %d",
-                               r->path, r->line, n, BAL_JOB_LINE_MAX);
+        r->status = bal_fail(BAL_ERR_CONFIG, "%s:%d: a line of %zu bytes; expected at most %d",
+                             r->path, r->line, n, BAL_JOB_LINE_MAX);
     }
     snprintf(line, (size_t)room, "%.*s\n", indent < n ? (int)(n - indent) : 0, r->at + indent);
     r->at += n + (r->at[n] == '\n');
@@ -34,7 +34,7 @@ static char *next_line(char *line, int room, void *user)
 static int on_pair(void *user, const char *section, const char *key, const char *value)
 {
     reader *r = user;
-    char    source[BAL_TEXT_BYTES + 32];
+    char source[BAL_TEXT_BYTES + 32];
     if (r->status != BAL_OK) return 0;
     snprintf(source, sizeof source, "%.500s:%d", r->path, r->line);
     for (int i = 0; i < bal_n_options && r->status == BAL_OK; ++i)
@@ -52,16 +52,16 @@ static bal_status read_file(const char *path, bal_job_source *job)
     bal_file file;
     if (bal_file_open(path, &file) != BAL_OK) return bal_fail(BAL_ERR_CONFIG, "%s", bal_failure());
     bal_status status = BAL_OK;
-    char      *text   = NULL;
+    char *text = NULL;
     if (file.n_bytes > 1 << 20 || (file.n_bytes > 0 && memchr(file.data, 0, file.n_bytes) != NULL))
         status = bal_fail(BAL_ERR_CONFIG, "%s: this is no job file; expected INI text", path);
     else if ((text = bal_alloc(file.n_bytes + 1, 1)) == NULL)
         status = bal_fail(BAL_ERR_MEMORY, "no memory for %s", path);
     if (status == BAL_OK) {
         if (file.n_bytes > 0) memcpy(text, file.data, file.n_bytes);
-        reader r    = {.job = job, .path = path, .at = text};
-        int    line = ini_parse_stream(next_line, &r, on_pair, &r);
-        status      = r.status;
+        reader r = {.job = job, .path = path, .at = text};
+        int line = ini_parse_stream(next_line, &r, on_pair, &r);
+        status = r.status;
         if (line > 0 && (status == BAL_OK || line < r.bad_line)) /* inih's own first complaint */
             status = bal_fail(BAL_ERR_CONFIG, "%s:%d: expected [section], key = value or ; comment",
                               path, line);
@@ -73,7 +73,7 @@ static bal_status read_file(const char *path, bal_job_source *job)
 
 static bal_status apply_override(const char *text, bal_job_source *job)
 {
-    char        section[64] = "", key[64] = "", source[BAL_TEXT_BYTES];
+    char section[64] = "", key[64] = "", source[BAL_TEXT_BYTES];
     const char *equals = strchr(text, '='), *dot = strchr(text, '.');
     snprintf(source, sizeof source, "-s %.*s", 400, text);
     if (equals == NULL || dot == NULL || dot > equals || dot - text >= 64 || equals - dot > 64)
@@ -87,8 +87,8 @@ static bal_status apply_override(const char *text, bal_job_source *job)
 static bal_status resolve(bal_job *job)
 {
     size_t room = (size_t)bal_n_options * (BAL_TEXT_BYTES + 64), used = 0, n_identity = 0;
-    char  *text = bal_alloc(room, 1), *identity = bal_alloc(room, 1);
-    job->text     = text;
+    char *text = bal_alloc(room, 1), *identity = bal_alloc(room, 1);
+    job->text = text;
     job->identity = identity;
     if (text == NULL || identity == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the job");
     const char *section = "";
@@ -110,7 +110,7 @@ static bal_status resolve(bal_job *job)
 bal_status bal_job_read(const char *path, char *const *overrides, int n_overrides,
                         bal_job_source *job)
 {
-    *job        = (bal_job_source){.job = bal_job_default()};
+    *job = (bal_job_source){.job = bal_job_default()};
     job->source = bal_alloc((size_t)bal_n_options, sizeof *job->source);
     if (job->source == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the job");
     for (int i = 0; i < bal_n_options; ++i) strcpy(job->source[i], "default");

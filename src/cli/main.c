@@ -54,7 +54,7 @@ static void print_help(FILE *to)
 
 static bal_status dispatch(bal_context *context, int argc, char **argv)
 {
-    const char        *name    = argc > 1 ? argv[1] : "";
+    const char *name = argc > 1 ? argv[1] : "";
     const bal_command *command = bal_commands;
     while (command->name != NULL && strcmp(command->name, name) != 0) ++command;
     if (command->name != NULL) return command->run(context, argc - 1, argv + 1);

@@ -21,23 +21,23 @@ static const bal_option_name direction_names[] = {{"walsh", BAL_DIRECTIONS_WALSH
                                                   {"independent", BAL_DIRECTIONS_INDEPENDENT},
                                                   {"uniform", BAL_DIRECTIONS_UNIFORM},
                                                   {NULL, 0}};
-static const bal_option_name share_names[]     = {
-        {"node", BAL_SHARE_NODE}, {"rank", BAL_SHARE_RANK}, {NULL, 0}};
+static const bal_option_name share_names[] = {
+    {"node", BAL_SHARE_NODE}, {"rank", BAL_SHARE_RANK}, {NULL, 0}};
 
 static const bal_option_name dealing_names[] = {
     {"fixed", BAL_DEALING_FIXED}, {"node", BAL_DEALING_NODE}, {NULL, 0}};
 static const bal_option_name deadline_names[] = {{"off", 0}, {"auto", 1}, {NULL, 0}};
-static const bal_option_name audit_names[]    = {{"off", 0}, {NULL, 0}};
-static const bal_option_name action_names[]   = {
-      {"stop", BAL_AUDIT_STOP}, {"exclude", BAL_AUDIT_EXCLUDE}, {"warn", BAL_AUDIT_WARN}, {NULL, 0}};
+static const bal_option_name audit_names[] = {{"off", 0}, {NULL, 0}};
+static const bal_option_name action_names[] = {
+    {"stop", BAL_AUDIT_STOP}, {"exclude", BAL_AUDIT_EXCLUDE}, {"warn", BAL_AUDIT_WARN}, {NULL, 0}};
 
-#define AT(field)                       offsetof(bal_job, field)
-#define TEXT(field)                     BAL_OPT_TEXT, AT(field), 0, sizeof(((bal_job *)0)->field), NULL
-#define INT(field, min, max)            BAL_OPT_INT, AT(field), min, max, NULL
-#define REAL(field, min, max)           BAL_OPT_REAL, AT(field), min, max, NULL
+#define AT(field) offsetof(bal_job, field)
+#define TEXT(field) BAL_OPT_TEXT, AT(field), 0, sizeof(((bal_job *)0)->field), NULL
+#define INT(field, min, max) BAL_OPT_INT, AT(field), min, max, NULL
+#define REAL(field, min, max) BAL_OPT_REAL, AT(field), min, max, NULL
 #define REAL_OR(field, min, max, names) BAL_OPT_REAL, AT(field), min, max, names
-#define CHOICE(field, names)            BAL_OPT_CHOICE, AT(field), 0, 0, names
-#define FLAGS(field, names)             BAL_OPT_FLAGS, AT(field), 0, 0, names
+#define CHOICE(field, names) BAL_OPT_CHOICE, AT(field), 0, 0, names
+#define FLAGS(field, names) BAL_OPT_FLAGS, AT(field), 0, 0, names
 
 const bal_option bal_options[] = {
     {"model", "path", TEXT(model.path), false,
@@ -109,7 +109,7 @@ static const void *field(const bal_job *job, const bal_option *option)
 void bal_option_print(const bal_job *job, const bal_option *option, char text[BAL_TEXT_BYTES])
 {
     const void *at = field(job, option);
-    unsigned    value;
+    unsigned value;
     text[0] = 0;
     switch (option->type) {
         case BAL_OPT_INT:
@@ -176,7 +176,7 @@ static size_t distance(const char *a, const char *b)
     for (size_t j = 0; j <= n; ++j) row[j] = j;
     for (size_t i = 1; a[i - 1] != 0; ++i) {
         size_t corner = row[0];
-        row[0]        = i;
+        row[0] = i;
         for (size_t j = 1; j <= n; ++j) {
             size_t least = corner + (a[i - 1] != b[j - 1]);
             if (row[j] + 1 < least) least = row[j] + 1;
@@ -191,7 +191,7 @@ static size_t distance(const char *a, const char *b)
 static bal_status unknown(const char *section, const char *key, const char *source)
 {
     const bal_option *nearest = bal_options;
-    size_t            least   = SIZE_MAX;
+    size_t least = SIZE_MAX;
     for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
         size_t d = distance(key, o->key) + distance(section, o->section);
         if (d < least) least = d, nearest = o;
@@ -205,11 +205,11 @@ static bal_status unknown(const char *section, const char *key, const char *sour
 static bool set_names(const bal_option *option, const char *value, unsigned *result)
 {
     char copy[BAL_TEXT_BYTES], *rest = NULL;
-    int  n_words = 0;
-    *result      = 0;
+    int n_words = 0;
+    *result = 0;
     snprintf(copy, sizeof copy, "%s", value);
     for (char *word = strtok_r(copy, " ,", &rest); word != NULL;
-         word       = strtok_r(NULL, " ,", &rest)) {
+         word = strtok_r(NULL, " ,", &rest)) {
         const bal_option_name *name = option->names;
         while (name->name != NULL && strcmp(name->name, word) != 0) ++name;
         if (name->name == NULL) return false;
@@ -223,14 +223,14 @@ bal_status bal_option_set(bal_job_source *job, const char *section, const char *
                           const char *value, const char *source)
 {
     const bal_option *option = bal_options;
-    const bal_option *end    = bal_options + bal_n_options;
+    const bal_option *end = bal_options + bal_n_options;
     while (option < end && (strcmp(option->section, section) != 0 || strcmp(option->key, key) != 0))
         ++option;
     if (option == end) return unknown(section, key, source);
-    void *at   = (char *)&job->job + option->offset;
-    bool  good = false;
+    void *at = (char *)&job->job + option->offset;
+    bool good = false;
     char *rest = NULL;
-    errno      = 0;
+    errno = 0;
     switch (option->type) {
         case BAL_OPT_INT: {
             long long number = strtoll(value, &rest, 10);

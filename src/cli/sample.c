@@ -6,22 +6,22 @@
 #include "ballot/kernels.h"
 
 typedef struct candidate {
-    float   logit;
+    float logit;
     int32_t token;
-    double  weight; /* exp of it, relative to the top */
+    double weight; /* exp of it, relative to the top */
 } candidate;
 
 struct bal_sampler {
     bal_sampling sampling;
-    int64_t      n_vocab;
-    candidate   *candidates; /* [n_vocab] */
+    int64_t n_vocab;
+    candidate *candidates; /* [n_vocab] */
 };
 
 bal_status bal_sampler_create(const bal_sampling *sampling, int64_t n_vocab, bal_sampler **sampler)
 {
     bal_sampler *s = bal_alloc(1, sizeof *s);
     if (s != NULL) {
-        *s            = (bal_sampler){.sampling = *sampling, .n_vocab = n_vocab};
+        *s = (bal_sampler){.sampling = *sampling, .n_vocab = n_vocab};
         s->candidates = bal_alloc((size_t)n_vocab, sizeof *s->candidates);
     }
     if (s == NULL || s->candidates == NULL) {
@@ -50,9 +50,9 @@ static int likeliest_first(const void *a, const void *b)
 int32_t bal_sampler_choose(bal_sampler *s, const float *logits, uint32_t random)
 {
     const bal_sampling *how = &s->sampling;
-    candidate          *c   = s->candidates;
-    int32_t             top = 0;
-    int64_t             n   = s->n_vocab;
+    candidate *c = s->candidates;
+    int32_t top = 0;
+    int64_t n = s->n_vocab;
     for (int64_t i = 1; i < n; ++i)
         if (logits[i] > logits[top]) top = (int32_t)i;
     if (how->temperature == 0.0) return top;

@@ -22,22 +22,22 @@ typedef struct bal_transport {
 /** The first member of every transport's communicator. */
 struct bal_comm {
     const bal_transport *transport;
-    int                  rank, size;
-    double               limit; /* seconds; 0: none */
-    int64_t              step;
+    int rank, size;
+    double limit; /* seconds; 0: none */
+    int64_t step;
 };
 
 /** A communicator of MPI. One that a node has to itself is of the same kind, and waits and fails
  *  with its world. */
 typedef struct bal_mpi {
-    bal_comm          base;
-    MPI_Comm          mpi;
-    struct bal_mpi   *world; /* itself, or that of the node's ranks */
-    struct bal_mpi   *node;  /* NULL in a node's */
-    MPI_Op            op;
-    bal_reduction     layout; /* of type */
-    MPI_Datatype      type;   /* one element is a whole reduction, so MPI cannot cut it */
-    struct bal_watch *watch;  /* who answers; of the world alone */
+    bal_comm base;
+    MPI_Comm mpi;
+    struct bal_mpi *world; /* itself, or that of the node's ranks */
+    struct bal_mpi *node;  /* NULL in a node's */
+    MPI_Op op;
+    bal_reduction layout;    /* of type */
+    MPI_Datatype type;       /* one element is a whole reduction, so MPI cannot cut it */
+    struct bal_watch *watch; /* who answers; of the world alone */
 } bal_mpi;
 
 /** The communicator's MPI; NULL: it has another transport. */
@@ -62,9 +62,9 @@ void bal_unguard(void);
 #define BAL_HOST_BYTES 64 /* of a host's name, cut if it is longer */
 
 bal_status bal_watch_create(bal_mpi *world, struct bal_watch **watch);
-void       bal_watch_destroy(struct bal_watch **watch);
+void bal_watch_destroy(struct bal_watch **watch);
 /** Wait for a request of one of the world's communicators, or for its limit. */
-bal_status  bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char *what);
+bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char *what);
 const char *bal_watch_host(const struct bal_watch *watch, int rank);
 /** BAL_LOST, with its sentence, once ranks are lost: then MPI is not to be called any more. */
 bal_status bal_watch_status(const struct bal_watch *watch);

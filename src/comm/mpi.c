@@ -12,15 +12,15 @@ bal_status bal_mpi_check(int code, const char *what)
 {
     if (code == MPI_SUCCESS) return BAL_OK;
     char text[MPI_MAX_ERROR_STRING] = "";
-    int  length                     = 0;
+    int length = 0;
     MPI_Error_string(code, text, &length);
     return bal_fail(BAL_ERR_MPI, "%s failed: %s", what, text);
 }
 
 static void combine(void *in_bytes, void *inout_bytes, int *count, MPI_Datatype *type)
 {
-    bal_reduction *how   = NULL;
-    int            found = 0;
+    bal_reduction *how = NULL;
+    int found = 0;
     MPI_Type_get_attr(*type, layout_key, &how, &found);
     int words = how->n_or + how->n_sum + how->n_min + how->n_max;
     for (int element = 0; element < *count; ++element)
@@ -43,7 +43,7 @@ static bal_status set_layout(bal_mpi *m, const bal_reduction *how)
 static bal_status reduce(bal_comm *comm, const bal_reduction *how, uint64_t *words)
 {
     bal_mpi *m = (bal_mpi *)comm;
-    int      n = how->n_or + how->n_sum + how->n_min + how->n_max, code;
+    int n = how->n_or + how->n_sum + how->n_min + how->n_max, code;
     BAL_TRY(bal_watch_status(m->world->watch));
     MPI_Request request;
     if (how->n_sum == n || how->n_max == n) { /* of one kind: MPI has it */
@@ -58,7 +58,7 @@ static bal_status reduce(bal_comm *comm, const bal_reduction *how, uint64_t *wor
 
 static bal_status gather(bal_comm *comm, const uint64_t *mine, int n, uint64_t *all)
 {
-    bal_mpi    *m = (bal_mpi *)comm;
+    bal_mpi *m = (bal_mpi *)comm;
     MPI_Request request;
     BAL_TRY(bal_watch_status(m->world->watch));
     int code = MPI_Iallgather(mine, n, MPI_UINT64_T, all, n, MPI_UINT64_T, m->mpi, &request);
@@ -71,7 +71,7 @@ static bal_status broadcast(bal_comm *comm, int root, void *bytes, size_t n_byte
     for (size_t done = 0, n; done < n_bytes; done += n) {
         MPI_Request request;
         BAL_TRY(bal_watch_status(m->world->watch));
-        n        = n_bytes - done < INT_MAX ? n_bytes - done : INT_MAX;
+        n = n_bytes - done < INT_MAX ? n_bytes - done : INT_MAX;
         int code = MPI_Ibcast((char *)bytes + done, (int)n, MPI_BYTE, root, m->mpi, &request);
         BAL_TRY(bal_watch_wait(m, code, &request, "MPI_Ibcast"));
     }
@@ -114,11 +114,11 @@ static bal_status wrap(int code, const char *what, MPI_Comm mpi, bal_mpi *world,
         MPI_Comm_free(&mpi);
         return bal_fail(BAL_ERR_MEMORY, "no memory for a communicator");
     }
-    *m    = (bal_mpi){.base  = {.transport = &transport},
-                      .mpi   = mpi,
-                      .world = world == NULL ? m : world,
-                      .op    = MPI_OP_NULL,
-                      .type  = MPI_DATATYPE_NULL};
+    *m = (bal_mpi){.base = {.transport = &transport},
+                   .mpi = mpi,
+                   .world = world == NULL ? m : world,
+                   .op = MPI_OP_NULL,
+                   .type = MPI_DATATYPE_NULL};
     *made = m;
     BAL_TRY(
         bal_mpi_check(MPI_Comm_set_errhandler(mpi, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler"));
@@ -134,9 +134,9 @@ bal_status bal_comm_create(MPI_Comm world, bal_comm **comm)
 
 bal_status bal_comm_create_on(MPI_Comm world, int node, bal_comm **comm)
 {
-    bal_mpi   *m      = NULL;
-    MPI_Comm   made   = MPI_COMM_NULL;
-    int        code   = MPI_Comm_dup(world, &made);
+    bal_mpi *m = NULL;
+    MPI_Comm made = MPI_COMM_NULL;
+    int code = MPI_Comm_dup(world, &made);
     bal_status status = wrap(code, "MPI_Comm_dup", made, NULL, &m);
     if (status == BAL_OK && layout_key == MPI_KEYVAL_INVALID)
         status = bal_mpi_check(MPI_Type_create_keyval(MPI_TYPE_NULL_COPY_FN,
@@ -144,9 +144,9 @@ bal_status bal_comm_create_on(MPI_Comm world, int node, bal_comm **comm)
                                "MPI_Type_create_keyval");
     if (status == BAL_OK) status = bal_watch_create(m, &m->watch);
     if (status == BAL_OK) {
-        code   = node < 0 ? MPI_Comm_split_type(m->mpi, MPI_COMM_TYPE_SHARED, m->base.rank,
-                                                MPI_INFO_NULL, &made)
-                          : MPI_Comm_split(m->mpi, node, m->base.rank, &made);
+        code = node < 0 ? MPI_Comm_split_type(m->mpi, MPI_COMM_TYPE_SHARED, m->base.rank,
+                                              MPI_INFO_NULL, &made)
+                        : MPI_Comm_split(m->mpi, node, m->base.rank, &made);
         status = wrap(code, "MPI_Comm_split", made, m, &m->node);
     }
     if (status == BAL_OK)
@@ -158,9 +158,9 @@ bal_status bal_comm_create_on(MPI_Comm world, int node, bal_comm **comm)
 
 int bal_comm_node(bal_comm *comm)
 {
-    bal_mpi  *m = bal_comm_mpi(comm);
+    bal_mpi *m = bal_comm_mpi(comm);
     MPI_Group all, node;
-    int       zero = 0, lowest = comm->rank;
+    int zero = 0, lowest = comm->rank;
     if (m == NULL) return lowest;
     MPI_Comm_group(m->mpi, &all);
     MPI_Comm_group(m->node->mpi, &node);
@@ -173,7 +173,7 @@ int bal_comm_node(bal_comm *comm)
 void bal_comm_describe(char *text, size_t n_bytes)
 {
     char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
-    int  length, started = 0, level = MPI_THREAD_SINGLE;
+    int length, started = 0, level = MPI_THREAD_SINGLE;
     MPI_Get_library_version(version, &length);
     if (MPI_Initialized(&started) == MPI_SUCCESS && started) MPI_Query_thread(&level);
     snprintf(text, n_bytes, "%.*s, threads: %s", (int)strcspn(version, ",\n"), version,

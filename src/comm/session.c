@@ -8,7 +8,7 @@
 
 #include "comm_impl.h"
 
-static char   sentence[512]; /* for the alarm, which must not format */
+static char sentence[512]; /* for the alarm, which must not format */
 static size_t n_sentence;
 
 static void on_alarm(int number)
@@ -50,9 +50,9 @@ bal_status bal_comm_start(bal_comm **comm)
 
 void bal_comm_end(bal_comm **comm)
 {
-    char   host[BAL_HOST_BYTES] = "";
-    double limit                = *comm == NULL ? BAL_START_LIMIT : (*comm)->limit;
-    int    started = 0, ended = 0;
+    char host[BAL_HOST_BYTES] = "";
+    double limit = *comm == NULL ? BAL_START_LIMIT : (*comm)->limit;
+    int started = 0, ended = 0;
     gethostname(host, sizeof host - 1);
     bal_comm_destroy(comm);
     if (MPI_Initialized(&started) != MPI_SUCCESS || !started) return;

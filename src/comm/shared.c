@@ -11,17 +11,17 @@
 #include "comm_impl.h"
 
 struct bal_shared {
-    bal_mpi *node;   /* borrowed; NULL: another transport, where nothing is shared */
-    MPI_Win  window; /* MPI_WIN_NULL: the memory is this rank's own */
-    void    *memory, *owned;
-    int      part, n_parts;
-    char     refusal[1024];
+    bal_mpi *node;  /* borrowed; NULL: another transport, where nothing is shared */
+    MPI_Win window; /* MPI_WIN_NULL: the memory is this rank's own */
+    void *memory, *owned;
+    int part, n_parts;
+    char refusal[1024];
 };
 
 /* Where Open MPI keeps the files behind shared windows: its parameter, asked for by name. */
 static void find_backing(char dir[BAL_BACKING_BYTES])
 {
-    int               provided, index, count;
+    int provided, index, count;
     MPI_T_cvar_handle handle;
     snprintf(dir, BAL_BACKING_BYTES, "/dev/shm");
     if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS) return;
@@ -36,8 +36,8 @@ static void find_backing(char dir[BAL_BACKING_BYTES])
 bal_status bal_shared_room(char dir[BAL_BACKING_BYTES], double *free_bytes)
 {
     struct statvfs info;
-    struct rlimit  limit;
-    char           host[64] = "a host";
+    struct rlimit limit;
+    char host[64] = "a host";
     gethostname(host, sizeof host - 1);
     find_backing(dir);
     if (access(dir, W_OK) != 0 || statvfs(dir, &info) != 0)
@@ -56,8 +56,8 @@ double bal_shared_needs(size_t n_bytes) { return 1.0625 * (double)n_bytes + 0x1p
  * while the others wait for ever: so look first. */
 static bal_status check_room(size_t n_bytes)
 {
-    char   dir[BAL_BACKING_BYTES], host[64] = "a host";
-    double free_bytes, needed               = bal_shared_needs(n_bytes);
+    char dir[BAL_BACKING_BYTES], host[64] = "a host";
+    double free_bytes, needed = bal_shared_needs(n_bytes);
     gethostname(host, sizeof host - 1);
     BAL_TRY(bal_shared_room(dir, &free_bytes));
     if (free_bytes < needed)
@@ -72,7 +72,7 @@ static bal_status check_room(size_t n_bytes)
 static bal_status populate(void *memory, size_t n_bytes)
 {
 #ifdef MADV_POPULATE_WRITE
-    uintptr_t page  = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t first = (uintptr_t)memory / page * page;
     if (madvise((void *)first, (uintptr_t)memory + n_bytes - first, MADV_POPULATE_WRITE) != 0 &&
         errno != EINVAL) /* a kernel before 5.14 cannot */
@@ -96,11 +96,11 @@ static void free_window(bal_shared *s)
 /* All ranks of the node, or none. */
 static bal_status make_window(bal_shared *s, size_t n_bytes)
 {
-    bal_comm *node  = &s->node->base;
-    bool      first = s->part == 0;
-    int      *model = NULL, found = 0, unit;
-    MPI_Aint  size;
-    void     *memory = NULL;
+    bal_comm *node = &s->node->base;
+    bool first = s->part == 0;
+    int *model = NULL, found = 0, unit;
+    MPI_Aint size;
+    void *memory = NULL;
     BAL_TRY(bal_comm_agree(node, first ? check_room(n_bytes) : BAL_OK));
     bal_mpi_guard(s->node, true);
     bal_status status =
@@ -133,20 +133,20 @@ static bal_status make_window(bal_shared *s, size_t n_bytes)
 
 bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_shared **shared)
 {
-    bal_shared *s      = bal_alloc(1, sizeof *s);
-    bal_status  status = s == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory to share") : BAL_OK;
+    bal_shared *s = bal_alloc(1, sizeof *s);
+    bal_status status = s == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory to share") : BAL_OK;
     if (s != NULL) s->window = MPI_WIN_NULL; /* which is not zero */
     status = bal_comm_agree(comm, status);
     if (status != BAL_OK) goto done;
-    s->node    = bal_comm_mpi(comm) == NULL ? NULL : bal_comm_mpi(comm)->node;
-    s->part    = s->node == NULL ? 0 : s->node->base.rank;
+    s->node = bal_comm_mpi(comm) == NULL ? NULL : bal_comm_mpi(comm)->node;
+    s->part = s->node == NULL ? 0 : s->node->base.rank;
     s->n_parts = s->node == NULL ? 1 : s->node->base.size;
     /* nodes may differ, but all ranks hear of one that has to do without */
     bal_status refused = share && s->n_parts > 1 ? make_window(s, n_bytes) : BAL_OK;
-    refused            = bal_comm_agree(comm, refused);
+    refused = bal_comm_agree(comm, refused);
     if (refused != BAL_OK) snprintf(s->refusal, sizeof s->refusal, "%s", bal_failure());
     if (s->window == MPI_WIN_NULL) {
-        s->part    = 0;
+        s->part = 0;
         s->n_parts = 1;
         s->memory = s->owned = bal_alloc(n_bytes, 1);
         if (s->owned == NULL)
@@ -157,7 +157,7 @@ bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_sha
     status = bal_comm_agree(comm, status);
     if (status != BAL_OK) goto done;
     *shared = s;
-    s       = NULL;
+    s = NULL;
 done:
     bal_shared_destroy(&s);
     return status;
@@ -174,8 +174,8 @@ void bal_shared_destroy(bal_shared **shared)
 }
 
 void *bal_shared_memory(const bal_shared *shared) { return shared->memory; }
-int   bal_shared_part(const bal_shared *shared) { return shared->part; }
-int   bal_shared_n_parts(const bal_shared *shared) { return shared->n_parts; }
+int bal_shared_part(const bal_shared *shared) { return shared->part; }
+int bal_shared_n_parts(const bal_shared *shared) { return shared->n_parts; }
 
 const char *bal_shared_refusal(const bal_shared *shared)
 {

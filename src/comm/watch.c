@@ -13,18 +13,18 @@
 
 #include "comm_impl.h"
 
-#define TAG    1 /* of the only messages that are no collectives; they are empty */
+#define TAG 1    /* of the only messages that are no collectives; they are empty */
 #define N_TOLD 8 /* times that a rank says that it waits, before the limit */
 
 struct bal_watch {
     bal_mpi *world;
     char (*hosts)[BAL_HOST_BYTES]; /* [size] */
-    bool       *waits;             /* [size] said so since this rank did for the first time */
-    int64_t     last_step;         /* step of the last collective that this rank is done with */
-    int         reporters[2], n_reporters, n_told;
+    bool *waits;                   /* [size] said so since this rank did for the first time */
+    int64_t last_step;             /* step of the last collective that this rank is done with */
+    int reporters[2], n_reporters, n_told;
     MPI_Request sends[2];
-    bool        lost;
-    char        sentence[1024];
+    bool lost;
+    char sentence[1024];
 };
 
 bal_status bal_watch_status(const struct bal_watch *w)
@@ -36,8 +36,8 @@ const char *bal_watch_host(const struct bal_watch *w, int rank) { return w->host
 
 bal_status bal_watch_create(bal_mpi *m, struct bal_watch **watch)
 {
-    size_t            size = (size_t)m->base.size;
-    struct bal_watch *w    = bal_alloc(1, sizeof *w);
+    size_t size = (size_t)m->base.size;
+    struct bal_watch *w = bal_alloc(1, sizeof *w);
     if (w != NULL) {
         *w = (struct bal_watch){
             .world = m, .last_step = -1, .sends = {MPI_REQUEST_NULL, MPI_REQUEST_NULL}};
@@ -56,7 +56,7 @@ bal_status bal_watch_create(bal_mpi *m, struct bal_watch **watch)
     for (int rank = m->base.size - 1; rank > 0; --rank)
         if (strcmp(w->hosts[rank], w->hosts[0]) != 0) other = rank;
     w->reporters[1] = other;
-    w->n_reporters  = m->base.size > 1 ? 2 : 1;
+    w->n_reporters = m->base.size > 1 ? 2 : 1;
     return BAL_OK;
 }
 
@@ -88,9 +88,9 @@ static double patience(const struct bal_watch *w)
 /* Note who says that it waits. */
 static void listen(struct bal_watch *w)
 {
-    MPI_Comm   mpi = w->world->mpi;
+    MPI_Comm mpi = w->world->mpi;
     MPI_Status status;
-    int        found;
+    int found;
     while (reports(w) && MPI_Iprobe(MPI_ANY_SOURCE, TAG, mpi, &found, &status) == MPI_SUCCESS &&
            found)
         if (MPI_Recv(NULL, 0, MPI_BYTE, status.MPI_SOURCE, TAG, mpi, MPI_STATUS_IGNORE) ==
@@ -120,8 +120,8 @@ static void tell_and_listen(struct bal_watch *w, double share)
 /* "rank 3 on h2, rank 5 on h3" of those that do not wait; their number. */
 static int list_missing(const struct bal_watch *w, char *text, size_t n_bytes)
 {
-    int    n_missing = 0;
-    size_t used      = 0;
+    int n_missing = 0;
+    size_t used = 0;
     for (int rank = 0; rank < w->world->base.size; ++rank) {
         if (w->waits[rank]) continue;
         if (n_missing++ < 8 && used < n_bytes)
@@ -142,9 +142,9 @@ static bal_status lose(struct bal_watch *w, const char *reason)
 
 static bal_status give_up(struct bal_watch *w)
 {
-    char            missing[700] = "", sentence[1024], last[64] = "before the first step";
+    char missing[700] = "", sentence[1024], last[64] = "before the first step";
     const bal_comm *comm = &w->world->base;
-    int             n    = list_missing(w, missing, sizeof missing);
+    int n = list_missing(w, missing, sizeof missing);
     if (w->last_step >= 0) snprintf(last, sizeof last, "in step %lld", (long long)w->last_step);
     if (reports(w))
         snprintf(sentence, sizeof sentence,
@@ -163,9 +163,9 @@ static bal_status give_up(struct bal_watch *w)
 
 bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char *what)
 {
-    struct bal_watch *w     = m->world->watch;
-    double            limit = m->world->base.limit, began = 0.0, seen = 0.0, waited = 0.0;
-    int               done = 0;
+    struct bal_watch *w = m->world->watch;
+    double limit = m->world->base.limit, began = 0.0, seen = 0.0, waited = 0.0;
+    int done = 0;
     if (code == MPI_SUCCESS) code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
     if (!done) began = seen = bal_seconds();
     w->n_told = 0;
@@ -174,7 +174,7 @@ bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char
         if (done || code != MPI_SUCCESS) break;
         double now = bal_seconds();
         if (now - seen > 1.0) began += now - seen; /* this process was stopped itself */
-        seen   = now;
+        seen = now;
         waited = now - began;
         if (waited > 0.01) nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
         if (limit <= 0.0 || waited < limit / 2.0) continue;

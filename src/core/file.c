@@ -25,10 +25,10 @@ bal_status bal_open_to_read(const char *path, int *fd, int64_t *n_bytes)
 
 bal_status bal_file_open(const char *path, bal_file *file)
 {
-    int        fd;
-    int64_t    n_bytes;
+    int fd;
+    int64_t n_bytes;
     bal_status status = BAL_OK;
-    *file             = (bal_file){0};
+    *file = (bal_file){0};
     BAL_TRY(bal_open_to_read(path, &fd, &n_bytes));
     if (n_bytes > 0) {
         void *data = mmap(NULL, (size_t)n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -66,8 +66,8 @@ ssize_t bal_read_at(int fd, void *bytes, size_t n_bytes, int64_t offset, const c
 
 bal_status bal_file_hash(int fd, int64_t from, const char *what, uint64_t *hash, int64_t *n_bytes)
 {
-    uint8_t       piece[1 << 16];
-    ssize_t       got   = 0;
+    uint8_t piece[1 << 16];
+    ssize_t got = 0;
     XXH3_state_t *state = XXH3_createState();
     if (state == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory to hash it", what);
     XXH3_64bits_reset(state);

@@ -26,7 +26,7 @@ bal_status bal_files_add(bal_files *files, const char *name, const void *bytes, 
         strcpy(at->name, name);
     }
     free(at->bytes);
-    at->bytes   = copy;
+    at->bytes = copy;
     at->n_bytes = n_bytes;
     return BAL_OK;
 }

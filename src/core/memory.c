@@ -16,9 +16,9 @@ void *bal_alloc(size_t count, size_t element_bytes)
     size_t n_bytes;
     if (__builtin_mul_overflow(count, element_bytes, &n_bytes) || n_bytes > SIZE_MAX - 64)
         return NULL;
-    n_bytes      = n_bytes == 0 ? 64 : (n_bytes + 63) / 64 * 64;
+    n_bytes = n_bytes == 0 ? 64 : (n_bytes + 63) / 64 * 64;
     void *memory = NULL;
-    bool  large  = n_bytes >= 2 * LARGE_PAGE;
+    bool large = n_bytes >= 2 * LARGE_PAGE;
     if (posix_memalign(&memory, large ? LARGE_PAGE : 64, n_bytes) != 0) return NULL;
     if (large) madvise(memory, n_bytes, MADV_HUGEPAGE); /* advice: it may fail without harm */
     memset(memory, 0, n_bytes);
@@ -27,8 +27,8 @@ void *bal_alloc(size_t count, size_t element_bytes)
 
 bool bal_memory_resident(int64_t *rss, int64_t *pss)
 {
-    FILE     *file = fopen("/proc/self/smaps_rollup", "re");
-    char      line[256];
+    FILE *file = fopen("/proc/self/smaps_rollup", "re");
+    char line[256];
     long long kib;
     *rss = *pss = 0;
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
@@ -41,10 +41,10 @@ bool bal_memory_resident(int64_t *rss, int64_t *pss)
 
 int64_t bal_memory_peak(void)
 {
-    FILE     *file = fopen("/proc/self/status", "re"); /* getrusage remembers who called exec */
-    char      line[256];
+    FILE *file = fopen("/proc/self/status", "re"); /* getrusage remembers who called exec */
+    char line[256];
     long long kib = 0;
-    int64_t   rss, pss;
+    int64_t rss, pss;
     while (file != NULL && fgets(line, sizeof line, file) != NULL)
         if (sscanf(line, "VmHWM: %lld", &kib) == 1) break;
     if (file != NULL) fclose(file);

@@ -28,7 +28,7 @@ const char *bal_status_words(bal_status status)
 
 bal_status bal_fail(bal_status status, const char *format, ...)
 {
-    char    text[sizeof failure]; /* an argument may be the last failure itself */
+    char text[sizeof failure]; /* an argument may be the last failure itself */
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -46,7 +46,7 @@ void bal_log_enable(bool on) { log_on = on; }
 void bal_log(bal_log_level level, const char *format, ...)
 {
     if (!log_on) return;
-    char    text[1024];
+    char text[1024];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);

@@ -10,25 +10,25 @@
 
 struct bal_corpus {
     bal_corpus_options options;
-    int64_t            n_own; /* tokens of the text in an example, at most */
-    int64_t            n_tokens, n_bytes;
-    int32_t           *tokens;
-    int64_t            n_cuts;   /* consecutive examples */
-    int64_t           *cut;      /* [n_cuts + 1]: first token of each */
-    int64_t            capacity; /* of cut */
+    int64_t n_own; /* tokens of the text in an example, at most */
+    int64_t n_tokens, n_bytes;
+    int32_t *tokens;
+    int64_t n_cuts;   /* consecutive examples */
+    int64_t *cut;     /* [n_cuts + 1]: first token of each */
+    int64_t capacity; /* of cut */
     /* of the vocabulary */
-    int32_t  bos, mask; /* -1: none */
+    int32_t bos, mask; /* -1: none */
     uint64_t n_vocab;
-    int64_t  n_before, n_after; /* around an example, if it is masked */
-    int32_t  before[WRAP_MAX], after[WRAP_MAX];
+    int64_t n_before, n_after; /* around an example, if it is masked */
+    int32_t before[WRAP_MAX], after[WRAP_MAX];
 };
 
 bal_status bal_batch_init(bal_batch *batch, int64_t n_sequences, int64_t context)
 {
-    *batch         = (bal_batch){0};
-    size_t n       = (size_t)(n_sequences * context);
-    batch->start   = bal_alloc((size_t)n_sequences + 1, sizeof *batch->start);
-    batch->tokens  = bal_alloc(n, sizeof *batch->tokens);
+    *batch = (bal_batch){0};
+    size_t n = (size_t)(n_sequences * context);
+    batch->start = bal_alloc((size_t)n_sequences + 1, sizeof *batch->start);
+    batch->tokens = bal_alloc(n, sizeof *batch->tokens);
     batch->targets = bal_alloc(n, sizeof *batch->targets);
     if (batch->start != NULL && batch->tokens != NULL && batch->targets != NULL) return BAL_OK;
     bal_batch_clear(batch);
@@ -52,15 +52,15 @@ static bal_status add_document(bal_corpus *c, const bal_tokenizer *tokenizer, co
                                size_t n_bytes)
 {
     int32_t *tokens = NULL;
-    int64_t  n      = 0;
+    int64_t n = 0;
     BAL_TRY(bal_tokenizer_encode(tokenizer, text, n_bytes, &tokens, &n));
-    int64_t  first  = is_stream(c) && !is_masked(c); /* nothing predicts token 0 */
-    int64_t  n_cuts = c->n_cuts + (n + c->n_own - 1) / c->n_own;
-    int32_t *all    = realloc(c->tokens, (size_t)(c->n_tokens + n + 1) * sizeof *all);
+    int64_t first = is_stream(c) && !is_masked(c); /* nothing predicts token 0 */
+    int64_t n_cuts = c->n_cuts + (n + c->n_own - 1) / c->n_own;
+    int32_t *all = realloc(c->tokens, (size_t)(c->n_tokens + n + 1) * sizeof *all);
     if (all != NULL) c->tokens = all;
     if (n_cuts >= c->capacity) {
-        int64_t  capacity = 2 * n_cuts + 16;
-        int64_t *cut      = realloc(c->cut, (size_t)capacity * sizeof *cut);
+        int64_t capacity = 2 * n_cuts + 16;
+        int64_t *cut = realloc(c->cut, (size_t)capacity * sizeof *cut);
         if (cut == NULL) all = NULL;
         if (cut != NULL) c->cut = cut, c->capacity = capacity;
     }
@@ -80,13 +80,13 @@ static bal_status add_document(bal_corpus *c, const bal_tokenizer *tokenizer, co
 /* What an example of the task needs of the vocabulary. */
 static bal_status use_vocabulary(bal_corpus *c, const bal_tokenizer *tokenizer)
 {
-    c->bos     = bal_tokenizer_special(tokenizer, BAL_SPECIAL_BOS);
-    c->mask    = bal_tokenizer_special(tokenizer, BAL_SPECIAL_MASK);
+    c->bos = bal_tokenizer_special(tokenizer, BAL_SPECIAL_BOS);
+    c->mask = bal_tokenizer_special(tokenizer, BAL_SPECIAL_MASK);
     c->n_vocab = (uint64_t)bal_tokenizer_n_vocab(tokenizer);
-    c->n_own   = c->options.context;
+    c->n_own = c->options.context;
     if (!is_masked(c)) return BAL_OK;
     const int32_t *before = bal_tokenizer_prefix(tokenizer, &c->n_before);
-    const int32_t *after  = bal_tokenizer_suffix(tokenizer, &c->n_after);
+    const int32_t *after = bal_tokenizer_suffix(tokenizer, &c->n_after);
     if (c->mask < 0)
         return bal_fail(BAL_ERR_CONFIG, "[data] task = mlm: the vocabulary has no mask token");
     c->n_own -= c->n_before + c->n_after;
@@ -105,20 +105,20 @@ bal_status bal_corpus_open(const char *path, const bal_tokenizer *tokenizer,
     assert(options->context >= 2);
     bal_file file;
     BAL_TRY(bal_file_open(path, &file));
-    const char *text   = (const char *)file.data;
-    bal_status  status = BAL_ERR_MEMORY;
-    bal_corpus *c      = bal_alloc(1, sizeof *c);
+    const char *text = (const char *)file.data;
+    bal_status status = BAL_ERR_MEMORY;
+    bal_corpus *c = bal_alloc(1, sizeof *c);
     if (c == NULL) {
         bal_fail(status, "no memory for %s", path);
         goto done;
     }
     c->options = *options;
-    status     = use_vocabulary(c, tokenizer);
+    status = use_vocabulary(c, tokenizer);
     if (status != BAL_OK) goto done;
     for (size_t from = 0, end; from < file.n_bytes; from = end + 2) {
         const char *blank = NULL;
         if (!is_stream(c)) blank = memmem(text + from, file.n_bytes - from, "\n\n", 2);
-        end    = blank != NULL ? (size_t)(blank - text) : file.n_bytes;
+        end = blank != NULL ? (size_t)(blank - text) : file.n_bytes;
         status = end > from ? add_document(c, tokenizer, text + from, end - from) : BAL_OK;
         if (status != BAL_OK) goto done;
     }
@@ -163,7 +163,7 @@ uint64_t bal_corpus_hash(const bal_corpus *c)
 
 static void put(bal_batch *batch, int32_t token, int32_t target)
 {
-    batch->tokens[batch->n_tokens]    = token;
+    batch->tokens[batch->n_tokens] = token;
     batch->targets[batch->n_tokens++] = target;
     batch->n_scored += target >= 0;
 }
@@ -173,12 +173,12 @@ static void add_masked(const bal_corpus *c, int64_t from, int64_t to, uint64_t k
                        bal_batch *batch)
 {
     const uint64_t share = 644245094; /* 15 % of 2^32 */
-    int64_t        n = to - from, n_scored = 0;
+    int64_t n = to - from, n_scored = 0;
     for (int64_t i = 0; i < c->n_before; ++i) put(batch, c->before[i], -1);
     for (int64_t i = 0; i < n; ++i) {
         uint64_t random = bal_hash(&i, sizeof i, key);
-        bool     last   = i == n - 1 && n_scored == 0;
-        int32_t  token = c->tokens[from + i], read = token;
+        bool last = i == n - 1 && n_scored == 0;
+        int32_t token = c->tokens[from + i], read = token;
         uint64_t of_100 = (random & 0xFFFF) * 100 >> 16;
         if (random >> 32 >= share && !last) {
             put(batch, token, -1);
@@ -226,11 +226,11 @@ void bal_corpus_draw(const bal_corpus *c, const bal_kernels *kernels, uint64_t s
     bal_draw_words(kernels, seed, step, slot, words);
     batch->n_sequences = batch->n_tokens = batch->n_scored = batch->start[0] = 0;
     for (int64_t i = 0; i < n; ++i) {
-        bool     windows  = is_stream(c);
-        int64_t  lead     = !is_masked(c); /* tokens that are read and not predicted */
+        bool windows = is_stream(c);
+        int64_t lead = !is_masked(c); /* tokens that are read and not predicted */
         uint64_t n_places = (uint64_t)(windows ? c->n_tokens - c->n_own + 1 - lead : c->n_cuts);
-        uint64_t random   = (uint64_t)words[2 * i] << 32 | words[2 * i + 1];
-        int64_t  place    = (int64_t)((unsigned __int128)random * n_places >> 64);
+        uint64_t random = (uint64_t)words[2 * i] << 32 | words[2 * i + 1];
+        int64_t place = (int64_t)((unsigned __int128)random * n_places >> 64);
         if (windows)
             add_example(c, place + lead, place + lead + c->n_own, random, batch);
         else

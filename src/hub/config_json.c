@@ -19,8 +19,8 @@ static bool is_flat(const char *bytes, size_t n_bytes)
 bal_status bal_hub_json(const void *bytes, size_t n_bytes, const char *origin, json_t **object)
 {
     json_error_t error = {.text = "no JSON in it"};
-    json_t      *json  = NULL;
-    *object            = NULL;
+    json_t *json = NULL;
+    *object = NULL;
     if (!is_flat(bytes, n_bytes))
         snprintf(error.text, sizeof error.text, "more brackets than such a file has");
     else if (n_bytes > 0)
@@ -45,7 +45,7 @@ bal_status bal_hub_json(const void *bytes, size_t n_bytes, const char *origin, j
 
 typedef struct config_file {
     const char *origin;
-    json_t     *json;
+    json_t *json;
 } config_file;
 
 /* The value of a key; NULL if it is absent or null, which mean the same to transformers. */
@@ -57,8 +57,8 @@ static json_t *get(const config_file *file, const char *key)
 
 static bal_status refuse(const config_file *file, const char *key, const char *expected)
 {
-    char    text[80] = "missing"; /* else the value itself, escaped */
-    json_t *value    = json_object_get(file->json, key);
+    char text[80] = "missing"; /* else the value itself, escaped */
+    json_t *value = json_object_get(file->json, key);
     if (value != NULL) {
         memset(text, 0, sizeof text);
         size_t n = json_dumpb(value, text, sizeof text - 1,
@@ -73,7 +73,7 @@ static bal_status get_size(const config_file *file, const char *key, int64_t hig
                            int64_t fallback, int64_t *size)
 {
     json_t *value = get(file, key);
-    *size         = fallback;
+    *size = fallback;
     if (value == NULL && fallback > 0) return BAL_OK;
     *size = json_integer_value(value); /* 0 if it is no integer */
     if (*size >= 1 && *size <= highest) return BAL_OK;
@@ -87,7 +87,7 @@ static bal_status get_real(const config_file *file, const char *key, double high
                            double fallback, double *real)
 {
     json_t *value = get(file, key);
-    *real         = value == NULL ? fallback : json_number_value(value); /* 0 if it is none */
+    *real = value == NULL ? fallback : json_number_value(value); /* 0 if it is none */
     if (*real > 0.0 && *real <= highest) return BAL_OK;
     char expected[64];
     snprintf(expected, sizeof expected, "a number above 0, at most %g", highest);
@@ -97,7 +97,7 @@ static bal_status get_real(const config_file *file, const char *key, double high
 static bal_status get_flag(const config_file *file, const char *key, bool fallback, bool *flag)
 {
     json_t *value = get(file, key);
-    *flag         = value == NULL ? fallback : json_is_true(value);
+    *flag = value == NULL ? fallback : json_is_true(value);
     return value == NULL || json_is_boolean(value) ? BAL_OK : refuse(file, key, "true or false");
 }
 
@@ -109,10 +109,10 @@ static const char *get_text(const config_file *file, const char *key)
 
 static bal_status find_family(const config_file *file, const bal_family **family)
 {
-    char        expected[256] = "one of ";
-    const char *type          = get_text(file, "model_type");
-    json_t     *classes       = get(file, "architectures");
-    const char *class         = json_string_value(json_array_get(classes, 0));
+    char expected[256] = "one of ";
+    const char *type = get_text(file, "model_type");
+    json_t *classes = get(file, "architectures");
+    const char *class = json_string_value(json_array_get(classes, 0));
     bal_family_list(expected + 7, sizeof expected - 7);
     *family = type[0] != 0    ? bal_family_of_type(type)
               : class != NULL ? bal_family_of_class(class)
@@ -149,11 +149,11 @@ static bal_status get_activation(const config_file *file, const bal_family *fami
                                  bal_model_config *config)
 {
     static const struct {
-        const char    *name;
+        const char *name;
         bal_activation kind;
-    } known[]        = {{"relu", BAL_ACT_RELU},          {"gelu", BAL_ACT_GELU},
-                        {"gelu_new", BAL_ACT_GELU_TANH}, {"gelu_pytorch_tanh", BAL_ACT_GELU_TANH},
-                        {"silu", BAL_ACT_SILU},          {"swish", BAL_ACT_SILU}};
+    } known[] = {{"relu", BAL_ACT_RELU},          {"gelu", BAL_ACT_GELU},
+                 {"gelu_new", BAL_ACT_GELU_TANH}, {"gelu_pytorch_tanh", BAL_ACT_GELU_TANH},
+                 {"silu", BAL_ACT_SILU},          {"swish", BAL_ACT_SILU}};
     const char *name = get_text(file, family->keys->activation);
     if (family->gate != NULL) {
         if (get(file, family->keys->activation) == NULL || strcmp(name, family->gate) == 0)
@@ -174,14 +174,14 @@ static bal_status get_activation(const config_file *file, const bal_family *fami
 /* rope_theta and rope_scaling; transformers 5 keeps both in rope_parameters. */
 static bal_status get_rope(const config_file *file, bal_model_config *config)
 {
-    const char *key  = get(file, "rope_parameters") != NULL ? "rope_parameters" : "rope_scaling";
+    const char *key = get(file, "rope_parameters") != NULL ? "rope_parameters" : "rope_scaling";
     config_file rope = {file->origin, get(file, key)};
     const char *type = "default";
     const config_file *base = file;
     if (rope.json != NULL) {
         if (!json_is_object(rope.json)) return refuse(file, key, "an object");
         const char *member;
-        json_t     *value;
+        json_t *value;
         json_object_foreach(rope.json, member, value)
         {
             if (json_is_object(value) || json_is_array(value))
@@ -220,13 +220,13 @@ static bal_status get_positions(const config_file *file, const bal_family *famil
     int64_t offset = family->position_offset;
     if (offset < 0) {
         json_t *pad = get(file, "pad_token_id");
-        offset      = pad == NULL ? 2 : json_integer_value(pad) + 1;
+        offset = pad == NULL ? 2 : json_integer_value(pad) + 1;
         if ((pad != NULL && !json_is_integer(pad)) || offset < 1 || offset > BAL_HUB_SIZE_MAX)
             return refuse(file, "pad_token_id", "a token");
     }
     config->position_offset = offset;
-    config->n_positions     = config->max_tokens + (family->positions_are_all ? 0 : offset);
-    config->max_tokens      = config->n_positions - offset;
+    config->n_positions = config->max_tokens + (family->positions_are_all ? 0 : offset);
+    config->max_tokens = config->n_positions - offset;
     if (config->max_tokens < 1)
         return refuse(file, family->keys->max_tokens,
                       "more than the rows before the first position");

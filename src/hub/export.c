@@ -21,8 +21,8 @@ static int is_read_item(const struct dirent *item) { return is_read(item->d_name
 static bal_status check_free(const char *dir)
 {
     struct dirent **items;
-    bal_status      status = BAL_OK;
-    int             n      = scandir(dir, &items, is_read_item, alphasort);
+    bal_status status = BAL_OK;
+    int n = scandir(dir, &items, is_read_item, alphasort);
     if (n < 0 && errno == ENOENT) return BAL_OK; /* it will be made */
     if (n < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be read: %s", dir, strerror(errno));
     if (n > 0)
@@ -37,7 +37,7 @@ static bal_status check_free(const char *dir)
 static bal_status list_files(const bal_bundle *bundle, const bal_hub_weights *weights,
                              const bal_named_bytes *config, bal_hub_output *files, int *n)
 {
-    *n            = 0;
+    *n = 0;
     files[(*n)++] = (bal_hub_output){"model.safetensors", bal_hub_weights_write, weights};
     for (int i = 0; i < bundle->files.n; ++i) {
         const bal_named_bytes *file = &bundle->files.at[i];
@@ -56,11 +56,11 @@ static bal_status list_files(const bal_bundle *bundle, const bal_hub_weights *we
 static bal_status write_folder(const bal_bundle *bundle, const bal_hub_weights *weights,
                                const char *dir)
 {
-    char           *text = NULL;
-    int             n;
+    char *text = NULL;
+    int n;
     bal_hub_output *files = bal_alloc((size_t)bundle->files.n + 2, sizeof *files);
     if (files == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for names of files", dir);
-    bal_status      status = bal_hub_export_config(bundle, bal_hub_weights_dtype(weights), &text);
+    bal_status status = bal_hub_export_config(bundle, bal_hub_weights_dtype(weights), &text);
     bal_named_bytes config = {.bytes = (uint8_t *)text};
     if (status == BAL_OK) config.n_bytes = strlen(text);
     if (status == BAL_OK) status = list_files(bundle, weights, &config, files, &n);

@@ -40,20 +40,20 @@ typedef enum bal_hub_rows {
 
 /** A tensor as files have it, of one tensor of ours or of several. */
 typedef struct bal_hub_theirs {
-    char    name[BAL_NAME_BYTES];
-    int     n_dims;
+    char name[BAL_NAME_BYTES];
+    int n_dims;
     int64_t shape[2]; /* 1 beyond n_dims */
-    bool    transposed;
-    int     n_parts;
-    int     parts[BAL_HUB_PARTS_MAX]; /* indices of ours, in order, all of one shape */
+    bool transposed;
+    int n_parts;
+    int parts[BAL_HUB_PARTS_MAX]; /* indices of ours, in order, all of one shape */
 } bal_hub_theirs;
 
 /** All tensors of a model as theirs, in the order of the model. */
 typedef struct bal_hub_theirs_list {
     const bal_model *model; /* borrowed */
-    bal_hub_rows     rows;
-    int              n;
-    bal_hub_theirs  *at; /* owned */
+    bal_hub_rows rows;
+    int n;
+    bal_hub_theirs *at; /* owned */
 } bal_hub_theirs_list;
 
 /** The family whose names a bundle's files have; a llama2.c model becomes a LLaMA. @return BAL_OK;
@@ -62,8 +62,8 @@ bal_status bal_hub_bundle_family(const bal_bundle *bundle, const bal_family **fa
 /** @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_hub_theirs_init(const bal_model *model, const bal_family *family, bal_hub_rows rows,
                                bal_hub_theirs_list *list);
-void       bal_hub_theirs_clear(bal_hub_theirs_list *list);
-int64_t    bal_hub_theirs_n(const bal_hub_theirs *theirs);
+void bal_hub_theirs_clear(bal_hub_theirs_list *list);
+int64_t bal_hub_theirs_n(const bal_hub_theirs *theirs);
 /** Work space for any of a list: whole for all elements, ours for those of a part. Free both.
  *  @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_hub_theirs_space(const bal_hub_theirs_list *list, float **whole, float **ours);
@@ -84,25 +84,25 @@ bal_status bal_hub_export_config(const bal_bundle *bundle, const char *dtype, ch
 
 /** A tensor of a model.safetensors that is to be written. */
 typedef struct bal_hub_item {
-    const char           *name;   /* borrowed */
+    const char *name;             /* borrowed */
     const bal_hub_theirs *theirs; /* NULL: it is no part of the model */
-    const bal_hub_entry  *entry;  /* of the base; NULL without one */
-    bool                  copied; /* entry as it is */
+    const bal_hub_entry *entry;   /* of the base; NULL without one */
+    bool copied;                  /* entry as it is */
 } bal_hub_item;
 
 typedef struct bal_hub_weights {
-    bal_hub_dtype       dtype; /* of items that are not copied */
+    bal_hub_dtype dtype; /* of items that are not copied */
     bal_hub_theirs_list theirs;
-    bal_hub_table       base;
-    int64_t             n_items;
-    bal_hub_item       *items;        /* in their order in the file; owned */
-    float              *whole, *ours; /* owned */
+    bal_hub_table base;
+    int64_t n_items;
+    bal_hub_item *items; /* in their order in the file; owned */
+    float *whole, *ours; /* owned */
 } bal_hub_weights;
 
 /** Decide what the file has. Clear it whatever this returns. */
 bal_status bal_hub_weights_init(const bal_bundle *bundle, const bal_export_options *options,
                                 bal_hub_weights *weights);
-void       bal_hub_weights_clear(bal_hub_weights *weights);
+void bal_hub_weights_clear(bal_hub_weights *weights);
 /** What config.json calls the dtype that all tensors of the model have, or "float32" if they have
  *  several; NULL: all are copied. */
 const char *bal_hub_weights_dtype(const bal_hub_weights *weights);

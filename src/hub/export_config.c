@@ -19,8 +19,8 @@ static size_t digits_for(double value)
  * allows. */
 static size_t digits_of(const json_t *value)
 {
-    size_t      most = json_is_real(value) ? digits_for(json_real_value(value)) : 15, at, here;
-    json_t     *part;
+    size_t most = json_is_real(value) ? digits_for(json_real_value(value)) : 15, at, here;
+    json_t *part;
     const char *key;
     json_array_foreach((json_t *)(uintptr_t)value, at, part) if ((here = digits_of(part)) > most)
         most = here;
@@ -48,7 +48,7 @@ static json_t *token_id(const bal_tokenizer *tokenizer, bal_special kind)
 static json_t *make_config(const bal_bundle *bundle, const char *dtype)
 {
     const bal_model_config *c = bal_model_shape(bundle->model);
-    json_t                 *config, *rest;
+    json_t *config, *rest;
     config = json_pack(
         "{s:[s], s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "architectures",
         "LlamaForCausalLM", "model_type", "llama", "torch_dtype", dtype, "hidden_act", "silu",
@@ -94,12 +94,12 @@ static bal_status change_config(const bal_named_bytes *file, const char *dtype, 
 bal_status bal_hub_export_config(const bal_bundle *bundle, const char *dtype, char **text)
 {
     const bal_named_bytes *file = bal_files_find(&bundle->files, "config.json");
-    *text                       = NULL;
+    *text = NULL;
     if (file != NULL) {
         BAL_TRY(change_config(file, dtype, text));
     } else {
         json_t *config = make_config(bundle, dtype != NULL ? dtype : "float32");
-        *text          = print(config);
+        *text = print(config);
         json_decref(config);
     }
     return *text != NULL ? BAL_OK : bal_fail(BAL_ERR_MEMORY, "config.json: no memory for its text");

@@ -40,15 +40,15 @@ static const bal_family_name gpt2_names[] = {
 /* What llama.cpp has for a family. */
 typedef struct arch {
     const char *family, *name;
-    bal_family  names;
-    unsigned    features, may_have;
-    bool        adjacent; /* rotary pairs */
-    bool        llama3;   /* knows that scaling of rotary positions */
-    bool        window;   /* its family may have one, which llama.cpp does not know */
+    bal_family names;
+    unsigned features, may_have;
+    bool adjacent; /* rotary pairs */
+    bool llama3;   /* knows that scaling of rotary positions */
+    bool window;   /* its family may have one, which llama.cpp does not know */
 } arch;
 
 #define LLAMA_MAY_HAVE (BAL_BIAS_QKV | BAL_BIAS_O | BAL_BIAS_MLP)
-#define GPT2_HAS       (BAL_LAYER_NORM | BAL_NO_GATE | BAL_BIAS_QKV | BAL_BIAS_O | BAL_BIAS_MLP)
+#define GPT2_HAS (BAL_LAYER_NORM | BAL_NO_GATE | BAL_BIAS_QKV | BAL_BIAS_O | BAL_BIAS_MLP)
 
 static const arch archs[] = {
     {"llama", "llama", {.names = llama_names}, 0, LLAMA_MAY_HAVE, true, true, false},
@@ -66,7 +66,7 @@ static bal_status refuse(const arch *a, const char *what)
 static bal_status find_arch(const bal_bundle *bundle, const arch **found)
 {
     const bal_model_config *c = bal_model_shape(bundle->model);
-    const bal_family       *family;
+    const bal_family *family;
     BAL_TRY(bal_hub_bundle_family(bundle, &family));
     *found = NULL;
     for (size_t i = 0; i < sizeof archs / sizeof *archs; ++i)
@@ -78,7 +78,7 @@ static bal_status find_arch(const bal_bundle *bundle, const arch **found)
                         "Vicuna), mistral, qwen2, qwen3 or gpt2",
                         family->type);
     unsigned more = c->features & ~(a->features | a->may_have), less = a->features & ~c->features;
-    char     text[192];
+    char text[192];
     if (more != 0 || less != 0) {
         size_t n = (size_t)snprintf(text, sizeof text, "%s", more != 0 ? "" : "no ");
         bal_features_print(more != 0 ? more : less, text + n, sizeof text - n);
@@ -95,13 +95,13 @@ static bal_status find_arch(const bal_bundle *bundle, const arch **found)
 static void fill_rope_factors(const bal_model_config *c, float *factors)
 {
     const double two_pi = 6.283185307179586;
-    int64_t      half   = c->head_dim / 2;
+    int64_t half = c->head_dim / 2;
     for (int64_t i = 0; i < half; ++i) {
         double plain = bal_math_exp(-(double)i / (double)half * bal_math_log(c->rope_base));
         double turns = c->rope_original * plain / two_pi;
         double share = (turns - c->rope_low) / (c->rope_high - c->rope_low);
-        share        = share < 0.0 ? 0.0 : share > 1.0 ? 1.0 : share;
-        factors[i]   = (float)(1.0 / ((1.0 - share) / c->rope_factor + share));
+        share = share < 0.0 ? 0.0 : share > 1.0 ? 1.0 : share;
+        factors[i] = (float)(1.0 / ((1.0 - share) / c->rope_factor + share));
     }
 }
 
@@ -133,11 +133,11 @@ static void put_settings(bal_gguf_head *head, const arch *a, const bal_model_con
 
 /* The file that is to be written. */
 typedef struct file {
-    bal_ggml_type       type;
-    bal_gguf_head       head;
+    bal_ggml_type type;
+    bal_gguf_head head;
     bal_hub_theirs_list theirs;
-    float              *rope_factors; /* NULL: none; owned */
-    float              *whole, *ours; /* owned */
+    float *rope_factors; /* NULL: none; owned */
+    float *whole, *ours; /* owned */
 } file;
 
 /* Vectors and positions stay as they are; rows that are no whole blocks are halves. */
@@ -171,12 +171,12 @@ static bal_status describe(const bal_bundle *bundle, const arch *a, const char *
 {
     static const struct {
         bal_ggml_type type;
-        int           number; /* of such a file */
-    } kinds[]                       = {{BAL_GGML_F16, 1}, {BAL_GGML_Q4_0, 2}, {BAL_GGML_Q8_0, 7}};
-    const bal_model_config *c       = bal_model_shape(bundle->model);
-    bal_gguf_head          *h       = &f->head;
-    int64_t                 half[2] = {c->head_dim / 2, 1};
-    h->arch                         = a->name;
+        int number; /* of such a file */
+    } kinds[] = {{BAL_GGML_F16, 1}, {BAL_GGML_Q4_0, 2}, {BAL_GGML_Q8_0, 7}};
+    const bal_model_config *c = bal_model_shape(bundle->model);
+    bal_gguf_head *h = &f->head;
+    int64_t half[2] = {c->head_dim / 2, 1};
+    h->arch = a->name;
     bal_gguf_put_text(h, "general.architecture", a->name, strlen(a->name));
     bal_gguf_put_text(h, "general.type", "model", 5);
     bal_gguf_put_text(h, "general.name", name, strlen(name));
@@ -201,9 +201,9 @@ static bal_status describe(const bal_bundle *bundle, const arch *a, const char *
 static bal_status export_as(const bal_bundle *bundle, const arch *a, const char *dir,
                             const char *name, file *f)
 {
-    char         stem[NAME_MAX + 1];
-    bool         halves = bal_model_shape(bundle->model)->rope_pairs == BAL_ROPE_HALVES;
-    bal_hub_rows rows   = a->adjacent && halves ? BAL_HUB_ROWS_ADJACENT : BAL_HUB_ROWS_KEPT;
+    char stem[NAME_MAX + 1];
+    bool halves = bal_model_shape(bundle->model)->rope_pairs == BAL_ROPE_HALVES;
+    bal_hub_rows rows = a->adjacent && halves ? BAL_HUB_ROWS_ADJACENT : BAL_HUB_ROWS_KEPT;
     snprintf(stem, sizeof stem, "%s", name);
     if (strrchr(stem, '.') != NULL) *strrchr(stem, '.') = '\0';
     BAL_TRY(bal_hub_theirs_init(bundle->model, &a->names, rows, &f->theirs));
@@ -214,14 +214,14 @@ static bal_status export_as(const bal_bundle *bundle, const arch *a, const char 
 
 bal_status bal_hub_export_gguf(const bal_bundle *bundle, bal_export_gguf kind, const char *path)
 {
-    static const bal_ggml_type types[] = {[BAL_EXPORT_GGUF_F16]  = BAL_GGML_F16,
+    static const bal_ggml_type types[] = {[BAL_EXPORT_GGUF_F16] = BAL_GGML_F16,
                                           [BAL_EXPORT_GGUF_Q8_0] = BAL_GGML_Q8_0,
                                           [BAL_EXPORT_GGUF_Q4_0] = BAL_GGML_Q4_0};
-    const arch                *a;
-    file                       f     = {.type = types[kind]};
-    const char                *slash = strrchr(path, '/');
-    const char                *name  = slash != NULL ? slash + 1 : path;
-    char                       dir[PATH_MAX];
+    const arch *a;
+    file f = {.type = types[kind]};
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    char dir[PATH_MAX];
     if (snprintf(dir, sizeof dir, "%.*s", slash != NULL ? (int)(slash - path) + 1 : 2,
                  slash != NULL ? path : "./") >= (int)sizeof dir ||
         strlen(name) > NAME_MAX)

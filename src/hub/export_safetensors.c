@@ -8,8 +8,8 @@
 
 static const struct {
     const char *name, *config_name;
-} dtypes[] = {[BAL_HUB_F32]  = {"F32", "float32"},
-              [BAL_HUB_F16]  = {"F16", "float16"},
+} dtypes[] = {[BAL_HUB_F32] = {"F32", "float32"},
+              [BAL_HUB_F16] = {"F16", "float16"},
               [BAL_HUB_BF16] = {"BF16", "bfloat16"}};
 
 /* A dtype that is no float of ours, as safetensors calls it. */
@@ -42,7 +42,7 @@ static bool is_same(const bal_tensor *a, const bal_tensor *b)
     if (a->format == BAL_F32)
         return memcmp(a->codes, b->codes, (size_t)bal_tensor_n(a) * sizeof(float)) == 0;
     size_t n_panels = (size_t)(a->n_rows + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS;
-    size_t n_bytes  = (size_t)a->n_blocks * BAL_BLOCK_CODES;
+    size_t n_bytes = (size_t)a->n_blocks * BAL_BLOCK_CODES;
     if (a->format == BAL_I16) n_bytes *= sizeof(int16_t);
     if (bal_format_is_nibbles(a->format)) n_bytes /= 2;
     return memcmp(a->codes, b->codes, n_bytes) == 0 &&
@@ -65,14 +65,14 @@ static bool has_gain(const bal_model *model, int index)
 /* Is a part what quantizing these values gives? */
 static bal_status compare(const bal_tensor *tensor, const float *values, bool *same)
 {
-    bal_tensor again  = *tensor;
-    void      *memory = bal_alloc(bal_tensor_bytes(tensor, false), 1);
+    bal_tensor again = *tensor;
+    void *memory = bal_alloc(bal_tensor_bytes(tensor, false), 1);
     if (memory == NULL)
         return bal_fail(BAL_ERR_MEMORY, "%s: no memory to quantize it again", tensor->name);
     bal_tensor_attach(&again, false, memory);
     bal_tensor_zero(&again);
     bal_status status = bal_tensor_quantize(&again, values);
-    *same             = status == BAL_OK && is_same(tensor, &again);
+    *same = status == BAL_OK && is_same(tensor, &again);
     free(memory);
     return status;
 }
@@ -109,8 +109,8 @@ static void claim_all(const bal_hub_weights *w, const bal_family *family)
 {
     for (int i = 0; i < w->theirs.n; ++i) {
         const bal_hub_theirs *theirs = &w->theirs.at[i];
-        const char           *ours   = bal_model_tensor(w->theirs.model, theirs->parts[0])->name;
-        bal_family_place      head;
+        const char *ours = bal_model_tensor(w->theirs.model, theirs->parts[0])->name;
+        bal_family_place head;
         claim(w, family, theirs->name, theirs);
         if (strcmp(ours, "lm_head.bias") == 0 && family->head_bias_twin != NULL)
             claim(w, family, family->head_bias_twin, theirs);
@@ -128,8 +128,8 @@ static int compare_items(const void *a, const void *b)
     const bal_hub_entry *x = ((const bal_hub_item *)a)->entry,
                         *y = ((const bal_hub_item *)b)->entry;
     int64_t n_x = bal_hub_entry_n(x), n_y = bal_hub_entry_n(y);
-    size_t  x_bytes = n_x > 0 ? x->n_bytes / (size_t)n_x : 0;
-    size_t  y_bytes = n_y > 0 ? y->n_bytes / (size_t)n_y : 0;
+    size_t x_bytes = n_x > 0 ? x->n_bytes / (size_t)n_x : 0;
+    size_t y_bytes = n_y > 0 ? y->n_bytes / (size_t)n_y : 0;
     if (x_bytes != y_bytes) return x_bytes > y_bytes ? -1 : 1;
     return strcmp(x->name, y->name);
 }
@@ -150,7 +150,7 @@ static bal_status plan_from_base(const bal_bundle *bundle, const bal_family *fam
     claim_all(w, family);
     for (int64_t i = 0; i < w->n_items; ++i) {
         w->items[i].entry = &w->base.entries[i];
-        w->items[i].name  = w->items[i].entry->name;
+        w->items[i].name = w->items[i].entry->name;
         BAL_TRY(decide(w, &w->items[i]));
     }
     qsort(w->items, (size_t)w->n_items, sizeof *w->items, compare_items);
@@ -170,12 +170,12 @@ static bal_status plan_anew(bal_hub_weights *w)
 bal_status bal_hub_weights_init(const bal_bundle *bundle, const bal_export_options *options,
                                 bal_hub_weights *w)
 {
-    static const bal_hub_dtype kinds[] = {[BAL_EXPORT_F32]  = BAL_HUB_F32,
+    static const bal_hub_dtype kinds[] = {[BAL_EXPORT_F32] = BAL_HUB_F32,
                                           [BAL_EXPORT_BF16] = BAL_HUB_BF16,
-                                          [BAL_EXPORT_F16]  = BAL_HUB_F16};
-    *w                                 = (bal_hub_weights){.dtype = kinds[options->dtype]};
+                                          [BAL_EXPORT_F16] = BAL_HUB_F16};
+    *w = (bal_hub_weights){.dtype = kinds[options->dtype]};
     const bal_family *family;
-    bool              adjacent = bal_model_shape(bundle->model)->rope_pairs == BAL_ROPE_ADJACENT;
+    bool adjacent = bal_model_shape(bundle->model)->rope_pairs == BAL_ROPE_ADJACENT;
     BAL_TRY(bal_hub_bundle_family(bundle, &family));
     BAL_TRY(bal_hub_theirs_init(bundle->model, family,
                                 adjacent ? BAL_HUB_ROWS_HALVES : BAL_HUB_ROWS_KEPT, &w->theirs));
@@ -195,13 +195,13 @@ void bal_hub_weights_clear(bal_hub_weights *w)
 
 const char *bal_hub_weights_dtype(const bal_hub_weights *w)
 {
-    bool          written = false, first = true, mixed = false;
+    bool written = false, first = true, mixed = false;
     bal_hub_dtype dtype = w->dtype;
     for (int64_t i = 0; i < w->n_items; ++i) {
         if (w->items[i].theirs == NULL) continue;
-        mixed   = mixed || (!first && dtype_of(w, &w->items[i]) != dtype);
-        dtype   = dtype_of(w, &w->items[i]);
-        first   = false;
+        mixed = mixed || (!first && dtype_of(w, &w->items[i]) != dtype);
+        dtype = dtype_of(w, &w->items[i]);
+        first = false;
         written = written || !w->items[i].copied;
     }
     return !written ? NULL : dtypes[mixed ? BAL_HUB_F32 : dtype].config_name;
@@ -211,14 +211,14 @@ const char *bal_hub_weights_dtype(const bal_hub_weights *w)
 static char *make_header(const bal_hub_weights *w, size_t *n_bytes)
 {
     json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
-    size_t  at     = 0;
+    size_t at = 0;
     for (int64_t i = 0; i < w->n_items; ++i) {
-        const bal_hub_item *item   = &w->items[i];
-        size_t              end    = at + bytes_of(w, item);
-        bool                other  = dtype_of(w, item) == BAL_HUB_OTHER;
-        int                 n_dims = item->copied ? item->entry->n_dims : item->theirs->n_dims;
-        const int64_t      *sizes  = item->copied ? item->entry->shape : item->theirs->shape;
-        json_t             *shape  = json_array();
+        const bal_hub_item *item = &w->items[i];
+        size_t end = at + bytes_of(w, item);
+        bool other = dtype_of(w, item) == BAL_HUB_OTHER;
+        int n_dims = item->copied ? item->entry->n_dims : item->theirs->n_dims;
+        const int64_t *sizes = item->copied ? item->entry->shape : item->theirs->shape;
+        json_t *shape = json_array();
         for (int k = 0; k < n_dims; ++k) json_array_append_new(shape, json_integer(sizes[k]));
         json_object_set_new(
             header, item->name,
@@ -232,7 +232,7 @@ static char *make_header(const bal_hub_weights *w, size_t *n_bytes)
     if (text != NULL) {
         size_t length = strlen(text), padded = (length + 7) / 8 * 8;
         *n_bytes = 8 + padded;
-        bytes    = malloc(*n_bytes);
+        bytes = malloc(*n_bytes);
         if (bytes != NULL) {
             uint64_t stored = htole64(padded);
             memcpy(bytes, &stored, sizeof stored);
@@ -255,9 +255,9 @@ static bal_status write_item(const bal_hub_weights *w, const bal_hub_item *item,
 
 bal_status bal_hub_weights_write(const void *what, int fd, const char *path)
 {
-    const bal_hub_weights *w       = what;
-    size_t                 n_bytes = 0;
-    char                  *header  = make_header(w, &n_bytes);
+    const bal_hub_weights *w = what;
+    size_t n_bytes = 0;
+    char *header = make_header(w, &n_bytes);
     if (header == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its header", path);
     bal_status status = bal_write_all(fd, header, n_bytes, path);
     free(header);

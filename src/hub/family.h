@@ -8,41 +8,41 @@
 /** A key of config.json that is true or false. */
 typedef struct bal_family_switch {
     const char *key;
-    bool        fallback;    /* where it is absent */
-    bool        when;        /* at this value: */
-    unsigned    sets, drops; /* features that are set and dropped; both 0: refused */
+    bool fallback;        /* where it is absent */
+    bool when;            /* at this value: */
+    unsigned sets, drops; /* features that are set and dropped; both 0: refused */
 } bal_family_switch;
 
 /** Where a file has a tensor; # stands for the layer. */
 typedef struct bal_family_name {
     const char *ours, *theirs; /* without ".weight" or ".bias" */
-    bool        transposed;    /* [inputs, outputs] */
-    int         part, n_parts; /* our rows are this part of theirs; n_parts 0: all of them */
+    bool transposed;           /* [inputs, outputs] */
+    int part, n_parts;         /* our rows are this part of theirs; n_parts 0: all of them */
 } bal_family_name;
 
 /** What config.json calls the sizes; NULL: the family has none of it. */
 typedef struct bal_family_keys {
     const char *dim, *hidden, *n_layers, *n_heads, *n_kv_heads, *max_tokens, *norm_eps, *activation;
     const char *embed_dim, *n_types;
-    bool        hidden_is_4_dim; /* where the key is absent */
+    bool hidden_is_4_dim; /* where the key is absent */
 } bal_family_keys;
 
 typedef struct bal_family {
-    const char *type;            /* model_type */
-    const char *class;           /* of transformers */
-    const char            *base; /* what names of the base model start with, and may also lack */
-    unsigned               features; /* of bal_feature */
-    bool                   tied_head, rotary;
-    const char            *gate;            /* the only activation where there is a gate */
-    const char            *window;          /* key of the sliding window; null in a file: none */
-    int64_t                window_fallback; /* where the key is absent */
-    double                 eps;             /* of norms, where the key is absent */
-    int                    position_offset; /* row of the first token; -1: one after pad_token_id */
-    bool                   positions_are_all; /* max_tokens counts the rows before the offset too */
+    const char *type;  /* model_type */
+    const char *class; /* of transformers */
+    const char *base;  /* what names of the base model start with, and may also lack */
+    unsigned features; /* of bal_feature */
+    bool tied_head, rotary;
+    const char *gate;        /* the only activation where there is a gate */
+    const char *window;      /* key of the sliding window; null in a file: none */
+    int64_t window_fallback; /* where the key is absent */
+    double eps;              /* of norms, where the key is absent */
+    int position_offset;     /* row of the first token; -1: one after pad_token_id */
+    bool positions_are_all;  /* max_tokens counts the rows before the offset too */
     const bal_family_keys *keys;
     const bal_family_switch *switches; /* end with a null key */
-    const bal_family_name   *names;    /* what differs from ours; end with a null name */
-    const char *const       *ignored;  /* globs of tensors that may be there; end with NULL */
+    const bal_family_name *names;      /* what differs from ours; end with a null name */
+    const char *const *ignored;        /* globs of tensors that may be there; end with NULL */
     const char *head_bias_twin; /* tensor that repeats lm_head.bias where the head is not tied */
 } bal_family;
 
@@ -56,7 +56,7 @@ void bal_family_list(char *text, size_t n_bytes);
 typedef struct bal_family_place {
     char name[BAL_NAME_BYTES]; /* with the base's prefix */
     bool transposed;
-    int  part, n_parts; /* n_parts at least 1 */
+    int part, n_parts; /* n_parts at least 1 */
 } bal_family_place;
 void bal_family_place_of(const bal_family *family, const char *ours, bal_family_place *place);
 /** The name without the base's prefix, or NULL if it does not start so. */

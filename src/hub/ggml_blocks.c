@@ -23,8 +23,8 @@ size_t bal_ggml_bytes(bal_ggml_type type, int64_t n)
 static bool put_scale(float scale, uint8_t *to)
 {
     uint16_t half = bal_hub_f16_of(scale);
-    to[0]         = (uint8_t)half;
-    to[1]         = (uint8_t)(half >> 8);
+    to[0] = (uint8_t)half;
+    to[1] = (uint8_t)(half >> 8);
     return (half & 0x7FFF) < 0x7C00;
 }
 

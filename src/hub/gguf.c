@@ -6,17 +6,17 @@
 
 #include "gguf.h"
 
-#define VERSION   3
+#define VERSION 3
 #define ALIGNMENT 32
-#define PIECE     16384 /* elements that are rounded before they are written */
+#define PIECE 16384 /* elements that are rounded before they are written */
 
 static uint64_t round_up(uint64_t n) { return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
 
 void bal_gguf_bytes_put(bal_gguf_bytes *bytes, const void *from, size_t n)
 {
     if (bytes->n + n > bytes->room && !bytes->failed) {
-        size_t   room = 2 * bytes->room + n + 4096;
-        uint8_t *at   = realloc(bytes->at, room);
+        size_t room = 2 * bytes->room + n + 4096;
+        uint8_t *at = realloc(bytes->at, room);
         bytes->failed = at == NULL;
         if (at != NULL) bytes->at = at, bytes->room = room;
     }
@@ -53,7 +53,7 @@ static void put_string(bal_gguf_bytes *bytes, const char *text, size_t n_bytes)
 static void put_key(bal_gguf_head *head, const char *key, bal_gguf_type type)
 {
     char text[128];
-    int  n = snprintf(text, sizeof text, "%s%s", key[0] == '.' ? head->arch : "", key);
+    int n = snprintf(text, sizeof text, "%s%s", key[0] == '.' ? head->arch : "", key);
     put_string(&head->pairs, text, (size_t)n);
     put_u32(&head->pairs, (uint32_t)type);
     ++head->n_pairs;
@@ -126,8 +126,8 @@ static bal_status write_padding(size_t n, int fd, const char *path)
 
 bal_status bal_gguf_head_write(const bal_gguf_head *head, int fd, const char *path)
 {
-    uint8_t  start[24] = "GGUF";
-    uint32_t version   = htole32(VERSION);
+    uint8_t start[24] = "GGUF";
+    uint32_t version = htole32(VERSION);
     uint64_t counts[2] = {htole64(head->n_tensors), htole64(head->n_pairs)};
     if (head->pairs.failed || head->tensors.failed)
         return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its head", path);
@@ -158,7 +158,7 @@ static bal_status write_blocks(bal_ggml_type type, const float *values, int64_t 
 bal_status bal_gguf_data_write(bal_ggml_type type, const float *values, int64_t n, const char *name,
                                int fd, const char *path)
 {
-    bool       half = type == BAL_GGML_F16;
+    bool half = type == BAL_GGML_F16;
     bal_status status =
         half || type == BAL_GGML_F32
             ? bal_hub_write_floats(half ? BAL_HUB_F16 : BAL_HUB_F32, values, n, name, fd, path)

@@ -6,17 +6,17 @@
 #include "export.h"
 
 typedef enum bal_gguf_type {
-    BAL_GGUF_UINT32  = 4,
-    BAL_GGUF_INT32   = 5,
+    BAL_GGUF_UINT32 = 4,
+    BAL_GGUF_INT32 = 5,
     BAL_GGUF_FLOAT32 = 6,
-    BAL_GGUF_BOOL    = 7,
-    BAL_GGUF_STRING  = 8,
-    BAL_GGUF_ARRAY   = 9
+    BAL_GGUF_BOOL = 7,
+    BAL_GGUF_STRING = 8,
+    BAL_GGUF_ARRAY = 9
 } bal_gguf_type;
 
 typedef enum bal_ggml_type {
-    BAL_GGML_F32  = 0,
-    BAL_GGML_F16  = 1,
+    BAL_GGML_F32 = 0,
+    BAL_GGML_F16 = 1,
     BAL_GGML_Q4_0 = 2, /* 32 elements: a scale in F16, 4 bits each */
     BAL_GGML_Q8_0 = 8  /* 32 elements: a scale in F16, 8 bits each */
 } bal_ggml_type;
@@ -26,17 +26,17 @@ typedef enum bal_ggml_type {
 /** Bytes that grow. After a failure to grow, nothing more is put: ask once at the end. */
 typedef struct bal_gguf_bytes {
     uint8_t *at; /* owned */
-    size_t   n, room;
-    bool     failed;
+    size_t n, room;
+    bool failed;
 } bal_gguf_bytes;
 
 void bal_gguf_bytes_put(bal_gguf_bytes *bytes, const void *from, size_t n);
 
 /** What stands before the data. {.arch = ...}: empty. */
 typedef struct bal_gguf_head {
-    const char    *arch;
+    const char *arch;
     bal_gguf_bytes pairs, tensors;
-    uint64_t       n_pairs, n_tensors, n_data;
+    uint64_t n_pairs, n_tensors, n_data;
 } bal_gguf_head;
 
 /* Add a pair. A key that begins with '.' is one of the architecture's. */

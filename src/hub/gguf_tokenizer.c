@@ -11,8 +11,8 @@
 
 /* How the tokenizer's file says that texts are cut. */
 typedef struct style {
-    const char *split;        /* of "gpt2", as llama.cpp calls it; NULL: "llama" */
-    bool        plain_spaces; /* llama2.c spells them so */
+    const char *split; /* of "gpt2", as llama.cpp calls it; NULL: "llama" */
+    bool plain_spaces; /* llama2.c spells them so */
 } style;
 
 static bal_status refuse(const char *what)
@@ -60,15 +60,15 @@ static bool only_has(const json_t *part, const char *list, const char *type, con
 
 static bal_status read_split(const json_t *root, style *s)
 {
-    const char   *list  = "pretokenizers";
-    const json_t *part  = json_object_get(root, "pre_tokenizer");
+    const char *list = "pretokenizers";
+    const json_t *part = json_object_get(root, "pre_tokenizer");
     const json_t *bytes = find_step(part, list, "ByteLevel");
     const json_t *split = find_step(part, list, "Split");
-    const char   *pattern =
+    const char *pattern =
         json_string_value(json_object_get(json_object_get(split, "pattern"), "Regex"));
     const char *behavior = json_string_value(json_object_get(split, "behavior"));
-    bool        own      = !json_is_false(json_object_get(bytes, "use_regex"));
-    bool        alone    = step_of(part, list, 1) == NULL;
+    bool own = !json_is_false(json_object_get(bytes, "use_regex"));
+    bool alone = step_of(part, list, 1) == NULL;
     if (bytes == NULL) return refuse("a pre_tokenizer without ByteLevel");
     if (!only_has(json_object_get(root, "normalizer"), "normalizers", "NFC", "NFC"))
         return refuse("a normalizer before its byte-level BPE");
@@ -98,7 +98,7 @@ static bal_status check_spaces(const json_t *root)
 static bal_status read_json(const bal_named_bytes *file, style *s)
 {
     json_error_t error;
-    json_t      *root = bal_json_load(file->bytes, file->n_bytes, JSON_ALLOW_NUL, &error);
+    json_t *root = bal_json_load(file->bytes, file->n_bytes, JSON_ALLOW_NUL, &error);
     if (root == NULL) /* it was read before */
         return bal_fail(BAL_ERR_MEMORY, "tokenizer.json: no memory to read it a second time");
     bool fallback = json_is_true(json_object_get(json_object_get(root, "model"), "byte_fallback"));
@@ -109,9 +109,9 @@ static bal_status read_json(const bal_named_bytes *file, style *s)
 
 static bal_status find_style(const bal_bundle *bundle, style *s)
 {
-    const bal_named_bytes *file    = bal_files_find(&bundle->files, "tokenizer.json");
-    bal_merging            merging = bal_tokenizer_merging(bundle->tokenizer);
-    *s                             = (style){0};
+    const bal_named_bytes *file = bal_files_find(&bundle->files, "tokenizer.json");
+    bal_merging merging = bal_tokenizer_merging(bundle->tokenizer);
+    *s = (style){0};
     if (merging == BAL_MERGING_NONE) return refuse("no merges");
     if (file != NULL) return read_json(file, s);
     if (merging == BAL_MERGING_BY_RANK)
@@ -149,7 +149,7 @@ static bal_status put_tokens(bal_gguf_head *head, const bal_tokenizer *tokenizer
                              int64_t n)
 {
     bal_gguf_bytes text = {0};
-    bal_spelling   token;
+    bal_spelling token;
     bal_gguf_put_array(head, "tokenizer.ggml.tokens", BAL_GGUF_STRING, n);
     for (int32_t id = 0; id < n; ++id) {
         bal_tokenizer_spell(tokenizer, id, &token);
@@ -192,10 +192,10 @@ static bal_status put_merges(bal_gguf_head *head, const bal_tokenizer *tokenizer
 static bal_status put_scores(bal_gguf_head *head, const bal_tokenizer *tokenizer, int64_t n)
 {
     int32_t(*merges)[3] = NULL;
-    int64_t n_merges    = 0;
-    float  *scores      = bal_alloc((size_t)n, sizeof *scores);
+    int64_t n_merges = 0;
+    float *scores = bal_alloc((size_t)n, sizeof *scores);
     if (scores == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for scores of tokens");
-    bool       ranked = bal_tokenizer_merging(tokenizer) == BAL_MERGING_BY_RANK;
+    bool ranked = bal_tokenizer_merging(tokenizer) == BAL_MERGING_BY_RANK;
     bal_status status = ranked ? bal_tokenizer_merges(tokenizer, &merges, &n_merges) : BAL_OK;
     for (int32_t id = 0; id < n && status == BAL_OK; ++id) {
         bal_spelling token;
@@ -232,23 +232,23 @@ static void put_special(bal_gguf_head *head, const bal_tokenizer *tokenizer)
         if (id >= 0) bal_gguf_put_u32(head, keys[i].key, id);
     }
     const int32_t *before = bal_tokenizer_prefix(tokenizer, &n_before);
-    const int32_t *after  = bal_tokenizer_suffix(tokenizer, &n_after);
-    int32_t        bos    = bal_tokenizer_special(tokenizer, BAL_SPECIAL_BOS);
-    int32_t        eos    = bal_tokenizer_special(tokenizer, BAL_SPECIAL_EOS);
+    const int32_t *after = bal_tokenizer_suffix(tokenizer, &n_after);
+    int32_t bos = bal_tokenizer_special(tokenizer, BAL_SPECIAL_BOS);
+    int32_t eos = bal_tokenizer_special(tokenizer, BAL_SPECIAL_EOS);
     bal_gguf_put_bool(head, "tokenizer.ggml.add_bos_token", has(before, n_before, bos));
     bal_gguf_put_bool(head, "tokenizer.ggml.add_eos_token", has(after, n_after, eos));
 }
 
 static bal_status put_chat_template(bal_gguf_head *head, const bal_files *files)
 {
-    const bal_named_bytes *jinja  = bal_files_find(files, "chat_template.jinja");
+    const bal_named_bytes *jinja = bal_files_find(files, "chat_template.jinja");
     const bal_named_bytes *config = bal_files_find(files, "tokenizer_config.json");
-    const char            *key    = "tokenizer.chat_template";
+    const char *key = "tokenizer.chat_template";
     if (jinja != NULL) {
         bal_gguf_put_text(head, key, (const char *)jinja->bytes, jinja->n_bytes);
     } else if (config != NULL) {
         json_error_t error;
-        json_t      *root = bal_json_load(config->bytes, config->n_bytes, 0, &error);
+        json_t *root = bal_json_load(config->bytes, config->n_bytes, 0, &error);
         if (root == NULL && json_error_code(&error) == json_error_out_of_memory)
             return bal_fail(BAL_ERR_MEMORY, "tokenizer_config.json: no memory to read it");
         json_t *text = json_object_get(root, "chat_template");
@@ -261,7 +261,7 @@ static bal_status put_chat_template(bal_gguf_head *head, const bal_files *files)
 
 bal_status bal_gguf_put_tokenizer(bal_gguf_head *head, const bal_bundle *bundle)
 {
-    style   s;
+    style s;
     int64_t n = bal_model_shape(bundle->model)->n_vocab;
     BAL_TRY(find_style(bundle, &s));
     const char *model = s.split != NULL ? "gpt2" : "llama", *split = s.split;

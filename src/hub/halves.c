@@ -40,8 +40,8 @@ uint16_t bal_hub_bf16_of(float value)
 
 static const struct {
     const char *name;
-    float       largest;
-    uint16_t    infinite;
+    float largest;
+    uint16_t infinite;
 } kinds[] = {
     [BAL_HUB_F16] = {"F16", 65504.0f, 0x7C00}, [BAL_HUB_BF16] = {"BF16", 0x1.fep127f, 0x7F80}};
 
@@ -49,8 +49,8 @@ static bal_status narrow(bal_hub_dtype dtype, const float *values, int64_t start
                          const char *name, uint16_t *halves, const char *path)
 {
     for (int64_t i = 0; i < n; ++i) {
-        float    value = values[start + i];
-        uint16_t half  = dtype == BAL_HUB_F16 ? bal_hub_f16_of(value) : bal_hub_bf16_of(value);
+        float value = values[start + i];
+        uint16_t half = dtype == BAL_HUB_F16 ? bal_hub_f16_of(value) : bal_hub_bf16_of(value);
         if ((half & 0x7FFF) >= kinds[dtype].infinite)
             return bal_fail(BAL_ERR_NUMERIC,
                             "%s: tensor %s: element %lld is %.9g; expected at most %.9g, the "

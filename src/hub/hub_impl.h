@@ -7,7 +7,7 @@
 #include "ballot/json.h"
 #include "family.h"
 
-#define BAL_HUB_SIZE_MAX   65536   /* widths, heads, layers: products of two stay far from 2^63 */
+#define BAL_HUB_SIZE_MAX 65536     /* widths, heads, layers: products of two stay far from 2^63 */
 #define BAL_HUB_TOKENS_MAX 1048576 /* positions have tables that no file justifies */
 
 #define BAL_HUB_DIMS_MAX 8
@@ -18,19 +18,19 @@ typedef enum bal_hub_dtype { BAL_HUB_F32, BAL_HUB_F16, BAL_HUB_BF16, BAL_HUB_OTH
 
 /** One tensor of a file. */
 typedef struct bal_hub_entry {
-    char           name[BAL_NAME_BYTES]; /* as in Hugging Face files */
-    bal_hub_dtype  dtype;
-    const char    *dtype_name;              /* as the format calls it, for sentences; static */
-    int            n_dims;                  /* 0 (a scalar) to 8 */
-    int64_t        shape[BAL_HUB_DIMS_MAX]; /* 1 beyond n_dims */
-    const uint8_t *data;                    /* in the mapped file, of any alignment; borrowed */
-    size_t         n_bytes;
-    int            file;   /* of the table's files */
-    bool           wanted; /* the config needs it, or it repeats one that is needed */
+    char name[BAL_NAME_BYTES]; /* as in Hugging Face files */
+    bal_hub_dtype dtype;
+    const char *dtype_name;          /* as the format calls it, for sentences; static */
+    int n_dims;                      /* 0 (a scalar) to 8 */
+    int64_t shape[BAL_HUB_DIMS_MAX]; /* 1 beyond n_dims */
+    const uint8_t *data;             /* in the mapped file, of any alignment; borrowed */
+    size_t n_bytes;
+    int file;    /* of the table's files */
+    bool wanted; /* the config needs it, or it repeats one that is needed */
 } bal_hub_entry;
 
 typedef struct bal_hub_file {
-    char    *path;
+    char *path;
     bal_file file;
 } bal_hub_file;
 
@@ -39,9 +39,9 @@ typedef struct bal_hub_file {
 typedef struct bal_hub_table {
     const char *origin; /* what was opened, for sentences: the weights or their index; borrowed,
                            or path of files[0] */
-    int            n_files;
-    bal_hub_file  *files;
-    int64_t        n_entries;
+    int n_files;
+    bal_hub_file *files;
+    int64_t n_entries;
     bal_hub_entry *entries; /* sorted by name; owned */
 } bal_hub_table;
 
@@ -50,7 +50,7 @@ bool bal_hub_is_plain(const char *text, size_t n);
 /** Name the entry. @return BAL_OK; BAL_ERR_INPUT: too long, or not plain. */
 bal_status bal_hub_entry_name(bal_hub_entry *entry, const char *name, size_t n, const char *origin);
 /** Set n_bytes as the shape says; false: it is no size in elements, or overflows. */
-bool    bal_hub_entry_measure(bal_hub_entry *entry, size_t element_bits);
+bool bal_hub_entry_measure(bal_hub_entry *entry, size_t element_bits);
 int64_t bal_hub_entry_n(const bal_hub_entry *entry);
 /** Path of the file that has the entry, for sentences. */
 const char *bal_hub_entry_origin(const bal_hub_table *table, const bal_hub_entry *entry);
@@ -64,8 +64,8 @@ bal_status bal_hub_table_map(bal_hub_table *table, const char *path);
 /** Move the entries of part into the table, as those of its last file; after the last of several
  *  parts, the caller sorts. */
 bal_status bal_hub_table_append(bal_hub_table *table, bal_hub_table *part);
-void       bal_hub_table_sort(bal_hub_table *table);
-void       bal_hub_table_clear(bal_hub_table *table);
+void bal_hub_table_sort(bal_hub_table *table);
+void bal_hub_table_clear(bal_hub_table *table);
 /** The entry of that name, NULL if there is none. */
 bal_hub_entry *bal_hub_table_find(const bal_hub_table *table, const char *name);
 /** All elements in order, values [bal_hub_entry_n]. Mapped pages are let go as they are read, so
@@ -118,10 +118,10 @@ int64_t bal_hub_llama2c_version(const uint8_t *data, size_t n_bytes);
 
 /** The *.index.json of a model in several files. */
 typedef struct bal_hub_index {
-    const char  *origin; /* borrowed */
-    json_t      *json;   /* owned */
-    json_t      *map;    /* name of a tensor -> name of its file; part of json */
-    int          n_files;
+    const char *origin; /* borrowed */
+    json_t *json;       /* owned */
+    json_t *map;        /* name of a tensor -> name of its file; part of json */
+    int n_files;
     const char **files; /* distinct, sorted; owned, the names part of json */
 } bal_hub_index;
 bal_status bal_hub_index_parse(const void *bytes, size_t n_bytes, const char *origin,
@@ -129,6 +129,6 @@ bal_status bal_hub_index_parse(const void *bytes, size_t n_bytes, const char *or
 /** @return BAL_OK: the map and the table, of whose entries file is 1 + index of files, have the
  * same tensors in the same files, each once; BAL_ERR_INPUT. */
 bal_status bal_hub_index_check(const bal_hub_index *index, const bal_hub_table *table);
-void       bal_hub_index_clear(bal_hub_index *index);
+void bal_hub_index_clear(bal_hub_index *index);
 
 #endif

@@ -8,8 +8,8 @@
 #include "hub_impl.h"
 
 #define INDEX_BYTES_MAX 100000000 /* that of a safetensors header */
-#define FILES_MAX       4096
-#define NAME_BYTES_MAX  255
+#define FILES_MAX 4096
+#define NAME_BYTES_MAX 255
 
 typedef bal_status (*parser)(const uint8_t *data, size_t n_bytes, const char *origin,
                              bal_hub_table *table);
@@ -31,7 +31,7 @@ static bool is_file_name(const char *name)
 static bal_status list_files(bal_hub_index *index)
 {
     const char *name;
-    json_t     *file;
+    json_t *file;
     json_object_foreach(index->map, name, file)
     {
         bal_hub_entry entry;
@@ -49,7 +49,7 @@ static bal_status list_files(bal_hub_index *index)
 static bal_status parse_map(bal_hub_index *index)
 {
     index->map = json_object_get(index->json, "weight_map");
-    size_t n   = json_object_size(index->map); /* 0 if it is no object */
+    size_t n = json_object_size(index->map); /* 0 if it is no object */
     if (n == 0 || n > INT_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: weight_map has %zu tensors; expected an object of them",
                         index->origin, n);
@@ -93,8 +93,8 @@ bal_status bal_hub_index_check(const bal_hub_index *index, const bal_hub_table *
 {
     for (int64_t i = 0; i < table->n_entries; ++i) {
         const bal_hub_entry *entry = &table->entries[i];
-        const char          *file  = index->files[entry->file - 1];
-        const char          *named = json_string_value(json_object_get(index->map, entry->name));
+        const char *file = index->files[entry->file - 1];
+        const char *named = json_string_value(json_object_get(index->map, entry->name));
         if (named == NULL)
             return bal_fail(BAL_ERR_INPUT, "%s: tensor %s in %s is not in weight_map",
                             index->origin, entry->name, file);
@@ -104,7 +104,7 @@ bal_status bal_hub_index_check(const bal_hub_index *index, const bal_hub_table *
                             index->origin, entry->name, file, named);
     }
     const char *name;
-    json_t     *file;
+    json_t *file;
     json_object_foreach(index->map, name, file)
     {
         if (bal_hub_table_find(table, name) != NULL) continue;
@@ -119,7 +119,7 @@ bal_status bal_hub_index_check(const bal_hub_index *index, const bal_hub_table *
 static bal_status add_file(bal_hub_table *table, const char *dir, const char *name, parser parse)
 {
     static const char pointer[] = "version https://git-lfs.github.com/spec/";
-    char              path[PATH_MAX];
+    char path[PATH_MAX];
     if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path)
         return bal_fail(BAL_ERR_INPUT, "%s/%s: the path is too long", dir, name);
     BAL_TRY(bal_hub_table_map(table, path));
@@ -141,7 +141,7 @@ static bal_status add_file(bal_hub_table *table, const char *dir, const char *na
 static bal_status add_files(bal_hub_table *table, const char *dir, const char *name, parser parse)
 {
     BAL_TRY(add_file(table, dir, name, NULL));
-    bal_hub_index   index;
+    bal_hub_index index;
     const bal_file *file = &table->files[0].file;
     BAL_TRY(bal_hub_index_parse(file->data, file->n_bytes, table->files[0].path, &index));
     bal_status status = BAL_OK;
@@ -159,8 +159,8 @@ bal_status bal_hub_weights_open(const char *dir, bal_hub_table *table)
 {
     static const struct {
         const char *name;
-        parser      parse;
-        bool        is_index;
+        parser parse;
+        bool is_index;
     } layouts[] = {
         {"model.safetensors", bal_hub_safetensors_parse, false},
         {"model.safetensors.index.json", bal_hub_safetensors_parse, true},

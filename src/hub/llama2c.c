@@ -5,8 +5,8 @@
 
 #include "hub_impl.h"
 
-#define MAGIC     0x616b3432 /* "ak42", from v1 on */
-#define N_FIELDS  7
+#define MAGIC 0x616b3432 /* "ak42", from v1 on */
+#define N_FIELDS 7
 #define V0_HEADER 28
 #define V1_HEADER 256
 
@@ -47,13 +47,13 @@ static bal_status parse_header(const uint8_t *data, size_t n_bytes, const char *
                         origin, n_bytes, (long long)version, n_header);
     static const struct {
         const char *name;
-        int64_t     highest;
+        int64_t highest;
     } fields[N_FIELDS] = {{"dim", BAL_HUB_SIZE_MAX},        {"hidden_dim", BAL_HUB_SIZE_MAX},
                           {"n_layers", BAL_HUB_SIZE_MAX},   {"n_heads", BAL_HUB_SIZE_MAX},
                           {"n_kv_heads", BAL_HUB_SIZE_MAX}, {"vocab_size", INT32_MAX},
                           {"seq_len", BAL_HUB_TOKENS_MAX}};
     int64_t value[N_FIELDS];
-    bool    tied = version == 0 || data[8 + 4 * N_FIELDS] == 1;
+    bool tied = version == 0 || data[8 + 4 * N_FIELDS] == 1;
     if (!tied && data[8 + 4 * N_FIELDS] != 0)
         return bal_fail(BAL_ERR_INPUT, "%s: header: shared classifier is %d; expected 0 or 1",
                         origin, data[8 + 4 * N_FIELDS]);
@@ -61,7 +61,7 @@ static bal_status parse_header(const uint8_t *data, size_t n_bytes, const char *
         value[i] = read_i32(data + (version == 0 ? 0 : 8) + 4 * i);
         if (version == 0 && i == 5 && value[i] < 0) { /* v0's way to say: untied head */
             value[i] = -value[i];
-            tied     = false;
+            tied = false;
         }
         if (value[i] < 1 || value[i] > fields[i].highest)
             return bal_fail(BAL_ERR_INPUT, "%s: header: %s is %lld; expected 1 to %lld", origin,
@@ -71,18 +71,18 @@ static bal_status parse_header(const uint8_t *data, size_t n_bytes, const char *
         return bal_fail(BAL_ERR_INPUT,
                         "%s: header: dim is %lld; expected a multiple of n_heads, %lld", origin,
                         (long long)value[0], (long long)value[3]);
-    *config = (bal_model_config){.dim        = value[0],
-                                 .hidden     = value[1],
-                                 .n_layers   = value[2],
-                                 .n_heads    = value[3],
+    *config = (bal_model_config){.dim = value[0],
+                                 .hidden = value[1],
+                                 .n_layers = value[2],
+                                 .n_heads = value[3],
                                  .n_kv_heads = value[4],
-                                 .head_dim   = value[0] / value[3],
-                                 .n_vocab    = value[5],
+                                 .head_dim = value[0] / value[3],
+                                 .n_vocab = value[5],
                                  .max_tokens = value[6],
-                                 .tied_head  = tied,
+                                 .tied_head = tied,
                                  .rope_pairs = BAL_ROPE_ADJACENT,
-                                 .rope_base  = 10000.0,
-                                 .norm_eps   = 1e-5};
+                                 .rope_base = 10000.0,
+                                 .norm_eps = 1e-5};
     return bal_model_config_check(config, origin);
 }
 
@@ -106,17 +106,17 @@ static void add_entry(bal_hub_table *table, const bal_model *model, const char *
                       const uint8_t **at)
 {
     bal_hub_entry *entry = &table->entries[table->n_entries++];
-    const char    *hash  = strchr(part, '#');
-    *entry               = (bal_hub_entry){.dtype = BAL_HUB_F32, .dtype_name = "F32", .data = *at};
+    const char *hash = strchr(part, '#');
+    *entry = (bal_hub_entry){.dtype = BAL_HUB_F32, .dtype_name = "F32", .data = *at};
     if (hash != NULL)
         snprintf(entry->name, sizeof entry->name, "%.*s%lld%s.weight", (int)(hash - part), part,
                  (long long)layer, hash + 1);
     else
         snprintf(entry->name, sizeof entry->name, "%s.weight", part);
     const bal_tensor *tensor = bal_model_tensor(model, bal_model_find(model, entry->name));
-    bool              vector = tensor->role == BAL_VECTOR;
+    bool vector = tensor->role == BAL_VECTOR;
     for (int i = 0; i < BAL_HUB_DIMS_MAX; ++i) entry->shape[i] = 1;
-    entry->n_dims   = vector ? 1 : 2;
+    entry->n_dims = vector ? 1 : 2;
     entry->shape[0] = vector ? tensor->n_cols : tensor->n_rows;
     if (!vector) entry->shape[1] = tensor->n_cols;
     entry->n_bytes = 4 * (size_t)bal_tensor_n(tensor);
@@ -126,7 +126,7 @@ static void add_entry(bal_hub_table *table, const bal_model *model, const char *
 bal_status bal_hub_llama2c_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                                  bal_model_config *config, bal_hub_table *table)
 {
-    *table          = (bal_hub_table){.origin = origin};
+    *table = (bal_hub_table){.origin = origin};
     int64_t version = bal_hub_llama2c_version(data, n_bytes);
     if (version != 0 && version != 1)
         return bal_fail(
@@ -140,12 +140,12 @@ bal_status bal_hub_llama2c_parse(const uint8_t *data, size_t n_bytes, const char
                         origin, n_bytes, file_bytes(version, config), (long long)version);
     bal_model *model = NULL;
     BAL_TRY(bal_model_outline(config, &(bal_formats){.matrices = BAL_F32}, false, &model));
-    table->entries    = bal_alloc((size_t)bal_model_n_tensors(model), sizeof *table->entries);
+    table->entries = bal_alloc((size_t)bal_model_n_tensors(model), sizeof *table->entries);
     const uint8_t *at = data + (version == 0 ? V0_HEADER : V1_HEADER);
     for (int i = 0; i < N_PARTS && table->entries != NULL; ++i) {
-        const char *part     = order[version][i];
-        bool        is_head  = i == N_PARTS - 1;
-        int64_t     n_layers = strchr(part, '#') != NULL ? config->n_layers : 1;
+        const char *part = order[version][i];
+        bool is_head = i == N_PARTS - 1;
+        int64_t n_layers = strchr(part, '#') != NULL ? config->n_layers : 1;
         if (is_head) at += rotary_bytes(version, config);
         for (int64_t layer = 0; layer < n_layers && !(is_head && config->tied_head); ++layer)
             add_entry(table, model, part, layer, &at);
@@ -161,8 +161,8 @@ bal_status bal_hub_llama2c_open(const char *path, bal_model_config *config, bal_
     bal_hub_table part;
     *table = (bal_hub_table){0};
     BAL_TRY(bal_hub_table_map(table, path));
-    const bal_file *file   = &table->files[0].file;
-    bal_status      status = bal_hub_llama2c_parse(file->data, file->n_bytes, path, config, &part);
+    const bal_file *file = &table->files[0].file;
+    bal_status status = bal_hub_llama2c_parse(file->data, file->n_bytes, path, config, &part);
     if (status == BAL_OK) status = bal_hub_table_append(table, &part);
     bal_hub_table_clear(&part);
     if (status != BAL_OK) bal_hub_table_clear(table);

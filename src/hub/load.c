@@ -53,10 +53,10 @@ static bal_status find_only(const char *dir, int (*filter)(const struct dirent *
                             char path[PATH_MAX])
 {
     struct dirent **items;
-    int             n = scandir(dir, &items, filter, alphasort);
+    int n = scandir(dir, &items, filter, alphasort);
     if (n < 0) return bal_fail(BAL_ERR_INPUT, "%s: cannot be read: %s", dir, strerror(errno));
-    char   names[512] = "";
-    size_t length     = 0;
+    char names[512] = "";
+    size_t length = 0;
     for (int i = 0; i < n && length < sizeof names; ++i)
         length += (size_t)snprintf(names + length, sizeof names - length, "%s%s",
                                    i == 0 ? "" : ", ", items[i]->d_name);
@@ -77,7 +77,7 @@ static bal_status find_only(const char *dir, int (*filter)(const struct dirent *
 static bool holds(const char *dir, int (*filter)(const struct dirent *))
 {
     struct dirent **items;
-    int             n = scandir(dir, &items, filter, NULL);
+    int n = scandir(dir, &items, filter, NULL);
     for (int i = 0; i < n; ++i) free(items[i]);
     if (n >= 0) free(items);
     return n > 0;
@@ -95,7 +95,7 @@ static bool is_hugging_face(const char *dir)
 static int64_t peek_version(const char *path)
 {
     struct stat info;
-    uint8_t     first[8] = {0};
+    uint8_t first[8] = {0};
     FILE *stream = stat(path, &info) == 0 && S_ISREG(info.st_mode) ? fopen(path, "rbe") : NULL;
     if (stream == NULL) return NO_LLAMA2C;
     size_t n = fread(first, 1, sizeof first, stream);
@@ -182,7 +182,7 @@ static bal_status read_small_files(const place *p, bal_files *files)
     int n = scandir(p->dir, &items, p->hugging_face ? is_small_file : is_tokenizer_file, by_name);
     if (n < 0) return bal_fail(BAL_ERR_INPUT, "%s: cannot be read: %s", p->dir, strerror(errno));
     bal_status status = BAL_OK;
-    char       path[PATH_MAX];
+    char path[PATH_MAX];
     for (int i = 0; i < n; ++i) {
         if (status == BAL_OK) status = join(p->dir, items[i]->d_name, path);
         if (status == BAL_OK) status = add_small_file(path, items[i]->d_name, files);
@@ -201,7 +201,7 @@ static bal_status read_small_files(const place *p, bal_files *files)
 static bal_status read_config(const char *dir, const bal_files *files, bal_model_config *config,
                               const bal_family **family)
 {
-    char                   path[PATH_MAX];
+    char path[PATH_MAX];
     const bal_named_bytes *file = bal_files_find(files, "config.json");
     BAL_TRY(join(dir, "config.json", path));
     if (file == NULL) return bal_fail(BAL_ERR_INPUT, "%s: is missing", path);
@@ -212,7 +212,7 @@ static bal_status read_config(const char *dir, const bal_files *files, bal_model
 static bal_rounding compare(const bal_tensor *tensor, const float *values, float *row)
 {
     bal_rounding r = {0};
-    int64_t      n = bal_tensor_n(tensor);
+    int64_t n = bal_tensor_n(tensor);
     for (int64_t i = 0; i < tensor->n_rows; ++i, values += tensor->n_cols) {
         bal_tensor_dequantize_row(tensor, i, row);
         for (int64_t col = 0; col < tensor->n_cols; ++col) {
@@ -222,7 +222,7 @@ static bal_rounding compare(const bal_tensor *tensor, const float *values, float
             r.greatest = fmax(r.greatest, fabs(error));
         }
     }
-    r.rms   = sqrt(r.rms / (double)n);
+    r.rms = sqrt(r.rms / (double)n);
     r.error = sqrt(r.error / (double)n);
     return r;
 }
@@ -235,7 +235,7 @@ static bal_status read_tensors(const bal_hub_table *table, const bal_family *fam
     int64_t n_largest = 1, n_whole = 1, n_row = 1;
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         const bal_tensor *tensor = bal_model_tensor(model, i);
-        bal_family_place  theirs;
+        bal_family_place theirs;
         if (tensor->role == BAL_GAIN) continue;
         bal_family_place_of(family, tensor->name, &theirs);
         int64_t n = bal_tensor_n(tensor), whole = n * theirs.n_parts;
@@ -243,9 +243,9 @@ static bal_status read_tensors(const bal_hub_table *table, const bal_family *fam
         if (tensor->n_cols > n_row) n_row = tensor->n_cols;
         if ((theirs.transposed || theirs.n_parts > 1) && whole > n_whole) n_whole = whole;
     }
-    float     *values = bal_alloc((size_t)n_largest, sizeof *values);
-    float     *whole  = bal_alloc((size_t)n_whole, sizeof *whole);
-    float     *row    = bal_alloc((size_t)n_row, sizeof *row);
+    float *values = bal_alloc((size_t)n_largest, sizeof *values);
+    float *whole = bal_alloc((size_t)n_whole, sizeof *whole);
+    float *row = bal_alloc((size_t)n_row, sizeof *row);
     bal_status status =
         values != NULL && whole != NULL && row != NULL
             ? BAL_OK
@@ -265,10 +265,10 @@ static bal_status read_tensors(const bal_hub_table *table, const bal_family *fam
 
 /* The files of a model, mapped and understood. */
 typedef struct source {
-    place             place;
-    bal_hub_table     table;
-    bal_files         files;
-    bal_model_config  config;
+    place place;
+    bal_hub_table table;
+    bal_files files;
+    bal_model_config config;
     const bal_family *family;
 } source;
 
@@ -282,7 +282,7 @@ static bal_status open_source(const char *path, source *s)
 {
     *s = (source){.family = bal_family_of_type("llama")};
     BAL_TRY(find_place(path, &s->place));
-    bool       llama2c = !s->place.hugging_face;
+    bool llama2c = !s->place.hugging_face;
     bal_status status =
         llama2c ? bal_hub_llama2c_open(s->place.weights, &s->config, &s->table) : BAL_OK;
     if (status == BAL_OK) status = read_small_files(&s->place, &s->files);
@@ -316,7 +316,7 @@ bal_status bal_hub_outline(const char *path, const bal_formats *formats, bool wi
     if (status == BAL_OK)
         status = bal_tokenizer_create(&s.files, s.config.n_vocab, s.place.dir, &bundle->tokenizer);
     bundle->files = s.files;
-    s.files       = (bal_files){0};
+    s.files = (bal_files){0};
     if (status != BAL_OK) bal_bundle_clear(bundle);
     close_source(&s);
     return status;

@@ -7,8 +7,8 @@
 /* By the name of the family, or without the prefix of its base model. */
 static bal_hub_entry *find(const bal_hub_table *table, const bal_family *family, const char *name)
 {
-    bal_hub_entry *entry   = bal_hub_table_find(table, name);
-    const char    *without = bal_family_short_name(family, name);
+    bal_hub_entry *entry = bal_hub_table_find(table, name);
+    const char *without = bal_family_short_name(family, name);
     if (entry == NULL && without != NULL) entry = bal_hub_table_find(table, without);
     return entry;
 }
@@ -52,11 +52,11 @@ static bal_status match_tensor(bal_hub_table *table, const bal_family *family,
     bal_hub_entry *entry = bal_hub_match_find(table, family, model, tensor->name);
     if (entry == NULL)
         return bal_fail(BAL_ERR_INPUT, "%s: tensor %s is missing", table->origin, place.name);
-    bool    vector  = tensor->role == BAL_VECTOR;
-    int64_t n_rows  = (vector ? tensor->n_cols : tensor->n_rows) * place.n_parts;
+    bool vector = tensor->role == BAL_VECTOR;
+    int64_t n_rows = (vector ? tensor->n_cols : tensor->n_rows) * place.n_parts;
     int64_t need[2] = {n_rows, tensor->n_cols};
     if (place.transposed) need[0] = tensor->n_cols, need[1] = n_rows;
-    int  n_dims = vector ? 1 : 2;
+    int n_dims = vector ? 1 : 2;
     char found[192], expected[192];
     if (entry->n_dims != n_dims || entry->shape[0] != need[0] ||
         (n_dims == 2 && entry->shape[1] != need[1]))
@@ -143,7 +143,7 @@ bal_status bal_hub_match_read(const bal_hub_table *table, const bal_family *fami
     const bal_hub_entry *entry = bal_hub_match_find(table, family, model, tensor->name);
     if (!place.transposed && place.n_parts == 1) return bal_hub_table_read(table, entry, values);
     BAL_TRY(bal_hub_table_read(table, entry, whole));
-    bool    vector = tensor->role == BAL_VECTOR;
+    bool vector = tensor->role == BAL_VECTOR;
     int64_t n_rows = vector ? tensor->n_cols : tensor->n_rows, n_cols = vector ? 1 : tensor->n_cols;
     int64_t first = place.part * n_rows, width = place.n_parts * n_rows;
     for (int64_t row = 0; row < n_rows; ++row)

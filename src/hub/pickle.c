@@ -9,27 +9,27 @@
 #define PICKLE_BYTES_MAX 16777216 /* some 100,000 tensors */
 
 static const struct {
-    const char   *name;
-    size_t        n_bytes;
+    const char *name;
+    size_t n_bytes;
     bal_hub_dtype dtype;
 } storages[BAL_HUB_N_GLOBALS] = {
-    [BAL_HUB_FLOAT_STORAGE]    = {"torch.float32", 4, BAL_HUB_F32},
-    [BAL_HUB_HALF_STORAGE]     = {"torch.float16", 2, BAL_HUB_F16},
+    [BAL_HUB_FLOAT_STORAGE] = {"torch.float32", 4, BAL_HUB_F32},
+    [BAL_HUB_HALF_STORAGE] = {"torch.float16", 2, BAL_HUB_F16},
     [BAL_HUB_BFLOAT16_STORAGE] = {"torch.bfloat16", 2, BAL_HUB_BF16},
-    [BAL_HUB_DOUBLE_STORAGE]   = {"torch.float64", 8, BAL_HUB_OTHER},
-    [BAL_HUB_LONG_STORAGE]     = {"torch.int64", 8, BAL_HUB_OTHER},
-    [BAL_HUB_INT_STORAGE]      = {"torch.int32", 4, BAL_HUB_OTHER},
-    [BAL_HUB_SHORT_STORAGE]    = {"torch.int16", 2, BAL_HUB_OTHER},
-    [BAL_HUB_CHAR_STORAGE]     = {"torch.int8", 1, BAL_HUB_OTHER},
-    [BAL_HUB_BYTE_STORAGE]     = {"torch.uint8", 1, BAL_HUB_OTHER},
-    [BAL_HUB_BOOL_STORAGE]     = {"torch.bool", 1, BAL_HUB_OTHER},
+    [BAL_HUB_DOUBLE_STORAGE] = {"torch.float64", 8, BAL_HUB_OTHER},
+    [BAL_HUB_LONG_STORAGE] = {"torch.int64", 8, BAL_HUB_OTHER},
+    [BAL_HUB_INT_STORAGE] = {"torch.int32", 4, BAL_HUB_OTHER},
+    [BAL_HUB_SHORT_STORAGE] = {"torch.int16", 2, BAL_HUB_OTHER},
+    [BAL_HUB_CHAR_STORAGE] = {"torch.int8", 1, BAL_HUB_OTHER},
+    [BAL_HUB_BYTE_STORAGE] = {"torch.uint8", 1, BAL_HUB_OTHER},
+    [BAL_HUB_BOOL_STORAGE] = {"torch.bool", 1, BAL_HUB_OTHER},
 };
 
 /* What the tensors are read from. */
 typedef struct source {
     const bal_hub_pickle *pickle;
-    const bal_hub_zip    *zip;
-    const char           *archive;
+    const bal_hub_zip *zip;
+    const char *archive;
 } source;
 
 static bal_status refuse(const source *s, const bal_hub_entry *entry, const char *found,
@@ -90,8 +90,8 @@ static bal_status read_shape(const source *s, const bal_hub_value *sizes,
 static bal_status read_storage(const source *s, bal_hub_value storage, bal_hub_entry *entry,
                                const bal_hub_zip_entry **found, size_t *n_element_bytes)
 {
-    const bal_hub_value *id    = items_of(s, storage);
-    const char          *bytes = (const char *)s->pickle->bytes;
+    const bal_hub_value *id = items_of(s, storage);
+    const char *bytes = (const char *)s->pickle->bytes;
     if (id[0].kind != BAL_HUB_TEXT || id[0].n != 7 || memcmp(bytes + id[0].at, "storage", 7) != 0 ||
         id[1].kind != BAL_HUB_GLOBAL || id[1].at < BAL_HUB_FLOAT_STORAGE ||
         id[2].kind != BAL_HUB_TEXT || id[4].kind != BAL_HUB_INTEGER)
@@ -101,10 +101,10 @@ static bal_status read_storage(const source *s, bal_hub_value storage, bal_hub_e
         snprintf(name, sizeof name, "%s/data/%.*s", s->archive, (int)id[2].n, bytes + id[2].at) >=
             (int)sizeof name)
         return refuse(s, entry, "the key of its storage is long or not plain", "a short name");
-    *found            = bal_hub_zip_find(s->zip, name);
-    entry->dtype      = storages[id[1].at].dtype;
+    *found = bal_hub_zip_find(s->zip, name);
+    entry->dtype = storages[id[1].at].dtype;
     entry->dtype_name = storages[id[1].at].name;
-    *n_element_bytes  = storages[id[1].at].n_bytes;
+    *n_element_bytes = storages[id[1].at].n_bytes;
     if (*found == NULL)
         return bal_fail(BAL_ERR_INPUT, "%s: tensor %s: no entry %s in the zip file", s->zip->origin,
                         entry->name, name);
@@ -129,7 +129,7 @@ static bal_status read_tensor(const source *s, bal_hub_value value, bal_hub_entr
     if (tensor[0].kind != BAL_HUB_STORAGE || tensor[1].kind != BAL_HUB_INTEGER)
         return refuse(s, entry, "no storage or no offset", "both");
     const bal_hub_zip_entry *storage;
-    size_t                   n_element_bytes;
+    size_t n_element_bytes;
     BAL_TRY(read_storage(s, tensor[0], entry, &storage, &n_element_bytes));
     BAL_TRY(read_shape(s, &tensor[2], &tensor[3], n_element_bytes, entry));
     size_t start;
@@ -146,9 +146,9 @@ static bal_status read_tensor(const source *s, bal_hub_value value, bal_hub_entr
 
 static bal_status read_tensors(const source *s, bal_hub_table *table)
 {
-    const bal_hub_pickle *p       = s->pickle;
-    const bal_hub_pair   *pairs   = p->pairs.at;
-    size_t                n_names = 0;
+    const bal_hub_pickle *p = s->pickle;
+    const bal_hub_pair *pairs = p->pairs.at;
+    size_t n_names = 0;
     for (size_t i = 0; i < p->pairs.n; ++i) n_names += pairs[i].dict == p->root.at;
     table->entries = bal_alloc(n_names, sizeof *table->entries);
     if (table->entries == NULL)
@@ -156,7 +156,7 @@ static bal_status read_tensors(const source *s, bal_hub_table *table)
     for (size_t i = 0; i < p->pairs.n; ++i) {
         if (pairs[i].dict != p->root.at) continue;
         bal_hub_entry *entry = &table->entries[table->n_entries++];
-        bool           text  = pairs[i].key.kind == BAL_HUB_TEXT;
+        bool text = pairs[i].key.kind == BAL_HUB_TEXT;
         BAL_TRY(bal_hub_entry_name(entry, text ? (const char *)p->bytes + pairs[i].key.at : "",
                                    text ? pairs[i].key.n : 0, table->origin));
         BAL_TRY(read_tensor(s, pairs[i].value, entry));
@@ -173,7 +173,7 @@ bal_status bal_hub_pickle_tensors(const bal_hub_pickle *pickle, const bal_hub_zi
                                   const char *archive, bal_hub_table *table)
 {
     source s = {pickle, zip, archive};
-    *table   = (bal_hub_table){.origin = zip->origin};
+    *table = (bal_hub_table){.origin = zip->origin};
     if (pickle->root.kind != BAL_HUB_DICT)
         return bal_fail(BAL_ERR_INPUT, "%s: pickle: not a dict; expected a dict of tensors",
                         zip->origin);
@@ -187,10 +187,10 @@ static bal_status find_archive(const bal_hub_zip *zip, char archive[256],
                                const bal_hub_zip_entry **pickle)
 {
     static const char name[] = "/data.pkl";
-    *pickle                  = NULL;
+    *pickle = NULL;
     for (int64_t i = 0; i < zip->n_entries; ++i) {
         const bal_hub_zip_entry *entry = &zip->entries[i];
-        const char              *slash = memchr(entry->name, '/', entry->n_name);
+        const char *slash = memchr(entry->name, '/', entry->n_name);
         if (slash == NULL || entry->n_name - (size_t)(slash - entry->name) != sizeof name - 1 ||
             memcmp(slash, name, sizeof name - 1) != 0)
             continue;
@@ -232,12 +232,12 @@ static bool is_old_format(const uint8_t *data, size_t n_bytes)
 
 static bal_status parse_zip(const bal_hub_zip *zip, bal_hub_table *table)
 {
-    char                     archive[256];
+    char archive[256];
     const bal_hub_zip_entry *state;
     BAL_TRY(find_archive(zip, archive, &state));
     BAL_TRY(check_byte_order(zip, archive));
     bal_hub_pickle pickle;
-    bal_status     status = bal_hub_unpickle(state->data, state->n_bytes, zip->origin, &pickle);
+    bal_status status = bal_hub_unpickle(state->data, state->n_bytes, zip->origin, &pickle);
     if (status == BAL_OK) status = bal_hub_pickle_tensors(&pickle, zip, archive, table);
     bal_hub_pickle_clear(&pickle);
     return status;

@@ -7,23 +7,23 @@
 
 /** An entry of a zip file: a named range of its bytes. */
 typedef struct bal_hub_zip_entry {
-    const char    *name; /* visible ASCII and spaces, no final 0; borrowed */
-    size_t         n_name;
-    size_t         start; /* of its local header in the file */
+    const char *name; /* visible ASCII and spaces, no final 0; borrowed */
+    size_t n_name;
+    size_t start; /* of its local header in the file */
     const uint8_t *data;
-    size_t         n_bytes;
+    size_t n_bytes;
 } bal_hub_zip_entry;
 
 typedef struct bal_hub_zip {
-    const char        *origin; /* borrowed */
-    int64_t            n_entries;
+    const char *origin; /* borrowed */
+    int64_t n_entries;
     bal_hub_zip_entry *entries; /* sorted by name; owned */
 } bal_hub_zip;
 
 /** Stored entries alone, without overlap. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
 bal_status bal_hub_zip_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                              bal_hub_zip *zip);
-void       bal_hub_zip_clear(bal_hub_zip *zip);
+void bal_hub_zip_clear(bal_hub_zip *zip);
 /** The entry of that name, NULL if there is none. */
 const bal_hub_zip_entry *bal_hub_zip_find(const bal_hub_zip *zip, const char *name);
 
@@ -61,38 +61,38 @@ typedef enum bal_hub_value_kind {
 /** What a pickle is made of; parts are named by number, so that no value owns another. */
 typedef struct bal_hub_value {
     bal_hub_value_kind kind;
-    uint32_t           n;  /* TEXT: bytes; TUPLE, CALL (function and arguments), STORAGE: items */
-    int64_t            at; /* FLAG, INTEGER, GLOBAL: itself; TEXT: where in the pickle; TUPLE, CALL,
-                              STORAGE: first of items; DICT: its number */
+    uint32_t n; /* TEXT: bytes; TUPLE, CALL (function and arguments), STORAGE: items */
+    int64_t at; /* FLAG, INTEGER, GLOBAL: itself; TEXT: where in the pickle; TUPLE, CALL,
+                   STORAGE: first of items; DICT: its number */
 } bal_hub_value;
 
 typedef struct bal_hub_pair {
-    int64_t       dict;
+    int64_t dict;
     bal_hub_value key, value;
 } bal_hub_pair;
 
 /** Elements in one block that doubles as it fills. */
 typedef struct bal_hub_pool {
-    void  *at; /* owned */
+    void *at; /* owned */
     size_t n, capacity;
 } bal_hub_pool;
 
 /** A pickle that has been taken apart. Nothing in it was called. */
 typedef struct bal_hub_pickle {
-    const char    *origin; /* borrowed, as are the bytes */
+    const char *origin; /* borrowed, as are the bytes */
     const uint8_t *bytes;
-    size_t         n_bytes;
-    bal_hub_value  root;
-    bal_hub_pool   items; /* of bal_hub_value */
-    bal_hub_pool   pairs; /* of bal_hub_pair: of all dicts, in the order in which they were set */
-    int64_t        n_dicts;
+    size_t n_bytes;
+    bal_hub_value root;
+    bal_hub_pool items; /* of bal_hub_value */
+    bal_hub_pool pairs; /* of bal_hub_pair: of all dicts, in the order in which they were set */
+    int64_t n_dicts;
 } bal_hub_pickle;
 
 /** Run the machine; memory is in proportion to n_bytes. Clear the pickle whatever it returns.
  *  @return BAL_OK; BAL_ERR_INPUT: damaged, or it asks for more than a dict of tensors needs. */
 bal_status bal_hub_unpickle(const uint8_t *bytes, size_t n_bytes, const char *origin,
                             bal_hub_pickle *pickle);
-void       bal_hub_pickle_clear(bal_hub_pickle *pickle);
+void bal_hub_pickle_clear(bal_hub_pickle *pickle);
 /** The tensors of a state dict whose storages are archive/data/KEY of the zip. */
 bal_status bal_hub_pickle_tensors(const bal_hub_pickle *pickle, const bal_hub_zip *zip,
                                   const char *archive, bal_hub_table *table);

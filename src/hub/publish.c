@@ -56,7 +56,7 @@ bal_status bal_hub_publish(const char *dir, bool may_make, const bal_hub_output 
     paths *p = bal_alloc((size_t)n, sizeof *p);
     if (p == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for names", dir);
     bal_status status = name_files(dir, files, n, p);
-    bool       made   = status == BAL_OK && may_make && mkdir(dir, 0777) == 0;
+    bool made = status == BAL_OK && may_make && mkdir(dir, 0777) == 0;
     if (status == BAL_OK && may_make && !made && errno != EEXIST)
         status = bal_fail(BAL_ERR_IO, "%s: cannot be created: %s", dir, strerror(errno));
     if (status == BAL_OK) status = write_all(dir, files, n, p);

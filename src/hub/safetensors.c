@@ -9,8 +9,8 @@
 #define HEADER_BYTES_MAX 100000000 /* the limit of the reference reader */
 
 static const struct {
-    const char   *name;
-    size_t        n_bits; /* of an element */
+    const char *name;
+    size_t n_bits; /* of an element */
     bal_hub_dtype dtype;
 } dtypes[] = {
     {"F32", 32, BAL_HUB_F32},      {"F16", 16, BAL_HUB_F16},      {"BF16", 16, BAL_HUB_BF16},
@@ -28,9 +28,9 @@ static bal_status parse_dtype(const char *dtype, const char *origin, bal_hub_ent
 {
     for (int i = 0; i < N_DTYPES; ++i)
         if (strcmp(dtype, dtypes[i].name) == 0) {
-            entry->dtype      = dtypes[i].dtype;
+            entry->dtype = dtypes[i].dtype;
             entry->dtype_name = dtypes[i].name;
-            *n_bits           = dtypes[i].n_bits;
+            *n_bits = dtypes[i].n_bits;
             return BAL_OK;
         }
     bool plain = bal_hub_is_plain(dtype, strlen(dtype));
@@ -59,9 +59,9 @@ static bal_status parse_tensor(const char *name, json_t *info, const uint8_t *da
                                const char *origin, bal_hub_entry *entry)
 {
     BAL_TRY(bal_hub_entry_name(entry, name, strlen(name), origin));
-    const char  *dtype;
-    json_t      *shape;
-    json_int_t   begin, end;
+    const char *dtype;
+    json_t *shape;
+    json_int_t begin, end;
     json_error_t error;
     if (json_unpack_ex(info, &error, 0, "{s:s, s:o, s:[II!]}", "dtype", &dtype, "shape", &shape,
                        "data_offsets", &begin, &end) != 0) {
@@ -102,11 +102,11 @@ static int compare_places(const void *a, const void *b)
 static bal_status check_cover(bal_hub_table *table, const uint8_t *data, size_t n_data)
 {
     qsort(table->entries, (size_t)table->n_entries, sizeof *table->entries, compare_places);
-    size_t      at       = 0;
+    size_t at = 0;
     const char *previous = "the header";
     for (int64_t i = 0; i < table->n_entries; ++i) {
         const bal_hub_entry *entry = &table->entries[i];
-        size_t               start = (size_t)(entry->data - data);
+        size_t start = (size_t)(entry->data - data);
         if (start != at)
             return bal_fail(BAL_ERR_INPUT,
                             "%s: tensor %s starts at data byte %zu, %s; expected %zu, where %s "
@@ -141,13 +141,13 @@ bal_status bal_hub_safetensors_parse(const uint8_t *data, size_t n_bytes, const 
     json_t *header;
     BAL_TRY(bal_hub_json(data + 8, n_header, origin, &header));
     bal_status status = BAL_OK;
-    table->entries    = bal_alloc(json_object_size(header), sizeof *table->entries);
+    table->entries = bal_alloc(json_object_size(header), sizeof *table->entries);
     if (table->entries == NULL)
         status = bal_fail(BAL_ERR_MEMORY, "%s: no memory for its header", origin);
-    size_t         n_data = n_bytes - 8 - n_header;
-    const uint8_t *start  = data + 8 + n_header;
+    size_t n_data = n_bytes - 8 - n_header;
+    const uint8_t *start = data + 8 + n_header;
     for (void *item = json_object_iter(header); item != NULL && status == BAL_OK;
-         item       = json_object_iter_next(header, item)) {
+         item = json_object_iter_next(header, item)) {
         const char *name = json_object_iter_key(item);
         if (strcmp(name, "__metadata__") == 0) continue; /* free text */
         status = parse_tensor(name, json_object_iter_value(item), start, n_data, origin,

@@ -83,14 +83,14 @@ bal_status bal_hub_table_map(bal_hub_table *table, const char *path)
         return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its name", path);
     }
     files[table->n_files++] = added;
-    table->origin           = files[0].path;
+    table->origin = files[0].path;
     return BAL_OK;
 }
 
 bal_status bal_hub_table_append(bal_hub_table *table, bal_hub_table *part)
 {
     for (int64_t i = 0; i < part->n_entries; ++i) part->entries[i].file = table->n_files - 1;
-    size_t         n       = (size_t)(table->n_entries + part->n_entries);
+    size_t n = (size_t)(table->n_entries + part->n_entries);
     bal_hub_entry *entries = part->entries; /* moved if the table is empty, else copied */
     if (table->n_entries > 0 || entries == NULL) {
         entries = realloc(table->entries, (n + 1) * sizeof *entries);
@@ -102,7 +102,7 @@ bal_status bal_hub_table_append(bal_hub_table *table, bal_hub_table *part)
         free(table->entries);
         part->entries = NULL;
     }
-    table->entries   = entries;
+    table->entries = entries;
     table->n_entries = (int64_t)n;
     bal_hub_table_clear(part);
     return BAL_OK;
@@ -133,8 +133,8 @@ static float f16_to_f32(uint16_t half)
 
 static void widen(const bal_hub_entry *entry, int64_t start, int64_t n, float *values)
 {
-    size_t         width = entry->dtype == BAL_HUB_F32 ? 4 : 2;
-    const uint8_t *from  = entry->data + (size_t)start * width; /* of any alignment */
+    size_t width = entry->dtype == BAL_HUB_F32 ? 4 : 2;
+    const uint8_t *from = entry->data + (size_t)start * width; /* of any alignment */
     for (int64_t i = 0; i < n; ++i) {
         uint32_t word = 0;
         uint16_t half = 0;
@@ -158,7 +158,7 @@ static void widen(const bal_hub_entry *entry, int64_t start, int64_t n, float *v
 static void drop(const bal_hub_table *table, const uint8_t *from, size_t n_bytes)
 {
     if (table->n_files == 0 || n_bytes == 0) return;
-    size_t    page  = (size_t)sysconf(_SC_PAGESIZE);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
     uintptr_t start = (uintptr_t)from / page * page;
     madvise((void *)start, (uintptr_t)from + n_bytes - start, MADV_DONTNEED); /* advice */
 }
@@ -183,8 +183,8 @@ bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *e
     if (entry->dtype == BAL_HUB_OTHER)
         return bal_fail(BAL_ERR_INPUT, "%s: tensor %s has dtype %s; expected F32, F16 or BF16",
                         origin, entry->name, entry->dtype_name);
-    size_t  width = entry->dtype == BAL_HUB_F32 ? 4 : 2;
-    int64_t n     = (int64_t)(entry->n_bytes / width);
+    size_t width = entry->dtype == BAL_HUB_F32 ? 4 : 2;
+    int64_t n = (int64_t)(entry->n_bytes / width);
     for (int64_t start = 0, end; start < n; start = end) {
         end = n - start < PIECE ? n : start + PIECE;
         widen(entry, start, end - start, values + start);

@@ -10,7 +10,7 @@ static bal_status check_config(const bal_model_config *config, const bal_model *
 {
     bal_model *other = NULL;
     BAL_TRY(bal_model_outline(config, &(bal_formats){.matrices = BAL_F32}, false, &other));
-    int        n = 0, k = 0;
+    int n = 0, k = 0;
     bal_status status = BAL_OK;
     for (int i = 0; i < bal_model_n_tensors(model); ++i)
         n += bal_model_tensor(model, i)->role != BAL_GAIN;
@@ -40,9 +40,9 @@ static bal_status check_config(const bal_model_config *config, const bal_model *
 
 bal_status bal_hub_bundle_family(const bal_bundle *bundle, const bal_family **family)
 {
-    bal_model_config       config;
+    bal_model_config config;
     const bal_named_bytes *file = bal_files_find(&bundle->files, "config.json");
-    *family                     = bal_family_of_type("llama");
+    *family = bal_family_of_type("llama");
     if (file == NULL) return BAL_OK;
     BAL_TRY(bal_hub_config_parse(file->bytes, file->n_bytes, "config.json", &config, family));
     return check_config(&config, bundle->model);
@@ -65,16 +65,16 @@ static bal_hub_theirs *find_theirs(bal_hub_theirs_list *list, const char *name)
 static void add_tensor(bal_hub_theirs_list *list, const bal_family *family, int index)
 {
     const bal_tensor *tensor = bal_model_tensor(list->model, index);
-    bal_family_place  place;
+    bal_family_place place;
     bal_family_place_of(family, tensor->name, &place);
     bal_hub_theirs *theirs = place.n_parts > 1 ? find_theirs(list, place.name) : NULL;
     if (theirs == NULL) {
         int64_t n_rows = rows_of(tensor) * place.n_parts;
-        theirs         = &list->at[list->n++];
-        *theirs        = (bal_hub_theirs){.n_dims     = tensor->role == BAL_VECTOR ? 1 : 2,
-                                          .shape      = {n_rows, cols_of(tensor)},
-                                          .transposed = place.transposed,
-                                          .n_parts    = place.n_parts};
+        theirs = &list->at[list->n++];
+        *theirs = (bal_hub_theirs){.n_dims = tensor->role == BAL_VECTOR ? 1 : 2,
+                                   .shape = {n_rows, cols_of(tensor)},
+                                   .transposed = place.transposed,
+                                   .n_parts = place.n_parts};
         if (place.transposed) theirs->shape[0] = cols_of(tensor), theirs->shape[1] = n_rows;
         strcpy(theirs->name, place.name);
     }
@@ -86,7 +86,7 @@ static void add_tensor(bal_hub_theirs_list *list, const bal_family *family, int 
 bal_status bal_hub_theirs_init(const bal_model *model, const bal_family *family, bal_hub_rows rows,
                                bal_hub_theirs_list *list)
 {
-    *list    = (bal_hub_theirs_list){.model = model, .rows = rows};
+    *list = (bal_hub_theirs_list){.model = model, .rows = rows};
     list->at = bal_alloc((size_t)bal_model_n_tensors(model) + 1, sizeof *list->at);
     if (list->at == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for names of tensors");
     for (int i = 0; i < bal_model_n_tensors(model); ++i)
@@ -120,7 +120,7 @@ bal_status bal_hub_theirs_space(const bal_hub_theirs_list *list, float **whole, 
         if (n > n_ours) n_ours = n;
     }
     *whole = bal_alloc((size_t)n_whole, sizeof **whole);
-    *ours  = bal_alloc((size_t)n_ours, sizeof **ours);
+    *ours = bal_alloc((size_t)n_ours, sizeof **ours);
     if (*whole != NULL && *ours != NULL) return BAL_OK;
     free(*whole);
     free(*ours);
@@ -152,7 +152,7 @@ void bal_hub_theirs_read(const bal_hub_theirs_list *list, const bal_hub_theirs *
 {
     for (int part = 0; part < theirs->n_parts; ++part) {
         const bal_tensor *tensor = bal_model_tensor(list->model, theirs->parts[part]);
-        int64_t           n_rows = rows_of(tensor), n_cols = cols_of(tensor);
+        int64_t n_rows = rows_of(tensor), n_cols = cols_of(tensor);
         bal_model_dequantize(list->model, theirs->parts[part], ours);
         for (int64_t row = 0; row < n_rows; ++row) {
             const float *from = ours + source_row(list, tensor, row) * n_cols;
@@ -167,7 +167,7 @@ void bal_hub_theirs_part(const bal_hub_theirs_list *list, const bal_hub_theirs *
 {
     assert(list->rows == BAL_HUB_ROWS_KEPT);
     const bal_tensor *tensor = bal_model_tensor(list->model, theirs->parts[part]);
-    int64_t           n_rows = rows_of(tensor), n_cols = cols_of(tensor);
+    int64_t n_rows = rows_of(tensor), n_cols = cols_of(tensor);
     for (int64_t row = 0; row < n_rows; ++row)
         for (int64_t col = 0; col < n_cols; ++col)
             ours[row * n_cols + col] = whole[place_of(theirs, part * n_rows + row, col)];

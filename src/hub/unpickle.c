@@ -11,25 +11,25 @@
 static const struct {
     const char *module, *name;
 } globals[BAL_HUB_N_GLOBALS] = {
-    [BAL_HUB_ORDERED_DICT]      = {"collections", "OrderedDict"},
-    [BAL_HUB_REBUILD_TENSOR]    = {"torch._utils", "_rebuild_tensor_v2"},
+    [BAL_HUB_ORDERED_DICT] = {"collections", "OrderedDict"},
+    [BAL_HUB_REBUILD_TENSOR] = {"torch._utils", "_rebuild_tensor_v2"},
     [BAL_HUB_REBUILD_PARAMETER] = {"torch._utils", "_rebuild_parameter"},
-    [BAL_HUB_FLOAT_STORAGE]     = {"torch", "FloatStorage"},
-    [BAL_HUB_HALF_STORAGE]      = {"torch", "HalfStorage"},
-    [BAL_HUB_BFLOAT16_STORAGE]  = {"torch", "BFloat16Storage"},
-    [BAL_HUB_DOUBLE_STORAGE]    = {"torch", "DoubleStorage"},
-    [BAL_HUB_LONG_STORAGE]      = {"torch", "LongStorage"},
-    [BAL_HUB_INT_STORAGE]       = {"torch", "IntStorage"},
-    [BAL_HUB_SHORT_STORAGE]     = {"torch", "ShortStorage"},
-    [BAL_HUB_CHAR_STORAGE]      = {"torch", "CharStorage"},
-    [BAL_HUB_BYTE_STORAGE]      = {"torch", "ByteStorage"},
-    [BAL_HUB_BOOL_STORAGE]      = {"torch", "BoolStorage"},
+    [BAL_HUB_FLOAT_STORAGE] = {"torch", "FloatStorage"},
+    [BAL_HUB_HALF_STORAGE] = {"torch", "HalfStorage"},
+    [BAL_HUB_BFLOAT16_STORAGE] = {"torch", "BFloat16Storage"},
+    [BAL_HUB_DOUBLE_STORAGE] = {"torch", "DoubleStorage"},
+    [BAL_HUB_LONG_STORAGE] = {"torch", "LongStorage"},
+    [BAL_HUB_INT_STORAGE] = {"torch", "IntStorage"},
+    [BAL_HUB_SHORT_STORAGE] = {"torch", "ShortStorage"},
+    [BAL_HUB_CHAR_STORAGE] = {"torch", "CharStorage"},
+    [BAL_HUB_BYTE_STORAGE] = {"torch", "ByteStorage"},
+    [BAL_HUB_BOOL_STORAGE] = {"torch", "BoolStorage"},
 };
 
 typedef struct machine {
     bal_hub_pickle *pickle;
-    size_t          at;          /* next byte */
-    bal_hub_pool    stack, memo; /* of bal_hub_value */
+    size_t at;                /* next byte */
+    bal_hub_pool stack, memo; /* of bal_hub_value */
 } machine;
 
 static bal_status refuse(const machine *m, const char *found)
@@ -43,10 +43,10 @@ static bal_status add(machine *m, bal_hub_pool *pool, const void *element, size_
 {
     if (pool->n == pool->capacity) {
         size_t capacity = pool->capacity == 0 ? 64 : 2 * pool->capacity;
-        void  *larger   = realloc(pool->at, capacity * n_bytes);
+        void *larger = realloc(pool->at, capacity * n_bytes);
         if (larger == NULL)
             return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its pickle", m->pickle->origin);
-        pool->at       = larger;
+        pool->at = larger;
         pool->capacity = capacity;
     }
     memcpy((char *)pool->at + pool->n++ * n_bytes, element, n_bytes);
@@ -108,7 +108,7 @@ static bal_status push_integer(machine *m, size_t n, bool is_signed)
 
 static bal_status push_text(machine *m, size_t n_length)
 {
-    uint64_t       n;
+    uint64_t n;
     const uint8_t *from;
     BAL_TRY(take_number(m, n_length, &n));
     int64_t at = (int64_t)m->at;
@@ -137,9 +137,9 @@ static bal_status push_global(machine *m, const char *module, size_t n_module, c
 static bal_status push_named_global(machine *m)
 {
     const char *text[2];
-    size_t      n[2];
+    size_t n[2];
     for (int i = 0; i < 2; ++i) {
-        text[i]         = (const char *)m->pickle->bytes + m->at;
+        text[i] = (const char *)m->pickle->bytes + m->at;
         const char *end = memchr(text[i], '\n', m->pickle->n_bytes - m->at);
         if (end == NULL) return refuse(m, "the end in a name");
         n[i] = (size_t)(end - text[i]);
@@ -163,7 +163,7 @@ static bal_status push_stack_global(machine *m)
 static bal_status count_to_mark(const machine *m, size_t *n)
 {
     const bal_hub_value *values = m->stack.at;
-    size_t               at     = m->stack.n;
+    size_t at = m->stack.n;
     while (at > 0 && values[at - 1].kind != BAL_HUB_MARK) --at;
     *n = m->stack.n - at;
     if (at == 0) return refuse(m, "no mark");
@@ -204,7 +204,7 @@ static bal_status push_dict(machine *m)
 static bal_status set_items(machine *m, size_t n, size_t n_marks)
 {
     const bal_hub_value *values = m->stack.at;
-    size_t               from = m->stack.n - n, below = n + n_marks;
+    size_t from = m->stack.n - n, below = n + n_marks;
     if (n % 2 != 0 || m->stack.n <= below || values[m->stack.n - below - 1].kind != BAL_HUB_DICT)
         return refuse(m, "items without a dict");
     for (size_t i = 0; i < n; i += 2) {
@@ -391,8 +391,8 @@ static bal_status run(machine *m)
 bal_status bal_hub_unpickle(const uint8_t *bytes, size_t n_bytes, const char *origin,
                             bal_hub_pickle *pickle)
 {
-    *pickle           = (bal_hub_pickle){.origin = origin, .bytes = bytes, .n_bytes = n_bytes};
-    machine    m      = {.pickle = pickle};
+    *pickle = (bal_hub_pickle){.origin = origin, .bytes = bytes, .n_bytes = n_bytes};
+    machine m = {.pickle = pickle};
     bal_status status = run(&m);
     free(m.stack.at);
     free(m.memo.at);

@@ -7,20 +7,20 @@
 
 #include "pickle_impl.h"
 
-#define N_CENTRAL      46 /* fixed part of an entry in the directory */
-#define N_LOCAL        30 /* fixed part of the header before an entry's data */
-#define N_END          22
-#define N_END64        56
-#define N_LOCATOR      20
+#define N_CENTRAL 46 /* fixed part of an entry in the directory */
+#define N_LOCAL 30   /* fixed part of the header before an entry's data */
+#define N_END 22
+#define N_END64 56
+#define N_LOCATOR 20
 #define NAME_BYTES_MAX 255
-#define FULL32         UINT32_MAX /* "see the ZIP64 field" */
-#define FLAG_SIZES     0x0008     /* sizes follow the data; the directory has them as well */
-#define FLAGS_HARMLESS 0x080e     /* that, UTF-8 names, and how a compressor was set */
+#define FULL32 UINT32_MAX     /* "see the ZIP64 field" */
+#define FLAG_SIZES 0x0008     /* sizes follow the data; the directory has them as well */
+#define FLAGS_HARMLESS 0x080e /* that, UTF-8 names, and how a compressor was set */
 
 typedef struct archive {
     const uint8_t *data;
-    size_t         n_bytes;
-    const char    *origin;
+    size_t n_bytes;
+    const char *origin;
 } archive;
 
 typedef struct directory {
@@ -60,15 +60,15 @@ static bal_status find_directory(const archive *a, directory *d)
             BAL_ERR_INPUT,
             "%s: no zip file, or cut short: %zu bytes; expected an end record as the last 22",
             a->origin, a->n_bytes);
-    size_t         at  = a->n_bytes - N_END;
+    size_t at = a->n_bytes - N_END;
     const uint8_t *end = a->data + at;
-    *d                 = (directory){number(end + 16, 4), number(end + 12, 4), number(end + 10, 2)};
+    *d = (directory){number(end + 16, 4), number(end + 12, 4), number(end + 10, 2)};
     if (number(end + 4, 4) != 0 || number(end + 8, 2) != d->n_entries || number(end + 20, 2) != 0)
         return damaged(a, "an end record of several volumes or with a comment", at);
     size_t start = at; /* of the records of the end */
     if (at >= N_LOCATOR + N_END64 && has_signature(end - N_LOCATOR, "\6\7")) {
         const uint8_t *end64 = end - N_LOCATOR - N_END64;
-        start                = at - N_LOCATOR - N_END64;
+        start = at - N_LOCATOR - N_END64;
         directory wide = {number(end64 + 48, 8), number(end64 + 40, 8), number(end64 + 32, 8)};
         if (number(end - 16, 4) != 0 || number(end - 12, 8) != start || number(end - 4, 4) > 1 ||
             !has_signature(end64, "\6\6") || number(end64 + 4, 8) != N_END64 - 12 ||
@@ -112,15 +112,15 @@ static bal_status check_local(const archive *a, uint64_t flags, bal_hub_zip_entr
     size_t at = entry->start;
     if (at > end || end - at < N_LOCAL || !has_signature(a->data + at, "\3\4"))
         return damaged(a, "no local header", at);
-    const uint8_t *from   = a->data + at;
-    size_t         n_name = number(from + 26, 2), n_extra = number(from + 28, 2);
+    const uint8_t *from = a->data + at;
+    size_t n_name = number(from + 26, 2), n_extra = number(from + 28, 2);
     if (end - at - N_LOCAL < n_name + n_extra || n_name != entry->n_name ||
         memcmp(from + N_LOCAL, entry->name, n_name) != 0 || number(from + 6, 2) != flags ||
         number(from + 8, 2) != 0)
         return damaged(a, "a local header that the directory contradicts", at);
     uint64_t packed = number(from + 18, 4), plain = number(from + 22, 4);
-    bool     wide  = widen(from + N_LOCAL + n_name, n_extra, (uint64_t *[]){&plain, &packed}, 2);
-    bool     later = (flags & FLAG_SIZES) != 0 && packed == 0 && plain == 0;
+    bool wide = widen(from + N_LOCAL + n_name, n_extra, (uint64_t *[]){&plain, &packed}, 2);
+    bool later = (flags & FLAG_SIZES) != 0 && packed == 0 && plain == 0;
     if (!wide || (!later && (packed != entry->n_bytes || plain != entry->n_bytes)))
         return damaged(a, "a local header with another size than in the directory", at);
     size_t start = at + N_LOCAL + n_name + n_extra;
@@ -141,8 +141,8 @@ static bool is_name(const char *name, size_t n)
 static bal_status parse_entry(const archive *a, const directory *d, size_t *at,
                               bal_hub_zip_entry *entry)
 {
-    size_t         n_left = d->start + d->n_bytes - *at;
-    const uint8_t *from   = a->data + *at;
+    size_t n_left = d->start + d->n_bytes - *at;
+    const uint8_t *from = a->data + *at;
     if (n_left < N_CENTRAL || !has_signature(from, "\1\2"))
         return damaged(a, "no entry of the directory", *at);
     size_t n_name = number(from + 28, 2), n_extra = number(from + 30, 2);
@@ -163,7 +163,7 @@ static bal_status parse_entry(const archive *a, const directory *d, size_t *at,
     if (!widen(from + N_CENTRAL + n_name, n_extra, (uint64_t *[]){&plain, &packed, &start}, 3) ||
         packed != plain || number(from + 34, 2) != 0)
         return damaged(a, "an entry that contradicts itself", *at);
-    entry->start   = start;
+    entry->start = start;
     entry->n_bytes = plain;
     *at += n_bytes;
     return check_local(a, flags, entry, d->start);
@@ -178,8 +178,8 @@ static int compare_starts(const void *a, const void *b)
 static int compare_names(const void *a, const void *b)
 {
     const bal_hub_zip_entry *x = a, *y = b;
-    size_t                   n     = x->n_name < y->n_name ? x->n_name : y->n_name;
-    int                      order = memcmp(x->name, y->name, n);
+    size_t n = x->n_name < y->n_name ? x->n_name : y->n_name;
+    int order = memcmp(x->name, y->name, n);
     return order != 0 ? order : (x->n_name > y->n_name) - (x->n_name < y->n_name);
 }
 
@@ -203,15 +203,15 @@ static bal_status check_apart(const archive *a, bal_hub_zip *zip)
 bal_status bal_hub_zip_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                              bal_hub_zip *zip)
 {
-    archive   a = {data, n_bytes, origin};
+    archive a = {data, n_bytes, origin};
     directory d = {0};
-    *zip        = (bal_hub_zip){.origin = origin};
+    *zip = (bal_hub_zip){.origin = origin};
     BAL_TRY(find_directory(&a, &d));
     zip->entries = bal_alloc(d.n_entries, sizeof *zip->entries);
     if (zip->entries == NULL)
         return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its directory", origin);
     bal_status status = BAL_OK;
-    size_t     at     = d.start;
+    size_t at = d.start;
     while (status == BAL_OK && (uint64_t)zip->n_entries < d.n_entries)
         status = parse_entry(&a, &d, &at, &zip->entries[zip->n_entries++]);
     if (status == BAL_OK && at != d.start + d.n_bytes)

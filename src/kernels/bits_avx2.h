@@ -13,8 +13,8 @@ static inline __m256i spread_bits(const uint8_t *from)
     memcpy(&bits, from, sizeof bits);
     const __m256i which = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
                                            2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
-    const __m256i bit   = _mm256_set1_epi64x((long long)0x8040201008040201u);
-    __m256i       x     = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), which);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201u);
+    __m256i x = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), which);
     return _mm256_cmpeq_epi8(_mm256_and_si256(x, bit), bit);
 }
 

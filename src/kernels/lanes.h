@@ -16,15 +16,15 @@
 #include <immintrin.h>
 #endif
 #if LANES == 16
-#define NUMBERS    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+#define NUMBERS 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 #define WIDE(name) _mm512_##name /* the intrinsic on vectors of LANES floats, and their types */
-typedef __m512  wide;
+typedef __m512 wide;
 typedef __m512d wide_d;
 typedef __m512i wide_i;
 #elif LANES == 8
-#define NUMBERS    0, 1, 2, 3, 4, 5, 6, 7
+#define NUMBERS 0, 1, 2, 3, 4, 5, 6, 7
 #define WIDE(name) _mm256_##name
-typedef __m256  wide;
+typedef __m256 wide;
 typedef __m256d wide_d;
 typedef __m256i wide_i;
 #else
@@ -33,13 +33,13 @@ typedef __m256i wide_i;
 
 #include "kernels_impl.h"
 
-#define BLOCK   64              /* rows are read in blocks of as many elements */
+#define BLOCK 64                /* rows are read in blocks of as many elements */
 #define N_PARTS (BLOCK / LANES) /* registers that hold them */
 
-typedef float    vf __attribute__((vector_size(4 * LANES)));
-typedef int32_t  vi __attribute__((vector_size(4 * LANES)));
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
 typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
-typedef int8_t   vq __attribute__((vector_size(4 * LANES)));
+typedef int8_t vq __attribute__((vector_size(4 * LANES)));
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -50,7 +50,7 @@ INLINE vf load(const float *from)
     return x;
 }
 INLINE void store(float *to, vf x) { memcpy(to, &x, sizeof x); }
-INLINE vf   splat(float x) { return x - (vf){0}; } /* not (vf){0} + x: that turns -0 to 0 */
+INLINE vf splat(float x) { return x - (vf){0}; } /* not (vf){0} + x: that turns -0 to 0 */
 
 INLINE vi lane_numbers(void) { return (vi){NUMBERS}; }
 INLINE vf pick(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
@@ -113,9 +113,9 @@ INLINE vi larger(vi x, vi y) { return ((x > y) & x) | (~(x > y) & y); }
 /* Bits of magnitudes compare like them, and those of NaN are above all. */
 INLINE vi magnitude_bits(vf x) { return (vi)x & 0x7FFFFFFF; }
 
-#define SHIFTER     12582912.0f /* 1.5 * 2^23: adding it rounds to an integer n, ties to even, ... */
-#define SHIFTED     0x4B400000  /* ... and leaves the bits of this + n */
-#define LOG2_E      1.44269504f
+#define SHIFTER 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer n, ties to even, ... */
+#define SHIFTED 0x4B400000  /* ... and leaves the bits of this + n */
+#define LOG2_E 1.44269504f
 #define LOG2_E_REST 1.92596299e-8f
 
 /* 2^(n + r): n as the bits of n + SHIFTER, -127 <= n <= 126, |r| <= 1/2. 1 at r = 0, so 0 at
@@ -124,17 +124,17 @@ INLINE vi magnitude_bits(vf x) { return (vi)x & 0x7FFFFFFF; }
 INLINE vf power(vf shifted, vf r)
 {
     vf sum = fused(r, splat(1.3264727e-3f), splat(9.6715127e-3f));
-    sum    = fused(sum, r, splat(5.5507337e-2f));
-    sum    = fused(sum, r, splat(2.4022242e-1f));
-    sum    = fused(sum, r, splat(6.9314698e-1f));
-    sum    = fused(sum, r, splat(1.0f));
+    sum = fused(sum, r, splat(5.5507337e-2f));
+    sum = fused(sum, r, splat(2.4022242e-1f));
+    sum = fused(sum, r, splat(6.9314698e-1f));
+    sum = fused(sum, r, splat(1.0f));
     return (vf)((vu)sum + ((vu)shifted << 23)); /* the bits of SHIFTER leave at the top */
 }
 /* 2^x for x <= 126: to 1.7e-7 from -126 on, some number below 2^-126 down to -127, then exactly 0,
  * as of NaN. */
 INLINE vf power_of_two(vf x)
 {
-    vf low     = greater(x, splat(-127.0f));
+    vf low = greater(x, splat(-127.0f));
     vf shifted = low + SHIFTER;
     return power(shifted, low - (shifted - SHIFTER));
 }
@@ -142,7 +142,7 @@ INLINE vf power_of_two(vf x)
 INLINE vf exponential_of_minus(vf x)
 {
     vf shifted = fused(x, splat(-LOG2_E), splat(SHIFTER));
-    vf r       = fused(x, splat(-LOG2_E), SHIFTER - shifted);
+    vf r = fused(x, splat(-LOG2_E), SHIFTER - shifted);
     return power(shifted, fused(x, splat(-LOG2_E_REST), r));
 }
 
@@ -188,10 +188,10 @@ INLINE void store_block(float *to, int64_t n, const vf x[N_PARTS])
 #define FOLD(f, x) f(f(f(x[0], x[4]), f(x[2], x[6])), f(f(x[1], x[5]), f(x[3], x[7])))
 #else
 #define FOLD_(f, x, i) f(f(x[i], x[i + 8]), f(x[i + 4], x[i + 12]))
-#define FOLD(f, x)     f(f(FOLD_(f, x, 0), FOLD_(f, x, 2)), f(FOLD_(f, x, 1), FOLD_(f, x, 3)))
+#define FOLD(f, x) f(f(FOLD_(f, x, 0), FOLD_(f, x, 2)), f(FOLD_(f, x, 1), FOLD_(f, x, 3)))
 #endif
 /* The sum, or the largest, of a block's lanes; the order of maxima does not matter. */
-INLINE vf    plus(vf x, vf y) { return x + y; }
+INLINE vf plus(vf x, vf y) { return x + y; }
 INLINE float fold_sum(const vf parts[N_PARTS])
 {
     vf x = FOLD(plus, parts);

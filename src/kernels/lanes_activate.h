@@ -13,24 +13,24 @@ INLINE vf silu(vf x)
  * degree 8 in t through 0, for |x| <= 12.5: relative error 1.1e-7 before rounding. */
 INLINE vf gelu(vf x)
 {
-    x        = greater(splat(-12.5f), x);
-    vf size  = lesser((vf)magnitude_bits(x), splat(12.5f));
-    vf t     = 1.0f / fused(size, splat(0.3046875f), splat(1.0f));
+    x = greater(splat(-12.5f), x);
+    vf size = lesser((vf)magnitude_bits(x), splat(12.5f));
+    vf t = 1.0f / fused(size, splat(0.3046875f), splat(1.0f));
     vf below = fused(t, splat(0.0367497467f), splat(-0.153710067f));
-    below    = fused(below, t, splat(0.187727407f));
-    below    = fused(below, t, splat(-0.03956661f));
-    below    = fused(below, t, splat(0.121798731f));
-    below    = fused(below, t, splat(0.103114322f));
-    below    = fused(below, t, splat(0.122373283f));
-    below    = fused(below, t, splat(0.121513233f));
-    below    = below * t * exponential_of_minus(size * size * 0.5f);
+    below = fused(below, t, splat(0.187727407f));
+    below = fused(below, t, splat(-0.03956661f));
+    below = fused(below, t, splat(0.121798731f));
+    below = fused(below, t, splat(0.103114322f));
+    below = fused(below, t, splat(0.122373283f));
+    below = fused(below, t, splat(0.121513233f));
+    below = below * t * exponential_of_minus(size * size * 0.5f);
     return x * pick(x < 0.0f, below, 1.0f - below);
 }
 
 /* x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3). */
 INLINE vf gelu_tanh(vf x)
 {
-    x          = greater(splat(-9.9f), x);
+    x = greater(splat(-9.9f), x);
     vf twice_u = x * fused(x * x, splat(0.071354816f), splat(1.5957691f));
     return x / (1.0f + exponential_of_minus(lesser(splat(87.0f), twice_u)));
 }

@@ -7,14 +7,14 @@
 
 void LANES_ADD(bal_kernels *kernels)
 {
-    kernels->quantize      = quantize;
-    kernels->rms_norm_i8   = rms_norm_i8;
-    kernels->rms_norm      = rms_norm;
-    kernels->layer_norm    = layer_norm;
-    kernels->rotate        = rotate;
-    kernels->attention     = attention;
-    kernels->activate      = activate;
-    kernels->swiglu        = swiglu;
-    kernels->exp_sums      = exp_sums;
+    kernels->quantize = quantize;
+    kernels->rms_norm_i8 = rms_norm_i8;
+    kernels->rms_norm = rms_norm;
+    kernels->layer_norm = layer_norm;
+    kernels->rotate = rotate;
+    kernels->attention = attention;
+    kernels->activate = activate;
+    kernels->swiglu = swiglu;
+    kernels->exp_sums = exp_sums;
     kernels->cross_entropy = cross_entropy;
 }

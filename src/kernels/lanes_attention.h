@@ -4,44 +4,44 @@
  * query does not see has weight 0, which changes no sum: no result depends on the block. */
 #include "lanes_turn.h"
 
-#define N_KEYS   (LANES == 16 ? 8 : 4) /* scores at a time: with q and k, all that registers hold */
-#define N_DIMS   N_KEYS                /* outputs at a time */
-#define N_SINGLE (QUERIES / 5)         /* queries that cost less one at a time than as a block */
+#define N_KEYS (LANES == 16 ? 8 : 4) /* scores at a time: with q and k, all that registers hold */
+#define N_DIMS N_KEYS                /* outputs at a time */
+#define N_SINGLE (QUERIES / 5)       /* queries that cost less one at a time than as a block */
 
 /* What the queries from one on have in common, for a head. */
 struct task {
     const float *q, *k, *v; /* of the first query and of the first key that it sees */
-    float       *y;
-    int64_t      n_queries, n_keys; /* keys from the first on that any of them sees */
-    int64_t      position, window;  /* of the first query among those keys; beyond all: no mask */
-    float        factor;            /* of q, so that scores are exponents of 2 */
+    float *y;
+    int64_t n_queries, n_keys; /* keys from the first on that any of them sees */
+    int64_t position, window;  /* of the first query among those keys; beyond all: no mask */
+    float factor;              /* of q, so that scores are exponents of 2 */
 };
 
 INLINE struct task task_at(const bal_attention *a, int64_t head, int64_t query, int64_t n)
 {
     int64_t hd = a->head_dim, kv = head / (a->n_heads / a->n_kv_heads) * hd;
     int64_t own = a->first + query, end = a->causal ? own + n : a->n_keys;
-    bool    slides = a->causal && a->window > 0;
-    int64_t start  = slides && own >= a->window ? own - a->window + 1 : 0;
+    bool slides = a->causal && a->window > 0;
+    int64_t start = slides && own >= a->window ? own - a->window + 1 : 0;
     int64_t at_q = query * a->n_heads * hd + head * hd, at_kv = start * a->n_kv_heads * hd + kv;
-    return (struct task){.q         = a->q + at_q,
-                         .k         = a->k + at_kv,
-                         .v         = a->v + at_kv,
-                         .y         = a->y + at_q,
+    return (struct task){.q = a->q + at_q,
+                         .k = a->k + at_kv,
+                         .v = a->v + at_kv,
+                         .y = a->y + at_q,
                          .n_queries = n,
-                         .n_keys    = end - start,
-                         .position  = a->causal ? own - start : a->n_keys,
-                         .window    = slides ? a->window : a->n_keys + QUERIES,
-                         .factor    = LOG2_E / sqrtf((float)hd)};
+                         .n_keys = end - start,
+                         .position = a->causal ? own - start : a->n_keys,
+                         .window = slides ? a->window : a->n_keys + QUERIES,
+                         .factor = LOG2_E / sqrtf((float)hd)};
 }
 
 /* Scores of the keys j .. j + N_KEYS - 1 with the vectors of queries from the given one on. */
 INLINE void score(const bal_attention *a, const struct task *t, const float *q, int64_t j, int from,
                   vf top[N_VECTORS])
 {
-    int64_t      width = a->n_kv_heads * a->head_dim;
+    int64_t width = a->n_kv_heads * a->head_dim;
     const float *key[N_KEYS];
-    vf           s[N_VECTORS][N_KEYS] = {0};
+    vf s[N_VECTORS][N_KEYS] = {0};
     for (int i = 0; i < N_KEYS; ++i) key[i] = t->k + smaller(j + i, t->n_keys - 1) * width;
 #pragma GCC unroll 4
     for (int64_t d = 0; d < a->head_dim; ++d)
@@ -50,7 +50,7 @@ INLINE void score(const bal_attention *a, const struct task *t, const float *q, 
                 s[v][i] = fused(load(q + d * QUERIES + v * LANES), splat(key[i][d]), s[v][i]);
     for (int v = from; v < N_VECTORS; ++v) {
         int64_t position = t->position + v * LANES - j; /* of the vector's first query, from j on */
-        vi      query    = lane_numbers() + (int32_t)position;
+        vi query = lane_numbers() + (int32_t)position;
         if (position < N_KEYS - 1) /* a query sees no later key */
             for (int i = 0; i < N_KEYS; ++i) s[v][i] = pick(query >= i, s[v][i], splat(-INFINITY));
         if (position + LANES > t->window) /* and none before its window */
@@ -67,9 +67,9 @@ INLINE void score(const bal_attention *a, const struct task *t, const float *q, 
 INLINE void weigh(const bal_attention *a, const float *v, int n_dims, const int64_t n_keys[],
                   const vf inverse[], float *y)
 {
-    int64_t      width = a->n_kv_heads * a->head_dim, j = 0;
-    const float *p                      = a->scores;
-    vf           sum[N_VECTORS][N_DIMS] = {0};
+    int64_t width = a->n_kv_heads * a->head_dim, j = 0;
+    const float *p = a->scores;
+    vf sum[N_VECTORS][N_DIMS] = {0};
 #pragma GCC unroll 4
     for (; j < n_keys[0]; ++j, v += width, p += QUERIES)
         for (int i = 0; i < n_dims; ++i)
@@ -85,17 +85,17 @@ INLINE void weigh(const bal_attention *a, const float *v, int n_dims, const int6
 /* A block of queries. */
 static void attend(const bal_attention *a, const struct task *t)
 {
-    int64_t            hd = a->head_dim, width = a->n_heads * hd;
-    int64_t            n_keys[] = {smaller(t->position + LANES, t->n_keys), t->n_keys};
+    int64_t hd = a->head_dim, width = a->n_heads * hd;
+    int64_t n_keys[] = {smaller(t->position + LANES, t->n_keys), t->n_keys};
     _Alignas(64) float q[BAL_HEAD_DIM_MAX * QUERIES], y[BAL_HEAD_DIM_MAX * QUERIES];
-    vf                 top[] = {splat(-INFINITY), splat(-INFINITY)}, inverse[N_VECTORS];
-    int64_t            j     = 0;
+    vf top[] = {splat(-INFINITY), splat(-INFINITY)}, inverse[N_VECTORS];
+    int64_t j = 0;
     turn_rows(t->q, t->n_queries, width, hd, t->factor, q);
     for (; j < n_keys[0]; j += N_KEYS) score(a, t, q, j, 0, top);
     for (; j < n_keys[1]; j += N_KEYS) score(a, t, q, j, 1, top);
     for (int at = 0; at < N_VECTORS; ++at) {
-        vf     sum = {0};
-        float *p   = a->scores + at * LANES;
+        vf sum = {0};
+        float *p = a->scores + at * LANES;
         for (j = 0; j < n_keys[at]; ++j, p += QUERIES) {
             vf weight = power_of_two(load(p) - top[at]);
             sum += weight;
@@ -114,9 +114,9 @@ static void attend(const bal_attention *a, const struct task *t)
 /* Weights of the keys of one query, with keys in lanes; beyond the last, more like its own. */
 INLINE void weights_of_one(const bal_attention *a, const struct task *t)
 {
-    int64_t            hd = a->head_dim, width = a->n_kv_heads * hd;
+    int64_t hd = a->head_dim, width = a->n_kv_heads * hd;
     _Alignas(64) float keys[BAL_HEAD_DIM_MAX * QUERIES];
-    vf                 top = splat(-INFINITY);
+    vf top = splat(-INFINITY);
     for (int64_t j = 0; j < t->n_keys; j += QUERIES) {
         vf s[N_VECTORS] = {0};
         turn_rows(t->k + j * width, smaller(t->n_keys - j, QUERIES), width, hd, 1.0f, keys);
@@ -140,9 +140,9 @@ static void attend_one(const bal_attention *a, const struct task *t)
     int64_t hd = a->head_dim, width = a->n_kv_heads * hd;
     weights_of_one(a, t);
     for (int64_t d = 0; d < hd; d += BLOCK) {
-        vf           parts[N_PARTS] = {0}, values[N_PARTS];
-        float        sum            = 0.0f;
-        const float *from           = t->v + d;
+        vf parts[N_PARTS] = {0}, values[N_PARTS];
+        float sum = 0.0f;
+        const float *from = t->v + d;
         for (int64_t j = 0; j < t->n_keys; ++j, from += width) {
             float weight = a->scores[j];
             load_block(from, hd - d, 0.0f, values);
@@ -159,8 +159,8 @@ static void attention(const bal_attention *a)
 {
     for (int64_t head = 0; head < a->n_heads; ++head)
         for (int64_t query = 0, n; query < a->n_queries; query += n) {
-            int64_t left  = a->n_queries - query;
-            n             = left <= N_SINGLE ? 1 : smaller(left, QUERIES);
+            int64_t left = a->n_queries - query;
+            n = left <= N_SINGLE ? 1 : smaller(left, QUERIES);
             struct task t = task_at(a, head, query, n);
             if (n == 1)
                 attend_one(a, &t);

@@ -12,7 +12,7 @@ static void exp_sums(int64_t n_rows, int64_t n_cols, const float *x, int64_t x_s
         vf tops[N_SUMS], sum[N_SUMS], xs[N_PARTS];
         for (int at = 0; at < N_SUMS; ++at) {
             tops[at] = first ? splat(-INFINITY) : load(sums->top + at * LANES);
-            sum[at]  = first ? splat(0.0f) : load(sums->sum + at * LANES);
+            sum[at] = first ? splat(0.0f) : load(sums->sum + at * LANES);
         }
         for (int64_t i = 0; i < n_cols; i += BLOCK) {
             load_block(x + i, n_cols - i, -INFINITY, xs);

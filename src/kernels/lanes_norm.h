@@ -18,9 +18,9 @@ INLINE float largest_magnitude(int64_t n, const float *x)
 INLINE vq narrow(const vi x[4])
 {
 #if LANES > 4
-    wide_i low  = WIDE(packs_epi32)((wide_i)x[0], (wide_i)x[1]);
+    wide_i low = WIDE(packs_epi32)((wide_i)x[0], (wide_i)x[1]);
     wide_i high = WIDE(packs_epi32)((wide_i)x[2], (wide_i)x[3]);
-    vi     four = (vi)WIDE(packs_epi16)(low, high); /* 16 bytes hold four of each register */
+    vi four = (vi)WIDE(packs_epi16)(low, high); /* 16 bytes hold four of each register */
 #if LANES == 16
     return (vq)__builtin_shufflevector(four, four, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11,
                                        15);
@@ -39,10 +39,10 @@ INLINE vq narrow(const vi x[4])
 INLINE float quantize_row(int64_t n, const float *x, const float *weight, float absmax, int8_t *q,
                           int32_t *sum)
 {
-    bool  fine    = absmax >= 0x1p-100f && absmax <= FLT_MAX;
+    bool fine = absmax >= 0x1p-100f && absmax <= FLT_MAX;
     float inverse = fine ? 127.0f / absmax : 0.0f;
-    vi    sums    = {0};
-    *sum          = 0;
+    vi sums = {0};
+    *sum = 0;
     if (!fine) memset(q, 0, (size_t)((n + BLOCK - 1) / BLOCK * BLOCK));
     for (int64_t i = 0; fine && i < n; i += BLOCK) {
         vf xs[N_PARTS], weights[N_PARTS];
@@ -130,18 +130,18 @@ static void rms_norm_i8(int64_t n_rows, int64_t n_cols, const float *x, const fl
 {
     for (int64_t row = 0; row < n_rows; ++row, x += n_cols, q += q_stride) {
         vf squares[N_PARTS] = {0};
-        vi top              = {0};
+        vi top = {0};
         for (int64_t i = 0; i < n_cols; i += BLOCK) {
             vf xs[N_PARTS], weights[N_PARTS];
             load_block(x + i, n_cols - i, 0.0f, xs);
             load_block(weight + i, n_cols - i, 0.0f, weights);
             for (int p = 0; p < N_PARTS; ++p) {
                 squares[p] = fused(xs[p], xs[p], squares[p]);
-                top        = larger(magnitude_bits(xs[p] * weights[p]), top);
+                top = larger(magnitude_bits(xs[p] * weights[p]), top);
             }
         }
         float inverse = inverse_norm(squares, n_cols, eps);
-        float step    = quantize_row(n_cols, x, weight, fold_larger(top), q, sum + row);
-        scale[row]    = step <= FLT_MAX ? step * inverse : step;
+        float step = quantize_row(n_cols, x, weight, fold_larger(top), q, sum + row);
+        scale[row] = step <= FLT_MAX ? step * inverse : step;
     }
 }

@@ -6,8 +6,8 @@ INLINE void rotate_small(int64_t n, int64_t head_dim, int apart, const float *co
                          const float *signed_sines, float *x)
 {
     vi element = lane_numbers() & (int32_t)(head_dim - 1);
-    vf cosine  = permute(load_some(cosines, head_dim, 0.0f), element);
-    vf sine    = permute(load_some(signed_sines, head_dim, 0.0f), element);
+    vf cosine = permute(load_some(cosines, head_dim, 0.0f), element);
+    vf sine = permute(load_some(signed_sines, head_dim, 0.0f), element);
     for (int64_t i = 0; i < n; i += LANES) {
         vf xs = load_some(x + i, n - i, 0.0f);
         store_some(x + i, n - i, fused(xs, cosine, partner(xs, apart) * sine));
@@ -21,9 +21,9 @@ INLINE void rotate_halves(int64_t n, int64_t head_dim, const float *cosines,
     int64_t half = head_dim / 2;
     for (int64_t i = 0; i < half; i += LANES) {
         int64_t left = half - i, to = i + half;
-        vf      ca = load_some(cosines + i, left, 0.0f), cb = load_some(cosines + to, left, 0.0f);
-        vf      sa = load_some(signed_sines + i, left, 0.0f);
-        vf      sb = load_some(signed_sines + to, left, 0.0f);
+        vf ca = load_some(cosines + i, left, 0.0f), cb = load_some(cosines + to, left, 0.0f);
+        vf sa = load_some(signed_sines + i, left, 0.0f);
+        vf sb = load_some(signed_sines + to, left, 0.0f);
         for (float *head = x; head < x + n; head += head_dim) {
             vf a = load_some(head + i, left, 0.0f), b = load_some(head + to, left, 0.0f);
             store_some(head + i, left, fused(a, ca, b * sa));
@@ -37,9 +37,9 @@ INLINE void rotate_neighbours(int64_t n, int64_t head_dim, const float *cosines,
                               const float *signed_sines, float *x)
 {
     for (int64_t i = 0; i < head_dim; i += LANES) {
-        int64_t left   = head_dim - i;
-        vf      cosine = load_some(cosines + i, left, 0.0f);
-        vf      sine   = load_some(signed_sines + i, left, 0.0f);
+        int64_t left = head_dim - i;
+        vf cosine = load_some(cosines + i, left, 0.0f);
+        vf sine = load_some(signed_sines + i, left, 0.0f);
         for (float *head = x; head < x + n; head += head_dim) {
             vf xs = load_some(head + i, left, 0.0f);
             store_some(head + i, left, fused(xs, cosine, partner(xs, 1) * sine));

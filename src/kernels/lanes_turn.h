@@ -2,7 +2,7 @@
 #include "lanes.h"
 
 #define N_VECTORS 2
-#define QUERIES   (N_VECTORS * LANES)
+#define QUERIES (N_VECTORS * LANES)
 
 INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 

@@ -10,9 +10,9 @@
 
 /* What the tiles of a configuration hold. */
 typedef struct tile_shapes {
-    uint8_t  palette, start_row, reserved[14];
+    uint8_t palette, start_row, reserved[14];
     uint16_t row_bytes[16];
-    uint8_t  n_rows[16];
+    uint8_t n_rows[16];
 } tile_shapes;
 
 /* Tokens of a block. Up to 16 make it wide: tiles 0 to 3 are sums by 64 rows, tile 4 the tokens, 5
@@ -23,11 +23,11 @@ static bool is_wide(int64_t n) { return n <= 16; }
 
 static void configure(int64_t n)
 {
-    tile_shapes s     = {.palette = 1};
-    int64_t     first = is_wide(n) ? n : 16, second = is_wide(n) ? n : n - 16;
+    tile_shapes s = {.palette = 1};
+    int64_t first = is_wide(n) ? n : 16, second = is_wide(n) ? n : n - 16;
     for (int tile = 0; tile < 8; ++tile) {
-        bool rows         = tile >= 6 || (tile == 5 && is_wide(n));
-        s.n_rows[tile]    = (uint8_t)(rows ? 16 : tile < 2 || tile == 4 ? first : second);
+        bool rows = tile >= 6 || (tile == 5 && is_wide(n));
+        s.n_rows[tile] = (uint8_t)(rows ? 16 : tile < 2 || tile == 4 ? first : second);
         s.row_bytes[tile] = 64;
     }
     __asm__ volatile("" ::"r"(&s) : "memory"); /* gcc 12 thinks that 8 bytes of it are read */
@@ -43,12 +43,12 @@ typedef struct block {
 /* What all blocks of a product have in common. */
 typedef struct task {
     const bal_weights_u8 *w;
-    const bal_rows_i8    *x;
-    bool                  adds;
-    float                *y;
-    int64_t               y_stride;
-    const uint8_t        *next;   /* lines to fetch, */
-    int64_t               n_left; /* so many */
+    const bal_rows_i8 *x;
+    bool adds;
+    float *y;
+    int64_t y_stride;
+    const uint8_t *next; /* lines to fetch, */
+    int64_t n_left;      /* so many */
 } task;
 
 /* Tokens of a block up to end to y, by n_rows rows in n_tiles tiles each. */
@@ -59,8 +59,8 @@ static inline __attribute__((always_inline)) void finish_rows(const task *t, blo
     for (; b->n_done < end; ++b->n_done) {
         int64_t i = b->n_done, token = b->first + i;
         __m512i excess = _mm512_set1_epi32(128 * t->x->sum[token]);
-        __m512  scale  = _mm512_set1_ps(t->x->scale[token]);
-        float  *to     = t->y + token * t->y_stride + b->row;
+        __m512 scale = _mm512_set1_ps(t->x->scale[token]);
+        float *to = t->y + token * t->y_stride + b->row;
         for (int tile = 0; tile < n_tiles; ++tile)
             bal_store_scaled(to + 16 * tile, n_rows - 16 * tile,
                              _mm512_load_si512(b->sums[i / 16 * 2 + tile][i % 16]), excess, scale,
@@ -70,8 +70,8 @@ static inline __attribute__((always_inline)) void finish_rows(const task *t, blo
 
 static void finish(const task *t, block *b, int64_t end)
 {
-    int     n_tiles = is_wide(b->n) ? 4 : 2;
-    int64_t n_rows  = t->w->n_rows - b->row;
+    int n_tiles = is_wide(b->n) ? 4 : 2;
+    int64_t n_rows = t->w->n_rows - b->row;
     if (n_tiles == 2 && n_rows >= 32 && t->adds) /* constants, so that no mask is left inside */
         finish_rows(t, b, end, 2, 32, true);
     else if (n_tiles == 2 && n_rows >= 32)
@@ -111,8 +111,8 @@ static inline void step_wide(const uint8_t *entries, const int8_t *q, int64_t st
  * by different units. */
 static void multiply(task *t, block *b, block *before)
 {
-    int64_t        stride = t->x->stride, n_groups = t->w->n_groups;
-    const int8_t  *q       = t->x->q + b->first * stride;
+    int64_t stride = t->x->stride, n_groups = t->w->n_groups;
+    const int8_t *q = t->x->q + b->first * stride;
     const uint8_t *entries = t->w->entries + 4 * (b->row % BAL_PANEL_ROWS) +
                              b->row / BAL_PANEL_ROWS * n_groups * BAL_BLOCK_CODES;
     _tile_zero(0);
@@ -142,9 +142,9 @@ static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds,
         bal_product_i8_avx512(w, x, adds, y, y_stride);
         return;
     }
-    task    t = {w, x, adds, y, y_stride, w->next, w->next != NULL ? 4 * w->n_groups : 0};
-    block   blocks[2];
-    int     now        = 0;
+    task t = {w, x, adds, y, y_stride, w->next, w->next != NULL ? 4 * w->n_groups : 0};
+    block blocks[2];
+    int now = 0;
     int64_t configured = 0;
     blocks[1].n = blocks[1].n_done = 0;
     for (int64_t first = 0, n; first < x->n_rows; first += n) {
@@ -185,5 +185,5 @@ void bal_panel_add_amx(bal_kernels *kernels)
     (void)
         bal_amx_allowed(); /* the caller knows that it is; asking is what lets the tiles be used */
     kernels->product_i8 = product_i8;
-    kernels->dots       = dots;
+    kernels->dots = dots;
 }

@@ -6,17 +6,17 @@
 #include "kernels_impl.h"
 
 static inline __m256i load(const void *from) { return _mm256_loadu_si256((const __m256i *)from); }
-static inline void    store(void *to, __m256i x) { _mm256_storeu_si256((__m256i *)to, x); }
+static inline void store(void *to, __m256i x) { _mm256_storeu_si256((__m256i *)to, x); }
 
 /* z * size of 32 codes: 0 where a code does not move or stands outside low .. high. */
 static inline __m256i step(const bal_panel *panel, int64_t at, __m256i code, int low, int high,
                            __m256i size)
 {
     const __m256i lowest = _mm256_set1_epi8((char)low), highest = _mm256_set1_epi8((char)high);
-    __m256i       inside = _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_max_epu8(code, lowest), code),
-                                            _mm256_cmpeq_epi8(_mm256_min_epu8(code, highest), code));
-    __m256i       open   = _mm256_and_si256(inside, spread_bits(panel->moves + at / 8));
-    __m256i       minus  = spread_bits(panel->negative + at / 8); /* 0 or -1 */
+    __m256i inside = _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_max_epu8(code, lowest), code),
+                                      _mm256_cmpeq_epi8(_mm256_min_epu8(code, highest), code));
+    __m256i open = _mm256_and_si256(inside, spread_bits(panel->moves + at / 8));
+    __m256i minus = spread_bits(panel->negative + at / 8); /* 0 or -1 */
     return _mm256_and_si256(_mm256_sub_epi8(_mm256_xor_si256(size, minus), minus), open);
 }
 
@@ -37,10 +37,10 @@ static inline __m256i spread_factors(const uint8_t *factors)
 static inline __m256i times(__m256i x, __m256i factor, int rounding, int shift)
 {
     const __m256i low = _mm256_set1_epi16(255), half = _mm256_set1_epi16((short)rounding);
-    __m256i       even = _mm256_maddubs_epi16(_mm256_and_si256(factor, low), x);
-    __m256i       odd  = _mm256_maddubs_epi16(_mm256_andnot_si256(low, factor), x);
-    even               = _mm256_srai_epi16(_mm256_add_epi16(even, half), shift);
-    odd                = _mm256_slli_epi16(_mm256_add_epi16(odd, half), 8 - shift);
+    __m256i even = _mm256_maddubs_epi16(_mm256_and_si256(factor, low), x);
+    __m256i odd = _mm256_maddubs_epi16(_mm256_andnot_si256(low, factor), x);
+    even = _mm256_srai_epi16(_mm256_add_epi16(even, half), shift);
+    odd = _mm256_slli_epi16(_mm256_add_epi16(odd, half), 8 - shift);
     return _mm256_blendv_epi8(odd, even, low);
 }
 
@@ -56,11 +56,11 @@ static inline void move_nibbles(const bal_panel *panel, int64_t group, int part,
                                 uint8_t *plus, uint8_t *minus)
 {
     const __m256i sign = _mm256_set1_epi8((char)128);
-    int64_t       at   = group * BAL_BLOCK_CODES + part * 32;
-    __m256i       four = load_nibbles(panel->codes + group * 128, part);
+    int64_t at = group * BAL_BLOCK_CODES + part * 32;
+    __m256i four = load_nibbles(panel->codes + group * 128, part);
     if (panel->format == BAL_PANEL_I4) {
         __m256i value = times(_mm256_sub_epi8(four, _mm256_set1_epi8(8)), factor, 0, 0);
-        value         = _mm256_xor_si256(value, sign);
+        value = _mm256_xor_si256(value, sign);
         if (minus != NULL)
             move_both(value, step(panel, at, four, 2, 14, factor), plus + at, minus + at);
         else
@@ -71,7 +71,7 @@ static inline void move_nibbles(const bal_panel *panel, int64_t group, int part,
         _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)bal_nf4_book));
     __m256i z = _mm256_setzero_si256();
     if (minus != NULL) {
-        z             = step(panel, at, four, 1, 14, _mm256_set1_epi8(1));
+        z = step(panel, at, four, 1, 14, _mm256_set1_epi8(1));
         __m256i value = times(_mm256_shuffle_epi8(book, _mm256_sub_epi8(four, z)), factor, 64, 7);
         store(minus + at, _mm256_xor_si256(value, sign));
     }
@@ -89,7 +89,7 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
     } else if (panel->format == BAL_PANEL_I8) {
         for (int64_t at = 0; at < n; at += 32) {
             __m256i code = load(panel->codes + at);
-            __m256i z    = step(panel, at, code, 2, 254, _mm256_set1_epi8(1));
+            __m256i z = step(panel, at, code, 2, 254, _mm256_set1_epi8(1));
             move_both(code, z, plus + at, minus + at);
         }
     } else {
@@ -123,12 +123,12 @@ static void split_tokens(int64_t n_groups, const int8_t *q, halves *to)
  * keeps an array of them in memory. */
 #define TOKENS_1(X) X(0)
 #define TOKENS_4(X) X(0) X(1) X(2) X(3)
-#define START(t)    __m256i a##t##0 = load(sums[t]), a##t##1 = load(sums[t] + 8);
+#define START(t) __m256i a##t##0 = load(sums[t]), a##t##1 = load(sums[t] + 8);
 #define STEP(t)                                                       \
-    x       = _mm256_set1_epi32(tokens[t].even[g]);                   \
+    x = _mm256_set1_epi32(tokens[t].even[g]);                         \
     a##t##0 = _mm256_add_epi32(a##t##0, _mm256_madd_epi16(even0, x)); \
     a##t##1 = _mm256_add_epi32(a##t##1, _mm256_madd_epi16(even1, x)); \
-    x       = _mm256_set1_epi32(tokens[t].odd[g]);                    \
+    x = _mm256_set1_epi32(tokens[t].odd[g]);                          \
     a##t##0 = _mm256_add_epi32(a##t##0, _mm256_madd_epi16(odd0, x));  \
     a##t##1 = _mm256_add_epi32(a##t##1, _mm256_madd_epi16(odd1, x));
 #define FINISH(t)            \
@@ -156,7 +156,7 @@ static void scale_rows(const int32_t *sums, const bal_weights_u8 *w, int32_t exc
 {
     for (int64_t r = 0; r < w->n_rows; ++r) {
         float value = (float)(sums[r] - excess) * (x_scale * w->scale[r]);
-        y[r]        = adds ? y[r] + value : value;
+        y[r] = adds ? y[r] + value : value;
     }
 }
 
@@ -165,14 +165,14 @@ static void multiply_panel(const bal_weights_u8 *w, const bal_rows_i8 *x, bool a
 {
     for (int64_t t = 0, n; t < x->n_rows; t += n) {
         int32_t sums[4][BAL_PANEL_ROWS] = {{0}};
-        halves  tokens[4];
+        halves tokens[4];
         n = x->n_rows - t >= 4 ? 4 : 1;
         for (int64_t first = 0; first < w->n_groups; first += CHUNK) {
             int64_t n_here = w->n_groups - first < CHUNK ? w->n_groups - first : CHUNK;
             for (int64_t i = 0; i < n; ++i)
                 split_tokens(n_here, x->q + (t + i) * x->stride + 4 * first, &tokens[i]);
             for (int row = 0; row < w->n_rows; row += 16) {
-                const uint8_t *entries       = w->entries + first * BAL_BLOCK_CODES + 4 * row;
+                const uint8_t *entries = w->entries + first * BAL_BLOCK_CODES + 4 * row;
                 int32_t(*to)[BAL_PANEL_ROWS] = (int32_t(*)[BAL_PANEL_ROWS])(void *)(sums[0] + row);
                 if (n == 4)
                     tile_4(n_here, entries, tokens, to);
@@ -209,5 +209,5 @@ void bal_panel_add_avx2(bal_kernels *kernels)
 {
     kernels->move_panel = move_panel;
     kernels->product_i8 = product_i8;
-    kernels->dots       = dots;
+    kernels->dots = dots;
 }

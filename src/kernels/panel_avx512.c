@@ -23,10 +23,10 @@ static inline __mmask64 within(__m512i x, int low, int high)
 /* 64 codes of an int8 panel. A byte is code + 128; the gate is open from 2 to 254. */
 static inline void move_i8(const bal_panel *panel, int64_t at, uint8_t *plus, uint8_t *minus)
 {
-    const __m512i one  = _mm512_set1_epi8(1);
-    __m512i       code = _mm512_loadu_si512(panel->codes + at);
-    __mmask64     open = within(code, 2, 254) & load_mask(panel->moves + at / 8);
-    __m512i       z =
+    const __m512i one = _mm512_set1_epi8(1);
+    __m512i code = _mm512_loadu_si512(panel->codes + at);
+    __mmask64 open = within(code, 2, 254) & load_mask(panel->moves + at / 8);
+    __m512i z =
         _mm512_mask_sub_epi8(one, load_mask(panel->negative + at / 8), _mm512_setzero_si512(), one);
     _mm512_storeu_si512(plus + at, _mm512_mask_add_epi8(code, open, code, z));
     _mm512_storeu_si512(minus + at, _mm512_mask_sub_epi8(code, open, code, z));
@@ -42,19 +42,19 @@ static inline __m512i spread_factors(const uint8_t *factors)
 /* Bytes x * factor, the products within a signed byte. */
 static inline __m512i times(__m512i x, __m512i factor)
 {
-    const __m512i low  = _mm512_set1_epi16(255);
-    __m512i       even = _mm512_maddubs_epi16(_mm512_and_si512(factor, low), x);
-    __m512i       odd  = _mm512_maddubs_epi16(_mm512_andnot_si512(low, factor), x);
+    const __m512i low = _mm512_set1_epi16(255);
+    __m512i even = _mm512_maddubs_epi16(_mm512_and_si512(factor, low), x);
+    __m512i odd = _mm512_maddubs_epi16(_mm512_andnot_si512(low, factor), x);
     return _mm512_mask_mov_epi8(even, 0xAAAAAAAAAAAAAAAA, _mm512_slli_epi16(odd, 8));
 }
 /* Bytes (x * factor + 64) >> 7. */
 static inline __m512i times_shifted(__m512i x, __m512i factor)
 {
     const __m512i low = _mm512_set1_epi16(255), half = _mm512_set1_epi16(64);
-    __m512i       even = _mm512_maddubs_epi16(_mm512_and_si512(factor, low), x);
-    __m512i       odd  = _mm512_maddubs_epi16(_mm512_andnot_si512(low, factor), x);
-    even               = _mm512_srai_epi16(_mm512_add_epi16(even, half), 7);
-    odd                = _mm512_slli_epi16(_mm512_add_epi16(odd, half), 1);
+    __m512i even = _mm512_maddubs_epi16(_mm512_and_si512(factor, low), x);
+    __m512i odd = _mm512_maddubs_epi16(_mm512_andnot_si512(low, factor), x);
+    even = _mm512_srai_epi16(_mm512_add_epi16(even, half), 7);
+    odd = _mm512_slli_epi16(_mm512_add_epi16(odd, half), 1);
     return _mm512_mask_mov_epi8(even, 0xAAAAAAAAAAAAAAAA, odd);
 }
 
@@ -69,17 +69,17 @@ static inline __m512i load_nibbles(const uint8_t *block, int part)
 static inline void move_i4(const bal_panel *panel, int64_t group, int part, __m512i factor,
                            uint8_t *plus, uint8_t *minus)
 {
-    int64_t at    = group * BAL_BLOCK_CODES + part * 64;
-    __m512i four  = load_nibbles(panel->codes + group * 128, part);
+    int64_t at = group * BAL_BLOCK_CODES + part * 64;
+    __m512i four = load_nibbles(panel->codes + group * 128, part);
     __m512i value = times(_mm512_sub_epi8(four, _mm512_set1_epi8(8)), factor);
-    value         = _mm512_xor_si512(value, _mm512_set1_epi8((char)128));
+    value = _mm512_xor_si512(value, _mm512_set1_epi8((char)128));
     if (minus == NULL) {
         _mm512_storeu_si512(plus + at, value);
         return;
     }
     __mmask64 open = within(four, 2, 14) & load_mask(panel->moves + at / 8);
-    __m512i   z    = _mm512_mask_sub_epi8(factor, load_mask(panel->negative + at / 8),
-                                          _mm512_setzero_si512(), factor);
+    __m512i z = _mm512_mask_sub_epi8(factor, load_mask(panel->negative + at / 8),
+                                     _mm512_setzero_si512(), factor);
     _mm512_storeu_si512(plus + at, _mm512_mask_add_epi8(value, open, value, z));
     _mm512_storeu_si512(minus + at, _mm512_mask_sub_epi8(value, open, value, z));
 }
@@ -89,15 +89,15 @@ static inline void move_nf4(const bal_panel *panel, int64_t group, int part, __m
 {
     const __m512i book = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)bal_nf4_book));
     const __m512i one = _mm512_set1_epi8(1), sign = _mm512_set1_epi8((char)128);
-    int64_t       at   = group * BAL_BLOCK_CODES + part * 64;
-    __m512i       four = load_nibbles(panel->codes + group * 128, part), up = four, down = four;
+    int64_t at = group * BAL_BLOCK_CODES + part * 64;
+    __m512i four = load_nibbles(panel->codes + group * 128, part), up = four, down = four;
     if (minus != NULL) {
         __mmask64 open = within(four, 1, 14) & load_mask(panel->moves + at / 8);
-        __m512i   z    = _mm512_mask_sub_epi8(one, load_mask(panel->negative + at / 8),
-                                              _mm512_setzero_si512(), one);
-        up             = _mm512_mask_add_epi8(four, open, four, z);
-        down           = _mm512_mask_sub_epi8(four, open, four, z);
-        down           = times_shifted(_mm512_shuffle_epi8(book, down), factor);
+        __m512i z = _mm512_mask_sub_epi8(one, load_mask(panel->negative + at / 8),
+                                         _mm512_setzero_si512(), one);
+        up = _mm512_mask_add_epi8(four, open, four, z);
+        down = _mm512_mask_sub_epi8(four, open, four, z);
+        down = times_shifted(_mm512_shuffle_epi8(book, down), factor);
         _mm512_storeu_si512(minus + at, _mm512_xor_si512(down, sign));
     }
     up = times_shifted(_mm512_shuffle_epi8(book, up), factor);
@@ -117,8 +117,8 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
     } else {
         for (int64_t first = 0; first < panel->n_groups; first += panel->factor_groups) {
             const uint8_t *factors = panel->factors + first / panel->factor_groups * BAL_PANEL_ROWS;
-            int64_t        left = panel->n_groups - first, n = panel->factor_groups;
-            __m512i        factor[4];
+            int64_t left = panel->n_groups - first, n = panel->factor_groups;
+            __m512i factor[4];
             for (int part = 0; part < 4; ++part) factor[part] = spread_factors(factors + 16 * part);
             for (int64_t group = first; group < first + (left < n ? left : n); ++group)
                 for (int part = 0; part < 4; ++part)
@@ -144,7 +144,7 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 #define TOKENS_4(X) TOKENS_3(X) X(3)
 #define TOKENS_5(X) TOKENS_4(X) X(4)
 #define TOKENS_6(X) TOKENS_5(X) X(5)
-#define START(t)    __m512i a##t##0 = zero, a##t##1 = zero, a##t##2 = zero, a##t##3 = zero;
+#define START(t) __m512i a##t##0 = zero, a##t##1 = zero, a##t##2 = zero, a##t##3 = zero;
 #define STEP(t)                             \
     xs = load_four(q + t * stride + 4 * g); \
     DOT(a##t##0, w0, xs);                   \
@@ -154,8 +154,8 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 #define FINISH(t)                                                                       \
     {                                                                                   \
         __m512i excess = _mm512_set1_epi32(128 * x->sum[first + t]);                    \
-        __m512  scale  = _mm512_set1_ps(x->scale[first + t]);                           \
-        float  *to     = y + (first + t) * y_stride;                                    \
+        __m512 scale = _mm512_set1_ps(x->scale[first + t]);                             \
+        float *to = y + (first + t) * y_stride;                                         \
         bal_store_scaled(to, n, a##t##0, excess, scale, w->scale, adds);                \
         bal_store_scaled(to + 16, n - 16, a##t##1, excess, scale, w->scale + 16, adds); \
         bal_store_scaled(to + 32, n - 32, a##t##2, excess, scale, w->scale + 32, adds); \
@@ -167,9 +167,9 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
                          const uint8_t *next, int n_fetched, bool adds, float *y,         \
                          int64_t y_stride)                                                \
     {                                                                                     \
-        const __m512i zero   = _mm512_setzero_si512();                                    \
-        const int8_t *q      = x->q + first * x->stride;                                  \
-        int64_t       stride = x->stride, n = w->n_rows;                                  \
+        const __m512i zero = _mm512_setzero_si512();                                      \
+        const int8_t *q = x->q + first * x->stride;                                       \
+        int64_t stride = x->stride, n = w->n_rows;                                        \
         TOKENS_##T(START) for (int64_t g = 0; g < w->n_groups; ++g)                       \
         {                                                                                 \
             const uint8_t *at = w->entries + g * BAL_BLOCK_CODES;                         \
@@ -207,11 +207,11 @@ void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool a
     static void (*const tiles[])(const bal_weights_u8 *, const bal_rows_i8 *, int64_t,
                                  const uint8_t *, int, bool, float *,
                                  int64_t) = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
-    int64_t n_tiles                       = (x->n_rows + 5) / 6;
-    int     per_group = n_tiles < 4 ? 2 : 1;         /* of the 4 lines, in the first tiles */
+    int64_t n_tiles = (x->n_rows + 5) / 6;
+    int per_group = n_tiles < 4 ? 2 : 1;             /* of the 4 lines, in the first tiles */
     for (int64_t tile = 0; tile < n_tiles; ++tile) { /* of nearly one size: 16 is 5 + 5 + 6 */
         int64_t first = x->n_rows * tile / n_tiles, end = x->n_rows * (tile + 1) / n_tiles;
-        int     n_fetched = w->next != NULL && tile * per_group < 4 ? per_group : 0;
+        int n_fetched = w->next != NULL && tile * per_group < 4 ? per_group : 0;
         for (int64_t row = 0; row < w->n_rows; row += BAL_PANEL_ROWS) {
             bal_weights_u8 panel = bal_panel_of(w, row);
             const uint8_t *next =
@@ -237,5 +237,5 @@ void bal_panel_add_avx512(bal_kernels *kernels)
 {
     kernels->move_panel = move_panel;
     kernels->product_i8 = bal_product_i8_avx512;
-    kernels->dots       = dots;
+    kernels->dots = dots;
 }

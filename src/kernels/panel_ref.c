@@ -8,7 +8,7 @@ static uint8_t entry(const bal_panel *panel, int64_t at, int code)
 {
     if (panel->format == BAL_PANEL_I8) return (uint8_t)(code + 128);
     int64_t group = at / BAL_BLOCK_CODES, row = at % BAL_BLOCK_CODES / 4;
-    int     factor = panel->factors[group / panel->factor_groups * BAL_PANEL_ROWS + row];
+    int factor = panel->factors[group / panel->factor_groups * BAL_PANEL_ROWS + row];
     if (panel->format == BAL_PANEL_I4) return (uint8_t)(code * factor + 128);
     return (uint8_t)((bal_nf4_book[code] * factor + 64 + (128 << 7)) >> 7);
 }
@@ -25,7 +25,7 @@ static int code_at(const bal_panel *panel, int64_t at)
 void bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 {
     static const int lowest[] = {-127, -7, 0}, highest[] = {127, 7, 15}; /* by format */
-    int              low = lowest[panel->format], high = highest[panel->format];
+    int low = lowest[panel->format], high = highest[panel->format];
     for (int64_t at = 0; at < panel->n_groups * BAL_BLOCK_CODES; ++at) {
         int code = code_at(panel, at), z = 0;
         if (panel->z != NULL)
@@ -45,7 +45,7 @@ static void multiply_panel(const bal_weights_u8 *w, const bal_rows_i8 *x, bool a
         uint32_t acc[BAL_PANEL_ROWS]; /* what NaN left in q may wrap around */
         for (int r = 0; r < BAL_PANEL_ROWS; ++r) acc[r] = (uint32_t)(-128 * x->sum[t]);
         for (int64_t g = 0; g < w->n_groups; ++g) {
-            const int8_t  *xs = x->q + t * x->stride + 4 * g;
+            const int8_t *xs = x->q + t * x->stride + 4 * g;
             const uint8_t *ws = w->entries + g * BAL_BLOCK_CODES;
             for (int r = 0; r < BAL_PANEL_ROWS; ++r)
                 acc[r] += (uint32_t)(xs[0] * ws[4 * r] + xs[1] * ws[4 * r + 1] +
@@ -54,7 +54,7 @@ static void multiply_panel(const bal_weights_u8 *w, const bal_rows_i8 *x, bool a
         float *to = y + t * y_stride;
         for (int64_t r = 0; r < w->n_rows; ++r) {
             float value = (float)(int32_t)acc[r] * (x->scale[t] * w->scale[r]);
-            to[r]       = adds ? to[r] + value : value;
+            to[r] = adds ? to[r] + value : value;
         }
     }
 }
@@ -70,11 +70,11 @@ static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds,
 
 static int64_t dots(int64_t n)
 {
-    uint8_t        entries[16 * BAL_BLOCK_CODES] = {0};
-    int8_t         q[64]                         = {0};
-    float          scale[BAL_PANEL_ROWS]         = {0}, y[BAL_PANEL_ROWS];
-    bal_weights_u8 w                             = {16, BAL_PANEL_ROWS, entries, scale, NULL};
-    bal_rows_i8    row                           = {1, 64, q, scale, (int32_t[]){0}};
+    uint8_t entries[16 * BAL_BLOCK_CODES] = {0};
+    int8_t q[64] = {0};
+    float scale[BAL_PANEL_ROWS] = {0}, y[BAL_PANEL_ROWS];
+    bal_weights_u8 w = {16, BAL_PANEL_ROWS, entries, scale, NULL};
+    bal_rows_i8 row = {1, 64, q, scale, (int32_t[]){0}};
     for (int64_t i = 0; i < n; ++i) product_i8(&w, &row, false, y, BAL_PANEL_ROWS);
     return n * 2 * BAL_PANEL_ROWS * 64;
 }
@@ -83,5 +83,5 @@ void bal_panel_add_ref(bal_kernels *kernels)
 {
     kernels->move_panel = bal_move_panel_ref;
     kernels->product_i8 = product_i8;
-    kernels->dots       = dots;
+    kernels->dots = dots;
 }

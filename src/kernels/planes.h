@@ -5,7 +5,7 @@
 
 #include "kernels_impl.h"
 
-#define N_PLANES   8                            /* counts up to 255 */
+#define N_PLANES 8                              /* counts up to 255 */
 #define HALF_LANES (PLANE_BYTES >= 32 ? 16 : 8) /* 16-bit numbers side by side when spreading */
 
 typedef uint64_t plane __attribute__((vector_size(PLANE_BYTES)));

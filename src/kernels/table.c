@@ -35,7 +35,7 @@ bal_isa bal_isa_best(void)
 const bal_kernels *bal_kernels_at(bal_isa isa)
 {
     static bal_kernels levels[N_LEVELS];
-    bal_kernels       *kernels = &levels[isa];
+    bal_kernels *kernels = &levels[isa];
     if (kernels->name != NULL) return kernels;
     bal_panel_add_ref(kernels);
     bal_lanes_add_ref(kernels);

@@ -5,7 +5,7 @@
 #include "votes_impl.h"
 
 static inline __m256i load(const void *from) { return _mm256_loadu_si256((const __m256i *)from); }
-static inline void    store(void *to, __m256i x) { _mm256_storeu_si256((__m256i *)to, x); }
+static inline void store(void *to, __m256i x) { _mm256_storeu_si256((__m256i *)to, x); }
 static inline __m256i ones(uint32_t x) { return _mm256_set1_epi32((int)x); }
 static inline __m256i swap(__m256i x) { return _mm256_shuffle_epi32(x, 0xB1); }
 static inline __m256i xor3(__m256i x, __m256i y, __m256i z)
@@ -18,15 +18,15 @@ static inline __m256i xor3(__m256i x, __m256i y, __m256i z)
 static inline void philox_half_line(const philox_plan *plan, uint32_t first, uint8_t *out)
 {
     const __m256i m0 = ones(PHILOX_M0), m1 = ones(PHILOX_M1);
-    __m256i       x0[2], x1[2], x2[2], x3[2];
+    __m256i x0[2], x1[2], x2[2], x3[2];
     for (uint32_t i = 0; i < 2; ++i) {
         __m256i start = _mm256_add_epi32(_mm256_setr_epi64x(0, 2, 4, 6), ones(first + i));
-        __m256i a     = _mm256_mul_epu32(start, m0);
-        __m256i b     = _mm256_mul_epu32(_mm256_xor_si256(swap(a), ones(plan->start2)), m1);
-        x0[i]         = _mm256_xor_si256(swap(b), ones(plan->next0));
-        x1[i]         = b;
-        x2[i]         = _mm256_xor_si256(a, ones(plan->next2));
-        x3[i]         = ones(plan->next3);
+        __m256i a = _mm256_mul_epu32(start, m0);
+        __m256i b = _mm256_mul_epu32(_mm256_xor_si256(swap(a), ones(plan->start2)), m1);
+        x0[i] = _mm256_xor_si256(swap(b), ones(plan->next0));
+        x1[i] = b;
+        x2[i] = _mm256_xor_si256(a, ones(plan->next2));
+        x3[i] = ones(plan->next3);
     }
     for (int round = 2; round < 10; ++round)
         for (int i = 0; i < 2; ++i) {
@@ -56,7 +56,7 @@ static void philox(uint64_t key, uint32_t c1, uint32_t c2, uint32_t c3, int64_t 
 static inline __m256i parities(__m256i low_table, __m256i high_table, __m256i b)
 {
     const __m256i nibble = _mm256_set1_epi8(15);
-    __m256i       high   = _mm256_and_si256(_mm256_srli_epi16(b, 4), nibble);
+    __m256i high = _mm256_and_si256(_mm256_srli_epi16(b, 4), nibble);
     return _mm256_xor_si256(_mm256_shuffle_epi8(low_table, _mm256_and_si256(b, nibble)),
                             _mm256_shuffle_epi8(high_table, high));
 }
@@ -72,9 +72,9 @@ static inline __m256i table(uint64_t windows, int at)
 static void walsh(int64_t n_pieces, uint8_t slot, const uint8_t *bytes, uint8_t *negative)
 {
     uint64_t windows = walsh_windows(slot);
-    __m256i  lows[4], highs[4];
+    __m256i lows[4], highs[4];
     for (int i = 0; i < 4; ++i) {
-        lows[i]  = table(windows, 8 * i);
+        lows[i] = table(windows, 8 * i);
         highs[i] = table(windows, 8 * i + 4);
     }
     for (int64_t piece = 0; piece < n_pieces; ++piece, bytes += BAL_PIECE_BYTES)
@@ -103,7 +103,7 @@ static void signs(int64_t n, const uint8_t *bits, int8_t *z)
 static inline __m256i look_up(const __m256i tables[16], __m256i b)
 {
     const __m256i sixteen = _mm256_set1_epi8(16), reach = _mm256_set1_epi8(0x70);
-    __m256i       found = _mm256_setzero_si256();
+    __m256i found = _mm256_setzero_si256();
     for (int t = 0; t < 16; ++t, b = _mm256_sub_epi8(b, sixteen))
         found = _mm256_or_si256(found, _mm256_shuffle_epi8(tables[t], _mm256_adds_epu8(b, reach)));
     return found;
@@ -122,9 +122,9 @@ static inline void add_twice(__m128i half, __m256i odd, int16_t *sums)
 static void walsh_sums(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
                        const uint8_t *signs, int16_t *sums)
 {
-    int     odd     = table[0] & 1;
-    bool    too_big = false;
-    int8_t  halves[256];
+    int odd = table[0] & 1;
+    bool too_big = false;
+    int8_t halves[256];
     __m256i tables[16];
     for (int b = 0; b < 256; ++b) {
         too_big |= table[b] == 256 || table[b] == -256;
@@ -139,18 +139,18 @@ static void walsh_sums(int64_t n_pieces, const int16_t *table, const uint8_t *by
             _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(halves + 16 * t)));
     const __m256i odds = _mm256_set1_epi16((short)odd), even = _mm256_set1_epi8((char)(odd - 1));
     for (int64_t part = 0; part < 2 * n_pieces; ++part) { /* half of the bytes of a piece */
-        __m256i        b    = load(bytes + 32 * part);
+        __m256i b = load(bytes + 32 * part);
         const uint8_t *sign = signs + part / 2 * BAL_LINE_BYTES + part % 2 * 4;
-        int16_t       *sum  = sums + part / 2 * BAL_PIECE_CODES + part % 2 * 32;
+        int16_t *sum = sums + part / 2 * BAL_PIECE_CODES + part % 2 * 32;
         for (int run = 0; run < BAL_PIECE_CODES / 64; ++run, sign += 8, sum += 64) {
             __m256i minus = spread_bits(sign);
-            __m256i half  = _mm256_xor_si256(look_up(tables, b), minus);
-            half          = _mm256_sub_epi8(half, _mm256_and_si256(minus, even));
+            __m256i half = _mm256_xor_si256(look_up(tables, b), minus);
+            half = _mm256_sub_epi8(half, _mm256_and_si256(minus, even));
             add_twice(_mm256_castsi256_si128(half), odds, sum);
             add_twice(_mm256_extracti128_si256(half, 1), odds, sum + 16);
             __m256i above = _mm256_cmpgt_epi8(_mm256_setzero_si256(), b); /* times x */
-            b             = _mm256_xor_si256(_mm256_add_epi8(b, b),
-                                             _mm256_and_si256(above, _mm256_set1_epi8(0x1B)));
+            b = _mm256_xor_si256(_mm256_add_epi8(b, b),
+                                 _mm256_and_si256(above, _mm256_set1_epi8(0x1B)));
         }
     }
 }
@@ -161,7 +161,7 @@ static inline __m256i fractions(const int16_t *tally, const int8_t *carries, __m
                                 __m128i shift)
 {
     __m256i increment = _mm256_mulhrs_epi16(_mm256_sll_epi16(load(tally), shift), multiplier);
-    __m256i before    = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)carries));
+    __m256i before = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)carries));
     return _mm256_add_epi16(_mm256_add_epi16(before, _mm256_set1_epi16(128)), increment);
 }
 
@@ -172,21 +172,21 @@ static uint32_t carry(int64_t n, int low, int high, int multiplier, int shift, c
     const __m128i places = _mm_cvtsi32_si128(shift);
     const __m256i bottom = _mm256_set1_epi8((char)low), top = _mm256_set1_epi8((char)high);
     const __m256i bias = _mm256_set1_epi8(-128), fraction = _mm256_set1_epi16(255);
-    uint32_t      n_flips = 0;
+    uint32_t n_flips = 0;
     for (int64_t i = 0; i < n; i += 32) {
-        __m256i f      = fractions(tally + i, carries + i, factor, places);
-        __m256i g      = fractions(tally + i + 16, carries + i + 16, factor, places);
+        __m256i f = fractions(tally + i, carries + i, factor, places);
+        __m256i g = fractions(tally + i + 16, carries + i + 16, factor, places);
         __m256i before = load(carries + i), old = _mm256_xor_si256(load(codes + i), bias);
         __m256i open =
             _mm256_and_si256(_mm256_cmpgt_epi8(old, bottom), _mm256_cmpgt_epi8(top, old));
         __m256i moves = _mm256_packs_epi16(_mm256_srai_epi16(f, 8), _mm256_srai_epi16(g, 8));
         __m256i left =
             _mm256_packus_epi16(_mm256_and_si256(f, fraction), _mm256_and_si256(g, fraction));
-        moves        = _mm256_permute4x64_epi64(moves, 0xD8); /* undoes packing by lanes */
-        left         = _mm256_xor_si256(_mm256_permute4x64_epi64(left, 0xD8), bias);
+        moves = _mm256_permute4x64_epi64(moves, 0xD8); /* undoes packing by lanes */
+        left = _mm256_xor_si256(_mm256_permute4x64_epi64(left, 0xD8), bias);
         __m256i code = _mm256_adds_epi8(old, moves);
-        code         = _mm256_max_epi8(_mm256_min_epi8(code, top), bottom);
-        code         = _mm256_blendv_epi8(old, code, open);
+        code = _mm256_max_epi8(_mm256_min_epi8(code, top), bottom);
+        code = _mm256_blendv_epi8(old, code, open);
         store(carries + i, _mm256_blendv_epi8(before, left, open));
         store(codes + i, _mm256_xor_si256(code, bias));
         uint32_t same = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(code, old));
@@ -197,9 +197,9 @@ static uint32_t carry(int64_t n, int low, int high, int multiplier, int shift, c
 
 void bal_votes_add_avx2(bal_kernels *kernels)
 {
-    kernels->philox     = philox;
-    kernels->walsh      = walsh;
+    kernels->philox = philox;
+    kernels->walsh = walsh;
     kernels->walsh_sums = walsh_sums;
-    kernels->signs      = signs;
-    kernels->carry      = carry;
+    kernels->signs = signs;
+    kernels->carry = carry;
 }

@@ -5,11 +5,11 @@
 #include "votes_impl.h"
 
 #define INLINE static inline __attribute__((always_inline))
-#define VBMI   __attribute__((target("avx512vbmi")))
+#define VBMI __attribute__((target("avx512vbmi")))
 #define UNROLL _Pragma("GCC unroll 4")
 
 INLINE __m512i load(const void *from) { return _mm512_loadu_si512(from); }
-INLINE void    store(void *to, __m512i x) { _mm512_storeu_si512(to, x); }
+INLINE void store(void *to, __m512i x) { _mm512_storeu_si512(to, x); }
 INLINE __m512i ones(uint32_t x) { return _mm512_set1_epi32((int)x); }
 INLINE __m512i swap(__m512i x) { return _mm512_shuffle_epi32(x, _MM_PERM_CDAB); }
 INLINE __m512i xor3(__m512i x, __m512i y, __m512i z)
@@ -24,17 +24,17 @@ INLINE void philox_sets(int n_sets, const philox_plan *plan, uint32_t first, uin
 {
     const __m512i m0 = ones(PHILOX_M0), m1 = ones(PHILOX_M1);
     const __m512i even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
-    __m512i       x0[4], x1[4], x2[4], x3[4];
+    __m512i x0[4], x1[4], x2[4], x3[4];
     UNROLL for (int i = 0; i < n_sets; ++i)
     {
         __m512i start = _mm512_add_epi32(even, ones(first + (uint32_t)(i / 2 * 16 + i % 2)));
-        __m512i a     = _mm512_mul_epu32(start, m0);
-        __m512i y2    = _mm512_xor_si512(swap(a), ones(plan->start2));
-        __m512i b     = _mm512_mul_epu32(y2, m1);
-        x0[i]         = _mm512_xor_si512(swap(b), ones(plan->next0));
-        x1[i]         = b;
-        x2[i]         = _mm512_xor_si512(a, ones(plan->next2));
-        x3[i]         = ones(plan->next3);
+        __m512i a = _mm512_mul_epu32(start, m0);
+        __m512i y2 = _mm512_xor_si512(swap(a), ones(plan->start2));
+        __m512i b = _mm512_mul_epu32(y2, m1);
+        x0[i] = _mm512_xor_si512(swap(b), ones(plan->next0));
+        x1[i] = b;
+        x2[i] = _mm512_xor_si512(a, ones(plan->next2));
+        x3[i] = ones(plan->next3);
     }
     for (int round = 2; round < 10; ++round) {
         __m512i k0 = ones(plan->key[round][0]), k1 = ones(plan->key[round][1]);
@@ -89,11 +89,11 @@ static inline __m512i table(uint64_t windows, int at)
 
 static void walsh(int64_t n_pieces, uint8_t slot, const uint8_t *bytes, uint8_t *negative)
 {
-    const __m512i nibble  = _mm512_set1_epi8(15);
-    uint64_t      windows = walsh_windows(slot);
-    __m512i       lows[4], highs[4];
+    const __m512i nibble = _mm512_set1_epi8(15);
+    uint64_t windows = walsh_windows(slot);
+    __m512i lows[4], highs[4];
     for (int i = 0; i < 4; ++i) {
-        lows[i]  = table(windows, 8 * i);
+        lows[i] = table(windows, 8 * i);
         highs[i] = table(windows, 8 * i + 4);
     }
     for (int64_t piece = 0; piece < n_pieces; ++piece, bytes += BAL_PIECE_BYTES) {
@@ -117,19 +117,19 @@ static void walsh(int64_t n_pieces, uint8_t slot, const uint8_t *bytes, uint8_t 
  * sum of their squares is at most 2^16, so that one of 256 leaves 0 for all others. Hence
  * half = (sign * value - odd) / 2 fits a byte, where sign is -1 if a value is 256. */
 typedef struct halved {
-    __m512i  half[4];
-    __m512i  odd;  /* 0 or 1 in each word */
+    __m512i half[4];
+    __m512i odd;   /* 0 or 1 in each word */
     uint64_t flip; /* all bits if sign is -1 */
 } halved;
 
 INLINE halved halve(const int16_t *table)
 {
-    const __m512i top   = _mm512_set1_epi16(256);
-    int           odd   = table[0] & 1;
-    halved        h     = {.odd = _mm512_set1_epi16((short)odd)};
-    uint32_t      n_top = 0;
+    const __m512i top = _mm512_set1_epi16(256);
+    int odd = table[0] & 1;
+    halved h = {.odd = _mm512_set1_epi16((short)odd)};
+    uint32_t n_top = 0;
     for (int i = 0; i < 8; ++i) n_top |= _mm512_cmpeq_epi16_mask(load(table + 32 * i), top);
-    h.flip             = n_top != 0 ? ~(uint64_t)0 : 0;
+    h.flip = n_top != 0 ? ~(uint64_t)0 : 0;
     const __m512i sign = _mm512_set1_epi16((short)h.flip);
     for (int i = 0; i < 8; ++i) {
         __m512i value = _mm512_sub_epi16(_mm512_xor_si512(load(table + 32 * i), sign), sign);
@@ -144,23 +144,23 @@ INLINE halved halve(const int16_t *table)
  * bytes, and of the odd ones. With 16-bit look-ups a pair of halves is found by bits 1 .. 7. */
 INLINE void look_up_pairs(const halved *h, __m512i b, __m512i *even, __m512i *odd)
 {
-    __m512i   at = _mm512_srli_epi16(b, 1), at_odd = _mm512_srli_epi16(b, 9);
-    __mmask32 high  = _mm512_test_epi16_mask(b, _mm512_set1_epi16(0x80));
+    __m512i at = _mm512_srli_epi16(b, 1), at_odd = _mm512_srli_epi16(b, 9);
+    __mmask32 high = _mm512_test_epi16_mask(b, _mm512_set1_epi16(0x80));
     __mmask32 first = _mm512_testn_epi16_mask(b, _mm512_set1_epi16(1));
     *even = _mm512_mask_mov_epi16(_mm512_permutex2var_epi16(h->half[0], at, h->half[1]), high,
                                   _mm512_permutex2var_epi16(h->half[2], at, h->half[3]));
     *even = _mm512_mask_slli_epi16(*even, first, *even, 8);
     first = _mm512_testn_epi16_mask(b, _mm512_set1_epi16(0x100));
-    *odd  = _mm512_mask_mov_epi16(_mm512_permutex2var_epi16(h->half[0], at_odd, h->half[1]),
-                                  _mm512_movepi16_mask(b),
-                                  _mm512_permutex2var_epi16(h->half[2], at_odd, h->half[3]));
-    *odd  = _mm512_mask_slli_epi16(*odd, first, *odd, 8);
+    *odd = _mm512_mask_mov_epi16(_mm512_permutex2var_epi16(h->half[0], at_odd, h->half[1]),
+                                 _mm512_movepi16_mask(b),
+                                 _mm512_permutex2var_epi16(h->half[2], at_odd, h->half[3]));
+    *odd = _mm512_mask_slli_epi16(*odd, first, *odd, 8);
 }
 VBMI INLINE void look_up_bytes(const halved *h, __m512i b, __m512i *even, __m512i *odd)
 {
-    *odd  = _mm512_mask_mov_epi8(_mm512_permutex2var_epi8(h->half[0], b, h->half[1]),
-                                 _mm512_movepi8_mask(b),
-                                 _mm512_permutex2var_epi8(h->half[2], b, h->half[3]));
+    *odd = _mm512_mask_mov_epi8(_mm512_permutex2var_epi8(h->half[0], b, h->half[1]),
+                                _mm512_movepi8_mask(b),
+                                _mm512_permutex2var_epi8(h->half[2], b, h->half[3]));
     *even = _mm512_slli_epi16(*odd, 8);
 }
 
@@ -168,8 +168,8 @@ INLINE void add_signed(const halved *h, __m512i half, uint32_t minus, int16_t *s
 {
     __m512i value = _mm512_ternarylogic_epi32(_mm512_srai_epi16(half, 7), _mm512_set1_epi16(1),
                                               h->odd, 0xBA); /* 2 half + odd */
-    __m512i sum   = load(sums);
-    sum           = _mm512_mask_sub_epi16(_mm512_add_epi16(sum, value), minus, sum, value);
+    __m512i sum = load(sums);
+    sum = _mm512_mask_sub_epi16(_mm512_add_epi16(sum, value), minus, sum, value);
     store(sums, sum);
 }
 
@@ -189,9 +189,9 @@ INLINE __m512i times_x(__m512i b)
         for (int64_t piece = 0; piece < n_pieces; ++piece, bytes += BAL_PIECE_BYTES) {           \
             __m512i b = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)bytes));        \
             __m512i c = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(bytes + 32))); \
-            b         = _mm512_or_si512(b, _mm512_slli_epi16(c, 8));                             \
+            b = _mm512_or_si512(b, _mm512_slli_epi16(c, 8));                                     \
             for (int run = 0; run < BAL_PIECE_CODES / 64; ++run, signs += 8, sums += 64) {       \
-                __m512i  even, odd;                                                              \
+                __m512i even, odd;                                                               \
                 uint64_t minus = load_mask(signs) ^ h.flip;                                      \
                 look_up(&h, b, &even, &odd);                                                     \
                 add_signed(&h, even, (uint32_t)minus, sums);                                     \
@@ -217,7 +217,7 @@ INLINE __m512i fractions(const int16_t *tally, const int8_t *carries, __m512i mu
                          __m512i shift)
 {
     __m512i increment = _mm512_mulhrs_epi16(_mm512_sllv_epi16(load(tally), shift), multiplier);
-    __m512i before    = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)carries));
+    __m512i before = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)carries));
     return _mm512_add_epi16(_mm512_add_epi16(before, _mm512_set1_epi16(128)), increment);
 }
 
@@ -232,22 +232,22 @@ static uint32_t carry(int64_t n, int low, int high, int multiplier, int shift, c
     const __m512i places = _mm512_set1_epi16((short)shift);
     const __m512i bottom = _mm512_set1_epi8((char)low), top = _mm512_set1_epi8((char)high);
     const __m512i bias = _mm512_set1_epi8(-128), fraction = _mm512_set1_epi16(255);
-    const __m512i order   = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7); /* undoes packing by lanes */
-    uint32_t      n_flips = 0;
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7); /* undoes packing by lanes */
+    uint32_t n_flips = 0;
     for (int64_t i = 0; i < n; i += 64) {
         _mm_prefetch(codes + i + AHEAD, _MM_HINT_T0);
         _mm_prefetch(carries + i + AHEAD, _MM_HINT_T0);
-        __m512i   f    = fractions(tally + i, carries + i, factor, places);
-        __m512i   g    = fractions(tally + i + 32, carries + i + 32, factor, places);
-        __m512i   old  = _mm512_xor_si512(load(codes + i), bias);
+        __m512i f = fractions(tally + i, carries + i, factor, places);
+        __m512i g = fractions(tally + i + 32, carries + i + 32, factor, places);
+        __m512i old = _mm512_xor_si512(load(codes + i), bias);
         __mmask64 open = _mm512_mask_cmplt_epi8_mask(_mm512_cmplt_epi8_mask(bottom, old), old, top);
-        __m512i   moves = _mm512_packs_epi16(_mm512_srai_epi16(f, 8), _mm512_srai_epi16(g, 8));
-        __m512i   left =
+        __m512i moves = _mm512_packs_epi16(_mm512_srai_epi16(f, 8), _mm512_srai_epi16(g, 8));
+        __m512i left =
             _mm512_packus_epi16(_mm512_and_si512(f, fraction), _mm512_and_si512(g, fraction));
-        moves        = _mm512_permutexvar_epi64(order, moves);
-        left         = _mm512_xor_si512(_mm512_permutexvar_epi64(order, left), bias);
+        moves = _mm512_permutexvar_epi64(order, moves);
+        left = _mm512_xor_si512(_mm512_permutexvar_epi64(order, left), bias);
         __m512i code = _mm512_adds_epi8(old, moves);
-        code         = _mm512_max_epi8(_mm512_min_epi8(code, top), bottom);
+        code = _mm512_max_epi8(_mm512_min_epi8(code, top), bottom);
         _mm512_mask_storeu_epi8(carries + i, open, left);
         _mm512_mask_storeu_epi8(codes + i, open, _mm512_xor_si512(code, bias));
         n_flips += (uint32_t)__builtin_popcountll(_mm512_mask_cmpneq_epi8_mask(open, code, old));
@@ -258,7 +258,7 @@ static uint32_t carry(int64_t n, int low, int high, int multiplier, int shift, c
 void bal_votes_add_avx512(bal_kernels *kernels)
 {
     kernels->philox = philox;
-    kernels->walsh  = walsh;
+    kernels->walsh = walsh;
     kernels->walsh_sums =
         __builtin_cpu_supports("avx512vbmi") ? walsh_sums_vbmi : bal_walsh_sums_bw;
     kernels->signs = signs;

@@ -9,7 +9,8 @@
 void bal_walsh_sums_ref(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
                         const uint8_t *signs, int16_t *sums);
 
-/* The avx512 level's where the processor lacks VBMI; by name, so that a test reaches it anywhere. */
+/* The avx512 level's where the processor lacks VBMI; by name, so that a test reaches it anywhere.
+ */
 void bal_walsh_sums_bw(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
                        const uint8_t *signs, int16_t *sums);
 
@@ -34,12 +35,12 @@ static inline void philox_prepare(uint64_t key, uint32_t c1, uint32_t c2, uint32
     for (int round = 0; round < 10; ++round, k0 += PHILOX_W0, k1 += PHILOX_W1)
         plan->key[round][0] = k0, plan->key[round][1] = k1;
     k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-    uint64_t b   = (uint64_t)PHILOX_M1 * c2;
-    uint64_t a   = (uint64_t)PHILOX_M0 * ((uint32_t)(b >> 32) ^ c1 ^ k0);
+    uint64_t b = (uint64_t)PHILOX_M1 * c2;
+    uint64_t a = (uint64_t)PHILOX_M0 * ((uint32_t)(b >> 32) ^ c1 ^ k0);
     plan->start2 = c3 ^ k1;
-    plan->next0  = (uint32_t)b ^ (k0 + PHILOX_W0);
-    plan->next2  = (uint32_t)(a >> 32) ^ (k1 + PHILOX_W1);
-    plan->next3  = (uint32_t)a;
+    plan->next0 = (uint32_t)b ^ (k0 + PHILOX_W0);
+    plan->next2 = (uint32_t)(a >> 32) ^ (k1 + PHILOX_W1);
+    plan->next3 = (uint32_t)a;
 }
 
 /* parity(slot & x^k b) = parity(w_k & b): w_0 is the slot, and as x b = b << 1 ^ (0x1B if bit 7 of

@@ -47,7 +47,7 @@ void bal_walsh_sums_ref(int64_t n_pieces, const int16_t *table, const uint8_t *b
         for (int k = 0; k < BAL_PIECE_CODES / 64; ++k, signs += 8, sums += 64, next_run(run))
             for (int j = 0; j < 64; ++j) {
                 int minus = signs[j / 8] >> j % 8 & 1;
-                sums[j]   = (int16_t)(sums[j] + values[minus][run[j]]);
+                sums[j] = (int16_t)(sums[j] + values[minus][run[j]]);
             }
     }
 }
@@ -65,7 +65,7 @@ static uint32_t carry(int64_t n, int low, int high, int multiplier, int shift, c
         int old = codes[i] - 128;
         if (old - 1 < low || old + 1 > high) continue; /* the gate: padding too */
         int code = old + bal_carry_moves(tally[i], multiplier, shift, &carries[i]);
-        code     = code > high ? high : code < low ? low : code;
+        code = code > high ? high : code < low ? low : code;
         codes[i] = (uint8_t)(code + 128);
         n_flips += code != old;
     }
@@ -74,9 +74,9 @@ static uint32_t carry(int64_t n, int low, int high, int multiplier, int shift, c
 
 void bal_votes_add_ref(bal_kernels *kernels)
 {
-    kernels->philox     = philox;
-    kernels->walsh      = walsh;
+    kernels->philox = philox;
+    kernels->walsh = walsh;
     kernels->walsh_sums = bal_walsh_sums_ref;
-    kernels->signs      = signs;
-    kernels->carry      = carry;
+    kernels->signs = signs;
+    kernels->carry = carry;
 }

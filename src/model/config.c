@@ -4,7 +4,7 @@
 #include "model_impl.h"
 
 #define SIZE_MAX_OF_A_MODEL (1 << 30)
-#define LAYERS_MAX          4096
+#define LAYERS_MAX 4096
 
 static const char *const feature_words[] = {
 #define BAL_FEATURE_WORD(name, bit, word) [bit] = word,
@@ -16,7 +16,7 @@ static const char *const feature_words[] = {
 void bal_features_print(unsigned features, char *text, size_t n_bytes)
 {
     size_t used = 0;
-    text[0]     = 0;
+    text[0] = 0;
     for (size_t i = 0; i < N_FEATURES && used < n_bytes; ++i)
         if ((features >> i & 1) != 0)
             used += (size_t)snprintf(text + used, n_bytes - used, "%s%s", used > 0 ? " " : "",
@@ -64,7 +64,7 @@ bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
 {
     const struct {
         const char *name;
-        int64_t     value, min, max;
+        int64_t value, min, max;
     } sizes[] = {
         {"dim", c->dim, 1, BAL_COLS_MAX},
         {"hidden", c->hidden, 1, BAL_COLS_MAX},

@@ -6,9 +6,9 @@
 
 bool bal_format_read(const char *text, bal_format *format, int *group)
 {
-    char        name[16];
+    char name[16];
     const char *colon = strchr(text, ':');
-    size_t      n     = colon != NULL ? (size_t)(colon - text) : strlen(text);
+    size_t n = colon != NULL ? (size_t)(colon - text) : strlen(text);
     if (n >= sizeof name) return false;
     memcpy(name, text, n);
     name[n] = 0;
@@ -20,14 +20,14 @@ bool bal_format_read(const char *text, bal_format *format, int *group)
 
 bal_status bal_format_list_init(bal_format_list *list, const bal_formats *formats)
 {
-    *list      = (bal_format_list){.formats = formats};
+    *list = (bal_format_list){.formats = formats};
     char *rest = NULL;
     snprintf(list->text, sizeof list->text, "%s", formats->patterns);
     for (char *word = strtok_r(list->text, " ", &rest); word != NULL;
-         word       = strtok_r(NULL, " ", &rest)) {
-        char              *equals = strrchr(word, '=');
+         word = strtok_r(NULL, " ", &rest)) {
+        char *equals = strrchr(word, '=');
         bal_format_choice *choice = &list->choices[list->n];
-        *choice                   = (bal_format_choice){.pattern = word, .group = formats->group};
+        *choice = (bal_format_choice){.pattern = word, .group = formats->group};
         if (list->n == BAL_FORMAT_CHOICES_MAX)
             return bal_fail(BAL_ERR_CONFIG, "[model] formats has more than %d patterns",
                             BAL_FORMAT_CHOICES_MAX);
@@ -48,13 +48,13 @@ bal_status bal_format_list_init(bal_format_list *list, const bal_formats *format
 void bal_format_list_find(bal_format_list *list, const char *name, bal_format *format, int *group)
 {
     *format = list->formats->matrices;
-    *group  = list->formats->group;
+    *group = list->formats->group;
     if (*format == BAL_F32) return;
     for (int i = 0; i < list->n; ++i)
         if (fnmatch(list->choices[i].pattern, name, 0) == 0) {
             list->choices[i].matched = true;
-            *format                  = list->choices[i].format;
-            *group                   = list->choices[i].group;
+            *format = list->choices[i].format;
+            *group = list->choices[i].group;
             return;
         }
 }

@@ -8,16 +8,16 @@
 
 typedef struct bal_format_choice {
     const char *pattern;
-    bal_format  format;
-    int         group;
-    bool        matched;
+    bal_format format;
+    int group;
+    bool matched;
 } bal_format_choice;
 
 typedef struct bal_format_list {
     const bal_formats *formats;
-    int                n;
-    bal_format_choice  choices[BAL_FORMAT_CHOICES_MAX + 1];
-    char               text[BAL_FORMATS_BYTES];
+    int n;
+    bal_format_choice choices[BAL_FORMAT_CHOICES_MAX + 1];
+    char text[BAL_FORMATS_BYTES];
 } bal_format_list;
 
 /** @return BAL_OK; BAL_ERR_CONFIG: formats->patterns is no list of patterns. */

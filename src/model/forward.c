@@ -13,8 +13,8 @@ static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static double rotary_frequency(const bal_model_config *c, int64_t i)
 {
     const double two_pi = 6.283185307179586;
-    double       share  = (double)i / (double)(c->head_dim / 2);
-    double       plain  = bal_math_exp(-share * bal_math_log(c->rope_base));
+    double share = (double)i / (double)(c->head_dim / 2);
+    double plain = bal_math_exp(-share * bal_math_log(c->rope_base));
     if (c->rope_kind == BAL_ROPE_PLAIN) return plain;
     if (c->rope_kind == BAL_ROPE_LINEAR) return plain / c->rope_factor;
     double turns = c->rope_original * plain / two_pi;
@@ -26,43 +26,43 @@ static double rotary_frequency(const bal_model_config *c, int64_t i)
 
 static void fill_rotary_tables(bal_forward *f)
 {
-    const bal_model_config *c   = &f->model->config;
-    int64_t                 dim = c->head_dim, half = dim / 2;
-    bool                    halves = c->rope_pairs == BAL_ROPE_HALVES;
+    const bal_model_config *c = &f->model->config;
+    int64_t dim = c->head_dim, half = dim / 2;
+    bool halves = c->rope_pairs == BAL_ROPE_HALVES;
     for (int64_t i = 0; i < half; ++i) {
-        double  frequency = rotary_frequency(c, i);
+        double frequency = rotary_frequency(c, i);
         int64_t first = halves ? i : 2 * i, second = halves ? i + half : 2 * i + 1;
         for (int64_t position = 0; position < f->max_length; ++position) {
             double sine, cosine;
             bal_math_sincos((double)position * frequency, &sine, &cosine);
-            f->cosines[position * dim + first]  = (float)cosine;
+            f->cosines[position * dim + first] = (float)cosine;
             f->cosines[position * dim + second] = (float)cosine;
-            f->sines[position * dim + first]    = (float)-sine;
-            f->sines[position * dim + second]   = (float)sine;
+            f->sines[position * dim + first] = (float)-sine;
+            f->sines[position * dim + second] = (float)sine;
         }
     }
 }
 
 /* Every buffer of the work space, and its size. */
 typedef struct buffer {
-    void   *place;
+    void *place;
     int64_t count;
-    size_t  bytes;
+    size_t bytes;
 } buffer;
 #define N_BUFFERS 28
 
 static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
 {
-    const bal_model_config *c       = &f->model->config;
-    bool                    integer = bal_model_is_integer(f->model);
+    const bal_model_config *c = &f->model->config;
+    bool integer = bal_model_is_integer(f->model);
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
     int64_t embed_dim = bal_embed_dim(c), wide = larger(larger(c->dim, q_width), embed_dim);
     int64_t widest = larger(wide, c->hidden), rows = (integer ? N_SIGNS_MAX : 1) * f->max_tokens;
-    int64_t vector              = larger(larger(c->dim, c->head_dim), BAL_BLOCK_CODES);
-    int64_t panel_bytes         = (widest + 63) / 64 * 16 * BAL_BLOCK_CODES;
-    int64_t strip_bytes         = larger(panel_bytes, BAL_STRIP_BYTES) + 15 * BAL_BLOCK_CODES;
-    int64_t rotary              = c->n_positions > 0 ? 1 : f->max_length * c->head_dim;
-    f->xq_stride                = bal_row_stride(widest);
+    int64_t vector = larger(larger(c->dim, c->head_dim), BAL_BLOCK_CODES);
+    int64_t panel_bytes = (widest + 63) / 64 * 16 * BAL_BLOCK_CODES;
+    int64_t strip_bytes = larger(panel_bytes, BAL_STRIP_BYTES) + 15 * BAL_BLOCK_CODES;
+    int64_t rotary = c->n_positions > 0 ? 1 : f->max_length * c->head_dim;
+    f->xq_stride = bal_row_stride(widest);
     const buffer all[N_BUFFERS] = {
         {&f->x, rows * c->dim, 4},
         {&f->h, rows * wide, 4},
@@ -99,8 +99,8 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
 size_t bal_forward_bytes(const bal_model *model, int64_t max_tokens, int64_t max_length)
 {
     bal_forward f = {.model = model, .max_tokens = max_tokens, .max_length = max_length};
-    buffer      buffers[N_BUFFERS];
-    size_t      n_bytes = sizeof f;
+    buffer buffers[N_BUFFERS];
+    size_t n_bytes = sizeof f;
     list_buffers(&f, buffers);
     for (int i = 0; i < N_BUFFERS; ++i) n_bytes += (size_t)buffers[i].count * buffers[i].bytes;
     return n_bytes;
@@ -113,9 +113,9 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
     if (max_length > model->config.max_tokens)
         return bal_fail(BAL_ERR_ARG, "a sequence of %lld tokens; the model reads at most %lld",
                         (long long)max_length, (long long)model->config.max_tokens);
-    bal_status   status = BAL_ERR_MEMORY;
-    bal_forward *f      = bal_alloc(1, sizeof *f);
-    buffer       buffers[N_BUFFERS];
+    bal_status status = BAL_ERR_MEMORY;
+    bal_forward *f = bal_alloc(1, sizeof *f);
+    buffer buffers[N_BUFFERS];
     if (f == NULL) goto done;
     *f = (bal_forward){
         .model = model, .kernels = kernels, .max_tokens = max_tokens, .max_length = max_length};
@@ -127,8 +127,8 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
     }
     if (model->config.n_positions == 0) fill_rotary_tables(f);
     *forward = f;
-    f        = NULL;
-    status   = BAL_OK;
+    f = NULL;
+    status = BAL_OK;
 done:
     bal_forward_destroy(&f);
     if (status != BAL_OK)
@@ -160,9 +160,9 @@ static int64_t first_position(const bal_forward *f)
 /* The residual stream before the first layer. */
 static void embed(bal_forward *f, const bal_sequences *s)
 {
-    const bal_model        *m         = f->model;
-    const bal_model_config *c         = &m->config;
-    bool                    projected = m->project_in.weight >= 0;
+    const bal_model *m = f->model;
+    const bal_model_config *c = &m->config;
+    bool projected = m->project_in.weight >= 0;
     bal_forward_embed(f, &m->embedding, s->tokens, false, projected ? f->h : f->x);
     if (projected) {
         bal_forward_input(f, f->h, bal_embed_dim(c));
@@ -187,41 +187,41 @@ static void attend_sequence(bal_forward *f, int64_t layer, int64_t first, int64_
     const bal_model_config *c = &f->model->config;
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
     int64_t position = first_position(f);
-    bool    halves   = c->rope_pairs == BAL_ROPE_HALVES;
-    float  *q = f->q + first * q_width, *k = f->k + first * kv_width, *v = f->v + first * kv_width;
+    bool halves = c->rope_pairs == BAL_ROPE_HALVES;
+    float *q = f->q + first * q_width, *k = f->k + first * kv_width, *v = f->v + first * kv_width;
     if (c->n_positions == 0) {
         const float *cosines = f->cosines + position * c->head_dim;
-        const float *sines   = f->sines + position * c->head_dim;
+        const float *sines = f->sines + position * c->head_dim;
         f->kernels->rotate(n, c->n_heads, c->head_dim, halves, cosines, sines, q);
         f->kernels->rotate(n, c->n_kv_heads, c->head_dim, halves, cosines, sines, k);
     }
     if (f->cache != NULL) {
         int64_t from = layer * f->cache->max_length * kv_width, at = from + position * kv_width;
-        size_t  bytes = (size_t)(n * kv_width) * sizeof *k;
+        size_t bytes = (size_t)(n * kv_width) * sizeof *k;
         memcpy(f->cache->k + at, k, bytes);
         memcpy(f->cache->v + at, v, bytes);
         k = f->cache->k + from;
         v = f->cache->v + from;
     }
-    f->kernels->attention(&(bal_attention){.n_queries  = n,
-                                           .n_keys     = position + n,
-                                           .first      = position,
-                                           .causal     = !bal_has(f->model, BAL_ENCODER),
-                                           .window     = c->window,
-                                           .n_heads    = c->n_heads,
+    f->kernels->attention(&(bal_attention){.n_queries = n,
+                                           .n_keys = position + n,
+                                           .first = position,
+                                           .causal = !bal_has(f->model, BAL_ENCODER),
+                                           .window = c->window,
+                                           .n_heads = c->n_heads,
                                            .n_kv_heads = c->n_kv_heads,
-                                           .head_dim   = c->head_dim,
-                                           .q          = q,
-                                           .k          = k,
-                                           .v          = v,
-                                           .y          = f->h + first * q_width,
-                                           .scores     = f->scores});
+                                           .head_dim = c->head_dim,
+                                           .q = q,
+                                           .k = k,
+                                           .v = v,
+                                           .y = f->h + first * q_width,
+                                           .scores = f->scores});
 }
 
 static void attend(bal_forward *f, int64_t index, const bal_sequences *s)
 {
-    const bal_model_config *c     = &f->model->config;
-    const bal_layer        *layer = &f->model->layers[index];
+    const bal_model_config *c = &f->model->config;
+    const bal_layer *layer = &f->model->layers[index];
     bal_forward_product(f, &layer->q, false, f->q);
     bal_forward_product(f, &layer->k, false, f->k);
     bal_forward_product(f, &layer->v, false, f->v);
@@ -242,8 +242,8 @@ static void attend(bal_forward *f, int64_t index, const bal_sequences *s)
 
 static void feed_forward(bal_forward *f, const bal_layer *layer)
 {
-    const bal_model_config *c    = &f->model->config;
-    int64_t                 rows = f->n_signs * f->n_tokens;
+    const bal_model_config *c = &f->model->config;
+    int64_t rows = f->n_signs * f->n_tokens;
     if (layer->gate.weight >= 0) {
         bal_forward_gated(f, layer);
     } else {
@@ -257,8 +257,8 @@ static void feed_forward(bal_forward *f, const bal_layer *layer)
 /* What the head reads, from the residual stream after the last layer. */
 static void finish(bal_forward *f)
 {
-    const bal_model *m   = f->model;
-    int64_t          dim = m->config.dim;
+    const bal_model *m = f->model;
+    int64_t dim = m->config.dim;
     if (m->final_norm.weight >= 0)
         bal_forward_norm_input(f, &m->final_norm);
     else
@@ -277,12 +277,12 @@ static void finish(bal_forward *f)
 
 void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_sequences *s)
 {
-    const bal_model *m    = f->model;
-    bool             post = bal_has(m, BAL_POST_NORM);
+    const bal_model *m = f->model;
+    bool post = bal_has(m, BAL_POST_NORM);
     assert(s->n_tokens <= f->max_tokens && (direction == NULL || bal_model_is_integer(m)));
     f->direction = direction;
-    f->n_signs   = direction != NULL ? 2 : 1;
-    f->n_tokens  = s->n_tokens;
+    f->n_signs = direction != NULL ? 2 : 1;
+    f->n_tokens = s->n_tokens;
     embed(f, s);
     for (int64_t i = 0; i < m->config.n_layers; ++i) {
         const bal_layer *layer = &m->layers[i];

@@ -6,35 +6,35 @@
 
 #include "model_impl.h"
 
-#define PIECE       BAL_BLOCK_CODES /* words whose logits are held at once, for all tokens */
+#define PIECE BAL_BLOCK_CODES /* words whose logits are held at once, for all tokens */
 #define N_SIGNS_MAX 2
 
 struct bal_forward {
-    const bal_model   *model;
+    const bal_model *model;
     const bal_kernels *kernels;
-    int64_t            max_tokens, max_length;
+    int64_t max_tokens, max_length;
     /* of the pass under way */
     const bal_direction *direction;
-    bal_cache           *cache;    /* of the text that is continued, or NULL */
-    int                  n_signs;  /* 2 with a direction, else 1 */
-    int64_t              n_tokens; /* of the batch; rows are n_signs * n_tokens */
+    bal_cache *cache; /* of the text that is continued, or NULL */
+    int n_signs;      /* 2 with a direction, else 1 */
+    int64_t n_tokens; /* of the batch; rows are n_signs * n_tokens */
     /* activations, [rows][width] */
-    float        *x, *h, *q, *k, *v, *gate, *up, *logits, *target;
+    float *x, *h, *q, *k, *v, *gate, *up, *logits, *target;
     bal_exp_sums *sums;
-    int32_t      *ids; /* [max_tokens] rows of an embedding */
+    int32_t *ids; /* [max_tokens] rows of an embedding */
     /* the rows that the products under way read: floats, or quantized */
     const float *input;
-    int8_t      *xq;
-    float       *x_scale;
-    int32_t     *x_sum;
-    int64_t      xq_stride;
+    int8_t *xq;
+    float *x_scale;
+    int32_t *x_sum;
+    int64_t xq_stride;
     /* weights of the product or norm under way */
-    int8_t  *z;
+    int8_t *z;
     uint8_t *negative, *moves, *strip[N_SIGNS_MAX];
-    float   *row_scale[N_SIGNS_MAX];
-    float   *vector[2][N_SIGNS_MAX];
-    float   *scores;
-    float   *cosines, *sines; /* [max_length][head_dim], see bal_kernels.rotate */
+    float *row_scale[N_SIGNS_MAX];
+    float *vector[2][N_SIGNS_MAX];
+    float *scores;
+    float *cosines, *sines; /* [max_length][head_dim], see bal_kernels.rotate */
 };
 
 /* linear.c: products with the matrices of a part, norms, embeddings. */
@@ -65,7 +65,7 @@ void bal_forward_embed(bal_forward *f, const bal_part *table, const int32_t *ids
 /** Sequences of a batch, end to end, as in bal_batch. */
 typedef struct bal_sequences {
     const int32_t *tokens;
-    int64_t        n_tokens, n;
+    int64_t n_tokens, n;
     const int64_t *start; /* [n + 1] */
 } bal_sequences;
 /** All layers: what the head reads is the input afterwards. */

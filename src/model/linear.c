@@ -26,7 +26,7 @@ static int moved(const bal_tensor *tensor, int64_t at, int z, int sign)
 static void fill_vector(bal_forward *f, int which, int index, int64_t first, int64_t n)
 {
     const bal_tensor *vector = bal_model_tensor(f->model, index);
-    int64_t           from   = first * BAL_BLOCK_CODES;
+    int64_t from = first * BAL_BLOCK_CODES;
     if (vector->format == BAL_F32) {
         memcpy(f->vector[which][0], (const float *)vector->codes + from, (size_t)n * sizeof(float));
         return;
@@ -43,8 +43,8 @@ static void fill_vector(bal_forward *f, int which, int index, int64_t first, int
 static void fill_row_scales(bal_forward *f, int index, int64_t row, int64_t n_rows)
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, index);
-    const bal_tensor *gain   = bal_model_tensor(f->model, index + 1);
-    const int8_t     *z      = f->z + row % BAL_BLOCK_CODES;
+    const bal_tensor *gain = bal_model_tensor(f->model, index + 1);
+    const int8_t *z = f->z + row % BAL_BLOCK_CODES;
     fill_z(f, index + 1, row / BAL_BLOCK_CODES, 1);
     for (int sign = 0; sign < f->n_signs; ++sign)
         for (int64_t r = 0; r < n_rows; ++r)
@@ -57,13 +57,13 @@ static bal_panel panel_at(const bal_tensor *matrix, int64_t row)
 {
     static const bal_panel_format formats[BAL_N_FORMATS] = {
         [BAL_I8] = BAL_PANEL_I8, [BAL_I4] = BAL_PANEL_I4, [BAL_NF4] = BAL_PANEL_NF4};
-    int64_t   groups = (matrix->n_cols + 3) / 4, block = row / BAL_PANEL_ROWS * groups;
-    int64_t   bytes = bal_format_is_nibbles(matrix->format) ? BAL_BLOCK_CODES / 2 : BAL_BLOCK_CODES;
-    bal_panel panel = {.format   = formats[matrix->format],
+    int64_t groups = (matrix->n_cols + 3) / 4, block = row / BAL_PANEL_ROWS * groups;
+    int64_t bytes = bal_format_is_nibbles(matrix->format) ? BAL_BLOCK_CODES / 2 : BAL_BLOCK_CODES;
+    bal_panel panel = {.format = formats[matrix->format],
                        .n_groups = groups,
-                       .codes    = (const uint8_t *)matrix->codes + block * bytes};
+                       .codes = (const uint8_t *)matrix->codes + block * bytes};
     if (matrix->factors != NULL) {
-        panel.factors       = matrix->factors + bal_tensor_factor_at(matrix, row, 0);
+        panel.factors = matrix->factors + bal_tensor_factor_at(matrix, row, 0);
         panel.factor_groups = matrix->group / 4;
     }
     return panel;
@@ -74,7 +74,7 @@ static void fill_strip(bal_forward *f, int index, int64_t row, int64_t n_rows,
                        const uint8_t *strip[N_SIGNS_MAX])
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, index);
-    int64_t           groups = (matrix->n_cols + 3) / 4;
+    int64_t groups = (matrix->n_cols + 3) / 4;
     fill_row_scales(f, index, row, n_rows);
     strip[0] = f->strip[0];
     strip[1] = f->strip[1];
@@ -83,7 +83,7 @@ static void fill_strip(bal_forward *f, int index, int64_t row, int64_t n_rows,
         return;
     }
     for (int64_t at = 0; at < n_rows; at += BAL_PANEL_ROWS) {
-        int64_t   to = at * 4 * groups, first = (row + at) / BAL_PANEL_ROWS * groups;
+        int64_t to = at * 4 * groups, first = (row + at) / BAL_PANEL_ROWS * groups;
         bal_panel panel = panel_at(matrix, row + at);
         if (f->direction == NULL) {
             f->kernels->move_panel(&panel, f->strip[0] + to, NULL);
@@ -95,7 +95,7 @@ static void fill_strip(bal_forward *f, int index, int64_t row, int64_t n_rows,
         } else {
             bal_direction_bits(f->direction, index, first, groups, f->negative, f->moves);
             panel.negative = f->negative;
-            panel.moves    = f->moves;
+            panel.moves = f->moves;
         }
         f->kernels->move_panel(&panel, f->strip[0] + to, f->strip[1] + to);
     }
@@ -112,7 +112,7 @@ void bal_forward_input(bal_forward *f, const float *x, int64_t n_cols)
 void bal_forward_norm(bal_forward *f, const bal_part *norm, const float *x, float *y)
 {
     int64_t n = f->n_tokens, dim = f->model->config.dim;
-    float   eps = (float)f->model->config.norm_eps;
+    float eps = (float)f->model->config.norm_eps;
     fill_vector(f, 0, norm->weight, 0, dim);
     if (norm->bias >= 0) fill_vector(f, 1, norm->bias, 0, dim);
     for (int sign = 0; sign < f->n_signs; ++sign, x += n * dim, y += n * dim)
@@ -160,25 +160,25 @@ static void strip_product(bal_forward *f, const bal_part *part, int64_t row, int
                           int64_t first, int64_t n, bool adds, float *y, int64_t y_stride)
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, part->weight);
-    int64_t           groups = (matrix->n_cols + 3) / 4;
-    const uint8_t    *strip[N_SIGNS_MAX], *codes = matrix->codes;
-    bal_weights_u8    w = {.n_groups = groups, .n_rows = n_rows};
+    int64_t groups = (matrix->n_cols + 3) / 4;
+    const uint8_t *strip[N_SIGNS_MAX], *codes = matrix->codes;
+    bal_weights_u8 w = {.n_groups = groups, .n_rows = n_rows};
     if (part->bias >= 0) {
-        int64_t from              = row % BAL_BLOCK_CODES;
-        float  *bias[N_SIGNS_MAX] = {f->vector[0][0] + from, f->vector[0][1] + from};
+        int64_t from = row % BAL_BLOCK_CODES;
+        float *bias[N_SIGNS_MAX] = {f->vector[0][0] + from, f->vector[0][1] + from};
         fill_vector(f, 0, part->bias, row / BAL_BLOCK_CODES, from + n_rows);
         add_bias(f, bias, n_rows, n, adds, y, y_stride);
     }
     fill_strip(f, part->weight, row, n_rows, strip);
     for (int sign = 0; sign < f->n_signs; ++sign) {
-        int64_t     from = sign * f->n_tokens + first;
+        int64_t from = sign * f->n_tokens + first;
         bal_rows_i8 rows = {n, f->xq_stride, f->xq + from * f->xq_stride, f->x_scale + from,
                             f->x_sum + from};
-        w.entries        = strip[sign];
-        w.scale          = f->row_scale[sign];
-        w.next           = sign == f->n_signs - 1 && matrix->format == BAL_I8
-                               ? codes + (row + n_rows) * 4 * groups
-                               : NULL;
+        w.entries = strip[sign];
+        w.scale = f->row_scale[sign];
+        w.next = sign == f->n_signs - 1 && matrix->format == BAL_I8
+                     ? codes + (row + n_rows) * 4 * groups
+                     : NULL;
         f->kernels->product_i8(&w, &rows, adds || part->bias >= 0, y + sign * n * y_stride,
                                y_stride);
     }
@@ -189,7 +189,7 @@ static void product_f32(bal_forward *f, const bal_part *part, int64_t row, int64
                         int64_t first, int64_t n, bool adds, float *y)
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, part->weight);
-    int64_t           n_cols = matrix->n_cols;
+    int64_t n_cols = matrix->n_cols;
     if (part->bias >= 0) {
         float *bias = bal_model_tensor(f->model, part->bias)->codes;
         add_bias(f, (float *[]){bias + row, NULL}, n_rows, n, adds, y, n_rows);
@@ -206,7 +206,7 @@ static int64_t strip_rows(const bal_tensor *matrix, int64_t row)
 void bal_forward_product(bal_forward *f, const bal_part *part, bool adds, float *y)
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, part->weight);
-    int64_t           n = f->n_tokens, width = matrix->n_rows;
+    int64_t n = f->n_tokens, width = matrix->n_rows;
     if (matrix->format == BAL_F32) {
         product_f32(f, part, 0, width, 0, n, adds, y);
         return;
@@ -221,7 +221,7 @@ void bal_forward_product(bal_forward *f, const bal_part *part, bool adds, float 
 void bal_forward_gated(bal_forward *f, const bal_layer *layer)
 {
     const bal_tensor *gate = bal_model_tensor(f->model, layer->gate.weight);
-    int64_t           n = f->n_tokens, width = gate->n_rows;
+    int64_t n = f->n_tokens, width = gate->n_rows;
     if (gate->format == BAL_F32) {
         bal_forward_product(f, &layer->gate, false, f->gate);
         bal_forward_product(f, &layer->up, false, f->up);
@@ -239,7 +239,7 @@ void bal_forward_gated(bal_forward *f, const bal_layer *layer)
 void bal_forward_fill_logits(bal_forward *f, int64_t word, int64_t n_words, int64_t first,
                              int64_t n)
 {
-    const bal_part   *head   = &f->model->head;
+    const bal_part *head = &f->model->head;
     const bal_tensor *matrix = bal_model_tensor(f->model, head->weight);
     if (matrix->format == BAL_F32) {
         product_f32(f, head, word, n_words, first, n, false, f->logits);
@@ -256,7 +256,7 @@ static void embed_row(const uint8_t *entries, float scale, int64_t dim, bool add
 {
     for (int64_t i = 0; i < dim; ++i) {
         float value = scale * (float)(entries[i / 4 * BAL_BLOCK_CODES + i % 4] - 128);
-        y[i]        = adds ? y[i] + value : value;
+        y[i] = adds ? y[i] + value : value;
     }
 }
 
@@ -264,10 +264,10 @@ void bal_forward_embed(bal_forward *f, const bal_part *part, const int32_t *ids,
                        float *y)
 {
     const bal_tensor *table = bal_model_tensor(f->model, part->weight);
-    int64_t           dim = table->n_cols, n = f->n_tokens;
+    int64_t dim = table->n_cols, n = f->n_tokens;
     for (int64_t t = 0; t < n && table->format == BAL_F32; ++t)
         for (int64_t i = 0; i < dim; ++i) {
-            float value    = ((const float *)table->codes)[ids[t] * dim + i];
+            float value = ((const float *)table->codes)[ids[t] * dim + i];
             y[t * dim + i] = adds ? y[t * dim + i] + value : value;
         }
     if (table->format == BAL_F32) return;
@@ -275,7 +275,7 @@ void bal_forward_embed(bal_forward *f, const bal_part *part, const int32_t *ids,
         int64_t n_rows =
             table->n_rows - first < BAL_PANEL_ROWS ? table->n_rows - first : BAL_PANEL_ROWS;
         const uint8_t *panel[N_SIGNS_MAX];
-        bool           filled = false;
+        bool filled = false;
         for (int64_t t = 0; t < n; ++t) {
             if (ids[t] < first || ids[t] >= first + n_rows) continue;
             if (!filled) fill_strip(f, part->weight, first, n_rows, panel);

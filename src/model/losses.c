@@ -39,8 +39,8 @@ bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
         if (batch->targets[t] < 0) continue;
         for (int sign = 0; sign < f->n_signs; ++sign) {
             int64_t row = sign * n + t;
-            bool    right;
-            float   nats = f->kernels->cross_entropy(&f->sums[row], f->target[row], &right);
+            bool right;
+            float nats = f->kernels->cross_entropy(&f->sums[row], f->target[row], &right);
             if (!isfinite(nats))
                 return bal_fail(BAL_ERR_NUMERIC,
                                 "the loss of token %lld of sequence %lld is %g; the weights or "
@@ -87,10 +87,10 @@ bal_status bal_cache_create(const bal_model *model, int64_t max_length, bal_cach
         return bal_fail(BAL_ERR_CONFIG,
                         "the model is an encoder: it fills gaps in a text and "
                         "cannot continue one");
-    size_t n       = (size_t)(c->n_layers * c->n_kv_heads * c->head_dim);
+    size_t n = (size_t)(c->n_layers * c->n_kv_heads * c->head_dim);
     bal_cache *new = bal_alloc(1, sizeof *new);
     if (new != NULL) {
-        *new   = (bal_cache){.model = model, .max_length = max_length};
+        *new = (bal_cache){.model = model, .max_length = max_length};
         new->k = bal_alloc(n, (size_t)max_length * sizeof *new->k);
         new->v = bal_alloc(n, (size_t)max_length * sizeof *new->v);
     }
@@ -118,7 +118,7 @@ bal_status bal_forward_extend(bal_forward *f, bal_cache *cache, const int32_t *t
     assert(cache->model == f->model && n_tokens >= 1);
     assert(cache->n_tokens + n_tokens <= cache->max_length && cache->max_length <= f->max_length);
     for (int64_t n; n_tokens > 0; tokens += n, n_tokens -= n) {
-        n        = n_tokens < f->max_tokens ? n_tokens : f->max_tokens;
+        n = n_tokens < f->max_tokens ? n_tokens : f->max_tokens;
         f->cache = cache;
         bal_forward_run(f, NULL, &(bal_sequences){tokens, n, 1, (int64_t[]){0, n}});
         f->cache = NULL;

@@ -8,18 +8,18 @@
 
 /* Tensors of a model that is being outlined. */
 typedef struct outline {
-    bal_model      *model;
+    bal_model *model;
     bal_format_list formats;
 } outline;
 
 static bal_status add_tensor(outline *o, bal_role role, int64_t n_rows, int64_t n_cols,
                              const char *name, const char *tail)
 {
-    bal_model  *m      = o->model;
+    bal_model *m = o->model;
     bal_tensor *tensor = &m->tensors[m->n_tensors++];
-    bal_format  format = bal_model_is_integer(m) ? BAL_I16 : BAL_F32;
-    int         group  = 0;
-    char        full[BAL_NAME_BYTES];
+    bal_format format = bal_model_is_integer(m) ? BAL_I16 : BAL_F32;
+    int group = 0;
+    char full[BAL_NAME_BYTES];
     snprintf(full, sizeof full, "%s.%s", name, tail);
     if (role == BAL_MATRIX) bal_format_list_find(&o->formats, full, &format, &group);
     BAL_TRY(bal_tensor_init(tensor, full, role, format, n_rows, n_cols));
@@ -50,16 +50,16 @@ static bal_status add_norm(outline *o, bal_part *part, int64_t n, bool bias, con
 
 static bal_status add_layer(outline *o, int64_t index, bal_layer *l)
 {
-    const bal_model        *m = o->model;
+    const bal_model *m = o->model;
     const bal_model_config *c = &m->config;
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
-    bool    layer_norm = bal_has(m, BAL_LAYER_NORM), qk_norm = bal_has(m, BAL_QK_NORM);
-    bool    qkv = bal_has(m, BAL_BIAS_QKV), mlp = bal_has(m, BAL_BIAS_MLP);
+    bool layer_norm = bal_has(m, BAL_LAYER_NORM), qk_norm = bal_has(m, BAL_QK_NORM);
+    bool qkv = bal_has(m, BAL_BIAS_QKV), mlp = bal_has(m, BAL_BIAS_MLP);
     const struct {
-        bal_part   *part;
+        bal_part *part;
         const char *name;
-        int64_t     n_rows, n_cols; /* n_cols 0: a norm */
-        bool        bias, there;
+        int64_t n_rows, n_cols; /* n_cols 0: a norm */
+        bool bias, there;
     } parts[] = {
         {&l->attention_norm, "input_layernorm", c->dim, 0, layer_norm, true},
         {&l->q, "self_attn.q_proj", q_width, c->dim, qkv, true},
@@ -89,9 +89,9 @@ static bal_status add_layer(outline *o, int64_t index, bal_layer *l)
 
 static bal_status add_tensors(outline *o)
 {
-    bal_model              *m         = o->model;
-    const bal_model_config *c         = &m->config;
-    int64_t                 embed_dim = bal_embed_dim(c);
+    bal_model *m = o->model;
+    const bal_model_config *c = &m->config;
+    int64_t embed_dim = bal_embed_dim(c);
     bool layer_norm = bal_has(m, BAL_LAYER_NORM), dense = bal_has(m, BAL_HEAD_DENSE);
     BAL_TRY(add_matrix(o, &m->embedding, c->n_vocab, embed_dim, false, "model.embed_tokens"));
     if (c->n_positions > 0)
@@ -125,16 +125,16 @@ bal_status bal_model_outline(const bal_model_config *config, const bal_formats *
     assert(formats->matrices != BAL_F32 || !with_carry);
     BAL_TRY(bal_model_config_check(config, "model"));
     bal_status status = BAL_ERR_MEMORY;
-    outline    o      = {.model = bal_alloc(1, sizeof *o.model)};
-    bal_model *m      = o.model;
+    outline o = {.model = bal_alloc(1, sizeof *o.model)};
+    bal_model *m = o.model;
     if (m == NULL) goto done;
-    m->config     = *config;
-    m->formats    = *formats;
+    m->config = *config;
+    m->formats = *formats;
     m->with_carry = with_carry;
     bal_part none = {-1, -1};
     m->positions = m->types = m->embed_norm = m->project_in = m->final_norm = m->project_out = none;
     m->head_dense = m->head_norm = none;
-    m->layers                    = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
+    m->layers = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
     m->tensors =
         bal_alloc(OUTSIDE_MAX + PER_LAYER_MAX * (size_t)config->n_layers, sizeof *m->tensors);
     if (m->layers == NULL || m->tensors == NULL) goto done;
@@ -143,7 +143,7 @@ bal_status bal_model_outline(const bal_model_config *config, const bal_formats *
     if (status == BAL_OK) status = bal_format_list_check(&o.formats);
     if (status != BAL_OK) goto done;
     *model = m;
-    m      = NULL;
+    m = NULL;
 done:
     bal_model_destroy(&m);
     if (status == BAL_ERR_MEMORY) bal_fail(status, "no memory for the model");
@@ -206,9 +206,9 @@ void bal_model_destroy(bal_model **model)
 }
 
 const bal_model_config *bal_model_shape(const bal_model *model) { return &model->config; }
-const bal_formats      *bal_model_formats(const bal_model *model) { return &model->formats; }
+const bal_formats *bal_model_formats(const bal_model *model) { return &model->formats; }
 bool bal_model_is_integer(const bal_model *model) { return model->formats.matrices != BAL_F32; }
-int  bal_model_n_tensors(const bal_model *model) { return model->n_tensors; }
+int bal_model_n_tensors(const bal_model *model) { return model->n_tensors; }
 bal_tensor *bal_model_tensor(const bal_model *model, int index) { return &model->tensors[index]; }
 
 int bal_model_find(const bal_model *model, const char *name)

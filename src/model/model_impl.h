@@ -15,14 +15,14 @@ typedef struct bal_layer {
 
 struct bal_model {
     bal_model_config config;
-    bal_formats      formats;
-    bool             with_carry;
-    int              n_tensors;
-    bal_tensor      *tensors;
-    bal_part         embedding, positions, types, embed_norm, project_in, final_norm, project_out,
+    bal_formats formats;
+    bool with_carry;
+    int n_tensors;
+    bal_tensor *tensors;
+    bal_part embedding, positions, types, embed_norm, project_in, final_norm, project_out,
         head_dense, head_norm, head; /* head.weight is embedding.weight where tied */
     bal_layer *layers;
-    void      *owned; /* memory of all tensors where bal_model_allocate made it, else NULL */
+    void *owned; /* memory of all tensors where bal_model_allocate made it, else NULL */
 };
 
 static inline bool bal_has(const bal_model *model, bal_feature feature)
@@ -39,8 +39,8 @@ static inline int64_t bal_embed_dim(const bal_model_config *config)
 /* Keys and values of the tokens so far: [n_layers][max_length][n_kv_heads * head_dim] each. */
 struct bal_cache {
     const bal_model *model;
-    int64_t          n_tokens, max_length;
-    float           *k, *v;
+    int64_t n_tokens, max_length;
+    float *k, *v;
 };
 
 #endif

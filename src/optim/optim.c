@@ -7,12 +7,12 @@
 #include "optim_impl.h"
 
 struct bal_optim {
-    bal_model         *model;
+    bal_model *model;
     const bal_kernels *kernels;
-    bal_optim_options  options;
-    const bal_rule    *rule;
-    bal_tally         *tally;
-    int8_t            *votes; /* [n_slots] */
+    bal_optim_options options;
+    const bal_rule *rule;
+    bal_tally *tally;
+    int8_t *votes; /* [n_slots] */
 };
 
 bal_rule_options bal_rule_options_default(void)
@@ -26,15 +26,15 @@ bal_status bal_optim_create(bal_model *model, const bal_kernels *kernels,
     const bal_rule *rule = &bal_rules[options->rule.kind];
     BAL_TRY(rule->check(options));
     bal_status status = BAL_ERR_MEMORY;
-    bal_optim *o      = bal_alloc(1, sizeof *o);
+    bal_optim *o = bal_alloc(1, sizeof *o);
     if (o == NULL) goto done;
-    *o       = (bal_optim){.model = model, .kernels = kernels, .options = *options, .rule = rule};
+    *o = (bal_optim){.model = model, .kernels = kernels, .options = *options, .rule = rule};
     o->votes = bal_alloc((size_t)options->n_slots, 1);
     if (o->votes == NULL) goto done;
     status = bal_tally_create(options->n_slots, options->tally, &o->tally);
     if (status != BAL_OK) goto done;
     *optim = o;
-    o      = NULL;
+    o = NULL;
 done:
     bal_optim_destroy(&o);
     if (status != BAL_OK)
@@ -54,10 +54,10 @@ void bal_optim_destroy(bal_optim **optim)
 
 bal_measure bal_optim_measure(const bal_optim *o, int64_t step)
 {
-    return (bal_measure){.kernels   = o->kernels,
-                         .options   = o->options.perturb,
-                         .seed      = o->options.seed,
-                         .step      = (uint32_t)step,
+    return (bal_measure){.kernels = o->kernels,
+                         .options = o->options.perturb,
+                         .seed = o->options.seed,
+                         .step = (uint32_t)step,
                          .n_tensors = bal_model_n_tensors(o->model),
                          .on_ballot = o->options.on_ballot};
 }
@@ -69,11 +69,11 @@ bal_measure bal_optim_measure(const bal_optim *o, int64_t step)
 static bal_rule_step begin_step(const bal_optim *o, int64_t step)
 {
     const bal_optim_options *options = &o->options;
-    double                   n_steps = (double)options->n_steps;
+    double n_steps = (double)options->n_steps;
     double rate = options->rule.travel * sqrt(3.0 / (options->perturb.density * n_steps)) *
                   (1.0 - (double)step / n_steps);
-    double        multiplier = 32768.0 * (256.0 * rate / sqrt((double)options->n_slots));
-    bal_rule_step s          = {.options = options, .kernels = o->kernels};
+    double multiplier = 32768.0 * (256.0 * rate / sqrt((double)options->n_slots));
+    bal_rule_step s = {.options = options, .kernels = o->kernels};
     for (; multiplier >= 32768.0 && s.shift < BAL_SHIFT_MAX; ++s.shift) multiplier /= 2.0;
     s.multiplier = (multiplier < 32767.0 ? (int)multiplier : 32767) | 1;
     return s;
@@ -89,7 +89,7 @@ void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, int part,
     bal_rule_step rule_step = begin_step(o, step);
     for (int index = 0; index < measure.n_tensors; ++index) {
         bal_tensor *tensor = bal_model_tensor(o->model, index);
-        flips[index]       = 0;
+        flips[index] = 0;
         if (!measure.on_ballot[index]) continue;
         assert(tensor->carry != NULL);
         int64_t first, end;

@@ -4,13 +4,13 @@
 
 #include "ballot/optim.h"
 
-#define BAL_SHIFT_MAX   13
+#define BAL_SHIFT_MAX 13
 #define BAL_SPAN_BLOCKS 32 /* at a time: codes, carries and tallies stay in the first cache */
 
 /** What a rule knows of the step. */
 typedef struct bal_rule_step {
     const bal_optim_options *options;
-    const bal_kernels       *kernels;
+    const bal_kernels *kernels;
     int multiplier, shift; /* carry: 1/256 steps per vote are multiplier * 2^(shift - 15); odd */
 } bal_rule_step;
 

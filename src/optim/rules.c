@@ -33,10 +33,10 @@ static uint32_t update_carry(const bal_rule_step *step, bal_tensor *tensor, int6
     for (int64_t i = 0; i < n && step->options->n_slots > bound; ++i)
         tally[i] = (int16_t)(tally[i] > bound ? bound : tally[i] < -bound ? -bound : tally[i]);
     if (tensor->role == BAL_MATRIX) {
-        uint8_t  spread[BAL_SPAN_BLOCKS * BAL_BLOCK_CODES];
-        bool     nibbles = bal_format_is_nibbles(tensor->format);
-        uint8_t *codes   = nibbles ? spread : (uint8_t *)tensor->codes + first;
-        int64_t  block = first / BAL_BLOCK_CODES, n_blocks = n / BAL_BLOCK_CODES;
+        uint8_t spread[BAL_SPAN_BLOCKS * BAL_BLOCK_CODES];
+        bool nibbles = bal_format_is_nibbles(tensor->format);
+        uint8_t *codes = nibbles ? spread : (uint8_t *)tensor->codes + first;
+        int64_t block = first / BAL_BLOCK_CODES, n_blocks = n / BAL_BLOCK_CODES;
         assert(n_blocks <= BAL_SPAN_BLOCKS);
         if (nibbles) bal_tensor_spread(tensor, block, n_blocks, spread);
         uint32_t n_flips = step->kernels->carry(n, tensor->low, tensor->high, step->multiplier,
@@ -72,8 +72,8 @@ static float code_scale(const bal_tensor *tensor, int64_t at)
     int64_t row = block / n_groups * BAL_PANEL_ROWS + at % BAL_BLOCK_CODES / 4;
     if (row >= tensor->n_rows) return 1.0f;
     if (tensor->factors == NULL) return tensor->scale[row];
-    int64_t group  = block % n_groups * 4 / tensor->group;
-    float   factor = tensor->factors[bal_tensor_factor_at(tensor, row, group)];
+    int64_t group = block % n_groups * 4 / tensor->group;
+    float factor = tensor->factors[bal_tensor_factor_at(tensor, row, group)];
     return tensor->scale[row] * (tensor->format == BAL_NF4 ? factor * (2.0f / 15.0f) : factor);
 }
 
@@ -90,7 +90,7 @@ static uint32_t update_zoqo(const bal_rule_step *step, bal_tensor *tensor, int64
             old + abs(tally[i]) > tensor->high)
             continue;
         double quotient = floor(step->options->rule.eta / (double)code_scale(tensor, first + i));
-        int    size     = quotient >= 32767.0 ? 32767 : quotient > 1.0 ? (int)quotient : 1;
+        int size = quotient >= 32767.0 ? 32767 : quotient > 1.0 ? (int)quotient : 1;
         n_flips += put(tensor, first + i, old, old + (tally[i] > 0 ? size : -size));
     }
     return n_flips;
@@ -98,5 +98,5 @@ static uint32_t update_zoqo(const bal_rule_step *step, bal_tensor *tensor, int64
 
 const bal_rule bal_rules[] = {
     [BAL_RULE_CARRY] = {.check = check_carry, .update = update_carry},
-    [BAL_RULE_ZOQO]  = {.check = check_zoqo, .update = update_zoqo},
+    [BAL_RULE_ZOQO] = {.check = check_zoqo, .update = update_zoqo},
 };

@@ -19,10 +19,10 @@ void bal_stream(const bal_measure *measure, int stream, int tensor, uint32_t thi
 
 const uint8_t *bal_walsh_bytes(const bal_measure *measure, int tensor, uint32_t group,
                                const bal_span *span,
-                               uint8_t         lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES])
+                               uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES])
 {
     int64_t first = span->first_piece / LINE_PIECES;
-    int64_t last  = (span->first_piece + span->n_pieces - 1) / LINE_PIECES;
+    int64_t last = (span->first_piece + span->n_pieces - 1) / LINE_PIECES;
     bal_stream(measure, STREAM_WALSH_BYTES, tensor, group, first, last - first + 1, lines);
     return lines + span->first_piece % LINE_PIECES * BAL_PIECE_BYTES;
 }
@@ -42,11 +42,11 @@ void bal_measure_mask(const bal_measure *measure, int tensor, int64_t first_bloc
 
 bal_span bal_span_next(int64_t first_block, int64_t n_blocks)
 {
-    bal_span span    = {.first = first_block, .n = SPAN_BLOCKS - first_block % SPAN_BLOCKS};
-    span.n           = span.n < n_blocks ? span.n : n_blocks;
+    bal_span span = {.first = first_block, .n = SPAN_BLOCKS - first_block % SPAN_BLOCKS};
+    span.n = span.n < n_blocks ? span.n : n_blocks;
     span.first_piece = first_block / PIECE_BLOCKS;
-    span.n_pieces    = (first_block + span.n - 1) / PIECE_BLOCKS - span.first_piece + 1;
-    span.is_whole    = span.n == span.n_pieces * PIECE_BLOCKS;
+    span.n_pieces = (first_block + span.n - 1) / PIECE_BLOCKS - span.first_piece + 1;
+    span.is_whole = span.n == span.n_pieces * PIECE_BLOCKS;
     return span;
 }
 
@@ -62,8 +62,8 @@ static void fill_signs(const bal_direction *direction, int tensor, const bal_spa
     }
     assert(measure->options.kind == BAL_DIRECTIONS_WALSH);
     _Alignas(64) uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES];
-    uint32_t             group = direction->slot / BAL_WALSH_SLOTS;
-    const uint8_t       *bytes = bal_walsh_bytes(measure, tensor, group, span, lines);
+    uint32_t group = direction->slot / BAL_WALSH_SLOTS;
+    const uint8_t *bytes = bal_walsh_bytes(measure, tensor, group, span, lines);
     bal_stream(measure, STREAM_WALSH_SIGNS, tensor, group, span->first_piece, span->n_pieces,
                negative);
     measure->kernels->walsh(span->n_pieces, (uint8_t)(direction->slot % BAL_WALSH_SLOTS), bytes,
@@ -90,7 +90,7 @@ void bal_direction_bits(const bal_direction *direction, int tensor, int64_t firs
     memset(moves, on_ballot ? 0xFF : 0, (size_t)(n_blocks * BLOCK_BYTES));
     if (!on_ballot) memset(negative, 0, (size_t)(n_blocks * BLOCK_BYTES));
     while (on_ballot && n_blocks > 0) {
-        uint8_t  whole[SPAN_PIECES * BAL_LINE_BYTES];
+        uint8_t whole[SPAN_PIECES * BAL_LINE_BYTES];
         bal_span span = bal_span_next(first_block, n_blocks);
         fill_signs(direction, tensor, &span, span.is_whole ? negative : whole);
         if (!span.is_whole)
@@ -122,9 +122,9 @@ void bal_direction_fill(const bal_direction *direction, int tensor, int64_t firs
     const bal_measure *measure = &direction->measure;
     if (!measure->on_ballot[tensor]) memset(z, 0, (size_t)(n_blocks * BAL_BLOCK_CODES));
     while (measure->on_ballot[tensor] && n_blocks > 0) {
-        uint8_t  negative[SPAN_CODES / 8], moves[SPAN_CODES / 8];
+        uint8_t negative[SPAN_CODES / 8], moves[SPAN_CODES / 8];
         bal_span span = bal_span_next(first_block, n_blocks);
-        int64_t  n    = span.n * BAL_BLOCK_CODES;
+        int64_t n = span.n * BAL_BLOCK_CODES;
         if (measure->options.kind == BAL_DIRECTIONS_UNIFORM) {
             fill_uniform(direction, tensor, &span, z);
             memset(moves, 0xFF, sizeof moves);

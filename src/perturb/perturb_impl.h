@@ -5,13 +5,13 @@
 #include "ballot/perturb.h"
 
 #define PIECE_BLOCKS (BAL_PIECE_CODES / BAL_BLOCK_CODES)
-#define BLOCK_BYTES  (BAL_BLOCK_CODES / 8) /* of a block's bits */
+#define BLOCK_BYTES (BAL_BLOCK_CODES / 8) /* of a block's bits */
 
 /* Work goes in spans of 16 pieces, aligned: 4 lines of Walsh bytes cover them. */
 #define LINE_PIECES 4 /* whose Walsh bytes are one line */
 #define SPAN_PIECES (4 * LINE_PIECES)
 #define SPAN_BLOCKS (SPAN_PIECES * PIECE_BLOCKS)
-#define SPAN_CODES  (SPAN_PIECES * BAL_PIECE_CODES)
+#define SPAN_CODES (SPAN_PIECES * BAL_PIECE_CODES)
 
 /* Second counter word: stream << 24 | tensor. A change here is a new BAL_STREAM_VERSION. */
 enum {
@@ -34,13 +34,13 @@ void bal_measure_mask(const bal_measure *measure, int tensor, int64_t first_bloc
 typedef struct bal_span {
     int64_t first, n;
     int64_t first_piece, n_pieces; /* that hold these blocks */
-    bool    is_whole;              /* and no others */
+    bool is_whole;                 /* and no others */
 } bal_span;
 /** The first span of n_blocks blocks. */
 bal_span bal_span_next(int64_t first_block, int64_t n_blocks);
 /** Walsh bytes of a span's pieces, 64 each: where they stand in lines. */
 const uint8_t *bal_walsh_bytes(const bal_measure *measure, int tensor, uint32_t group,
                                const bal_span *span,
-                               uint8_t         lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES]);
+                               uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES]);
 
 #endif

@@ -4,28 +4,28 @@
 
 #include "perturb_impl.h"
 
-#define ROWS_MAX  255 /* independent directions that are counted together */
+#define ROWS_MAX 255  /* independent directions that are counted together */
 #define PARTS_MAX 127 /* parts of at most 256 votes whose sum fits 16 bits */
 
 struct bal_tally {
-    int              n_slots, n_groups;
+    int n_slots, n_groups;
     bal_tally_method method;
-    bal_measure      measure;
-    int8_t          *votes;     /* [n_slots] */
-    int16_t         *transform; /* [n_groups][256] Walsh-Hadamard transform of a group's votes */
-    uint8_t         *rows; /* [ROWS_MAX][LINE_PIECES] lines of bits of independent directions */
+    bal_measure measure;
+    int8_t *votes;      /* [n_slots] */
+    int16_t *transform; /* [n_groups][256] Walsh-Hadamard transform of a group's votes */
+    uint8_t *rows;      /* [ROWS_MAX][LINE_PIECES] lines of bits of independent directions */
 };
 
 bal_status bal_tally_create(int n_slots, bal_tally_method method, bal_tally **tally)
 {
     bal_tally *t = bal_alloc(1, sizeof *t);
     if (t != NULL) {
-        t->n_slots   = n_slots;
-        t->n_groups  = (n_slots + BAL_WALSH_SLOTS - 1) / BAL_WALSH_SLOTS;
-        t->method    = method;
-        t->votes     = bal_alloc((size_t)n_slots, 1);
+        t->n_slots = n_slots;
+        t->n_groups = (n_slots + BAL_WALSH_SLOTS - 1) / BAL_WALSH_SLOTS;
+        t->method = method;
+        t->votes = bal_alloc((size_t)n_slots, 1);
         t->transform = bal_alloc((size_t)t->n_groups * BAL_WALSH_SLOTS, sizeof *t->transform);
-        t->rows      = bal_alloc(ROWS_MAX * LINE_PIECES, BAL_LINE_BYTES);
+        t->rows = bal_alloc(ROWS_MAX * LINE_PIECES, BAL_LINE_BYTES);
     }
     if (t == NULL || t->votes == NULL || t->transform == NULL || t->rows == NULL) {
         bal_tally_destroy(&t);
@@ -57,7 +57,7 @@ void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *
             for (int i = 0; i < BAL_WALSH_SLOTS; ++i)
                 if ((i & apart) == 0) {
                     int a = x[i], b = x[i + apart];
-                    x[i]         = (int16_t)(a + b);
+                    x[i] = (int16_t)(a + b);
                     x[i + apart] = (int16_t)(a - b);
                 }
     }
@@ -85,10 +85,10 @@ static void add_rows(const bal_tally *tally, int tensor, const bal_span *span, i
                      int16_t *sums)
 {
     const bal_measure *measure = &tally->measure;
-    int                first   = part * ROWS_MAX;
-    int                end = tally->n_slots - first < ROWS_MAX ? tally->n_slots : first + ROWS_MAX;
+    int first = part * ROWS_MAX;
+    int end = tally->n_slots - first < ROWS_MAX ? tally->n_slots : first + ROWS_MAX;
     for (int64_t n, piece = 0; piece < span->n_pieces; piece += n) {
-        int8_t  votes[ROWS_MAX];
+        int8_t votes[ROWS_MAX];
         int64_t n_rows = 0, stride = LINE_PIECES * BAL_LINE_BYTES;
         n = span->n_pieces - piece < LINE_PIECES ? span->n_pieces - piece : LINE_PIECES;
         for (int slot = first; slot < end; ++slot) {
@@ -107,7 +107,7 @@ static void add_slot(const bal_tally *tally, int tensor, const bal_span *span, i
                      int16_t *sums)
 {
     bal_direction direction = {.measure = tally->measure, .slot = (uint32_t)slot};
-    int8_t        z[SPAN_CODES];
+    int8_t z[SPAN_CODES];
     if (tally->votes[slot] == 0) return;
     bal_direction_fill(&direction, tensor, span->first_piece * PIECE_BLOCKS,
                        span->n_pieces * PIECE_BLOCKS, z);
@@ -128,9 +128,9 @@ static way best_way(const bal_tally *tally)
 /* Sums of whole pieces. */
 static void fill_pieces(const bal_tally *tally, int tensor, const bal_span *span, int16_t *sums)
 {
-    way     how     = best_way(tally);
-    int64_t n       = span->n_pieces * BAL_PIECE_CODES;
-    int     n_parts = (tally->n_slots + how.n_slots - 1) / how.n_slots, part = 0;
+    way how = best_way(tally);
+    int64_t n = span->n_pieces * BAL_PIECE_CODES;
+    int n_parts = (tally->n_slots + how.n_slots - 1) / how.n_slots, part = 0;
     memset(sums, 0, (size_t)n * sizeof *sums);
     for (; part < n_parts && part < PARTS_MAX; ++part) how.add(tally, tensor, span, part, sums);
     if (part == n_parts) return;
@@ -153,9 +153,9 @@ void bal_tally_fill(const bal_tally *tally, int tensor, int64_t first_block, int
         return;
     }
     while (n_blocks > 0) {
-        int16_t  whole[SPAN_CODES];
+        int16_t whole[SPAN_CODES];
         bal_span span = bal_span_next(first_block, n_blocks);
-        int64_t  n    = span.n * BAL_BLOCK_CODES;
+        int64_t n = span.n * BAL_BLOCK_CODES;
         fill_pieces(tally, tensor, &span, span.is_whole ? sums : whole);
         if (!span.is_whole)
             memcpy(sums, whole + first_block % PIECE_BLOCKS * BAL_BLOCK_CODES,

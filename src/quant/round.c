@@ -6,10 +6,10 @@
 
 #include "quant_impl.h"
 
-#define MATRIX_ABSMAX_CODE 120    /* of 127: codes have room to move before the gate shuts */
-#define VECTOR_ABSMAX_CODE 250    /* one probe step is 0.4 % of the absolute maximum */
-#define TOP_ENTRY          126    /* of formats with factors: 7 * 18, and the largest of NF4 */
-#define NOTHING            1e-28f /* rows of smaller values are rows of zeros */
+#define MATRIX_ABSMAX_CODE 120 /* of 127: codes have room to move before the gate shuts */
+#define VECTOR_ABSMAX_CODE 250 /* one probe step is 0.4 % of the absolute maximum */
+#define TOP_ENTRY 126          /* of formats with factors: 7 * 18, and the largest of NF4 */
+#define NOTHING 1e-28f         /* rows of smaller values are rows of zeros */
 
 static float absmax_of(const float *values, int64_t n)
 {
@@ -20,13 +20,13 @@ static float absmax_of(const float *values, int64_t n)
 
 static void fill_scales(bal_tensor *tensor, const float *values)
 {
-    float   top = tensor->role != BAL_MATRIX ? VECTOR_ABSMAX_CODE
-                  : tensor->format == BAL_I8 ? MATRIX_ABSMAX_CODE
-                                             : TOP_ENTRY;
-    double  sum = 0.0;
-    int64_t n   = 0;
+    float top = tensor->role != BAL_MATRIX ? VECTOR_ABSMAX_CODE
+                : tensor->format == BAL_I8 ? MATRIX_ABSMAX_CODE
+                                           : TOP_ENTRY;
+    double sum = 0.0;
+    int64_t n = 0;
     for (int64_t row = 0; row < tensor->n_rows; ++row) {
-        float absmax       = absmax_of(values + row * tensor->n_cols, tensor->n_cols);
+        float absmax = absmax_of(values + row * tensor->n_cols, tensor->n_cols);
         tensor->scale[row] = absmax >= NOTHING ? absmax / top : 0.0f;
         sum += (double)tensor->scale[row];
         n += absmax >= NOTHING;
@@ -56,9 +56,9 @@ static int round_value(bal_format format, int factor, const float entries[16], f
     for (int code = 1; code < 15; ++code) low += entries[code] <= x;
     float apart = entries[low + 1] - entries[low];
     float share = apart > 0.0f ? (x - entries[low]) / apart : 0.0f;
-    share       = fmaxf(fminf(share, 1.0f), 0.0f);
-    int code    = low + (share >= 0.5f);
-    *carry      = carry_of(share - (float)(code - low));
+    share = fmaxf(fminf(share, 1.0f), 0.0f);
+    int code = low + (share >= 0.5f);
+    *carry = carry_of(share - (float)(code - low));
     return code;
 }
 
@@ -72,13 +72,13 @@ static void fill_entries(bal_format format, int factor, float entries[16])
 static double group_error(bal_format format, int factor, const float *values, int64_t n,
                           float scale)
 {
-    float  entries[16];
+    float entries[16];
     double sum = 0.0;
     fill_entries(format, factor, entries);
     for (int64_t i = 0; i < n; ++i) {
         int8_t carry;
-        float  x    = values[i] / scale;
-        int    code = round_value(format, factor, entries, x, &carry);
+        float x = values[i] / scale;
+        int code = round_value(format, factor, entries, x, &carry);
         double left = (double)x - bal_code_entry(format, code, factor);
         sum += left * left;
     }
@@ -87,10 +87,10 @@ static double group_error(bal_format format, int factor, const float *values, in
 
 static int best_factor(bal_format format, const float *values, int64_t n, float scale)
 {
-    int   max   = bal_factor_max(format);
+    int max = bal_factor_max(format);
     float exact = absmax_of(values, n) / scale * ((float)max / TOP_ENTRY);
-    int   low   = exact < 1.0f ? 1 : exact < (float)max ? (int)exact : max;
-    int   high  = low < max && (float)low < exact ? low + 1 : low;
+    int low = exact < 1.0f ? 1 : exact < (float)max ? (int)exact : max;
+    int high = low < max && (float)low < exact ? low + 1 : low;
     if (high == low) return low;
     return group_error(format, high, values, n, scale) < group_error(format, low, values, n, scale)
                ? high
@@ -104,9 +104,9 @@ static void round_group(bal_tensor *tensor, const float *values, int64_t row, in
     float entries[16];
     fill_entries(tensor->format, factor, entries);
     for (int64_t i = 0; i < n; ++i) {
-        int8_t  carry;
+        int8_t carry;
         int64_t at = bal_code_index(tensor, row, first + i);
-        int     code =
+        int code =
             round_value(tensor->format, factor, entries, values[i] / tensor->scale[row], &carry);
         bal_tensor_put(tensor, at, code);
         if (tensor->carry != NULL) tensor->carry[at] = carry;
@@ -129,9 +129,9 @@ bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values)
     int64_t step = tensor->group > 0 ? tensor->group : n_cols;
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t first = 0; first < n_cols; first += step) {
-            const float *from   = values + row * n_cols + first;
-            int64_t      here   = n_cols - first < step ? n_cols - first : step;
-            int          factor = 1;
+            const float *from = values + row * n_cols + first;
+            int64_t here = n_cols - first < step ? n_cols - first : step;
+            int factor = 1;
             if (tensor->group > 0) {
                 factor = best_factor(tensor->format, from, here, tensor->scale[row]);
                 tensor->factors[bal_tensor_factor_at(tensor, row, first / step)] = (uint8_t)factor;

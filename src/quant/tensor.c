@@ -5,20 +5,20 @@
 
 #include "quant_impl.h"
 
-#define GAIN_STEP      0.02f /* relative; what zoqo divides its learning rate by */
+#define GAIN_STEP 0.02f /* relative; what zoqo divides its learning rate by */
 #define N_ELEMENTS_MAX ((int64_t)1 << 31)
-#define READ_BEHIND    4096 /* bytes behind a matrix that a kernel may read */
+#define READ_BEHIND 4096 /* bytes behind a matrix that a kernel may read */
 
 const int8_t bal_nf4_book[16] = {-127, -88, -67, -50, -36, -23, -12, 0,
                                  10,   20,  31,  43,  56,  71,  92,  127};
 
 static const struct {
     const char *name;
-    int         low, high;
+    int low, high;
 } formats[BAL_N_FORMATS] = {[BAL_F32] = {"f32", 0, 0},
-                            [BAL_I8]  = {"i8", -127, 127},
+                            [BAL_I8] = {"i8", -127, 127},
                             [BAL_I16] = {"i16", -32767, 32767},
-                            [BAL_I4]  = {"i4", -7, 7},
+                            [BAL_I4] = {"i4", -7, 7},
                             [BAL_NF4] = {"nf4", 0, 15}};
 
 const char *bal_format_name(bal_format format) { return formats[format].name; }
@@ -43,9 +43,9 @@ bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, 
                         (long long)n_rows, (long long)n_cols);
     snprintf(tensor->name, sizeof tensor->name, "%s", name);
     if (format == BAL_F32) return BAL_OK;
-    tensor->low      = role == BAL_GAIN ? -127 : formats[format].low;
-    tensor->high     = role == BAL_GAIN ? 127 : formats[format].high;
-    tensor->group    = bal_factor_max(format) > 0 ? BAL_GROUP_DEFAULT : 0;
+    tensor->low = role == BAL_GAIN ? -127 : formats[format].low;
+    tensor->high = role == BAL_GAIN ? 127 : formats[format].high;
+    tensor->group = bal_factor_max(format) > 0 ? BAL_GROUP_DEFAULT : 0;
     tensor->n_blocks = role == BAL_MATRIX
                            ? (n_rows + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS * ((n_cols + 3) / 4)
                            : (n_cols + BAL_BLOCK_CODES - 1) / BAL_BLOCK_CODES;
@@ -90,7 +90,7 @@ size_t bal_tensor_bytes(const bal_tensor *tensor, bool with_carry)
 void bal_tensor_attach(bal_tensor *tensor, bool with_carry, void *memory)
 {
     assert((uintptr_t)memory % 64 == 0 && (tensor->format != BAL_F32 || !with_carry));
-    char *at      = memory;
+    char *at = memory;
     tensor->codes = at;
     at += codes_bytes(tensor);
     tensor->scale = tensor->format == BAL_F32 ? NULL : (float *)(void *)at;
@@ -104,8 +104,8 @@ void bal_tensor_zero(bal_tensor *tensor)
 {
     int64_t n_rows = tensor->n_rows, n_cols = tensor->n_cols;
     int64_t n_codes = tensor->n_blocks * BAL_BLOCK_CODES;
-    int     padding = tensor->format == BAL_NF4 ? 0 : tensor->low - 1;
-    int     zero    = tensor->format == BAL_NF4 ? 7 : 0;
+    int padding = tensor->format == BAL_NF4 ? 0 : tensor->low - 1;
+    int zero = tensor->format == BAL_NF4 ? 7 : 0;
     if (tensor->format == BAL_F32) {
         memset(tensor->codes, 0, (size_t)(n_rows * n_cols) * sizeof(float));
         return;
@@ -123,18 +123,18 @@ void bal_tensor_zero(bal_tensor *tensor)
 void bal_tensor_spread(const bal_tensor *tensor, int64_t first, int64_t n_blocks, uint8_t *bytes)
 {
     const uint8_t *from = (const uint8_t *)tensor->codes + first * (BAL_BLOCK_CODES / 2);
-    uint8_t        base = tensor->format == BAL_I4 ? 128 - 8 : 128;
+    uint8_t base = tensor->format == BAL_I4 ? 128 - 8 : 128;
     for (int64_t block = 0; block < n_blocks; ++block, from += 128, bytes += 256)
         for (int i = 0; i < 128; ++i) {
-            bytes[i]       = (uint8_t)((from[i] & 15) + base);
+            bytes[i] = (uint8_t)((from[i] & 15) + base);
             bytes[i + 128] = (uint8_t)((from[i] >> 4) + base);
         }
 }
 
 void bal_tensor_gather(bal_tensor *tensor, int64_t first, int64_t n_blocks, const uint8_t *bytes)
 {
-    uint8_t *to   = (uint8_t *)tensor->codes + first * (BAL_BLOCK_CODES / 2);
-    uint8_t  base = tensor->format == BAL_I4 ? 128 - 8 : 128;
+    uint8_t *to = (uint8_t *)tensor->codes + first * (BAL_BLOCK_CODES / 2);
+    uint8_t base = tensor->format == BAL_I4 ? 128 - 8 : 128;
     for (int64_t block = 0; block < n_blocks; ++block, to += 128, bytes += 256)
         for (int i = 0; i < 128; ++i)
             to[i] = (uint8_t)(((bytes[i] - base) & 15) | (bytes[i + 128] - base) << 4);
@@ -148,10 +148,10 @@ void bal_tensor_dequantize_row(const bal_tensor *tensor, int64_t row, float *val
             values[col] = floats[row * tensor->n_cols + col];
             continue;
         }
-        int factor  = tensor->group == 0
-                          ? 1
-                          : tensor->factors[bal_tensor_factor_at(tensor, row, col / tensor->group)];
-        int code    = bal_tensor_code(tensor, bal_code_index(tensor, row, col));
+        int factor = tensor->group == 0
+                         ? 1
+                         : tensor->factors[bal_tensor_factor_at(tensor, row, col / tensor->group)];
+        int code = bal_tensor_code(tensor, bal_code_index(tensor, row, col));
         values[col] = tensor->scale[row] * (float)bal_code_entry(tensor->format, code, factor);
     }
 }
@@ -166,8 +166,8 @@ void bal_tensor_get_codes(const bal_tensor *tensor, void *row_major)
 {
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col) {
-            int64_t i    = row * tensor->n_cols + col;
-            int     code = bal_tensor_code(tensor, bal_code_index(tensor, row, col));
+            int64_t i = row * tensor->n_cols + col;
+            int code = bal_tensor_code(tensor, bal_code_index(tensor, row, col));
             if (tensor->format == BAL_I16)
                 ((int16_t *)row_major)[i] = (int16_t)code;
             else
@@ -179,9 +179,9 @@ bal_status bal_tensor_set_codes(bal_tensor *tensor, const void *row_major)
 {
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col) {
-            int64_t i    = row * tensor->n_cols + col;
-            int     code = tensor->format == BAL_I16 ? ((const int16_t *)row_major)[i]
-                                                     : ((const int8_t *)row_major)[i];
+            int64_t i = row * tensor->n_cols + col;
+            int code = tensor->format == BAL_I16 ? ((const int16_t *)row_major)[i]
+                                                 : ((const int8_t *)row_major)[i];
             if (code < tensor->low || code > tensor->high)
                 return bal_fail(BAL_ERR_INPUT, "%s: code %lld is %d; expected %d to %d",
                                 tensor->name, (long long)i, code, tensor->low, tensor->high);
@@ -202,7 +202,7 @@ void bal_tensor_get_factors(const bal_tensor *tensor, uint8_t *row_major)
 bal_status bal_tensor_set_factors(bal_tensor *tensor, const uint8_t *row_major)
 {
     int64_t n_groups = bal_tensor_n_groups(tensor);
-    int     max      = bal_factor_max(tensor->format);
+    int max = bal_factor_max(tensor->format);
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t group = 0; group < n_groups; ++group) {
             int factor = row_major[row * n_groups + group];
@@ -233,7 +233,7 @@ void bal_tensor_set_carry(bal_tensor *tensor, const int8_t *row_major)
 static uint64_t hash_codes(const bal_tensor *tensor, int64_t block, uint64_t seed)
 {
     const uint8_t *bytes = tensor->codes;
-    uint8_t        codes[BAL_BLOCK_CODES];
+    uint8_t codes[BAL_BLOCK_CODES];
     if (tensor->format == BAL_I16)
         return bal_hash(bytes + 2 * block * BAL_BLOCK_CODES, 2 * BAL_BLOCK_CODES, seed);
     if (bal_format_is_nibbles(tensor->format))

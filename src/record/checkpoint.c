@@ -20,15 +20,15 @@
 #include "record_impl.h"
 
 #define BLOCK_BYTES BAL_CHECKPOINT_USER_BLOCK
-#define MAGIC       "ballot checkpoint "
+#define MAGIC "ballot checkpoint "
 
-const char *const bal_role_names[]       = {"matrix", "vector", "gain", NULL};
-const char *const bal_pairs_names[]      = {"adjacent", "halves", NULL};
-const char *const bal_rope_names[]       = {"plain", "linear", "llama3", NULL};
-const char *const bal_activation_names[] = {[BAL_ACT_RELU]      = "relu",
-                                            [BAL_ACT_GELU]      = "gelu",
+const char *const bal_role_names[] = {"matrix", "vector", "gain", NULL};
+const char *const bal_pairs_names[] = {"adjacent", "halves", NULL};
+const char *const bal_rope_names[] = {"plain", "linear", "llama3", NULL};
+const char *const bal_activation_names[] = {[BAL_ACT_RELU] = "relu",
+                                            [BAL_ACT_GELU] = "gelu",
                                             [BAL_ACT_GELU_TANH] = "gelu_tanh",
-                                            [BAL_ACT_SILU]      = "silu",
+                                            [BAL_ACT_SILU] = "silu",
                                             NULL};
 
 const bal_field bal_config_fields[] = {
@@ -66,9 +66,9 @@ const bal_field bal_run_id_fields[] = {
 
 char *bal_phase_names(void)
 {
-    char  *names = NULL;
+    char *names = NULL;
     size_t n_bytes;
-    FILE  *out = open_memstream(&names, &n_bytes);
+    FILE *out = open_memstream(&names, &n_bytes);
     if (out == NULL) return NULL;
     for (int phase = 0; phase < BAL_N_PHASES; ++phase)
         fprintf(out, "%s%s", phase == 0 ? "" : ",", bal_phase_name((bal_phase)phase));
@@ -77,9 +77,9 @@ char *bal_phase_names(void)
 
 char *bal_tensor_names(const bal_model *model)
 {
-    char  *names = NULL;
+    char *names = NULL;
     size_t n_bytes;
-    FILE  *out = open_memstream(&names, &n_bytes);
+    FILE *out = open_memstream(&names, &n_bytes);
     if (out == NULL) return NULL;
     for (int i = 0; i < bal_model_n_tensors(model); ++i)
         fprintf(out, "%s%s", i == 0 ? "" : ",", bal_model_tensor(model, i)->name);
@@ -101,9 +101,9 @@ void bal_snapshot_clear(bal_snapshot *snapshot)
 static void make_user_block(char block[BLOCK_BYTES], uint64_t n_bytes, uint64_t hash)
 {
     memset(block, '\n', BLOCK_BYTES);
-    int n    = snprintf(block, BLOCK_BYTES,
-                        MAGIC "%d\nbytes %" PRIu64 "\nxxh3 %016" PRIx64 "\nself %016d\n",
-                        BAL_CHECKPOINT_VERSION, n_bytes, hash, 0);
+    int n = snprintf(block, BLOCK_BYTES,
+                     MAGIC "%d\nbytes %" PRIu64 "\nxxh3 %016" PRIx64 "\nself %016d\n",
+                     BAL_CHECKPOINT_VERSION, n_bytes, hash, 0);
     block[n] = '\n';
     char digits[17];
     snprintf(digits, sizeof digits, "%016" PRIx64, bal_hash(block, BLOCK_BYTES, 0));
@@ -113,7 +113,7 @@ static void make_user_block(char block[BLOCK_BYTES], uint64_t n_bytes, uint64_t 
 bool bal_checkpoint_recognizes(const char *path)
 {
     char first[sizeof MAGIC - 1];
-    int  fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) return false;
     ssize_t got = pread(fd, first, sizeof first, 0);
     close(fd);
@@ -122,11 +122,11 @@ bool bal_checkpoint_recognizes(const char *path)
 
 static bal_status verify(const char *path, int fd)
 {
-    char     found[BLOCK_BYTES + 1] = "", expected[BLOCK_BYTES];
-    int      version                = 0;
+    char found[BLOCK_BYTES + 1] = "", expected[BLOCK_BYTES];
+    int version = 0;
     uint64_t n_expected, hash, actual;
-    int64_t  n_bytes;
-    ssize_t  got = bal_read_at(fd, found, BLOCK_BYTES, 0, path);
+    int64_t n_bytes;
+    ssize_t got = bal_read_at(fd, found, BLOCK_BYTES, 0, path);
     if (got < 0) return BAL_ERR_IO;
     if (got < BLOCK_BYTES)
         return bal_fail(BAL_ERR_INPUT, "%s: %zd bytes; expected a checkpoint of more than %d", path,
@@ -158,7 +158,7 @@ static bal_status verify(const char *path, int fd)
 
 bal_status bal_checkpoint_verify(const char *path)
 {
-    int     fd;
+    int fd;
     int64_t n_bytes;
     BAL_TRY(bal_open_to_read(path, &fd, &n_bytes));
     bal_status status = verify(path, fd);
@@ -169,10 +169,10 @@ bal_status bal_checkpoint_verify(const char *path)
 /* Write the user block of a file that is otherwise complete, verify the whole, and fsync it. */
 static bal_status seal(const char *path, int64_t step)
 {
-    char     block[BLOCK_BYTES];
+    char block[BLOCK_BYTES];
     uint64_t hash;
-    int64_t  n_bytes;
-    int      fd = open(path, O_RDWR | O_CLOEXEC);
+    int64_t n_bytes;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", path, strerror(errno));
     bal_status status = bal_file_hash(fd, BLOCK_BYTES, path, &hash, &n_bytes);
     if (status != BAL_OK) goto done;

@@ -12,8 +12,8 @@
 #include "record_impl.h"
 
 typedef struct output {
-    H5FD_t  base; /* HDF5's own, first */
-    int     fd;
+    H5FD_t base; /* HDF5's own, first */
+    int fd;
     haddr_t space, end; /* allocated by HDF5; written or read as zeros */
 } output;
 
@@ -87,7 +87,7 @@ static herr_t write_output(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_
 {
     (void)type;
     (void)transfer;
-    output     *o    = (output *)file;
+    output *o = (output *)file;
     const char *from = bytes;
     while (first_errno == 0 && n_bytes > 0) {
         ssize_t done = pwrite(o->fd, from, n_bytes, (off_t)at);
@@ -118,21 +118,21 @@ static herr_t truncate_output(H5FD_t *file, hid_t transfer, hbool_t closing)
 int64_t bal_hdf5_driver(void)
 {
     /* Registered for good: H5FD_close reads the class after it let go of the driver. */
-    static hid_t driver             = H5I_INVALID_HID;
+    static hid_t driver = H5I_INVALID_HID;
     static const H5FD_class_t class = {
-        .name      = "ballot",
-        .maxaddr   = ((haddr_t)1 << 62),
+        .name = "ballot",
+        .maxaddr = ((haddr_t)1 << 62),
         .fc_degree = H5F_CLOSE_STRONG, /* close every object with the file, after a failure too */
-        .open      = open_output,
-        .close     = close_output,
-        .query     = query,
-        .get_eoa   = get_space,
-        .set_eoa   = set_space,
-        .get_eof   = get_end,
-        .read      = read_output,
-        .write     = write_output,
-        .truncate  = truncate_output,
-        .fl_map    = H5FD_FLMAP_DICHOTOMY,
+        .open = open_output,
+        .close = close_output,
+        .query = query,
+        .get_eoa = get_space,
+        .set_eoa = set_space,
+        .get_eof = get_end,
+        .read = read_output,
+        .write = write_output,
+        .truncate = truncate_output,
+        .fl_map = H5FD_FLMAP_DICHOTOMY,
     };
     first_errno = 0;
     if (driver < 0) driver = H5FDregister(&class);

@@ -14,8 +14,8 @@
 
 typedef struct reader {
     const char *path;
-    int64_t     file_bytes;
-    hid_t       file, model, scale, factor, carry, metrics, ballots, job, files;
+    int64_t file_bytes;
+    hid_t file, model, scale, factor, carry, metrics, ballots, job, files;
 } reader;
 
 /* Where an attribute or dataset stands: group is "" for the root, object "" for the group itself.
@@ -37,9 +37,9 @@ static bal_status read_attribute(const reader *r, hid_t object, place at, const 
 {
     hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
     if (attribute < 0) return damaged(r, at, name, "this attribute is missing");
-    hid_t   found = H5Aget_type(attribute), space = H5Aget_space(attribute);
+    hid_t found = H5Aget_type(attribute), space = H5Aget_space(attribute);
     hsize_t dims[H5S_MAX_RANK] = {0};
-    bool    fits               = H5Tequal(found, type) > 0 &&
+    bool fits = H5Tequal(found, type) > 0 &&
                 H5Sget_simple_extent_type(space) == (n == 0 ? H5S_SCALAR : H5S_SIMPLE);
     if (fits && n > 0) fits = H5Sget_simple_extent_dims(space, dims, NULL) == 1 && dims[0] == n;
     bal_status status = BAL_OK;
@@ -57,11 +57,11 @@ static bal_status read_attribute(const reader *r, hid_t object, place at, const 
 static bal_status read_text(const reader *r, hid_t object, place at, const char *name, char *text,
                             size_t n_bytes)
 {
-    bal_status status    = BAL_OK;
-    hid_t      type      = H5I_INVALID_HID;
-    hid_t      attribute = H5Aopen(object, name, H5P_DEFAULT);
+    bal_status status = BAL_OK;
+    hid_t type = H5I_INVALID_HID;
+    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
     if (attribute < 0) return damaged(r, at, name, "this attribute is missing");
-    type        = H5Aget_type(attribute);
+    type = H5Aget_type(attribute);
     size_t size = type < 0 ? 0 : H5Tget_size(type);
     if (type < 0 || H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0 ||
         size >= n_bytes) {
@@ -80,7 +80,7 @@ static bal_status expect_text(const reader *r, hid_t object, place at, const cha
                               const char *expected)
 {
     size_t n_bytes = strlen(expected) + TEXT_BYTES;
-    char  *text    = malloc(n_bytes);
+    char *text = malloc(n_bytes);
     if (text == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for a text", r->path);
     bal_status status = read_text(r, object, at, name, text, n_bytes);
     if (status == BAL_OK && strcmp(text, expected) != 0) {
@@ -128,10 +128,10 @@ static bool storage_is_ours(hid_t dataset, int rank, int64_t n)
 {
     hid_t how = H5Dget_create_plist(dataset);
     if (how < 0) return false;
-    bool         good;
-    unsigned     flags, config;
-    size_t       n_values = 0;
-    H5D_layout_t layout   = H5Pget_layout(how);
+    bool good;
+    unsigned flags, config;
+    size_t n_values = 0;
+    H5D_layout_t layout = H5Pget_layout(how);
     if (rank > 0 && n > 0)
         good = layout == H5D_CHUNKED && H5Pget_nfilters(how) == 1 &&
                H5Pget_filter2(how, 0, &flags, &n_values, NULL, 0, NULL, &config) ==
@@ -154,11 +154,11 @@ static bal_status open_dataset(const reader *r, hid_t group, place at, hid_t typ
     if (!is_hard_link(group, at.object)) return damaged(r, at, "", "this dataset is missing");
     *dataset = H5Dopen2(group, at.object, H5P_DEFAULT);
     if (*dataset < 0) return damaged(r, at, "", bal_hdf5_reason());
-    hid_t      found = H5Dget_type(*dataset), space = H5Dget_space(*dataset);
-    hsize_t    sizes[H5S_MAX_RANK] = {0};
-    bal_status status              = BAL_OK;
-    int64_t    n                   = 1;
-    int        found_rank          = space < 0 ? -1 : H5Sget_simple_extent_dims(space, sizes, NULL);
+    hid_t found = H5Dget_type(*dataset), space = H5Dget_space(*dataset);
+    hsize_t sizes[H5S_MAX_RANK] = {0};
+    bal_status status = BAL_OK;
+    int64_t n = 1;
+    int found_rank = space < 0 ? -1 : H5Sget_simple_extent_dims(space, sizes, NULL);
     if (H5Tequal(found, type) <= 0)
         status = damaged(r, at, "", "found elements of another type than expected");
     else if (found_rank != rank ||
@@ -206,7 +206,7 @@ static bal_status read_dataset(const reader *r, hid_t group, place at, hid_t typ
                                const int64_t *shape, void *values)
 {
     int64_t dims[2] = {0};
-    hid_t   dataset;
+    hid_t dataset;
     for (int d = 0; d < rank; ++d) dims[d] = shape[d];
     BAL_TRY(open_dataset(r, group, at, type, rank, dims, &dataset));
     return finish_dataset(r, at, dataset, type, values);
@@ -214,10 +214,10 @@ static bal_status read_dataset(const reader *r, hid_t group, place at, hid_t typ
 
 static bal_status read_config(const reader *r, bal_model_config *config)
 {
-    place   at = {"/model", ""};
+    place at = {"/model", ""};
     int32_t tied;
-    int     pairs, rope, activation;
-    char    features[256];
+    int pairs, rope, activation;
+    char features[256];
     *config = (bal_model_config){0};
     BAL_TRY(read_fields(r, r->model, at, bal_config_fields, config));
     BAL_TRY(read_attribute(r, r->model, at, "tied_head", H5T_STD_I32LE, 0, &tied));
@@ -228,10 +228,10 @@ static bal_status read_config(const reader *r, bal_model_config *config)
     BAL_TRY(read_choice(r, r->model, at, "activation", bal_activation_names, &activation));
     BAL_TRY(read_choice(r, r->model, at, "rope_pairs", bal_pairs_names, &pairs));
     BAL_TRY(read_choice(r, r->model, at, "rope_kind", bal_rope_names, &rope));
-    config->tied_head  = tied != 0;
+    config->tied_head = tied != 0;
     config->activation = (bal_activation)activation;
     config->rope_pairs = (bal_rope_pairs)pairs;
-    config->rope_kind  = (bal_rope_kind)rope;
+    config->rope_kind = (bal_rope_kind)rope;
 
     char origin[512];
     snprintf(origin, sizeof origin, "%.480s: /model", r->path);
@@ -245,9 +245,9 @@ static bal_status read_config(const reader *r, bal_model_config *config)
 
 static bal_status read_formats(const reader *r, bal_formats *formats)
 {
-    place   at = {"/model", ""};
+    place at = {"/model", ""};
     int32_t group;
-    char    codes[TEXT_BYTES];
+    char codes[TEXT_BYTES];
     *formats = (bal_formats){0};
     BAL_TRY(read_text(r, r->model, at, "codes", codes, sizeof codes));
     if (!bal_format_parse(codes, &formats->matrices) || formats->matrices == BAL_F32 ||
@@ -265,8 +265,8 @@ static bal_status read_formats(const reader *r, bal_formats *formats)
 static bal_status outline_model(const reader *r, bool with_carry, bal_model **model)
 {
     bal_model_config config;
-    bal_formats      formats;
-    int64_t          n = 0;
+    bal_formats formats;
+    int64_t n = 0;
     BAL_TRY(read_config(r, &config));
     BAL_TRY(read_formats(r, &formats));
     bal_status status = bal_model_outline(&config, &formats, with_carry, model);
@@ -284,13 +284,13 @@ static bal_status outline_model(const reader *r, bool with_carry, bal_model **mo
 /* buffer has room for the tensor's codes. */
 static bal_status read_tensor(const reader *r, bal_tensor *t, void *buffer)
 {
-    place    at      = {"/model", t->name};
-    int64_t  dims[2] = {t->n_rows, t->n_cols}, sizes[2];
-    int      rank    = t->role == BAL_MATRIX ? 2 : 1;
-    int32_t  group   = 0;
-    hid_t    type    = t->format == BAL_I16 ? H5T_STD_I16LE : H5T_STD_I8LE;
-    int64_t *shape   = dims + 2 - rank;
-    hid_t    dataset;
+    place at = {"/model", t->name};
+    int64_t dims[2] = {t->n_rows, t->n_cols}, sizes[2];
+    int rank = t->role == BAL_MATRIX ? 2 : 1;
+    int32_t group = 0;
+    hid_t type = t->format == BAL_I16 ? H5T_STD_I16LE : H5T_STD_I8LE;
+    int64_t *shape = dims + 2 - rank;
+    hid_t dataset;
     BAL_TRY(open_dataset(r, r->model, at, type, rank, shape, &dataset));
     bal_status status = expect_text(r, dataset, at, "role", bal_role_names[t->role]);
     if (status == BAL_OK)
@@ -321,7 +321,7 @@ static bal_status read_tensor(const reader *r, bal_tensor *t, void *buffer)
                             r->path, t->name, row, (double)t->scale[row]);
     if (t->group > 0) {
         int64_t factors[] = {t->n_rows, bal_tensor_n_groups(t)};
-        at.group          = "/factor";
+        at.group = "/factor";
         BAL_TRY(read_dataset(r, r->factor, at, H5T_STD_U8LE, 2, factors, buffer));
         if (bal_tensor_set_factors(t, buffer) != BAL_OK)
             return bal_fail(BAL_ERR_INPUT, "%s: /factor/%s", r->path, bal_failure());
@@ -350,7 +350,7 @@ static bal_status read_tensors(const reader *r, bal_model *model)
     int64_t n_largest = 0;
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         const bal_tensor *t = bal_model_tensor(model, i);
-        int64_t           n = bal_tensor_n(t) * (t->format == BAL_I16 ? 2 : 1);
+        int64_t n = bal_tensor_n(t) * (t->format == BAL_I16 ? 2 : 1);
         if (n > n_largest) n_largest = n;
     }
     void *buffer = bal_alloc((size_t)n_largest, 1);
@@ -368,9 +368,9 @@ static bal_status read_tensors(const reader *r, bal_model *model)
 static bal_status read_table(const reader *r, const char *name, hid_t type, int64_t n_rows,
                              int64_t n_cols, void *values, const char *columns, char *names)
 {
-    place   at     = {"/metrics", name};
+    place at = {"/metrics", name};
     int64_t dims[] = {n_rows, n_cols};
-    hid_t   dataset;
+    hid_t dataset;
     if (names == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for a text", r->path);
     BAL_TRY(open_dataset(r, r->metrics, at, type, 2, dims, &dataset));
     bal_status status = expect_text(r, dataset, at, columns, names);
@@ -382,7 +382,7 @@ static bal_status read_table(const reader *r, const char *name, hid_t type, int6
 static bal_status read_metrics(const reader *r, const bal_model *model, bal_metrics *m)
 {
     int64_t n = -1;
-    hid_t   dataset;
+    hid_t dataset;
     BAL_TRY(bal_metrics_init(m, bal_model_n_tensors(model)));
     BAL_TRY(
         open_dataset(r, r->metrics, (place){"/metrics", "step"}, H5T_STD_I64LE, 1, &n, &dataset));
@@ -405,8 +405,8 @@ static bal_status read_metrics(const reader *r, const bal_model *model, bal_metr
                             r->path, row, m->n_passes[row]);
     const struct {
         const char *name;
-        hid_t       type;
-        void       *values;
+        hid_t type;
+        void *values;
     } columns[] = {{"loss_nats", H5T_IEEE_F64LE, m->loss_nats},
                    {"dev_loss_nats", H5T_IEEE_F64LE, m->dev_loss_nats},
                    {"agreement", H5T_IEEE_F64LE, m->agreement},
@@ -419,7 +419,7 @@ static bal_status read_metrics(const reader *r, const bal_model *model, bal_metr
             return bal_fail(BAL_ERR_INPUT,
                             "%s: /metrics/forward_passes: row %" PRId64 " is %" PRId64, r->path,
                             row, m->n_passes[row]);
-    char      *phases = bal_phase_names(), *tensors = bal_tensor_names(model);
+    char *phases = bal_phase_names(), *tensors = bal_tensor_names(model);
     bal_status status =
         read_table(r, "seconds", H5T_IEEE_F64LE, n, BAL_N_PHASES, m->seconds, "phases", phases);
     if (status == BAL_OK)
@@ -435,7 +435,7 @@ static bal_status read_bytes(const reader *r, hid_t group, place at, uint8_t **b
                              size_t *n_bytes)
 {
     int64_t n = -1;
-    hid_t   dataset;
+    hid_t dataset;
     BAL_TRY(open_dataset(r, group, at, H5T_STD_U8LE, 1, &n, &dataset));
     *n_bytes = (size_t)n;
     if (n == 0) {
@@ -451,9 +451,9 @@ static bal_status read_bytes(const reader *r, hid_t group, place at, uint8_t **b
 
 static bal_status read_job_text(const reader *r, char **text)
 {
-    place      at     = {"/job", "text"};
+    place at = {"/job", "text"};
     bal_status status = BAL_OK;
-    hid_t      type = H5I_INVALID_HID, dataset = H5I_INVALID_HID;
+    hid_t type = H5I_INVALID_HID, dataset = H5I_INVALID_HID;
     if (is_hard_link(r->job, at.object)) dataset = H5Dopen2(r->job, at.object, H5P_DEFAULT);
     if (dataset < 0) return damaged(r, at, "", "this dataset is missing");
     type = H5Dget_type(dataset);
@@ -487,9 +487,9 @@ static bal_status read_files(const reader *r, bal_snapshot *s)
     if (H5Gget_info(r->files, &info) < 0)
         return damaged(r, (place){"/files", ""}, "", bal_hdf5_reason());
     for (hsize_t i = 0; status == BAL_OK && i < info.nlinks; ++i) {
-        char     name[sizeof s->files.at->name];
+        char name[sizeof s->files.at->name];
         uint8_t *bytes = NULL;
-        size_t   n_bytes;
+        size_t n_bytes;
         BAL_TRY(link_name(r, r->files, i, name, sizeof name));
         status = read_bytes(r, r->files, (place){"/files", name}, &bytes, &n_bytes);
         if (status == BAL_OK) status = bal_files_add(&s->files, name, bytes, n_bytes);
@@ -505,10 +505,10 @@ static bal_status read_files(const reader *r, bal_snapshot *s)
 
 static bal_status read_root(const reader *r, bal_snapshot *s)
 {
-    place    at = {"", ""};
-    int32_t  version;
+    place at = {"", ""};
+    int32_t version;
     uint32_t stream_version;
-    char     fingerprint[TEXT_BYTES], isa[TEXT_BYTES];
+    char fingerprint[TEXT_BYTES], isa[TEXT_BYTES];
     BAL_TRY(read_attribute(r, r->file, at, "format_version", H5T_STD_I32LE, 0, &version));
     if (version != BAL_CHECKPOINT_VERSION)
         return bal_fail(BAL_ERR_INPUT, "%s: /format_version: found %" PRId32 "; expected %d",
@@ -545,7 +545,7 @@ bal_status bal_checkpoint_reopen(const char *path, int64_t step)
 {
     bal_hdf5_listen();
     int64_t found = -1;
-    reader  r     = {.path = path, .file = open_file(path)};
+    reader r = {.path = path, .file = open_file(path)};
     if (r.file < 0)
         return bal_fail(BAL_ERR_IO, "%s: cannot be read back: %s", path, bal_hdf5_reason());
     bal_status status =
@@ -560,16 +560,16 @@ bal_status bal_checkpoint_reopen(const char *path, int64_t step)
 static bal_status open_reader(const char *path, reader *r)
 {
     bal_hdf5_listen();
-    bal_status  status = BAL_OK;
+    bal_status status = BAL_OK;
     struct stat info;
     *r = (reader){.path = path};
     if (stat(path, &info) != 0) return bal_fail(BAL_ERR_INPUT, "%s: has gone", path);
     r->file_bytes = info.st_size;
-    r->file       = open_file(path);
+    r->file = open_file(path);
     if (r->file < 0) return bal_fail(BAL_ERR_INPUT, "%s: not HDF5: %s", path, bal_hdf5_reason());
     struct {
         const char *name;
-        hid_t      *group;
+        hid_t *group;
     } groups[] = {{"model", &r->model}, {"scale", &r->scale},     {"factor", &r->factor},
                   {"carry", &r->carry}, {"metrics", &r->metrics}, {"ballots", &r->ballots},
                   {"job", &r->job},     {"files", &r->files}};
@@ -617,9 +617,9 @@ bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapsho
 
 static bal_status fill(const char *path, bal_model *model)
 {
-    reader       r;
-    bal_snapshot s     = {0};
-    bool         carry = bal_model_tensor(model, 0)->carry != NULL;
+    reader r;
+    bal_snapshot s = {0};
+    bool carry = bal_model_tensor(model, 0)->carry != NULL;
     BAL_TRY(open_reader(path, &r));
     bal_status status = read_root(&r, &s);
     if (status == BAL_OK) status = outline_model(&r, carry, &s.model);

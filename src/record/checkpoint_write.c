@@ -58,9 +58,9 @@ hid_t bal_hdf5_type(bal_field_type type)
 static bool write_attribute(hid_t object, const char *name, hid_t type, int rank,
                             const hsize_t *dims, const void *values)
 {
-    hid_t space     = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
+    hid_t space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
     hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    bool  good      = attribute >= 0 && H5Awrite(attribute, type, values) >= 0;
+    bool good = attribute >= 0 && H5Awrite(attribute, type, values) >= 0;
     if (attribute >= 0) good = H5Aclose(attribute) >= 0 && good;
     if (space >= 0) H5Sclose(space);
     return good;
@@ -82,7 +82,7 @@ static hid_t text_type(size_t n_bytes)
 static bool write_text(hid_t object, const char *name, const char *text)
 {
     hid_t type = text_type(strlen(text));
-    bool  good = write_attribute(object, name, type, 0, NULL, text);
+    bool good = write_attribute(object, name, type, 0, NULL, text);
     if (type >= 0) H5Tclose(type);
     return good;
 }
@@ -103,7 +103,7 @@ static hsize_t cut(int rank, const hsize_t *dims, size_t element_bytes, hsize_t 
     for (int d = rank - 1; d >= 0; --d) {
         n *= dims[d];
         chunk[d] = dims[d] < room ? dims[d] : room;
-        room     = chunk[d] == 0 || room / chunk[d] == 0 ? 1 : room / chunk[d];
+        room = chunk[d] == 0 || room / chunk[d] == 0 ? 1 : room / chunk[d];
     }
     return n;
 }
@@ -114,9 +114,9 @@ static bool write_dataset(hid_t group, const char *name, hid_t type, int rank, c
                           const void *values, hid_t *dataset)
 {
     hsize_t chunk[2], n = cut(rank, dims, H5Tget_size(type), chunk);
-    hid_t   space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
-    hid_t   how   = H5Pcreate(H5P_DATASET_CREATE);
-    bool    good  = space >= 0 && how >= 0 && H5Pset_obj_track_times(how, false) >= 0;
+    hid_t space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
+    hid_t how = H5Pcreate(H5P_DATASET_CREATE);
+    bool good = space >= 0 && how >= 0 && H5Pset_obj_track_times(how, false) >= 0;
     if (good && rank > 0 && n > 0)
         good = H5Pset_chunk(how, rank, chunk) >= 0 && H5Pset_fletcher32(how) >= 0;
     hid_t set = good ? H5Dcreate2(group, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT)
@@ -133,7 +133,7 @@ static bool write_dataset(hid_t group, const char *name, hid_t type, int rank, c
 
 static hid_t make_group(hid_t file, const char *name)
 {
-    hid_t how   = H5Pcreate(H5P_GROUP_CREATE);
+    hid_t how = H5Pcreate(H5P_GROUP_CREATE);
     hid_t group = H5I_INVALID_HID;
     if (how >= 0 && H5Pset_obj_track_times(how, false) >= 0)
         group = H5Gcreate2(file, name, H5P_DEFAULT, how, H5P_DEFAULT);
@@ -149,11 +149,11 @@ typedef struct tensor_groups {
 /* buffer has room for the tensor's codes. */
 static bool write_tensor(const tensor_groups *groups, const bal_tensor *t, void *buffer)
 {
-    hsize_t        dims[2]  = {(hsize_t)t->n_rows, (hsize_t)t->n_cols};
-    hsize_t        rank     = t->role == BAL_MATRIX ? 2 : 1;
-    const hsize_t *shape    = dims + 2 - rank;
-    int64_t        sizes[2] = {t->n_rows, t->n_cols};
-    hid_t          dataset  = H5I_INVALID_HID;
+    hsize_t dims[2] = {(hsize_t)t->n_rows, (hsize_t)t->n_cols};
+    hsize_t rank = t->role == BAL_MATRIX ? 2 : 1;
+    const hsize_t *shape = dims + 2 - rank;
+    int64_t sizes[2] = {t->n_rows, t->n_cols};
+    hid_t dataset = H5I_INVALID_HID;
     bal_tensor_get_codes(t, buffer);
     bool good =
         write_dataset(groups->model, t->name, t->format == BAL_I16 ? H5T_STD_I16LE : H5T_STD_I8LE,
@@ -163,7 +163,7 @@ static bool write_tensor(const tensor_groups *groups, const bal_tensor *t, void 
         write_attribute(dataset, "shape", H5T_STD_I64LE, 1, &rank, sizes + 2 - rank);
     if (good && t->group > 0) {
         int32_t group = t->group;
-        dims[1]       = (hsize_t)bal_tensor_n_groups(t);
+        dims[1] = (hsize_t)bal_tensor_n_groups(t);
         bal_tensor_get_factors(t, buffer);
         good = write_attribute(dataset, "group", H5T_STD_I32LE, 0, NULL, &group) &&
                write_dataset(groups->factor, t->name, H5T_STD_U8LE, 2, dims, buffer, NULL);
@@ -178,14 +178,14 @@ static bool write_tensor(const tensor_groups *groups, const bal_tensor *t, void 
 
 static bool write_model(hid_t file, const bal_model *m, void *buffer)
 {
-    const bal_model_config *c       = bal_model_shape(m);
-    const bal_formats      *formats = bal_model_formats(m);
-    int32_t                 tied = c->tied_head, group = formats->group;
-    char                    features[256];
-    tensor_groups           groups = {make_group(file, "model"), make_group(file, "scale"),
-                                      make_group(file, "factor"), make_group(file, "carry")};
+    const bal_model_config *c = bal_model_shape(m);
+    const bal_formats *formats = bal_model_formats(m);
+    int32_t tied = c->tied_head, group = formats->group;
+    char features[256];
+    tensor_groups groups = {make_group(file, "model"), make_group(file, "scale"),
+                            make_group(file, "factor"), make_group(file, "carry")};
     hid_t all[] = {groups.model, groups.scale, groups.factor, groups.carry}, model = groups.model;
-    bool  good = true;
+    bool good = true;
     bal_features_print(c->features, features, sizeof features);
     for (int i = 0; i < 4; ++i) good = all[i] >= 0 && good;
     good = good && write_fields(model, bal_config_fields, c) &&
@@ -208,8 +208,8 @@ static bool write_table(hid_t group, const char *name, hid_t type, int64_t n_row
                         const void *values, const char *columns, const char *names)
 {
     hsize_t dims[2] = {(hsize_t)n_rows, (hsize_t)n_cols};
-    hid_t   dataset = H5I_INVALID_HID;
-    bool    good    = write_dataset(group, name, type, 2, dims, values, &dataset) &&
+    hid_t dataset = H5I_INVALID_HID;
+    bool good = write_dataset(group, name, type, 2, dims, values, &dataset) &&
                 write_text(dataset, columns, names);
     if (dataset >= 0) good = H5Dclose(dataset) >= 0 && good;
     return good;
@@ -218,9 +218,9 @@ static bool write_table(hid_t group, const char *name, hid_t type, int64_t n_row
 static bool write_metrics(hid_t file, const bal_metrics *m, const bal_model *model,
                           const int64_t *steps, const char *phases, const char *tensors)
 {
-    hsize_t n     = (hsize_t)m->n;
-    hid_t   group = make_group(file, "metrics");
-    bool    good =
+    hsize_t n = (hsize_t)m->n;
+    hid_t group = make_group(file, "metrics");
+    bool good =
         group >= 0 && write_dataset(group, "step", H5T_STD_I64LE, 1, &n, steps, NULL) &&
         write_dataset(group, "loss_nats", H5T_IEEE_F64LE, 1, &n, m->loss_nats, NULL) &&
         write_dataset(group, "dev_loss_nats", H5T_IEEE_F64LE, 1, &n, m->dev_loss_nats, NULL) &&
@@ -236,9 +236,9 @@ static bool write_metrics(hid_t file, const bal_metrics *m, const bal_model *mod
 
 static bool write_journal(hid_t file, const bal_snapshot *s)
 {
-    hsize_t n     = s->journal_bytes;
-    hid_t   group = make_group(file, "ballots");
-    bool    good =
+    hsize_t n = s->journal_bytes;
+    hid_t group = make_group(file, "ballots");
+    bool good =
         group >= 0 && write_dataset(group, "journal", H5T_STD_U8LE, 1, &n, s->journal, NULL);
     if (group >= 0) good = H5Gclose(group) >= 0 && good;
     return good;
@@ -247,13 +247,13 @@ static bool write_journal(hid_t file, const bal_snapshot *s)
 static bool write_job(hid_t file, const bal_snapshot *s)
 {
     unsigned major, minor, release;
-    char     hdf5[48], host[65] = "unknown";
+    char hdf5[48], host[65] = "unknown";
     H5get_libversion(&major, &minor, &release);
     snprintf(hdf5, sizeof hdf5, "%u.%u.%u", major, minor, release);
     if (gethostname(host, sizeof host - 1) != 0) strcpy(host, "unknown");
-    hid_t type  = text_type(strlen(s->job_text));
+    hid_t type = text_type(strlen(s->job_text));
     hid_t group = make_group(file, "job");
-    bool  good =
+    bool good =
         group >= 0 && type >= 0 && write_dataset(group, "text", type, 0, NULL, s->job_text, NULL) &&
         write_text(group, "host", host) && write_text(group, "isa", s->isa) &&
         write_text(group, "ballot_version", BAL_VERSION) &&
@@ -266,7 +266,7 @@ static bool write_job(hid_t file, const bal_snapshot *s)
 static bool write_files(hid_t file, const bal_files *files)
 {
     hid_t group = make_group(file, "files");
-    bool  good  = group >= 0;
+    bool good = group >= 0;
     for (int i = 0; good && i < files->n; ++i) {
         hsize_t n = files->at[i].n_bytes;
         good =
@@ -279,7 +279,7 @@ static bool write_files(hid_t file, const bal_files *files)
 static bool write_root(hid_t file, const bal_snapshot *s)
 {
     int32_t version = BAL_CHECKPOINT_VERSION;
-    char    fingerprint[17];
+    char fingerprint[17];
     snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, s->fingerprint);
     return write_attribute(file, "format_version", H5T_STD_I32LE, 0, NULL, &version) &&
            write_attribute(file, "step", H5T_STD_I64LE, 0, NULL, &s->step) &&
@@ -292,7 +292,7 @@ static bool write_root(hid_t file, const bal_snapshot *s)
 
 static hid_t create_file(const char *path)
 {
-    hid_t file   = H5I_INVALID_HID;
+    hid_t file = H5I_INVALID_HID;
     hid_t create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
     hid_t driver = bal_hdf5_driver();
     if (create >= 0 && access >= 0 && driver >= 0 &&
@@ -312,7 +312,7 @@ static int64_t largest_bytes(const bal_model *m)
     int64_t largest = 1;
     for (int i = 0; i < bal_model_n_tensors(m); ++i) {
         const bal_tensor *t = bal_model_tensor(m, i);
-        int64_t           n = bal_tensor_n(t) * (t->format == BAL_I16 ? 2 : 1);
+        int64_t n = bal_tensor_n(t) * (t->format == BAL_I16 ? 2 : 1);
         if (n > largest) largest = n;
     }
     return largest;
@@ -322,13 +322,13 @@ bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *s)
 {
     assert(bal_model_is_integer(s->model));
     assert(s->metrics.n == 0 || s->metrics.n_tensors == bal_model_n_tensors(s->model));
-    bal_status status  = BAL_OK;
-    hid_t      file    = H5I_INVALID_HID;
-    bool       good    = false;
-    void      *buffer  = bal_alloc((size_t)largest_bytes(s->model), 1);
-    int64_t   *steps   = bal_alloc((size_t)s->metrics.n, sizeof *steps);
-    char      *phases  = bal_phase_names();
-    char      *tensors = bal_tensor_names(s->model);
+    bal_status status = BAL_OK;
+    hid_t file = H5I_INVALID_HID;
+    bool good = false;
+    void *buffer = bal_alloc((size_t)largest_bytes(s->model), 1);
+    int64_t *steps = bal_alloc((size_t)s->metrics.n, sizeof *steps);
+    char *phases = bal_phase_names();
+    char *tensors = bal_tensor_names(s->model);
     if (buffer == NULL || steps == NULL || phases == NULL || tensors == NULL) {
         status = bal_fail(BAL_ERR_MEMORY, "%s: no memory to write a checkpoint", path);
         goto done;
@@ -374,10 +374,10 @@ int64_t bal_checkpoint_bytes(const bal_model *m, const bal_files *files, int n_s
                              int64_t n_steps)
 {
     int64_t n_bytes = BAL_CHECKPOINT_USER_BLOCK + 8192; /* groups, attributes of /model, the job */
-    int     n_tensors = bal_model_n_tensors(m);
+    int n_tensors = bal_model_n_tensors(m);
     for (int i = 0; i < n_tensors; ++i) {
-        const bal_tensor *t    = bal_model_tensor(m, i);
-        int               rank = t->role == BAL_MATRIX ? 2 : 1;
+        const bal_tensor *t = bal_model_tensor(m, i);
+        int rank = t->role == BAL_MATRIX ? 2 : 1;
         n_bytes += dataset_bytes(rank, t->n_rows, t->n_cols, t->format == BAL_I16 ? 2 : 1) +
                    dataset_bytes(rank, t->n_rows, t->n_cols, 1) +
                    dataset_bytes(1, 1, t->n_rows, sizeof *t->scale);

@@ -30,18 +30,18 @@
 
 #include "ballot/record.h"
 
-#define MAGIC       "BALLOTJ1"
-#define VERSION     2
+#define MAGIC "BALLOTJ1"
+#define VERSION 2
 #define ENDIAN_MARK 0x01020304u
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "structs are written as they lie");
 
 typedef struct header {
-    char       magic[8];
-    uint32_t   version, endian_mark;
+    char magic[8];
+    uint32_t version, endian_mark;
     bal_run_id id;
-    uint64_t   reserved[7];
-    uint64_t   hash;
+    uint64_t reserved[7];
+    uint64_t hash;
 } header;
 _Static_assert(offsetof(bal_run_id, n_slots) == 12 && offsetof(bal_run_id, data_hash) == 40 &&
                    offsetof(header, hash) == 120 && sizeof(header) == 128,
@@ -49,20 +49,20 @@ _Static_assert(offsetof(bal_run_id, n_slots) == 12 && offsetof(bal_run_id, data_
 _Static_assert(offsetof(bal_totals, fingerprint_max) == 48 && sizeof(bal_totals) == 56,
                "totals have the layout described above");
 
-#define RANKS_AT  3  /* words before n_ranks and accused of a record */
-#define TOTALS_AT 4  /* words before its totals */
-#define BITS_AT   11 /* words before its bits */
-#define CAST_AT   (TOTALS_AT + offsetof(bal_totals, n_cast) / 8)
+#define RANKS_AT 3  /* words before n_ranks and accused of a record */
+#define TOTALS_AT 4 /* words before its totals */
+#define BITS_AT 11  /* words before its bits */
+#define CAST_AT (TOTALS_AT + offsetof(bal_totals, n_cast) / 8)
 
 struct bal_journal {
-    char      *path;
-    int        fd;
-    bool       for_append;
+    char *path;
+    int fd;
+    bool for_append;
     bal_run_id id;
-    int64_t    n, tail;
-    int64_t    n_words;   /* of a record */
-    uint64_t   last_hash; /* of record n - 1, or of the header */
-    uint64_t  *window;    /* [1 + n_words]: the hash before a record, and the record */
+    int64_t n, tail;
+    int64_t n_words;    /* of a record */
+    uint64_t last_hash; /* of record n - 1, or of the header */
+    uint64_t *window;   /* [1 + n_words]: the hash before a record, and the record */
 };
 
 static int64_t record_words(int n_slots) { return BITS_AT + bal_ballot_words(n_slots) + 1; }
@@ -79,8 +79,8 @@ static off_t record_offset(const bal_journal *j, int64_t index)
 
 static bool bits_are_valid(const uint64_t *bits, int n_slots)
 {
-    int64_t  n_words = bal_ballot_words(n_slots) / 2;
-    uint64_t unused  = n_slots % 64 == 0 ? 0 : ~(uint64_t)0 << n_slots % 64;
+    int64_t n_words = bal_ballot_words(n_slots) / 2;
+    uint64_t unused = n_slots % 64 == 0 ? 0 : ~(uint64_t)0 << n_slots % 64;
     return ((bits[n_words - 1] | bits[2 * n_words - 1]) & unused) == 0;
 }
 
@@ -101,11 +101,11 @@ static bool contents_are_valid(const uint64_t *record, int n_slots)
  * damaged or out of place. */
 static bal_status read_record(bal_journal *j, int64_t index, bool *valid)
 {
-    size_t  n_bytes = (size_t)(1 + j->n_words) * 8;
-    ssize_t got     = bal_read_at(j->fd, j->window, n_bytes, record_offset(j, index) - 8, j->path);
+    size_t n_bytes = (size_t)(1 + j->n_words) * 8;
+    ssize_t got = bal_read_at(j->fd, j->window, n_bytes, record_offset(j, index) - 8, j->path);
     if (got < 0) return BAL_ERR_IO;
     const uint64_t *record = j->window + 1;
-    *valid                 = (size_t)got == n_bytes && record[0] == (uint64_t)index &&
+    *valid = (size_t)got == n_bytes && record[0] == (uint64_t)index &&
              contents_are_valid(record, j->id.n_slots) &&
              record[j->n_words - 1] == bal_hash(record, (size_t)(j->n_words - 1) * 8, j->window[0]);
     return BAL_OK;
@@ -113,7 +113,7 @@ static bal_status read_record(bal_journal *j, int64_t index, bool *valid)
 
 static bal_status read_header(bal_journal *j)
 {
-    header  h;
+    header h;
     ssize_t got = bal_read_at(j->fd, &h, sizeof h, 0, j->path);
     if (got < 0) return BAL_ERR_IO;
     if (got < (ssize_t)sizeof h)
@@ -139,8 +139,8 @@ static bal_status read_header(bal_journal *j)
                         "%s: header with %" PRId32 " slots and %" PRId64
                         " steps; expected 1 to %d slots and 0 or more steps",
                         j->path, h.id.n_slots, h.id.n_steps, BAL_SLOTS_MAX);
-    j->id        = h.id;
-    j->n_words   = record_words(h.id.n_slots);
+    j->id = h.id;
+    j->n_words = record_words(h.id.n_slots);
     j->last_hash = h.hash;
     return BAL_OK;
 }
@@ -157,8 +157,8 @@ bal_status bal_journal_create(const char *path, const bal_run_id *id, bal_journa
 
     /* Published whole: a process killed here must not leave a journal that cannot be opened. */
     const char *slash = strrchr(path, '/');
-    char        dir[PATH_MAX];
-    int         dir_bytes = slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path);
+    char dir[PATH_MAX];
+    int dir_bytes = slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path);
     if (snprintf(dir, sizeof dir, "%.*s", dir_bytes, slash == NULL ? "." : path) >= PATH_MAX)
         return bal_fail(BAL_ERR_IO, "%s: the path is too long", path);
     BAL_TRY(bal_publish(dir, slash == NULL ? path : slash + 1, &h, sizeof h));
@@ -178,7 +178,7 @@ static bal_status scan(bal_journal *j)
         j->n++;
     }
     off_t end = record_offset(j, j->n);
-    j->tail   = info.st_size > end ? info.st_size - end : 0;
+    j->tail = info.st_size > end ? info.st_size - end : 0;
     if (j->for_append && j->tail > 0 &&
         (TEMP_FAILURE_RETRY(ftruncate(j->fd, end)) != 0 || TEMP_FAILURE_RETRY(fsync(j->fd)) != 0))
         return bal_fail(BAL_ERR_IO, "%s: cutting an invalid tail failed: %s", j->path,
@@ -188,12 +188,12 @@ static bal_status scan(bal_journal *j)
 
 bal_status bal_journal_open(const char *path, bool for_append, bal_journal **journal)
 {
-    bal_status   status = BAL_ERR_MEMORY;
-    struct stat  info;
+    bal_status status = BAL_ERR_MEMORY;
+    struct stat info;
     bal_journal *j = calloc(1, sizeof *j);
     if (j == NULL) goto done;
     j->for_append = for_append;
-    j->fd         = open(path, (for_append ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
+    j->fd = open(path, (for_append ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
     if (j->fd < 0) {
         bool missing = !for_append || errno == ENOENT || errno == ENOTDIR;
         status = bal_fail(missing ? BAL_ERR_INPUT : BAL_ERR_IO, "%s: cannot be opened: %s", path,
@@ -208,13 +208,13 @@ bal_status bal_journal_open(const char *path, bool for_append, bal_journal **jou
     if (j->path == NULL) goto done;
     status = read_header(j);
     if (status != BAL_OK) goto done;
-    status    = BAL_ERR_MEMORY;
+    status = BAL_ERR_MEMORY;
     j->window = bal_alloc((size_t)(1 + j->n_words), sizeof *j->window);
     if (j->window == NULL) goto done;
     status = scan(j);
     if (status != BAL_OK) goto done;
     *journal = j;
-    j        = NULL;
+    j = NULL;
 done:
     if (status == BAL_ERR_MEMORY) bal_fail(status, "%s: no memory for the journal", path);
     bal_journal_close(&j);
@@ -249,11 +249,11 @@ bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_ent
                         " was valid when the journal was opened and is not now",
                         journal->path, index);
     const uint64_t *record = journal->window + 1;
-    entry->step            = (int64_t)record[0];
-    entry->dev_loss        = (int64_t)record[1];
-    entry->dev_tokens      = (int64_t)record[2];
-    entry->n_ranks         = (int)(uint32_t)record[RANKS_AT];
-    entry->accused         = (int)(record[RANKS_AT] >> 32) - 1;
+    entry->step = (int64_t)record[0];
+    entry->dev_loss = (int64_t)record[1];
+    entry->dev_tokens = (int64_t)record[2];
+    entry->n_ranks = (int)(uint32_t)record[RANKS_AT];
+    entry->accused = (int)(record[RANKS_AT] >> 32) - 1;
     memcpy(&entry->totals, record + TOTALS_AT, sizeof entry->totals);
     entry->bits = record + BITS_AT;
     return BAL_OK;
@@ -265,20 +265,20 @@ bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *ent
     if (entry->step != journal->n)
         return bal_fail(BAL_ERR_ARG, "%s: step %" PRId64 " cannot follow %" PRId64 " records",
                         journal->path, entry->step, journal->n);
-    uint64_t *record  = journal->window + 1;
-    size_t    n_bytes = (size_t)journal->n_words * 8;
+    uint64_t *record = journal->window + 1;
+    size_t n_bytes = (size_t)journal->n_words * 8;
     /* The bits may lie in the window: an entry read from here and appended again. */
     memmove(record + BITS_AT, entry->bits, n_bytes - (BITS_AT + 1) * 8);
-    record[0]        = (uint64_t)entry->step;
-    record[1]        = (uint64_t)entry->dev_loss;
-    record[2]        = (uint64_t)entry->dev_tokens;
+    record[0] = (uint64_t)entry->step;
+    record[1] = (uint64_t)entry->dev_loss;
+    record[2] = (uint64_t)entry->dev_tokens;
     record[RANKS_AT] = (uint64_t)((int64_t)entry->accused + 1) << 32 | (uint32_t)entry->n_ranks;
     memcpy(record + TOTALS_AT, &entry->totals, sizeof entry->totals);
     assert(contents_are_valid(record, journal->id.n_slots));
-    uint64_t hash                = bal_hash(record, n_bytes - 8, journal->last_hash);
+    uint64_t hash = bal_hash(record, n_bytes - 8, journal->last_hash);
     record[journal->n_words - 1] = hash;
 
-    off_t      end = record_offset(journal, journal->n);
+    off_t end = record_offset(journal, journal->n);
     bal_status status;
     if (lseek(journal->fd, end, SEEK_SET) != end)
         return bal_fail(BAL_ERR_IO, "%s: seeking failed: %s", journal->path, strerror(errno));

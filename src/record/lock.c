@@ -15,21 +15,21 @@
 #define CONTENT_BYTES 512
 
 struct bal_lock {
-    int  fd;
+    int fd;
     char path[PATH_MAX];
     char content[CONTENT_BYTES]; /* what we wrote */
 };
 
 typedef struct holder {
-    char     host[65], job[65];
-    long     pid;
+    char host[65], job[65];
+    long pid;
     uint64_t generation;
 } holder;
 
 /* The file as a string; false: it cannot be read. */
 static bool read_content(int fd, char content[CONTENT_BYTES])
 {
-    size_t  n   = 0;
+    size_t n = 0;
     ssize_t got = 1;
     while (n < CONTENT_BYTES - 1 && got > 0) {
         got = TEMP_FAILURE_RETRY(pread(fd, content + n, CONTENT_BYTES - 1 - n, (off_t)n));
@@ -70,9 +70,9 @@ static bal_status write_content(bal_lock *lock, uint64_t generation)
 
 bal_status bal_lock_take(const char *dir, bal_lock **lock)
 {
-    char       content[CONTENT_BYTES];
+    char content[CONTENT_BYTES];
     bal_status status = BAL_OK;
-    bal_lock  *l      = calloc(1, sizeof *l);
+    bal_lock *l = calloc(1, sizeof *l);
     if (l == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for the lock", dir);
     l->fd = -1;
     if (snprintf(l->path, sizeof l->path, "%s/run.lock", dir) >= (int)sizeof l->path) {
@@ -84,8 +84,8 @@ bal_status bal_lock_take(const char *dir, bal_lock **lock)
         status = bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", l->path, strerror(errno));
         goto done;
     }
-    int    taken  = flock(l->fd, LOCK_EX | LOCK_NB);
-    int    reason = errno;
+    int taken = flock(l->fd, LOCK_EX | LOCK_NB);
+    int reason = errno;
     holder before = {0};
     /* Unread, its generation would start again from 1. */
     if (!read_content(l->fd, content)) {
@@ -105,7 +105,7 @@ bal_status bal_lock_take(const char *dir, bal_lock **lock)
     if (status == BAL_OK) status = bal_sync_dir(dir);
     if (status != BAL_OK) goto done;
     *lock = l;
-    l     = NULL;
+    l = NULL;
 done:
     bal_lock_release(&l);
     return status;
@@ -115,12 +115,12 @@ bal_status bal_lock_check(const bal_lock *lock)
 {
     /* By path: a file system that was cut off, or a file that was replaced, shows only so. */
     char content[CONTENT_BYTES] = "";
-    int  fd                     = open(lock->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(lock->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return bal_fail(BAL_ERR_STATE, "%s: cannot be read again, so this process must stop: %s",
                         lock->path, strerror(errno));
-    bool read   = read_content(fd, content);
-    int  reason = errno;
+    bool read = read_content(fd, content);
+    int reason = errno;
     close(fd);
     if (!read)
         return bal_fail(BAL_ERR_STATE, "%s: cannot be read again, so this process must stop: %s",

@@ -6,13 +6,13 @@
 #include "record_impl.h"
 
 static const char *const phase_names[BAL_N_PHASES] = {
-    [BAL_PHASE_PROBE]      = "probe",
-    [BAL_PHASE_VOTE]       = "vote",
-    [BAL_PHASE_UPDATE]     = "update",
-    [BAL_PHASE_JOURNAL]    = "journal",
+    [BAL_PHASE_PROBE] = "probe",
+    [BAL_PHASE_VOTE] = "vote",
+    [BAL_PHASE_UPDATE] = "update",
+    [BAL_PHASE_JOURNAL] = "journal",
     [BAL_PHASE_CHECKPOINT] = "checkpoint",
-    [BAL_PHASE_WAIT]       = "wait",
-    [BAL_PHASE_EVAL]       = "eval",
+    [BAL_PHASE_WAIT] = "wait",
+    [BAL_PHASE_EVAL] = "eval",
 };
 
 const char *bal_phase_name(bal_phase phase) { return phase_names[phase]; }
@@ -48,7 +48,7 @@ static bool grow(void *array, int64_t capacity, size_t row_bytes)
 int64_t bal_metrics_bytes(int n_tensors, int64_t n)
 {
     bal_metrics m; /* for the sizes of what it points to */
-    size_t      row = sizeof *m.loss_nats + sizeof *m.dev_loss_nats + sizeof *m.agreement +
+    size_t row = sizeof *m.loss_nats + sizeof *m.dev_loss_nats + sizeof *m.agreement +
                  sizeof *m.n_passes + BAL_N_PHASES * sizeof *m.seconds +
                  (size_t)n_tensors * sizeof *m.flips;
     return n * (int64_t)row;
@@ -75,12 +75,12 @@ int64_t bal_metrics_add(bal_metrics *metrics)
         bal_fail(BAL_ERR_MEMORY, "no memory for the metrics of step %lld", (long long)metrics->n);
         return -1;
     }
-    int64_t row                 = metrics->n++;
-    size_t  n_tensors           = (size_t)metrics->n_tensors;
-    metrics->loss_nats[row]     = 0.0;
+    int64_t row = metrics->n++;
+    size_t n_tensors = (size_t)metrics->n_tensors;
+    metrics->loss_nats[row] = 0.0;
     metrics->dev_loss_nats[row] = NAN;
-    metrics->agreement[row]     = 0.0;
-    metrics->n_passes[row]      = 0;
+    metrics->agreement[row] = 0.0;
+    metrics->n_passes[row] = 0;
     memset(metrics->seconds + row * BAL_N_PHASES, 0, BAL_N_PHASES * sizeof *metrics->seconds);
     memset(metrics->flips + (size_t)row * n_tensors, 0, n_tensors * sizeof *metrics->flips);
     return row;

@@ -5,7 +5,7 @@
 
 #include "ballot/record.h"
 
-#define BAL_CHECKPOINT_VERSION    2
+#define BAL_CHECKPOINT_VERSION 2
 #define BAL_CHECKPOINT_USER_BLOCK 512
 
 typedef enum bal_field_type {
@@ -18,9 +18,9 @@ typedef enum bal_field_type {
 
 /** One number that stands in a struct at offset and in the file as an attribute. */
 typedef struct bal_field {
-    const char    *name;
+    const char *name;
     bal_field_type type;
-    size_t         offset;
+    size_t offset;
 } bal_field;
 /** Fields of bal_model_config that are numbers, and of bal_run_id; ended by a null name. */
 extern const bal_field bal_config_fields[], bal_run_id_fields[];

@@ -9,18 +9,18 @@
 bal_status bal_added_put(bal_tokenizer *tokenizer, bal_added_kind kind, const char *content,
                          size_t n_bytes, bal_added flags)
 {
-    bal_added_list *list  = &tokenizer->added[kind];
-    bal_added      *at    = realloc(list->at, (list->n + 1) * sizeof *at);
-    bool            start = true;
+    bal_added_list *list = &tokenizer->added[kind];
+    bal_added *at = realloc(list->at, (list->n + 1) * sizeof *at);
+    bool start = true;
     if (at == NULL) return BAL_ERR_MEMORY;
-    list->at          = at;
-    bal_added *new    = &at[list->n++];
-    *new              = flags;
-    new->pattern      = (bal_bytes){0};
+    list->at = at;
+    bal_added *new = &at[list->n++];
+    *new = flags;
+    new->pattern = (bal_bytes){0};
     bal_status status = bal_bytes_add(&new->pattern, content, n_bytes);
     if (status != BAL_OK || kind != BAL_ADDED_NORMALIZED) return status;
     bal_work work = {.tokenizer = tokenizer};
-    status        = bal_normalize(&work, &tokenizer->normalizer, &new->pattern, &start);
+    status = bal_normalize(&work, &tokenizer->normalizer, &new->pattern, &start);
     free(work.spare.data);
     free(work.spans.at);
     bal_matcher_destroy(&work.matcher);
@@ -32,8 +32,8 @@ bal_status bal_added_put(bal_tokenizer *tokenizer, bal_added_kind kind, const ch
 static int compare(const void *a, const void *b)
 {
     const bal_added *left = a, *right = b;
-    size_t           n = left->pattern.n < right->pattern.n ? left->pattern.n : right->pattern.n;
-    int              order = memcmp(left->pattern.data, right->pattern.data, n);
+    size_t n = left->pattern.n < right->pattern.n ? left->pattern.n : right->pattern.n;
+    int order = memcmp(left->pattern.data, right->pattern.data, n);
     if (order != 0) return order;
     if (left->pattern.n != right->pattern.n) return left->pattern.n < right->pattern.n ? -1 : 1;
     return (left->id > right->id) - (left->id < right->id);
@@ -74,14 +74,14 @@ static size_t lower_bound(const bal_added_list *list, size_t from, size_t to, si
 const bal_added *bal_added_at(const bal_added_list *list, const char *text, size_t n_bytes)
 {
     const bal_added *found = NULL;
-    size_t           from = 0, to = list->n;
+    size_t from = 0, to = list->n;
     if (n_bytes == 0 || !list->may_start[(unsigned char)text[0]]) return NULL;
     for (size_t depth = 0; from < to; ++depth) {
         if (list->at[from].pattern.n == depth) found = &list->at[from];
         if (depth == n_bytes) break;
         int byte = (unsigned char)text[depth];
-        from     = lower_bound(list, from, to, depth, byte);
-        to       = lower_bound(list, from, to, depth, byte + 1);
+        from = lower_bound(list, from, to, depth, byte);
+        to = lower_bound(list, from, to, depth, byte + 1);
     }
     return found;
 }
@@ -101,11 +101,11 @@ const bal_added *bal_added_find(const bal_added_list *list, const char *text, si
 static bal_status read_one(bal_tokenizer *tokenizer, const char *part, const json_t *json)
 {
     const char *content = json_string_value(json_object_get(json, "content"));
-    size_t      n_bytes = json_string_length(json_object_get(json, "content"));
-    int32_t     id      = (int32_t)json_integer_value(json_object_get(json, "id"));
-    int32_t     known   = bal_tokens_find(tokenizer, content, n_bytes);
-    bal_added   flags   = {.id = id};
-    bool        normalized, special;
+    size_t n_bytes = json_string_length(json_object_get(json, "content"));
+    int32_t id = (int32_t)json_integer_value(json_object_get(json, "id"));
+    int32_t known = bal_tokens_find(tokenizer, content, n_bytes);
+    bal_added flags = {.id = id};
+    bool normalized, special;
     if (known >= 0 && known != id)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: \"%.40s\" has id %d in added_tokens and %d in model.vocab",
@@ -118,16 +118,16 @@ static bal_status read_one(bal_tokenizer *tokenizer, const char *part, const jso
     if (known < 0) BAL_TRY(bal_tokens_put(tokenizer, id, content, n_bytes));
     tokenizer->tokens[id].special = special;
     if (n_bytes == 0) return BAL_OK;
-    bal_added_list *list   = &tokenizer->added[BAL_ADDED_NORMALIZED];
-    size_t          before = list->n;
+    bal_added_list *list = &tokenizer->added[BAL_ADDED_NORMALIZED];
+    size_t before = list->n;
     BAL_TRY(bal_added_put(tokenizer, normalized ? BAL_ADDED_NORMALIZED : BAL_ADDED_RAW, content,
                           n_bytes, flags));
     if (list->n == before) return BAL_OK;
     /* what it decodes from is what the normalizer makes of it */
     const bal_bytes *pattern = &list->at[before].pattern;
-    bal_token       *token   = &tokenizer->tokens[id];
-    token->shown             = bal_keep(tokenizer, pattern->data, pattern->n);
-    token->n_shown           = (uint32_t)pattern->n;
+    bal_token *token = &tokenizer->tokens[id];
+    token->shown = bal_keep(tokenizer, pattern->data, pattern->n);
+    token->n_shown = (uint32_t)pattern->n;
     return token->shown != NULL ? BAL_OK : BAL_ERR_MEMORY;
 }
 

@@ -11,7 +11,7 @@ bal_status bal_bytes_add(bal_bytes *bytes, const void *from, size_t n)
         return BAL_ERR_MEMORY;
     if (needed > bytes->room) {
         size_t room = needed + needed / 2 + 16;
-        char  *data = realloc(bytes->data, room);
+        char *data = realloc(bytes->data, room);
         if (data == NULL) return BAL_ERR_MEMORY;
         bytes->data = data;
         bytes->room = room;
@@ -24,7 +24,7 @@ bal_status bal_bytes_add(bal_bytes *bytes, const void *from, size_t n)
 bal_status bal_pieces_end(bal_pieces *pieces)
 {
     if (pieces->n == pieces->room) {
-        size_t  room = pieces->room + pieces->room / 2 + 16;
+        size_t room = pieces->room + pieces->room / 2 + 16;
         size_t *ends = realloc(pieces->ends, room * sizeof *ends);
         if (ends == NULL) return BAL_ERR_MEMORY;
         pieces->ends = ends;
@@ -44,7 +44,7 @@ bal_status bal_pieces_add(bal_pieces *pieces, const void *from, size_t n)
 const char *bal_pieces_at(const bal_pieces *pieces, size_t index, size_t *n_bytes)
 {
     size_t start = index > 0 ? pieces->ends[index - 1] : 0;
-    *n_bytes     = pieces->ends[index] - start;
+    *n_bytes = pieces->ends[index] - start;
     return pieces->text.data != NULL ? pieces->text.data + start : "";
 }
 
@@ -62,7 +62,7 @@ bal_status bal_ids_reserve(bal_ids *ids, int64_t n)
     int64_t needed;
     if (__builtin_add_overflow(ids->n, n, &needed) || needed > INT64_MAX / 8) return BAL_ERR_MEMORY;
     if (needed <= ids->room) return BAL_OK;
-    int64_t  room = needed + needed / 2;
+    int64_t room = needed + needed / 2;
     int32_t *data = realloc(ids->data, (size_t)room * sizeof *data);
     if (data == NULL) return BAL_ERR_MEMORY;
     ids->data = data;
@@ -82,11 +82,11 @@ int bal_byte_token(const char *bytes, size_t n_bytes)
     if (n_bytes != 6 || memcmp(bytes, "<0x", 3) != 0 || bytes[5] != '>') return -1;
     int value = 0;
     for (int i = 3; i < 5; ++i) {
-        char c     = bytes[i];
-        int  digit = c >= '0' && c <= '9'   ? c - '0'
-                     : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                     : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                            : -1;
+        char c = bytes[i];
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                           : -1;
         if (digit < 0) return -1;
         value = 16 * value + digit;
     }

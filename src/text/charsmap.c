@@ -9,7 +9,7 @@
 bal_status bal_charsmap_read(bal_tokenizer *tokenizer, const void *bytes, size_t n_bytes)
 {
     bal_charsmap map = {.units = bal_keep(tokenizer, bytes, n_bytes)};
-    uint32_t     trie_bytes;
+    uint32_t trie_bytes;
     if (map.units == NULL) return BAL_ERR_MEMORY;
     bool whole = n_bytes > sizeof trie_bytes;
     if (whole) {
@@ -20,11 +20,11 @@ bal_status bal_charsmap_read(bal_tokenizer *tokenizer, const void *bytes, size_t
     }
     if (whole) {
         map.n_units = trie_bytes / 4;
-        map.texts   = map.units + trie_bytes;
+        map.texts = map.units + trie_bytes;
         map.n_texts = n_bytes - trie_bytes;
     }
     for (size_t at = 0, n; whole && at < map.n_texts; at += n + 1) {
-        n     = strnlen(map.texts + at, map.n_texts - at);
+        n = strnlen(map.texts + at, map.n_texts - at);
         whole = n <= TEXT_BYTES_MAX && n < map.n_texts - at;
     }
     if (!whole)
@@ -56,7 +56,7 @@ static size_t find(const bal_charsmap *map, const char *text, size_t n_bytes, si
         if (place >= map->n_units || (unit & 0x800000ffu) != byte) break;
         place ^= offset_of(unit);
         if ((unit & 256) == 0) continue; /* no string ends here */
-        found  = i + 1;
+        found = i + 1;
         *value = unit_at(map, place) & 0x7fffffffu;
     }
     return found;
@@ -67,13 +67,13 @@ static size_t next(const bal_tokenizer *tokenizer, const char *text, size_t n_by
                    const char **normal, size_t *n_normal)
 {
     const bal_charsmap *map = &tokenizer->charsmap;
-    bool                whole;
-    size_t              value = 0, n = bal_unit_bytes(tokenizer, text, n_bytes, &whole);
-    size_t              n_found = whole ? 0 : find(map, text, n_bytes, &value);
-    *normal                     = text;
-    *n_normal                   = n;
+    bool whole;
+    size_t value = 0, n = bal_unit_bytes(tokenizer, text, n_bytes, &whole);
+    size_t n_found = whole ? 0 : find(map, text, n_bytes, &value);
+    *normal = text;
+    *n_normal = n;
     if (n_found == 0 || value >= map->n_texts) return n;
-    *normal   = map->texts + value;
+    *normal = map->texts + value;
     *n_normal = strlen(*normal); /* all of them end */
     return n_found;
 }
@@ -82,7 +82,7 @@ bal_status bal_sentencepiece_normalize(const bal_tokenizer *tokenizer, const bal
                                        const bal_bytes *text, bal_bytes *out)
 {
     const char *normal, *space = step->content;
-    size_t      at = 0, n, n_normal, n_space = step->n_content;
+    size_t at = 0, n, n_normal, n_space = step->n_content;
     while (step->cleanup && at < text->n) {
         n = next(tokenizer, text->data + at, text->n - at, &normal, &n_normal);
         if (n_normal != 1 || normal[0] != ' ') break;

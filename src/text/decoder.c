@@ -12,7 +12,7 @@ static bal_status read_strip(bal_tokenizer *tokenizer, const json_t *json, bal_s
     BAL_TRY(bal_json_string(tokenizer, "the content of a Strip", json_object_get(json, "content"),
                             false, &step->content, &step->n_content));
     step->n_front = json_integer_value(start);
-    step->n_back  = json_integer_value(stop);
+    step->n_back = json_integer_value(stop);
     if (!json_is_integer(start) || !json_is_integer(stop) || step->n_front < 0 || step->n_back < 0)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: a Strip of the decoder has no start and stop; expected counts from 0",
@@ -23,10 +23,10 @@ static bal_status read_strip(bal_tokenizer *tokenizer, const json_t *json, bal_s
 static bal_status read_metaspace(bal_tokenizer *tokenizer, const json_t *json, bal_step *step)
 {
     const json_t *scheme = json_object_get(json, "prepend_scheme");
-    bool          prefix;
+    bool prefix;
     BAL_TRY(bal_replacement_read(tokenizer, json, step));
     BAL_TRY(bal_json_bool(tokenizer, "a Metaspace", json, "add_prefix_space", true, &prefix));
-    bool never    = json_is_string(scheme) && strcmp(json_string_value(scheme), "never") == 0;
+    bool never = json_is_string(scheme) && strcmp(json_string_value(scheme), "never") == 0;
     step->prepend = prefix && !never ? BAL_PREPEND_ALWAYS : BAL_PREPEND_NEVER;
     return BAL_OK;
 }
@@ -34,7 +34,7 @@ static bal_status read_metaspace(bal_tokenizer *tokenizer, const json_t *json, b
 static bal_status read_step(bal_tokenizer *tokenizer, const json_t *json)
 {
     static const struct {
-        const char   *type;
+        const char *type;
         bal_step_kind kind;
     } kinds[] = {
         {"ByteLevel", BAL_STEP_DECODE_LETTERS},   {"ByteFallback", BAL_STEP_DECODE_BYTES},
@@ -88,10 +88,10 @@ static bal_status clean_up(bal_work *work, bal_bytes *text, size_t start)
                                            {" 've", "'ve"}, {" 're", "'re"}};
     if (memchr(text->data + start, ' ', text->n - start) == NULL) return BAL_OK;
     for (size_t i = 0; i < sizeof words / sizeof *words; ++i) {
-        work->normal.n   = 0;
-        bal_step replace = {.string    = words[i][0],
-                            .n_string  = strlen(words[i][0]),
-                            .content   = words[i][1],
+        work->normal.n = 0;
+        bal_step replace = {.string = words[i][0],
+                            .n_string = strlen(words[i][0]),
+                            .content = words[i][1],
                             .n_content = strlen(words[i][1])};
         BAL_TRY(bal_replace(work, &replace, text->data + start, text->n - start, &work->normal));
         text->n = start;
@@ -145,8 +145,8 @@ static bal_status from_letters(const char *text, size_t n_bytes, bal_bytes *out)
     size_t start = out->n;
     for (size_t at = 0, n; at < n_bytes; at += n) {
         int32_t c;
-        n              = bal_character(text + at, n_bytes - at, &c);
-        int  byte      = bal_byte_of_letter(c);
+        n = bal_character(text + at, n_bytes - at, &c);
+        int byte = bal_byte_of_letter(c);
         char character = (char)byte;
         if (byte < 0) {
             out->n = start;
@@ -176,8 +176,8 @@ static bal_status sentencepiece(const bal_step *step, bool at_start, bool *seen,
                                 size_t n_bytes, bal_bytes *out)
 {
     static const char symbol[] = "\xe2\x96\x81";
-    bool              starts   = n_bytes >= 3 && memcmp(text, symbol, 3) == 0;
-    *seen                      = false;
+    bool starts = n_bytes >= 3 && memcmp(text, symbol, 3) == 0;
+    *seen = false;
     if (at_start && starts && (step->front || step->cleanup)) {
         text += 3;
         n_bytes -= 3;
@@ -194,13 +194,13 @@ static bal_status sentencepiece(const bal_step *step, bool at_start, bool *seen,
 static bal_status apply(bal_work *work, const bal_step *step, const bal_pieces *from,
                         bal_pieces *out)
 {
-    bal_bytes *text     = &out->text;
-    bool       at_start = true, seen = false, in_bytes = false;
+    bal_bytes *text = &out->text;
+    bool at_start = true, seen = false, in_bytes = false;
     for (size_t i = 0; i < from->n; ++i) {
-        size_t      n;
-        const char *piece   = bal_pieces_at(from, i, &n);
-        int         byte    = bal_byte_token(piece, n);
-        char        is_byte = (char)byte;
+        size_t n;
+        const char *piece = bal_pieces_at(from, i, &n);
+        int byte = bal_byte_token(piece, n);
+        char is_byte = (char)byte;
         switch (step->kind) {
             case BAL_STEP_REPLACE:
                 BAL_TRY(bal_replace(work, step, piece, n, text));
@@ -252,8 +252,8 @@ bal_status bal_decode(bal_work *work)
     for (int i = 0; i < steps->n; ++i) {
         bal_pieces_empty(&work->spare_pieces);
         BAL_TRY(apply(work, &steps->step[i], &work->pieces, &work->spare_pieces));
-        bal_pieces swap    = work->pieces;
-        work->pieces       = work->spare_pieces;
+        bal_pieces swap = work->pieces;
+        work->pieces = work->spare_pieces;
         work->spare_pieces = swap;
     }
     return BAL_OK;

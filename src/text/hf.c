@@ -10,15 +10,15 @@
 static bal_status read_merge(bal_tokenizer *tokenizer, const json_t *json, size_t rank)
 {
     const json_t *first = json_array_get(json, 0), *second = json_array_get(json, 1);
-    const char   *left = json_string_value(first), *right = json_string_value(second);
-    size_t        n_left = json_string_length(first), n_right = json_string_length(second);
+    const char *left = json_string_value(first), *right = json_string_value(second);
+    size_t n_left = json_string_length(first), n_right = json_string_length(second);
     if (json_is_string(json)) {
-        left              = json_string_value(json);
-        size_t      n     = json_string_length(json);
+        left = json_string_value(json);
+        size_t n = json_string_length(json);
         const char *space = memchr(left, ' ', n);
-        n_left            = space != NULL ? (size_t)(space - left) : n;
-        n_right           = space != NULL ? n - n_left - 1 : 0;
-        right             = left + n - n_right;
+        n_left = space != NULL ? (size_t)(space - left) : n;
+        n_right = space != NULL ? n - n_left - 1 : 0;
+        right = left + n - n_right;
     }
     if (n_left == 0 || n_right == 0 || (json_is_array(json) && json_array_size(json) != 2))
         return bal_fail(BAL_ERR_INPUT,
@@ -33,8 +33,8 @@ static bal_status read_affix(bal_tokenizer *tokenizer, const json_t *model, cons
                              const char *otherwise, const char **string, size_t *n_bytes)
 {
     const json_t *value = json_object_get(model, name);
-    *string             = otherwise;
-    *n_bytes            = strlen(otherwise);
+    *string = otherwise;
+    *n_bytes = strlen(otherwise);
     if (value == NULL || json_is_null(value)) return BAL_OK;
     char part[64];
     snprintf(part, sizeof part, "model.%s", name);
@@ -44,7 +44,7 @@ static bal_status read_affix(bal_tokenizer *tokenizer, const json_t *model, cons
 static bal_status read_unknown(bal_tokenizer *tokenizer, const json_t *model, const char *otherwise)
 {
     const json_t *value = json_object_get(model, "unk_token");
-    const char   *name  = json_is_string(value) ? json_string_value(value) : otherwise;
+    const char *name = json_is_string(value) ? json_string_value(value) : otherwise;
     if (value != NULL && !json_is_null(value) && !json_is_string(value))
         return bal_json_refuse(tokenizer->origin, "model.unk_token", value,
                                "null or a token of model.vocab");
@@ -58,7 +58,7 @@ static bal_status read_unknown(bal_tokenizer *tokenizer, const json_t *model, co
 static bal_status read_bpe(bal_tokenizer *tokenizer, const json_t *model)
 {
     const json_t *merges = json_object_get(model, "merges"), *dropout;
-    bool          bytes;
+    bool bytes;
     dropout = json_object_get(model, "dropout");
     if (dropout != NULL && !json_is_null(dropout) &&
         !(json_is_number(dropout) && json_number_value(dropout) == 0))
@@ -91,8 +91,8 @@ static bal_status read_bpe(bal_tokenizer *tokenizer, const json_t *model)
 
 static bal_status read_wordpiece(bal_tokenizer *tokenizer, const json_t *model)
 {
-    const json_t *most  = json_object_get(model, "max_input_chars_per_word");
-    tokenizer->model    = BAL_MODEL_WORDPIECE;
+    const json_t *most = json_object_get(model, "max_input_chars_per_word");
+    tokenizer->model = BAL_MODEL_WORDPIECE;
     tokenizer->word_max = most != NULL ? json_integer_value(most) : 100;
     if (most != NULL && (!json_is_integer(most) || tokenizer->word_max < 0 ||
                          tokenizer->word_max > WORD_CHARACTERS_MAX))
@@ -105,12 +105,12 @@ static bal_status read_wordpiece(bal_tokenizer *tokenizer, const json_t *model)
 
 static bal_status read_parts(bal_tokenizer *tokenizer, const json_t *root)
 {
-    const char   *origin = tokenizer->origin;
-    const json_t *model  = json_object_get(root, "model");
-    const json_t *vocab  = json_object_get(model, "vocab");
-    const json_t *added  = json_object_get(root, "added_tokens");
-    bool          typed  = bal_json_type(model)[0] != 0; /* older files leave it out */
-    bool          bpe =
+    const char *origin = tokenizer->origin;
+    const json_t *model = json_object_get(root, "model");
+    const json_t *vocab = json_object_get(model, "vocab");
+    const json_t *added = json_object_get(root, "added_tokens");
+    bool typed = bal_json_type(model)[0] != 0; /* older files leave it out */
+    bool bpe =
         bal_json_is_type(model, "BPE") || (!typed && json_object_get(model, "merges") != NULL);
     bool wordpiece = bal_json_is_type(model, "WordPiece") ||
                      (!typed && json_object_get(model, "max_input_chars_per_word") != NULL);

@@ -54,7 +54,7 @@ bal_status bal_json_string(bal_tokenizer *tokenizer, const char *part, const jso
         return bal_json_refuse(
             tokenizer->origin, part, value,
             may_be_empty ? "a string of 0 to 64 bytes" : "a string of 1 to 64 bytes");
-    *string  = bal_keep(tokenizer, json_string_value(value), n);
+    *string = bal_keep(tokenizer, json_string_value(value), n);
     *n_bytes = n;
     return *string != NULL ? BAL_OK : BAL_ERR_MEMORY;
 }
@@ -63,7 +63,7 @@ bal_status bal_json_pattern(bal_tokenizer *tokenizer, const char *part, const js
                             bal_step *step)
 {
     const json_t *regex = json_object_get(value, "Regex");
-    char          words[64];
+    char words[64];
     if (json_is_string(regex))
         return bal_pattern_create(tokenizer->origin, part, json_string_value(regex),
                                   json_string_length(regex), &step->pattern);
@@ -79,7 +79,7 @@ bal_status bal_json_bool(const bal_tokenizer *tokenizer, const char *part, const
                          const char *name, bool otherwise, bool *value)
 {
     const json_t *found = json_object_get(object, name);
-    *value              = json_is_true(found) || (otherwise && !json_is_false(found));
+    *value = json_is_true(found) || (otherwise && !json_is_false(found));
     if (found == NULL || json_is_null(found) || json_is_boolean(found)) return BAL_OK;
     char words[96];
     snprintf(words, sizeof words, "%s of %.60s", name, part);

@@ -9,10 +9,10 @@
 #include "ballot/text.h"
 
 static _Thread_local struct {
-    bool    active;
+    bool active;
     jmp_buf leave;
-    void  **blocks; /* [n] allocated and not yet freed */
-    size_t  n, capacity;
+    void **blocks; /* [n] allocated and not yet freed */
+    size_t n, capacity;
 } load;
 
 static _Thread_local bool lacked;
@@ -20,7 +20,7 @@ static _Thread_local bool lacked;
 static void *allocate(size_t n_bytes)
 {
     void *memory = malloc(n_bytes);
-    lacked       = lacked || memory == NULL;
+    lacked = lacked || memory == NULL;
     return memory;
 }
 
@@ -28,9 +28,9 @@ static void *allocate_in_load(size_t n_bytes)
 {
     if (load.n == load.capacity) {
         size_t capacity = load.capacity == 0 ? 256 : 2 * load.capacity;
-        void **larger   = reallocarray(load.blocks, capacity, sizeof *larger);
+        void **larger = reallocarray(load.blocks, capacity, sizeof *larger);
         if (larger == NULL) longjmp(load.leave, 1);
-        load.blocks   = larger;
+        load.blocks = larger;
         load.capacity = capacity;
     }
     void *memory = malloc(n_bytes);
@@ -60,19 +60,19 @@ __attribute__((constructor)) static void take_over(void)
 json_t *bal_json_load(const void *bytes, size_t n_bytes, size_t flags, json_error_t *error)
 {
     json_t *volatile root = NULL;
-    load.active           = true;
+    load.active = true;
     if (setjmp(load.leave) == 0) {
         root = json_loadb(bytes, n_bytes, flags, error);
     } else {
         while (load.n > 0) free(load.blocks[--load.n]);
-        *error                                  = (json_error_t){.line = -1, .text = "no memory"};
+        *error = (json_error_t){.line = -1, .text = "no memory"};
         error->text[JSON_ERROR_TEXT_LENGTH - 1] = (char)json_error_out_of_memory;
     }
     free(load.blocks);
-    load.blocks   = NULL;
-    load.n        = 0;
+    load.blocks = NULL;
+    load.n = 0;
     load.capacity = 0;
-    load.active   = false;
+    load.active = false;
     return root;
 }
 
@@ -87,12 +87,12 @@ char *bal_json_dump(const json_t *object, size_t flags)
 json_t *bal_json_bytes(const char *bytes, size_t n_bytes)
 {
     static const char unknown[] = "\xEF\xBF\xBD";
-    char             *text      = allocate(3 * n_bytes + 1);
-    size_t            n         = 0;
+    char *text = allocate(3 * n_bytes + 1);
+    size_t n = 0;
     if (text == NULL) return NULL;
     for (size_t i = 0, length; i < n_bytes; i += length) {
         int32_t character;
-        length   = bal_character(bytes + i, n_bytes - i, &character);
+        length = bal_character(bytes + i, n_bytes - i, &character);
         bool has = character != BAL_NO_CHARACTER;
         memcpy(text + n, has ? bytes + i : unknown, has ? length : 3);
         n += has ? length : 3;

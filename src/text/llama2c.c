@@ -31,7 +31,7 @@ static bal_status read_tokens(bal_tokenizer *tokenizer, const char *at, size_t n
                         "%s: the longest token should have %d bytes; expected 1 to %d", origin,
                         longest, TOKEN_BYTES_MAX);
     tokenizer->n_tokens = tokenizer->n_ids;
-    tokenizer->tokens   = bal_alloc((size_t)tokenizer->n_ids, sizeof *tokenizer->tokens);
+    tokenizer->tokens = bal_alloc((size_t)tokenizer->n_ids, sizeof *tokenizer->tokens);
     if (tokenizer->tokens == NULL) return BAL_ERR_MEMORY;
     for (int32_t id = 0; id < tokenizer->n_ids; ++id) {
         if (end - at < 8)
@@ -89,10 +89,10 @@ bal_status bal_llama2c_read(bal_tokenizer *tokenizer, const bal_named_bytes *fil
     BAL_TRY(bal_tokens_index(tokenizer));
     BAL_TRY(bal_merges_create(tokenizer, find_merges(tokenizer)));
     find_merges(tokenizer);
-    tokenizer->unknown                       = 0;
-    tokenizer->special[BAL_SPECIAL_UNKNOWN]  = 0;
-    tokenizer->special[BAL_SPECIAL_BOS]      = 1;
-    tokenizer->special[BAL_SPECIAL_EOS]      = 2;
+    tokenizer->unknown = 0;
+    tokenizer->special[BAL_SPECIAL_UNKNOWN] = 0;
+    tokenizer->special[BAL_SPECIAL_BOS] = 1;
+    tokenizer->special[BAL_SPECIAL_EOS] = 2;
     tokenizer->before[tokenizer->n_before++] = 1;
     for (int id = 0; id < 3; ++id) tokenizer->tokens[id].special = true;
     for (int byte = 0; byte < 256 && byte + FIRST_BYTE_ID < tokenizer->n_tokens; ++byte) {

@@ -7,19 +7,19 @@
 #include "text_impl.h"
 
 /* Words come again and again: the tokens of short ones are remembered, by their hash. */
-#define WORDS           4096
-#define WORD_BYTES_MAX  24
+#define WORDS 4096
+#define WORD_BYTES_MAX 24
 #define WORD_TOKENS_MAX 8
 struct bal_word {
     uint8_t n_bytes, n_tokens; /* n_bytes 0: none */
-    char    bytes[WORD_BYTES_MAX];
+    char bytes[WORD_BYTES_MAX];
     int32_t tokens[WORD_TOKENS_MAX];
 };
 
 static void queue_push(bal_work *work, bal_candidate new)
 {
     bal_candidate *queue = work->queue;
-    size_t         i     = work->n_queue++;
+    size_t i = work->n_queue++;
     for (; i > 0 && queue[(i - 1) / 2].order > new.order; i = (i - 1) / 2)
         queue[i] = queue[(i - 1) / 2];
     queue[i] = new;
@@ -28,7 +28,7 @@ static void queue_push(bal_work *work, bal_candidate new)
 static bal_candidate queue_pop(bal_work *work)
 {
     bal_candidate *queue = work->queue, first = queue[0], last = queue[--work->n_queue];
-    size_t         i = 0, n = work->n_queue;
+    size_t i = 0, n = work->n_queue;
     for (size_t child; (child = 2 * i + 1) < n; i = child) {
         if (child + 1 < n && queue[child + 1].order < queue[child].order) ++child;
         if (queue[child].order >= last.order) break;
@@ -55,7 +55,7 @@ static int32_t merged(const bal_work *work, const char *text, const bal_symbol *
     const bal_symbol *right = &work->symbols[left->next];
     if (tokenizer->model == BAL_MODEL_BPE) {
         const bal_merge *merge = bal_merges_find(tokenizer, left->id, right->id);
-        *priority              = merge->priority;
+        *priority = merge->priority;
         return merge->left >= 0 ? merge->merged : -1;
     }
     size_t n = (size_t)left->n_bytes + (size_t)right->n_bytes;
@@ -68,7 +68,7 @@ static int32_t merged(const bal_work *work, const char *text, const bal_symbol *
 static void queue_pair(bal_work *work, const char *text, int32_t position)
 {
     uint32_t priority;
-    int32_t  id = merged(work, text, &work->symbols[position], &priority);
+    int32_t id = merged(work, text, &work->symbols[position], &priority);
     if (id >= 0)
         queue_push(work, (bal_candidate){(uint64_t)priority << 32 | (uint32_t)position, id});
 }
@@ -90,10 +90,10 @@ static int32_t find_character(bal_work *work, const char *text, size_t n_bytes, 
                               bool last)
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
-    bal_bytes           *word      = &work->spare;
+    bal_bytes *word = &work->spare;
     if ((first || tokenizer->n_prefix == 0) && (!last || tokenizer->n_suffix == 0))
         return bal_tokens_find(tokenizer, text, n_bytes);
-    word->n           = 0;
+    word->n = 0;
     bal_status status = BAL_OK;
     if (!first) status = bal_bytes_add(word, tokenizer->prefix, tokenizer->n_prefix);
     if (status == BAL_OK) status = bal_bytes_add(word, text, n_bytes);
@@ -121,10 +121,10 @@ bal_status bal_refuse_byte(char byte)
 static bal_status cut_characters(bal_work *work, const char *text, size_t n_bytes, int32_t *n)
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
-    int32_t              unknown   = tokenizer->unknown;
-    bool                 pending   = false;
+    int32_t unknown = tokenizer->unknown;
+    bool pending = false;
     for (size_t at = 0, step; at < n_bytes; at += step) {
-        step       = step_bytes(tokenizer, text, n_bytes, at);
+        step = step_bytes(tokenizer, text, n_bytes, at);
         int32_t id = find_character(work, text + at, step, at == 0, at + step == n_bytes);
         if (id == -2) return BAL_ERR_MEMORY;
         bool in_bytes = id < 0;
@@ -166,7 +166,7 @@ static bal_status make_room(bal_work *work, size_t n)
     free(work->symbols);
     free(work->queue);
     work->n_symbols = 0;
-    work->symbols   = malloc(n * sizeof *work->symbols);
+    work->symbols = malloc(n * sizeof *work->symbols);
     /* A merge takes one candidate out and puts at most two in; there are fewer than n merges. */
     work->queue = malloc(2 * n * sizeof *work->queue);
     if (work->symbols == NULL || work->queue == NULL) return BAL_ERR_MEMORY;
@@ -179,19 +179,19 @@ static void merge_all(bal_work *work, const char *text, int32_t n)
     work->n_queue = 0;
     for (int32_t i = 0; i < n; ++i) {
         work->symbols[i].previous = i - 1;
-        work->symbols[i].next     = i + 1 < n ? i + 1 : -1;
+        work->symbols[i].next = i + 1 < n ? i + 1 : -1;
     }
     for (int32_t i = 0; i < n; ++i) queue_pair(work, text, i);
     while (work->n_queue > 0) {
-        bal_candidate best     = queue_pop(work);
-        int32_t       position = (int32_t)(uint32_t)best.order;
-        bal_symbol   *left     = &work->symbols[position];
-        uint32_t      priority;
+        bal_candidate best = queue_pop(work);
+        int32_t position = (int32_t)(uint32_t)best.order;
+        bal_symbol *left = &work->symbols[position];
+        uint32_t priority;
         if (left->n_bytes == 0 || merged(work, text, left, &priority) != best.merged) continue;
         bal_symbol *right = &work->symbols[left->next];
-        left->id          = best.merged;
+        left->id = best.merged;
         left->n_bytes += right->n_bytes;
-        left->next     = right->next;
+        left->next = right->next;
         right->n_bytes = 0;
         if (left->next >= 0) work->symbols[left->next].previous = position;
         if (left->previous >= 0) queue_pair(work, text, left->previous);
@@ -245,7 +245,7 @@ bal_status bal_merges_encode(bal_work *work, const char *text, size_t n_bytes)
     BAL_TRY(encode(work, text, n_bytes));
     int64_t n = work->ids.n - before;
     if (word == NULL || n > WORD_TOKENS_MAX) return BAL_OK;
-    word->n_bytes  = (uint8_t)n_bytes;
+    word->n_bytes = (uint8_t)n_bytes;
     word->n_tokens = (uint8_t)n;
     memcpy(word->bytes, text, n_bytes);
     memcpy(word->tokens, work->ids.data + before, (size_t)n * sizeof *word->tokens);

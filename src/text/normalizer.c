@@ -6,7 +6,7 @@
 #include "read_impl.h"
 
 #define LETTERS_MAX 2
-#define GROWTH_MAX  256 /* of a text in all replacements of its steps together */
+#define GROWTH_MAX 256 /* of a text in all replacements of its steps together */
 
 bal_step *bal_steps_next(bal_steps *steps, const char *origin, const char *part)
 {
@@ -60,7 +60,7 @@ bal_status bal_letters_check(const bal_tokenizer *tokenizer)
 static bal_status read_bert(bal_tokenizer *tokenizer, const json_t *json)
 {
     static const char part[] = "a BertNormalizer";
-    bool              clean, chinese, lower, accents;
+    bool clean, chinese, lower, accents;
     BAL_TRY(bal_json_bool(tokenizer, part, json, "clean_text", true, &clean));
     BAL_TRY(bal_json_bool(tokenizer, part, json, "handle_chinese_chars", true, &chinese));
     BAL_TRY(bal_json_bool(tokenizer, part, json, "lowercase", true, &lower));
@@ -79,9 +79,9 @@ static bal_status read_bert(bal_tokenizer *tokenizer, const json_t *json)
 static bal_status read_step(bal_tokenizer *tokenizer, const json_t *json)
 {
     static const struct {
-        const char   *type;
+        const char *type;
         bal_step_kind kind;
-        bal_form      form;
+        bal_form form;
     } plain[] = {
         {"Prepend", BAL_STEP_PREPEND, 0},   {"Replace", BAL_STEP_REPLACE, 0},
         {"NFC", BAL_STEP_FORM, BAL_NFC},    {"NFD", BAL_STEP_FORM, BAL_NFD},
@@ -134,7 +134,7 @@ bal_status bal_replace(bal_work *work, const bal_step *step, const char *text, s
 static void strip(const bal_step *step, bal_bytes *text, bool *at_start)
 {
     int32_t c;
-    size_t  front = 0, n;
+    size_t front = 0, n;
     while (step->front && front < text->n) {
         n = bal_character(text->data + front, text->n - front, &c);
         if (!bal_is_space(c)) break;
@@ -153,7 +153,7 @@ static void strip(const bal_step *step, bal_bytes *text, bool *at_start)
 static size_t change(bal_step_kind kind, int32_t c, const char *bytes, size_t n_bytes, char to[16])
 {
     int32_t lower[2];
-    size_t  n = 0;
+    size_t n = 0;
     if (c < 0) kind = BAL_STEP_PREPEND; /* no kind changes it, below, but to letters */
     switch (kind) {
         case BAL_STEP_LOWER:
@@ -188,8 +188,8 @@ static bal_status change_all(const bal_step *step, const bal_bytes *text, bal_by
 {
     for (size_t at = 0, n; at < text->n; at += n) {
         int32_t c;
-        char    to[16];
-        n             = bal_character(text->data + at, text->n - at, &c);
+        char to[16];
+        n = bal_character(text->data + at, text->n - at, &c);
         size_t n_left = change(step->kind, c, text->data + at, n, to);
         if (at == 0 && n_left == 0) *at_start = false;
         BAL_TRY(bal_bytes_add(out, to, n_left));
@@ -234,8 +234,8 @@ bal_status bal_normalize(bal_work *work, const bal_steps *steps, bal_bytes *text
         work->spare.n = 0;
         BAL_TRY(apply(work, &steps->step[i], text, &work->spare, at_start));
         bal_bytes swap = *text;
-        *text          = work->spare;
-        work->spare    = swap;
+        *text = work->spare;
+        work->spare = swap;
     }
     return BAL_OK;
 }

@@ -9,28 +9,28 @@
 #include "text_impl.h"
 
 #define PATTERN_BYTES_MAX 8192
-#define GROUPS_DEEP_MAX   64
-#define STEPS_MAX         1000000u /* of one match, and ... */
-#define STEPS_PER_BYTE    8u       /* ... for every byte of the text */
-#define HEAP_KIB_MAX      65536u
-#define JIT_STACK_MAX     (1u << 20)
-#define INVALID_BYTE      '\x01' /* what patterns see instead of a byte that is no UTF-8 */
+#define GROUPS_DEEP_MAX 64
+#define STEPS_MAX 1000000u /* of one match, and ... */
+#define STEPS_PER_BYTE 8u  /* ... for every byte of the text */
+#define HEAP_KIB_MAX 65536u
+#define JIT_STACK_MAX (1u << 20)
+#define INVALID_BYTE '\x01' /* what patterns see instead of a byte that is no UTF-8 */
 
 struct bal_pattern {
     pcre2_code *code;
-    char       *words; /* of the file, for sentences */
-    char       *origin;
+    char *words; /* of the file, for sentences */
+    char *origin;
 };
 
 struct bal_matcher {
-    pcre2_match_data    *data;
+    pcre2_match_data *data;
     pcre2_match_context *context;
-    pcre2_jit_stack     *stack;
-    bal_bytes            valid; /* a copy of a text with invalid bytes */
+    pcre2_jit_stack *stack;
+    bal_bytes valid; /* a copy of a text with invalid bytes */
 };
 
 #define SPACE "\\p{Z}\\t-\\r\\x{85}" /* PCRE2's own \s has U+180E too */
-#define HEX   "0-9a-fA-F"
+#define HEX "0-9a-fA-F"
 #define WORD                                                                                   \
     "\\p{L}\\p{Nl}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}\\x{24B6}-\\x{24E9}" \
     "\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
@@ -38,7 +38,7 @@ struct bal_matcher {
 
 /* What a letter after a backslash becomes; NULL in a place where it is not known. */
 static const struct escape {
-    char        letter;
+    char letter;
     const char *outside, *inside; /* of a class in brackets */
 } escapes[] = {
     {'s', "[" SPACE "]", SPACE},
@@ -66,7 +66,7 @@ static const struct escape {
 
 typedef struct translation {
     const char *origin, *part, *at, *end, *start;
-    bal_bytes   out;
+    bal_bytes out;
 } translation;
 
 static bal_status unknown_words(const translation *t, size_t n, const char *words)
@@ -93,21 +93,21 @@ static bal_status copy(translation *t, size_t n)
 /* \x41, \x{1F600} and \u0041. */
 static bal_status translate_code(translation *t)
 {
-    const char *from   = t->at + 2;
-    bool        braces = t->at[1] == 'x' && from < t->end && *from == '{';
-    size_t      most = t->at[1] == 'u' ? 4 : braces ? 8 : 2, n = 0;
-    int32_t     code = 0;
+    const char *from = t->at + 2;
+    bool braces = t->at[1] == 'x' && from < t->end && *from == '{';
+    size_t most = t->at[1] == 'u' ? 4 : braces ? 8 : 2, n = 0;
+    int32_t code = 0;
     for (from += braces; n < most && from + n < t->end; ++n) {
-        char c     = from[n];
-        int  digit = c >= '0' && c <= '9'   ? c - '0'
-                     : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                     : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                            : -1;
+        char c = from[n];
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                           : -1;
         if (digit < 0) break;
         code = code > 0x10ffff ? code : 16 * code + digit;
     }
     bool closed = !braces || (from + n < t->end && from[n] == '}');
-    bool whole  = n > 0 && closed && (t->at[1] != 'u' || n == 4) &&
+    bool whole = n > 0 && closed && (t->at[1] != 'u' || n == 4) &&
                  (t->at[1] == 'u' || braces || code < 0x80);
     if (!whole || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
         return unknown_words(t, 6, "which is no character");
@@ -132,7 +132,7 @@ static bal_status translate_escape(translation *t, bool in_class)
     if (c == 'x' || c == 'u') return translate_code(t);
     if (c == 'p' || c == 'P') return translate_property(t);
     bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    bool is_digit  = c >= '0' && c <= '9';
+    bool is_digit = c >= '0' && c <= '9';
     if (!is_letter && !is_digit) { /* the character itself */
         int32_t character;
         return copy(t, 1 + bal_character(t->at + 1, (size_t)(t->end - t->at) - 1, &character));
@@ -165,7 +165,7 @@ static bal_status translate_class(translation *t)
 static bal_status translate_group(translation *t)
 {
     static const char *const known[] = {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!"};
-    size_t                   left    = (size_t)(t->end - t->at);
+    size_t left = (size_t)(t->end - t->at);
     if (left < 2 || t->at[1] != '?') return copy(t, 1);
     for (size_t i = 0; i < sizeof known / sizeof *known; ++i) {
         size_t n = strlen(known[i]);
@@ -188,8 +188,8 @@ static bal_status translate_brace(translation *t)
     const char *at = t->at + 1, *comma = NULL;
     for (; at < t->end && ((*at >= '0' && *at <= '9') || *at == ','); ++at)
         if (*at == ',') comma = comma != NULL ? t->at : at;
-    size_t n        = (size_t)(at - t->at) + 1;
-    bool   is_count = at < t->end && *at == '}' && n > 2 && comma != t->at && !(comma && n == 3);
+    size_t n = (size_t)(at - t->at) + 1;
+    bool is_count = at < t->end && *at == '}' && n > 2 && comma != t->at && !(comma && n == 3);
     if (!is_count) return put(t, "\\{") == BAL_OK ? (++t->at, BAL_OK) : BAL_ERR_MEMORY;
     char after = at + 1 < t->end ? at[1] : 0;
     if (after == '+' || (after == '?' && comma == NULL))
@@ -229,8 +229,8 @@ static bal_status translate(translation *t)
 
 static bal_status compile(const translation *t, pcre2_code **code)
 {
-    int                    error;
-    size_t                 offset;
+    int error;
+    size_t offset;
     pcre2_compile_context *context = pcre2_compile_context_create(NULL);
     if (context == NULL) return BAL_ERR_MEMORY;
     pcre2_set_newline(context, PCRE2_NEWLINE_LF);
@@ -257,20 +257,20 @@ bal_status bal_pattern_create(const char *origin, const char *part, const char *
     if (n_bytes == 0 || n_bytes > PATTERN_BYTES_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: the pattern of %s has %zu bytes; expected 1 to %d",
                         origin, part, n_bytes, PATTERN_BYTES_MAX);
-    bal_status   status = BAL_ERR_MEMORY;
-    bal_pattern *p      = bal_alloc(1, sizeof *p);
-    translation  t      = {.origin = origin, .part = part};
+    bal_status status = BAL_ERR_MEMORY;
+    bal_pattern *p = bal_alloc(1, sizeof *p);
+    translation t = {.origin = origin, .part = part};
     if (p == NULL) return BAL_ERR_MEMORY;
-    p->words  = strndup(pattern, n_bytes);
+    p->words = strndup(pattern, n_bytes);
     p->origin = strdup(origin);
     if (p->words == NULL || p->origin == NULL) goto done;
     t.start = t.at = p->words;
-    t.end          = p->words + strlen(p->words);
-    status         = translate(&t);
+    t.end = p->words + strlen(p->words);
+    status = translate(&t);
     if (status == BAL_OK) status = compile(&t, &p->code);
     if (status != BAL_OK) goto done;
     *compiled = p;
-    p         = NULL;
+    p = NULL;
 done:
     free(t.out.data);
     bal_pattern_destroy(&p);
@@ -280,7 +280,7 @@ done:
 void bal_pattern_destroy(bal_pattern **pattern)
 {
     bal_pattern *p = *pattern;
-    *pattern       = NULL;
+    *pattern = NULL;
     if (p == NULL) return;
     pcre2_code_free(p->code);
     free(p->words);
@@ -292,9 +292,9 @@ static bal_status create_matcher(bal_matcher **matcher)
 {
     bal_matcher *m = bal_alloc(1, sizeof *m);
     if (m == NULL) return BAL_ERR_MEMORY;
-    m->data    = pcre2_match_data_create(1, NULL);
+    m->data = pcre2_match_data_create(1, NULL);
     m->context = pcre2_match_context_create(NULL);
-    m->stack   = pcre2_jit_stack_create(32 * 1024, JIT_STACK_MAX, NULL);
+    m->stack = pcre2_jit_stack_create(32 * 1024, JIT_STACK_MAX, NULL);
     if (m->data == NULL || m->context == NULL) {
         bal_matcher_destroy(&m);
         return BAL_ERR_MEMORY;
@@ -308,7 +308,7 @@ static bal_status create_matcher(bal_matcher **matcher)
 void bal_matcher_destroy(bal_matcher **matcher)
 {
     bal_matcher *m = *matcher;
-    *matcher       = NULL;
+    *matcher = NULL;
     if (m == NULL) return;
     pcre2_match_data_free(m->data);
     pcre2_match_context_free(m->context);
@@ -320,10 +320,10 @@ void bal_matcher_destroy(bal_matcher **matcher)
 bal_status bal_spans_add(bal_spans *spans, size_t start, size_t end, bool match)
 {
     if (spans->n == spans->room) {
-        size_t    room = spans->room + spans->room / 2 + 16;
-        bal_span *at   = realloc(spans->at, room * sizeof *at);
+        size_t room = spans->room + spans->room / 2 + 16;
+        bal_span *at = realloc(spans->at, room * sizeof *at);
         if (at == NULL) return BAL_ERR_MEMORY;
-        spans->at   = at;
+        spans->at = at;
         spans->room = room;
     }
     spans->at[spans->n++] = (bal_span){start, end, match};
@@ -334,7 +334,7 @@ bal_status bal_spans_add(bal_spans *spans, size_t start, size_t end, bool match)
 static bal_status make_valid(bal_matcher *matcher, const char **text, size_t n_bytes)
 {
     int32_t c;
-    bool    copied = false;
+    bool copied = false;
     for (size_t at = 0, n; at < n_bytes; at += n) {
         n = bal_character(*text + at, n_bytes - at, &c);
         if (c >= 0) continue;
@@ -368,8 +368,8 @@ bal_status bal_pattern_find(const bal_pattern *pattern, bal_matcher **made, cons
                             size_t n_bytes, bal_spans *spans)
 {
     size_t last = 0;
-    bool   any  = false;
-    spans->n    = 0;
+    bool any = false;
+    spans->n = 0;
     if (*made == NULL) BAL_TRY(create_matcher(made));
     bal_matcher *matcher = *made;
     BAL_TRY(make_valid(matcher, &text, n_bytes));
@@ -382,8 +382,8 @@ bal_status bal_pattern_find(const bal_pattern *pattern, bal_matcher **made, cons
                             "%s: the pattern \"%.80s\" needs too many steps for a text of %zu "
                             "bytes; expected a pattern that is decided quickly",
                             pattern->origin, pattern->words, n_bytes);
-        const size_t *hit   = pcre2_get_ovector_pointer(matcher->data);
-        size_t        start = hit[0], end = hit[1];
+        const size_t *hit = pcre2_get_ovector_pointer(matcher->data);
+        size_t start = hit[0], end = hit[1];
         if (start == end && any && last == end) {
             int32_t c;
             from += from < n_bytes ? bal_character(text + from, n_bytes - from, &c) : 1;
@@ -396,7 +396,7 @@ bal_status bal_pattern_find(const bal_pattern *pattern, bal_matcher **made, cons
         if (last != start) BAL_TRY(bal_spans_add(spans, last, start, false));
         BAL_TRY(bal_spans_add(spans, start, end, true));
         last = from = end;
-        any         = true;
+        any = true;
     }
     if (last != n_bytes) BAL_TRY(bal_spans_add(spans, last, n_bytes, false));
     return BAL_OK;
@@ -404,7 +404,7 @@ bal_status bal_pattern_find(const bal_pattern *pattern, bal_matcher **made, cons
 
 bal_status bal_class_find(bool (*is)(int32_t), const char *text, size_t n_bytes, bal_spans *spans)
 {
-    size_t  last = 0;
+    size_t last = 0;
     int32_t c;
     spans->n = 0;
     for (size_t at = 0, n; at < n_bytes; at += n) {

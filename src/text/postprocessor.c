@@ -7,7 +7,7 @@
 /* New tokens before those that are there, or after them. */
 static bal_status put_around(bal_tokenizer *tokenizer, bool before, const int32_t *ids, int64_t n)
 {
-    int32_t *all   = before ? tokenizer->before : tokenizer->after;
+    int32_t *all = before ? tokenizer->before : tokenizer->after;
     int64_t *n_all = before ? &tokenizer->n_before : &tokenizer->n_after;
     if (*n_all + n > BAL_AFFIX_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: post_processor puts more than %d tokens %s a text",
@@ -43,11 +43,11 @@ static bal_status read_template(bal_tokenizer *tokenizer, const json_t *json)
 {
     const json_t *single = json_object_get(json, "single");
     const json_t *tokens = json_object_get(json, "special_tokens");
-    int32_t       ids[2][BAL_AFFIX_MAX];
-    int64_t       n[2]   = {0, 0};
-    int           n_text = 0;
+    int32_t ids[2][BAL_AFFIX_MAX];
+    int64_t n[2] = {0, 0};
+    int n_text = 0;
     for (size_t i = 0; i < json_array_size(single); ++i) {
-        const json_t *item  = json_array_get(single, i);
+        const json_t *item = json_array_get(single, i);
         const json_t *named = json_object_get(json_object_get(item, "SpecialToken"), "id");
         if (json_object_get(item, "Sequence") != NULL) ++n_text;
         if (named == NULL) continue;

@@ -20,7 +20,7 @@ static bal_status split_at(bal_tokenizer *tokenizer, bool (*is)(int32_t), bal_be
 {
     bal_step *step = next(tokenizer, BAL_STEP_SPLIT);
     if (step == NULL) return BAL_ERR_INPUT;
-    step->is       = is;
+    step->is = is;
     step->behavior = behavior;
     return BAL_OK;
 }
@@ -46,7 +46,7 @@ static bal_status read_behavior(bal_tokenizer *tokenizer, const json_t *json,
 {
     static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious",
                                         "MergedWithNext", "Contiguous"};
-    const json_t            *name    = json_object_get(json, "behavior");
+    const json_t *name = json_object_get(json, "behavior");
     for (int i = 0; i < 5; ++i)
         if (json_is_string(name) && strcmp(json_string_value(name), names[i]) == 0) {
             *behavior = (bal_behavior)i;
@@ -68,8 +68,8 @@ static bal_status read_split(bal_tokenizer *tokenizer, const json_t *json)
 bal_status bal_replacement_read(bal_tokenizer *tokenizer, const json_t *json, bal_step *step)
 {
     static const char part[] = "the replacement of a Metaspace";
-    const json_t     *value  = json_object_get(json, "replacement");
-    int32_t           c;
+    const json_t *value = json_object_get(json, "replacement");
+    int32_t c;
     BAL_TRY(bal_json_string(tokenizer, part, value, false, &step->content, &step->n_content));
     return bal_character(step->content, step->n_content, &c) == step->n_content
                ? BAL_OK
@@ -79,9 +79,9 @@ bal_status bal_replacement_read(bal_tokenizer *tokenizer, const json_t *json, ba
 static bal_status read_metaspace(bal_tokenizer *tokenizer, const json_t *json)
 {
     static const char *const names[] = {"always", "first", "never"};
-    const json_t            *scheme  = json_object_get(json, "prepend_scheme");
-    bal_step                *step    = next(tokenizer, BAL_STEP_METASPACE);
-    bool                     prefix;
+    const json_t *scheme = json_object_get(json, "prepend_scheme");
+    bal_step *step = next(tokenizer, BAL_STEP_METASPACE);
+    bool prefix;
     if (step == NULL) return BAL_ERR_INPUT;
     BAL_TRY(bal_replacement_read(tokenizer, json, step));
     BAL_TRY(bal_json_bool(tokenizer, "a Metaspace", json, "split", true, &step->back));
@@ -107,14 +107,14 @@ static bal_status read_whitespace(bal_tokenizer *tokenizer)
         "\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}\\x{200C}\\x{200D}\\s]+";
     BAL_TRY(split_at(tokenizer, NULL, BAL_SPLIT_REMOVED));
     bal_step *step = &tokenizer->splits.step[tokenizer->splits.n - 1];
-    step->invert   = true;
+    step->invert = true;
     return bal_pattern_create(tokenizer->origin, "a Whitespace", words, sizeof words - 1,
                               &step->pattern);
 }
 
 static bal_status read_step(bal_tokenizer *tokenizer, const json_t *json)
 {
-    bool         apart;
+    bool apart;
     bal_behavior behavior = BAL_SPLIT_ISOLATED;
     if (bal_json_is_type(json, "ByteLevel")) return read_byte_level(tokenizer, json);
     if (bal_json_is_type(json, "Split")) return read_split(tokenizer, json);
@@ -150,12 +150,12 @@ bal_status bal_splits_read(bal_tokenizer *tokenizer, const json_t *part)
 /* Join spans as the behavior says: those that stay separate remain in spans, in order. */
 static void join_spans(bal_spans *spans, bal_behavior behavior)
 {
-    bool   backwards = behavior == BAL_SPLIT_MERGED_WITH_NEXT, previous = false;
+    bool backwards = behavior == BAL_SPLIT_MERGED_WITH_NEXT, previous = false;
     size_t n = 0;
     if (behavior == BAL_SPLIT_REMOVED || behavior == BAL_SPLIT_ISOLATED) return;
     for (size_t i = 0; i < spans->n; ++i) {
         bal_span span = spans->at[backwards ? spans->n - 1 - i : i];
-        bool     joins =
+        bool joins =
             behavior == BAL_SPLIT_CONTIGUOUS ? span.match == previous : span.match && !previous;
         previous = span.match;
         if (joins && n > 0 && backwards)
@@ -183,7 +183,7 @@ static bal_status split(bal_work *work, const bal_step *step, const char *text, 
     join_spans(spans, step->behavior);
     for (size_t i = 0; i < spans->n; ++i) {
         const bal_span *span = &spans->at[i];
-        bool            gone = step->behavior == BAL_SPLIT_REMOVED && span->match;
+        bool gone = step->behavior == BAL_SPLIT_REMOVED && span->match;
         if (gone && out->n == 0 && span->end > span->start) out->at_start = false;
         if (!gone) BAL_TRY(bal_pieces_add(out, text + span->start, span->end - span->start));
     }
@@ -203,14 +203,14 @@ static bal_status metaspace(const bal_step *step, const char *text, size_t n_byt
                             bal_pieces *out)
 {
     size_t n = step->n_content, start = out->text.n;
-    bool   starts = text[0] == ' ' || (n_bytes >= n && memcmp(text, step->content, n) == 0);
+    bool starts = text[0] == ' ' || (n_bytes >= n && memcmp(text, step->content, n) == 0);
     if (!starts &&
         (step->prepend == BAL_PREPEND_ALWAYS || (step->prepend == BAL_PREPEND_FIRST && first)))
         BAL_TRY(bal_bytes_add(&out->text, step->content, n));
     for (size_t at = 0, bytes; at < n_bytes; at += bytes) {
-        bool space  = text[at] == ' ';
+        bool space = text[at] == ' ';
         bool marked = space || (n_bytes - at >= n && memcmp(text + at, step->content, n) == 0);
-        bytes       = marked && !space ? n : 1;
+        bytes = marked && !space ? n : 1;
         if (marked && step->back && out->text.n > start) BAL_TRY(bal_pieces_end(out));
         if (marked) start = out->text.n;
         BAL_TRY(marked ? bal_bytes_add(&out->text, step->content, n)
@@ -244,13 +244,13 @@ bal_status bal_split(bal_work *work)
         bal_pieces_empty(out);
         out->at_start = from->at_start;
         for (size_t j = 0; j < from->n; ++j) {
-            size_t      n_bytes;
+            size_t n_bytes;
             const char *text = bal_pieces_at(from, j, &n_bytes);
             BAL_TRY(apply(work, &steps->step[i], text, n_bytes, j == 0 && from->at_start, out));
         }
         bal_pieces swap = *from;
-        *from           = *out;
-        *out            = swap;
+        *from = *out;
+        *out = swap;
     }
     return BAL_OK;
 }

@@ -7,10 +7,10 @@
 #include "text_impl.h"
 
 /** Parse JSON with jansson's flags. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
-bal_status  bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, size_t flags,
-                           json_t **root);
+bal_status bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, size_t flags,
+                          json_t **root);
 const char *bal_json_type(const json_t *part);
-bool        bal_json_is_type(const json_t *part, const char *type);
+bool bal_json_is_type(const json_t *part, const char *type);
 /** The sentence for a part that is not as expected. @return BAL_ERR_INPUT. */
 bal_status bal_json_refuse(const char *origin, const char *part, const json_t *found,
                            const char *expected);
@@ -50,7 +50,7 @@ typedef struct bal_side {
     json_t *tokenizer_config, *special_tokens_map, *added_tokens, *generation_config, *config;
 } bal_side;
 bal_status bal_side_read(const bal_files *files, const char *origin, bal_side *side);
-void       bal_side_clear(bal_side *side);
+void bal_side_clear(bal_side *side);
 /** What tokenizer_config.json, or else special_tokens_map.json, says of a token such as
  *  "bos_token": a string, an object with content, or null. NULL: neither says anything. */
 const json_t *bal_side_token(const bal_side *side, const char *name);

@@ -26,8 +26,8 @@ typedef struct message {
 
 typedef struct field {
     uint64_t number, value; /* value: a number, or the bits of a float */
-    int      type;          /* 0: number, 1: 8 bytes, 2: bytes, 5: 4 bytes */
-    message  bytes;
+    int type;               /* 0: number, 1: 8 bytes, 2: bytes, 5: 4 bytes */
+    message bytes;
 } field;
 
 static bool read_number(message *from, uint64_t *value)
@@ -81,21 +81,21 @@ static bal_status refuse_damage(const bal_tokenizer *tokenizer, const char *part
 typedef struct settings {
     uint64_t type, suffix_spaces, bytes, unknown, bos, eos, pad;
     uint64_t prefix, cleanup, escape;
-    message  charsmap, denormalizer, unknown_text;
+    message charsmap, denormalizer, unknown_text;
 } settings;
 
 /* Numbers and bytes of a message into the places of their fields. */
 typedef struct place {
-    uint64_t  number;
+    uint64_t number;
     uint64_t *value;
-    message  *bytes;
+    message *bytes;
 } place;
 
 static bal_status read_settings(const bal_tokenizer *tokenizer, const char *part, message from,
                                 const place *places, size_t n_places)
 {
     field found;
-    int   more;
+    int more;
     while ((more = next_field(&from, &found)) > 0)
         for (size_t i = 0; i < n_places; ++i) {
             if (places[i].number != found.number) continue;
@@ -107,14 +107,14 @@ static bal_status read_settings(const bal_tokenizer *tokenizer, const char *part
 
 static bal_status read_message(const bal_tokenizer *tokenizer, const field *found, settings *s)
 {
-    const place trainer[]      = {{3, &s->type, NULL},   {24, &s->suffix_spaces, NULL},
-                                  {35, &s->bytes, NULL}, {40, &s->unknown, NULL},
-                                  {41, &s->bos, NULL},   {42, &s->eos, NULL},
-                                  {43, &s->pad, NULL},   {44, NULL, &s->unknown_text}};
-    const place normalizer[]   = {{2, NULL, &s->charsmap},
-                                  {3, &s->prefix, NULL},
-                                  {4, &s->cleanup, NULL},
-                                  {5, &s->escape, NULL}};
+    const place trainer[] = {{3, &s->type, NULL},   {24, &s->suffix_spaces, NULL},
+                             {35, &s->bytes, NULL}, {40, &s->unknown, NULL},
+                             {41, &s->bos, NULL},   {42, &s->eos, NULL},
+                             {43, &s->pad, NULL},   {44, NULL, &s->unknown_text}};
+    const place normalizer[] = {{2, NULL, &s->charsmap},
+                                {3, &s->prefix, NULL},
+                                {4, &s->cleanup, NULL},
+                                {5, &s->escape, NULL}};
     const place denormalizer[] = {{2, NULL, &s->denormalizer}};
     if (found->type != 2) return BAL_OK;
     if (found->number == 2)
@@ -128,10 +128,10 @@ static bal_status read_message(const bal_tokenizer *tokenizer, const field *foun
 
 static bal_status put_piece(bal_tokenizer *tokenizer, int32_t id, message from, bool bytes)
 {
-    field      found;
-    int        more;
-    message    spelling = {0};
-    uint64_t   type = PIECE_NORMAL, score_bits = 0;
+    field found;
+    int more;
+    message spelling = {0};
+    uint64_t type = PIECE_NORMAL, score_bits = 0;
     bal_token *token = &tokenizer->tokens[id];
     while ((more = next_field(&from, &found)) > 0) {
         if (found.number == 1 && found.type == 2) spelling = found.bytes;
@@ -157,8 +157,8 @@ static bal_status put_piece(bal_tokenizer *tokenizer, int32_t id, message from, 
         return bal_fail(BAL_ERR_INPUT, "%s: pieces %d and %d are both of type UNKNOWN",
                         tokenizer->origin, tokenizer->unknown, id);
     token->special = type == PIECE_CONTROL;
-    token->hidden  = type == PIECE_CONTROL || type == PIECE_UNKNOWN || type == PIECE_BYTE;
-    token->whole   = type == PIECE_USER_DEFINED;
+    token->hidden = type == PIECE_CONTROL || type == PIECE_UNKNOWN || type == PIECE_BYTE;
+    token->whole = type == PIECE_USER_DEFINED;
     if (type == PIECE_UNKNOWN) tokenizer->unknown = id;
     if (type == PIECE_BYTE) tokenizer->byte_ids[byte] = id;
     if (type == PIECE_NORMAL && token->score < tokenizer->lowest_score)
@@ -173,13 +173,13 @@ static bal_status put_piece(bal_tokenizer *tokenizer, int32_t id, message from, 
 static bal_status read_pieces(bal_tokenizer *tokenizer, message all, int64_t n, bool bytes,
                               const json_t *added)
 {
-    field   found;
+    field found;
     int32_t id = 0;
     if (n < 1 || n > tokenizer->n_ids)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: %lld pieces; expected 1 to %lld, as the model has that many tokens",
                         tokenizer->origin, (long long)n, (long long)tokenizer->n_ids);
-    tokenizer->n_tokens     = n;
+    tokenizer->n_tokens = n;
     tokenizer->lowest_score = INFINITY;
     for (size_t i = 0; i < json_array_size(added); ++i) {
         const json_t *each = json_array_get(added, i);
@@ -199,18 +199,18 @@ static bal_status read_pieces(bal_tokenizer *tokenizer, message all, int64_t n, 
 /* Steps before and after the model, from the settings. */
 static void put_steps(bal_tokenizer *tokenizer, const settings *s)
 {
-    bal_step *step  = &tokenizer->normalizer.step[tokenizer->normalizer.n++];
-    step->kind      = BAL_STEP_SENTENCEPIECE;
-    step->content   = s->escape ? "\xe2\x96\x81" : " ";
+    bal_step *step = &tokenizer->normalizer.step[tokenizer->normalizer.n++];
+    step->kind = BAL_STEP_SENTENCEPIECE;
+    step->content = s->escape ? "\xe2\x96\x81" : " ";
     step->n_content = s->escape ? 3 : 1;
-    step->front     = s->prefix && !s->suffix_spaces;
-    step->back      = s->prefix && s->suffix_spaces;
-    step->cleanup   = s->cleanup;
-    step            = &tokenizer->decoder.step[tokenizer->decoder.n++];
-    step->kind      = BAL_STEP_DECODE_SENTENCEPIECE;
-    step->front     = s->prefix;
-    step->cleanup   = s->cleanup;
-    step->invert    = s->bytes;
+    step->front = s->prefix && !s->suffix_spaces;
+    step->back = s->prefix && s->suffix_spaces;
+    step->cleanup = s->cleanup;
+    step = &tokenizer->decoder.step[tokenizer->decoder.n++];
+    step->kind = BAL_STEP_DECODE_SENTENCEPIECE;
+    step->front = s->prefix;
+    step->cleanup = s->cleanup;
+    step->invert = s->bytes;
 }
 
 static int32_t setting_id(const bal_tokenizer *tokenizer, uint64_t value)
@@ -222,8 +222,8 @@ static int32_t setting_id(const bal_tokenizer *tokenizer, uint64_t value)
 static bal_status use_settings(bal_tokenizer *tokenizer, const settings *s)
 {
     static const bal_model models[] = {[TYPE_UNIGRAM] = BAL_MODEL_SP_UNIGRAM,
-                                       [TYPE_BPE]     = BAL_MODEL_SP_BPE,
-                                       [TYPE_CHAR]    = BAL_MODEL_SP_CHAR};
+                                       [TYPE_BPE] = BAL_MODEL_SP_BPE,
+                                       [TYPE_CHAR] = BAL_MODEL_SP_CHAR};
     if (s->type != TYPE_UNIGRAM && s->type != TYPE_BPE && s->type != TYPE_CHAR)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: a model of type %s is not supported; expected UNIGRAM, BPE or CHAR",
@@ -246,14 +246,14 @@ static bal_status use_settings(bal_tokenizer *tokenizer, const settings *s)
                         "%s: no piece is of type UNKNOWN; expected one, or byte_fallback",
                         tokenizer->origin);
     tokenizer->special[BAL_SPECIAL_UNKNOWN] = tokenizer->unknown;
-    tokenizer->special[BAL_SPECIAL_BOS]     = setting_id(tokenizer, s->bos);
-    tokenizer->special[BAL_SPECIAL_EOS]     = setting_id(tokenizer, s->eos);
-    tokenizer->special[BAL_SPECIAL_PAD]     = setting_id(tokenizer, s->pad);
+    tokenizer->special[BAL_SPECIAL_BOS] = setting_id(tokenizer, s->bos);
+    tokenizer->special[BAL_SPECIAL_EOS] = setting_id(tokenizer, s->eos);
+    tokenizer->special[BAL_SPECIAL_PAD] = setting_id(tokenizer, s->pad);
     /* models that come with such a file are of the LLaMA family, whose texts have a start */
     if (tokenizer->special[BAL_SPECIAL_BOS] >= 0)
         tokenizer->before[tokenizer->n_before++] = tokenizer->special[BAL_SPECIAL_BOS];
-    size_t n                  = (size_t)(s->unknown_text.end - s->unknown_text.at);
-    tokenizer->unknown_text   = bal_keep(tokenizer, (const char *)s->unknown_text.at, n);
+    size_t n = (size_t)(s->unknown_text.end - s->unknown_text.at);
+    tokenizer->unknown_text = bal_keep(tokenizer, (const char *)s->unknown_text.at, n);
     tokenizer->n_unknown_text = n;
     if (tokenizer->unknown_text == NULL) return BAL_ERR_MEMORY;
     put_steps(tokenizer, s);
@@ -264,19 +264,19 @@ bal_status bal_sentencepiece_read(bal_tokenizer *tokenizer, const bal_named_byte
                                   const bal_side *side)
 {
     static const uint8_t no_text[] = " \xe2\x81\x87 ";
-    settings             s         = {.type         = TYPE_UNIGRAM,
-                                      .bos          = 1,
-                                      .eos          = 2,
-                                      .pad          = UINT64_MAX,
-                                      .prefix       = 1,
-                                      .cleanup      = 1,
-                                      .escape       = 1,
-                                      .unknown_text = {no_text, no_text + 5}};
-    message              all       = {file->bytes, file->bytes + file->n_bytes};
-    field                found;
-    int                  more;
-    int64_t              n = 0;
-    tokenizer->kind        = BAL_TOKENIZER_SENTENCEPIECE;
+    settings s = {.type = TYPE_UNIGRAM,
+                  .bos = 1,
+                  .eos = 2,
+                  .pad = UINT64_MAX,
+                  .prefix = 1,
+                  .cleanup = 1,
+                  .escape = 1,
+                  .unknown_text = {no_text, no_text + 5}};
+    message all = {file->bytes, file->bytes + file->n_bytes};
+    field found;
+    int more;
+    int64_t n = 0;
+    tokenizer->kind = BAL_TOKENIZER_SENTENCEPIECE;
     for (message rest = all; (more = next_field(&rest, &found)) != 0;) {
         if (more < 0) return refuse_damage(tokenizer, "the file");
         if (found.number == 1 && found.type == 2)
@@ -285,7 +285,7 @@ bal_status bal_sentencepiece_read(bal_tokenizer *tokenizer, const bal_named_byte
             BAL_TRY(read_message(tokenizer, &found, &s));
     }
     static const char *const names[BAL_NAMED_TOKENS] = {NULL};
-    json_t                  *added;
+    json_t *added;
     BAL_TRY(bal_side_added(side, NULL, names, n, &added));
     bal_status status = read_pieces(tokenizer, all, n, s.bytes != 0, added);
     if (status == BAL_OK) status = bal_tokens_index(tokenizer);
@@ -298,7 +298,7 @@ bal_status bal_sentencepiece_read(bal_tokenizer *tokenizer, const bal_named_byte
 size_t bal_unit_bytes(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes, bool *whole)
 {
     const bal_added *found = bal_added_at(&tokenizer->added[BAL_ADDED_PIECES], text, n_bytes);
-    int32_t          c;
+    int32_t c;
     *whole = found != NULL;
     return found != NULL ? found->pattern.n : bal_character(text, n_bytes, &c);
 }
@@ -307,8 +307,8 @@ bal_status bal_piece_put(bal_work *work, const char *text, size_t n_bytes, int32
                          bool *unknown)
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
-    bool                 before    = *unknown;
-    *unknown                       = false;
+    bool before = *unknown;
+    *unknown = false;
     if (id >= 0) return bal_ids_add(&work->ids, id);
     if (tokenizer->byte_ids[0] >= 0) {
         for (size_t i = 0; i < n_bytes; ++i)
@@ -324,7 +324,7 @@ bal_status bal_characters_encode(bal_work *work, const char *text, size_t n_byte
 {
     bool unknown = false, whole;
     for (size_t at = 0, n; at < n_bytes; at += n) {
-        n          = bal_unit_bytes(work->tokenizer, text + at, n_bytes - at, &whole);
+        n = bal_unit_bytes(work->tokenizer, text + at, n_bytes - at, &whole);
         int32_t id = bal_tokens_find(work->tokenizer, text + at, n);
         BAL_TRY(bal_piece_put(work, text + at, n, id, &unknown));
     }

@@ -6,11 +6,11 @@
 
 #include "read_impl.h"
 
-const char *const bal_token_names[BAL_NAMED_TOKENS] = {[BAL_SPECIAL_BOS]     = "bos_token",
-                                                       [BAL_SPECIAL_EOS]     = "eos_token",
+const char *const bal_token_names[BAL_NAMED_TOKENS] = {[BAL_SPECIAL_BOS] = "bos_token",
+                                                       [BAL_SPECIAL_EOS] = "eos_token",
                                                        [BAL_SPECIAL_UNKNOWN] = "unk_token",
-                                                       [BAL_SPECIAL_PAD]     = "pad_token",
-                                                       [BAL_SPECIAL_MASK]    = "mask_token",
+                                                       [BAL_SPECIAL_PAD] = "pad_token",
+                                                       [BAL_SPECIAL_MASK] = "mask_token",
                                                        "cls_token",
                                                        "sep_token"};
 
@@ -72,7 +72,7 @@ static bool put(token_list *list, const char *content, json_int_t id, const json
     if (json_object_get(list->ids, key) != NULL || json_object_get(list->contents, content) != NULL)
         return true;
     json_t *entry = json_is_object(flags) ? json_copy((json_t *)(uintptr_t)flags) : json_object();
-    bool    whole = entry != NULL && json_object_set_new(entry, "id", json_integer(id)) == 0 &&
+    bool whole = entry != NULL && json_object_set_new(entry, "id", json_integer(id)) == 0 &&
                  json_object_set_new(entry, "content", json_string(content)) == 0 &&
                  (!special || json_object_set_new(entry, "special", json_true()) == 0) &&
                  json_object_set_new(list->ids, key, json_true()) == 0 &&
@@ -88,11 +88,11 @@ static bool put_all(token_list *list, const bal_side *side, const json_t *vocab,
                     const char *const names[BAL_NAMED_TOKENS], int64_t first)
 {
     const char *key;
-    json_t     *value, *decoder = json_object_get(side->tokenizer_config, "added_tokens_decoder");
+    json_t *value, *decoder = json_object_get(side->tokenizer_config, "added_tokens_decoder");
     json_object_foreach(decoder, key, value)
     {
-        char       *end;
-        long long   id      = strtoll(key, &end, 10);
+        char *end;
+        long long id = strtoll(key, &end, 10);
         const char *content = bal_token_content(value);
         if (*end == 0 && content != NULL && id >= first && !put(list, content, id, value, false))
             return false;
@@ -103,9 +103,9 @@ static bool put_all(token_list *list, const bal_side *side, const json_t *vocab,
         if (id >= first && !put(list, key, id, NULL, false)) return false;
     }
     for (int i = 0; i < BAL_NAMED_TOKENS; ++i) {
-        const json_t *said    = bal_side_token(side, bal_token_names[i]);
-        const char   *content = said != NULL ? bal_token_content(said) : names[i];
-        const json_t *id      = content != NULL ? json_object_get(vocab, content) : NULL;
+        const json_t *said = bal_side_token(side, bal_token_names[i]);
+        const char *content = said != NULL ? bal_token_content(said) : names[i];
+        const json_t *id = content != NULL ? json_object_get(vocab, content) : NULL;
         if (json_is_integer(id) && !put(list, content, json_integer_value(id), said, true))
             return false;
     }
@@ -115,8 +115,8 @@ static bool put_all(token_list *list, const bal_side *side, const json_t *vocab,
 bal_status bal_side_added(const bal_side *side, const json_t *vocab,
                           const char *const names[BAL_NAMED_TOKENS], int64_t first, json_t **added)
 {
-    token_list list  = {json_array(), json_object(), json_object()};
-    bool       whole = list.all != NULL && list.ids != NULL && list.contents != NULL &&
+    token_list list = {json_array(), json_object(), json_object()};
+    bool whole = list.all != NULL && list.ids != NULL && list.contents != NULL &&
                  put_all(&list, side, vocab, names, first);
     json_decref(list.ids);
     json_decref(list.contents);
@@ -139,7 +139,7 @@ int32_t bal_side_find(const bal_tokenizer *tokenizer, const char *bytes)
 static int32_t configured(const bal_tokenizer *tokenizer, const bal_side *side, const char *name)
 {
     const json_t *roots[] = {side->generation_config, side->config};
-    char          key[32];
+    char key[32];
     snprintf(key, sizeof key, "%s_id", name);
     for (int i = 0; i < 2; ++i) {
         const json_t *value = json_object_get(roots[i], key);
@@ -156,7 +156,7 @@ static void read_ends(bal_tokenizer *tokenizer, const bal_side *side)
     const json_t *roots[] = {side->generation_config, side->config};
     for (int i = 0; i < 2 && tokenizer->n_ends == 0; ++i) {
         const json_t *list = json_object_get(roots[i], "eos_token_id"), *value;
-        size_t        at;
+        size_t at;
         json_array_foreach(list, at, value)
         {
             json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
@@ -170,11 +170,11 @@ static void read_ends(bal_tokenizer *tokenizer, const bal_side *side)
 static int32_t guessed(const bal_tokenizer *tokenizer, int kind)
 {
     static const char *const names[][6] = {
-        [BAL_SPECIAL_BOS]     = {"<s>", "<|start_story|>"},
-        [BAL_SPECIAL_EOS]     = {"<|end_story|>", "</s>", "<|endoftext|>", "<|end_of_text|>"},
+        [BAL_SPECIAL_BOS] = {"<s>", "<|start_story|>"},
+        [BAL_SPECIAL_EOS] = {"<|end_story|>", "</s>", "<|endoftext|>", "<|end_of_text|>"},
         [BAL_SPECIAL_UNKNOWN] = {"<unk>", "[UNK]"},
-        [BAL_SPECIAL_PAD]     = {"<pad>", "[PAD]"},
-        [BAL_SPECIAL_MASK]    = {"<mask>", "[MASK]"}};
+        [BAL_SPECIAL_PAD] = {"<pad>", "[PAD]"},
+        [BAL_SPECIAL_MASK] = {"<mask>", "[MASK]"}};
     /* what stands before a text that has no end is its start */
     if (kind == BAL_SPECIAL_BOS && tokenizer->n_before > 0 && tokenizer->n_after == 0)
         return tokenizer->before[0];
@@ -191,17 +191,17 @@ static void set_affix(const bal_side *side, const char *name, int32_t id, int32_
 {
     const json_t *flag = json_object_get(side->tokenizer_config, name);
     if (!json_is_boolean(flag)) return;
-    *n     = json_is_true(flag) && id >= 0;
+    *n = json_is_true(flag) && id >= 0;
     ids[0] = id;
 }
 
 bal_status bal_side_apply(bal_tokenizer *tokenizer, const bal_side *side)
 {
     for (int kind = 0; kind <= BAL_SPECIAL_MASK; ++kind) {
-        const char   *name    = bal_token_names[kind];
-        const json_t *said    = bal_side_token(side, name);
-        const char   *content = bal_token_content(said);
-        int32_t      *id      = &tokenizer->special[kind];
+        const char *name = bal_token_names[kind];
+        const json_t *said = bal_side_token(side, name);
+        const char *content = bal_token_content(said);
+        int32_t *id = &tokenizer->special[kind];
         if (tokenizer->kind == BAL_TOKENIZER_LLAMA2C) continue;
         if (said != NULL) {
             *id = content != NULL ? bal_side_find(tokenizer, content) : -1;

@@ -15,7 +15,7 @@ static bool is_added(const bal_tokenizer *tokenizer, int32_t id)
 static bal_token_kind kind_of(const bal_tokenizer *tokenizer, int32_t id)
 {
     const bal_token *token = &tokenizer->tokens[id];
-    int              byte  = bal_byte_token(token->bytes, token->n_bytes);
+    int byte = bal_byte_token(token->bytes, token->n_bytes);
     if (id == tokenizer->unknown) return BAL_TOKEN_UNKNOWN;
     if (byte >= 0 && tokenizer->byte_ids[byte] == id) return BAL_TOKEN_BYTE;
     if (token->special) return BAL_TOKEN_CONTROL;
@@ -58,11 +58,11 @@ static int by_priority(const void *a, const void *b)
 }
 
 bal_status bal_tokenizer_merges(const bal_tokenizer *tokenizer, int32_t (**merges)[3],
-                                int64_t             *n_merges)
+                                int64_t *n_merges)
 {
-    size_t     n_places = tokenizer->merges != NULL ? tokenizer->merges_mask + 1 : 0, n = 0;
+    size_t n_places = tokenizer->merges != NULL ? tokenizer->merges_mask + 1 : 0, n = 0;
     bal_merge *sorted = bal_alloc(n_places + 1, sizeof *sorted);
-    *merges           = bal_alloc(n_places + 1, sizeof **merges);
+    *merges = bal_alloc(n_places + 1, sizeof **merges);
     if (sorted == NULL || *merges == NULL) {
         free(sorted);
         free(*merges);

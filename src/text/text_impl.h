@@ -10,7 +10,7 @@
 
 /* Bytes that grow; data is NULL while room is 0. */
 typedef struct bal_bytes {
-    char  *data;
+    char *data;
     size_t n, room;
 } bal_bytes;
 /** Append n bytes. @return BAL_OK; BAL_ERR_MEMORY. */
@@ -19,9 +19,9 @@ bal_status bal_bytes_add(bal_bytes *bytes, const void *from, size_t n);
 /* A text in pieces, one behind the other. */
 typedef struct bal_pieces {
     bal_bytes text;
-    size_t   *ends; /* [n] where each piece ends in text */
-    size_t    n, room;
-    bool      at_start; /* the first piece starts where the whole text starts */
+    size_t *ends; /* [n] where each piece ends in text */
+    size_t n, room;
+    bool at_start; /* the first piece starts where the whole text starts */
 } bal_pieces;
 /** End a piece at the end of the text so far. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_pieces_end(bal_pieces *pieces);
@@ -29,13 +29,13 @@ bal_status bal_pieces_end(bal_pieces *pieces);
 bal_status bal_pieces_add(bal_pieces *pieces, const void *from, size_t n);
 /** The piece at an index and its length. */
 const char *bal_pieces_at(const bal_pieces *pieces, size_t index, size_t *n_bytes);
-void        bal_pieces_empty(bal_pieces *pieces);
-void        bal_pieces_clear(bal_pieces *pieces);
+void bal_pieces_empty(bal_pieces *pieces);
+void bal_pieces_clear(bal_pieces *pieces);
 
 /* Ids that grow. */
 typedef struct bal_ids {
     int32_t *data;
-    int64_t  n, room;
+    int64_t n, room;
 } bal_ids;
 /** Make room for n more. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_ids_reserve(bal_ids *ids, int64_t n);
@@ -54,14 +54,14 @@ int bal_byte_of_letter(int32_t character);
 /** The last character of text; n_bytes > 0. @return its bytes. */
 size_t bal_last_character(const char *text, size_t n_bytes, int32_t *character);
 size_t bal_put_character(char *to, int32_t character);
-bool   bal_is_space(int32_t character);       /* White_Space */
-bool   bal_is_word(int32_t character);        /* \w of Rust's regex */
-bool   bal_is_numeric(int32_t character);     /* N */
-bool   bal_is_punctuation(int32_t character); /* P, and the symbols of ASCII */
-bool   bal_is_mark(int32_t character);        /* M */
-bool   bal_is_nonspacing(int32_t character);  /* Mn */
-bool   bal_is_control(int32_t character);     /* Cc, Cf, Co */
-bool   bal_is_chinese(int32_t character);     /* as BERT says */
+bool bal_is_space(int32_t character);       /* White_Space */
+bool bal_is_word(int32_t character);        /* \w of Rust's regex */
+bool bal_is_numeric(int32_t character);     /* N */
+bool bal_is_punctuation(int32_t character); /* P, and the symbols of ASCII */
+bool bal_is_mark(int32_t character);        /* M */
+bool bal_is_nonspacing(int32_t character);  /* Mn */
+bool bal_is_control(int32_t character);     /* Cc, Cf, Co */
+bool bal_is_chinese(int32_t character);     /* as BERT says */
 /** Lower case of a character, at most two characters. @return their number. */
 int bal_lower(int32_t character, int32_t lower[2]);
 typedef enum bal_form { BAL_NFC, BAL_NFD, BAL_NFKC, BAL_NFKD } bal_form;
@@ -73,11 +73,11 @@ bal_status bal_unicode_normalize(bal_form form, const char *text, size_t n_bytes
 /* A part of a text that a pattern matched, or one between two of these. */
 typedef struct bal_span {
     size_t start, end;
-    bool   match;
+    bool match;
 } bal_span;
 typedef struct bal_spans {
     bal_span *at;
-    size_t    n, room;
+    size_t n, room;
 } bal_spans;
 bal_status bal_spans_add(bal_spans *spans, size_t start, size_t end, bool match);
 
@@ -90,8 +90,8 @@ typedef struct bal_matcher bal_matcher; /* what matching needs, for one thread *
  */
 bal_status bal_pattern_create(const char *origin, const char *part, const char *pattern,
                               size_t n_bytes, bal_pattern **compiled);
-void       bal_pattern_destroy(bal_pattern **pattern);
-void       bal_matcher_destroy(bal_matcher **matcher); /* NULL is fine */
+void bal_pattern_destroy(bal_pattern **pattern);
+void bal_matcher_destroy(bal_matcher **matcher); /* NULL is fine */
 /** Spans of all matches and of what lies between, in order, covering text. Matches may be empty.
  *  *matcher is made when it is NULL. @return BAL_OK; BAL_ERR_INPUT: the pattern needs too many
  *  steps; BAL_ERR_MEMORY. */
@@ -141,24 +141,24 @@ typedef enum bal_behavior {
 } bal_behavior;
 typedef enum bal_prepend { BAL_PREPEND_ALWAYS, BAL_PREPEND_FIRST, BAL_PREPEND_NEVER } bal_prepend;
 
-#define BAL_STEPS_MAX      32
+#define BAL_STEPS_MAX 32
 #define BAL_STEP_BYTES_MAX 64 /* of a string that is looked for or put in */
 
 typedef struct bal_step {
     bal_step_kind kind;
-    const char   *string, *content; /* string: what is looked for, where there is no pattern */
-    size_t        n_string, n_content;
-    bal_pattern  *pattern;
+    const char *string, *content; /* string: what is looked for, where there is no pattern */
+    size_t n_string, n_content;
+    bal_pattern *pattern;
     bool (*is)(int32_t); /* a class instead */
-    bal_form     form;
+    bal_form form;
     bal_behavior behavior;
-    bal_prepend  prepend;
-    bool         invert, front, back, cleanup; /* back: also split of Metaspace */
-    int64_t      n_front, n_back;
+    bal_prepend prepend;
+    bool invert, front, back, cleanup; /* back: also split of Metaspace */
+    int64_t n_front, n_back;
 } bal_step;
 typedef struct bal_steps {
     bal_step step[BAL_STEPS_MAX];
-    int      n;
+    int n;
 } bal_steps;
 /** A new last step. NULL, with a sentence, if there are too many. */
 bal_step *bal_steps_next(bal_steps *steps, const char *origin, const char *part);
@@ -168,23 +168,23 @@ bal_step *bal_steps_next(bal_steps *steps, const char *origin, const char *part)
 typedef struct bal_token {
     const char *bytes; /* as spelled in the file; NULL: no token has this id */
     const char *shown; /* what the decoder sees instead; NULL: bytes */
-    uint32_t    n_bytes, n_shown;
-    float       score;
-    bool        special; /* decodes to nothing */
-    bool        hidden;  /* never found in a text */
-    bool        whole;   /* SentencePiece: user-defined, never merged */
+    uint32_t n_bytes, n_shown;
+    float score;
+    bool special; /* decodes to nothing */
+    bool hidden;  /* never found in a text */
+    bool whole;   /* SentencePiece: user-defined, never merged */
 } bal_token;
 
 /* A token that is cut out of a text before all else; in the order of their patterns' bytes. */
 typedef struct bal_added {
     bal_bytes pattern;
-    int32_t   id;
-    bool      single_word, lstrip, rstrip;
+    int32_t id;
+    bool single_word, lstrip, rstrip;
 } bal_added;
 typedef struct bal_added_list {
     bal_added *at;
-    size_t     n;
-    bool       may_start[256];
+    size_t n;
+    bool may_start[256];
 } bal_added_list;
 
 typedef enum bal_added_kind {
@@ -195,8 +195,8 @@ typedef enum bal_added_kind {
 } bal_added_kind;
 
 typedef struct bal_merge {
-    int32_t  left, right, merged; /* left < 0: an empty place of the table */
-    uint32_t priority;            /* lowest first */
+    int32_t left, right, merged; /* left < 0: an empty place of the table */
+    uint32_t priority;           /* lowest first */
 } bal_merge;
 
 typedef enum bal_model {
@@ -217,7 +217,7 @@ typedef enum bal_tokenizer_kind {
  * values are places in the texts, each of which ends with a 0. */
 typedef struct bal_charsmap {
     const char *units, *texts;
-    size_t      n_units, n_texts; /* n_units 0: no string changes */
+    size_t n_units, n_texts; /* n_units 0: no string changes */
 } bal_charsmap;
 
 #define BAL_AFFIX_MAX 16 /* tokens that a post-processor puts before or after a text */
@@ -226,80 +226,80 @@ typedef struct bal_charsmap {
 
 struct bal_tokenizer {
     bal_tokenizer_kind kind;
-    const char        *origin;   /* of the file being read */
-    size_t             n_source; /* bytes of all files: bounds what they may ask for */
-    struct bal_block  *blocks;   /* kept strings */
+    const char *origin;       /* of the file being read */
+    size_t n_source;          /* bytes of all files: bounds what they may ask for */
+    struct bal_block *blocks; /* kept strings */
 
-    int64_t    n_ids;    /* of the model */
-    int64_t    n_tokens; /* highest id + 1; at most n_ids */
-    bal_token *tokens;   /* [n_tokens] */
-    size_t     longest;  /* bytes of the longest token */
+    int64_t n_ids;     /* of the model */
+    int64_t n_tokens;  /* highest id + 1; at most n_ids */
+    bal_token *tokens; /* [n_tokens] */
+    size_t longest;    /* bytes of the longest token */
 
-    int32_t   *ids; /* hash table from strings to the lowest id, -1: empty */
-    size_t     ids_mask;
+    int32_t *ids; /* hash table from strings to the lowest id, -1: empty */
+    size_t ids_mask;
     bal_merge *merges; /* hash table from (left, right) */
-    size_t     merges_mask;
+    size_t merges_mask;
 
-    bal_model    model;
-    const char  *prefix, *suffix; /* of what continues and of what ends a word; "": none */
-    size_t       n_prefix, n_suffix;
-    int64_t      word_max;                      /* characters of a word that WordPiece looks at */
-    int32_t      byte_ids[256];                 /* byte tokens, -1: none */
-    int32_t      unknown;                       /* of the model, -1: none */
-    int32_t      special[BAL_SPECIAL_MASK + 1]; /* -1: none */
-    int32_t      ends[BAL_ENDS_MAX]; /* that end a text, beside the end token */
-    int          n_ends;
-    bool         fuse_unknown, ignore_merges;
-    float        lowest_score; /* of normal tokens */
-    const char  *unknown_text; /* SentencePiece: what the unknown token decodes to */
-    size_t       n_unknown_text;
+    bal_model model;
+    const char *prefix, *suffix; /* of what continues and of what ends a word; "": none */
+    size_t n_prefix, n_suffix;
+    int64_t word_max;                      /* characters of a word that WordPiece looks at */
+    int32_t byte_ids[256];                 /* byte tokens, -1: none */
+    int32_t unknown;                       /* of the model, -1: none */
+    int32_t special[BAL_SPECIAL_MASK + 1]; /* -1: none */
+    int32_t ends[BAL_ENDS_MAX];            /* that end a text, beside the end token */
+    int n_ends;
+    bool fuse_unknown, ignore_merges;
+    float lowest_score;       /* of normal tokens */
+    const char *unknown_text; /* SentencePiece: what the unknown token decodes to */
+    size_t n_unknown_text;
     bal_charsmap charsmap;
 
     bal_added_list added[BAL_ADDED_LISTS];
-    bal_steps      normalizer, splits, decoder;
-    bool           join_with_spaces; /* no decoder */
-    int32_t        before[BAL_AFFIX_MAX], after[BAL_AFFIX_MAX];
-    int64_t        n_before, n_after;
-    bool           fixed_affixes; /* add_bos_token does not change them */
+    bal_steps normalizer, splits, decoder;
+    bool join_with_spaces; /* no decoder */
+    int32_t before[BAL_AFFIX_MAX], after[BAL_AFFIX_MAX];
+    int64_t n_before, n_after;
+    bool fixed_affixes; /* add_bos_token does not change them */
 };
 
 /** Keep a copy of a string as long as the tokenizer. NULL: no memory. */
 const char *bal_keep(bal_tokenizer *tokenizer, const char *string, size_t n_bytes);
-void        bal_blocks_free(struct bal_block *block);
+void bal_blocks_free(struct bal_block *block);
 
 /* A word as merging sees it: its symbols in the order of the text. */
 typedef struct bal_symbol {
     int32_t id; /* -1: unknown */
     int32_t previous, next;
     int32_t start, n_bytes; /* n_bytes 0: merged into an earlier one */
-    bool    whole;          /* never merged */
+    bool whole;             /* never merged */
 } bal_symbol;
 /* A merge that was possible when it was queued. */
 typedef struct bal_candidate {
     uint64_t order; /* priority, then position of the left symbol */
-    int32_t  merged;
+    int32_t merged;
 } bal_candidate;
 /* Where the best way to a place of the text comes from. */
 typedef struct bal_path {
     int32_t id, start; /* start -1: no way yet */
-    float   score;
+    float score;
 } bal_path;
 typedef struct bal_word bal_word; /* tokens of a short word, remembered */
 
 /* What one encoding or decoding needs; not shared by threads. */
 typedef struct bal_work {
     const bal_tokenizer *tokenizer;
-    bal_ids              ids;
-    bal_bytes            normal, spare;
-    bal_pieces           pieces, spare_pieces;
-    bal_spans            spans;
-    bal_matcher         *matcher;
-    bal_word            *words; /* if it remembers any */
-    bool                 remembers;
-    bal_symbol          *symbols; /* [n_symbols] */
-    bal_candidate       *queue;   /* [2 * n_symbols], a heap of n_queue */
-    bal_path            *paths;   /* [n_paths] */
-    size_t               n_symbols, n_queue, n_paths;
+    bal_ids ids;
+    bal_bytes normal, spare;
+    bal_pieces pieces, spare_pieces;
+    bal_spans spans;
+    bal_matcher *matcher;
+    bal_word *words; /* if it remembers any */
+    bool remembers;
+    bal_symbol *symbols;  /* [n_symbols] */
+    bal_candidate *queue; /* [2 * n_symbols], a heap of n_queue */
+    bal_path *paths;      /* [n_paths] */
+    size_t n_symbols, n_queue, n_paths;
 } bal_work;
 void bal_work_clear(bal_work *work);
 
@@ -355,7 +355,7 @@ bal_status bal_merges_put(bal_tokenizer *tokenizer, const char *place, size_t ra
 /** Append an added token; bal_added_sort ends the list. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_added_put(bal_tokenizer *tokenizer, bal_added_kind kind, const char *content,
                          size_t n_bytes, bal_added flags);
-void       bal_added_sort(bal_tokenizer *tokenizer);
+void bal_added_sort(bal_tokenizer *tokenizer);
 /** The longest added token that text starts with. NULL: none. */
 const bal_added *bal_added_at(const bal_added_list *list, const char *text, size_t n_bytes);
 /** First of the longest added tokens at or after from. NULL: none. */

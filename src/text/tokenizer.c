@@ -48,8 +48,8 @@ static bal_status read_file(bal_tokenizer *tokenizer, const bal_named_bytes *fil
 static bal_status read_files(bal_tokenizer *tokenizer, const bal_files *files, const char *origin)
 {
     const bal_named_bytes *file = NULL;
-    bal_side               side = {0};
-    char                   place[512];
+    bal_side side = {0};
+    char place[512];
     for (size_t i = 0; i < sizeof main_files / sizeof *main_files && file == NULL; ++i)
         file = bal_files_find(files, main_files[i]);
     for (int i = 0; i < files->n && file == NULL; ++i)
@@ -77,11 +77,11 @@ bal_status bal_tokenizer_create(const bal_files *files, int64_t n_vocab, const c
     if (n_vocab < 1 || n_vocab > INT32_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: the model has %lld tokens; expected 1 to 2^31 - 1",
                         origin, (long long)n_vocab);
-    bal_status     status = BAL_ERR_MEMORY;
-    bal_tokenizer *t      = bal_alloc(1, sizeof *t);
+    bal_status status = BAL_ERR_MEMORY;
+    bal_tokenizer *t = bal_alloc(1, sizeof *t);
     if (t == NULL) goto done;
-    t->kind    = BAL_TOKENIZER_HF;
-    t->n_ids   = n_vocab;
+    t->kind = BAL_TOKENIZER_HF;
+    t->n_ids = n_vocab;
     t->unknown = -1;
     t->prefix = t->suffix = "";
     memset(t->special, 0xff, sizeof t->special);
@@ -89,7 +89,7 @@ bal_status bal_tokenizer_create(const bal_files *files, int64_t n_vocab, const c
     status = read_files(t, files, origin);
     if (status != BAL_OK) goto done;
     *tokenizer = t;
-    t          = NULL;
+    t = NULL;
 done:
     bal_tokenizer_destroy(&t);
     if (status == BAL_ERR_MEMORY)
@@ -105,7 +105,7 @@ static void clear_steps(bal_steps *steps)
 void bal_tokenizer_destroy(bal_tokenizer **tokenizer)
 {
     bal_tokenizer *t = *tokenizer;
-    *tokenizer       = NULL;
+    *tokenizer = NULL;
     if (t == NULL) return;
     for (int i = 0; i < BAL_ADDED_LISTS; ++i) {
         for (size_t j = 0; j < t->added[i].n; ++j) free(t->added[i].at[j].pattern.data);
@@ -187,7 +187,7 @@ static bal_status encode_words(bal_work *work, const char *text, size_t n_bytes,
     BAL_TRY(bal_pieces_add(&work->pieces, text, n_bytes));
     BAL_TRY(bal_split(work));
     for (size_t i = 0; i < work->pieces.n; ++i) {
-        size_t      n;
+        size_t n;
         const char *piece = bal_pieces_at(&work->pieces, i, &n);
         BAL_TRY(bal_model_encode(work, piece, n));
     }
@@ -203,9 +203,9 @@ static bal_status encode_between(bal_work *work, bal_added_kind kind, const char
                                  size_t n_bytes, bool at_start)
 {
     if (kind == BAL_ADDED_NORMALIZED) return encode_words(work, text, n_bytes, at_start);
-    bal_bytes normal  = work->normal; /* in use until its words are ids */
-    work->normal      = (bal_bytes){0};
-    normal.n          = 0;
+    bal_bytes normal = work->normal; /* in use until its words are ids */
+    work->normal = (bal_bytes){0};
+    normal.n = 0;
     bal_status status = bal_bytes_add(&normal, text, n_bytes);
     if (status == BAL_OK)
         status = bal_normalize(work, &work->tokenizer->normalizer, &normal, &at_start);
@@ -229,7 +229,7 @@ static void take_spaces(const bal_added *added, const char *text, size_t n_bytes
                         size_t *start, size_t *end)
 {
     int32_t c;
-    size_t  n, first = *start;
+    size_t n, first = *start;
     while (added->lstrip && first > from) {
         n = bal_last_character(text, first, &c);
         if (!bal_is_space(c)) break;
@@ -248,8 +248,8 @@ static bal_status encode_part(bal_work *work, bal_added_kind kind, const char *t
                               bool at_start)
 {
     const bal_added_list *list = &work->tokenizer->added[kind];
-    const bal_added      *added;
-    size_t                done = 0, start;
+    const bal_added *added;
+    size_t done = 0, start;
     if (n_bytes == 0) return BAL_OK; /* and text may be NULL */
     for (size_t from = 0; (added = bal_added_find(list, text, n_bytes, from, &start)) != NULL;) {
         size_t end = from = start + added->pattern.n;
@@ -269,12 +269,12 @@ bal_status bal_tokenizer_encode(const bal_tokenizer *tokenizer, const char *text
 {
     if (n_bytes > INT32_MAX)
         return bal_fail(BAL_ERR_INPUT, "a text of %zu bytes; expected less than 2^31", n_bytes);
-    bal_work   work   = {.tokenizer = tokenizer, .remembers = n_bytes >= REMEMBER_BYTES};
+    bal_work work = {.tokenizer = tokenizer, .remembers = n_bytes >= REMEMBER_BYTES};
     bal_status status = bal_ids_reserve(&work.ids, 1); /* never NULL */
     if (status == BAL_OK) status = encode_part(&work, BAL_ADDED_RAW, text, n_bytes, true);
     if (status == BAL_OK) {
-        *tokens       = work.ids.data;
-        *n_tokens     = work.ids.n;
+        *tokens = work.ids.data;
+        *n_tokens = work.ids.n;
         work.ids.data = NULL;
     }
     bal_work_clear(&work);
@@ -295,8 +295,8 @@ static bal_status finish_part(bal_work *work, bal_bytes *text)
 static bal_status put_token(bal_work *work, int32_t id)
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
-    const bal_token     *token     = &tokenizer->tokens[id];
-    bal_bytes           *text      = &work->pieces.text;
+    const bal_token *token = &tokenizer->tokens[id];
+    bal_bytes *text = &work->pieces.text;
     if (token->special || token->bytes == NULL) return BAL_OK;
     if (tokenizer->join_with_spaces && work->pieces.n > 0) BAL_TRY(bal_bytes_add(text, " ", 1));
     if (token->shown != NULL)
@@ -329,8 +329,8 @@ static bal_status decode(bal_work *work, const int32_t *tokens, int64_t n_tokens
 bal_status bal_tokenizer_decode(const bal_tokenizer *tokenizer, const int32_t *tokens,
                                 int64_t n_tokens, char **text, size_t *n_bytes)
 {
-    bal_bytes  all    = {0};
-    bal_work   work   = {.tokenizer = tokenizer};
+    bal_bytes all = {0};
+    bal_work work = {.tokenizer = tokenizer};
     bal_status status = decode(&work, tokens, n_tokens, &all);
     bal_work_clear(&work);
     if (status != BAL_OK) {
@@ -340,7 +340,7 @@ bal_status bal_tokenizer_decode(const bal_tokenizer *tokenizer, const int32_t *t
                             (long long)n_tokens);
         return status;
     }
-    *text    = all.data;
+    *text = all.data;
     *n_bytes = all.n - 1;
     return BAL_OK;
 }

@@ -16,7 +16,7 @@ size_t bal_character(const char *text, size_t n_bytes, int32_t *character)
     size_t n = at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf5 ? 4 : 0;
     if (n > 0 && n <= n_bytes) {
         int32_t code = at[0] & (0x7f >> n);
-        size_t  i    = 1;
+        size_t i = 1;
         for (; i < n && (at[i] & 0xc0) == 0x80; ++i) code = code << 6 | (at[i] & 0x3f);
         static const int32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
         if (i == n && code >= least[n] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff)) {
@@ -125,8 +125,8 @@ int bal_lower(int32_t c, int32_t lower[2])
 static size_t valid_bytes(const char *text, size_t n_bytes, bool *plain)
 {
     int32_t c;
-    size_t  at = 0;
-    *plain     = true;
+    size_t at = 0;
+    *plain = true;
     for (size_t n; at < n_bytes; at += n) {
         n = bal_character(text + at, n_bytes - at, &c);
         if (c < 0) break;
@@ -138,16 +138,16 @@ static size_t valid_bytes(const char *text, size_t n_bytes, bool *plain)
 /* Characters that grow. */
 typedef struct characters {
     int32_t *at;
-    size_t   n, room;
+    size_t n, room;
 } characters;
 
 static bal_status make_room(characters *all, size_t n)
 {
     if (all->room - all->n >= n) return BAL_OK;
-    size_t   room = all->n + n + all->n / 2 + 64;
-    int32_t *at   = realloc(all->at, room * sizeof *at);
+    size_t room = all->n + n + all->n / 2 + 64;
+    int32_t *at = realloc(all->at, room * sizeof *at);
     if (at == NULL) return BAL_ERR_MEMORY;
-    all->at   = at;
+    all->at = at;
     all->room = room;
     return BAL_OK;
 }
@@ -179,7 +179,7 @@ static bal_status order_marks(characters *all, size_t start)
 static bal_status decompose(const char *text, size_t n_bytes, utf8proc_option_t options,
                             characters *all)
 {
-    size_t  marks = 0;    /* where those that stand at the end start */
+    size_t marks = 0;     /* where those that stand at the end start */
     int32_t c, parts[32]; /* no character becomes more than 18 */
     for (size_t at = 0; at < n_bytes;) {
         int bound = 0;
@@ -199,7 +199,7 @@ static bal_status decompose(const char *text, size_t n_bytes, utf8proc_option_t 
 static bal_status put_normalized(utf8proc_option_t options, const char *text, size_t n_bytes,
                                  bal_bytes *out)
 {
-    characters all    = {0};
+    characters all = {0};
     bal_status status = decompose(text, n_bytes, options, &all);
     if (status == BAL_OK && (options & UTF8PROC_COMPOSE))
         all.n = (size_t)utf8proc_normalize_utf32(all.at, (utf8proc_ssize_t)all.n, options);
@@ -214,12 +214,12 @@ static bal_status put_normalized(utf8proc_option_t options, const char *text, si
 bal_status bal_unicode_normalize(bal_form form, const char *text, size_t n_bytes, bal_bytes *out)
 {
     static const utf8proc_option_t options[] = {
-        [BAL_NFC]  = UTF8PROC_STABLE | UTF8PROC_COMPOSE,
-        [BAL_NFD]  = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE,
+        [BAL_NFC] = UTF8PROC_STABLE | UTF8PROC_COMPOSE,
+        [BAL_NFD] = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE,
         [BAL_NFKC] = UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
         [BAL_NFKD] = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT};
     for (size_t at = 0; at < n_bytes;) {
-        bool   plain;
+        bool plain;
         size_t n = valid_bytes(text + at, n_bytes - at, &plain);
         BAL_TRY(plain ? bal_bytes_add(out, text + at, n)
                       : put_normalized(options[form], text + at, n, out));

@@ -7,14 +7,14 @@
 #include "text_impl.h"
 
 #define UNKNOWN_PENALTY 10.0f
-#define SCORE_MAX       100000.0f /* of a sum; beyond, sums are taken from here on */
+#define SCORE_MAX 100000.0f /* of a sum; beyond, sums are taken from here on */
 
 static bal_status make_room(bal_work *work, size_t n)
 {
     if (n <= work->n_paths) return BAL_OK;
     free(work->paths);
     work->n_paths = 0;
-    work->paths   = malloc(n * sizeof *work->paths);
+    work->paths = malloc(n * sizeof *work->paths);
     if (work->paths == NULL) return BAL_ERR_MEMORY;
     work->n_paths = n;
     return BAL_OK;
@@ -37,10 +37,10 @@ static void restart_sums(bal_path *paths, size_t from, size_t to)
 static void extend(bal_work *work, const char *text, size_t n_bytes, size_t start, size_t *farthest)
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
-    bal_path            *paths     = work->paths;
-    int32_t              c;
-    size_t               first = bal_character(text + start, n_bytes - start, &c), end = start;
-    bool                 single = false;
+    bal_path *paths = work->paths;
+    int32_t c;
+    size_t first = bal_character(text + start, n_bytes - start, &c), end = start;
+    bool single = false;
     while (end < n_bytes && end - start < tokenizer->longest) {
         end += bal_character(text + end, n_bytes - end, &c);
         int32_t id = bal_tokens_find(tokenizer, text + start, end - start);
@@ -60,9 +60,9 @@ static void extend(bal_work *work, const char *text, size_t n_bytes, size_t star
 bal_status bal_unigram_encode(bal_work *work, const char *text, size_t n_bytes)
 {
     BAL_TRY(make_room(work, n_bytes + 1));
-    bal_path *paths    = work->paths;
-    size_t    farthest = 0, n_pieces = 0;
-    int32_t   c;
+    bal_path *paths = work->paths;
+    size_t farthest = 0, n_pieces = 0;
+    int32_t c;
     for (size_t i = 0; i <= n_bytes; ++i) paths[i] = (bal_path){-1, -1, 0};
     for (size_t at = 0; at < n_bytes; at += bal_character(text + at, n_bytes - at, &c)) {
         if (fabsf(paths[at].score) > SCORE_MAX) restart_sums(paths, at, farthest);
@@ -71,7 +71,7 @@ bal_status bal_unigram_encode(bal_work *work, const char *text, size_t n_bytes)
     /* The way back; then forwards: each piece's end goes where its start was. */
     for (size_t end = n_bytes; end > 0; ++n_pieces) end = (size_t)paths[end].start;
     bal_status status = BAL_OK;
-    size_t    *ends   = malloc(n_pieces * sizeof *ends);
+    size_t *ends = malloc(n_pieces * sizeof *ends);
     if (ends == NULL) return BAL_ERR_MEMORY;
     for (size_t end = n_bytes, i = n_pieces; end > 0; end = (size_t)paths[end].start)
         ends[--i] = end;

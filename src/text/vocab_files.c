@@ -34,7 +34,7 @@ static bool is_roberta(const bal_side *side)
 static bal_status read_merges(bal_tokenizer *tokenizer, const bal_named_bytes *file)
 {
     const char *at = (const char *)file->bytes, *end = at + file->n_bytes, *line_end;
-    size_t      n = 0, rank = 0;
+    size_t n = 0, rank = 0;
     for (const char *c = at; c < end; ++c) n += *c == '\n';
     BAL_TRY(bal_merges_create(tokenizer, n + 1));
     for (size_t line = 1; at < end; at = line_end + 1, ++line) {
@@ -43,9 +43,9 @@ static bal_status read_merges(bal_tokenizer *tokenizer, const bal_named_bytes *f
         size_t n_bytes = (size_t)(line_end - at);
         if (n_bytes > 0 && at[n_bytes - 1] == '\r') --n_bytes;
         if (n_bytes == 0 || (n_bytes >= 8 && memcmp(at, "#version", 8) == 0)) continue;
-        const char *space   = memchr(at, ' ', n_bytes);
-        size_t      n_left  = space != NULL ? (size_t)(space - at) : n_bytes;
-        size_t      n_right = space != NULL ? n_bytes - n_left - 1 : 0;
+        const char *space = memchr(at, ' ', n_bytes);
+        size_t n_left = space != NULL ? (size_t)(space - at) : n_bytes;
+        size_t n_right = space != NULL ? n_bytes - n_left - 1 : 0;
         if (n_left == 0 || n_right == 0 || memchr(space + 1, ' ', n_right) != NULL)
             return bal_fail(BAL_ERR_INPUT,
                             "%s: line %zu of merges.txt is no pair; expected \"left right\"",
@@ -80,22 +80,22 @@ static void put_around(bal_tokenizer *tokenizer, const bal_side *side,
         ids[i] = bal_side_find(tokenizer, said != NULL ? said : names[BAL_NAMED_TOKENS - 2 + i]);
     }
     tokenizer->fixed_affixes = true;
-    tokenizer->before[0]     = ids[0];
-    tokenizer->n_before      = ids[0] >= 0;
-    tokenizer->after[0]      = ids[1];
-    tokenizer->n_after       = ids[1] >= 0;
+    tokenizer->before[0] = ids[0];
+    tokenizer->n_before = ids[0] >= 0;
+    tokenizer->after[0] = ids[1];
+    tokenizer->n_after = ids[1] >= 0;
 }
 
 static bal_status use_vocab_and_merges(bal_tokenizer *tokenizer, const json_t *vocab,
                                        const bal_named_bytes *merges, const bal_side *side,
                                        json_t **added)
 {
-    static const char *const gpt2[BAL_NAMED_TOKENS]    = {"<|endoftext|>", "<|endoftext|>",
-                                                          "<|endoftext|>", NULL};
+    static const char *const gpt2[BAL_NAMED_TOKENS] = {"<|endoftext|>", "<|endoftext|>",
+                                                       "<|endoftext|>", NULL};
     static const char *const roberta[BAL_NAMED_TOKENS] = {"<s>",    "</s>", "<unk>", "<pad>",
                                                           "<mask>", "<s>",  "</s>"};
-    bool                     is                        = is_roberta(side);
-    int                      add                       = flag(side, "add_prefix_space", false);
+    bool is = is_roberta(side);
+    int add = flag(side, "add_prefix_space", false);
     BAL_TRY(read_tokens(tokenizer, vocab, side, is ? roberta : gpt2, added));
     BAL_TRY(read_merges(tokenizer, merges));
     BAL_TRY(use(tokenizer, json_pack("{s:s,s:b}", "type", "ByteLevel", "add_prefix_space", add),
@@ -144,8 +144,8 @@ static bal_status use_vocab_txt(bal_tokenizer *tokenizer, const json_t *vocab, c
 {
     static const char *const names[BAL_NAMED_TOKENS] = {NULL,     NULL,    "[UNK]", "[PAD]",
                                                         "[MASK]", "[CLS]", "[SEP]"};
-    int                      lower                   = flag(side, "do_lower_case", true);
-    int                      accent                  = flag(side, "strip_accents", lower);
+    int lower = flag(side, "do_lower_case", true);
+    int accent = flag(side, "strip_accents", lower);
     json_t *form = json_pack("{s:s,s:b,s:b,s:b}", "type", "BertNormalizer", "lowercase", lower,
                              "strip_accents", accent, "handle_chinese_chars",
                              (int)flag(side, "tokenize_chinese_chars", true));
@@ -156,11 +156,11 @@ static bal_status use_vocab_txt(bal_tokenizer *tokenizer, const json_t *vocab, c
                 bal_decoder_read));
     BAL_TRY(bal_added_read(tokenizer, *added));
     const char *unknown = bal_token_content(bal_side_token(side, "unk_token"));
-    unknown             = unknown != NULL ? unknown : "[UNK]";
-    tokenizer->unknown  = bal_tokens_find(tokenizer, unknown, strlen(unknown));
-    tokenizer->model    = BAL_MODEL_WORDPIECE;
+    unknown = unknown != NULL ? unknown : "[UNK]";
+    tokenizer->unknown = bal_tokens_find(tokenizer, unknown, strlen(unknown));
+    tokenizer->model = BAL_MODEL_WORDPIECE;
     tokenizer->word_max = 100;
-    tokenizer->prefix   = "##";
+    tokenizer->prefix = "##";
     tokenizer->n_prefix = 2;
     put_around(tokenizer, side, names);
     return BAL_OK;

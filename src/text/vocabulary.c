@@ -8,8 +8,8 @@
 
 struct bal_block {
     struct bal_block *next;
-    size_t            n, room;
-    char              bytes[];
+    size_t n, room;
+    char bytes[];
 };
 
 const char *bal_keep(bal_tokenizer *tokenizer, const char *string, size_t n_bytes)
@@ -17,9 +17,9 @@ const char *bal_keep(bal_tokenizer *tokenizer, const char *string, size_t n_byte
     struct bal_block *block = tokenizer->blocks;
     if (block == NULL || block->room - block->n < n_bytes) {
         size_t room = n_bytes > BLOCK_BYTES ? n_bytes : BLOCK_BYTES;
-        block       = malloc(sizeof *block + room);
+        block = malloc(sizeof *block + room);
         if (block == NULL) return NULL;
-        *block            = (struct bal_block){.next = tokenizer->blocks, .room = room};
+        *block = (struct bal_block){.next = tokenizer->blocks, .room = room};
         tokenizer->blocks = block;
     }
     char *kept = block->bytes + block->n;
@@ -38,7 +38,7 @@ static size_t table_places(size_t n)
 
 bal_status bal_tokens_index(bal_tokenizer *tokenizer)
 {
-    size_t places  = table_places((size_t)tokenizer->n_tokens);
+    size_t places = table_places((size_t)tokenizer->n_tokens);
     tokenizer->ids = bal_alloc(places, sizeof *tokenizer->ids);
     if (tokenizer->ids == NULL) return BAL_ERR_MEMORY;
     memset(tokenizer->ids, 0xff, places * sizeof *tokenizer->ids);
@@ -58,7 +58,7 @@ bal_status bal_tokens_index(bal_tokenizer *tokenizer)
 
 int32_t bal_tokens_find(const bal_tokenizer *tokenizer, const char *bytes, size_t n_bytes)
 {
-    size_t  place = bal_hash(bytes, n_bytes, 0) & tokenizer->ids_mask;
+    size_t place = bal_hash(bytes, n_bytes, 0) & tokenizer->ids_mask;
     int32_t id;
     while ((id = tokenizer->ids[place]) >= 0) {
         const bal_token *token = &tokenizer->tokens[id];
@@ -79,18 +79,18 @@ bal_status bal_tokens_put(bal_tokenizer *tokenizer, int32_t id, const char *byte
     if (n_bytes > INT32_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: token %d has %zu bytes; expected less than 2^31",
                         tokenizer->origin, id, n_bytes);
-    token->bytes   = bal_keep(tokenizer, bytes, n_bytes);
+    token->bytes = bal_keep(tokenizer, bytes, n_bytes);
     token->n_bytes = (uint32_t)n_bytes;
     return token->bytes != NULL ? BAL_OK : BAL_ERR_MEMORY;
 }
 
 bal_status bal_vocab_read(bal_tokenizer *tokenizer, const json_t *vocab, const json_t *added)
 {
-    const char   *content;
+    const char *content;
     const json_t *value;
-    size_t        i;
-    int32_t       id, highest = -1;
-    json_t       *entries = (json_t *)(uintptr_t)vocab; /* jansson's loop only reads */
+    size_t i;
+    int32_t id, highest = -1;
+    json_t *entries = (json_t *)(uintptr_t)vocab; /* jansson's loop only reads */
     json_object_foreach(entries, content, value)
     {
         id = bal_json_id(tokenizer, content, value);
@@ -110,7 +110,7 @@ bal_status bal_vocab_read(bal_tokenizer *tokenizer, const json_t *vocab, const j
     }
     if (highest < 0) return bal_json_refuse(tokenizer->origin, "model.vocab", vocab, "tokens");
     tokenizer->n_tokens = highest + 1;
-    tokenizer->tokens   = bal_alloc((size_t)highest + 1, sizeof *tokenizer->tokens);
+    tokenizer->tokens = bal_alloc((size_t)highest + 1, sizeof *tokenizer->tokens);
     if (tokenizer->tokens == NULL) return BAL_ERR_MEMORY;
     json_object_foreach(entries, content, value)
     {
@@ -122,7 +122,7 @@ bal_status bal_vocab_read(bal_tokenizer *tokenizer, const json_t *vocab, const j
 
 bal_status bal_merges_create(bal_tokenizer *tokenizer, size_t n_merges)
 {
-    size_t places     = table_places(n_merges);
+    size_t places = table_places(n_merges);
     tokenizer->merges = bal_alloc(places, sizeof *tokenizer->merges);
     if (tokenizer->merges == NULL) return BAL_ERR_MEMORY;
     memset(tokenizer->merges, 0xff, places * sizeof *tokenizer->merges);
@@ -132,8 +132,8 @@ bal_status bal_merges_create(bal_tokenizer *tokenizer, size_t n_merges)
 
 bal_merge *bal_merges_find(const bal_tokenizer *tokenizer, int32_t left, int32_t right)
 {
-    uint64_t hash  = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
-    size_t   place = (hash ^ hash >> 32) & tokenizer->merges_mask;
+    uint64_t hash = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
+    size_t place = (hash ^ hash >> 32) & tokenizer->merges_mask;
     for (;; place = (place + 1) & tokenizer->merges_mask) {
         bal_merge *merge = &tokenizer->merges[place];
         if (merge->left < 0 || (merge->left == left && merge->right == right)) return merge;
@@ -144,12 +144,12 @@ bal_merge *bal_merges_find(const bal_tokenizer *tokenizer, int32_t left, int32_t
 bal_status bal_merges_put(bal_tokenizer *tokenizer, const char *place, size_t rank,
                           const char *left, size_t n_left, const char *right, size_t n_right)
 {
-    size_t     skip   = tokenizer->n_prefix;
-    bal_bytes  whole  = {0};
-    bal_merge  merge  = {.left     = bal_tokens_find(tokenizer, left, n_left),
-                         .right    = bal_tokens_find(tokenizer, right, n_right),
-                         .merged   = -1,
-                         .priority = (uint32_t)rank};
+    size_t skip = tokenizer->n_prefix;
+    bal_bytes whole = {0};
+    bal_merge merge = {.left = bal_tokens_find(tokenizer, left, n_left),
+                       .right = bal_tokens_find(tokenizer, right, n_right),
+                       .merged = -1,
+                       .priority = (uint32_t)rank};
     bal_status status = bal_bytes_add(&whole, left, n_left);
     if (status == BAL_OK && n_right >= skip) {
         status = bal_bytes_add(&whole, right + skip, n_right - skip);

@@ -17,7 +17,7 @@ static int64_t count_characters(const char *text, size_t n_bytes, int64_t most)
 static int32_t longest(const bal_tokenizer *tokenizer, const char *text, size_t n_prefix,
                        size_t *n_bytes)
 {
-    size_t  n = *n_bytes;
+    size_t n = *n_bytes;
     int32_t c;
     while (n > n_prefix) {
         int32_t id = n <= tokenizer->longest ? bal_tokens_find(tokenizer, text, n) : -1;
@@ -33,7 +33,7 @@ static int32_t longest(const bal_tokenizer *tokenizer, const char *text, size_t 
 bal_status bal_wordpiece_encode(bal_work *work, const char *text, size_t n_bytes)
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
-    int64_t              before    = work->ids.n;
+    int64_t before = work->ids.n;
     bool known = count_characters(text, n_bytes, tokenizer->word_max) <= tokenizer->word_max;
     for (size_t at = 0; at < n_bytes && known;) {
         size_t n_prefix = at > 0 ? tokenizer->n_prefix : 0, n = n_prefix + n_bytes - at;
@@ -41,12 +41,12 @@ bal_status bal_wordpiece_encode(bal_work *work, const char *text, size_t n_bytes
         BAL_TRY(bal_bytes_add(&work->spare, tokenizer->prefix, n_prefix));
         BAL_TRY(bal_bytes_add(&work->spare, text + at, n_bytes - at));
         int32_t id = longest(tokenizer, work->spare.data, n_prefix, &n);
-        known      = id >= 0;
+        known = id >= 0;
         if (known) BAL_TRY(bal_ids_add(&work->ids, id));
         at += n - n_prefix;
     }
     if (known) return BAL_OK;
-    work->ids.n     = before; /* one unknown token for the whole word */
+    work->ids.n = before; /* one unknown token for the whole word */
     int32_t unknown = tokenizer->unknown;
     return unknown >= 0 ? bal_ids_add(&work->ids, unknown) : bal_refuse_byte(text[0]);
 }

@@ -38,7 +38,7 @@ static uint64_t draw(const bal_run *run)
 static bool is_due(bal_run *run, uint64_t drawn)
 {
     int64_t window = llround(fmin(1.0 / run->job->vote.audit, 1e18)); /* 1 or more: share <= 1 */
-    int64_t at     = run->step % window;
+    int64_t at = run->step % window;
     if (at == 0) run->audited = false;
     if (run->audited) return false;
     run->audited = drawn % (uint64_t)(window - at) == 0;
@@ -73,11 +73,11 @@ typedef struct answer {
 static bal_status judge(bal_run *run, const bal_measure *measure, int slot, const bal_pair *mine,
                         answer *all, int *accused)
 {
-    int        rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm), n_asked = 0;
-    int        owner = bal_slot_rank(slot, size), best = 0, first = -1;
-    answer     own    = {.asked = !run->excluded[rank]};
+    int rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm), n_asked = 0;
+    int owner = bal_slot_rank(slot, size), best = 0, first = -1;
+    answer own = {.asked = !run->excluded[rank]};
     bal_status status = own.asked ? probe(run, measure, slot, &own.says) : BAL_OK;
-    own.said          = mine != NULL ? *mine : own.says;
+    own.said = mine != NULL ? *mine : own.says;
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_comm_gather(run->comm, (const uint64_t *)&own, sizeof own / 8, (uint64_t *)all));
     for (int a = 0; a < size; ++a) {
@@ -105,9 +105,9 @@ static bal_status judge(bal_run *run, const bal_measure *measure, int slot, cons
 static void accuse(bal_run *run, bal_journal_entry *entry, int slot, int accused)
 {
     static const char *const what[] = {
-        [BAL_AUDIT_STOP]    = "the run stops",
+        [BAL_AUDIT_STOP] = "the run stops",
         [BAL_AUDIT_EXCLUDE] = "it votes no more until the run is started again",
-        [BAL_AUDIT_WARN]    = "its votes count all the same"};
+        [BAL_AUDIT_WARN] = "its votes count all the same"};
     if (accused < 0) {
         bal_log(BAL_LOG_WARN,
                 "step %lld: the audit of slot %d found a difference that was gone when all ranks "
@@ -143,9 +143,9 @@ static bal_status exclude(bal_run *run)
 static bal_status look_into(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
                             const uint64_t *differences, const bal_pair *checked, uint64_t drawn)
 {
-    int     rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
-    answer *all  = bal_alloc((size_t)size, sizeof *all);
-    bool   *seen = bal_alloc((size_t)size, sizeof *seen); /* owners of slots that were looked at */
+    int rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
+    answer *all = bal_alloc((size_t)size, sizeof *all);
+    bool *seen = bal_alloc((size_t)size, sizeof *seen); /* owners of slots that were looked at */
     bal_status status =
         all == NULL || seen == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for an audit") : BAL_OK;
     status = bal_comm_agree(run->comm, status);
@@ -155,8 +155,8 @@ static bal_status look_into(bal_run *run, const bal_measure *measure, bal_journa
         const bal_pair *mine = rank == owner     ? &run->losses[slot]
                                : rank == auditor ? &checked[slot]
                                                  : NULL;
-        seen[owner]          = true;
-        status               = judge(run, measure, slot, mine, all, &accused);
+        seen[owner] = true;
+        status = judge(run, measure, slot, mine, all, &accused);
         if (status == BAL_OK) accuse(run, entry, slot, accused);
     }
     free(all);
@@ -171,16 +171,16 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
     if (run->job->vote.audit <= 0.0) return BAL_OK;
     uint64_t drawn = draw(run);
     if (!is_due(run, drawn)) return BAL_OK;
-    int             n_slots = (int)run->job->vote.slots, rank = bal_comm_rank(run->comm);
-    int             size = bal_comm_size(run->comm);
+    int n_slots = (int)run->job->vote.slots, rank = bal_comm_rank(run->comm);
+    int size = bal_comm_size(run->comm);
     const bal_pair *cast = run->losses;
     /* For each slot the hash of the voter's losses less that of the auditor's: 0 if they agree. */
-    uint64_t   print;
-    uint64_t  *differences = bal_alloc((size_t)n_slots, sizeof *differences);
-    bal_pair  *checked     = bal_alloc((size_t)n_slots, sizeof *checked);
-    bal_status status      = differences == NULL || checked == NULL
-                                 ? bal_fail(BAL_ERR_MEMORY, "no memory for an audit")
-                                 : BAL_OK;
+    uint64_t print;
+    uint64_t *differences = bal_alloc((size_t)n_slots, sizeof *differences);
+    bal_pair *checked = bal_alloc((size_t)n_slots, sizeof *checked);
+    bal_status status = differences == NULL || checked == NULL
+                            ? bal_fail(BAL_ERR_MEMORY, "no memory for an audit")
+                            : BAL_OK;
     for (int slot = 0; slot < n_slots && status == BAL_OK; ++slot) {
         int owner = bal_slot_rank(slot, size);
         if (!bal_ballot_has(run->bits, n_slots, slot)) continue;

@@ -7,11 +7,11 @@
 #include "train_impl.h"
 
 struct bal_deal {
-    bal_shared       *shared;
+    bal_shared *shared;
     _Atomic uint64_t *taken; /* [2] from the pile, in this round and in the next */
-    int              *pile;  /* [n] slots */
-    int               n;
-    unsigned          round;
+    int *pile;               /* [n] slots */
+    int n;
+    unsigned round;
 };
 
 /* The lowest rank of my table. */
@@ -23,22 +23,22 @@ static uint64_t table_of(const bal_deal *deal, bal_comm *comm)
 
 bal_status bal_deal_create(bal_comm *comm, int n_slots, bool by_node, bal_deal **made)
 {
-    int         size   = bal_comm_size(comm);
-    bal_deal   *deal   = bal_alloc(1, sizeof *deal);
-    uint64_t   *tables = bal_alloc((size_t)size, sizeof *tables), mine;
-    bal_status  status = BAL_OK;
+    int size = bal_comm_size(comm);
+    bal_deal *deal = bal_alloc(1, sizeof *deal);
+    uint64_t *tables = bal_alloc((size_t)size, sizeof *tables), mine;
+    bal_status status = BAL_OK;
     const char *alone;
     if (deal == NULL || tables == NULL ||
         (deal->pile = bal_alloc((size_t)n_slots, sizeof *deal->pile)) == NULL)
         status = bal_fail(BAL_ERR_MEMORY, "no memory to deal %d slots", n_slots);
-    *made  = deal;
+    *made = deal;
     status = bal_comm_agree(comm, status);
     if (status == BAL_OK)
         status = bal_shared_create(comm, 2 * sizeof *deal->taken, by_node, &deal->shared);
     if (status == BAL_OK) {
         if ((alone = bal_shared_refusal(deal->shared)) != NULL)
             bal_log(BAL_LOG_WARN, "not all nodes deal slots among their ranks: %s", alone);
-        mine        = table_of(deal, comm);
+        mine = table_of(deal, comm);
         deal->taken = bal_shared_memory(deal->shared);
         if (bal_shared_part(deal->shared) == 0)
             for (int i = 0; i < 2; ++i) atomic_store(&deal->taken[i], 0);

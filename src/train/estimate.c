@@ -5,10 +5,10 @@
 #include "train_impl.h"
 
 #define PROBE_SECONDS 1.5 /* spent on probes, about, and on batches of an evaluation */
-#define EVAL_SECONDS  0.5
-#define PASSES_MIN    3
-#define N_UPDATES     5
-#define N_STOPS       8 /* each leaves a checkpoint more, up to run.keep */
+#define EVAL_SECONDS 0.5
+#define PASSES_MIN 3
+#define N_UPDATES 5
+#define N_STOPS 8 /* each leaves a checkpoint more, up to run.keep */
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -17,25 +17,25 @@ static int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size
 void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_files *files,
                         bal_estimate *e)
 {
-    int     n_slots = (int)job->vote.slots;
+    int n_slots = (int)job->vote.slots;
     int64_t steps = job->run.steps, every = job->run.checkpoint_every;
     e->checkpoint = bal_checkpoint_bytes(model, files, n_slots, steps);
-    e->journal    = bal_journal_bytes(n_slots, steps);
-    e->log        = bal_metrics_log_bytes(model, steps);
-    e->n_kept     = N_STOPS + (every > 0 ? blocks_of(steps, every) : 1);
-    e->n_kept     = smaller(e->n_kept, smaller(job->run.keep, steps)); /* a file for each step */
-    e->disk       = (e->n_kept + 2) * e->checkpoint + e->journal + e->log; /* best.h5, a new one */
+    e->journal = bal_journal_bytes(n_slots, steps);
+    e->log = bal_metrics_log_bytes(model, steps);
+    e->n_kept = N_STOPS + (every > 0 ? blocks_of(steps, every) : 1);
+    e->n_kept = smaller(e->n_kept, smaller(job->run.keep, steps));   /* a file for each step */
+    e->disk = (e->n_kept + 2) * e->checkpoint + e->journal + e->log; /* best.h5, a new one */
 }
 
 static void take_sizes(const bal_run *run, bal_estimate *e)
 {
-    const bal_job *job   = run->job;
-    int            n     = bal_model_n_tensors(run->model);
-    int64_t        batch = job->data.batch, context = job->data.context, largest = 0;
+    const bal_job *job = run->job;
+    int n = bal_model_n_tensors(run->model);
+    int64_t batch = job->data.batch, context = job->data.context, largest = 0;
     for (int i = 0; i < n; ++i) {
-        const bal_tensor *t     = bal_model_tensor(run->model, i);
-        int64_t           carry = (int64_t)bal_tensor_carry_bytes(t);
-        int64_t           scale = (int64_t)bal_tensor_scale_bytes(t);
+        const bal_tensor *t = bal_model_tensor(run->model, i);
+        int64_t carry = (int64_t)bal_tensor_carry_bytes(t);
+        int64_t scale = (int64_t)bal_tensor_scale_bytes(t);
         *(t->role == BAL_GAIN ? &e->gains : &e->codes) +=
             (int64_t)bal_tensor_bytes(t, true) - carry - scale;
         e->carries += carry;
@@ -43,7 +43,7 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
         largest = larger(largest, bal_tensor_n(t));
     }
     e->model = (int64_t)bal_model_bytes(run->model);
-    e->work  = (int64_t)bal_forward_bytes(run->model, batch * context, context);
+    e->work = (int64_t)bal_forward_bytes(run->model, batch * context, context);
     for (int i = 0; i < 2; ++i) {
         const bal_corpus *corpus = i == 0 ? run->train : run->dev;
         if (corpus != NULL) e->text += (int64_t)bal_corpus_bytes(corpus);
@@ -52,9 +52,9 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
      * what was taken for a moment is known too. Of a matrix there will be two copies as floats. */
     int64_t rss, pss;
     if (bal_memory_resident(&rss, &pss)) e->text = larger(e->text, pss - e->program);
-    e->reading    = larger(bal_memory_peak() - e->program - e->text, 0);
-    e->loading    = 8 * largest;
-    e->metrics    = bal_metrics_bytes(n, job->run.steps);
+    e->reading = larger(bal_memory_peak() - e->program - e->text, 0);
+    e->loading = 8 * largest;
+    e->metrics = bal_metrics_bytes(n, job->run.steps);
     e->step_bytes = bal_step_bytes(job);
     bal_estimate_files(job, run->model, &run->bundle.files, e);
     e->saving = bal_checkpoint_memory(run->model, e->checkpoint);
@@ -68,7 +68,7 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
 static bal_status evaluate_batch(bal_run *run)
 {
     bal_losses losses = {0};
-    int64_t    n = bal_corpus_n_examples(run->dev), batch = run->job->data.batch;
+    int64_t n = bal_corpus_n_examples(run->dev), batch = run->job->data.batch;
     bal_corpus_take(run->dev, 0, n < batch ? n : batch, &run->batch);
     return bal_forward_losses(run->forward, &run->batch, NULL, &losses);
 }
@@ -78,11 +78,11 @@ static bal_status evaluate_batch(bal_run *run)
 static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n, double *seconds)
 {
     bal_measure measure = bal_optim_measure(run->optim, 0);
-    bal_status  status  = BAL_OK;
-    double      start = 0.0, spent = 0.0;
+    bal_status status = BAL_OK;
+    double start = 0.0, spent = 0.0;
     for (*n = -1; status == BAL_OK && (*n < PASSES_MIN || spent < about); ++*n) {
         bal_losses losses[2];
-        int64_t    slot = (*n + 1) * (int64_t)bal_comm_size(run->comm) + bal_comm_rank(run->comm);
+        int64_t slot = (*n + 1) * (int64_t)bal_comm_size(run->comm) + bal_comm_rank(run->comm);
         if (*n == 0) start = bal_seconds(); /* the first warmed caches up */
         status = evaluates
                      ? evaluate_batch(run)
@@ -97,7 +97,7 @@ static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n
 /* Updates by a ballot on which every slot has a vote; they change the model, which is ours. */
 static bal_status time_updates(bal_run *run, bal_estimate *e)
 {
-    double  times[N_UPDATES];
+    double times[N_UPDATES];
     int64_t n_slots = run->job->vote.slots, half = bal_ballot_words((int)n_slots) / 2;
     for (int64_t slot = 0; slot < n_slots; ++slot)
         run->bits[slot * 5 / 2 % 2 * half + slot / 64] |= (uint64_t)1 << slot % 64;
@@ -131,14 +131,14 @@ static bal_status measure(bal_run *run, bal_estimate *e)
 bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_comm *comm,
                             int64_t memory, int64_t program, bal_estimate *estimate)
 {
-    bal_run run       = {.job = job, .machine = machine, .comm = comm};
-    *estimate         = (bal_estimate){.program = program};
+    bal_run run = {.job = job, .machine = machine, .comm = comm};
+    *estimate = (bal_estimate){.program = program};
     bal_status status = bal_comm_agree(comm, bal_run_load(&run));
     if (status == BAL_OK) {
         take_sizes(&run, estimate);
         /* one rank to a node is the least: bal_shared_create speaks of what more of them lack */
         int64_t lacks = bal_estimate_node(estimate, 1, 1) > memory;
-        status        = bal_comm_sum(comm, &lacks, 1);
+        status = bal_comm_sum(comm, &lacks, 1);
         if (status == BAL_OK && lacks == 0) status = measure(&run, estimate);
     }
     bal_run_clear(&run);
@@ -159,6 +159,6 @@ double bal_estimate_seconds(const bal_estimate *e, const bal_job *job, int64_t r
     double passes = (double)blocks_of(job->vote.slots, ranks) * (1.0 + job->vote.audit);
     double probes = e->probe_seconds * passes;
     double update = e->update_seconds * (double)n_copies / (double)per_node;
-    double eval   = e->eval_seconds * (double)blocks_of(e->n_eval_batches, ranks);
+    double eval = e->eval_seconds * (double)blocks_of(e->n_eval_batches, ranks);
     return (double)job->run.steps * (probes + update) + (double)e->n_evals * eval;
 }

@@ -11,8 +11,8 @@ double bal_score_nats(const bal_score *score)
 bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_corpus *corpus,
                         int64_t n_examples, int64_t n_per_batch, bal_batch *batch, bal_score *score)
 {
-    int64_t    n      = bal_corpus_n_examples(corpus);
-    int64_t    sum[3] = {0};
+    int64_t n = bal_corpus_n_examples(corpus);
+    int64_t sum[3] = {0};
     bal_status status = BAL_OK;
     if (n_examples > 0 && n_examples < n) n = n_examples;
     int64_t stride = n_per_batch * bal_comm_size(comm);
@@ -45,30 +45,30 @@ bal_status bal_replica_fingerprint(bal_shared *shared, const bal_model *model,
  * many ranks share it, and is named by the first of them. */
 static bal_status name_difference(bal_comm *comm, bal_shared *shared, const bal_model *model)
 {
-    int        n = bal_model_n_tensors(model), size = bal_comm_size(comm), n_copies = 0;
-    int        part = bal_shared_part(shared), n_parts = bal_shared_n_parts(shared);
-    uint64_t  *mine   = bal_alloc((size_t)n + 1, sizeof *mine);
-    uint64_t  *all    = bal_alloc(((size_t)n + 1) * (size_t)size, sizeof *all);
-    int       *copies = bal_alloc((size_t)size, sizeof *copies); /* the first rank of each */
+    int n = bal_model_n_tensors(model), size = bal_comm_size(comm), n_copies = 0;
+    int part = bal_shared_part(shared), n_parts = bal_shared_n_parts(shared);
+    uint64_t *mine = bal_alloc((size_t)n + 1, sizeof *mine);
+    uint64_t *all = bal_alloc(((size_t)n + 1) * (size_t)size, sizeof *all);
+    int *copies = bal_alloc((size_t)size, sizeof *copies); /* the first rank of each */
     bal_status status = mine == NULL || all == NULL || copies == NULL
                             ? bal_fail(BAL_ERR_MEMORY, "no memory to compare ranks")
                             : BAL_OK;
-    status            = bal_comm_agree(comm, status);
+    status = bal_comm_agree(comm, status);
     if (status != BAL_OK) goto done;
     for (int i = 0; i < n; ++i)
         mine[i] = bal_tensor_fingerprint_part(bal_model_tensor(model, i), i, part, n_parts);
     status = bal_comm_agree(comm, bal_shared_sum(shared, mine, n));
     if (status != BAL_OK) goto done;
     mine[n] = (uint64_t)part;
-    status  = bal_comm_gather(comm, mine, n + 1, all);
+    status = bal_comm_gather(comm, mine, n + 1, all);
     for (int rank = 0; rank < size; ++rank)
         if (all[rank * (n + 1) + n] == 0) copies[n_copies++] = rank;
     for (int i = 0; i < n && status == BAL_OK; ++i) {
-        int      best = 0, odd = -1; /* what most copies hold is taken to be right */
+        int best = 0, odd = -1; /* what most copies hold is taken to be right */
         uint64_t right = 0;
         for (int a = 0; a < n_copies; ++a) {
             uint64_t print = all[copies[a] * (n + 1) + i];
-            int      same  = 0;
+            int same = 0;
             for (int b = 0; b < n_copies; ++b) same += all[copies[b] * (n + 1) + i] == print;
             if (same > best) best = same, right = print;
         }

@@ -11,17 +11,17 @@ bal_job bal_job_default(void)
     return (bal_job){
         .model = {.formats = {.matrices = BAL_I8, .group = BAL_GROUP_DEFAULT}},
         .data = {.task = BAL_TASK_LM, .examples = BAL_EXAMPLES_WINDOWS, .context = 128, .batch = 8},
-        .vote = {.slots   = 64,
+        .vote = {.slots = 64,
                  .perturb = bal_perturb_options_default(),
-                 .train   = BAL_TRAIN_CODES | BAL_TRAIN_GAINS,
+                 .train = BAL_TRAIN_CODES | BAL_TRAIN_GAINS,
                  .tensors = "*"},
         .rule = bal_rule_options_default(),
-        .run  = {.steps            = 400,
-                 .seed             = 1,
-                 .eval_every       = 20,
-                 .checkpoint_every = 100,
-                 .check_every      = 10,
-                 .keep             = 2},
+        .run = {.steps = 400,
+                .seed = 1,
+                .eval_every = 20,
+                .checkpoint_every = 100,
+                .check_every = 10,
+                .keep = 2},
     };
 }
 
@@ -30,7 +30,7 @@ static bool matches(const char *patterns, const char *name)
     char copy[BAL_TEXT_BYTES], *rest = NULL;
     snprintf(copy, sizeof copy, "%s", patterns);
     for (char *pattern = strtok_r(copy, " ", &rest); pattern != NULL;
-         pattern       = strtok_r(NULL, " ", &rest))
+         pattern = strtok_r(NULL, " ", &rest))
         if (fnmatch(pattern, name, 0) == 0) return true;
     return false;
 }
@@ -40,7 +40,7 @@ bal_status bal_job_tensors(const bal_job *job, const bal_model *model, bool *on_
     bool any = false;
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         const bal_tensor *tensor = bal_model_tensor(model, i);
-        unsigned          kind   = tensor->role == BAL_GAIN ? BAL_TRAIN_GAINS : BAL_TRAIN_CODES;
+        unsigned kind = tensor->role == BAL_GAIN ? BAL_TRAIN_GAINS : BAL_TRAIN_CODES;
         on_ballot[i] = (job->vote.train & kind) != 0 && matches(job->vote.tensors, tensor->name);
         any |= on_ballot[i];
     }
@@ -55,13 +55,13 @@ bal_status bal_job_tensors(const bal_job *job, const bal_model *model, bool *on_
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_model *model,
                          const bool *on_ballot, bal_optim **optim)
 {
-    bal_optim_options options = {.rule      = job->rule,
-                                 .perturb   = job->vote.perturb,
-                                 .n_slots   = (int)job->vote.slots,
-                                 .n_steps   = job->run.steps,
-                                 .seed      = (uint64_t)job->run.seed,
+    bal_optim_options options = {.rule = job->rule,
+                                 .perturb = job->vote.perturb,
+                                 .n_slots = (int)job->vote.slots,
+                                 .n_steps = job->run.steps,
+                                 .seed = (uint64_t)job->run.seed,
                                  .on_ballot = on_ballot,
-                                 .tally     = machine->tally};
+                                 .tally = machine->tally};
     return bal_optim_create(model, machine->kernels, &options, optim);
 }
 
@@ -110,10 +110,10 @@ bal_status bal_source_outline(const char *path, const bal_formats *formats, bool
         bal_snapshot_clear(&snapshot);
         return status;
     }
-    *bundle            = (bal_bundle){snapshot.model, snapshot.tokenizer, snapshot.files};
-    snapshot.model     = NULL;
+    *bundle = (bal_bundle){snapshot.model, snapshot.tokenizer, snapshot.files};
+    snapshot.model = NULL;
     snapshot.tokenizer = NULL;
-    snapshot.files     = (bal_files){0};
+    snapshot.files = (bal_files){0};
     bal_snapshot_clear(&snapshot);
     return BAL_OK;
 }

@@ -37,13 +37,13 @@ bal_status bal_metrics_log_open(bal_metrics_log *log, const bal_run *run, int64_
 {
     bal_run_path(run, "metrics.jsonl", log->path);
     log->n_steps = 0;
-    log->file    = fopen(log->path, "a+e");
+    log->file = fopen(log->path, "a+e");
     if (log->file == NULL)
         return bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", log->path, strerror(errno));
-    char   *line   = NULL;
-    size_t  room   = 0;
+    char *line = NULL;
+    size_t room = 0;
     ssize_t length = 0;
-    off_t   good   = 0; /* bytes of lines to keep */
+    off_t good = 0; /* bytes of lines to keep */
     rewind(log->file);
     while ((length = getline(&line, &room, log->file)) > 0 && line[length - 1] == '\n') {
         long long step;
@@ -70,9 +70,9 @@ static json_t *log_ranks(const bal_run *run, int64_t step, int *accused)
     bal_journal_entry entry;
     *accused = -1;
     if (bal_journal_read(run->journal, step, &entry) != BAL_OK || entry.n_ranks == 0) return NULL;
-    int     n_slots = (int)run->job->vote.slots;
-    json_t *ranks   = json_object();
-    *accused        = entry.accused;
+    int n_slots = (int)run->job->vote.slots;
+    json_t *ranks = json_object();
+    *accused = entry.accused;
     for (int slot = 0; slot < n_slots; ++slot) {
         char rank[16];
         if (bal_ballot_has(entry.bits, n_slots, slot)) continue;
@@ -87,8 +87,8 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
                                 const uint64_t *fingerprint)
 {
     if (step < log->n_steps) return BAL_OK;
-    const bal_metrics *m       = &run->metrics;
-    json_t            *seconds = json_object(), *flips = json_object();
+    const bal_metrics *m = &run->metrics;
+    json_t *seconds = json_object(), *flips = json_object();
     for (int phase = 0; phase < BAL_N_PHASES; ++phase)
         json_object_set_new(seconds, bal_phase_name((bal_phase)phase),
                             json_real(m->seconds[step * BAL_N_PHASES + phase]));
@@ -96,7 +96,7 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
         if (m->flips[step * m->n_tensors + i] > 0)
             json_object_set_new(flips, bal_model_tensor(run->model, i)->name,
                                 json_integer(m->flips[step * m->n_tensors + i]));
-    double  dev = m->dev_loss_nats[step], loss = m->loss_nats[step];
+    double dev = m->dev_loss_nats[step], loss = m->loss_nats[step];
     json_t *object = json_pack("{s:I, s:o, s:o, s:f, s:I, s:o, s:o}", "step", (json_int_t)step,
                                "loss_nats", isnan(loss) ? json_null() : json_real(loss),
                                "dev_loss_nats", isnan(dev) ? json_null() : json_real(dev),
@@ -107,7 +107,7 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
         snprintf(hex, sizeof hex, "%016llx", (unsigned long long)*fingerprint);
         json_object_set_new(object, "fingerprint", json_string(hex));
     }
-    int     accused;
+    int accused;
     json_t *abstained = log_ranks(run, step, &accused);
     if (object != NULL && abstained != NULL && json_object_size(abstained) > 0)
         json_object_set(object, "abstained", abstained);

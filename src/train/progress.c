@@ -17,11 +17,11 @@ static void clock_text(double seconds, char text[32])
 void bal_progress(bal_run *run, bool important)
 {
     if (!run->writes) return;
-    double now      = bal_seconds();
-    bool   terminal = isatty(STDERR_FILENO) == 1;
+    double now = bal_seconds();
+    bool terminal = isatty(STDERR_FILENO) == 1;
     if (!important && now - run->last_line < (terminal ? 0.2 : 30.0)) return;
     run->last_line = now;
-    char   eta[32] = "?", loss[32] = "", dev[48] = "", rate[64] = "";
+    char eta[32] = "?", loss[32] = "", dev[48] = "", rate[64] = "";
     double elapsed = now - run->started;
     if (run->step > run->first_step)
         clock_text(elapsed / (double)(run->step - run->first_step) *
@@ -48,8 +48,8 @@ void bal_progress(bal_run *run, bool important)
 /* Who abstained, and what audits found. */
 static void print_ranks(const bal_run *run)
 {
-    int64_t n    = 0;
-    int     size = bal_comm_size(run->comm);
+    int64_t n = 0;
+    int size = bal_comm_size(run->comm);
     for (int rank = 0; rank < size; ++rank) n += run->abstained[rank];
     if (n > 0) printf("abstained        %lld slots:", (long long)n);
     for (int rank = 0; rank < size && n > 0; ++rank)
@@ -64,12 +64,12 @@ static void print_ranks(const bal_run *run)
 bal_status bal_progress_table(bal_run *run)
 {
     uint64_t fingerprint;
-    int64_t  peak[2] = {bal_memory_peak(), 0};
+    int64_t peak[2] = {bal_memory_peak(), 0};
     if (run->writes) peak[1] = peak[0];
     BAL_TRY(bal_comm_sum(run->comm, peak, 2));
     BAL_TRY(bal_replica_fingerprint(run->shared, run->model, &fingerprint));
     if (!run->writes) return BAL_OK;
-    double  elapsed = bal_seconds() - run->started, other = elapsed;
+    double elapsed = bal_seconds() - run->started, other = elapsed;
     int64_t steps = run->step - run->first_step;
     printf("\nphase        seconds   share   (rank 0)\n");
     for (int phase = 0; phase < BAL_N_PHASES; ++phase) {

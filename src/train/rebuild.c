@@ -7,7 +7,7 @@
 
 bal_status bal_checkpoint_find(const bal_run *run, int64_t *step)
 {
-    int64_t   *steps = NULL, n = 0;
+    int64_t *steps = NULL, n = 0;
     bal_status status = BAL_OK;
     BAL_TRY(bal_checkpoint_list(run, &steps, &n));
     *step = -1;
@@ -31,7 +31,7 @@ bal_status bal_checkpoint_find(const bal_run *run, int64_t *step)
  * one of them. */
 static bal_status read_checkpoint(bal_run *run, int64_t step)
 {
-    char         name[64], path[BAL_PATH_BYTES];
+    char name[64], path[BAL_PATH_BYTES];
     bal_snapshot snapshot;
     bal_checkpoint_name(step, name);
     bal_run_path(run, name, path);
@@ -52,7 +52,7 @@ static bal_status read_checkpoint(bal_run *run, int64_t step)
     if (status == BAL_OK) status = bal_checkpoint_fill(path, run->model);
     if (status == BAL_OK && run->writes) {
         bal_metrics_clear(&run->metrics);
-        run->metrics     = snapshot.metrics;
+        run->metrics = snapshot.metrics;
         snapshot.metrics = (bal_metrics){0};
     }
     bal_snapshot_clear(&snapshot);
@@ -78,8 +78,8 @@ bal_status bal_run_replay(bal_run *run, int64_t n_entries)
         bal_log(BAL_LOG_SAY, "replaying steps %lld to %lld from the journal", (long long)run->step,
                 (long long)n_entries);
     while (run->step < n_entries) {
-        bal_journal_entry entry  = {0};
-        bal_status        status = bal_run_pending(run);
+        bal_journal_entry entry = {0};
+        bal_status status = bal_run_pending(run);
         if (run->writes) {
             if (status == BAL_OK) status = bal_journal_read(run->journal, run->step, &entry);
             if (status == BAL_OK)
@@ -100,7 +100,7 @@ bal_status bal_run_replay(bal_run *run, int64_t n_entries)
 /* From the newest checkpoint or the base to the step that the run is at. */
 static bal_status rebuild(bal_run *run)
 {
-    int64_t    step = run->step, checkpoint = -1;
+    int64_t step = run->step, checkpoint = -1;
     bal_status status = run->writes ? bal_checkpoint_find(run, &checkpoint) : BAL_OK;
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_comm_broadcast(run->comm, &checkpoint, sizeof checkpoint));
@@ -110,7 +110,7 @@ static bal_status rebuild(bal_run *run)
 
 bal_status bal_run_repair(bal_run *run, uint64_t *fingerprint)
 {
-    char     drift[1024]; /* who and what, as the comparison has put it */
+    char drift[1024]; /* who and what, as the comparison has put it */
     uint64_t before;
     snprintf(drift, sizeof drift, "%s", bal_failure());
     if (run->repaired_step == run->step)
@@ -124,7 +124,7 @@ bal_status bal_run_repair(bal_run *run, uint64_t *fingerprint)
     BAL_TRY(bal_comm_agree(run->comm, bal_replica_fingerprint(run->shared, run->model, &before)));
 
     bal_metrics kept = run->metrics; /* with the seconds that a replayed step has not */
-    run->metrics     = (bal_metrics){0};
+    run->metrics = (bal_metrics){0};
     bal_status status =
         run->writes ? bal_metrics_init(&run->metrics, bal_model_n_tensors(run->model)) : BAL_OK;
     status = bal_comm_agree(run->comm, status);

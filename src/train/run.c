@@ -36,7 +36,7 @@ bal_status bal_run_pending(const bal_run *run)
 /* The journal as it lies on disk, of every step so far: a checkpoint keeps no damaged copy. */
 static bal_status open_journal(const bal_run *run, bal_file *file)
 {
-    char         path[BAL_PATH_BYTES];
+    char path[BAL_PATH_BYTES];
     bal_journal *journal = NULL;
     bal_run_path(run, "ballots.journal", path);
     BAL_TRY(bal_journal_open(path, false, &journal));
@@ -56,20 +56,20 @@ static bal_status save_as(bal_run *run, const char *name, uint64_t fingerprint)
     BAL_TRY(bal_run_pending(run)); /* a row of metrics may be missing */
     BAL_TRY(bal_lock_check(run->lock));
     BAL_TRY(open_journal(run, &journal));
-    bal_snapshot snapshot = {.step          = run->step,
-                             .fingerprint   = fingerprint,
-                             .id            = run->id,
-                             .model         = run->model,
-                             .files         = run->bundle.files,
-                             .job_text      = run->job->text,
-                             .isa           = (char *)(uintptr_t)run->machine->kernels->name,
-                             .metrics       = run->metrics,
-                             .journal       = (uint8_t *)(uintptr_t)journal.data,
+    bal_snapshot snapshot = {.step = run->step,
+                             .fingerprint = fingerprint,
+                             .id = run->id,
+                             .model = run->model,
+                             .files = run->bundle.files,
+                             .job_text = run->job->text,
+                             .isa = (char *)(uintptr_t)run->machine->kernels->name,
+                             .metrics = run->metrics,
+                             .journal = (uint8_t *)(uintptr_t)journal.data,
                              .journal_bytes = journal.n_bytes,
                              .dev_loss_nats = run->dev_score.n_tokens > 0
                                                   ? bal_score_nats(&run->dev_score)
                                                   : (double)NAN};
-    bal_status   status   = bal_checkpoint_write(run->dir, name, &snapshot);
+    bal_status status = bal_checkpoint_write(run->dir, name, &snapshot);
     bal_file_close(&journal);
     return status;
 }
@@ -97,7 +97,7 @@ bal_status bal_run_compare(bal_run *run, bal_status status, uint64_t *print, boo
     *repaired = false;
     if (status != BAL_OK && status != BAL_ERR_NUMERIC) return status;
     bal_status compared = bal_replicas_compare(run->comm, run->shared, run->model, print);
-    *repaired           = compared == BAL_ERR_STATE;
+    *repaired = compared == BAL_ERR_STATE;
     if (*repaired) return bal_run_repair(run, print);
     return compared == BAL_OK ? status : compared;
 }
@@ -116,7 +116,7 @@ static bal_status name_latest(const bal_run *run)
 static bal_status save(bal_run *run)
 {
     uint64_t print;
-    bool     repaired;
+    bool repaired;
     BAL_TRY(bal_run_compare(run, BAL_OK, &print, &repaired));
     bal_status status = BAL_OK;
     if (run->writes) { /* a drifted rank 0 publishes nothing */
@@ -132,9 +132,9 @@ static bal_status save(bal_run *run)
 static bal_status evaluate(bal_run *run)
 {
     const bal_data_options *data = &run->job->data;
-    uint64_t                print;
-    bool                    repaired;
-    bal_status              status;
+    uint64_t print;
+    bool repaired;
+    bal_status status;
     do {
         status = bal_evaluate(run->comm, run->forward, run->dev, data->dev_examples, data->batch,
                               &run->batch, &run->dev_score);
@@ -143,7 +143,7 @@ static bal_status evaluate(bal_run *run)
     if (run->writes && bal_score_nats(&run->dev_score) < run->best_nats) {
         run->best_nats = bal_score_nats(&run->dev_score);
         run->best_step = run->step;
-        status         = save_as(run, "best.h5", print);
+        status = save_as(run, "best.h5", print);
     }
     bal_progress(run, true);
     return bal_comm_agree(run->comm, status);
@@ -165,7 +165,7 @@ bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
         int64_t row = bal_metrics_add(&run->metrics);
         if (row < 0) return bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
         const bal_totals *totals = &entry->totals;
-        bal_metrics      *m      = &run->metrics;
+        bal_metrics *m = &run->metrics;
         double sequences = (double)bal_ballot_n_decided(entry->bits, (int)run->job->vote.slots) *
                            (double)run->job->data.batch;
         m->loss_nats[row] =
@@ -173,7 +173,7 @@ bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
                 ? (double)totals->loss / 2.0 / (double)totals->n_tokens / BAL_LOSS_UNITS_PER_NAT
                 : (double)NAN; /* all have abstained */
         m->agreement[row] = sequences > 0 ? (double)totals->n_agree / sequences : 0.0;
-        m->n_passes[row]  = (row > 0 ? m->n_passes[row - 1] : 0) + 2 * totals->n_cast;
+        m->n_passes[row] = (row > 0 ? m->n_passes[row - 1] : 0) + 2 * totals->n_cast;
         if (entry->dev_loss >= 0)
             m->dev_loss_nats[row] = bal_score_nats(
                 &(bal_score){.loss = entry->dev_loss, .n_tokens = entry->dev_tokens});
@@ -187,8 +187,8 @@ bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal
 {
     bal_corpus_draw(run->train, run->machine->kernels, run->id.seed, (uint32_t)run->step,
                     (uint32_t)slot, run->job->data.batch, &run->batch);
-    losses[0]               = (bal_losses){.per_sequence = run->sequences[0]};
-    losses[1]               = (bal_losses){.per_sequence = run->sequences[1]};
+    losses[0] = (bal_losses){.per_sequence = run->sequences[0]};
+    losses[1] = (bal_losses){.per_sequence = run->sequences[1]};
     bal_direction direction = {.measure = *measure, .slot = (uint32_t)slot};
     return bal_forward_losses(run->forward, &run->batch, &direction, losses);
 }
@@ -200,7 +200,7 @@ static bal_status vote(bal_run *run, const bal_measure *measure, int slot)
     BAL_TRY(bal_run_probe(run, measure, slot, losses));
     int64_t difference = losses[1].loss - losses[0].loss;
     BAL_TRY(bal_ballot_cast(run->ballot, slot, losses[1].loss, losses[0].loss));
-    run->losses[slot]  = (bal_pair){.minus = losses[1].loss, .plus = losses[0].loss};
+    run->losses[slot] = (bal_pair){.minus = losses[1].loss, .plus = losses[0].loss};
     bal_totals *totals = bal_ballot_totals(run->ballot);
     totals->loss += losses[0].loss + losses[1].loss;
     totals->n_tokens += run->batch.n_scored;
@@ -224,9 +224,9 @@ static double deadline_of(const bal_run *run, int64_t n_mine)
 /* Vote on slots of mine until the deadline, on one of them in any case. */
 static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
 {
-    int     rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
+    int rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
     int64_t n_slots = run->job->vote.slots, n_done = 0;
-    double  began = bal_seconds(), limit = deadline_of(run, (n_slots - rank + size - 1) / size);
+    double began = bal_seconds(), limit = deadline_of(run, (n_slots - rank + size - 1) / size);
     bal_deal_begin(run->deal);
     if (run->excluded[rank]) return BAL_OK;
     while (n_done == 0 || bal_seconds() - began < limit) {
@@ -257,20 +257,20 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
 {
     const bal_run_options *options = &run->job->run;
     bal_journal_entry entry = {.step = run->step, .dev_loss = -1, .accused = -1, .bits = run->bits};
-    double            clock = bal_seconds();
+    double clock = bal_seconds();
     bal_comm_set_step(run->comm, run->step);
     memset(run->step_seconds, 0, sizeof run->step_seconds);
     if (run->dev != NULL &&
         (options->eval_every > 0 ? run->step % options->eval_every == 0 : run->step == 0)) {
         BAL_TRY(evaluate(run));
-        entry.dev_loss   = run->dev_score.loss;
+        entry.dev_loss = run->dev_score.loss;
         entry.dev_tokens = run->dev_score.n_tokens;
         charge(run, BAL_PHASE_EVAL, &clock);
     }
-    bal_totals *mine    = bal_ballot_totals(run->ballot);
-    bool        checked = options->check_every > 0 && run->step % options->check_every == 0;
-    uint64_t    print   = 0;
-    bool        repaired;
+    bal_totals *mine = bal_ballot_totals(run->ballot);
+    bool checked = options->check_every > 0 && run->step % options->check_every == 0;
+    uint64_t print = 0;
+    bool repaired;
     bal_status status = checked ? bal_replica_fingerprint(run->shared, run->model, &print) : BAL_OK;
     mine->fingerprint_min = mine->fingerprint_max = print;
     charge(run, BAL_PHASE_VOTE, &clock);
@@ -329,7 +329,7 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
 /* After the last step: its dev loss, its checkpoint. Run again on a finished run it finds both. */
 static bal_status finish(bal_run *run)
 {
-    char   name[64], path[BAL_PATH_BYTES];
+    char name[64], path[BAL_PATH_BYTES];
     double clock = bal_seconds();
     BAL_TRY(bal_comm_agree(run->comm, bal_run_pending(run)));
     bal_checkpoint_name(run->step, name);
@@ -339,7 +339,7 @@ static bal_status finish(bal_run *run)
     int64_t saved = run->writes && bal_checkpoint_verify(path) == BAL_OK;
     BAL_TRY(bal_comm_sum(run->comm, &saved, 1));
     uint64_t print;
-    bool     repaired;
+    bool repaired;
     BAL_TRY(saved ? bal_run_compare(run, BAL_OK, &print, &repaired) : save(run));
     charge(run, BAL_PHASE_CHECKPOINT, &clock);
     bal_status status = run->writes && saved ? name_latest(run) : BAL_OK; /* killed before that */
@@ -351,11 +351,11 @@ static bal_status finish(bal_run *run)
 bal_status bal_train(const bal_job *job, const bal_machine *machine, const char *dir,
                      bal_comm *comm)
 {
-    double  now = bal_seconds();
+    double now = bal_seconds();
     bal_run run = {
         .job = job, .machine = machine, .dir = dir, .comm = comm, .began = now, .started = now};
     bal_status status = bal_run_start(&run);
-    uint64_t   wishes = 0;
+    uint64_t wishes = 0;
     if (status == BAL_OK && run.writes)
         bal_log(BAL_LOG_SAY,
                 "%s %s: %d ranks, kernels %s, %lld slots, %lld x %lld tokens per probe",
@@ -396,13 +396,13 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
     if (step < 0 || step > bal_journal_n(journal))
         return bal_fail(BAL_ERR_CONFIG, "step %lld; the journal has steps up to %lld",
                         (long long)step, (long long)bal_journal_n(journal));
-    int        n         = bal_model_n_tensors(model);
-    bool      *on_ballot = bal_alloc((size_t)n, sizeof *on_ballot);
-    uint32_t  *flips     = bal_alloc((size_t)n, sizeof *flips);
-    bal_optim *optim     = NULL;
-    bal_status status    = on_ballot == NULL || flips == NULL
-                               ? bal_fail(BAL_ERR_MEMORY, "no memory to replay")
-                               : bal_job_tensors(job, model, on_ballot);
+    int n = bal_model_n_tensors(model);
+    bool *on_ballot = bal_alloc((size_t)n, sizeof *on_ballot);
+    uint32_t *flips = bal_alloc((size_t)n, sizeof *flips);
+    bal_optim *optim = NULL;
+    bal_status status = on_ballot == NULL || flips == NULL
+                            ? bal_fail(BAL_ERR_MEMORY, "no memory to replay")
+                            : bal_job_tensors(job, model, on_ballot);
     if (status == BAL_OK) status = bal_job_optim(job, machine, model, on_ballot, &optim);
     for (int64_t i = 0; i < step && status == BAL_OK; ++i) {
         bal_journal_entry entry;

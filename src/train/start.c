@@ -66,12 +66,12 @@ bal_status bal_run_load_weights(bal_run *run)
     bal_model_attach(run->model, bal_shared_memory(run->shared));
     BAL_TRY(bal_run_fill(run, -1));
     run->id = (bal_run_id){
-        .seed           = (uint64_t)run->job->run.seed,
+        .seed = (uint64_t)run->job->run.seed,
         .stream_version = BAL_STREAM_VERSION,
-        .n_slots        = (int32_t)run->job->vote.slots,
-        .n_steps        = run->job->run.steps,
-        .job_hash       = run->job->hash,
-        .data_hash      = bal_corpus_hash(run->train) ^
+        .n_slots = (int32_t)run->job->vote.slots,
+        .n_steps = run->job->run.steps,
+        .job_hash = run->job->hash,
+        .data_hash = bal_corpus_hash(run->train) ^
                      (run->dev == NULL ? 0 : bal_corpus_hash(run->dev) * 0x9E3779B97F4A7C15u)};
     return bal_comm_agree(run->comm,
                           bal_replica_fingerprint(run->shared, run->model, &run->id.base_hash));
@@ -95,17 +95,17 @@ static bal_status compare_inputs(bal_run *run)
 /* The first option in which the job of the directory differs and that decides the result. */
 static bal_status compare_job(const bal_run *run)
 {
-    char     path[BAL_PATH_BYTES];
+    char path[BAL_PATH_BYTES];
     bal_file file;
     bal_run_path(run, "job.ini", path);
     if (bal_file_open(path, &file) != BAL_OK) file = (bal_file){0};
     const char *mine = run->job->text, *theirs = (const char *)file.data;
     const char *end = theirs + file.n_bytes, *section = "";
-    bal_status  status = bal_fail(
-         BAL_ERR_CONFIG,
-         "%s: the run directory belongs to another job; choose another one with --run", path);
+    bal_status status = bal_fail(
+        BAL_ERR_CONFIG,
+        "%s: the run directory belongs to another job; choose another one with --run", path);
     while (theirs < end && *mine != 0) { /* both were written option by option in one order */
-        int  n_mine = (int)strcspn(mine, "\n"), n_theirs = 0;
+        int n_mine = (int)strcspn(mine, "\n"), n_theirs = 0;
         char name[256];
         while (theirs + n_theirs < end && theirs[n_theirs] != '\n') ++n_theirs;
         if (*mine == '[') section = mine + 1;
@@ -156,12 +156,12 @@ bal_status bal_checkpoint_list(const bal_run *run, int64_t **steps, int64_t *n)
 {
     DIR *dir = opendir(run->dir);
     if (dir == NULL) return bal_fail(BAL_ERR_IO, "%s: %s", run->dir, strerror(errno));
-    *steps            = NULL;
-    *n                = 0;
+    *steps = NULL;
+    *n = 0;
     bal_status status = BAL_OK;
     for (struct dirent *entry; status == BAL_OK && (entry = readdir(dir)) != NULL;) {
         long long found;
-        char      name[64];
+        char name[64];
         if (sscanf(entry->d_name, "step-%lld.h5", &found) != 1) continue;
         bal_checkpoint_name(found, name);
         if (strcmp(name, entry->d_name) != 0) continue;
@@ -169,7 +169,7 @@ bal_status bal_checkpoint_list(const bal_run *run, int64_t **steps, int64_t *n)
         if (more == NULL) {
             status = bal_fail(BAL_ERR_MEMORY, "no memory to list %s", run->dir);
         } else {
-            *steps           = more;
+            *steps = more;
             (*steps)[(*n)++] = found;
         }
     }
@@ -183,7 +183,7 @@ bal_status bal_checkpoint_list(const bal_run *run, int64_t **steps, int64_t *n)
  * put back the checkpoint's copy. */
 static bal_status restore_journal(const bal_run *run, int64_t step, bool is_whole)
 {
-    char         name[64], path[BAL_PATH_BYTES];
+    char name[64], path[BAL_PATH_BYTES];
     bal_snapshot snapshot;
     bal_checkpoint_name(step, name);
     bal_run_path(run, name, path);
@@ -215,8 +215,8 @@ static void drop_half_written(const bal_run *run)
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
         static const char *const ours[] = {".step-*.h5.new", ".best.h5.new", ".LATEST.new",
                                            ".job.ini.new", ".ballots.journal.new"};
-        char                     path[BAL_PATH_BYTES];
-        bool                     half = false;
+        char path[BAL_PATH_BYTES];
+        bool half = false;
         for (size_t i = 0; i < sizeof ours / sizeof *ours; ++i)
             half |= fnmatch(ours[i], entry->d_name, 0) == 0;
         if (!half) continue;
@@ -233,7 +233,7 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
     bal_run_path(run, "ballots.journal", path);
     drop_half_written(run);
     BAL_TRY(bal_checkpoint_find(run, checkpoint));
-    bool       there  = access(path, F_OK) == 0;
+    bool there = access(path, F_OK) == 0;
     bal_status status = there ? bal_journal_open(path, true, &run->journal) : BAL_ERR_INPUT;
     if (status != BAL_OK && status != BAL_ERR_INPUT) return status;
     int64_t n = status == BAL_OK ? bal_journal_n(run->journal) : -1;
@@ -262,16 +262,16 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
 
 bal_status bal_run_make_tools(bal_run *run)
 {
-    const bal_job *job   = run->job;
-    int64_t        batch = job->data.batch, context = job->data.context;
-    int            n_tensors = bal_model_n_tensors(run->model);
-    run->on_ballot           = bal_alloc((size_t)n_tensors, sizeof *run->on_ballot);
-    run->flips               = bal_alloc((size_t)n_tensors, sizeof *run->flips);
-    run->flip_sums           = bal_alloc((size_t)n_tensors, sizeof *run->flip_sums);
-    run->bits      = bal_alloc((size_t)bal_ballot_words((int)job->vote.slots), sizeof *run->bits);
-    run->losses    = bal_alloc((size_t)job->vote.slots, sizeof *run->losses);
-    run->excluded  = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->excluded);
-    run->accused   = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->accused);
+    const bal_job *job = run->job;
+    int64_t batch = job->data.batch, context = job->data.context;
+    int n_tensors = bal_model_n_tensors(run->model);
+    run->on_ballot = bal_alloc((size_t)n_tensors, sizeof *run->on_ballot);
+    run->flips = bal_alloc((size_t)n_tensors, sizeof *run->flips);
+    run->flip_sums = bal_alloc((size_t)n_tensors, sizeof *run->flip_sums);
+    run->bits = bal_alloc((size_t)bal_ballot_words((int)job->vote.slots), sizeof *run->bits);
+    run->losses = bal_alloc((size_t)job->vote.slots, sizeof *run->losses);
+    run->excluded = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->excluded);
+    run->accused = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->accused);
     run->abstained = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->abstained);
     run->sequences[0] = bal_alloc((size_t)batch, sizeof **run->sequences);
     run->sequences[1] = bal_alloc((size_t)batch, sizeof **run->sequences);
@@ -307,10 +307,10 @@ static bal_status find_best(bal_run *run)
 
 bal_status bal_run_start(bal_run *run)
 {
-    run->writes        = bal_comm_rank(run->comm) == 0;
-    run->best_nats     = INFINITY;
+    run->writes = bal_comm_rank(run->comm) == 0;
+    run->best_nats = INFINITY;
     run->repaired_step = -1;
-    bal_status status  = BAL_OK;
+    bal_status status = BAL_OK;
     if (run->writes) status = make_directory(run->dir);
     if (run->writes && status == BAL_OK) status = bal_lock_take(run->dir, &run->lock);
     BAL_TRY(bal_comm_agree(run->comm, status));
@@ -319,7 +319,7 @@ bal_status bal_run_start(bal_run *run)
     BAL_TRY(compare_inputs(run));
     int64_t found[2] = {-1, 0}; /* step of the checkpoint, entries of the journal */
     if (run->writes) {
-        status   = open_record(run, &found[0]);
+        status = open_record(run, &found[0]);
         found[1] = status == BAL_OK ? bal_journal_n(run->journal) : 0;
     }
     BAL_TRY(bal_comm_agree(run->comm, status));

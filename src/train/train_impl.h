@@ -10,8 +10,8 @@
 
 /* One line per step in RUN/metrics.jsonl, for programs that watch. */
 typedef struct bal_metrics_log {
-    FILE   *file;
-    char    path[BAL_PATH_BYTES];
+    FILE *file;
+    char path[BAL_PATH_BYTES];
     int64_t n_steps; /* step lines in the file */
 } bal_metrics_log;
 
@@ -34,52 +34,52 @@ void bal_deal_begin(bal_deal *deal);
 int bal_deal_next(bal_deal *deal);
 
 typedef struct bal_run {
-    const bal_job     *job;
+    const bal_job *job;
     const bal_machine *machine;
-    const char        *dir;
-    bal_comm          *comm;
-    bool               writes; /* rank 0 */
-    bal_run_id         id;
-    bal_shared        *shared; /* the model's memory */
-    bal_bundle         bundle; /* what the base came with; its model is the next line's */
-    bal_model         *model;
-    bal_corpus        *train, *dev;
-    bool              *on_ballot;
-    bal_optim         *optim;
-    bal_forward       *forward;
-    bal_batch          batch;
-    bal_deal          *deal;
-    bal_ballot        *ballot;
-    uint64_t          *bits;          /* the counted ballot */
-    bal_pair          *losses;        /* [n_slots] of my slots in this step */
-    int64_t           *sequences[2];  /* [batch] loss of each sequence at + and - */
-    uint32_t          *flips;         /* [n_tensors] codes that the last step changed */
-    uint64_t          *flip_sums;     /* [n_tensors] work space */
-    bal_status         pending;       /* what went wrong on this rank since all last agreed */
-    char               reason[1024];  /* its sentence */
-    int64_t            step;          /* steps applied */
-    int64_t            first_step;    /* where this process began to probe */
-    int64_t            repaired_step; /* in which replicas were rebuilt last; -1: never */
+    const char *dir;
+    bal_comm *comm;
+    bool writes; /* rank 0 */
+    bal_run_id id;
+    bal_shared *shared; /* the model's memory */
+    bal_bundle bundle;  /* what the base came with; its model is the next line's */
+    bal_model *model;
+    bal_corpus *train, *dev;
+    bool *on_ballot;
+    bal_optim *optim;
+    bal_forward *forward;
+    bal_batch batch;
+    bal_deal *deal;
+    bal_ballot *ballot;
+    uint64_t *bits;        /* the counted ballot */
+    bal_pair *losses;      /* [n_slots] of my slots in this step */
+    int64_t *sequences[2]; /* [batch] loss of each sequence at + and - */
+    uint32_t *flips;       /* [n_tensors] codes that the last step changed */
+    uint64_t *flip_sums;   /* [n_tensors] work space */
+    bal_status pending;    /* what went wrong on this rank since all last agreed */
+    char reason[1024];     /* its sentence */
+    int64_t step;          /* steps applied */
+    int64_t first_step;    /* where this process began to probe */
+    int64_t repaired_step; /* in which replicas were rebuilt last; -1: never */
     /* of ranks, the same on all */
-    bool   *excluded; /* [size] found to be wrong: votes no more */
-    bool   *accused;  /* [size] in this step */
-    bool    audited;  /* a ballot of the present window of audits was checked */
+    bool *excluded; /* [size] found to be wrong: votes no more */
+    bool *accused;  /* [size] in this step */
+    bool audited;   /* a ballot of the present window of audits was checked */
     int64_t n_audits, n_accused;
-    char    accusation[512]; /* the last one */
+    char accusation[512]; /* the last one */
     /* rank 0 alone */
-    bal_lock       *lock;
-    bal_journal    *journal;
-    bal_metrics     metrics;
+    bal_lock *lock;
+    bal_journal *journal;
+    bal_metrics metrics;
     bal_metrics_log log;
-    bal_score       dev_score; /* last evaluation; n_tokens 0: none */
-    double          best_nats; /* best evaluation so far, INFINITY: none */
-    int64_t         best_step;
+    bal_score dev_score; /* last evaluation; n_tokens 0: none */
+    double best_nats;    /* best evaluation so far, INFINITY: none */
+    int64_t best_step;
     /* clocks of this process */
-    double   began, started;        /* to load; its first step */
-    double   seconds[BAL_N_PHASES]; /* whole */
-    double   step_seconds[BAL_N_PHASES];
-    int64_t  n_probes, n_tokens; /* of all ranks, since first_step */
-    double   last_line;
+    double began, started;        /* to load; its first step */
+    double seconds[BAL_N_PHASES]; /* whole */
+    double step_seconds[BAL_N_PHASES];
+    int64_t n_probes, n_tokens; /* of all ranks, since first_step */
+    double last_line;
     int64_t *abstained; /* [size] rank 0: slots that each rank abstained from, since first_step */
 } bal_run;
 
@@ -141,7 +141,7 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
                                 const uint64_t *fingerprint);
 /** Write the line that ends a finished run. */
 bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run);
-void       bal_metrics_log_close(bal_metrics_log *log);
+void bal_metrics_log_close(bal_metrics_log *log);
 /** Bytes of the log of n_steps steps in which nobody abstains, at most. Local. */
 int64_t bal_metrics_log_bytes(const bal_model *model, int64_t n_steps);
 

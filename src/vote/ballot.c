@@ -8,13 +8,13 @@
 #define N_TOTALS 7 /* words of bal_totals */
 
 struct bal_ballot {
-    bal_comm  *comm;
-    int        n_slots;
-    int64_t    n_words; /* of both maps */
-    uint64_t  *cast;    /* [n_words / 2] slots that this rank has voted on, ties too */
-    uint64_t  *words;   /* [n_words + N_TOTALS + 1]: for, against, totals, pace, as they travel */
+    bal_comm *comm;
+    int n_slots;
+    int64_t n_words; /* of both maps */
+    uint64_t *cast;  /* [n_words / 2] slots that this rank has voted on, ties too */
+    uint64_t *words; /* [n_words + N_TOTALS + 1]: for, against, totals, pace, as they travel */
     bal_totals totals;
-    uint64_t   my_pace, pace;
+    uint64_t my_pace, pace;
 };
 
 /* Totals travel as they lie: 1 word to or, 4 to add, 1 minimum, 1 maximum; the pace, whose
@@ -29,19 +29,19 @@ bal_status bal_ballot_create(bal_comm *comm, int n_slots, bal_ballot **ballot)
     assert(comm != NULL && ballot != NULL);
     if (n_slots < 1 || n_slots > BAL_SLOTS_MAX)
         return bal_fail(BAL_ERR_ARG, "%d slots; expected 1 to %d", n_slots, BAL_SLOTS_MAX);
-    bal_status  status = BAL_ERR_MEMORY;
-    bal_ballot *b      = bal_alloc(1, sizeof *b);
+    bal_status status = BAL_ERR_MEMORY;
+    bal_ballot *b = bal_alloc(1, sizeof *b);
     if (b == NULL) goto done;
-    b->comm    = comm;
+    b->comm = comm;
     b->n_slots = n_slots;
     b->n_words = bal_ballot_words(n_slots);
-    b->cast    = bal_alloc((size_t)b->n_words / 2, sizeof *b->cast);
-    b->words   = bal_alloc((size_t)b->n_words + N_TOTALS + 1, sizeof *b->words);
+    b->cast = bal_alloc((size_t)b->n_words / 2, sizeof *b->cast);
+    b->words = bal_alloc((size_t)b->n_words + N_TOTALS + 1, sizeof *b->words);
     b->my_pace = b->pace = UINT64_MAX;
     if (b->cast == NULL || b->words == NULL) goto done;
     *ballot = b; /* the caller owns it from here */
-    b       = NULL;
-    status  = BAL_OK;
+    b = NULL;
+    status = BAL_OK;
 done:
     bal_ballot_destroy(&b); /* accepts NULL and half-built ballots */
     if (status != BAL_OK) bal_fail(status, "no memory for a ballot of %d slots", n_slots);
@@ -73,7 +73,7 @@ bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int64_t loss_minus, int
 
 bal_totals *bal_ballot_totals(bal_ballot *ballot) { return &ballot->totals; }
 
-void     bal_ballot_set_pace(bal_ballot *ballot, uint64_t us) { ballot->my_pace = us; }
+void bal_ballot_set_pace(bal_ballot *ballot, uint64_t us) { ballot->my_pace = us; }
 uint64_t bal_ballot_pace(const bal_ballot *ballot) { return ballot->pace; }
 
 bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *totals)
@@ -81,12 +81,12 @@ bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *tota
     int n = (int)ballot->n_words;
     memcpy(ballot->words + n, &ballot->totals, sizeof ballot->totals);
     ballot->words[n + N_TOTALS] = ~ballot->my_pace;
-    bal_status status           = bal_comm_reduce(
-                  ballot->comm, &(bal_reduction){.n_or = n + 1, .n_sum = 4, .n_min = 1, .n_max = 2},
-                  ballot->words);
+    bal_status status = bal_comm_reduce(
+        ballot->comm, &(bal_reduction){.n_or = n + 1, .n_sum = 4, .n_min = 1, .n_max = 2},
+        ballot->words);
     memcpy(bits, ballot->words, (size_t)n * sizeof *bits);
     memcpy(totals, ballot->words + n, sizeof *totals);
-    ballot->pace    = ~ballot->words[n + N_TOTALS];
+    ballot->pace = ~ballot->words[n + N_TOTALS];
     ballot->my_pace = UINT64_MAX;
     memset(ballot->words, 0, (size_t)(n + N_TOTALS + 1) * sizeof *ballot->words);
     memset(ballot->cast, 0, (size_t)n / 2 * sizeof *ballot->cast);

@@ -14,10 +14,10 @@
 
 /** Written by the child, read by the parent; in memory that both share. */
 typedef struct report {
-    int64_t    n_calls;
-    int        n_done; /* what the child was told is done, and must be there afterwards */
+    int64_t n_calls;
+    int n_done; /* what the child was told is done, and must be there afterwards */
     bal_status status;
-    char       sentence[256];
+    char sentence[256];
 } report;
 
 static inline report *make_report(void)
@@ -39,7 +39,7 @@ static inline int run_child(const bal_fault_plan *plan, const char *dir,
     if (child == 0) {
         bal_fault_watch(dir);
         bal_fault_begin(plan);
-        r->status  = act(dir, r);
+        r->status = act(dir, r);
         r->n_calls = bal_fault_end();
         snprintf(r->sentence, sizeof r->sentence, "%s", bal_failure());
         if (!(plan->calls & BAL_FAULT_ALLOC)) _exit(0);

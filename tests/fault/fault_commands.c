@@ -10,8 +10,8 @@
 /* OUT stands for a name in a fresh folder. */
 typedef struct line {
     const char *words;
-    const char *out;   /* what it writes, checked when the command ended well; NULL: nothing */
-    bool        times; /* prints durations: only its strings are as many each time */
+    const char *out; /* what it writes, checked when the command ended well; NULL: nothing */
+    bool times;      /* prints durations: only its strings are as many each time */
 } line;
 
 static const line lines[] = {
@@ -37,7 +37,7 @@ static const line lines[] = {
 static bool goes_on(const line *l, const char *out)
 {
     char path[2][400];
-    int  code = run_line(l->words, out, &(bal_fault_plan){0});
+    int code = run_line(l->words, out, &(bal_fault_plan){0});
     for (int i = 0; i < 2; ++i)
         snprintf(path[i], sizeof path[i], "%s/run/ballots.journal", i == 0 ? out : base);
     return code == 0 && hash_file(path[0]) == hash_file(path[1]);
@@ -59,7 +59,7 @@ static uint64_t hash_said(const line *l)
 static bool is_half_written(const char *out, const char *name)
 {
     DIR *stream = opendir(out);
-    bool half   = false;
+    bool half = false;
     if (stream == NULL) return false;
     for (const struct dirent *entry; (entry = readdir(stream)) != NULL;)
         half = half ||
@@ -72,10 +72,10 @@ static bool is_half_written(const char *out, const char *name)
 static void test_no_allocation_is_taken_for_granted(void)
 {
     prepare("commands");
-    uint64_t seed  = (uint64_t)setting("BALLOT_TEST_SEED", 1);
-    long     first = setting("BALLOT_FAULT_FIRST", 40), more = setting("BALLOT_FAULT_SAMPLE", 10);
+    uint64_t seed = (uint64_t)setting("BALLOT_TEST_SEED", 1);
+    long first = setting("BALLOT_FAULT_FIRST", 40), more = setting("BALLOT_FAULT_SAMPLE", 10);
     const char *only = getenv("BALLOT_FAULT_COMMAND");
-    char        out[300];
+    char out[300];
     snprintf(out, sizeof out, "%s/out", base);
     for (const line *l = lines; l < lines + sizeof lines / sizeof *lines; ++l) {
         if (only != NULL && strncmp(l->words, only, strlen(only)) != 0) continue;
@@ -87,15 +87,15 @@ static void test_no_allocation_is_taken_for_granted(void)
         if (code != 0) printf("\n    %s: exit code %d, %s", l->words, code, told->sentence);
         CU_ASSERT_EQUAL(code, 0);
         remove_all(out);
-        n                   = told->n_calls;
+        n = told->n_calls;
         uint64_t said_whole = hash_said(l);
-        bool     every      = first == 0 || first + more >= n;
+        bool every = first == 0 || first + more >= n;
         for (int64_t i = 1; i <= (every ? n : first + more); ++i, ++n_tried) {
             plan.at = every || i <= first
                           ? i
                           : first + 1 + (int64_t)(bal_test_random(&seed) % (uint64_t)(n - first));
             mkdir(out, 0777);
-            code      = run_line(l->words, out, &plan);
+            code = run_line(l->words, out, &plan);
             bool half = code != 0 && l->out != NULL && is_half_written(out, l->out);
             bool good = (code == 4 && told->sentence[0] != 0 && !half) ||
                         (code == 0 && hash_said(l) == said_whole);
@@ -117,7 +117,7 @@ static void test_no_allocation_is_taken_for_granted(void)
     }
 }
 
-const char     bal_suite_name[]  = "fault: commands without memory";
+const char bal_suite_name[] = "fault: commands without memory";
 const bal_test bal_suite_tests[] = {
     {"no allocation is taken for granted", test_no_allocation_is_taken_for_granted},
     {NULL, NULL},

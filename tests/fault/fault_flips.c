@@ -14,7 +14,7 @@ typedef struct victim {
     const char *lines[4];
 } victim;
 
-static const char *const go_on  = "train JOB --run OUT/run";
+static const char *const go_on = "train JOB --run OUT/run";
 static const char *const replay = "replay MODEL OUT/run/ballots.journal -o OUT/r.h5 --json";
 
 #ifdef __SANITIZE_ADDRESS__
@@ -28,7 +28,7 @@ enum { FLIPS = 200 };
 /* What a command gives: of a run its record and its model, else what it printed. */
 static uint64_t outcome(const char *line)
 {
-    char         path[400];
+    char path[400];
     bal_snapshot s;
     if (line != go_on) return hash_file(said);
     snprintf(path, sizeof path, "%s/run/step-%06d.h5", out, STEPS);
@@ -50,9 +50,9 @@ static void begin_anew(void)
  */
 static void make_stopped_run(void)
 {
-    char        checkpoint[400], journal[400];
+    char checkpoint[400], journal[400];
     struct stat info;
-    bool        found = false;
+    bool found = false;
     snprintf(out, sizeof out, "%s/out", base);
     snprintf(stopped, sizeof stopped, "%s/stopped", base);
     snprintf(checkpoint, sizeof checkpoint, "%s/run/step-000004.h5", out);
@@ -73,7 +73,7 @@ static void make_stopped_run(void)
 static void flip(const char *path, uint64_t bit)
 {
     unsigned char byte = 0;
-    int           fd   = open(path, O_RDWR | O_CLOEXEC);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
     CU_ASSERT_FATAL(fd >= 0 && pread(fd, &byte, 1, (off_t)(bit / 8)) == 1);
     byte ^= (unsigned char)(1 << bit % 8);
     CU_ASSERT_FATAL(pwrite(fd, &byte, 1, (off_t)(bit / 8)) == 1 && close(fd) == 0);
@@ -81,11 +81,11 @@ static void flip(const char *path, uint64_t bit)
 
 static void attack(const victim *v)
 {
-    char        path[400];
+    char path[400];
     struct stat info;
-    uint64_t    right[4], state = (uint64_t)setting("BALLOT_TEST_SEED", 1);
-    long        n_flips = setting("BALLOT_FLIPS", FLIPS), n_refused = 0, n_same = 0, n_bad = 0;
-    int         n_lines = 0;
+    uint64_t right[4], state = (uint64_t)setting("BALLOT_TEST_SEED", 1);
+    long n_flips = setting("BALLOT_FLIPS", FLIPS), n_refused = 0, n_same = 0, n_bad = 0;
+    int n_lines = 0;
     for (; v->lines[n_lines] != NULL; ++n_lines) {
         begin_anew();
         CU_ASSERT_EQUAL(run_line(v->lines[n_lines], out, &(bal_fault_plan){0}), 0);
@@ -99,9 +99,9 @@ static void attack(const victim *v)
         CU_ASSERT_EQUAL_FATAL(stat(path, &info), 0);
         uint64_t bit = bal_test_random(&state) % (8 * (uint64_t)info.st_size);
         flip(path, bit);
-        int  code    = run_line(line, out, &(bal_fault_plan){0});
+        int code = run_line(line, out, &(bal_fault_plan){0});
         bool refused = code >= 1 && code <= 5 && told->sentence[0] != 0;
-        bool same    = code == 0 && outcome(line) == right[trial % n_lines];
+        bool same = code == 0 && outcome(line) == right[trial % n_lines];
         if (refused || strncmp(v->path, "OUT", 3) != 0) flip(path, bit);
         if (refused && line == go_on)
             refused = run_line(line, out, &(bal_fault_plan){0}) == 0 &&
@@ -138,7 +138,7 @@ static void test_no_flipped_bit_passes_in_silence(void)
     remove_all(out);
 }
 
-const char     bal_suite_name[]  = "fault: flipped bits";
+const char bal_suite_name[] = "fault: flipped bits";
 const bal_test bal_suite_tests[] = {
     {"no flipped bit passes in silence", test_no_flipped_bit_passes_in_silence},
     {NULL, NULL},

@@ -41,7 +41,7 @@ static void empty(const char *dir)
 
 static int count_names(const char *dir)
 {
-    int  n      = 0;
+    int n = 0;
     DIR *stream = opendir(dir);
     while (readdir(stream) != NULL) ++n;
     closedir(stream);
@@ -53,14 +53,14 @@ static int count_names(const char *dir)
 static bal_status append_to_the_end(const char *dir, report *r)
 {
     bal_journal *journal = NULL;
-    bal_status   status  = access(in(dir, "journal"), F_OK) == 0
-                               ? bal_journal_open(in(dir, "journal"), true, &journal)
-                               : bal_journal_create(in(dir, "journal"), &sample_id, &journal);
+    bal_status status = access(in(dir, "journal"), F_OK) == 0
+                            ? bal_journal_open(in(dir, "journal"), true, &journal)
+                            : bal_journal_create(in(dir, "journal"), &sample_id, &journal);
     if (status != BAL_OK) return status;
     while (bal_journal_n(journal) < ENTRIES) {
-        uint64_t          bits[WORDS];
+        uint64_t bits[WORDS];
         bal_journal_entry entry = sample_entry(bal_journal_n(journal), bits);
-        status                  = bal_journal_append(journal, &entry);
+        status = bal_journal_append(journal, &entry);
         /* "nothing was added": the same journal takes the entry when the fault is over */
         if (status != BAL_OK) status = bal_journal_append(journal, &entry);
         if (status != BAL_OK) break;
@@ -75,8 +75,8 @@ static bool journal_is_whole(const char *dir, const report *r)
     bal_journal *journal = NULL;
     if (access(in(dir, "journal"), F_OK) != 0) return r->n_done == 0;
     if (bal_journal_open(in(dir, "journal"), false, &journal) != BAL_OK) return false;
-    int64_t n     = bal_journal_n(journal);
-    bool    whole = n >= r->n_done && n <= ENTRIES && entries_are_right(journal);
+    int64_t n = bal_journal_n(journal);
+    bool whole = n >= r->n_done && n <= ENTRIES && entries_are_right(journal);
     bal_journal_close(&journal);
     return whole;
 }
@@ -84,7 +84,7 @@ static bool journal_is_whole(const char *dir, const report *r)
 /* Two entries and half of a third. */
 static void leave_a_torn_tail(const char *dir)
 {
-    report       r       = {0};
+    report r = {0};
     bal_journal *journal = NULL;
     CU_ASSERT_EQUAL_FATAL(append_to_the_end(dir, &r), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(truncate(in(dir, "journal"), 128 + 5 * (12 + WORDS) * 4), 0);
@@ -118,7 +118,7 @@ static void write_the_first(const char *dir)
 static bal_status write_the_second(const char *dir, report *r)
 {
     bal_status status = bal_checkpoint_write(dir, "step.h5", &snapshots[1]);
-    r->n_done         = status == BAL_OK;
+    r->n_done = status == BAL_OK;
     return status;
 }
 
@@ -155,7 +155,7 @@ static void publish_before(const char *dir)
 static bal_status publish_after(const char *dir, report *r)
 {
     bal_status status = bal_publish(dir, "LATEST", "afterwards\n", 11);
-    r->n_done         = status == BAL_OK;
+    r->n_done = status == BAL_OK;
     return status;
 }
 
@@ -163,7 +163,7 @@ static bool before_or_after(const char *dir, const report *r)
 {
     bal_file file;
     if (bal_file_open(in(dir, "LATEST"), &file) != BAL_OK) return false;
-    bool after  = file.n_bytes == 11 && memcmp(file.data, "afterwards\n", 11) == 0;
+    bool after = file.n_bytes == 11 && memcmp(file.data, "afterwards\n", 11) == 0;
     bool before = file.n_bytes == 7 && memcmp(file.data, "before\n", 7) == 0;
     bal_file_close(&file);
     return after || (before && r->n_done == 0);
@@ -173,13 +173,13 @@ static bool before_or_after(const char *dir, const report *r)
 
 static uint64_t generation_in(const char *dir)
 {
-    char     text[513] = "";
-    uint64_t n         = 0;
-    FILE    *stream    = fopen(in(dir, "run.lock"), "re");
+    char text[513] = "";
+    uint64_t n = 0;
+    FILE *stream = fopen(in(dir, "run.lock"), "re");
     if (stream == NULL) return 0;
     size_t got = fread(text, 1, 512, stream);
     fclose(stream);
-    text[got]        = '\0';
+    text[got] = '\0';
     const char *line = strstr(text, "generation ");
     if (line != NULL) sscanf(line, "generation %" SCNu64, &n);
     return n;
@@ -200,7 +200,7 @@ static void take_it_often(const char *dir)
 
 static bal_status take_it(const char *dir, report *r)
 {
-    bal_lock  *lock   = NULL;
+    bal_lock *lock = NULL;
     bal_status status = bal_lock_take(dir, &lock);
     if (status == BAL_OK) r->n_done = (int)generation_in(dir);
     if (status == BAL_OK) status = bal_lock_check(lock);
@@ -230,7 +230,7 @@ static const work works[] = {
 
 /* ---- every call ---- */
 
-static char    dir[PATH_MAX];
+static char dir[PATH_MAX];
 static report *told;
 
 /* Do the work under a plan in a child, and look at what it left. *n_calls: how many there were. */
@@ -239,14 +239,14 @@ static bool survives(const work *w, const bal_fault_plan *plan, int64_t *n_calls
     report again = {0};
     empty(dir);
     w->prepare(dir);
-    int  code   = run_child(plan, dir, w->act, told);
+    int code = run_child(plan, dir, w->act, told);
     bool killed = code == BAL_FAULT_KILLED;
-    *n_calls    = told->n_calls;
+    *n_calls = told->n_calls;
     if (killed && told->n_done == 0) last_generation = 0;
-    bool ended   = killed ? plan->effect >= BAL_FAULT_KILL : code == 0;
-    bool whole   = ended && w->check(dir, told);
+    bool ended = killed ? plan->effect >= BAL_FAULT_KILL : code == 0;
+    bool whole = ended && w->check(dir, told);
     bool goes_on = whole && w->act(dir, &again) == BAL_OK && w->check(dir, &again);
-    bool tidy    = goes_on && count_names(dir) == w->n_names;
+    bool tidy = goes_on && count_names(dir) == w->n_names;
     if (tidy) return true;
     printf("\n    %s, call %" PRId64 "%s of %#x, effect %d, errno %d, seed %" PRIu64
            ": exit code %d, status %d \"%s\"%s",
@@ -262,9 +262,9 @@ static bool survives(const work *w, const bal_fault_plan *plan, int64_t *n_calls
 /* The work with each of its calls going wrong. Returns how many calls there are. */
 static int64_t try_every_call(const work *w, bal_fault_plan plan, bool expected(bal_status status))
 {
-    int64_t n     = 0, unused;
-    int     n_bad = 0;
-    plan.at       = INT64_MAX;
+    int64_t n = 0, unused;
+    int n_bad = 0;
+    plan.at = INT64_MAX;
     CU_ASSERT_FATAL(survives(w, &plan, &n) && told->status == BAL_OK);
     for (plan.at = 1; plan.at <= n; ++plan.at) {
         bool good = survives(w, &plan, &unused);
@@ -308,8 +308,8 @@ static void test_killed_at_every_call(void)
 
 static void test_without_power_at_every_call(void)
 {
-    int64_t n       = 0;
-    long    n_seeds = setting("BALLOT_FAULT_SEEDS", 2);
+    int64_t n = 0;
+    long n_seeds = setting("BALLOT_FAULT_SEEDS", 2);
     begin();
     for (long seed = 0; seed < n_seeds; ++seed) EACH_WORK(w)
     n += try_every_call(
@@ -323,16 +323,16 @@ static void test_without_power_at_every_call(void)
 static void test_a_full_disk_or_a_failing_one_at_every_call(void)
 {
     const int errors[] = {ENOSPC, EIO};
-    int64_t   n        = 0;
+    int64_t n = 0;
     begin();
     for (size_t i = 0; i < sizeof errors / sizeof *errors; ++i)
         for (int on = 0; on < 2; ++on) EACH_WORK(w)
     n += try_every_call(w,
                         (bal_fault_plan){.calls = BAL_FAULT_WRITE | BAL_FAULT_SYNC |
                                                   BAL_FAULT_NAME | BAL_FAULT_CLOSE,
-                                         .on     = on,
+                                         .on = on,
                                          .effect = BAL_FAULT_ERRNO,
-                                         .error  = errors[i]},
+                                         .error = errors[i]},
                         is_ok_or_io);
     printf(" %" PRId64 " failures ", n);
 }
@@ -343,10 +343,10 @@ static void test_files_that_cannot_be_opened_or_read(void)
     begin();
     for (int on = 0; on < 2; ++on) EACH_WORK(w)
     n += try_every_call(w,
-                        (bal_fault_plan){.calls  = BAL_FAULT_OPEN | BAL_FAULT_READ,
-                                         .on     = on,
+                        (bal_fault_plan){.calls = BAL_FAULT_OPEN | BAL_FAULT_READ,
+                                         .on = on,
                                          .effect = BAL_FAULT_ERRNO,
-                                         .error  = EIO},
+                                         .error = EIO},
                         NULL);
     printf(" %" PRId64 " failures ", n);
 }
@@ -355,9 +355,9 @@ static void test_interrupted_and_short_transfers_are_completed(void)
 {
     const bal_fault_plan plans[] = {
         {.calls = BAL_FAULT_READ | BAL_FAULT_WRITE, .effect = BAL_FAULT_SHORT},
-        {.calls  = BAL_FAULT_READ | BAL_FAULT_WRITE | BAL_FAULT_SYNC,
+        {.calls = BAL_FAULT_READ | BAL_FAULT_WRITE | BAL_FAULT_SYNC,
          .effect = BAL_FAULT_ERRNO,
-         .error  = EINTR}};
+         .error = EINTR}};
     int64_t n = 0;
     begin();
     for (int i = 0; i < 2; ++i) EACH_WORK(w)
@@ -382,7 +382,7 @@ static void test_no_memory_at_every_allocation(void)
 
 typedef struct bytes {
     unsigned char *at;
-    size_t         n;
+    size_t n;
 } bytes;
 
 static bytes read_whole(const char *path)
@@ -407,23 +407,23 @@ static void test_the_last_four_records_torn_at_every_byte(void)
 {
     enum { N = 8, RECORD = (12 + WORDS) * 8 };
     bal_journal *journal = NULL;
-    int          n_bad = 0, n_tried = 0;
+    int n_bad = 0, n_tried = 0;
     begin();
     const char *path = in(dir, "journal");
     CU_ASSERT_EQUAL_FATAL(bal_journal_create(path, &sample_id, &journal), BAL_OK);
     for (int step = 0; step < N; ++step) {
-        uint64_t          bits[WORDS];
+        uint64_t bits[WORDS];
         bal_journal_entry entry = sample_entry(step, bits);
         CU_ASSERT_EQUAL_FATAL(bal_journal_append(journal, &entry), BAL_OK);
     }
     bal_journal_close(&journal);
-    bytes          whole = read_whole(path);
-    unsigned char *torn  = malloc(whole.n);
+    bytes whole = read_whole(path);
+    unsigned char *torn = malloc(whole.n);
     CU_ASSERT_EQUAL_FATAL(whole.n, 128 + N * RECORD);
     for (size_t cut = whole.n - 4 * RECORD; cut < whole.n; ++cut)
         for (int how = 0; how < 4; ++how, ++n_tried) {
             /* short; the rest zeros; the rest other bytes; or the rest of the record there alone */
-            size_t   first = (cut - 128) / RECORD, end = 128 + (first + 1) * RECORD, n = whole.n;
+            size_t first = (cut - 128) / RECORD, end = 128 + (first + 1) * RECORD, n = whole.n;
             uint64_t random = cut;
             memcpy(torn, whole.at, whole.n);
             if (how == 0) n = cut;
@@ -455,27 +455,27 @@ static void test_a_checkpoint_torn_at_every_sector(void)
     int n_bad = 0, n_tried = 0;
     begin();
     const char *path = in(dir, "step.h5");
-    bytes       old, whole;
+    bytes old, whole;
     write_the_first(dir);
     old = read_whole(path);
     CU_ASSERT_EQUAL_FATAL(write_the_second(dir, told), BAL_OK);
-    whole               = read_whole(path);
+    whole = read_whole(path);
     unsigned char *torn = malloc(whole.n);
     for (size_t cut = 0; cut < whole.n; cut += 512)
         for (int how = 0; how < 5; ++how) {
             /* short; zeros behind; zeros before; another checkpoint behind, or before */
             size_t n = how == 0 ? cut : whole.n;
             for (size_t at = 0; at < whole.n; ++at) {
-                bool          behind = at >= cut;
-                unsigned char other  = how >= 3 && at < old.n ? old.at[at] : 0;
-                torn[at]             = behind == (how == 1 || how == 3) ? other : whole.at[at];
+                bool behind = at >= cut;
+                unsigned char other = how >= 3 && at < old.n ? old.at[at] : 0;
+                torn[at] = behind == (how == 1 || how == 3) ? other : whole.at[at];
             }
             if (how == 0) memcpy(torn, whole.at, n);
             if (n == whole.n && memcmp(torn, whole.at, n) == 0) continue;
             if (n == old.n && memcmp(torn, old.at, n) == 0) continue;
             write_whole(path, torn, n);
-            bal_snapshot s    = {0};
-            bool         good = bal_checkpoint_verify(path) == BAL_ERR_INPUT &&
+            bal_snapshot s = {0};
+            bool good = bal_checkpoint_verify(path) == BAL_ERR_INPUT &&
                         bal_checkpoint_read(path, true, &s) == BAL_ERR_INPUT;
             ++n_tried;
             if (!good) printf("\n    cut at byte %zu, how %d", cut, how);
@@ -499,7 +499,7 @@ int bal_suite_end(void)
     return 0;
 }
 
-const char     bal_suite_name[]  = "fault: journal, checkpoint and lock";
+const char bal_suite_name[] = "fault: journal, checkpoint and lock";
 const bal_test bal_suite_tests[] = {
     {"killed at every call", test_killed_at_every_call},
     {"without power at every call", test_without_power_at_every_call},

@@ -17,14 +17,14 @@
 
 enum { WORDS_MAX = 32, STEPS = 5 };
 
-static char    base[256];
-static char    said[300]; /* file of the standard output */
+static char base[256];
+static char said[300]; /* file of the standard output */
 static report *told;
 
 /* JOB, MODEL and RUN lie in base; OUT is the folder given. */
 static inline bool substitute(const char *word, const char *out, char *to, size_t n)
 {
-    static const char *const names[]  = {"JOB", "MODEL", "RUN", "OUT"};
+    static const char *const names[] = {"JOB", "MODEL", "RUN", "OUT"};
     static const char *const places[] = {"/job.ini", "/model", "/run", ""};
     for (int i = 0; i < 4; ++i) {
         size_t m = strlen(names[i]);
@@ -69,9 +69,9 @@ static inline _Noreturn void be_the_command(const char *line, const char *out,
                                             const bal_fault_plan *plan)
 {
     static char words[WORDS_MAX][PATH_MAX];
-    char       *argv[WORDS_MAX + 1] = {NULL}, copy[256], *rest = NULL;
-    int         argc    = 0;
-    bal_comm    comm    = {.transport = &alone, .size = 1};
+    char *argv[WORDS_MAX + 1] = {NULL}, copy[256], *rest = NULL;
+    int argc = 0;
+    bal_comm comm = {.transport = &alone, .size = 1};
     bal_context context = {.comm = &comm, .prints = true};
     snprintf(copy, sizeof copy, "%s", line);
     for (char *word = strtok_r(copy, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
@@ -85,7 +85,7 @@ static inline _Noreturn void be_the_command(const char *line, const char *out,
     if (nowhere == NULL || freopen(said, "w", stdout) == NULL) _exit(121);
     stderr = nowhere; /* progress; a sanitizer still has file 2 */
     bal_fault_begin(plan);
-    told->status  = command->run(&context, argc, argv);
+    told->status = command->run(&context, argc, argv);
     told->n_calls = bal_fault_end();
     snprintf(told->sentence, sizeof told->sentence, "%s", bal_failure());
     exit(bal_status_exit_code(told->status));
@@ -137,7 +137,7 @@ static inline void write_text(const char *path, const char *content)
 static inline void prepare(const char *name)
 {
     const char *tests = getenv("BALLOT_TESTS");
-    char        text[300], job[300], all[2000] = "", words[2000];
+    char text[300], job[300], all[2000] = "", words[2000];
     CU_ASSERT_PTR_NOT_NULL_FATAL(tests);
     bal_log_enable(false);
     told = make_report();

@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
-    bal_model_config  config;
+    bal_model_config config;
     const bal_family *family;
     if (bal_hub_config_parse(data, n_bytes, "config.json", &config, &family) != BAL_OK) return 0;
     if (bal_model_config_check(&config, "config.json") != BAL_OK || family == NULL) abort();

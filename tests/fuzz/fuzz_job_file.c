@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
 {
     char path[64];
-    int  fd = memfd_create("job.ini", 0);
+    int fd = memfd_create("job.ini", 0);
     if (fd < 0 || bal_write_all(fd, bytes, n_bytes, "job.ini") != BAL_OK) return -1;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     bal_job_source job, again;

@@ -17,8 +17,8 @@ static void reseal(uint8_t *bytes, size_t n_bytes)
 {
     static const uint8_t start[16] = {'B', 'A', 'L', 'L', 'O', 'T', 'J', '1',
                                       2,   0,   0,   0,   4,   3,   2,   1};
-    int32_t              n_slots;
-    uint64_t             hash;
+    int32_t n_slots;
+    uint64_t hash;
     if (n_bytes < HEADER_BYTES) return;
     memcpy(bytes, start, sizeof start);
     memcpy(&n_slots, bytes + 28, sizeof n_slots);
@@ -34,11 +34,11 @@ static void reseal(uint8_t *bytes, size_t n_bytes)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
-    char         path[64];
+    char path[64];
     bal_journal *journal = NULL;
     if (n_bytes == 0) return 0;
-    int      fd    = memfd_create("journal", 0);
-    size_t   n     = n_bytes - 1;
+    int fd = memfd_create("journal", 0);
+    size_t n = n_bytes - 1;
     uint8_t *bytes = malloc(n + 1);
     if (fd < 0 || bytes == NULL) abort();
     memcpy(bytes, data + 1, n);
@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     free(bytes);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (bal_journal_open(path, true, &journal) == BAL_OK) {
-        int64_t           n_entries = bal_journal_n(journal);
+        int64_t n_entries = bal_journal_n(journal);
         bal_journal_entry entry;
         for (int64_t step = 0; step < n_entries; ++step)
             if (bal_journal_read(journal, step, &entry) != BAL_OK || entry.step != step) abort();

@@ -22,12 +22,12 @@ static void fuzz_tokenizer(const bal_files *files, int64_t n_vocab, const uint8_
 {
     bal_tokenizer *tokenizer = NULL;
     if (bal_tokenizer_create(files, n_vocab, "DIR", &tokenizer) != BAL_OK) return;
-    int32_t   *tokens;
-    int64_t    n_tokens;
+    int32_t *tokens;
+    int64_t n_tokens;
     bal_status status = bal_tokenizer_encode(tokenizer, (const char *)text,
                                              n_bytes < 4096 ? n_bytes : 4096, &tokens, &n_tokens);
     if (status == BAL_OK) {
-        char  *joined;
+        char *joined;
         size_t n_joined;
         for (int64_t i = 0; i < n_tokens; ++i)
             if (tokens[i] < 0 || tokens[i] >= bal_tokenizer_n_vocab(tokenizer)) abort();

@@ -18,9 +18,9 @@ static void test_votes_do_not_depend_on_who_casts_them(void)
         for (int slot = 0; slot < N; ++slot) /* dealt differently each time */
             if ((slot + shift) % size == rank)
                 CU_ASSERT_EQUAL(bal_ballot_cast(ballot, slot, 1000 + slot, 1065), BAL_OK);
-        uint64_t   bits[6];
+        uint64_t bits[6];
         bal_totals totals;
-        int8_t     votes[N];
+        int8_t votes[N];
         CU_ASSERT_EQUAL(bal_ballot_words(N), 6);
         CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
         bal_ballot_votes(bits, N, votes);
@@ -37,8 +37,8 @@ static void test_a_double_vote_is_found_on_all_ranks(void)
     if (size == 1) return; /* it takes two */
     for (int same = 0; same < 2; ++same) {
         bal_ballot *ballot = new_ballot(70);
-        uint64_t    bits[4];
-        bal_totals  totals;
+        uint64_t bits[4];
+        bal_totals totals;
         if (rank == 0) bal_ballot_cast(ballot, 66, 2, 1);
         if (rank == size - 1) bal_ballot_cast(ballot, 66, same ? 2 : 1, same ? 1 : 2);
         CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_ERR_STATE);
@@ -53,9 +53,9 @@ static void test_a_double_vote_is_found_on_all_ranks(void)
 static void test_slots_nobody_voted_on_abstain(void)
 {
     bal_ballot *ballot = new_ballot(100);
-    uint64_t    bits[4];
-    bal_totals  totals;
-    int8_t      votes[100];
+    uint64_t bits[4];
+    bal_totals totals;
+    int8_t votes[100];
     for (int slot = rank; slot < 100; slot += size)
         if (slot % 3 == 0) bal_ballot_cast(ballot, slot, 1, 2);
     CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
@@ -74,11 +74,11 @@ static void test_totals_are_those_of_all_ranks(void)
 {
     bal_ballot *ballot = new_ballot(4);
     for (int round = 0; round < 2; ++round) { /* counting empties them */
-        uint64_t   bits[2];
+        uint64_t bits[2];
         bal_totals totals, *mine = bal_ballot_totals(ballot);
-        mine->loss            = -((int64_t)1 << 50) + rank;
-        mine->n_tokens        = 100 * (rank + 1);
-        mine->n_agree         = rank;
+        mine->loss = -((int64_t)1 << 50) + rank;
+        mine->n_tokens = 100 * (rank + 1);
+        mine->n_agree = rank;
         mine->fingerprint_min = mine->fingerprint_max = UINT64_MAX - (uint64_t)(rank == size - 1);
         if (rank == 0) mine->wishes = BAL_WISH_SAVE;
         if (rank == size - 1) mine->wishes |= BAL_WISH_STOP;
@@ -98,8 +98,8 @@ static void test_totals_are_those_of_all_ranks(void)
 static void test_the_fastest_ranks_pace_reaches_all(void)
 {
     bal_ballot *ballot = new_ballot(4);
-    uint64_t    bits[2];
-    bal_totals  totals;
+    uint64_t bits[2];
+    bal_totals totals;
     CU_ASSERT_EQUAL(bal_ballot_pace(ballot), UINT64_MAX);
     bal_ballot_set_pace(ballot, (uint64_t)(1000 - 10 * rank));
     CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
@@ -116,11 +116,11 @@ static void test_a_full_ballot_of_many_slots_arrives_whole(void)
 {
     enum { N = 1 << 18 }; /* 64 KiB of votes: more than one packet of any transport */
     static uint64_t bits[2 * N / 64];
-    static int8_t   votes[N];
-    bal_ballot     *ballot = new_ballot(N);
-    bal_totals      totals;
-    uint64_t        state = 1;
-    int             n_bad = 0;
+    static int8_t votes[N];
+    bal_ballot *ballot = new_ballot(N);
+    bal_totals totals;
+    uint64_t state = 1;
+    int n_bad = 0;
     for (int slot = 0; slot < N; ++slot) {
         int64_t difference = (int64_t)(bal_test_random(&state) % 3) - 1;
         if (slot / 7 % size == rank) bal_ballot_cast(ballot, slot, difference, 0);
@@ -134,7 +134,7 @@ static void test_a_full_ballot_of_many_slots_arrives_whole(void)
     bal_ballot_destroy(&ballot);
 }
 
-const char     bal_suite_name[]  = "ballot";
+const char bal_suite_name[] = "ballot";
 const bal_test bal_suite_tests[] = {
     {"votes do not depend on who casts them", test_votes_do_not_depend_on_who_casts_them},
     {"a double vote is found on all ranks", test_a_double_vote_is_found_on_all_ranks},

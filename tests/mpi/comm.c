@@ -72,7 +72,7 @@ static void test_gathered_words_lie_in_rank_order(void)
 static void test_sums_are_exact(void)
 {
     int64_t values[3] = {rank + 1, -((int64_t)1 << 60) + rank, ((int64_t)1 << 53) + rank};
-    int64_t ranks     = (int64_t)size * (size - 1) / 2;
+    int64_t ranks = (int64_t)size * (size - 1) / 2;
     CU_ASSERT_EQUAL(bal_comm_sum(test_comm, values, 3), BAL_OK);
     CU_ASSERT_EQUAL(values[0], ranks + size);
     CU_ASSERT_EQUAL(values[1], -((int64_t)1 << 60) * size + ranks);
@@ -92,8 +92,8 @@ static void test_a_reduction_combines_each_word_its_own_way(void)
                                             {0, 0, 1, 0}, {513, 4, 1, 1}, {1, 1, 1, 1}};
     for (size_t k = 0; k < sizeof layouts / sizeof *layouts; ++k) { /* layouts change in between */
         const bal_reduction *how = &layouts[k];
-        int                  n   = how->n_or + how->n_sum + how->n_min + how->n_max;
-        uint64_t             words[600];
+        int n = how->n_or + how->n_sum + how->n_min + how->n_max;
+        uint64_t words[600];
         for (int i = 0; i < n; ++i) words[i] = word(rank, i);
         CU_ASSERT_EQUAL(bal_comm_reduce(test_comm, how, words), BAL_OK);
         int n_bad = 0;
@@ -131,7 +131,7 @@ static void test_communicators_do_not_hear_each_other(void)
     bal_comm_destroy(&other);
 }
 
-const char     bal_suite_name[]  = "comm";
+const char bal_suite_name[] = "comm";
 const bal_test bal_suite_tests[] = {
     {"ranks are numbered", test_ranks_are_numbered},
     {"all is well where all ranks are", test_all_is_well_where_all_ranks_are},

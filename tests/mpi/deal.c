@@ -65,7 +65,7 @@ static void test_by_node_the_others_take_what_a_late_rank_does_not(void)
     bal_deal *deal = dealt(test_comm, true);
     for (int round = 0; round < N_ROUNDS; ++round) {
         int64_t counts[N_SLOTS] = {0}, nothing = 0;
-        int     late = round % size, first = -1, n = 0;
+        int late = round % size, first = -1, n = 0;
         bal_deal_begin(deal);
         if (rank == late && (first = bal_deal_next(deal)) >= 0) ++counts[first]; /* a long probe */
         CU_ASSERT_EQUAL(bal_comm_sum(test_comm, &nothing, 1), BAL_OK);
@@ -85,7 +85,7 @@ static void test_nodes_do_not_take_from_each_other(void)
     bal_deal *deal = dealt(nodes, true);
     for (int round = 0; round < N_ROUNDS; ++round) {
         int64_t counts[N_SLOTS] = {0};
-        int     n_bad           = 0;
+        int n_bad = 0;
         bal_deal_begin(deal);
         take_all(deal, counts);
         for (int slot = 0; slot < N_SLOTS; ++slot)
@@ -97,7 +97,7 @@ static void test_nodes_do_not_take_from_each_other(void)
     bal_comm_destroy(&nodes);
 }
 
-const char     bal_suite_name[]  = "deal";
+const char bal_suite_name[] = "deal";
 const bal_test bal_suite_tests[] = {
     {"by rank each takes its own and no others", test_by_rank_each_takes_its_own_and_no_others},
     {"by node all take at once and each slot once",

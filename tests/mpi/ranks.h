@@ -8,7 +8,7 @@
 #include "suite.h"
 
 static bal_comm *test_comm;
-static int       rank, size;
+static int rank, size;
 
 int bal_suite_begin(int *argc, char ***argv)
 {

@@ -7,18 +7,18 @@
 /* The same small model on every rank of comm, one copy for each of its nodes or ranks. */
 static bal_model *replica_on(bal_comm *comm, bool share, bal_shared **shared)
 {
-    const bal_model_config config = {.dim        = 12,
-                                     .hidden     = 20,
-                                     .n_layers   = 2,
-                                     .n_heads    = 2,
+    const bal_model_config config = {.dim = 12,
+                                     .hidden = 20,
+                                     .n_layers = 2,
+                                     .n_heads = 2,
                                      .n_kv_heads = 1,
-                                     .head_dim   = 6,
-                                     .n_vocab    = 70,
+                                     .head_dim = 6,
+                                     .n_vocab = 70,
                                      .max_tokens = 8,
-                                     .rope_base  = 1e4,
-                                     .norm_eps   = 1e-5};
-    bal_model             *model  = NULL;
-    uint64_t               state  = 1;
+                                     .rope_base = 1e4,
+                                     .norm_eps = 1e-5};
+    bal_model *model = NULL;
+    uint64_t state = 1;
     CU_ASSERT_EQUAL_FATAL(
         bal_model_outline(&config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_shared_create(comm, bal_model_bytes(model), share, shared), BAL_OK);
@@ -27,7 +27,7 @@ static bal_model *replica_on(bal_comm *comm, bool share, bal_shared **shared)
         bal_model_zero(model);
         for (int i = 0; i < bal_model_n_tensors(model); ++i) {
             bal_tensor *tensor = bal_model_tensor(model, i);
-            int8_t      carry[1024];
+            int8_t carry[1024];
             CU_ASSERT_FATAL(bal_tensor_n(tensor) <= 1024);
             for (int64_t at = 0; at < bal_tensor_n(tensor); ++at)
                 carry[at] = (int8_t)bal_test_random(&state);
@@ -39,8 +39,8 @@ static bal_model *replica_on(bal_comm *comm, bool share, bal_shared **shared)
 }
 
 static bal_shared *own; /* of the model that each rank has for itself */
-static bal_model  *replica(void) { return replica_on(test_comm, false, &own); }
-static void        drop(bal_model **model)
+static bal_model *replica(void) { return replica_on(test_comm, false, &own); }
+static void drop(bal_model **model)
 {
     bal_model_destroy(model);
     bal_shared_destroy(&own);
@@ -48,7 +48,7 @@ static void        drop(bal_model **model)
 
 static bal_status compare(const bal_model *model)
 {
-    uint64_t   print  = 0;
+    uint64_t print = 0;
     bal_status status = bal_replicas_compare(test_comm, own, model, &print);
     if (status == BAL_OK) CU_ASSERT_EQUAL(print, bal_model_fingerprint(model));
     return status;
@@ -65,7 +65,7 @@ static void test_equal_replicas_pass(void)
  * two, nobody can say which. */
 static void check_named(bal_model *model, int bad, int index)
 {
-    char        who[32];
+    char who[32];
     const char *name = bal_model_tensor(model, index)->name;
     snprintf(who, sizeof who, "of rank %d ", bad);
     CU_ASSERT_EQUAL(compare(model), BAL_ERR_STATE);
@@ -91,9 +91,9 @@ static void test_a_replica_with_one_other_code_is_named_with_its_tensor(void)
 static void test_a_replica_with_one_other_carry_or_scale_is_named(void)
 {
     if (size == 1) return;
-    bal_model  *model  = replica();
+    bal_model *model = replica();
     bal_tensor *tensor = bal_model_tensor(model, 4);
-    int         bad    = size - 1;
+    int bad = size - 1;
     if (rank == bad) tensor->carry[0] ^= 64;
     check_named(model, bad, 4);
     if (rank == bad) tensor->carry[0] ^= 64, tensor->scale[0] *= 2.0f;
@@ -103,23 +103,23 @@ static void test_a_replica_with_one_other_carry_or_scale_is_named(void)
 
 static void test_a_node_with_one_other_code_is_named_by_its_first_rank(void)
 {
-    bal_comm   *nodes  = NULL;
+    bal_comm *nodes = NULL;
     bal_shared *shared = NULL;
-    uint64_t    print  = 0;
+    uint64_t print = 0;
     /* the first node has one rank, the second all but two, the third the last */
-    int node    = rank == 0          ? 0
-                  : rank == size - 1 ? 2
-                                     : 1,
-        first   = node == 0   ? 0
-                  : node == 1 ? 1
-                              : rank;
+    int node = rank == 0          ? 0
+               : rank == size - 1 ? 2
+                                  : 1,
+        first = node == 0   ? 0
+                : node == 1 ? 1
+                            : rank;
     int n_nodes = size < 3 ? size : 3;
     CU_ASSERT_EQUAL_FATAL(bal_comm_create_on(MPI_COMM_WORLD, node, &nodes), BAL_OK);
     bal_model *model = replica_on(nodes, true, &shared);
     for (int index = 0; index < bal_model_n_tensors(model); index += 7)
         for (int bad = 0; bad < size && n_nodes > 1; bad += bad == 1 && size > 3 ? size - 2 : 1) {
             int8_t *code = (int8_t *)bal_model_tensor(model, index)->codes + 5;
-            char    who[64];
+            char who[64];
             snprintf(who, sizeof who, "of rank %d differs from that of %d of %d copies", bad,
                      n_nodes - 1, n_nodes);
             if (first == bad && bal_shared_part(shared) == 0) *code ^= 1;
@@ -143,17 +143,17 @@ static void test_ranks_that_share_a_copy_make_the_update_together(void)
     enum { N_SLOTS = 64 };
     bool on_ballot[64];
     memset(on_ballot, true, sizeof on_ballot);
-    bal_optim_options options   = {.rule      = bal_rule_options_default(),
-                                   .perturb   = bal_perturb_options_default(),
-                                   .n_slots   = N_SLOTS,
-                                   .n_steps   = 5,
-                                   .seed      = 7,
-                                   .on_ballot = on_ballot};
-    bal_shared       *shared    = NULL;
-    bal_model        *models[2] = {replica(), replica_on(test_comm, true, &shared)};
-    bal_optim        *optims[2] = {NULL, NULL};
-    uint64_t          state     = 3;
-    int               n         = bal_model_n_tensors(models[0]);
+    bal_optim_options options = {.rule = bal_rule_options_default(),
+                                 .perturb = bal_perturb_options_default(),
+                                 .n_slots = N_SLOTS,
+                                 .n_steps = 5,
+                                 .seed = 7,
+                                 .on_ballot = on_ballot};
+    bal_shared *shared = NULL;
+    bal_model *models[2] = {replica(), replica_on(test_comm, true, &shared)};
+    bal_optim *optims[2] = {NULL, NULL};
+    uint64_t state = 3;
+    int n = bal_model_n_tensors(models[0]);
     CU_ASSERT_FATAL(n <= 64);
     options.rule.travel = 20.0;
     for (int i = 0; i < 2; ++i)
@@ -164,7 +164,7 @@ static void test_ranks_that_share_a_copy_make_the_update_together(void)
     for (int step = 0; step < 5; ++step) {
         uint32_t whole[64], part[64];
         uint64_t bits[2] = {bal_test_random(&state)}, sums[64], print;
-        bits[1]          = ~bits[0];
+        bits[1] = ~bits[0];
         bal_optim_apply(optims[0], step, bits, 0, 1, whole);
         bal_optim_apply(optims[1], step, bits, bal_shared_part(shared), bal_shared_n_parts(shared),
                         part);
@@ -183,7 +183,7 @@ static void test_ranks_that_share_a_copy_make_the_update_together(void)
     drop(&models[0]);
 }
 
-const char     bal_suite_name[]  = "replicas";
+const char bal_suite_name[] = "replicas";
 const bal_test bal_suite_tests[] = {
     {"equal replicas pass", test_equal_replicas_pass},
     {"a replica with one other code is named with its tensor",

@@ -15,7 +15,7 @@ static bal_shared *shared_of(bal_comm *comm, size_t n_bytes, bool share)
 static void check_all_see_all(bal_shared *shared)
 {
     uint64_t *words = bal_shared_memory(shared);
-    int       part = bal_shared_part(shared), n_parts = bal_shared_n_parts(shared), n_bad = 0;
+    int part = bal_shared_part(shared), n_parts = bal_shared_n_parts(shared), n_bad = 0;
     for (uint64_t round = 0; round < 20; ++round) {
         for (int i = N * part / n_parts; i < N * (part + 1) / n_parts; ++i)
             words[i] = round << 32 | (uint64_t)i;
@@ -25,7 +25,7 @@ static void check_all_see_all(bal_shared *shared)
     }
     CU_ASSERT_EQUAL(n_bad, 0);
     uint64_t sums[2] = {1, (uint64_t)part << 62};
-    uint64_t parts   = (uint64_t)n_parts * (uint64_t)(n_parts - 1) / 2;
+    uint64_t parts = (uint64_t)n_parts * (uint64_t)(n_parts - 1) / 2;
     CU_ASSERT_EQUAL(bal_shared_sum(shared, sums, 2), BAL_OK);
     CU_ASSERT_EQUAL(sums[0], (uint64_t)n_parts);
     CU_ASSERT_EQUAL(sums[1], parts << 62); /* modulo 2^64 */
@@ -68,7 +68,7 @@ static void test_where_nothing_is_shared_each_rank_has_a_copy(void)
     CU_ASSERT_PTR_NULL(bal_shared_refusal(shared));
     CU_ASSERT(bal_shared_part(shared) == 0 && bal_shared_n_parts(shared) == 1);
     uint64_t *words = bal_shared_memory(shared);
-    words[0]        = (uint64_t)rank;
+    words[0] = (uint64_t)rank;
     CU_ASSERT_EQUAL(bal_comm_agree(test_comm, BAL_OK), BAL_OK);
     CU_ASSERT_EQUAL(words[0], (uint64_t)rank);
     check_all_see_all(shared);
@@ -86,7 +86,7 @@ static void test_more_than_there_is_is_refused_on_all_ranks(void)
     }
 }
 
-const char     bal_suite_name[]  = "shared";
+const char bal_suite_name[] = "shared";
 const bal_test bal_suite_tests[] = {
     {"ranks of a node see each other's writes", test_ranks_of_a_node_see_each_others_writes},
     {"nodes do not see each other", test_nodes_do_not_see_each_other},

@@ -34,8 +34,8 @@ static void check_named(bal_comm *comm, bal_status status, int lost)
 static void lose(bal_comm *comm, int lost)
 {
     uint64_t word = 1, all[64];
-    double   ends[64], end = INFINITY, began = bal_seconds();
-    int      first = lost == 0;
+    double ends[64], end = INFINITY, began = bal_seconds();
+    int first = lost == 0;
     if (rank == first) usleep((useconds_t)((lost == 0 ? 0.4e6 : 0.55e6) * LIMIT_S));
     if (rank != lost) {
         bal_status status = bal_comm_broadcast(comm, &word, sizeof word);
@@ -64,7 +64,7 @@ static void test_a_rank_that_was_waiting_once_is_not_taken_for_one_that_waits(vo
     lose(comm, size - 1);
 }
 
-const char     bal_suite_name[]  = "watch";
+const char bal_suite_name[] = "watch";
 const bal_test bal_suite_tests[] = {
     {"a lost rank is named and not those that wait behind it",
      test_a_lost_rank_is_named_and_not_those_that_wait_behind_it},

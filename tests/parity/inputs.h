@@ -49,7 +49,7 @@ static inline void *blank(int64_t n_bytes) { return bytes(n_bytes, false); }
 static inline bal_panel random_panel(bal_panel_format format, int64_t n_groups,
                                      int64_t factor_groups, bool all_move)
 {
-    int64_t  n = n_groups * BAL_BLOCK_CODES, n_factors = 64 * ((n_groups - 1) / factor_groups + 1);
+    int64_t n = n_groups * BAL_BLOCK_CODES, n_factors = 64 * ((n_groups - 1) / factor_groups + 1);
     uint8_t *codes = bytes(format == BAL_PANEL_I8 ? n : n / 2, true), *moves = bytes(n / 8, true);
     uint8_t *factors = bytes(n_factors, true);
     if (format == BAL_PANEL_I8)
@@ -59,13 +59,13 @@ static inline bal_panel random_panel(bal_panel_format format, int64_t n_groups,
     for (int64_t i = 0; i < n_factors; ++i)
         factors[i] = (uint8_t)(factors[i] % (format == BAL_PANEL_I4 ? 19 : 128));
     if (all_move) memset(moves, 255, (size_t)(n / 8));
-    return (bal_panel){.format        = format,
-                       .n_groups      = n_groups,
-                       .codes         = codes,
-                       .factors       = factors,
+    return (bal_panel){.format = format,
+                       .n_groups = n_groups,
+                       .codes = codes,
+                       .factors = factors,
                        .factor_groups = factor_groups,
-                       .negative      = bytes(n / 8, true),
-                       .moves         = moves};
+                       .negative = bytes(n / 8, true),
+                       .moves = moves};
 }
 static inline void release_panel(bal_panel *panel)
 {
@@ -90,13 +90,13 @@ static inline uint8_t *random_entries(int64_t n_groups)
 /** Rows of activations; release_rows. extreme: all at one end. */
 static inline bal_rows_i8 random_rows(int64_t n_rows, int64_t n_cols, int64_t pad, int extreme)
 {
-    int64_t  width = (n_cols + 63) / 64 * 64, stride = width + 64 * pad;
-    int8_t  *q     = bytes(n_rows == 0 ? 0 : (n_rows - 1) * stride + width, true);
-    int32_t *sum   = blank(n_rows * 4);
-    float   *scale = blank(n_rows * 4);
+    int64_t width = (n_cols + 63) / 64 * 64, stride = width + 64 * pad;
+    int8_t *q = bytes(n_rows == 0 ? 0 : (n_rows - 1) * stride + width, true);
+    int32_t *sum = blank(n_rows * 4);
+    float *scale = blank(n_rows * 4);
     for (int64_t row = 0; row < n_rows; ++row) {
         scale[row] = (float)pick(1, 10000) * 1e-6f;
-        sum[row]   = 0;
+        sum[row] = 0;
         for (int64_t col = 0; col < width; ++col) {
             int8_t *at = &q[row * stride + col];
             if (extreme != 0) *at = extreme == 1 ? -127 : 127;
@@ -118,7 +118,7 @@ static inline void release_rows(bal_rows_i8 *rows)
 static inline float *floats(int64_t n, float huge)
 {
     const float odd[] = {0.0f, -0.0f, FLT_MIN, -1e-41f, huge, -huge};
-    float      *x     = blank(n * 4);
+    float *x = blank(n * 4);
     for (int64_t i = 0; i < n; ++i)
         x[i] = pick(0, 5) == 0 ? odd[pick(0, huge > 0.0f ? 5 : 3)]
                                : (float)pick(-4000000, 4000000) * 1e-6f;

@@ -37,9 +37,9 @@ static bool same(const void *a, const void *b, int64_t n_bytes)
 static void philox(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t  n_lines = pick(1, 9), n = n_lines * BAL_LINE_BYTES;
-        int64_t  first = pick(0, 2) == 0 ? ((int64_t)1 << 28) - n_lines : pick(0, 1 << 28);
-        uint64_t key   = bal_test_random(&state);
+        int64_t n_lines = pick(1, 9), n = n_lines * BAL_LINE_BYTES;
+        int64_t first = pick(0, 2) == 0 ? ((int64_t)1 << 28) - n_lines : pick(0, 1 << 28);
+        uint64_t key = bal_test_random(&state);
         uint32_t c[3];
         for (int k = 0; k < 3; ++k)
             c[k] = pick(0, 3) == 0 ? UINT32_MAX : (uint32_t)pick(0, 1 << 30);
@@ -56,9 +56,9 @@ static void test_random_streams_are_the_same(void) { at_each_level(philox); }
 static void signs(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t  n    = 64 * pick(1, 40);
+        int64_t n = 64 * pick(1, 40);
         uint8_t *bits = bytes(n / 8, true);
-        int8_t  *a = blank(n), *b = blank(n);
+        int8_t *a = blank(n), *b = blank(n);
         ref->signs(n, bits, a);
         level->signs(n, bits, b);
         check(same(a, b, n), "%s signs: %lld codes", level->name, (long long)n);
@@ -68,8 +68,8 @@ static void signs(const bal_kernels *level)
 static void walsh(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t  n_pieces = pick(1, 5), n = n_pieces * BAL_LINE_BYTES;
-        uint8_t  slot = (uint8_t)i, *b = bytes(n_pieces * BAL_PIECE_BYTES, true);
+        int64_t n_pieces = pick(1, 5), n = n_pieces * BAL_LINE_BYTES;
+        uint8_t slot = (uint8_t)i, *b = bytes(n_pieces * BAL_PIECE_BYTES, true);
         uint8_t *here = bytes(n, true), *there = blank(n);
         memcpy(there, here, (size_t)n);
         ref->walsh(n_pieces, slot, b, here);
@@ -87,10 +87,10 @@ static void test_directions_are_the_same(void)
 
 static void walsh_sums_of(const bal_kernels *level, const int8_t *votes, const char *what)
 {
-    int64_t  n_pieces = pick(1, 5), n = n_pieces * BAL_PIECE_CODES * 2;
+    int64_t n_pieces = pick(1, 5), n = n_pieces * BAL_PIECE_CODES * 2;
     uint8_t *b = bytes(n_pieces * BAL_PIECE_BYTES, true);
     uint8_t *s = bytes(n_pieces * BAL_LINE_BYTES, true);
-    int16_t  table[256], *here = blank(n), *there = blank(n);
+    int16_t table[256], *here = blank(n), *there = blank(n);
     walsh_transform(votes, table);
     for (int64_t i = 0; i < n / 2; ++i) here[i] = there[i] = (int16_t)pick(-32000, 32000);
     for (int i = 0; i < 64; i += 8) b[i] = (uint8_t)(i / 8 == 0 ? 255 : 1 << i / 8);
@@ -122,11 +122,11 @@ static void walsh_sums(const bal_kernels *level)
 static void bit_sums(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t  n_rows = i < 30 ? i : pick(1, 255), n = BAL_PIECE_CODES * 2;
-        int64_t  stride = BAL_LINE_BYTES + (i % 2 == 0 ? 0 : pick(0, 300));
-        uint8_t *rows   = bytes(n_rows * stride, true);
+        int64_t n_rows = i < 30 ? i : pick(1, 255), n = BAL_PIECE_CODES * 2;
+        int64_t stride = BAL_LINE_BYTES + (i % 2 == 0 ? 0 : pick(0, 300));
+        uint8_t *rows = bytes(n_rows * stride, true);
         int16_t *here = blank(n), *there = blank(n);
-        int8_t   votes[255];
+        int8_t votes[255];
         for (int r = 0; r < 255; ++r) votes[r] = (int8_t)(i % 5 == 0 ? -1 : 2 * pick(0, 1) - 1);
         if (i % 7 == 0) memset(rows, i % 2 == 0 ? 0 : 255, (size_t)(n_rows * stride));
         for (int64_t at = 0; at < BAL_PIECE_CODES; ++at)
@@ -144,8 +144,8 @@ static void test_tallies_are_the_same(void)
 #ifdef __x86_64__
     if (bal_isa_best() >= BAL_ISA_AVX512) {
         bal_kernels without_vbmi = *bal_kernels_at(BAL_ISA_AVX512);
-        without_vbmi.name        = "avx512 without VBMI";
-        without_vbmi.walsh_sums  = bal_walsh_sums_bw;
+        without_vbmi.name = "avx512 without VBMI";
+        without_vbmi.walsh_sums = bal_walsh_sums_bw;
         walsh_sums(&without_vbmi);
     }
 #endif
@@ -154,23 +154,23 @@ static void test_tallies_are_the_same(void)
 
 static void carry(const bal_kernels *level)
 {
-    static const int lows[]  = {-1, -7, -120, -127, 0, -128, -128, 126};
+    static const int lows[] = {-1, -7, -120, -127, 0, -128, -128, 126};
     static const int highs[] = {1, 7, 120, 127, 15, 127, -127, 127};
     for (int i = 0; i < 4 * N_SHAPES; ++i) {
-        int64_t  n   = 64 * pick(1, 40);
-        int      low = lows[i % 8], high = highs[i % 8];
-        int      shift = (int)pick(0, 13), top = ((1 << 14) - 1) >> shift;
-        int      multiplier = (int)(i % 5 == 0 ? 32767 : i % 5 == 1 ? 1 : 2 * pick(0, 16383) + 1);
-        uint8_t *codes      = blank(2 * n);
-        int8_t  *carries    = blank(2 * n);
-        int16_t *tally      = blank(2 * n);
+        int64_t n = 64 * pick(1, 40);
+        int low = lows[i % 8], high = highs[i % 8];
+        int shift = (int)pick(0, 13), top = ((1 << 14) - 1) >> shift;
+        int multiplier = (int)(i % 5 == 0 ? 32767 : i % 5 == 1 ? 1 : 2 * pick(0, 16383) + 1);
+        uint8_t *codes = blank(2 * n);
+        int8_t *carries = blank(2 * n);
+        int16_t *tally = blank(2 * n);
         for (int64_t at = 0; at < n; ++at) { /* the ends of every range are frequent, and padding */
             int64_t code = at % 3 == 0   ? high - pick(0, 2)
                            : at % 3 == 1 ? low - 1 + pick(0, 3)
                                          : pick(low, high);
-            codes[at]    = (uint8_t)(at % 7 == 0 ? pick(0, 255) : 128 + code);
-            carries[at]  = (int8_t)(at % 5 == 0 ? 127 : at % 5 == 1 ? -128 : pick(-128, 127));
-            tally[at]    = (int16_t)(at % 4 == 0 ? top : at % 4 == 1 ? -top : pick(-top, top));
+            codes[at] = (uint8_t)(at % 7 == 0 ? pick(0, 255) : 128 + code);
+            carries[at] = (int8_t)(at % 5 == 0 ? 127 : at % 5 == 1 ? -128 : pick(-128, 127));
+            tally[at] = (int16_t)(at % 4 == 0 ? top : at % 4 == 1 ? -top : pick(-top, top));
         }
         memcpy(codes + n, codes, (size_t)n);
         memcpy(carries + n, carries, (size_t)n);
@@ -188,7 +188,7 @@ static void test_updates_are_the_same(void) { at_each_level(carry); }
 static void panels(const bal_kernels *level)
 {
     for (int i = 0; i < 3 * N_SHAPES; ++i) {
-        int64_t   n_groups = pick(1, 70), n = n_groups * BAL_BLOCK_CODES;
+        int64_t n_groups = pick(1, 70), n = n_groups * BAL_BLOCK_CODES;
         bal_panel panel =
             random_panel((bal_panel_format)(i % 3), n_groups, 8 << i / 3 % 3, i % 2 == 0);
         uint8_t *moved[5];
@@ -204,7 +204,7 @@ static void panels(const bal_kernels *level)
               "%s move_panel: format %d, %lld groups", level->name, i % 3, (long long)n_groups);
         bal_panel still = panel;
         still.negative = still.moves = NULL;
-        still.z                      = NULL;
+        still.z = NULL;
         ref->move_panel(&still, moved[0], NULL);
         level->move_panel(&still, moved[4], NULL);
         check(same(moved[0], moved[4], n), "%s move_panel, no move: format %d, %lld groups",
@@ -219,10 +219,10 @@ static void test_moved_panels_are_the_same(void) { at_each_level(panels); }
 static void product_of(const bal_kernels *level, int64_t n_groups, int64_t n_rows, int64_t n_tokens,
                        int64_t x_pad, int64_t y_pad, int extreme)
 {
-    int64_t     y_stride = n_rows + y_pad, n_y = n_tokens * y_stride;
-    uint8_t    *panel = random_entries(n_groups);
-    bal_rows_i8 x     = random_rows(n_tokens, 4 * n_groups - pick(0, 3), x_pad, extreme);
-    bool        adds  = pick(0, 1) == 1;
+    int64_t y_stride = n_rows + y_pad, n_y = n_tokens * y_stride;
+    uint8_t *panel = random_entries(n_groups);
+    bal_rows_i8 x = random_rows(n_tokens, 4 * n_groups - pick(0, 3), x_pad, extreme);
+    bool adds = pick(0, 1) == 1;
     if (extreme != 0) memset(panel, pick(0, 1) ? 255 : 0, (size_t)n_groups * BAL_BLOCK_CODES);
     float *row_scale = scales(n_rows), *a = floats(n_y, 0.0f), *b = blank(4 * n_y);
     memcpy(b, a, (size_t)n_y * 4);
@@ -262,19 +262,19 @@ static void *before_a_wall(int64_t n, void **mapping, size_t *n_mapped)
 static void walled_products(const bal_kernels *level)
 {
     for (int i = 0; i < 60; ++i) {
-        int64_t     n_groups = pick(1, 70), n_rows = pick(1, 200), n_tokens = pick(1, 70);
-        int64_t     n_panels = (n_rows + 63) / 64, n_wide = (n_groups + 15) / 16 * 16;
-        int64_t     n_entries = ((n_panels - 1) * n_groups + n_wide) * BAL_BLOCK_CODES;
+        int64_t n_groups = pick(1, 70), n_rows = pick(1, 200), n_tokens = pick(1, 70);
+        int64_t n_panels = (n_rows + 63) / 64, n_wide = (n_groups + 15) / 16 * 16;
+        int64_t n_entries = ((n_panels - 1) * n_groups + n_wide) * BAL_BLOCK_CODES;
         bal_rows_i8 x = random_rows(n_tokens, 4 * n_groups, 0, 0), walled = x;
-        void       *mappings[2];
-        size_t      sizes[2];
-        uint8_t    *entries = before_a_wall(n_entries, &mappings[0], &sizes[0]);
-        int8_t     *q       = before_a_wall(n_tokens * x.stride, &mappings[1], &sizes[1]);
+        void *mappings[2];
+        size_t sizes[2];
+        uint8_t *entries = before_a_wall(n_entries, &mappings[0], &sizes[0]);
+        int8_t *q = before_a_wall(n_tokens * x.stride, &mappings[1], &sizes[1]);
         for (int64_t at = 0; at < n_entries; ++at) entries[at] = (uint8_t)pick(0, 255);
         memcpy(q, x.q, (size_t)(n_tokens * x.stride));
-        walled.q     = q;
+        walled.q = q;
         float *scale = scales(n_rows), *a = blank(4 * n_tokens * n_rows),
-              *b         = blank(4 * n_tokens * n_rows);
+              *b = blank(4 * n_tokens * n_rows);
         bal_weights_u8 w = {n_groups, n_rows, entries, scale, NULL};
         ref->product_i8(&w, &walled, false, a, n_rows);
         level->product_i8(&w, &walled, false, b, n_rows);
@@ -296,8 +296,8 @@ static void normed(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
         int64_t n_rows = pick(1, 5), n_cols = some_size(), n = n_rows * n_cols * 4;
-        float  *x = floats(n_rows * n_cols, 1e17f), *weight = floats(n_cols, 100.0f);
-        float  *a = blank(n), *b = blank(n);
+        float *x = floats(n_rows * n_cols, 1e17f), *weight = floats(n_cols, 100.0f);
+        float *a = blank(n), *b = blank(n);
         ref->rms_norm(n_rows, n_cols, x, weight, 1e-5f, a);
         level->rms_norm(n_rows, n_cols, x, weight, 1e-5f, b);
         check(same(a, b, n), "%s rms_norm: %lld x %lld", level->name, (long long)n_rows,
@@ -316,8 +316,8 @@ static void normed_in_place(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
         int64_t n_rows = pick(1, 12), n_cols = some_size(), n = n_rows * n_cols * 4;
-        float  *x = floats(n_rows * n_cols, 100.0f), *y = blank(n), *in_place = blank(n);
-        float  *weight = floats(n_cols, 3.0f), *bias = floats(n_cols, 3.0f);
+        float *x = floats(n_rows * n_cols, 100.0f), *y = blank(n), *in_place = blank(n);
+        float *weight = floats(n_cols, 3.0f), *bias = floats(n_cols, 3.0f);
         for (int k = 0; k < 2; ++k) {
             memcpy(in_place, x, (size_t)n);
             if (k == 0) {
@@ -347,12 +347,12 @@ static void quantized(const bal_kernels *level)
     for (int i = 0; i < 2 * N_SHAPES; ++i) {
         int64_t n_rows = pick(1, 9), n_cols = some_size();
         int64_t stride = (n_cols + 63) / 64 * 64 + 64 * pick(0, 1), n = n_rows * stride;
-        float  *x      = floats(n_rows * n_cols, i % 2 == 0 ? 0.0f : 1e3f);
-        float  *weight = floats(n_cols, 100.0f);
+        float *x = floats(n_rows * n_cols, i % 2 == 0 ? 0.0f : 1e3f);
+        float *weight = floats(n_cols, 100.0f);
         for (int64_t at = 0; i % 5 == 0 && at < n_cols; ++at) x[at] *= i % 10 == 0 ? 0.0f : 1e-31f;
         if (i % 7 == 0) x[pick(0, n_rows * n_cols - 1)] = odd[i / 7 % 8];
-        int8_t  *a = blank(n), *b = blank(n);
-        float   *a_scale = blank(n_rows * 4), *b_scale = blank(n_rows * 4);
+        int8_t *a = blank(n), *b = blank(n);
+        float *a_scale = blank(n_rows * 4), *b_scale = blank(n_rows * 4);
         int32_t *a_sum = blank(n_rows * 4), *b_sum = blank(n_rows * 4);
         for (int normed_too = 0; normed_too < 2; ++normed_too) {
             if (normed_too) {
@@ -378,10 +378,10 @@ static void rotated(const bal_kernels *level)
     for (int i = 0; i < 2 * N_SHAPES; ++i) {
         int64_t n_heads = pick(1, 9), head_dim = i % 3 == 0 ? 1 << pick(1, 8) : 2 * pick(1, 40);
         int64_t n_rows = pick(1, 4), n = n_heads * head_dim;
-        bool    halves  = i % 2 == 0;
-        float  *x       = floats(n_rows * n, 1e30f);
-        float  *cosines = floats(n_rows * head_dim, 0.0f), *sines = floats(n_rows * head_dim, 0.0f);
-        float  *a = blank(4 * n_rows * n), *b = blank(4 * n_rows * n);
+        bool halves = i % 2 == 0;
+        float *x = floats(n_rows * n, 1e30f);
+        float *cosines = floats(n_rows * head_dim, 0.0f), *sines = floats(n_rows * head_dim, 0.0f);
+        float *a = blank(4 * n_rows * n), *b = blank(4 * n_rows * n);
         memcpy(a, x, (size_t)(n_rows * n) * 4);
         memcpy(b, x, (size_t)(n_rows * n) * 4);
         for (int64_t row = 0; row < n_rows; ++row) /* one token at a time, against all at once */
@@ -399,24 +399,24 @@ static void test_rotary_positions_are_the_same(void) { at_each_level(rotated); }
 static bal_attention random_attention(int i)
 {
     int64_t n_keys = pick(1, i % 10 == 0 ? 90 : 20), head_dim = pick(1, 64);
-    int64_t n_queries  = pick(0, 1) == 0 ? n_keys : pick(1, n_keys);
+    int64_t n_queries = pick(0, 1) == 0 ? n_keys : pick(1, n_keys);
     int64_t n_kv_heads = pick(1, 3), n_heads = n_kv_heads * pick(1, 3);
     if (i % 4 == 0) head_dim = (int64_t[]){1, 2, 7, 8, 9, 48, 64, 128, 256}[i / 4 % 9];
     int64_t n_q = n_queries * n_heads * head_dim, n_kv = n_keys * n_kv_heads * head_dim;
-    float   huge = i % 3 == 0 ? 1e10f : 5.0f;
-    return (bal_attention){.n_queries  = n_queries,
-                           .n_keys     = n_keys,
-                           .first      = pick(0, n_keys - n_queries),
-                           .causal     = i % 5 != 0,
-                           .window     = pick(0, 1) == 0 ? 0 : pick(1, n_keys + 1),
-                           .n_heads    = n_heads,
+    float huge = i % 3 == 0 ? 1e10f : 5.0f;
+    return (bal_attention){.n_queries = n_queries,
+                           .n_keys = n_keys,
+                           .first = pick(0, n_keys - n_queries),
+                           .causal = i % 5 != 0,
+                           .window = pick(0, 1) == 0 ? 0 : pick(1, n_keys + 1),
+                           .n_heads = n_heads,
                            .n_kv_heads = n_kv_heads,
-                           .head_dim   = head_dim,
-                           .q          = floats(n_q, huge),
-                           .k          = floats(n_kv, huge),
-                           .v          = floats(n_kv, huge),
-                           .y          = blank(4 * n_q),
-                           .scores     = blank(4 * BAL_SCORES(n_keys))};
+                           .head_dim = head_dim,
+                           .q = floats(n_q, huge),
+                           .k = floats(n_kv, huge),
+                           .v = floats(n_kv, huge),
+                           .y = blank(4 * n_q),
+                           .scores = blank(4 * BAL_SCORES(n_keys))};
 }
 static int64_t attention_bytes(const bal_attention *a)
 {
@@ -457,22 +457,22 @@ static void attended_in_blocks(const bal_kernels *level)
 {
     for (int i = 0; i < 2 * N_SHAPES; ++i) {
         bal_attention whole = random_attention(i);
-        int64_t       width = whole.n_heads * whole.head_dim, size = i % 2 == 0 ? 1 : pick(1, 40);
-        int64_t       kv_bytes = 4 * whole.n_kv_heads * whole.head_dim;
-        float        *y        = blank(attention_bytes(&whole));
+        int64_t width = whole.n_heads * whole.head_dim, size = i % 2 == 0 ? 1 : pick(1, 40);
+        int64_t kv_bytes = 4 * whole.n_kv_heads * whole.head_dim;
+        float *y = blank(attention_bytes(&whole));
         level->attention(&whole);
         for (int64_t at = 0; at < whole.n_queries; at += size) {
             bal_attention block = whole;
-            block.n_queries     = whole.n_queries - at < size ? whole.n_queries - at : size;
-            block.first         = whole.first + at;
+            block.n_queries = whole.n_queries - at < size ? whole.n_queries - at : size;
+            block.first = whole.first + at;
             if (whole.causal) block.n_keys = block.first + block.n_queries;
-            float *k     = bytes(block.n_keys * kv_bytes, false);
-            float *v     = bytes(block.n_keys * kv_bytes, false);
+            float *k = bytes(block.n_keys * kv_bytes, false);
+            float *v = bytes(block.n_keys * kv_bytes, false);
             block.scores = blank(4 * BAL_SCORES(block.n_keys));
-            block.q      = whole.q + at * width;
-            block.k      = memcpy(k, whole.k, (size_t)(block.n_keys * kv_bytes));
-            block.v      = memcpy(v, whole.v, (size_t)(block.n_keys * kv_bytes));
-            block.y      = y + at * width;
+            block.q = whole.q + at * width;
+            block.k = memcpy(k, whole.k, (size_t)(block.n_keys * kv_bytes));
+            block.v = memcpy(v, whole.v, (size_t)(block.n_keys * kv_bytes));
+            block.y = y + at * width;
             level->attention(&block);
             RELEASE(k, v, block.scores);
         }
@@ -492,11 +492,11 @@ static void test_attention_does_not_depend_on_the_block(void)
 static void attended_within_the_window(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
-        bal_attention task     = random_attention(i);
-        float        *y        = blank(attention_bytes(&task));
-        int64_t       kv_width = task.n_kv_heads * task.head_dim, end = task.first + task.n_queries;
-        int64_t       start = task.window > 0 ? task.first - task.window + 1 : 0;
-        task.causal         = true;
+        bal_attention task = random_attention(i);
+        float *y = blank(attention_bytes(&task));
+        int64_t kv_width = task.n_kv_heads * task.head_dim, end = task.first + task.n_queries;
+        int64_t start = task.window > 0 ? task.first - task.window + 1 : 0;
+        task.causal = true;
         level->attention(&task);
         for (int64_t key = 0; key < task.n_keys; ++key)
             for (int64_t d = 0; (key < start || key >= end) && d < kv_width; ++d)
@@ -522,7 +522,7 @@ static void activated(const bal_kernels *level)
     for (int i = 0; i < 4 * N_SHAPES; ++i) {
         int64_t n_rows = pick(1, 4), n_cols = some_size(), stride = n_cols + pick(0, 5);
         int64_t n = (n_rows - 1) * stride + n_cols;
-        float  *a = floats(n, 90.0f), *b = blank(4 * n);
+        float *a = floats(n, 90.0f), *b = blank(4 * n);
         for (int64_t at = 0; at < n; ++at) a[at] *= i % 3 == 0 ? 4.0f : 1.0f;
         for (int64_t at = 0; i % 2 == 0 && at < n; at += pick(1, 9)) a[at] = odd[pick(0, 15)];
         memcpy(b, a, (size_t)n * 4);
@@ -540,8 +540,8 @@ static void element_wise(const bal_kernels *level)
     for (int i = 0; i < N_SHAPES; ++i) {
         int64_t n_rows = pick(1, 4), n_cols = some_size(), n = n_rows * (n_cols + 5);
         int64_t gate_stride = n_cols + pick(0, 5), up_stride = n_cols + pick(0, 5);
-        float  *gate = floats(n, i % 2 == 0 ? FLT_MAX : 88.0f), *up = floats(n, 1e4f);
-        float  *a = blank(4 * n), *b = blank(4 * n);
+        float *gate = floats(n, i % 2 == 0 ? FLT_MAX : 88.0f), *up = floats(n, 1e4f);
+        float *a = blank(4 * n), *b = blank(4 * n);
         for (int64_t at = 0; at < n; ++at) gate[at] *= i % 3 == 0 ? 30.0f : 1.0f;
         for (int64_t at = 0; at < n; ++at) /* FLT_MAX * 30 */
             if (!isfinite(gate[at])) gate[at] = -FLT_MAX;
@@ -562,10 +562,10 @@ static void test_swiglu_is_the_same(void) { at_each_level(element_wise); }
 static void losses(const bal_kernels *level)
 {
     for (int i = 0; i < 2 * N_SHAPES; ++i) {
-        int64_t      n = i + 1, target = pick(0, n - 1);
-        float       *x = floats(n, i % 3 == 0 ? 1e30f : 10.0f);
+        int64_t n = i + 1, target = pick(0, n - 1);
+        float *x = floats(n, i % 3 == 0 ? 1e30f : 10.0f);
         bal_exp_sums a, b;
-        bool         a_top, b_top;
+        bool a_top, b_top;
         ref->exp_sums(1, n, x, n, true, &a);
         level->exp_sums(1, n, x, n, true, &b);
         float from_a = ref->cross_entropy(&a, x[target], &a_top);
@@ -582,12 +582,12 @@ static void test_losses_are_the_same(void) { at_each_level(losses); }
 static void losses_in_pieces(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t       n_rows = pick(1, 5), n_pieces = pick(1, 4);
+        int64_t n_rows = pick(1, 5), n_pieces = pick(1, 4);
         bal_exp_sums *a = blank(n_rows * (int64_t)sizeof *a),
                      *b = blank(n_rows * (int64_t)sizeof *b);
         for (int64_t piece = 0; piece < n_pieces; ++piece) {
             int64_t n_cols = some_size(), stride = n_cols + pick(0, 5);
-            float  *x = floats((n_rows - 1) * stride + n_cols, i % 3 == 0 ? 1e30f : 10.0f);
+            float *x = floats((n_rows - 1) * stride + n_cols, i % 3 == 0 ? 1e30f : 10.0f);
             ref->exp_sums(n_rows, n_cols, x, stride, piece == 0, a);
             level->exp_sums(n_rows, n_cols, x, stride, piece == 0, b);
             check(same(a, b, n_rows * (int64_t)sizeof *a), "%s exp_sums: shape %d, %lld x %lld",
@@ -596,7 +596,7 @@ static void losses_in_pieces(const bal_kernels *level)
         }
         for (int64_t row = 0; row < n_rows; ++row) {
             float target = (float)pick(-3, 3);
-            bool  a_top, b_top;
+            bool a_top, b_top;
             float from_a = ref->cross_entropy(a + row, target, &a_top);
             float from_b = level->cross_entropy(b + row, target, &b_top);
             check(same(&from_a, &from_b, 4) && a_top == b_top, "%s cross_entropy: shape %d",
@@ -611,7 +611,7 @@ static void test_levels_are_complete_and_known_by_their_names(void)
 {
     for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
         const bal_kernels *k = bal_kernels_at((bal_isa)isa);
-        bal_isa            parsed;
+        bal_isa parsed;
         CU_ASSERT_FATAL(bal_isa_parse(k->name, &parsed));
         CU_ASSERT_EQUAL((int)parsed, isa);
         CU_ASSERT(k->philox && k->walsh && k->walsh_sums && k->bit_sums && k->signs && k->carry);
@@ -626,7 +626,7 @@ static void test_levels_are_complete_and_known_by_their_names(void)
     printf("\n    best level of this processor: %s", bal_kernels_at(bal_isa_best())->name);
 }
 
-const char     bal_suite_name[]  = "kernels";
+const char bal_suite_name[] = "kernels";
 const bal_test bal_suite_tests[] = {
     {"levels are complete and known by their names",
      test_levels_are_complete_and_known_by_their_names},

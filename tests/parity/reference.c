@@ -27,9 +27,9 @@ static void test_philox_gives_the_published_vectors(void)
     };
     for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa)
         for (size_t i = 0; i < sizeof known / sizeof *known; ++i) {
-            const uint32_t *c    = known[i].counter;
-            uint64_t        key  = (uint64_t)known[i].key[1] << 32 | known[i].key[0];
-            uint32_t        lane = c[0] % 16, out[BAL_LINE_BYTES / 4];
+            const uint32_t *c = known[i].counter;
+            uint64_t key = (uint64_t)known[i].key[1] << 32 | known[i].key[0];
+            uint32_t lane = c[0] % 16, out[BAL_LINE_BYTES / 4];
             bal_kernels_at((bal_isa)isa)
                 ->philox(key, c[1], c[2], c[3], c[0] / 16, 1, (uint8_t *)out);
             for (uint32_t word = 0; word < 4; ++word)
@@ -52,8 +52,8 @@ static void test_walsh_signs_are_parities_of_bytes_multiplied_in_a_field(void)
     state = SEED;
     for (int slot = 0; slot < 256; ++slot) {
         uint8_t *b = bytes(2 * BAL_PIECE_BYTES, true), *s = bytes(2 * BAL_LINE_BYTES, true);
-        uint8_t  negative[2 * BAL_LINE_BYTES];
-        int      n_bad = 0;
+        uint8_t negative[2 * BAL_LINE_BYTES];
+        int n_bad = 0;
         memcpy(negative, s, sizeof negative);
         ref->walsh(2, (uint8_t)slot, b, negative);
         for (int i = 0; i < 2 * BAL_PIECE_CODES; ++i) {
@@ -74,8 +74,8 @@ static void test_tallies_are_sums_over_slots(void)
     for (int i = 0; i < 4; ++i) {
         uint8_t *b = bytes(BAL_PIECE_BYTES, true), *s = bytes(BAL_LINE_BYTES, true);
         uint8_t *rows = bytes(255 * BAL_LINE_BYTES, true);
-        int8_t   votes[256];
-        int16_t  table[256], sums[BAL_PIECE_CODES], want[BAL_PIECE_CODES] = {0};
+        int8_t votes[256];
+        int16_t table[256], sums[BAL_PIECE_CODES], want[BAL_PIECE_CODES] = {0};
         for (int slot = 0; slot < 256; ++slot) votes[slot] = (int8_t)pick(-1, 1);
         for (int code = 0; code < BAL_PIECE_CODES; ++code) {
             sums[code] = (int16_t)code;
@@ -83,7 +83,7 @@ static void test_tallies_are_sums_over_slots(void)
         }
         for (int slot = 0; slot < 256; ++slot) {
             uint8_t negative[BAL_LINE_BYTES];
-            int8_t  z[BAL_PIECE_CODES];
+            int8_t z[BAL_PIECE_CODES];
             memcpy(negative, s, sizeof negative);
             ref->walsh(1, (uint8_t)slot, b, negative);
             ref->signs(BAL_PIECE_CODES, negative, z);
@@ -96,7 +96,7 @@ static void test_tallies_are_sums_over_slots(void)
         for (int row = 0; row < 255; ++row) {
             if (votes[row] == 0) votes[row] = 1;
             for (int code = 0; code < BAL_PIECE_CODES; ++code) {
-                int minus  = rows[row * BAL_LINE_BYTES + code / 8] >> code % 8 & 1;
+                int minus = rows[row * BAL_LINE_BYTES + code / 8] >> code % 8 & 1;
                 want[code] = (int16_t)(want[code] + (minus ? -votes[row] : votes[row]));
             }
         }
@@ -120,14 +120,14 @@ static void test_carries_round_alike_both_ways_and_lose_nothing(void)
             for (int size = 0; size <= top; ++size) {
                 int16_t tally[64];
                 uint8_t codes[64];
-                int8_t  carries[64], before[64];
+                int8_t carries[64], before[64];
                 for (int k = 0; k < 64; ++k) {
-                    tally[k]   = (int16_t)(k % 2 == 0 ? size : -size);
-                    codes[k]   = 128;
+                    tally[k] = (int16_t)(k % 2 == 0 ? size : -size);
+                    codes[k] = 128;
                     carries[k] = before[k] = (int8_t)(k < 2 ? 0 : pick(-128, 127));
                 }
-                double   want = rint(ldexp((double)size * multiplier, shift - 15));
-                uint32_t n    = ref->carry(64, -127, 127, multiplier, shift, tally, codes, carries);
+                double want = rint(ldexp((double)size * multiplier, shift - 15));
+                uint32_t n = ref->carry(64, -127, 127, multiplier, shift, tally, codes, carries);
                 for (int k = 0; k < 64; ++k) {
                     int moved = (codes[k] - 128) * 256 + carries[k] - before[k];
                     n_bad += moved != (int)(k % 2 == 0 ? want : -want);
@@ -142,18 +142,18 @@ static void test_carries_round_alike_both_ways_and_lose_nothing(void)
 static void check_gate(int low, int high)
 {
     uint8_t codes[256]; /* every byte, moved by 64 as far as it may */
-    int8_t  carries[256];
+    int8_t carries[256];
     int16_t tally[256];
     for (int i = 0; i < 256; ++i) {
-        codes[i]   = (uint8_t)i;
+        codes[i] = (uint8_t)i;
         carries[i] = 100;
-        tally[i]   = i % 3 == 0 ? -16383 : 16383;
+        tally[i] = i % 3 == 0 ? -16383 : 16383;
     }
     uint32_t n_flips = ref->carry(256, low, high, 32767, 0, tally, codes, carries);
-    int      n_bad   = 0;
+    int n_bad = 0;
     for (int i = 0; i < 256; ++i) {
         int want = i - 128 + (tally[i] > 0 ? 64 : -64);
-        want     = want > high ? high : want < low ? low : want;
+        want = want > high ? high : want < low ? low : want;
         n_bad += i - 128 > low && i - 128 < high ? codes[i] != 128 + want || carries[i] == 100
                                                  : codes[i] != i || carries[i] != 100;
     }
@@ -179,26 +179,26 @@ static void test_the_gate_keeps_both_sides_or_neither(void)
     for (int format = BAL_PANEL_I8; format <= BAL_PANEL_NF4; ++format)
         for (int reach = -63; reach <= 63; ++reach) {
             uint8_t codes[256], factors[64], plus[256], minus[256];
-            int8_t  z[256];
-            int     n_bad = 0;
+            int8_t z[256];
+            int n_bad = 0;
             for (int i = 0; i < 256; ++i) codes[i] = (uint8_t)i, z[i] = (int8_t)reach;
             for (int i = 0; i < 64; ++i)
                 factors[i] = (uint8_t)(format == BAL_PANEL_I4 ? i % 19 : 2 * i);
-            bal_panel panel = {.format        = (bal_panel_format)format,
-                               .n_groups      = 1,
-                               .codes         = codes,
-                               .factors       = factors,
+            bal_panel panel = {.format = (bal_panel_format)format,
+                               .n_groups = 1,
+                               .codes = codes,
+                               .factors = factors,
                                .factor_groups = 8,
-                               .z             = z};
+                               .z = z};
             ref->move_panel(&panel, plus, minus);
             for (int i = 0; i < 256; ++i) {
                 int four = i < 128 ? i % 16 : i % 128 / 16, factor = factors[i / 4];
-                int code    = format == BAL_PANEL_I8   ? i - 128
-                              : format == BAL_PANEL_I4 ? four - 8
-                                                       : four;
-                int low     = format == BAL_PANEL_I8 ? -127 : format == BAL_PANEL_I4 ? -7 : 0;
-                int high    = format == BAL_PANEL_I8 ? 127 : format == BAL_PANEL_I4 ? 7 : 15;
-                int step    = code - abs(reach) < low || code + abs(reach) > high ? 0 : reach;
+                int code = format == BAL_PANEL_I8   ? i - 128
+                           : format == BAL_PANEL_I4 ? four - 8
+                                                    : four;
+                int low = format == BAL_PANEL_I8 ? -127 : format == BAL_PANEL_I4 ? -7 : 0;
+                int high = format == BAL_PANEL_I8 ? 127 : format == BAL_PANEL_I4 ? 7 : 15;
+                int step = code - abs(reach) < low || code + abs(reach) > high ? 0 : reach;
                 int want[2] = {code + step, code - step};
                 for (int sign = 0; sign < 2; ++sign) {
                     if (format == BAL_PANEL_I4) want[sign] *= factor;
@@ -217,10 +217,10 @@ static void test_bits_of_z_are_steps_of_one(void)
 {
     state = SEED;
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t   n_groups = pick(1, 20), n = n_groups * BAL_BLOCK_CODES;
+        int64_t n_groups = pick(1, 20), n = n_groups * BAL_BLOCK_CODES;
         bal_panel panel = random_panel((bal_panel_format)(i % 3), n_groups, 8, false);
-        uint8_t  *moved[4];
-        int8_t   *z = blank(n);
+        uint8_t *moved[4];
+        int8_t *z = blank(n);
         for (int k = 0; k < 4; ++k) moved[k] = blank(n);
         for (int64_t at = 0; at < n; ++at)
             z[at] = (panel.moves[at / 8] >> at % 8 & 1) == 0      ? 0
@@ -241,15 +241,15 @@ static void test_integer_products_are_exact(void)
 {
     state = SEED;
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t     n_groups = i == 0 ? BAL_COLS_MAX / 4 : pick(1, 70), n_rows = pick(1, 64);
-        int64_t     n_tokens = pick(1, 9);
-        uint8_t    *panel    = random_entries(n_groups);
-        bal_rows_i8 x        = random_rows(n_tokens, 4 * n_groups, pick(0, 2), i == 0);
-        bool        adds     = i % 2 == 1;
+        int64_t n_groups = i == 0 ? BAL_COLS_MAX / 4 : pick(1, 70), n_rows = pick(1, 64);
+        int64_t n_tokens = pick(1, 9);
+        uint8_t *panel = random_entries(n_groups);
+        bal_rows_i8 x = random_rows(n_tokens, 4 * n_groups, pick(0, 2), i == 0);
+        bool adds = i % 2 == 1;
         if (i == 0) memset(panel, 255, (size_t)n_groups * BAL_BLOCK_CODES);
         float *row_scale = scales(64), *old = floats(n_tokens * n_rows, 0.0f);
-        float *y     = blank(4 * n_tokens * n_rows);
-        int    n_bad = 0;
+        float *y = blank(4 * n_tokens * n_rows);
+        int n_bad = 0;
         memcpy(y, old, (size_t)(n_tokens * n_rows) * 4);
         bal_weights_u8 w = {n_groups, n_rows, panel, row_scale, NULL};
         ref->product_i8(&w, &x, adds, y, n_rows);
@@ -275,9 +275,9 @@ static void test_the_norm_is_the_root_mean_square(void)
     state = SEED;
     for (int i = 0; i < N_SHAPES; ++i) {
         int64_t n_rows = pick(1, 5), n_cols = pick(1, 200);
-        float  *x = floats(n_rows * n_cols, 30.0f), *weight = floats(n_cols, 3.0f);
-        float  *y     = blank(4 * n_rows * n_cols);
-        int     n_bad = 0;
+        float *x = floats(n_rows * n_cols, 30.0f), *weight = floats(n_cols, 3.0f);
+        float *y = blank(4 * n_rows * n_cols);
+        int n_bad = 0;
         ref->rms_norm(n_rows, n_cols, x, weight, 1e-5f, y);
         for (int64_t row = 0; row < n_rows; ++row) {
             double sum = 0.0;
@@ -298,14 +298,14 @@ static void test_the_layer_norm_takes_out_mean_and_deviation(void)
     state = SEED;
     for (int i = 0; i < 2 * N_SHAPES; ++i) {
         int64_t n_rows = pick(1, 5), n_cols = i == 0 ? 12288 : pick(1, 200);
-        float  *x = floats(n_rows * n_cols, 30.0f), *weight = floats(n_cols, 3.0f);
-        float  *bias = floats(n_cols, 3.0f), *y = blank(4 * n_rows * n_cols);
-        int     n_bad = 0;
+        float *x = floats(n_rows * n_cols, 30.0f), *weight = floats(n_cols, 3.0f);
+        float *bias = floats(n_cols, 3.0f), *y = blank(4 * n_rows * n_cols);
+        int n_bad = 0;
         for (int64_t c = 0; i % 3 == 0 && c < n_rows * n_cols; ++c) x[c] += 10.0f; /* off centre */
         ref->layer_norm(n_rows, n_cols, x, weight, bias, 1e-5f, y);
         for (int64_t row = 0; row < n_rows; ++row) {
             const float *from = x + row * n_cols;
-            double       mean = 0.0, squares = 0.0;
+            double mean = 0.0, squares = 0.0;
             for (int64_t c = 0; c < n_cols; ++c) mean += (double)from[c] / (double)n_cols;
             for (int64_t c = 0; c < n_cols; ++c)
                 squares += ((double)from[c] - mean) * ((double)from[c] - mean);
@@ -325,7 +325,7 @@ static void test_the_layer_norm_takes_out_mean_and_deviation(void)
 static int n_bad_codes(int64_t n, const double *y, const int8_t *q, float scale, int32_t sum)
 {
     double absmax = 0.0;
-    int    n_bad = 0, exact = 0;
+    int n_bad = 0, exact = 0;
     for (int64_t c = 0; c < n; ++c) absmax = fmax(absmax, fabs(y[c]));
     n_bad += !(fabs((double)scale * 127.0 - absmax) <= 1e-6 * absmax);
     for (int64_t c = 0; c < (n + 63) / 64 * 64; ++c) {
@@ -342,22 +342,22 @@ static void test_codes_are_the_nearest_of_rows_and_of_norms(void)
     state = SEED;
     for (int i = 0; i < N_SHAPES; ++i) {
         int64_t n_rows = pick(1, 5), n_cols = pick(1, 200), stride = (n_cols + 63) / 64 * 64 + 64;
-        float  *x      = floats(n_rows * n_cols, i % 2 == 0 ? 1e3f : 0.0f),
-              *weight  = floats(n_cols, 3.0f);
-        float   *scale = blank(8 * n_rows);
-        int8_t  *q = blank(2 * n_rows * stride), *norm_q = q + n_rows * stride;
+        float *x = floats(n_rows * n_cols, i % 2 == 0 ? 1e3f : 0.0f),
+              *weight = floats(n_cols, 3.0f);
+        float *scale = blank(8 * n_rows);
+        int8_t *q = blank(2 * n_rows * stride), *norm_q = q + n_rows * stride;
         int32_t *sum = blank(8 * n_rows);
-        double   y[200];
-        int      n_bad = 0;
+        double y[200];
+        int n_bad = 0;
         memset(x, 0, (size_t)n_cols * 4); /* the first row */
         ref->quantize(n_rows, n_cols, x, q, stride, scale, sum);
         ref->rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, norm_q, stride, scale + n_rows,
                          sum + n_rows);
         for (int64_t row = 0; row < n_rows; ++row) {
             double squares = 0.0;
-            float  absmax  = 0.0f;
+            float absmax = 0.0f;
             for (int64_t c = 0; c < n_cols; ++c) {
-                y[c]   = (double)x[row * n_cols + c];
+                y[c] = (double)x[row * n_cols + c];
                 absmax = fmaxf(absmax, fabsf(x[row * n_cols + c]));
                 squares += y[c] * y[c];
             }
@@ -381,10 +381,10 @@ static void test_rows_that_are_tiny_or_not_finite_get_codes_0(void)
 {
     const float odd[] = {0x1p-101f, -1e-41f, INFINITY, -INFINITY, NAN};
     for (size_t i = 0; i < sizeof odd / sizeof *odd; ++i) {
-        float   x[70] = {[69] = odd[i]}, scale;
-        int8_t  q[128];
+        float x[70] = {[69] = odd[i]}, scale;
+        int8_t q[128];
         int32_t sum;
-        int     n_bad = 0;
+        int n_bad = 0;
         ref->quantize(1, 70, x, q, 128, &scale, &sum);
         for (int c = 0; c < 128; ++c) n_bad += q[c] != 0;
         check(n_bad == 0 && sum == 0, "%g: %d codes, sum %d", (double)odd[i], n_bad, (int)sum);
@@ -398,21 +398,21 @@ static void test_rotary_positions_turn_each_pair_by_its_angle(void)
     for (int i = 0; i < N_SHAPES; ++i) {
         int64_t n_heads = pick(1, 4), half = i % 3 == 0 ? 1 << pick(0, 5) : pick(1, 40);
         int64_t head_dim = 2 * half;
-        bool    halves   = i % 2 == 0;
-        float  *x = floats(n_heads * head_dim, 5.0f), *y = blank(4 * n_heads * head_dim);
-        float  *cosines = blank(4 * head_dim), *sines = blank(4 * head_dim);
-        int     n_bad = 0;
+        bool halves = i % 2 == 0;
+        float *x = floats(n_heads * head_dim, 5.0f), *y = blank(4 * n_heads * head_dim);
+        float *cosines = blank(4 * head_dim), *sines = blank(4 * head_dim);
+        int n_bad = 0;
         memcpy(y, x, (size_t)(n_heads * head_dim) * 4);
         for (int64_t p = 0; p < half; ++p) { /* pair p turns by 0.3 (p + 1) */
             int64_t first = halves ? p : 2 * p, second = halves ? p + half : 2 * p + 1;
             cosines[first] = cosines[second] = (float)cos(0.3 * (double)(p + 1));
-            sines[second]                    = (float)sin(0.3 * (double)(p + 1));
-            sines[first]                     = -sines[second];
+            sines[second] = (float)sin(0.3 * (double)(p + 1));
+            sines[first] = -sines[second];
         }
         ref->rotate(1, n_heads, head_dim, halves, cosines, sines, y);
         for (int64_t head = 0; head < n_heads; ++head)
             for (int64_t p = 0; p < half; ++p) {
-                int64_t first  = head * head_dim + (halves ? p : 2 * p),
+                int64_t first = head * head_dim + (halves ? p : 2 * p),
                         second = first + (halves ? half : 1);
                 double c = cos(0.3 * (double)(p + 1)), s = sin(0.3 * (double)(p + 1));
                 double a = (double)x[first], b = (double)x[second];
@@ -434,11 +434,11 @@ static void test_attention_is_softmax_over_the_keys_in_sight(void)
         int64_t n_keys = pick(1, 70), n = i % 3 == 0 ? n_keys : pick(1, n_keys);
         int64_t first = pick(0, n_keys - n), window = i % 2 == 0 ? 0 : pick(1, n_keys);
         int64_t q_width = n_heads * hd, kv_width = n_kv_heads * hd;
-        bool    causal = i % 5 != 0;
-        float  *q = floats(n * q_width, 3.0f), *k = floats(n_keys * kv_width, 3.0f);
-        float  *v = floats(n_keys * kv_width, 3.0f), *y = blank(4 * n * q_width);
-        float  *scores = blank(4 * BAL_SCORES(n_keys));
-        int     n_bad  = 0;
+        bool causal = i % 5 != 0;
+        float *q = floats(n * q_width, 3.0f), *k = floats(n_keys * kv_width, 3.0f);
+        float *v = floats(n_keys * kv_width, 3.0f), *y = blank(4 * n * q_width);
+        float *scores = blank(4 * BAL_SCORES(n_keys));
+        int n_bad = 0;
         ref->attention(&(bal_attention){n, n_keys, first, causal, window, n_heads, n_kv_heads, hd,
                                         q, k, v, y, scores});
         for (int64_t t = 0; t < n; ++t)
@@ -492,9 +492,9 @@ static void test_activations_follow_their_formulas(void)
         for (int i = 0; i < N; ++i) x[i] = (float)(i - N / 2) * 0.0005f;
         ref->activate((bal_activation)kind, 1, N, x, N);
         for (int i = 0; i < N; ++i) {
-            double from  = (double)((float)(i - N / 2) * 0.0005f);
+            double from = (double)((float)(i - N / 2) * 0.0005f);
             double error = fabs((double)x[i] - activation((bal_activation)kind, from));
-            worst        = fmax(worst, error / (1.0 + fabs(from)));
+            worst = fmax(worst, error / (1.0 + fabs(from)));
             if (from != 0.0) worst_phi = fmax(worst_phi, error / fabs(from));
         }
         printf("\n    kind %d: error %.3g (1 + |x|), %.3g |x|", kind, worst, worst_phi);
@@ -523,7 +523,7 @@ static void test_swiglu_follows_its_formula(void)
 {
     enum { N = 4001 };
     float gate[N], up[N];
-    int   n_bad = 0;
+    int n_bad = 0;
     for (int i = 0; i < N; ++i) gate[i] = (float)(i - N / 2) * 0.05f, up[i] = 1.0f + (float)(i % 5);
     ref->swiglu(1, N, gate, N, up, N);
     for (int i = 0; i < N; ++i) {
@@ -537,7 +537,7 @@ static void test_exponentials_are_right_to_their_last_bits(void)
 {
     enum { N = 4000 };
     float gate[N], up[N];
-    int   n_bad = 0;
+    int n_bad = 0;
     for (int i = 0; i < N; ++i) gate[i] = (float)(i - N / 2) * 0.04f, up[i] = 1.0f;
     ref->swiglu(1, N, gate, N, up, N);
     for (int i = 0; i < N; ++i) {
@@ -567,13 +567,13 @@ static void test_exponentials_are_right_to_their_last_bits(void)
 static void test_the_loss_of_a_large_vocabulary_is_right(void)
 {
     enum { N = 50272 };
-    state      = SEED;
-    float *x   = blank(4 * N);
+    state = SEED;
+    float *x = blank(4 * N);
     double sum = 0.0;
     for (int i = 0; i < N; ++i) x[i] = (float)pick(-10000000, 10000000) * 1e-6f;
     for (int i = 0; i < N; ++i) sum += exp((double)x[i]);
     bal_exp_sums sums;
-    bool         is_top;
+    bool is_top;
     ref->exp_sums(1, N, x, N, true, &sums);
     double loss = (double)ref->cross_entropy(&sums, x[N - 1], &is_top),
            want = log(sum) - (double)x[N - 1];
@@ -585,16 +585,16 @@ static void test_the_loss_is_minus_the_log_of_the_softmax(void)
 {
     state = SEED;
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t n   = pick(1, 600);
-        float  *x   = floats(n, 40.0f);
-        float   max = -INFINITY;
-        double  sum = 0.0;
+        int64_t n = pick(1, 600);
+        float *x = floats(n, 40.0f);
+        float max = -INFINITY;
+        double sum = 0.0;
         for (int64_t w = 0; w < n; ++w) max = fmaxf(max, x[w]), sum += exp((double)x[w]);
-        int          n_bad = 0;
+        int n_bad = 0;
         bal_exp_sums sums;
         ref->exp_sums(1, n, x, n, true, &sums);
         for (int64_t target = 0; target < n; ++target) {
-            bool  is_top;
+            bool is_top;
             float loss = ref->cross_entropy(&sums, x[target], &is_top);
             n_bad += !near((double)loss, log(sum) - (double)x[target], 2e-6);
             n_bad += is_top != (x[target] == max);
@@ -610,18 +610,18 @@ static void test_the_loss_does_not_need_whole_rows(void)
     for (int i = 0; i < N_SHAPES; ++i) {
         int64_t n_rows = 3, n_cols = pick(1, 600), piece = pick(1, 200),
                 target = pick(0, n_cols - 1);
-        float       *x = floats(n_rows * n_cols, 40.0f);
+        float *x = floats(n_rows * n_cols, 40.0f);
         bal_exp_sums sums[3];
         for (int64_t at = 0; at < n_cols; at += piece)
             ref->exp_sums(n_rows, at + piece < n_cols ? piece : n_cols - at, x + at, n_cols,
                           at == 0, sums);
         for (int64_t row = 0; row < n_rows; ++row) {
             const float *numbers = x + row * n_cols;
-            float        max     = -INFINITY;
-            double       sum     = 0.0;
+            float max = -INFINITY;
+            double sum = 0.0;
             for (int64_t w = 0; w < n_cols; ++w)
                 max = fmaxf(max, numbers[w]), sum += exp((double)numbers[w]);
-            bool   top;
+            bool top;
             double loss = (double)ref->cross_entropy(sums + row, numbers[target], &top),
                    want = log(sum) - (double)numbers[target];
             check(near(loss, want, 2e-6) && top == (numbers[target] == max),
@@ -634,7 +634,7 @@ static void test_the_loss_does_not_need_whole_rows(void)
 
 static void test_transcendentals_are_those_of_the_c_library(void)
 {
-    state     = SEED;
+    state = SEED;
     int n_bad = 0;
     for (int i = 0; i < 100000; ++i) {
         double unit = (double)(bal_test_random(&state) >> 11) * 0x1p-52 - 1.0; /* -1 .. 1 */
@@ -657,10 +657,10 @@ static void test_transcendentals_are_those_of_the_c_library(void)
 
 static void test_the_float_product_is_x_times_w_transposed(void)
 {
-    state     = SEED;
+    state = SEED;
     int64_t n = 5, n_in = 37, n_out = 11;
-    float  *x = floats(n * n_in, 3.0f), *w = floats(n_out * n_in, 3.0f), *y = blank(4 * n * n_out);
-    int     bad = 0;
+    float *x = floats(n * n_in, 3.0f), *w = floats(n_out * n_in, 3.0f), *y = blank(4 * n * n_out);
+    int bad = 0;
     bal_product_f32(n, n_in, n_out, x, w, false, y);
     for (int64_t t = 0; t < n; ++t)
         for (int64_t row = 0; row < n_out; ++row) {
@@ -680,7 +680,7 @@ int bal_suite_begin(int *argc, char ***argv)
     return 0;
 }
 
-const char     bal_suite_name[]  = "reference";
+const char bal_suite_name[] = "reference";
 const bal_test bal_suite_tests[] = {
     {"Philox gives the published vectors at every level", test_philox_gives_the_published_vectors},
     {"lines follow one another", test_lines_follow_one_another},

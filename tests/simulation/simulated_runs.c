@@ -12,7 +12,7 @@
 enum { N_STEPS = 6, RANKS_MAX = 8 };
 
 static bal_job_source source;
-static int            n_steps;
+static int n_steps;
 
 /* A job that does all that a large one does, in a few milliseconds; with one more setting or two.
  */
@@ -34,9 +34,9 @@ static void make_job(int steps, const char *more, const char *even_more)
                                     "",
                                     "",
                                     ""};
-    char       *overrides[sizeof settings / sizeof *settings];
-    int         n = 10;
-    char        text_path[256];
+    char *overrides[sizeof settings / sizeof *settings];
+    int n = 10;
+    char text_path[256];
     bal_job_source_clear(&source);
     bal_log_enable(false);
     n_steps = steps;
@@ -60,7 +60,7 @@ static _Thread_local int my_rank; /* each rank is a thread */
 
 static bal_status train(bal_comm *comm, void *run)
 {
-    my_rank             = bal_comm_rank(comm);
+    my_rank = bal_comm_rank(comm);
     bal_machine machine = {.kernels = bal_kernels_at(bal_isa_best())};
     return bal_train(&source.job, &machine, run, comm);
 }
@@ -92,8 +92,8 @@ typedef struct outcome {
 
 static outcome outcome_of(const char *run)
 {
-    char         path[512];
-    outcome      o = {0};
+    char path[512];
+    outcome o = {0};
     bal_snapshot snapshot;
     snprintf(path, sizeof path, "%s/step-%06d.h5", run, n_steps);
     CU_ASSERT_EQUAL_FATAL(bal_checkpoint_outline(path, false, &snapshot), BAL_OK);
@@ -127,29 +127,29 @@ static void test_a_bad_network_changes_nothing(void)
 {
     make_job(N_STEPS, NULL, NULL);
     const char *base = bal_test_dir("runs");
-    char        run[300];
+    char run[300];
     snprintf(run, sizeof run, "%s/whole", base);
     CU_ASSERT_EQUAL_FATAL(run_once(run, 1, &(bal_network){.seed = 1}), BAL_OK);
     outcome whole = outcome_of(run);
-    long    n = setting("BALLOT_SIMULATIONS", 100), first = setting("BALLOT_TEST_SEED", 1);
-    long    n_lost = 0, n_bad = 0;
+    long n = setting("BALLOT_SIMULATIONS", 100), first = setting("BALLOT_TEST_SEED", 1);
+    long n_lost = 0, n_bad = 0;
     for (long seed = first; seed < first + n; ++seed) {
-        uint64_t   random = (uint64_t)seed;
+        uint64_t random = (uint64_t)seed;
         bal_status status = BAL_LOST;
         snprintf(run, sizeof run, "%s/%ld", base, seed);
         for (int attempt = 0; status == BAL_LOST; ++attempt) {
             /* every start has other ranks and another network; the later, the better it is */
-            bal_network network = {.seed  = bal_test_random(&random),
-                                   .late  = 4,
+            bal_network network = {.seed = bal_test_random(&random),
+                                   .late = 4,
                                    .twice = 10,
                                    .again = 10,
-                                   .lost  = attempt < 6 ? 200 << attempt : 0,
+                                   .lost = attempt < 6 ? 200 << attempt : 0,
                                    .death = attempt < 6 ? 150 << attempt : 0};
-            status              = run_once(run, 1 + (int)(bal_test_random(&random) % 5), &network);
+            status = run_once(run, 1 + (int)(bal_test_random(&random) % 5), &network);
             n_lost += status == BAL_LOST;
         }
-        outcome o  = {0};
-        bool    ok = status == BAL_OK;
+        outcome o = {0};
+        bool ok = status == BAL_OK;
         if (ok) o = outcome_of(run);
         if (!ok || !same(&o, &whole)) {
             printf("\n    seed %ld: status %d, %s", seed, status, bal_failure());
@@ -171,11 +171,11 @@ static const bal_network good = {.seed = 1, .late = 4};
 /* Does the journal give the model that the run has kept? */
 static bool is_replayed(const char *run)
 {
-    char         path[512];
-    bal_bundle   base;
+    char path[512];
+    bal_bundle base;
     bal_journal *journal = NULL;
-    bal_machine  machine = {.kernels = bal_kernels_at(bal_isa_best())};
-    outcome      o       = outcome_of(run);
+    bal_machine machine = {.kernels = bal_kernels_at(bal_isa_best())};
+    outcome o = outcome_of(run);
     bal_file_close(&o.journal);
     snprintf(path, sizeof path, "%s/ballots.journal", run);
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
@@ -193,11 +193,11 @@ static bool is_replayed(const char *run)
  * any record accuses, -2: several. */
 static int64_t accusations(const char *run, int *who)
 {
-    char              path[512];
-    bal_journal      *journal = NULL;
+    char path[512];
+    bal_journal *journal = NULL;
     bal_journal_entry entry;
-    int64_t           step = -1;
-    *who                   = -1;
+    int64_t step = -1;
+    *who = -1;
     snprintf(path, sizeof path, "%s/ballots.journal", run);
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
     for (int64_t i = 0; i < bal_journal_n(journal); ++i) {
@@ -213,7 +213,7 @@ static int64_t accusations(const char *run, int *who)
 /* Memory of the ranks' models, noted when it is made. */
 static struct {
     uint8_t *bytes;
-    size_t   n_bytes;
+    size_t n_bytes;
 } memory[RANKS_MAX];
 bal_status __real_bal_shared_create(bal_comm *comm, size_t n_bytes, bool share,
                                     bal_shared **shared);
@@ -223,7 +223,7 @@ bal_status __wrap_bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, 
 {
     bal_status status = __real_bal_shared_create(comm, n_bytes, share, shared);
     if (status != BAL_OK || n_bytes < 4096) return status; /* the counters of deal.c */
-    memory[bal_comm_rank(comm)].bytes   = bal_shared_memory(*shared);
+    memory[bal_comm_rank(comm)].bytes = bal_shared_memory(*shared);
     memory[bal_comm_rank(comm)].n_bytes = n_bytes;
     return status;
 }
@@ -239,7 +239,7 @@ bal_status __wrap_bal_run_repair(bal_run *run, uint64_t *fingerprint)
 
 /* A bit of one rank's model flips before its nth ballot. */
 static struct {
-    int      rank, in_ballots;
+    int rank, in_ballots;
     uint64_t bit;
 } flip;
 
@@ -258,19 +258,19 @@ static void flip_a_bit(int n_ranks, const bal_reduction *how, uint64_t **brought
  * accuse nobody. */
 static void flip_bits(const char *base, int n)
 {
-    char     run[300];
-    int      n_bad  = 0, accused;
+    char run[300];
+    int n_bad = 0, accused;
     uint64_t random = (uint64_t)setting("BALLOT_TEST_SEED", 1);
-    n_repairs       = 0;
+    n_repairs = 0;
     for (int i = 0; i < n; ++i) {
-        int n_ranks     = 2 + (int)(bal_test_random(&random) % 4);
-        flip.rank       = (int)(bal_test_random(&random) % (unsigned)n_ranks);
+        int n_ranks = 2 + (int)(bal_test_random(&random) % 4);
+        flip.rank = (int)(bal_test_random(&random) % (unsigned)n_ranks);
         flip.in_ballots = (int)(bal_test_random(&random) % N_STEPS);
-        flip.bit        = bal_test_random(&random);
-        int at          = flip.in_ballots;
+        flip.bit = bal_test_random(&random);
+        int at = flip.in_ballots;
         snprintf(run, sizeof run, "%s/%d", base, i);
         bal_simulation_tamper = flip_a_bit;
-        bal_status status     = run_once(run, n_ranks, &good);
+        bal_status status = run_once(run, n_ranks, &good);
         bal_simulation_tamper = NULL;
         if (status != BAL_OK || !is_replayed(run) || accusations(run, &accused) >= 0) {
             printf("\n    %d: rank %d of %d, ballot %d, bit %llu: status %d, %s", i, flip.rank,
@@ -304,8 +304,8 @@ static void keep_a_bit_flipped(int n_ranks, const bal_reduction *how, uint64_t *
     if (rank != -1) return;
     flip.in_ballots -= is_ballot(how);
     if (flip.in_ballots >= 0) return;
-    uint64_t bit                     = flip.bit % (8 * memory[flip.rank].n_bytes);
-    uint8_t  right                   = memory[(flip.rank + 1) % n_ranks].bytes[bit / 8];
+    uint64_t bit = flip.bit % (8 * memory[flip.rank].n_bytes);
+    uint8_t right = memory[(flip.rank + 1) % n_ranks].bytes[bit / 8];
     memory[flip.rank].bytes[bit / 8] = right ^ (uint8_t)(1u << bit % 8);
 }
 
@@ -313,18 +313,18 @@ static void test_a_memory_that_cannot_be_put_right_stops_the_run(void)
 {
     make_job(N_STEPS, NULL, NULL);
     const char *base = bal_test_dir("stuck");
-    char        run[300];
-    uint64_t    random = (uint64_t)setting("BALLOT_TEST_SEED", 1);
-    int         n = 20, n_stopped = 0;
+    char run[300];
+    uint64_t random = (uint64_t)setting("BALLOT_TEST_SEED", 1);
+    int n = 20, n_stopped = 0;
     for (int i = 0; i < n; ++i) {
-        int n_ranks     = 2 + (int)(bal_test_random(&random) % 4);
-        flip.rank       = (int)(bal_test_random(&random) % (unsigned)n_ranks);
-        flip.bit        = bal_test_random(&random);
+        int n_ranks = 2 + (int)(bal_test_random(&random) % 4);
+        flip.rank = (int)(bal_test_random(&random) % (unsigned)n_ranks);
+        flip.bit = bal_test_random(&random);
         flip.in_ballots = (int)(bal_test_random(&random) % N_STEPS);
-        n_repairs       = 0;
+        n_repairs = 0;
         snprintf(run, sizeof run, "%s/%d", base, i);
         bal_simulation_tamper = keep_a_bit_flipped;
-        bal_status status     = run_once(run, n_ranks, &good);
+        bal_status status = run_once(run, n_ranks, &good);
         bal_simulation_tamper = NULL;
         CU_ASSERT_EQUAL(status, n_repairs > 0 ? BAL_ERR_NUMERIC : BAL_OK);
         if (n_repairs > 0) CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "take its machine out"));
@@ -347,31 +347,31 @@ static void lie(int n_ranks, const bal_reduction *how, uint64_t **brought, int r
     if (rank != -1 || !is_ballot(how)) return;
     int half = how->n_or / 2;
     for (int i = 0; i < half; ++i) {
-        uint64_t in_favour      = brought[liar][i];
-        brought[liar][i]        = brought[liar][half + i];
+        uint64_t in_favour = brought[liar][i];
+        brought[liar][i] = brought[liar][half + i];
         brought[liar][half + i] = in_favour;
     }
 }
 
 static void test_a_rank_that_lies_is_named_within_100_steps(void)
 {
-    const char *base   = bal_test_dir("liars");
-    uint64_t    random = (uint64_t)setting("BALLOT_TEST_SEED", 1);
-    int         n_bad  = 0;
-    int64_t     sum    = 0;
-    char        run[300], name[32];
+    const char *base = bal_test_dir("liars");
+    uint64_t random = (uint64_t)setting("BALLOT_TEST_SEED", 1);
+    int n_bad = 0;
+    int64_t sum = 0;
+    char run[300], name[32];
     make_job(101, "vote.audit=0.02", "vote.slots=16");
     for (int i = 0; i < 20; ++i) {
         int accused;
         liar = (int)(bal_test_random(&random) % 8);
         snprintf(run, sizeof run, "%s/%d", base, i);
         snprintf(name, sizeof name, "rank %d on nowhere", liar);
-        source.job.run.seed   = (int64_t)(bal_test_random(&random) >> 12);
+        source.job.run.seed = (int64_t)(bal_test_random(&random) >> 12);
         bal_simulation_tamper = lie;
-        bal_status status     = run_once(run, 8, &good);
+        bal_status status = run_once(run, 8, &good);
         bal_simulation_tamper = NULL;
-        bool    named         = status == BAL_ERR_NUMERIC && strstr(bal_failure(), name) != NULL;
-        int64_t step          = accusations(run, &accused);
+        bool named = status == BAL_ERR_NUMERIC && strstr(bal_failure(), name) != NULL;
+        int64_t step = accusations(run, &accused);
         sum += step;
         if (!named || accused != liar || step >= 100) {
             printf("\n    run %d, liar %d: %s", i, liar, bal_failure());
@@ -386,17 +386,17 @@ static void test_a_rank_that_lies_is_named_within_100_steps(void)
 static void test_an_excluded_rank_votes_no_more(void)
 {
     const char *run = bal_test_dir("excluded");
-    int         accused;
+    int accused;
     make_job(30, "vote.audit=0.1", "vote.audit_action=exclude");
-    liar                  = 2;
+    liar = 2;
     bal_simulation_tamper = lie;
     CU_ASSERT_EQUAL(run_once(run, 5, &good), BAL_OK);
     bal_simulation_tamper = NULL;
-    int64_t step          = accusations(run, &accused);
+    int64_t step = accusations(run, &accused);
     CU_ASSERT_EQUAL(accused, 2);
     CU_ASSERT(step >= 0 && step < 10);
-    char              path[512];
-    bal_journal      *journal = NULL;
+    char path[512];
+    bal_journal *journal = NULL;
     bal_journal_entry entry;
     snprintf(path, sizeof path, "%s/ballots.journal", run);
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
@@ -413,7 +413,7 @@ static void test_an_excluded_rank_votes_no_more(void)
 /* A rank whose processor adds a little to a loss, too little for another vote: in n probes from a
  * first one on, of its own slots or of those of others that it checks. */
 static struct {
-    int  n_ranks, rank, first, n;
+    int n_ranks, rank, first, n;
     bool of_others;
 } wrong;
 
@@ -438,10 +438,10 @@ static void test_a_loss_that_others_do_not_compute_is_found(void)
     enum { ALWAYS = 1 << 20 };
     static const struct {
         const char *action;
-        int         n_ranks, n;
-        bool        of_others;
-        bal_status  end;
-        int         last; /* step in which rank 1 is accused last; -1: nobody is */
+        int n_ranks, n;
+        bool of_others;
+        bal_status end;
+        int last; /* step in which rank 1 is accused last; -1: nobody is */
         const char *says;
     } cases[] = {
         {"stop", 5, ALWAYS, false, BAL_ERR_NUMERIC, 2, "rank 1 on nowhere cast a wrong vote"},
@@ -453,15 +453,15 @@ static void test_a_loss_that_others_do_not_compute_is_found(void)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
         const char *base = bal_test_dir("wrong");
-        char        run[300], action[64];
-        int         accused;
+        char run[300], action[64];
+        int accused;
         snprintf(run, sizeof run, "%s/%zu", base, i);
         snprintf(action, sizeof action, "vote.audit_action=%s", cases[i].action);
         make_job(N_STEPS, "vote.audit=1", action);
         wrong.n_ranks = cases[i].n_ranks, wrong.rank = 1, wrong.first = 2;
         wrong.n = cases[i].n, wrong.of_others = cases[i].of_others;
         bal_status status = run_once(run, cases[i].n_ranks, &good);
-        wrong.n           = 0;
+        wrong.n = 0;
         CU_ASSERT_EQUAL(status, cases[i].end);
         CU_ASSERT_PTR_NOT_NULL(strstr(status == BAL_OK ? "" : bal_failure(), cases[i].says));
         CU_ASSERT_EQUAL(accusations(run, &accused), cases[i].last);
@@ -485,7 +485,7 @@ static void garble(int n_ranks, const bal_reduction *how, uint64_t **brought, in
 static void test_a_difference_that_nobody_has_accuses_nobody(void)
 {
     const char *run = bal_test_dir("garbled");
-    int         accused;
+    int accused;
     make_job(N_STEPS, "vote.audit=1", "vote.audit_action=stop");
     bal_simulation_tamper = garble;
     CU_ASSERT_EQUAL(run_once(run, 5, &good), BAL_OK);
@@ -498,8 +498,8 @@ static void test_a_difference_that_nobody_has_accuses_nobody(void)
 static void test_honest_ranks_are_never_accused_and_audits_change_nothing(void)
 {
     const char *base = bal_test_dir("honest");
-    char        run[300];
-    outcome     whole;
+    char run[300];
+    outcome whole;
     for (int audited = 0; audited < 2; ++audited)
         for (int n_ranks = 1; n_ranks <= 5; ++n_ranks) {
             make_job(20, audited ? "vote.audit=1" : "vote.audit=off", NULL);
@@ -520,8 +520,8 @@ static void test_what_is_seen_too_late_is_abstained_from_and_replayed(void)
     const char *run = bal_test_dir("late");
     make_job(N_STEPS, "vote.deadline=1e-9", NULL);
     CU_ASSERT_EQUAL(run_once(run, 4, &good), BAL_OK);
-    char              path[512];
-    bal_journal      *journal = NULL;
+    char path[512];
+    bal_journal *journal = NULL;
     bal_journal_entry entry;
     snprintf(path, sizeof path, "%s/ballots.journal", run);
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
@@ -554,15 +554,15 @@ static void mislead(int n_ranks, const bal_reduction *how, uint64_t **brought, i
 static void test_a_rank_that_was_told_another_ballot_is_put_right(void)
 {
     const char *base = bal_test_dir("misled");
-    char        run[300];
+    char run[300];
     make_job(N_STEPS, NULL, NULL);
     for (int n_ranks = 2; n_ranks <= 4; ++n_ranks)
         for (int i = 0; i < N_STEPS; ++i) {
-            misled.rank       = (i + 1) % n_ranks; /* rank 0, who writes the journal, too */
+            misled.rank = (i + 1) % n_ranks; /* rank 0, who writes the journal, too */
             misled.in_ballots = i;
             snprintf(run, sizeof run, "%s/%d-%d", base, n_ranks, i);
             bal_simulation_tamper = mislead;
-            bal_status status     = run_once(run, n_ranks, &good);
+            bal_status status = run_once(run, n_ranks, &good);
             bal_simulation_tamper = NULL;
             CU_ASSERT_EQUAL(status, BAL_OK);
             if (status != BAL_OK)
@@ -588,7 +588,7 @@ static void test_a_contribution_that_is_counted_twice_stops_the_run(void)
 {
     const char *run = bal_test_dir("twice");
     make_job(N_STEPS, NULL, NULL);
-    doubled               = 1;
+    doubled = 1;
     bal_simulation_tamper = count_twice;
     CU_ASSERT_EQUAL(run_once(run, 3, &good), BAL_ERR_STATE);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "two votes"));
@@ -603,7 +603,7 @@ int bal_suite_end(void)
     return 0;
 }
 
-const char     bal_suite_name[]  = "simulated_runs";
+const char bal_suite_name[] = "simulated_runs";
 const bal_test bal_suite_tests[] = {
     {"a bad network changes nothing", test_a_bad_network_changes_nothing},
     {"a model that a flipped bit has changed is put right",

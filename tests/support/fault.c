@@ -27,39 +27,39 @@ int __wrap_open(const char *path, int flags, ...);
 enum { SECTOR = 512, N_FILES = 256, N_NAMES = 64, N_CHANGES = 256 };
 
 static bal_fault_plan plan;
-static atomic_bool    armed;
-static atomic_long    n_calls;
+static atomic_bool armed;
+static atomic_long n_calls;
 
 /* ---- what is durable ---- */
 
 typedef struct content {
-    char  *bytes;
+    char *bytes;
     size_t n;
 } content;
 
 typedef struct file {
-    ino_t   inode; /* 0: no name leads to it any more */
+    ino_t inode; /* 0: no name leads to it any more */
     content now, durable;
 } file;
 
 typedef struct name {
     char text[NAME_MAX + 1]; /* "": unused */
-    int  file;
+    int file;
 } name;
 
 /* A name leads to a file from now on, or is gone (-1). */
 typedef struct change {
     char text[NAME_MAX + 1];
-    int  file;
+    int file;
     bool with_next; /* a rename is two changes, never one alone */
 } change;
 
-static char   watched[PATH_MAX];
-static file   files[N_FILES];
-static int    n_files;
-static name   durable_names[N_NAMES], names[N_NAMES];
+static char watched[PATH_MAX];
+static file files[N_FILES];
+static int n_files;
+static name durable_names[N_NAMES], names[N_NAMES];
 static change changes[N_CHANGES];
-static int    n_changes;
+static int n_changes;
 
 static _Noreturn void give_up(const char *why)
 {
@@ -70,10 +70,10 @@ static _Noreturn void give_up(const char *why)
 static void load(content *c, const char *path)
 {
     struct stat info;
-    FILE       *stream = fopen(path, "rbe");
+    FILE *stream = fopen(path, "rbe");
     if (stream == NULL || fstat(fileno(stream), &info) != 0) give_up("a file cannot be followed");
     free(c->bytes);
-    c->n     = (size_t)info.st_size;
+    c->n = (size_t)info.st_size;
     c->bytes = malloc(c->n + 1);
     if (c->bytes == NULL || fread(c->bytes, 1, c->n, stream) != c->n) give_up("no content");
     fclose(stream);
@@ -114,8 +114,8 @@ static void set(name *in, const char *text, int of)
 static void change_name(const char *text, int of, bool with_next)
 {
     if (n_changes == N_CHANGES) give_up("more changes than there is room for");
-    change *c    = &changes[n_changes++];
-    c->file      = of;
+    change *c = &changes[n_changes++];
+    c->file = of;
     c->with_next = with_next;
     snprintf(c->text, sizeof c->text, "%s", text);
     set(names, text, of);
@@ -133,7 +133,7 @@ static int add_file(const char *path)
 static void leave(const char *path)
 {
     const char *text = name_of(path);
-    int         at   = text == NULL ? -1 : find(names, text);
+    int at = text == NULL ? -1 : find(names, text);
     if (at < 0) return;
     load(&files[names[at].file].now, path);
     files[names[at].file].inode = 0;
@@ -142,7 +142,7 @@ static void leave(const char *path)
 static void synced(int fd)
 {
     struct stat info, folder;
-    char        path[64];
+    char path[64];
     if (watched[0] == '\0' || fstat(fd, &info) != 0 || stat(watched, &folder) != 0) return;
     if (info.st_ino == folder.st_ino) {
         memcpy(durable_names, names, sizeof names);
@@ -157,16 +157,16 @@ static void synced(int fd)
 static content torn(const file *f, uint64_t *random)
 {
     const content *a = &f->durable, *b = &f->now;
-    size_t         less = a->n < b->n ? a->n : b->n, more = a->n < b->n ? b->n : a->n;
-    uint64_t       size = bal_test_random(random) % 4, how = bal_test_random(random) % 4;
-    content        c = {NULL, size == 0 ? a->n : b->n};
+    size_t less = a->n < b->n ? a->n : b->n, more = a->n < b->n ? b->n : a->n;
+    uint64_t size = bal_test_random(random) % 4, how = bal_test_random(random) % 4;
+    content c = {NULL, size == 0 ? a->n : b->n};
     if (size == 1) c.n = less + bal_test_random(random) % (more - less + 1);
     c.bytes = calloc(c.n + 1, 1);
     if (c.bytes == NULL) give_up("no memory");
     for (size_t at = 0; at < c.n; at += SECTOR) {
-        bool           kept = how == 0 ? false : how == 1 ? true : bal_test_random(random) % 2;
+        bool kept = how == 0 ? false : how == 1 ? true : bal_test_random(random) % 2;
         const content *from = kept ? b : a;
-        size_t         end  = at + SECTOR < c.n ? at + SECTOR : c.n;
+        size_t end = at + SECTOR < c.n ? at + SECTOR : c.n;
         if (end > from->n) end = from->n;
         if (end > at) memcpy(c.bytes + at, from->bytes + at, end - at);
     }
@@ -188,9 +188,9 @@ static _Noreturn void lose_power(void)
     for (int i = 0; i < n; ++i) set(durable_names, changes[i].text, changes[i].file);
     for (int i = 0; i < N_NAMES; ++i) {
         if (durable_names[i].text[0] == '\0') continue;
-        const char *path   = watched_path(durable_names[i].text);
-        content     c      = torn(&files[durable_names[i].file], &random);
-        FILE       *stream = fopen(path, "wbe");
+        const char *path = watched_path(durable_names[i].text);
+        content c = torn(&files[durable_names[i].file], &random);
+        FILE *stream = fopen(path, "wbe");
         if (stream == NULL || fwrite(c.bytes, 1, c.n, stream) != c.n || fclose(stream) != 0)
             give_up("a file cannot be put back");
     }
@@ -207,7 +207,7 @@ void bal_fault_watch(const char *dir)
     for (const struct dirent *entry; (entry = readdir(stream)) != NULL;) {
         if (entry->d_type != DT_REG) continue;
         const char *path = watched_path(entry->d_name);
-        int         of   = add_file(path);
+        int of = add_file(path);
         load(&files[of].durable, path);
         set(names, entry->d_name, of);
     }
@@ -219,9 +219,9 @@ void bal_fault_watch(const char *dir)
 
 void bal_fault_begin(const bal_fault_plan *what)
 {
-    plan    = *what;
+    plan = *what;
     n_calls = 0;
-    armed   = true;
+    armed = true;
 }
 
 int64_t bal_fault_end(void)
@@ -272,9 +272,9 @@ int __wrap_open(const char *path, int flags, ...)
     }
     if (fails(BAL_FAULT_OPEN)) return -1;
     struct stat info;
-    const char *text   = follows() && flags & O_CREAT ? name_of(path) : NULL;
-    bool        is_new = text != NULL && lstat(path, &info) != 0;
-    int         fd     = __real_open(path, flags, mode);
+    const char *text = follows() && flags & O_CREAT ? name_of(path) : NULL;
+    bool is_new = text != NULL && lstat(path, &info) != 0;
+    int fd = __real_open(path, flags, mode);
     if (fd >= 0 && is_new) change_name(text, add_file(path), false);
     return fd;
 }
@@ -282,8 +282,8 @@ int __wrap_open(const char *path, int flags, ...)
 WRAP(int, close, int fd)
 {
     bool failed = fails(BAL_FAULT_CLOSE); /* closed all the same, as Linux does */
-    int  error  = errno;
-    int  result = __real_close(fd);
+    int error = errno;
+    int result = __real_close(fd);
     if (!failed) return result;
     errno = error;
     return -1;

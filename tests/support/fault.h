@@ -9,11 +9,11 @@
 #include <stdint.h>
 
 typedef enum bal_fault_calls {
-    BAL_FAULT_OPEN  = 1,
-    BAL_FAULT_READ  = 2,  /* read, pread */
-    BAL_FAULT_WRITE = 4,  /* write, pwrite, ftruncate */
-    BAL_FAULT_SYNC  = 8,  /* fsync, fdatasync */
-    BAL_FAULT_NAME  = 16, /* rename, unlink */
+    BAL_FAULT_OPEN = 1,
+    BAL_FAULT_READ = 2,  /* read, pread */
+    BAL_FAULT_WRITE = 4, /* write, pwrite, ftruncate */
+    BAL_FAULT_SYNC = 8,  /* fsync, fdatasync */
+    BAL_FAULT_NAME = 16, /* rename, unlink */
     BAL_FAULT_CLOSE = 32,
     BAL_FAULT_ALLOC = 64,
     BAL_FAULT_FILES = 63 /* all but the last */
@@ -30,17 +30,17 @@ typedef enum bal_fault_effect {
 #define BAL_FAULT_KILLED 86 /* exit code after KILL and POWER */
 
 typedef struct bal_fault_plan {
-    unsigned         calls; /* or of bal_fault_calls: which are counted */
-    int64_t          at;    /* the call that goes wrong, from 1 */
-    bool             on;    /* and every counted call behind it, as on a full disk */
+    unsigned calls; /* or of bal_fault_calls: which are counted */
+    int64_t at;     /* the call that goes wrong, from 1 */
+    bool on;        /* and every counted call behind it, as on a full disk */
     bal_fault_effect effect;
-    int              error; /* of ERRNO */
-    uint64_t         seed;  /* of POWER */
+    int error;     /* of ERRNO */
+    uint64_t seed; /* of POWER */
 } bal_fault_plan;
 
 /** Count calls from now on and let them go wrong as planned, until bal_fault_end, which says how
  *  many were counted. One plan at a time; threads are counted alike. */
-void    bal_fault_begin(const bal_fault_plan *plan);
+void bal_fault_begin(const bal_fault_plan *plan);
 int64_t bal_fault_end(void);
 
 /** Follow what is durable of the files in a folder (without folders in it), all of which is now.

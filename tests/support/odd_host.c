@@ -37,10 +37,10 @@ int flock(int fd, int how) { return setting("ODD_LOCKS") ? 0 : (int)syscall(SYS_
 ssize_t pread(int fd, void *bytes, size_t n_bytes, off_t offset)
 {
     const char *lost = getenv("ODD_UNREADABLE");
-    char        link[64], path[4096];
+    char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t     n   = lost == NULL ? -1 : readlink(link, path, sizeof path);
-    size_t      end = lost == NULL ? 0 : strlen(lost);
+    ssize_t n = lost == NULL ? -1 : readlink(link, path, sizeof path);
+    size_t end = lost == NULL ? 0 : strlen(lost);
     static long n_reads;
     if (n >= (ssize_t)end && n > 0 && memcmp(path + n - end, lost, end) == 0 &&
         n_reads++ >= setting("ODD_READS")) {

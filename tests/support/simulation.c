@@ -13,29 +13,29 @@
 bal_tamper *bal_simulation_tamper;
 
 typedef struct simulated {
-    bal_comm       base;
-    struct world  *world;
-    pthread_t      thread;
+    bal_comm base;
+    struct world *world;
+    pthread_t thread;
     pthread_cond_t turn;
-    double         clock;   /* virtual seconds */
-    double         arrival; /* of its message for the collective it is in */
-    bool           waits, dead, lost, done;
-    uint64_t      *words; /* what it brings, then what it gets */
+    double clock;   /* virtual seconds */
+    double arrival; /* of its message for the collective it is in */
+    bool waits, dead, lost, done;
+    uint64_t *words; /* what it brings, then what it gets */
     bal_rank_main *rank_main;
-    void          *what;
-    bal_status     status;
+    void *what;
+    bal_status status;
 } simulated;
 
 typedef struct world {
-    pthread_mutex_t    lock;
-    int                n_ranks, running; /* running: the rank whose turn it is; -1: none is left */
-    simulated         *ranks;
+    pthread_mutex_t lock;
+    int n_ranks, running; /* running: the rank whose turn it is; -1: none is left */
+    simulated *ranks;
     const bal_network *network;
-    uint64_t           random;
-    int                n_waiting;
+    uint64_t random;
+    int n_waiting;
     /* the collective that ranks are in */
     bal_reduction how;
-    int           root, n_words; /* root -1: a reduction; n_ranks: a gathering */
+    int root, n_words; /* root -1: a reduction; n_ranks: a gathering */
 } world;
 
 static bool chance(world *w, int one_in)
@@ -47,13 +47,13 @@ static bool chance(world *w, int one_in)
  * it first comes; the second is known by its number, as every transport must know it. */
 static double travel(world *w)
 {
-    const bal_network *n     = w->network;
-    double             least = (double)(1 + bal_test_random(&w->random) % 1000) * 1e-6, more;
+    const bal_network *n = w->network;
+    double least = (double)(1 + bal_test_random(&w->random) % 1000) * 1e-6, more;
     if (chance(w, n->lost)) return INFINITY;
     if (chance(w, n->late)) least *= 1.0 + (double)(bal_test_random(&w->random) % 100);
     if (chance(w, n->again)) least += 0.2;
     if (chance(w, n->twice)) {
-        more  = (double)(1 + bal_test_random(&w->random) % 1000) * 1e-6;
+        more = (double)(1 + bal_test_random(&w->random) % 1000) * 1e-6;
         least = more < least ? more : least;
     }
     return least;
@@ -84,10 +84,10 @@ static void wait_for_turn(world *w, simulated *s)
 /* All ranks' messages are there, or will be: make the results, which travel in their turn. */
 static void complete(world *w)
 {
-    size_t     n_bytes = (size_t)w->n_words * 8;
+    size_t n_bytes = (size_t)w->n_words * 8;
     uint64_t **brought = calloc((size_t)w->n_ranks, sizeof *brought);
-    uint64_t  *result  = malloc(n_bytes + 8);
-    double     all     = 0.0;
+    uint64_t *result = malloc(n_bytes + 8);
+    double all = 0.0;
     assert(brought != NULL && result != NULL);
     for (int r = 0; r < w->n_ranks; ++r) {
         brought[r] = w->ranks[r].words;
@@ -114,7 +114,7 @@ static void complete(world *w)
             bal_simulation_tamper(w->n_ranks, &w->how, NULL, r, s->words);
         s->clock = all + travel(w);
         s->waits = false;
-        s->lost  = isinf(s->clock); /* of others' loss it hears at the next collective */
+        s->lost = isinf(s->clock); /* of others' loss it hears at the next collective */
         if (s->lost) s->clock = all + 1.0;
     }
     w->n_waiting = 0;
@@ -127,18 +127,18 @@ static bal_status take_part(bal_comm *comm, int root, const bal_reduction *how, 
                             int n_words)
 {
     simulated *s = (simulated *)comm;
-    world     *w = s->world;
+    world *w = s->world;
     if (!s->dead && chance(w, w->network->death)) s->dead = true;
     if (s->dead || s->lost) {
         s->lost = true;
         return bal_fail(BAL_LOST, "rank %d is lost", comm->rank);
     }
     pthread_mutex_lock(&w->lock);
-    w->root    = root;
+    w->root = root;
     w->n_words = n_words;
     if (how != NULL) w->how = *how;
-    s->words   = words;
-    s->waits   = true;
+    s->words = words;
+    s->waits = true;
     s->arrival = s->clock + travel(w);
     if (!isinf(s->arrival) && ++w->n_waiting == w->n_ranks) complete(w);
     pass_turn(w);
@@ -161,7 +161,7 @@ static bal_status gather(bal_comm *comm, const uint64_t *mine, int n, uint64_t *
 
 static bal_status broadcast(bal_comm *comm, int root, void *bytes, size_t n_bytes)
 {
-    int       n     = (int)((n_bytes + 7) / 8);
+    int n = (int)((n_bytes + 7) / 8);
     uint64_t *words = calloc((size_t)n + 1, 8);
     assert(words != NULL);
     if (n_bytes > 0) memcpy(words, bytes, n_bytes);
@@ -184,7 +184,7 @@ static const bal_transport transport = {reduce, gather, broadcast, host, destroy
 static void *run_rank(void *of)
 {
     simulated *s = of;
-    world     *w = s->world;
+    world *w = s->world;
     pthread_mutex_lock(&w->lock);
     wait_for_turn(w, s);
     pthread_mutex_unlock(&w->lock);
@@ -205,11 +205,11 @@ void bal_simulate(int n_ranks, const bal_network *network, bal_rank_main *rank_m
     pthread_mutex_init(&w.lock, NULL);
     for (int r = 0; r < n_ranks; ++r) {
         simulated *s = &w.ranks[r];
-        *s           = (simulated){.base      = {.transport = &transport, .rank = r, .size = n_ranks},
-                                   .world     = &w,
-                                   .rank_main = rank_main,
-                                   .what      = what};
-        s->clock     = (double)(bal_test_random(&w.random) % 1000) * 1e-6;
+        *s = (simulated){.base = {.transport = &transport, .rank = r, .size = n_ranks},
+                         .world = &w,
+                         .rank_main = rank_main,
+                         .what = what};
+        s->clock = (double)(bal_test_random(&w.random) % 1000) * 1e-6;
         pthread_cond_init(&s->turn, NULL);
         int code = pthread_create(&s->thread, NULL, run_rank, s);
         assert(code == 0);

@@ -9,11 +9,11 @@
 /** What the network does. Chances are of one message in so many; 0: never. */
 typedef struct bal_network {
     uint64_t seed;
-    int      late;  /* takes up to a hundred times as long as the others: it is overtaken */
-    int      twice; /* comes again, later */
-    int      again; /* is lost, and sent again after a time-out */
-    int      lost;  /* is lost for good: whoever waits for it gives up */
-    int      death; /* is the last that its sender sends */
+    int late;  /* takes up to a hundred times as long as the others: it is overtaken */
+    int twice; /* comes again, later */
+    int again; /* is lost, and sent again after a time-out */
+    int lost;  /* is lost for good: whoever waits for it gives up */
+    int death; /* is the last that its sender sends */
 } bal_network;
 
 /** What a rank does; its communicator is the simulation's. */

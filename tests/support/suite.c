@@ -11,15 +11,15 @@
 uint64_t bal_test_random(uint64_t *state)
 {
     uint64_t x = *state += 0x9e3779b97f4a7c15u;
-    x          = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x          = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
     return x ^ (x >> 31);
 }
 
 const char *bal_test_dir(const char *name)
 {
     static char path[PATH_MAX];
-    static int  n_made;
+    static int n_made;
     snprintf(path, sizeof path, "scratch-%ld-%d-%s", (long)getpid(), n_made++, name);
     if (mkdir(path, 0777) != 0) {
         perror(path);

@@ -10,7 +10,7 @@ typedef struct bal_test {
     void (*check)(void);
 } bal_test;
 /** Each test program defines both: its name, and its properties, ended by {NULL, NULL}. */
-extern const char     bal_suite_name[];
+extern const char bal_suite_name[];
 extern const bal_test bal_suite_tests[];
 /** Called once before and after all properties; a suite that needs neither leaves them out. */
 int bal_suite_begin(int *argc, char ***argv) __attribute__((weak));

@@ -8,7 +8,7 @@
 static inline bal_status bal_test_tokenizer(const char *path, const char *name, int64_t n_vocab,
                                             bal_tokenizer **tokenizer)
 {
-    bal_file  file;
+    bal_file file;
     bal_files files = {0};
     BAL_TRY(bal_file_open(path, &file));
     bal_status status = bal_files_add(&files, name, file.data, file.n_bytes);

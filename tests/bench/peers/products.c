@@ -13,13 +13,13 @@
 #include <string.h>
 #include <time.h>
 
-#define MAX_ROUNDS      101
-#define MIN_SAMPLE_S    2e-3 /* a timing repeats small products until it lasts so long */
-#define TRY(dnnl_call)  try_dnnl(dnnl_call, #dnnl_call)
-#define N_OF(array)     (int)(sizeof(array) / sizeof *(array))
+#define MAX_ROUNDS 101
+#define MIN_SAMPLE_S 2e-3 /* a timing repeats small products until it lasts so long */
+#define TRY(dnnl_call) try_dnnl(dnnl_call, #dnnl_call)
+#define N_OF(array) (int)(sizeof(array) / sizeof *(array))
 #define WEIGHT_SCALE(n) (0.001f * (float)(1 + (n) % 7))
 
-static const int tokens[]    = {16, 64, 256, 1024};
+static const int tokens[] = {16, 64, 256, 1024};
 static const int shapes[][2] = {/* outputs, inputs; the first three are a model's of width 768 */
                                 {768, 768},
                                 {2048, 768},
@@ -29,7 +29,7 @@ static const int shapes[][2] = {/* outputs, inputs; the first three are a model'
 enum { MAX_TOKENS = 1024, MAX_SIDE = 4096 };
 
 static const struct kind {
-    const char      *library, *types;
+    const char *library, *types;
     dnnl_data_type_t src, dst; /* of oneDNN */
 } kinds[] = {{"openblas", "f32 f32 f32", dnnl_data_type_undef, dnnl_data_type_undef},
              {"onednn", "u8 s8 s32", dnnl_u8, dnnl_s32},
@@ -39,17 +39,17 @@ static const struct kind {
 
 struct product {
     const struct kind *kind;
-    int                m, n, k, repeats;
-    dnnl_primitive_t   primitive; /* NULL: sgemm */
-    dnnl_memory_t      src, weights, dst;
-    char               implementation[64];
-    double             gops[MAX_ROUNDS];
+    int m, n, k, repeats;
+    dnnl_primitive_t primitive; /* NULL: sgemm */
+    dnnl_memory_t src, weights, dst;
+    char implementation[64];
+    double gops[MAX_ROUNDS];
 };
 
 /* Shared by all products: x [m, k] and w [n, k], the same small integers in every type. */
 static int8_t *x_i8, *w_i8; /* x is never negative: the same bytes serve as u8 */
-static float  *x_f32, *w_f32;
-static void   *y;
+static float *x_f32, *w_f32;
+static void *y;
 
 static void try_dnnl(dnnl_status_t status, const char *call)
 {
@@ -79,15 +79,15 @@ static void fill(int8_t *i8, float *f32, size_t n, int low, int high)
 {
     static uint64_t state = 1;
     for (size_t i = 0; i < n; ++i) {
-        state  = state * 6364136223846793005u + 1442695040888963407u;
-        i8[i]  = (int8_t)(low + (int)((state >> 33) % (uint64_t)(high - low + 1)));
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        i8[i] = (int8_t)(low + (int)((state >> 33) % (uint64_t)(high - low + 1)));
         f32[i] = (float)i8[i];
     }
 }
 
 static void plan(struct product *p, dnnl_engine_t engine, dnnl_stream_t stream)
 {
-    dnnl_dims_t        src_dims = {p->m, p->k}, weight_dims = {p->k, p->n}, dst_dims = {p->m, p->n};
+    dnnl_dims_t src_dims = {p->m, p->k}, weight_dims = {p->k, p->n}, dst_dims = {p->m, p->n};
     dnnl_memory_desc_t src, plain, best, dst;
     TRY(dnnl_memory_desc_init_by_tag(&src, 2, src_dims, p->kind->src, dnnl_ab));
     TRY(dnnl_memory_desc_init_by_tag(&plain, 2, weight_dims, dnnl_s8, dnnl_ba)); /* w is [n, k] */
@@ -101,18 +101,18 @@ static void plan(struct product *p, dnnl_engine_t engine, dnnl_stream_t stream)
         for (int n = 0; n < p->n; ++n) scales[n] = WEIGHT_SCALE(n);
         TRY(dnnl_primitive_attr_set_output_scales(attributes, p->n, 1 << 1, scales));
     }
-    dnnl_matmul_desc_t    matmul;
+    dnnl_matmul_desc_t matmul;
     dnnl_primitive_desc_t described;
-    const char           *name = "";
+    const char *name = "";
     TRY(dnnl_matmul_desc_init(&matmul, &src, &best, NULL, &dst));
     TRY(dnnl_primitive_desc_create(&described, &matmul, attributes, engine, NULL));
     TRY(dnnl_primitive_desc_query(described, dnnl_query_impl_info_str, 0, &name));
     snprintf(p->implementation, sizeof p->implementation, "%s", name);
     TRY(dnnl_primitive_create(&p->primitive, described));
 
-    dnnl_memory_t         given;
+    dnnl_memory_t given;
     dnnl_primitive_desc_t reorder_described;
-    dnnl_primitive_t      reorder;
+    dnnl_primitive_t reorder;
     best = *dnnl_primitive_desc_query_md(described, dnnl_query_weights_md, 0);
     TRY(dnnl_memory_create(&given, &plain, engine, w_i8));
     TRY(dnnl_memory_create(&p->weights, &best, engine, DNNL_MEMORY_ALLOCATE));
@@ -150,14 +150,14 @@ static void multiply(const struct product *p, dnnl_stream_t stream)
 static bool is_right(const struct product *p)
 {
     for (int i = 0; i < 17; ++i) {
-        int     row = i * (p->m - 1) / 16, n = (i * 7919) % p->n;
+        int row = i * (p->m - 1) / 16, n = (i * 7919) % p->n;
         int32_t sum = 0;
         for (int k = 0; k < p->k; ++k) sum += x_i8[row * p->k + k] * w_i8[n * p->k + k];
         size_t at = (size_t)row * (size_t)p->n + (size_t)n;
         double found =
             p->kind->dst == dnnl_s32 ? (double)((int32_t *)y)[at] : (double)((float *)y)[at];
         double scale = p->kind->dst == dnnl_f32 ? WEIGHT_SCALE(n) : 1.0;
-        double off   = found - scale * sum; /* float sums of these integers are exact below 2^24 */
+        double off = found - scale * sum; /* float sums of these integers are exact below 2^24 */
         if (off > 1e-6 * scale * abs(sum) || -off > 1e-6 * scale * abs(sum)) return false;
     }
     return true;
@@ -178,8 +178,8 @@ static int by_size(const void *a, const void *b)
 
 int main(int argc, char **argv)
 {
-    const char *isa    = "best";
-    int         rounds = 7;
+    const char *isa = "best";
+    int rounds = 7;
     for (int i = 1; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--isa") == 0 && strcmp(value, "avx512") == 0)
@@ -210,7 +210,7 @@ int main(int argc, char **argv)
     TRY(dnnl_engine_create(&engine, dnnl_cpu, 0));
     TRY(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
     static struct product products[N_OF(kinds) * N_OF(shapes) * N_OF(tokens)];
-    int                   n_products = 0;
+    int n_products = 0;
     for (int s = 0; s < N_OF(shapes); ++s)
         for (int t = 0; t < N_OF(tokens); ++t)
             for (int i = 0; i < N_OF(kinds); ++i) {
@@ -231,9 +231,9 @@ int main(int argc, char **argv)
             }
     for (int round = 0; round < rounds; ++round) /* interleaved: a slow second hits all alike */
         for (int i = 0; i < n_products; ++i) {
-            struct product *p  = &products[i];
-            double          op = 2.0 * p->m * p->n * p->k;
-            p->gops[round]     = 1e-9 * op / seconds_of(p, p->repeats, stream);
+            struct product *p = &products[i];
+            double op = 2.0 * p->m * p->n * p->k;
+            p->gops[round] = 1e-9 * op / seconds_of(p, p->repeats, stream);
         }
 
     const dnnl_version_t *version = dnnl_version();

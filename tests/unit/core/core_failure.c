@@ -8,7 +8,7 @@ static void test_exit_codes_are_those_users_script_against(void)
 {
     static const struct {
         bal_status status;
-        int        code;
+        int code;
     } expected[] = {
         {BAL_OK, 0},         {BAL_ERR_FAILED, 1},  {BAL_ERR_IO, 1},     {BAL_ERR_STATE, 1},
         {BAL_ERR_MPI, 1},    {BAL_ERR_ARG, 2},     {BAL_ERR_CONFIG, 2}, {BAL_ERR_INPUT, 3},
@@ -66,7 +66,7 @@ static void test_try_passes_a_failure_up_and_goes_on_otherwise(void)
     CU_ASSERT_TRUE(went_on);
 }
 
-const char     bal_suite_name[]  = "core_failure";
+const char bal_suite_name[] = "core_failure";
 const bal_test bal_suite_tests[] = {
     {"exit codes are those users script against", test_exit_codes_are_those_users_script_against},
     {"every status has words of its own", test_every_status_has_words_of_its_own},

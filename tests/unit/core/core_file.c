@@ -21,7 +21,7 @@ static uint8_t big[BIG_BYTES];
 static int n_files(const char *dir)
 {
     DIR *stream = opendir(dir);
-    int  n      = 0;
+    int n = 0;
     while (stream != NULL && readdir(stream) != NULL) ++n;
     if (stream != NULL) closedir(stream);
     return n - 2; /* . and .. */
@@ -30,7 +30,7 @@ static int n_files(const char *dir)
 /** The file holds n_bytes of which. */
 static bool holds(const char dir[256], const char *name, uint8_t which, size_t n_bytes)
 {
-    char     path[PATH_MAX];
+    char path[PATH_MAX];
     bal_file file;
     snprintf(path, sizeof path, "%s/%s", dir, name);
     if (bal_file_open(path, &file) != BAL_OK) return false;
@@ -61,7 +61,7 @@ static void test_a_mapped_file_has_the_bytes_on_disk(void)
 
 static void test_a_file_that_cannot_be_read_is_named(void)
 {
-    char        dir[256], missing[PATH_MAX];
+    char dir[256], missing[PATH_MAX];
     const char *bad[] = {dir, missing};
     snprintf(dir, sizeof dir, "%s", bal_test_dir("unreadable"));
     snprintf(missing, sizeof missing, "%s/none", dir);
@@ -101,7 +101,7 @@ static void test_a_failed_publication_leaves_the_old_file_alone(void)
     CU_ASSERT_EQUAL(bal_publish(dir, "x", "\1\1\1", 3), BAL_OK);
     struct rlimit old, small; /* a disk that fills up half way through the new file */
     getrlimit(RLIMIT_FSIZE, &old);
-    small          = old;
+    small = old;
     small.rlim_cur = BIG_BYTES / 2;
     signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &small);
@@ -136,7 +136,7 @@ static void test_a_killed_publisher_leaves_the_old_or_the_new_file(void)
         usleep(1000 + 937 * round);
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
-        char     path[PATH_MAX];
+        char path[PATH_MAX];
         bal_file file;
         snprintf(path, sizeof path, "%s/x", dir);
         CU_ASSERT_EQUAL_FATAL(bal_file_open(path, &file), BAL_OK);
@@ -158,7 +158,7 @@ static void test_the_hash_of_a_file_is_that_of_its_bytes(void)
         CU_ASSERT_FATAL(fd >= 0);
         for (size_t from = 0; from <= n; from += n / 3 + 1) {
             uint64_t hash;
-            int64_t  n_bytes;
+            int64_t n_bytes;
             CU_ASSERT_EQUAL(bal_file_hash(fd, (int64_t)from, path, &hash, &n_bytes), BAL_OK);
             CU_ASSERT_EQUAL(hash, bal_hash(big + from, n - from, 0));
             CU_ASSERT_EQUAL(n_bytes, (int64_t)n);
@@ -170,9 +170,9 @@ static void test_the_hash_of_a_file_is_that_of_its_bytes(void)
 static void test_what_cannot_be_read_is_said(void)
 {
     uint64_t hash;
-    int64_t  n_bytes;
-    char     byte;
-    int      fd = open("/", O_RDONLY | O_DIRECTORY);
+    int64_t n_bytes;
+    char byte;
+    int fd = open("/", O_RDONLY | O_DIRECTORY);
     CU_ASSERT_FATAL(fd >= 0);
     CU_ASSERT_EQUAL(bal_read_at(fd, &byte, 1, 0, "root"), -1);
     CU_ASSERT_STRING_EQUAL(bal_failure(), "root: reading at byte 0 failed: Is a directory");
@@ -197,7 +197,7 @@ static void test_named_files_are_kept_in_order_and_replaced(void)
     CU_ASSERT_EQUAL(files.n, 0);
 }
 
-const char     bal_suite_name[]  = "core_file";
+const char bal_suite_name[] = "core_file";
 const bal_test bal_suite_tests[] = {
     {"a mapped file has the bytes on disk", test_a_mapped_file_has_the_bytes_on_disk},
     {"a file that cannot be read is named", test_a_file_that_cannot_be_read_is_named},

@@ -36,7 +36,7 @@ static void test_the_hash_is_xxh3_64(void)
 {
     /* bytes i * i + 7 * i modulo 256, by python-xxhash 3: xxh3_64_intdigest(bytes, seed) */
     static const struct {
-        size_t   n_bytes;
+        size_t n_bytes;
         uint64_t hash, seeded; /* seed 0, and 0x9e3779b97f4a7c15 */
     } known[] = {
         {0, 0x2d06800538d394c2u, 0x602b0e2cd6662c8bu},
@@ -83,7 +83,7 @@ static void test_the_peak_remembers_what_was_there(void)
     CU_ASSERT(bal_memory_peak() >= before + N_BYTES - (rss - pss) - (8 << 20));
 }
 
-const char     bal_suite_name[]  = "core_memory";
+const char bal_suite_name[] = "core_memory";
 const bal_test bal_suite_tests[] = {
     {"memory is zeroed and aligned", test_memory_is_zeroed_and_aligned},
     {"sizes that overflow are refused", test_sizes_that_overflow_are_refused},

@@ -9,7 +9,7 @@
 #include "tokenizer.h"
 
 #define N_VOCAB 512
-#define STORY   "Once upon a time, there was a big dog. It had a red ball.\n"
+#define STORY "Once upon a time, there was a big dog. It had a red ball.\n"
 
 static bal_tokenizer *tokenizer;
 
@@ -72,16 +72,16 @@ static bool same(const bal_batch *a, const bal_batch *b)
 static void test_windows_score_every_token_but_the_first_once(void)
 {
     const char *text = STORY STORY STORY;
-    int64_t                        n;
-    int32_t                       *tokens = tokens_of(text, &n);
+    int64_t n;
+    int32_t *tokens = tokens_of(text, &n);
     for (int64_t context = 2; context < n; context += 3) {
-        bal_corpus *corpus     = corpus_of(file_of(text), BAL_EXAMPLES_WINDOWS, context);
-        int64_t     n_examples = bal_corpus_n_examples(corpus);
+        bal_corpus *corpus = corpus_of(file_of(text), BAL_EXAMPLES_WINDOWS, context);
+        int64_t n_examples = bal_corpus_n_examples(corpus);
         CU_ASSERT_EQUAL(bal_corpus_n_tokens(corpus), n);
         CU_ASSERT_EQUAL(n_examples, (n - 1 + context - 1) / context);
         for (int64_t per_batch = 1; per_batch <= 4; per_batch += 3) { /* however they are batched */
             bal_batch batch = batch_of(per_batch, context);
-            int64_t   at    = 1;
+            int64_t at = 1;
             for (int64_t first = 0; first < n_examples; first += per_batch) {
                 int64_t n_here = n_examples - first < per_batch ? n_examples - first : per_batch;
                 bal_corpus_take(corpus, first, n_here, &batch);
@@ -102,19 +102,19 @@ static void test_pieces_of_documents_come_after_the_start_token(void)
     static const char *const documents[] = {STORY "The end", "A cat.", "One\nmore", "x",
                                             STORY STORY "."};
     enum { N = sizeof documents / sizeof *documents };
-    char    text[1000] = "\n\n\n\n"; /* blank lines first, and more of them between */
-    int64_t n_bytes    = 0;
+    char text[1000] = "\n\n\n\n"; /* blank lines first, and more of them between */
+    int64_t n_bytes = 0;
     for (int i = 0; i < N; ++i) {
         strcat(strcat(text, documents[i]), i % 2 == 0 ? "\n\n" : "\n\n\n\n");
         n_bytes += (int64_t)strlen(documents[i]);
     }
     for (int64_t context = 2; context < 80; context += 7) {
-        bal_corpus *corpus  = corpus_of(file_of(text), BAL_EXAMPLES_DOCUMENTS, context);
-        bal_batch   batch   = batch_of(1, context);
-        int64_t     example = 0;
+        bal_corpus *corpus = corpus_of(file_of(text), BAL_EXAMPLES_DOCUMENTS, context);
+        bal_batch batch = batch_of(1, context);
+        int64_t example = 0;
         CU_ASSERT_EQUAL(bal_corpus_n_bytes(corpus), n_bytes);
         for (int i = 0; i < N; ++i) {
-            int64_t  n;
+            int64_t n;
             int32_t *tokens = tokens_of(documents[i], &n);
             for (int64_t at = 0; at < n; ++example) {
                 CU_ASSERT_FATAL(example < bal_corpus_n_examples(corpus));
@@ -164,17 +164,17 @@ static void test_a_draw_is_a_pure_function_of_seed_step_and_slot(void)
 static void test_drawn_windows_start_at_any_token_and_stay_inside(void)
 {
     enum { CONTEXT = 5, N_DRAWS = 40 };
-    int64_t     n;
-    int32_t    *tokens       = tokens_of(STORY, &n);
-    bal_corpus *corpus       = corpus_of(file_of(STORY), BAL_EXAMPLES_WINDOWS, CONTEXT);
-    bal_batch   batch        = batch_of(BAL_BATCH_MAX, CONTEXT);
-    int         counts[1000] = {0}, n_lost = 0;
+    int64_t n;
+    int32_t *tokens = tokens_of(STORY, &n);
+    bal_corpus *corpus = corpus_of(file_of(STORY), BAL_EXAMPLES_WINDOWS, CONTEXT);
+    bal_batch batch = batch_of(BAL_BATCH_MAX, CONTEXT);
+    int counts[1000] = {0}, n_lost = 0;
     CU_ASSERT_FATAL(n < 1000);
     for (uint32_t step = 0; step < N_DRAWS; ++step) {
         bal_corpus_draw(corpus, bal_kernels_at(bal_isa_best()), 7, step, 0, BAL_BATCH_MAX, &batch);
         for (int64_t i = 0; i < batch.n_sequences; ++i) {
             const int32_t *from = batch.tokens + batch.start[i],
-                          *to   = batch.targets + batch.start[i];
+                          *to = batch.targets + batch.start[i];
             CU_ASSERT_EQUAL_FATAL(batch.start[i + 1] - batch.start[i], CONTEXT);
             int64_t place = 0; /* the first that fits: a text may repeat itself */
             while (place + CONTEXT < n && (memcmp(from, tokens + place, 4 * CONTEXT) != 0 ||
@@ -197,11 +197,11 @@ static void test_drawn_windows_start_at_any_token_and_stay_inside(void)
 
 static void test_drawn_documents_are_consecutive_examples_and_cover_all(void)
 {
-    const char *text       = "A cat.\n\nA dog and a cat.\n\nOnce upon a time, there was a bird.";
-    bal_corpus *corpus     = corpus_of(file_of(text), BAL_EXAMPLES_DOCUMENTS, 6);
-    int64_t     n_examples = bal_corpus_n_examples(corpus), n_known = 0;
-    bool        drawn[100] = {false};
-    bal_batch   one = batch_of(1, 6), all = batch_of(BAL_BATCH_MAX, 6);
+    const char *text = "A cat.\n\nA dog and a cat.\n\nOnce upon a time, there was a bird.";
+    bal_corpus *corpus = corpus_of(file_of(text), BAL_EXAMPLES_DOCUMENTS, 6);
+    int64_t n_examples = bal_corpus_n_examples(corpus), n_known = 0;
+    bool drawn[100] = {false};
+    bal_batch one = batch_of(1, 6), all = batch_of(BAL_BATCH_MAX, 6);
     CU_ASSERT_FATAL(n_examples > 3 && n_examples <= 100);
     bal_corpus_draw(corpus, bal_kernels_at(bal_isa_best()), 7, 0, 0, BAL_BATCH_MAX, &all);
     for (int64_t i = 0; i < BAL_BATCH_MAX; ++i)
@@ -226,9 +226,9 @@ static void test_drawn_documents_are_consecutive_examples_and_cover_all(void)
 static void test_the_hash_tells_texts_and_cuts_apart(void)
 {
     static const struct {
-        const char  *text;
+        const char *text;
         bal_examples examples;
-        int64_t      context;
+        int64_t context;
     } corpora[] = {
         {STORY STORY, BAL_EXAMPLES_WINDOWS, 8},        {STORY STORY, BAL_EXAMPLES_WINDOWS, 9},
         {STORY STORY, BAL_EXAMPLES_DOCUMENTS, 8},      {STORY "Twice", BAL_EXAMPLES_WINDOWS, 8},
@@ -253,8 +253,8 @@ static void test_the_hash_tells_texts_and_cuts_apart(void)
 static bal_tokenizer *masking_tokenizer(void)
 {
     bal_tokenizer *roberta = NULL;
-    char           path[PATH_MAX];
-    const char    *tests = getenv("BALLOT_TESTS");
+    char path[PATH_MAX];
+    const char *tests = getenv("BALLOT_TESTS");
     snprintf(path, sizeof path, "%s/golden/families/roberta/tokenizer.json",
              tests != NULL ? tests : "tests");
     CU_ASSERT_EQUAL_FATAL(bal_test_tokenizer(path, "tokenizer.json", 301, &roberta), BAL_OK);
@@ -265,10 +265,10 @@ static bal_tokenizer *masking_tokenizer(void)
 static void check_masked(const bal_batch *batch, const bal_tokenizer *roberta, int64_t context,
                          const int32_t *all, int64_t *at, int64_t counts[4])
 {
-    int64_t        n_before, n_after, n_scored = 0;
+    int64_t n_before, n_after, n_scored = 0;
     const int32_t *before = bal_tokenizer_prefix(roberta, &n_before);
-    const int32_t *after  = bal_tokenizer_suffix(roberta, &n_after);
-    int32_t        mask   = bal_tokenizer_special(roberta, BAL_SPECIAL_MASK);
+    const int32_t *after = bal_tokenizer_suffix(roberta, &n_after);
+    int32_t mask = bal_tokenizer_special(roberta, BAL_SPECIAL_MASK);
     check_shape(batch, batch->n_sequences, context);
     CU_ASSERT_FATAL(n_before == 1 && n_after == 1 && mask >= 0);
     for (int64_t s = 0; s < batch->n_sequences; ++s) {
@@ -294,19 +294,19 @@ static void check_masked(const bal_batch *batch, const bal_tokenizer *roberta, i
 
 static void test_masked_examples_hide_15_percent(void)
 {
-    bal_tokenizer     *roberta = masking_tokenizer();
-    bal_corpus        *corpus  = NULL;
+    bal_tokenizer *roberta = masking_tokenizer();
+    bal_corpus *corpus = NULL;
     bal_corpus_options options = {BAL_TASK_MLM, BAL_EXAMPLES_WINDOWS, 40};
-    const char        *path    = bal_test_data("tinystories/dev.txt");
-    bal_file           file;
-    int32_t           *all;
-    int64_t            n_all, at = 0, counts[4] = {0}, drawn[4] = {0};
+    const char *path = bal_test_data("tinystories/dev.txt");
+    bal_file file;
+    int32_t *all;
+    int64_t n_all, at = 0, counts[4] = {0}, drawn[4] = {0};
     CU_ASSERT_EQUAL_FATAL(bal_file_open(path, &file), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(
         bal_tokenizer_encode(roberta, (const char *)file.data, file.n_bytes, &all, &n_all), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_corpus_open(path, roberta, &options, &corpus), BAL_OK);
     bal_batch batch = batch_of(16, 40), again = batch_of(16, 40);
-    int64_t   n = bal_corpus_n_examples(corpus);
+    int64_t n = bal_corpus_n_examples(corpus);
     CU_ASSERT_EQUAL(n, (n_all + 37) / 38);
     for (int64_t first = 0; first < n; first += 16) { /* every token is in one example */
         int64_t here = n - first < 16 ? n - first : 16;
@@ -347,8 +347,8 @@ static void test_texts_that_are_missing_empty_or_too_short_are_named(void)
     for (int examples = BAL_EXAMPLES_WINDOWS; examples <= BAL_EXAMPLES_DOCUMENTS; ++examples)
         for (int i = 0; i < 4; ++i) {
             if (examples == BAL_EXAMPLES_DOCUMENTS && i == 3) continue; /* long enough */
-            const char        *path    = i == 0 ? "none/such.txt" : file_of(texts[i]);
-            bal_corpus        *corpus  = NULL;
+            const char *path = i == 0 ? "none/such.txt" : file_of(texts[i]);
+            bal_corpus *corpus = NULL;
             bal_corpus_options options = {BAL_TASK_LM, (bal_examples)examples, 64};
             CU_ASSERT_EQUAL(bal_corpus_open(path, tokenizer, &options, &corpus), BAL_ERR_INPUT);
             CU_ASSERT_PTR_NULL(corpus);
@@ -360,10 +360,10 @@ static void test_texts_that_are_missing_empty_or_too_short_are_named(void)
 
 static void test_the_shortest_text_is_one_window(void)
 {
-    int64_t     n;
-    int32_t    *tokens = tokens_of(STORY, &n);
+    int64_t n;
+    int32_t *tokens = tokens_of(STORY, &n);
     bal_corpus *corpus = corpus_of(file_of(STORY), BAL_EXAMPLES_WINDOWS, n - 1);
-    bal_batch   a = batch_of(1, n - 1), b = batch_of(1, n - 1);
+    bal_batch a = batch_of(1, n - 1), b = batch_of(1, n - 1);
     CU_ASSERT_EQUAL(bal_corpus_n_examples(corpus), 1);
     bal_corpus_take(corpus, 0, 1, &a);
     bal_corpus_draw(corpus, bal_kernels_at(BAL_ISA_REF), 1, 1, 1, 1, &b);
@@ -388,7 +388,7 @@ int bal_suite_end(void)
     return 0;
 }
 
-const char     bal_suite_name[]  = "data_corpus";
+const char bal_suite_name[] = "data_corpus";
 const bal_test bal_suite_tests[] = {
     {"windows score every token but the first once",
      test_windows_score_every_token_but_the_first_once},

@@ -64,7 +64,7 @@ static inline void expect_failure(bal_status found, bal_status expected, const c
 static inline int n_files(const char *path)
 {
     DIR *dir = opendir(path);
-    int  n   = -2; /* "." and ".." */
+    int n = -2; /* "." and ".." */
     CU_ASSERT_PTR_NOT_NULL_FATAL(dir);
     while (readdir(dir) != NULL) ++n;
     closedir(dir);

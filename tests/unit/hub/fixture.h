@@ -44,20 +44,20 @@ static inline void copy_file(const char *from, const test_dir *dir, const char *
     bal_file_close(&file);
 }
 
-#define STORIES_FILE   "stories260k/stories260K.bin"
+#define STORIES_FILE "stories260k/stories260K.bin"
 #define TOKENIZER_FILE "stories260k/tok512.bin"
 
 /* The sample model; the first sentence of a failure shows why. */
 static inline bal_model *load(const char *path, bal_format format, bool with_carry)
 {
-    bal_bundle  bundle;
+    bal_bundle bundle;
     bal_formats formats = {.matrices = format};
-    bal_status  status  = bal_hub_load(path, &formats, with_carry, &bundle);
+    bal_status status = bal_hub_load(path, &formats, with_carry, &bundle);
     if (status != BAL_OK) fprintf(stderr, "%s\n", bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
     CU_ASSERT_EQUAL(bal_tokenizer_n_vocab(bundle.tokenizer), 512);
     bal_model *model = bundle.model;
-    bundle.model     = NULL;
+    bundle.model = NULL;
     bal_bundle_clear(&bundle);
     return model;
 }
@@ -86,7 +86,7 @@ static inline void expect_refusal(const char *path, const char *file, const char
 {
     bal_bundle bundle;
     bal_status status = bal_hub_load(path, &(bal_formats){.matrices = BAL_I8}, true, &bundle);
-    bool       good =
+    bool good =
         status == BAL_ERR_INPUT && strstr(bal_failure(), file) && strstr(bal_failure(), words);
     if (!good)
         fprintf(stderr, "status %d, \"%s\"; expected \"%s\" and \"%s\"\n", (int)status,
@@ -99,17 +99,17 @@ static inline void expect_refusal(const char *path, const char *file, const char
 
 /* One tensor of a safetensors header, as text: what is written need not be true. */
 typedef struct header_line {
-    char      name[BAL_NAME_BYTES], dtype[16], shape[64];
+    char name[BAL_NAME_BYTES], dtype[16], shape[64];
     long long begin, end;
 } header_line;
 
 typedef struct safetensors {
-    int         n_lines;
+    int n_lines;
     header_line lines[64];
-    size_t      n_data;
-    uint8_t    *data;          /* malloc */
-    long long   header_length; /* -1: the true one */
-    char        extra[128];    /* more header text, before the closing brace */
+    size_t n_data;
+    uint8_t *data;           /* malloc */
+    long long header_length; /* -1: the true one */
+    char extra[128];         /* more header text, before the closing brace */
 } safetensors;
 
 static inline void add_line(safetensors *file, const char *name, const char *dtype,
@@ -125,8 +125,8 @@ static inline void add_line(safetensors *file, const char *name, const char *dty
         snprintf(line->shape, sizeof line->shape, "[%lld,%lld]", (long long)shape[0],
                  (long long)shape[1]);
     line->begin = (long long)file->n_data;
-    line->end   = line->begin + (long long)n_bytes;
-    file->data  = realloc(file->data, file->n_data + n_bytes);
+    line->end = line->begin + (long long)n_bytes;
+    file->data = realloc(file->data, file->n_data + n_bytes);
     CU_ASSERT_PTR_NOT_NULL_FATAL(file->data);
     memcpy(file->data + file->n_data, bytes, n_bytes);
     file->n_data += n_bytes;
@@ -135,7 +135,7 @@ static inline void add_line(safetensors *file, const char *name, const char *dty
 static inline void write_safetensors(const safetensors *file, const test_dir *dir)
 {
     size_t capacity = 16384, n = 8;
-    char  *bytes = malloc(capacity + file->n_data);
+    char *bytes = malloc(capacity + file->n_data);
     CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
     for (int i = 0; i < file->n_lines; ++i) {
         const header_line *line = &file->lines[i];
@@ -157,35 +157,35 @@ static inline void write_safetensors(const safetensors *file, const test_dir *di
 static inline void write_config(const test_dir *dir, const bal_model_config *c, const char *more)
 {
     char text[2048];
-    int  n = snprintf(text, sizeof text,
-                      "{\"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": %lld, "
-                       "\"intermediate_size\": %lld, \"num_hidden_layers\": %lld, "
-                       "\"num_attention_heads\": %lld, \"num_key_value_heads\": %lld, "
-                       "\"vocab_size\": %lld, \"max_position_embeddings\": %lld, "
-                       "\"rms_norm_eps\": 1e-05, \"tie_word_embeddings\": %s%s}",
-                      (long long)c->dim, (long long)c->hidden, (long long)c->n_layers,
-                      (long long)c->n_heads, (long long)c->n_kv_heads, (long long)c->n_vocab,
-                      (long long)c->max_tokens, c->tied_head ? "true" : "false", more);
+    int n = snprintf(text, sizeof text,
+                     "{\"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": %lld, "
+                     "\"intermediate_size\": %lld, \"num_hidden_layers\": %lld, "
+                     "\"num_attention_heads\": %lld, \"num_key_value_heads\": %lld, "
+                     "\"vocab_size\": %lld, \"max_position_embeddings\": %lld, "
+                     "\"rms_norm_eps\": 1e-05, \"tie_word_embeddings\": %s%s}",
+                     (long long)c->dim, (long long)c->hidden, (long long)c->n_layers,
+                     (long long)c->n_heads, (long long)c->n_kv_heads, (long long)c->n_vocab,
+                     (long long)c->max_tokens, c->tied_head ? "true" : "false", more);
     write_file(dir, "config.json", text, (size_t)n);
 }
 
 /* A Hugging Face folder of the smallest model that the sample tokenizer fits. */
-static const bal_model_config small_config = {.dim        = 4,
-                                              .hidden     = 6,
-                                              .n_layers   = 1,
-                                              .n_heads    = 2,
+static const bal_model_config small_config = {.dim = 4,
+                                              .hidden = 6,
+                                              .n_layers = 1,
+                                              .n_heads = 2,
                                               .n_kv_heads = 1,
-                                              .head_dim   = 2,
-                                              .n_vocab    = 512,
+                                              .head_dim = 2,
+                                              .n_vocab = 512,
                                               .max_tokens = 16,
-                                              .rope_base  = 10000.0,
-                                              .norm_eps   = 1e-5};
+                                              .rope_base = 10000.0,
+                                              .norm_eps = 1e-5};
 
 static inline safetensors small_safetensors(void)
 {
     static const struct {
         const char *name;
-        int64_t     shape[2];
+        int64_t shape[2];
     } tensors[] = {
         {"model.embed_tokens.weight", {512, 4}},
         {"model.layers.0.input_layernorm.weight", {4, 0}},
@@ -201,11 +201,11 @@ static inline safetensors small_safetensors(void)
         {"lm_head.weight", {512, 4}},
     };
     safetensors file = {.header_length = -1};
-    float       values[2048];
+    float values[2048];
     for (int k = 0; k < 2048; ++k) values[k] = 0.01f * (float)(k % 77) - 0.3f;
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; ++i) {
-        bool   vector = tensors[i].shape[1] == 0;
-        size_t n      = (size_t)(tensors[i].shape[0] * (vector ? 1 : tensors[i].shape[1]));
+        bool vector = tensors[i].shape[1] == 0;
+        size_t n = (size_t)(tensors[i].shape[0] * (vector ? 1 : tensors[i].shape[1]));
         add_line(&file, tensors[i].name, "F32", tensors[i].shape, vector ? 1 : 2, values,
                  n * sizeof *values);
     }

@@ -25,8 +25,8 @@ static int64_t n_different(const bal_model *a, const bal_model *b, bal_export_dt
     int64_t n_bad = 0;
     for (int i = 0; i < bal_model_n_tensors(b); ++i) {
         const bal_tensor *tensor = bal_model_tensor(b, i);
-        const float      *found  = tensor->codes;
-        float            *values = values_of(a, tensor->name);
+        const float *found = tensor->codes;
+        float *values = values_of(a, tensor->name);
         for (int64_t k = 0; k < bal_tensor_n(tensor); ++k) {
             float expected = as_stored(dtype, values[k]);
             n_bad += memcmp(&expected, &found[k], sizeof expected) != 0;
@@ -54,7 +54,7 @@ static void test_every_family_and_format_comes_back_as_it_was(void)
     for (size_t i = 0; i < N_FOLDERS; ++i)
         for (int f = 0; f < 4; ++f) {
             bal_bundle bundle = load_bundle(family_path(folders[i]), formats[f], 32);
-            test_dir   top    = new_dir("families");
+            test_dir top = new_dir("families");
             turn_gains(bundle.model);
             for (int dtype = BAL_EXPORT_F32; dtype <= (int)BAL_EXPORT_F16; ++dtype) {
                 const char *path = in_dir(&top, (const char *[]){"f32", "bf16", "f16"}[dtype]);
@@ -72,13 +72,13 @@ static void test_an_int8_model_is_rounded_to_the_same_codes_again(void)
 {
     for (size_t i = 0; i < N_FOLDERS; ++i) {
         bal_bundle bundle = load_bundle(family_path(folders[i]), BAL_I8, 0);
-        test_dir   top    = new_dir("again");
+        test_dir top = new_dir("again");
         must_export(&bundle, BAL_EXPORT_F32, NULL, in_dir(&top, "made"));
         bal_bundle again = load_bundle(in_dir(&top, "made"), BAL_I8, 0);
         for (int k = 0; k < bal_model_n_tensors(bundle.model); ++k) {
             const bal_tensor *x = bal_model_tensor(bundle.model, k);
             const bal_tensor *y = bal_model_tensor(again.model, k);
-            size_t            n = (size_t)x->n_blocks * BAL_BLOCK_CODES;
+            size_t n = (size_t)x->n_blocks * BAL_BLOCK_CODES;
             if (x->format == BAL_I16) n *= sizeof(int16_t);
             CU_ASSERT_EQUAL(memcmp(x->codes, y->codes, n), 0);
             for (int64_t row = 0; row < x->n_rows; ++row) /* 120 * scale / 120 rounds twice */
@@ -93,7 +93,7 @@ static void test_an_int8_model_is_rounded_to_the_same_codes_again(void)
  * by which share of their largest weight at most. */
 typedef struct movement {
     int64_t n, n_rows;
-    double  most;
+    double most;
 } movement;
 
 static void count_moved(const bal_model *a, const bal_model *b, movement *m)
@@ -105,7 +105,7 @@ static void count_moved(const bal_model *a, const bal_model *b, movement *m)
         for (int64_t row = 0; row < tensor->n_rows; ++row) {
             double top = 0.0, apart = 0.0;
             for (int64_t at = row * tensor->n_cols; at < (row + 1) * tensor->n_cols; ++at) {
-                top   = fmax(top, fabs((double)x[at]));
+                top = fmax(top, fabs((double)x[at]));
                 apart = fmax(apart, fabs((double)x[at] - (double)y[at]));
             }
             m->n += apart > 1e-6 * top;
@@ -123,13 +123,13 @@ static void test_few_rows_of_four_bits_move_when_they_are_rounded_again(void)
 {
     static const struct {
         bal_format format;
-        double     rows, most;
+        double rows, most;
     } cases[] = {{BAL_I4, 0.01, 0.05}, {BAL_NF4, 0.09, 1.001 / 126}};
     for (int f = 0; f < 2; ++f) {
         movement m = {0};
         for (size_t i = 0; i < N_FOLDERS; ++i) {
             bal_bundle bundle = load_bundle(family_path(folders[i]), cases[f].format, 32);
-            test_dir   top    = new_dir("again");
+            test_dir top = new_dir("again");
             must_export(&bundle, BAL_EXPORT_F32, NULL, in_dir(&top, "made"));
             bal_bundle again = load_bundle(in_dir(&top, "made"), cases[f].format, 32);
             count_moved(bundle.model, again.model, &m);
@@ -154,10 +154,10 @@ static void expect_reordered(const bal_model *a, const bal_model *b)
 {
     int64_t half = bal_model_shape(a)->head_dim / 2;
     for (int i = 0; i < bal_model_n_tensors(b); ++i) {
-        const bal_tensor *to     = bal_model_tensor(b, i);
-        float            *values = values_of(a, to->name);
-        const float      *found  = to->codes;
-        int64_t           n_bad  = 0;
+        const bal_tensor *to = bal_model_tensor(b, i);
+        float *values = values_of(a, to->name);
+        const float *found = to->codes;
+        int64_t n_bad = 0;
         for (int64_t row = 0; row < to->n_rows; ++row) {
             int64_t in_head = row % (2 * half), moved = row;
             if (is_rotary(to->name)) moved = row - in_head + in_head / 2 + in_head % 2 * half;
@@ -172,9 +172,9 @@ static void expect_reordered(const bal_model *a, const bal_model *b)
 static void expect_close_logits(const bal_model *a, const bal_model *b)
 {
     enum { N_TOKENS = 24, N_VOCAB = 512 };
-    static float     logits[2][N_TOKENS * N_VOCAB];
+    static float logits[2][N_TOKENS * N_VOCAB];
     const bal_model *models[2] = {a, b};
-    int32_t          tokens[N_TOKENS];
+    int32_t tokens[N_TOKENS];
     for (int i = 0; i < N_TOKENS; ++i) tokens[i] = i * 37 % N_VOCAB;
     for (int k = 0; k < 2; ++k) {
         bal_forward *forward = NULL;
@@ -186,7 +186,7 @@ static void expect_close_logits(const bal_model *a, const bal_model *b)
     }
     float worst = 0.0f, largest = 0.0f;
     for (int i = 0; i < N_TOKENS * N_VOCAB; ++i) {
-        worst   = fmaxf(worst, fabsf(logits[0][i] - logits[1][i]));
+        worst = fmaxf(worst, fabsf(logits[0][i] - logits[1][i]));
         largest = fmaxf(largest, fabsf(logits[0][i]));
     }
     CU_ASSERT(largest > 1.0f && worst < 1e-3f);
@@ -196,16 +196,16 @@ static void test_a_llama2c_model_becomes_a_llama(void)
 {
     for (int integer = 0; integer < 2; ++integer) {
         bal_bundle bundle = stories(integer ? BAL_I8 : BAL_F32);
-        test_dir   top    = new_dir("export"), dir;
+        test_dir top = new_dir("export"), dir;
         if (integer) turn_gains(bundle.model);
         snprintf(dir.path, sizeof dir.path, "%.200s/made", top.path);
         must_export(&bundle, BAL_EXPORT_F32, NULL, dir.path);
         CU_ASSERT_EQUAL(n_files(dir.path), 3);
         CU_ASSERT_STRING_EQUAL(bal_hub_kind(dir.path), "Hugging Face");
 
-        bal_bundle              again    = load_bundle(dir.path, BAL_F32, 0);
-        bal_model_config        expected = *bal_model_shape(bundle.model);
-        const bal_model_config *c        = bal_model_shape(again.model);
+        bal_bundle again = load_bundle(dir.path, BAL_F32, 0);
+        bal_model_config expected = *bal_model_shape(bundle.model);
+        const bal_model_config *c = bal_model_shape(again.model);
         CU_ASSERT(c->dim == expected.dim && c->hidden == expected.hidden &&
                   c->n_layers == expected.n_layers && c->n_heads == expected.n_heads &&
                   c->n_kv_heads == expected.n_kv_heads && c->head_dim == expected.head_dim &&
@@ -229,8 +229,8 @@ static void test_a_llama2c_model_becomes_a_llama(void)
 static void test_exported_headers_are_aligned_and_in_model_order(void)
 {
     bal_bundle bundle = stories(BAL_I8);
-    bal_file   file;
-    test_dir   dir = new_dir("header");
+    bal_file file;
+    test_dir dir = new_dir("header");
     must_export(&bundle, BAL_EXPORT_F32, NULL, dir.path);
     CU_ASSERT_EQUAL_FATAL(bal_file_open(in_dir(&dir, "model.safetensors"), &file), BAL_OK);
     uint64_t length;
@@ -262,12 +262,12 @@ static void test_exported_headers_are_aligned_and_in_model_order(void)
 /* A key goes, the dtype changes, a number needs all its digits; nothing else happens. */
 static void test_config_json_keeps_everything_but_the_dtype(void)
 {
-    static const char *const keys[]    = {"torch_dtype", "dtype", "prefix"};
+    static const char *const keys[] = {"torch_dtype", "dtype", "prefix"};
     static const char *const numbers[] = {"0.12345678901234568", "0.1234567890123456", "0.1"};
     for (int k = 0; k < 3; ++k) {
         bal_bundle bundle = load_bundle(family_path("llama-tied"), BAL_I8, 0);
-        test_dir   dir    = new_dir("config");
-        char       text[2048];
+        test_dir dir = new_dir("config");
+        char text[2048];
         snprintf(
             text, sizeof text,
             "{\"zeta\": %s, \"%s\": \"x\", \"quantization_config\": {\"a\": 1},"
@@ -299,10 +299,10 @@ static void test_config_json_keeps_everything_but_the_dtype(void)
 
 static void test_a_bundle_that_does_not_fit_together_is_refused(void)
 {
-    bal_bundle               bundle = load_bundle(family_path("llama-tied"), BAL_F32, 0);
-    bal_bundle               other  = load_bundle(family_path("gpt2"), BAL_F32, 0);
-    test_dir                 dir    = new_dir("unfit");
-    const bal_named_bytes   *file   = bal_files_find(&other.files, "config.json");
+    bal_bundle bundle = load_bundle(family_path("llama-tied"), BAL_F32, 0);
+    bal_bundle other = load_bundle(family_path("gpt2"), BAL_F32, 0);
+    test_dir dir = new_dir("unfit");
+    const bal_named_bytes *file = bal_files_find(&other.files, "config.json");
     static const char *const evil[] = {"../evil.json", "model.safetensors/../../evil",
                                        "model.safetensors"};
     for (int i = 0; i < 3; ++i) {
@@ -324,7 +324,7 @@ static void test_a_bundle_that_does_not_fit_together_is_refused(void)
 
 static void test_export_never_replaces_a_file(void)
 {
-    bal_bundle               bundle  = stories(BAL_F32);
+    bal_bundle bundle = stories(BAL_F32);
     static const char *const names[] = {"model.safetensors", "model.safetensors.index.json",
                                         "pytorch_model.bin", "config.json",
                                         "tokenizer.bin",     "tokenizer.json",
@@ -349,7 +349,7 @@ static void test_export_never_replaces_a_file(void)
 static void test_a_failed_export_leaves_nothing_and_names_the_file(void)
 {
     bal_bundle bundle = stories(BAL_F32);
-    test_dir   dir    = new_dir("failed");
+    test_dir dir = new_dir("failed");
     /* a folder where the last of the three temporary files should go */
     CU_ASSERT_EQUAL_FATAL(mkdir(in_dir(&dir, ".config.json.new"), 0777), 0);
     expect_failure(export_to(&bundle, BAL_EXPORT_F32, NULL, dir.path), BAL_ERR_IO, "config.json");
@@ -375,12 +375,12 @@ static bal_status write_slowly(const void *what, int fd, const char *path)
 
 static void test_a_name_that_is_taken_meanwhile_undoes_all(void)
 {
-    test_dir              dir     = new_dir("race");
-    const bal_named_bytes bytes   = {.bytes = (uint8_t *)(uintptr_t) "ours", .n_bytes = 4};
-    const bal_hub_output  files[] = {{"one", bal_write_named, &bytes},
-                                     {"two", write_slowly, &dir},
-                                     {"three", bal_write_named, &bytes}};
-    bal_file              file;
+    test_dir dir = new_dir("race");
+    const bal_named_bytes bytes = {.bytes = (uint8_t *)(uintptr_t) "ours", .n_bytes = 4};
+    const bal_hub_output files[] = {{"one", bal_write_named, &bytes},
+                                    {"two", write_slowly, &dir},
+                                    {"three", bal_write_named, &bytes}};
+    bal_file file;
     expect_failure(bal_hub_publish(dir.path, true, files, 3), BAL_ERR_STATE,
                    "two: is there already");
     CU_ASSERT_EQUAL(n_files(dir.path), 1);
@@ -392,9 +392,9 @@ static void test_a_name_that_is_taken_meanwhile_undoes_all(void)
 /* A disk that fills up: the limit cuts the weights short, then config.json. */
 static void test_a_full_disk_leaves_nothing(void)
 {
-    bal_bundle    bundle = stories(BAL_F32);
+    bal_bundle bundle = stories(BAL_F32);
     struct rlimit old, small;
-    test_dir      dir = new_dir("full");
+    test_dir dir = new_dir("full");
     signal(SIGXFSZ, SIG_IGN);
     CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_FSIZE, &old), 0);
     for (int i = 0; i < 2; ++i) {
@@ -413,13 +413,13 @@ static void test_a_value_too_large_for_its_dtype_is_named(void)
 {
     static const struct {
         bal_export_dtype dtype;
-        float            fits, too_large;
+        float fits, too_large;
     } cases[] = {{BAL_EXPORT_F16, 65519.99f, -65520.0f},
                  {BAL_EXPORT_BF16, 0x1.fefffep127f, -0x1.ffp127f}};
     for (int i = 0; i < 2; ++i) {
         bal_bundle bundle = stories(BAL_F32);
-        test_dir   dir    = new_dir("large");
-        float     *values =
+        test_dir dir = new_dir("large");
+        float *values =
             bal_model_tensor(bundle.model, bal_model_find(bundle.model, "model.norm.weight"))
                 ->codes;
         values[7] = cases[i].too_large;
@@ -432,7 +432,7 @@ static void test_a_value_too_large_for_its_dtype_is_named(void)
     }
 }
 
-const char     bal_suite_name[]  = "hub_export";
+const char bal_suite_name[] = "hub_export";
 const bal_test bal_suite_tests[] = {
     {"every family and format comes back as it was",
      test_every_family_and_format_comes_back_as_it_was},

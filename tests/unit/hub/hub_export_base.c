@@ -7,14 +7,14 @@
 
 /* A tensor of a safetensors file, read by the published layout alone. */
 typedef struct stored {
-    char           name[BAL_NAME_BYTES], dtype[16], shape[64];
+    char name[BAL_NAME_BYTES], dtype[16], shape[64];
     const uint8_t *bytes;
-    size_t         n_bytes;
+    size_t n_bytes;
 } stored;
 
 typedef struct store {
-    int      n, n_files;
-    stored   at[256];
+    int n, n_files;
+    stored at[256];
     bal_file files[4];
 } store;
 
@@ -24,16 +24,16 @@ static void add_file(store *s, const char *path)
     CU_ASSERT_EQUAL_FATAL(bal_file_open(path, file), BAL_OK);
     uint64_t length;
     memcpy(&length, file->data, 8);
-    json_t     *header = json_loadb((const char *)file->data + 8, length, 0, NULL), *info;
+    json_t *header = json_loadb((const char *)file->data + 8, length, 0, NULL), *info;
     const char *name;
     CU_ASSERT_PTR_NOT_NULL_FATAL(header);
     json_object_foreach(header, name, info)
     {
         if (strcmp(name, "__metadata__") == 0) continue;
-        stored     *to = &s->at[s->n++];
+        stored *to = &s->at[s->n++];
         const char *dtype;
-        json_t     *shape;
-        json_int_t  begin, end;
+        json_t *shape;
+        json_int_t begin, end;
         CU_ASSERT_EQUAL_FATAL(json_unpack(info, "{s:s, s:o, s:[II]}", "dtype", &dtype, "shape",
                                           &shape, "data_offsets", &begin, &end),
                               0);
@@ -41,8 +41,8 @@ static void add_file(store *s, const char *path)
         snprintf(to->name, sizeof to->name, "%s", name);
         snprintf(to->dtype, sizeof to->dtype, "%s", dtype);
         snprintf(to->shape, sizeof to->shape, "%s", text);
-        to->bytes    = file->data + 8 + length + begin;
-        to->n_bytes  = (size_t)(end - begin);
+        to->bytes = file->data + 8 + length + begin;
+        to->n_bytes = (size_t)(end - begin);
         size_t width = strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "I64") == 0 ? 8 : 2;
         if (strcmp(dtype, "BOOL") != 0) /* readers map elements in place */
             CU_ASSERT_EQUAL(begin % (json_int_t)width, 0);
@@ -60,11 +60,11 @@ static int is_weights(const struct dirent *item)
 /* Of all files of a folder; none where its weights are pickles. */
 static store *open_store(const char *dir)
 {
-    static store    stores[2];
-    static int      next = 0;
-    store          *s    = &stores[next++ % 2];
+    static store stores[2];
+    static int next = 0;
+    store *s = &stores[next++ % 2];
     struct dirent **items;
-    int             n = scandir(dir, &items, is_weights, alphasort);
+    int n = scandir(dir, &items, is_weights, alphasort);
     CU_ASSERT_FATAL(n >= 0 && n <= 4);
     *s = (store){0};
     for (int i = 0; i < n; ++i) {
@@ -113,7 +113,7 @@ static void test_an_untrained_model_comes_back_byte_for_byte(void)
             char base[PATH_MAX];
             snprintf(base, sizeof base, "%s", family_path(folders[i]));
             bal_bundle bundle = load_bundle(base, formats[f], 64);
-            test_dir   top    = new_dir("base");
+            test_dir top = new_dir("base");
             must_export(&bundle, BAL_EXPORT_BF16, base, in_dir(&top, "made"));
             store *theirs = open_store(base), *ours = open_store(in_dir(&top, "made"));
             if (theirs->n > 0) CU_ASSERT_EQUAL(n_different(theirs, ours, NULL), 0);
@@ -137,7 +137,7 @@ typedef enum part { CODE, SCALE, FACTOR } part;
 /* One code or float, scale or factor of one of our tensors is another. false: it has none. */
 static bool change(bal_model *model, const char *name, part what)
 {
-    int         index  = bal_model_find(model, name);
+    int index = bal_model_find(model, name);
     bal_tensor *tensor = index >= 0 ? bal_model_tensor(model, index) : NULL;
     if (tensor == NULL || (what != CODE && tensor->format == BAL_F32) ||
         (what == FACTOR && tensor->factors == NULL) || (what == SCALE && tensor->role == BAL_GAIN))
@@ -157,7 +157,7 @@ static void test_only_what_changed_is_written_anew(void)
 {
     static const struct {
         const char *folder, *ours, *theirs;
-        int         n;
+        int n;
         const char *dtype; /* in config.json */
     } cases[] = {
         {"gpt2-old", "model.layers.1.self_attn.k_proj.weight", "h.1.attn.c_attn.weight", 1,
@@ -182,7 +182,7 @@ static void test_only_what_changed_is_written_anew(void)
             char base[PATH_MAX], name[BAL_NAME_BYTES] = "";
             snprintf(base, sizeof base, "%s", family_path(cases[i].folder));
             bal_bundle bundle = load_bundle(base, formats[f % 4], 32);
-            test_dir   top    = new_dir("changed");
+            test_dir top = new_dir("changed");
             if (!change(bundle.model, cases[i].ours, (part)(f / 4))) {
                 bal_bundle_clear(&bundle);
                 continue;
@@ -209,9 +209,9 @@ static void test_only_what_changed_is_written_anew(void)
 
 static void test_a_base_of_another_model_is_refused(void)
 {
-    bal_bundle qwen  = load_bundle(family_path("qwen3"), BAL_I8, 0);
+    bal_bundle qwen = load_bundle(family_path("qwen3"), BAL_I8, 0);
     bal_bundle llama = stories(BAL_I8);
-    test_dir   top   = new_dir("unfit");
+    test_dir top = new_dir("unfit");
     expect_failure(
         export_to(&qwen, BAL_EXPORT_F32, family_path("qwen3-tied"), in_dir(&top, "made")),
         BAL_ERR_INPUT, "expected [");
@@ -240,7 +240,7 @@ static void test_two_biases_of_a_head_that_differ_are_refused(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
     memcpy(bytes, file.data, file.n_bytes);
     static const char named[] = "\"lm_head.decoder.bias\":{\"dtype\":\"F16\"";
-    char             *at      = memmem(bytes, file.n_bytes, named, sizeof named - 1);
+    char *at = memmem(bytes, file.n_bytes, named, sizeof named - 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(at);
     at[sizeof named - 5] = 'I';
     write_file(&odd, "model.safetensors", bytes, file.n_bytes);
@@ -256,9 +256,9 @@ static void test_two_biases_of_a_head_that_differ_are_refused(void)
 static void test_the_bias_of_an_untied_head_has_both_its_names(void)
 {
     bal_bundle bundle = load_bundle(family_path("roberta-untied"), BAL_I8, 0);
-    test_dir   top    = new_dir("both");
+    test_dir top = new_dir("both");
     must_export(&bundle, BAL_EXPORT_F32, NULL, in_dir(&top, "made"));
-    store        *made = open_store(in_dir(&top, "made"));
+    store *made = open_store(in_dir(&top, "made"));
     const stored *x = find(made, "lm_head.bias"), *y = find(made, "lm_head.decoder.bias");
     CU_ASSERT_FATAL(x != NULL && y != NULL && x->n_bytes == y->n_bytes);
     CU_ASSERT_EQUAL(memcmp(x->bytes, y->bytes, x->n_bytes), 0);
@@ -270,13 +270,13 @@ static void test_the_bias_of_an_untied_head_has_both_its_names(void)
 static void test_a_bias_that_is_stored_twice_changes_twice(void)
 {
     static const char *const others[] = {"config.json", "tokenizer.json", "tokenizer_config.json"};
-    test_dir                 base = new_dir("twice"), top = new_dir("made");
-    safetensors              file   = {.header_length = -1};
-    store                   *theirs = open_store(family_path("roberta"));
+    test_dir base = new_dir("twice"), top = new_dir("made");
+    safetensors file = {.header_length = -1};
+    store *theirs = open_store(family_path("roberta"));
     for (int i = 0; i <= theirs->n; ++i) {
-        const stored *from     = i < theirs->n ? &theirs->at[i] : find(theirs, "lm_head.bias");
-        long long     shape[2] = {0};
-        int           n_dims   = sscanf(from->shape, "[%lld,%lld", &shape[0], &shape[1]);
+        const stored *from = i < theirs->n ? &theirs->at[i] : find(theirs, "lm_head.bias");
+        long long shape[2] = {0};
+        int n_dims = sscanf(from->shape, "[%lld,%lld", &shape[0], &shape[1]);
         add_line(&file, i < theirs->n ? from->name : "lm_head.decoder.bias", from->dtype,
                  (const int64_t[]){shape[0], shape[1]}, n_dims, from->bytes, from->n_bytes);
     }
@@ -291,7 +291,7 @@ static void test_a_bias_that_is_stored_twice_changes_twice(void)
     bal_bundle bundle = load_bundle(base.path, BAL_I8, 0);
     change(bundle.model, "lm_head.bias", CODE);
     must_export(&bundle, BAL_EXPORT_F16, base.path, in_dir(&top, "made"));
-    theirs      = open_store(base.path);
+    theirs = open_store(base.path);
     store *ours = open_store(in_dir(&top, "made"));
     CU_ASSERT_EQUAL(n_different(theirs, ours, NULL), 2);
     close_store(theirs);
@@ -299,7 +299,7 @@ static void test_a_bias_that_is_stored_twice_changes_twice(void)
     bal_bundle_clear(&bundle);
 }
 
-const char     bal_suite_name[]  = "hub_export_base";
+const char bal_suite_name[] = "hub_export_base";
 const bal_test bal_suite_tests[] = {
     {"an untrained model comes back byte for byte",
      test_an_untrained_model_comes_back_byte_for_byte},

@@ -29,24 +29,24 @@ static const char *path_of(const char *folder, const char *file)
 
 /* Sequences of logits.bin. */
 typedef struct golden {
-    bal_file     file;
-    int64_t      n_vocab, n_tokens[N_SEQUENCES];
-    int32_t     *tokens[N_SEQUENCES];
+    bal_file file;
+    int64_t n_vocab, n_tokens[N_SEQUENCES];
+    int32_t *tokens[N_SEQUENCES];
     const float *logits[N_SEQUENCES];
 } golden;
 
 static golden open_golden(const char *folder)
 {
-    golden  g = {0};
+    golden g = {0};
     int32_t head[2];
     CU_ASSERT_EQUAL_FATAL(bal_file_open(path_of(folder, "logits.bin"), &g.file), BAL_OK);
     memcpy(head, g.file.data, sizeof head);
     CU_ASSERT_EQUAL_FATAL(head[0], N_SEQUENCES);
-    g.n_vocab           = head[1];
+    g.n_vocab = head[1];
     const int32_t *from = (const int32_t *)(const void *)g.file.data + 2;
     for (int i = 0; i < N_SEQUENCES; ++i) {
         g.n_tokens[i] = *from++;
-        g.tokens[i]   = (int32_t *)(uintptr_t)from;
+        g.tokens[i] = (int32_t *)(uintptr_t)from;
         from += g.n_tokens[i];
         g.logits[i] = (const float *)(const void *)from;
         from += g.n_tokens[i] * g.n_vocab;
@@ -57,9 +57,9 @@ static golden open_golden(const char *folder)
 
 static bal_bundle load(const char *folder, bal_format format, int group)
 {
-    bal_bundle  bundle;
+    bal_bundle bundle;
     bal_formats formats = {.matrices = format, .group = group};
-    bal_status  status  = bal_hub_load(path_of(folder, ""), &formats, false, &bundle);
+    bal_status status = bal_hub_load(path_of(folder, ""), &formats, false, &bundle);
     if (status != BAL_OK) printf("\n    %s: %s", folder, bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
     return bundle;
@@ -75,7 +75,7 @@ static bal_forward *forward_of(const bal_model *model, bal_isa isa, int64_t n)
 /* Logits of a sequence by a model, for free(). */
 static float *logits_of(const bal_model *model, bal_isa isa, const golden *g, int i)
 {
-    float       *logits  = bal_alloc((size_t)(g->n_tokens[i] * g->n_vocab), sizeof *logits);
+    float *logits = bal_alloc((size_t)(g->n_tokens[i] * g->n_vocab), sizeof *logits);
     bal_forward *forward = forward_of(model, isa, g->n_tokens[i]);
     CU_ASSERT_PTR_NOT_NULL_FATAL(logits);
     CU_ASSERT_EQUAL(bal_forward_logits(forward, g->tokens[i], g->n_tokens[i], logits), BAL_OK);
@@ -86,14 +86,14 @@ static float *logits_of(const bal_model *model, bal_isa isa, const golden *g, in
 /* Largest difference of a folder's float logits, as a share of the largest logit. */
 static double difference(const char *folder)
 {
-    golden     g      = open_golden(folder);
+    golden g = open_golden(folder);
     bal_bundle bundle = load(folder, BAL_F32, 0);
-    double     worst = 0.0, largest = 0.0;
+    double worst = 0.0, largest = 0.0;
     CU_ASSERT_EQUAL_FATAL(bal_model_shape(bundle.model)->n_vocab, g.n_vocab);
     for (int i = 0; i < N_SEQUENCES; ++i) {
         float *logits = logits_of(bundle.model, bal_isa_best(), &g, i);
         for (int64_t j = 0; j < g.n_tokens[i] * g.n_vocab; ++j) {
-            worst   = fmax(worst, fabs((double)logits[j] - (double)g.logits[i][j]));
+            worst = fmax(worst, fabs((double)logits[j] - (double)g.logits[i][j]));
             largest = fmax(largest, fabs((double)g.logits[i][j]));
         }
         free(logits);
@@ -128,17 +128,17 @@ static int64_t top_of(const float *logits, int64_t n)
 /* Loss of the next token, or, of an encoder, of the token itself. */
 static double nats_of(const bal_model *model, const golden *g)
 {
-    const int    last    = N_SEQUENCES - 1;
-    bool         encoder = (bal_model_shape(model)->features & BAL_ENCODER) != 0;
-    int64_t      n       = g->n_tokens[last];
+    const int last = N_SEQUENCES - 1;
+    bool encoder = (bal_model_shape(model)->features & BAL_ENCODER) != 0;
+    int64_t n = g->n_tokens[last];
     bal_forward *forward = forward_of(model, bal_isa_best(), n);
-    bal_losses   losses  = {0};
-    bal_batch    batch;
+    bal_losses losses = {0};
+    bal_batch batch;
     CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, 1, n), BAL_OK);
     batch.n_sequences = 1;
     batch.start[1] = batch.n_tokens = n;
     for (int64_t i = 0; i < n; ++i) {
-        batch.tokens[i]  = g->tokens[last][i];
+        batch.tokens[i] = g->tokens[last][i];
         batch.targets[i] = encoder ? g->tokens[last][i] : i + 1 < n ? g->tokens[last][i + 1] : -1;
     }
     CU_ASSERT_EQUAL(bal_forward_losses(forward, &batch, NULL, &losses), BAL_OK);
@@ -149,10 +149,10 @@ static double nats_of(const bal_model *model, const golden *g)
 
 static rounded round_to(const char *folder, bal_format format, int group)
 {
-    golden     g      = open_golden(folder);
+    golden g = open_golden(folder);
     bal_bundle bundle = load(folder, format, group);
-    rounded    r      = {.nats = nats_of(bundle.model, &g)};
-    int64_t    n      = 0;
+    rounded r = {.nats = nats_of(bundle.model, &g)};
+    int64_t n = 0;
     for (int i = 0; i < N_SEQUENCES; ++i) {
         float *logits = logits_of(bundle.model, bal_isa_best(), &g, i);
         for (int64_t row = 0; row < g.n_tokens[i]; ++row, ++n)
@@ -169,7 +169,7 @@ static rounded round_to(const char *folder, bal_format format, int group)
 /* Mean loss that transformers found, from losses.tsv. */
 static double reference_nats(const char *folder)
 {
-    char  line[256], name[64];
+    char line[256], name[64];
     FILE *file = fopen(path_of("losses.tsv", ""), "re");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
     double nats = NAN, found;
@@ -204,14 +204,14 @@ static void test_rounded_logits_are_the_same_at_every_level(void)
     for (size_t i = 0; i < N_FOLDERS; ++i)
         for (int f = 0; f < 3; ++f) {
             static const bal_format formats[] = {BAL_I8, BAL_I4, BAL_NF4};
-            golden                  g         = open_golden(folders[i]);
-            bal_bundle              bundle    = load(folders[i], formats[f], 32 << f);
-            const int               last      = N_SEQUENCES - 1;
-            size_t                  n   = (size_t)(g.n_tokens[last] * g.n_vocab) * sizeof(float);
-            float                  *ref = logits_of(bundle.model, BAL_ISA_REF, &g, last);
+            golden g = open_golden(folders[i]);
+            bal_bundle bundle = load(folders[i], formats[f], 32 << f);
+            const int last = N_SEQUENCES - 1;
+            size_t n = (size_t)(g.n_tokens[last] * g.n_vocab) * sizeof(float);
+            float *ref = logits_of(bundle.model, BAL_ISA_REF, &g, last);
             for (int isa = BAL_ISA_REF + 1; isa <= (int)bal_isa_best(); ++isa) {
                 float *logits = logits_of(bundle.model, (bal_isa)isa, &g, last);
-                bool   same   = memcmp(logits, ref, n) == 0;
+                bool same = memcmp(logits, ref, n) == 0;
                 CU_ASSERT(same);
                 if (!same)
                     printf("\n    %s, %s: %s differs", folders[i], bal_format_name(formats[f]),
@@ -228,11 +228,11 @@ static void test_rounded_logits_are_the_same_at_every_level(void)
  * text to the last bit. */
 static void check_pieces(const bal_model *model, const golden *g)
 {
-    const int    last = N_SEQUENCES - 1;
-    int64_t      n = g->n_tokens[last], at = 0, piece = 1;
-    float       *whole   = logits_of(model, bal_isa_best(), g, last);
-    float       *next    = bal_alloc((size_t)g->n_vocab, sizeof *next);
-    bal_cache   *cache   = NULL;
+    const int last = N_SEQUENCES - 1;
+    int64_t n = g->n_tokens[last], at = 0, piece = 1;
+    float *whole = logits_of(model, bal_isa_best(), g, last);
+    float *next = bal_alloc((size_t)g->n_vocab, sizeof *next);
+    bal_cache *cache = NULL;
     bal_forward *forward = NULL;
     CU_ASSERT_PTR_NOT_NULL_FATAL(next);
     CU_ASSERT_EQUAL_FATAL(bal_cache_create(model, n, &cache), BAL_OK);
@@ -256,7 +256,7 @@ static void check_pieces(const bal_model *model, const golden *g)
 static void test_a_text_read_in_pieces_has_the_logits_of_the_whole_text(void)
 {
     for (size_t i = 0; i < N_FOLDERS; ++i) {
-        golden     g      = open_golden(folders[i]);
+        golden g = open_golden(folders[i]);
         bal_bundle bundle = load(folders[i], i % 2 == 0 ? BAL_I8 : BAL_I4, 0);
         if ((bal_model_shape(bundle.model)->features & BAL_ENCODER) == 0) {
             check_pieces(bundle.model, &g);
@@ -269,7 +269,7 @@ static void test_a_text_read_in_pieces_has_the_logits_of_the_whole_text(void)
     }
 }
 
-const char     bal_suite_name[]  = "hub_families";
+const char bal_suite_name[] = "hub_families";
 const bal_test bal_suite_tests[] = {
     {"float logits are those of transformers", test_float_logits_are_those_of_transformers},
     {"rounded models come close", test_rounded_models_come_close},

@@ -12,23 +12,23 @@ enum { F32 = 0, F16 = 1, Q4_0 = 2, Q8_0 = 8 };
 
 static const char *const kind_names[] = {[BAL_EXPORT_GGUF_Q8_0] = "q8_0",
                                          [BAL_EXPORT_GGUF_Q4_0] = "q4_0",
-                                         [BAL_EXPORT_GGUF_F16]  = "f16"};
+                                         [BAL_EXPORT_GGUF_F16] = "f16"};
 #define N_KINDS 3
 
 typedef struct gguf_tensor {
-    char           name[64];
-    uint32_t       n_dims, type;
-    int64_t        n_cols, n_rows;
-    uint64_t       offset;
+    char name[64];
+    uint32_t n_dims, type;
+    int64_t n_cols, n_rows;
+    uint64_t offset;
     const uint8_t *data;
 } gguf_tensor;
 
 typedef struct gguf {
-    bal_file       file;
+    bal_file file;
     const uint8_t *at, *end; /* what is left to read */
-    uint64_t       n_tensors, n_pairs;
+    uint64_t n_tensors, n_pairs;
     const uint8_t *pairs;
-    gguf_tensor    tensors[64];
+    gguf_tensor tensors[64];
 } gguf;
 
 static const uint8_t *take(gguf *g, uint64_t n_bytes)
@@ -41,8 +41,8 @@ static const uint8_t *take(gguf *g, uint64_t n_bytes)
 
 static uint64_t number(gguf *g, size_t n_bytes)
 {
-    const uint8_t *at    = take(g, n_bytes);
-    uint64_t       value = 0;
+    const uint8_t *at = take(g, n_bytes);
+    uint64_t value = 0;
     for (size_t i = n_bytes; i-- > 0;) value = value << 8 | at[i];
     return value;
 }
@@ -50,7 +50,7 @@ static uint64_t number(gguf *g, size_t n_bytes)
 /* A string, cut to what fits. */
 static const char *text(gguf *g, char *to, size_t room)
 {
-    uint64_t       n  = number(g, 8);
+    uint64_t n = number(g, 8);
     const uint8_t *at = take(g, n);
     snprintf(to, room, "%.*s", (int)n, (const char *)at);
     return to;
@@ -78,8 +78,8 @@ static uint64_t seek(gguf *g, const char *wanted)
     char key[128];
     g->at = g->pairs;
     for (uint64_t i = 0; i < g->n_pairs; ++i) {
-        bool     found = strcmp(text(g, key, sizeof key), wanted) == 0;
-        uint64_t type  = number(g, 4);
+        bool found = strcmp(text(g, key, sizeof key), wanted) == 0;
+        uint64_t type = number(g, 4);
         if (found) return type;
         skip_value(g, type);
     }
@@ -112,13 +112,13 @@ static void open_gguf(const char *path, gguf *g)
 {
     *g = (gguf){0};
     CU_ASSERT_EQUAL_FATAL(bal_file_open(path, &g->file), BAL_OK);
-    g->at  = g->file.data;
+    g->at = g->file.data;
     g->end = g->at + g->file.n_bytes;
     CU_ASSERT_EQUAL(memcmp(take(g, 4), "GGUF", 4), 0);
     CU_ASSERT_EQUAL(number(g, 4), 3);
     g->n_tensors = number(g, 8);
-    g->n_pairs   = number(g, 8);
-    g->pairs     = g->at;
+    g->n_pairs = number(g, 8);
+    g->pairs = g->at;
     CU_ASSERT_FATAL(g->n_tensors <= 64);
     seek(g, ""); /* to the end */
     for (uint64_t i = 0; i < g->n_tensors; ++i) {
@@ -128,14 +128,14 @@ static void open_gguf(const char *path, gguf *g)
         CU_ASSERT_FATAL(t->n_dims == 1 || t->n_dims == 2);
         t->n_cols = (int64_t)number(g, 8);
         t->n_rows = t->n_dims == 2 ? (int64_t)number(g, 8) : 1;
-        t->type   = (uint32_t)number(g, 4);
+        t->type = (uint32_t)number(g, 4);
         t->offset = number(g, 8);
     }
     uint64_t start = ((uint64_t)(g->at - g->file.data) + 31) / 32 * 32, end = 0;
     for (uint64_t i = 0; i < g->n_tensors; ++i) {
         gguf_tensor *t = &g->tensors[i];
         CU_ASSERT_EQUAL(t->offset, end);
-        end     = t->offset + (tensor_bytes(t) + 31) / 32 * 32;
+        end = t->offset + (tensor_bytes(t) + 31) / 32 * 32;
         t->data = g->file.data + start + t->offset;
         CU_ASSERT_FATAL(start + end <= g->file.n_bytes);
     }
@@ -168,15 +168,15 @@ static float element(const gguf_tensor *t, int64_t i, float *apart)
         return value;
     }
     if (t->type == F16) {
-        value  = half_at(t->data + 2 * i);
+        value = half_at(t->data + 2 * i);
         *apart = fmaxf(fabsf(value) * 0x1p-11f, 0x1p-25f);
         return value;
     }
-    int64_t        in = i % 32;
+    int64_t in = i % 32;
     const uint8_t *at = t->data + i / 32 * (t->type == Q8_0 ? 34 : 18);
-    float          d  = half_at(at);
-    int            q  = t->type == Q8_0 ? (int8_t)at[2 + in]
-                                        : (in < 16 ? at[2 + in] & 15 : at[2 + in - 16] >> 4) - 8;
+    float d = half_at(at);
+    int q = t->type == Q8_0 ? (int8_t)at[2 + in]
+                            : (in < 16 ? at[2 + in] & 15 : at[2 + in - 16] >> 4) - 8;
     /* half a step, and the rounding of d; beyond code 7 of four bits there is a whole step */
     *apart = fabsf(d) * ((t->type == Q8_0 ? 0.5f : q == 7 ? 1.0f : 0.5f) + 128 * 0x1p-11f) * 1.001f;
     return d * (float)q;
@@ -203,7 +203,7 @@ static void name_of(const char *ours, bool gpt2, char *name, int *part)
         if (strlen(names[i][0]) != n || strncmp(names[i][0], stem, n) != 0) continue;
         const char *theirs = names[i][1];
         if (gpt2 && strncmp(stem, "self_attn.", 10) == 0 && strstr(stem, "o_proj") == NULL) {
-            *part  = theirs[5] == 'q' ? 0 : theirs[5] == 'k' ? 1 : 2;
+            *part = theirs[5] == 'q' ? 0 : theirs[5] == 'k' ? 1 : 2;
             theirs = "attn_qkv";
         }
         if (layer >= 0)
@@ -227,19 +227,19 @@ static void check_values(const bal_model *model, const gguf *g, bool gpt2, bool 
     uint64_t n_seen = 0;
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         const bal_tensor *tensor = bal_model_tensor(model, i);
-        char              name[64];
-        int               part;
+        char name[64];
+        int part;
         if (tensor->role == BAL_GAIN) continue;
         name_of(tensor->name, gpt2, name, &part);
         const gguf_tensor *t = find(g, name);
         CU_ASSERT_PTR_NOT_NULL_FATAL(t);
-        bool    vector = tensor->role == BAL_VECTOR;
+        bool vector = tensor->role == BAL_VECTOR;
         int64_t n_rows = vector ? tensor->n_cols : tensor->n_rows;
         int64_t n_cols = vector ? 1 : tensor->n_cols, n_bad = 0;
         CU_ASSERT_EQUAL(t->n_dims, vector ? 1 : 2);
         CU_ASSERT_EQUAL(t->n_cols, vector ? n_rows * (part >= 0 ? 3 : 1) : n_cols);
         if (!vector) CU_ASSERT_EQUAL(t->n_rows, n_rows * (part >= 0 ? 3 : 1));
-        bool   qk     = strstr(name, "attn_q.") != NULL || strstr(name, "attn_k.") != NULL;
+        bool qk = strstr(name, "attn_q.") != NULL || strstr(name, "attn_k.") != NULL;
         float *values = values_of(model, tensor->name), apart;
         for (int64_t row = 0; row < n_rows; ++row) {
             int64_t to = moved_row(row, bal_model_shape(model)->head_dim, reorder && qk);
@@ -262,7 +262,7 @@ static void check_head(const bal_bundle *bundle, gguf *g, const char *arch)
     const bal_model_config *c = bal_model_shape(bundle->model);
     const struct {
         const char *key;
-        int64_t     value;
+        int64_t value;
     } known[] = {{"block_count", c->n_layers},
                  {"embedding_length", c->dim},
                  {"context_length", c->max_tokens},
@@ -306,9 +306,9 @@ static bool is_supported(const char *folder)
 /* Size and hash of the file that was checked, from gguf.tsv. */
 static bool find_golden(const char *name, size_t *n_bytes, uint64_t *hash)
 {
-    char  line[128], found[64];
+    char line[128], found[64];
     FILE *file = fopen(family_path("gguf.tsv"), "re");
-    bool  is   = false;
+    bool is = false;
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
     while (!is && fgets(line, sizeof line, file) != NULL)
         is = sscanf(line, "%63s %zu %" SCNx64, found, n_bytes, hash) == 3 &&
@@ -321,14 +321,14 @@ static void test_every_family_has_its_tensors_in_their_places(void)
 {
     for (size_t i = 0; i < N_FOLDERS; ++i) {
         if (!is_supported(folders[i])) continue;
-        bal_bundle  bundle = load_bundle(family_path(folders[i]), BAL_F32, 0);
-        const char *arch   = arch_of(folders[i]);
-        test_dir    top    = new_dir("gguf");
+        bal_bundle bundle = load_bundle(family_path(folders[i]), BAL_F32, 0);
+        const char *arch = arch_of(folders[i]);
+        test_dir top = new_dir("gguf");
         for (int kind = 0; kind < N_KINDS; ++kind) {
-            char     name[64];
-            gguf     g;
-            size_t   n_bytes = 0;
-            uint64_t hash    = 0;
+            char name[64];
+            gguf g;
+            size_t n_bytes = 0;
+            uint64_t hash = 0;
             snprintf(name, sizeof name, "%s-%s.gguf", folders[i], kind_names[kind]);
             bal_status status =
                 bal_hub_export_gguf(&bundle, (bal_export_gguf)kind, in_dir(&top, name));
@@ -337,7 +337,7 @@ static void test_every_family_has_its_tensors_in_their_places(void)
             open_gguf(in_dir(&top, name), &g);
             check_head(&bundle, &g, arch);
             check_values(bundle.model, &g, strcmp(arch, "gpt2") == 0, strcmp(arch, "llama") == 0);
-            bool     known = find_golden(name, &n_bytes, &hash);
+            bool known = find_golden(name, &n_bytes, &hash);
             uint64_t found = bal_hash(g.file.data, g.file.n_bytes, 0);
             if (!known || n_bytes != g.file.n_bytes || hash != found)
                 fprintf(stderr, "%s\t%zu\t%016" PRIx64 "\n", name, g.file.n_bytes, found);
@@ -353,8 +353,8 @@ static void test_checkpoints_and_llama2c_models_are_written_with_their_gains(voi
     static const bal_format formats[] = {BAL_F32, BAL_I8, BAL_I4, BAL_NF4};
     for (int f = 0; f < 4; ++f) {
         bal_bundle bundle = load_bundle(bal_test_data(STORIES_FILE), formats[f], 0);
-        test_dir   top    = new_dir("gguf");
-        gguf       g;
+        test_dir top = new_dir("gguf");
+        gguf g;
         turn_gains(bundle.model);
         CU_ASSERT_EQUAL_FATAL(
             bal_hub_export_gguf(&bundle, BAL_EXPORT_GGUF_Q8_0, in_dir(&top, "made.gguf")), BAL_OK);
@@ -369,7 +369,7 @@ static void test_checkpoints_and_llama2c_models_are_written_with_their_gains(voi
 /* Element id of the lists of tokens, scores and types. */
 static void expect_token(gguf *g, int id, const char *bytes, float score, int64_t type)
 {
-    char  found[32] = "";
+    char found[32] = "";
     float stored;
     CU_ASSERT_FATAL(array_length(g, "tokenizer.ggml.tokens") > id);
     for (int i = 0; i <= id; ++i) text(g, found, sizeof found);
@@ -386,8 +386,8 @@ static void expect_token(gguf *g, int id, const char *bytes, float score, int64_
 static void test_pieces_of_llama2c_are_those_of_sentencepiece(void)
 {
     bal_bundle bundle = load_bundle(bal_test_data(STORIES_FILE), BAL_F32, 0);
-    test_dir   top    = new_dir("pieces");
-    gguf       g;
+    test_dir top = new_dir("pieces");
+    gguf g;
     CU_ASSERT_EQUAL_FATAL(
         bal_hub_export_gguf(&bundle, BAL_EXPORT_GGUF_F16, in_dir(&top, "made.gguf")), BAL_OK);
     open_gguf(in_dir(&top, "made.gguf"), &g);
@@ -416,10 +416,10 @@ static size_t put_piece(uint8_t *to, const char *bytes, float score, uint8_t typ
 static void test_pieces_of_sentencepiece_are_kept(void)
 {
     static const uint8_t bpe[] = {0x12, 5, 0x18, 2, 0x98, 2, 1}; /* with bytes for characters */
-    uint8_t              bytes[8192];
-    size_t               n    = 0;
-    safetensors          file = small_safetensors();
-    test_dir             dir  = small_dir("pieces", &file);
+    uint8_t bytes[8192];
+    size_t n = 0;
+    safetensors file = small_safetensors();
+    test_dir dir = small_dir("pieces", &file);
     free(file.data);
     n += put_piece(bytes + n, "<unk>", 0, 2);
     n += put_piece(bytes + n, "<s>", 0, 3);
@@ -438,7 +438,7 @@ static void test_pieces_of_sentencepiece_are_kept(void)
     memcpy(bytes + n, bpe, sizeof bpe);
     write_file(&dir, "tokenizer.model", bytes, n + sizeof bpe);
     bal_bundle bundle = load_bundle(dir.path, BAL_F32, 0);
-    gguf       g;
+    gguf g;
     CU_ASSERT_EQUAL_FATAL(
         bal_hub_export_gguf(&bundle, BAL_EXPORT_GGUF_Q8_0, in_dir(&dir, "made.gguf")), BAL_OK);
     open_gguf(in_dir(&dir, "made.gguf"), &g);
@@ -459,24 +459,24 @@ static void test_pieces_of_sentencepiece_are_kept(void)
 /* Blocks made by hand: rounding of halves, the largest value of either sign, nothing at all. */
 static void test_blocks_are_rounded_as_ggml_rounds_them(void)
 {
-    static const float   q8[32]     = {127, -127, 0.5f, 1.5f, -0.5f, -1.5f, 2.4f, -2.6f};
+    static const float q8[32] = {127, -127, 0.5f, 1.5f, -0.5f, -1.5f, 2.4f, -2.6f};
     static const uint8_t q8_made[8] = {127, 129, 1, 2, 255, 254, 2, 253};
-    static const float   q4[32]     = {-8, 7, 7.5f, 0.5f, -0.5f, 0.4f, [16] = 1, 2, 3, -4, 5, -6};
+    static const float q4[32] = {-8, 7, 7.5f, 0.5f, -0.5f, 0.4f, [16] = 1, 2, 3, -4, 5, -6};
     static const uint8_t q4_made[8] = {0x90, 0xAF, 0xBF, 0x49, 0xD8, 0x28, 0x88, 0x88};
-    bal_bundle           bundle     = load_bundle(bal_test_data(STORIES_FILE), BAL_F32, 0);
-    test_dir             top        = new_dir("blocks");
-    float               *values     = bal_model_tensor(bundle.model, 0)->codes;
+    bal_bundle bundle = load_bundle(bal_test_data(STORIES_FILE), BAL_F32, 0);
+    test_dir top = new_dir("blocks");
+    float *values = bal_model_tensor(bundle.model, 0)->codes;
     for (int kind = 0; kind < 2; ++kind) {
-        gguf        g;
+        gguf g;
         const char *path = in_dir(&top, kind_names[kind]);
-        bool        four = kind == BAL_EXPORT_GGUF_Q4_0;
+        bool four = kind == BAL_EXPORT_GGUF_Q4_0;
         memcpy(values, four ? q4 : q8, sizeof q8);
         memset(values + 32, 0, 32 * sizeof *values);
         for (int i = 0; i < 32; ++i) values[64 + i] = -(four ? q4 : q8)[i];
         CU_ASSERT_EQUAL_FATAL(bal_hub_export_gguf(&bundle, (bal_export_gguf)kind, path), BAL_OK);
         open_gguf(path, &g);
         const uint8_t *at = find(&g, "token_embd.weight")->data;
-        const size_t   n  = four ? 18 : 34;
+        const size_t n = four ? 18 : 34;
         CU_ASSERT(at[0] == 0 && at[1] == 0x3C); /* 1 */
         CU_ASSERT_EQUAL(memcmp(at + 2, four ? q4_made : q8_made, 8), 0);
         CU_ASSERT(at[n] == 0 && at[n + 1] % 128 == 0);
@@ -494,9 +494,9 @@ static void test_blocks_are_rounded_as_ggml_rounds_them(void)
 static bal_bundle load_changed(const char *folder, const char *more)
 {
     static const char *const names[] = {"model.safetensors", "tokenizer.json", "config.json"};
-    test_dir                 dir     = new_dir("changed");
+    test_dir dir = new_dir("changed");
     for (int i = 0; i < 3; ++i) {
-        char     path[64], text[4096];
+        char path[64], text[4096];
         bal_file file;
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         copy_file(family_path(path), &dir, names[i]);
@@ -514,9 +514,9 @@ static void test_what_llama_cpp_does_not_have_is_refused_by_name(void)
 {
     static const struct {
         const char *folder, *words;
-    } cases[]    = {{"opt-pre", "family opt; a GGUF file can hold one of llama"},
-                    {"roberta", "family roberta"},
-                    {"gpt2-inner", "scale_by_layer"}};
+    } cases[] = {{"opt-pre", "family opt; a GGUF file can hold one of llama"},
+                 {"roberta", "family roberta"},
+                 {"gpt2-inner", "scale_by_layer"}};
     test_dir top = new_dir("refused");
     for (int i = 0; i < 3; ++i) {
         bal_bundle bundle = load_bundle(family_path(cases[i].folder), BAL_I8, 0);
@@ -540,9 +540,9 @@ static void test_what_llama_cpp_does_not_have_is_refused_by_name(void)
                                              {"vicuna", "\"Prepend\"", "replace spaces"},
                                              {"mistral-full", "\"Metaspace\"", "Metaspace"}};
     for (int i = 0; i < 6; ++i) { /* a letter of its tokenizer.json is another */
-        bal_bundle             bundle = load_bundle(family_path(changed[i][0]), BAL_I8, 0);
-        const bal_named_bytes *file   = bal_files_find(&bundle.files, "tokenizer.json");
-        char                  *at     = strstr((char *)file->bytes, changed[i][1]);
+        bal_bundle bundle = load_bundle(family_path(changed[i][0]), BAL_I8, 0);
+        const bal_named_bytes *file = bal_files_find(&bundle.files, "tokenizer.json");
+        char *at = strstr((char *)file->bytes, changed[i][1]);
         CU_ASSERT_PTR_NOT_NULL_FATAL(at);
         at[2] = 'L';
         expect_failure(
@@ -555,8 +555,8 @@ static void test_what_llama_cpp_does_not_have_is_refused_by_name(void)
 
 static void test_a_failed_file_leaves_nothing(void)
 {
-    bal_bundle    bundle = load_bundle(bal_test_data(STORIES_FILE), BAL_F32, 0);
-    test_dir      top    = new_dir("failed");
+    bal_bundle bundle = load_bundle(bal_test_data(STORIES_FILE), BAL_F32, 0);
+    test_dir top = new_dir("failed");
     struct rlimit old, small;
     expect_failure(bal_hub_export_gguf(&bundle, BAL_EXPORT_GGUF_F16, in_dir(&top, "no/such.gguf")),
                    BAL_ERR_IO, "no/");
@@ -568,7 +568,7 @@ static void test_a_failed_file_leaves_nothing(void)
     CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &old), 0);
     expect_failure(status, BAL_ERR_IO, "a.gguf");
     float *values = bal_model_tensor(bundle.model, 0)->codes;
-    values[3]     = 1e7f;
+    values[3] = 1e7f;
     expect_failure(bal_hub_export_gguf(&bundle, BAL_EXPORT_GGUF_F16, in_dir(&top, "a.gguf")),
                    BAL_ERR_NUMERIC, "token_embd.weight: element 3 is 10000000");
     expect_failure(bal_hub_export_gguf(&bundle, BAL_EXPORT_GGUF_Q8_0, in_dir(&top, "a.gguf")),
@@ -581,7 +581,7 @@ static void test_a_failed_file_leaves_nothing(void)
     bal_bundle_clear(&bundle);
 }
 
-const char     bal_suite_name[]  = "hub_gguf";
+const char bal_suite_name[] = "hub_gguf";
 const bal_test bal_suite_tests[] = {
     {"every family has its tensors in their places",
      test_every_family_has_its_tensors_in_their_places},

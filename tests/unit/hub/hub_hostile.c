@@ -17,9 +17,9 @@ static void expect_safetensors_refused(void (*change)(safetensors *file), const 
 
 static void test_the_small_folder_itself_is_fine(void)
 {
-    safetensors file  = small_safetensors();
-    test_dir    dir   = small_dir("fine", &file);
-    bal_model  *model = load(dir.path, BAL_I8, true);
+    safetensors file = small_safetensors();
+    test_dir dir = small_dir("fine", &file);
+    bal_model *model = load(dir.path, BAL_I8, true);
     bal_model_destroy(&model);
     free(file.data);
 }
@@ -166,7 +166,7 @@ static void test_absurd_configs_are_refused(void)
         {"{\"model_type\": \"llama\", \"hidden_size\": 1e999}", "line 1"},
     };
     safetensors file = small_safetensors();
-    test_dir    dir  = small_dir("configs", &file);
+    test_dir dir = small_dir("configs", &file);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
         write_file(&dir, "config.json", cases[i].text, strlen(cases[i].text));
         expect_refusal(dir.path, "config.json", cases[i].words);
@@ -188,25 +188,25 @@ static void test_absurd_configs_are_refused(void)
     }
     /* sizes that are each allowed, but that no file justifies */
     bal_model_config deep = small_config;
-    deep.n_layers         = 4096;
+    deep.n_layers = 4096;
     write_config(&dir, &deep, "");
     expect_refusal(dir.path, "model.safetensors", "4096 layers");
     bal_model_config wide = small_config;
-    wide.dim              = 65536;
-    wide.n_vocab          = 32768;
-    wide.hidden           = 32767;
-    wide.n_heads          = 1024;
-    wide.n_kv_heads       = 1024;
+    wide.dim = 65536;
+    wide.n_vocab = 32768;
+    wide.hidden = 32767;
+    wide.n_heads = 1024;
+    wide.n_kv_heads = 1024;
     write_config(&dir, &wide, "");
     expect_refusal(dir.path, "config.json", "65536 x 65536 is too large");
-    wide.dim     = 32768;
+    wide.dim = 32768;
     wide.n_heads = wide.n_kv_heads = 256;
     write_config(&dir, &wide, "");
     expect_refusal(dir.path, "model.safetensors", "shape");
     wide.n_vocab = 1ll << 40;
     write_config(&dir, &wide, "");
     expect_refusal(dir.path, "config.json", "vocab_size");
-    wide.n_vocab    = 512;
+    wide.n_vocab = 512;
     wide.max_tokens = INT32_MAX;
     write_config(&dir, &wide, "");
     expect_refusal(dir.path, "config.json", "max_position_embeddings");
@@ -223,7 +223,7 @@ static void expect_cut_refused(const char *path, const test_dir *dir, const char
 static void test_cut_files_are_refused_at_every_length(void)
 {
     safetensors file = small_safetensors();
-    test_dir    dir  = small_dir("cut", &file);
+    test_dir dir = small_dir("cut", &file);
     struct stat info;
     CU_ASSERT_EQUAL_FATAL(stat(in_dir(&dir, "model.safetensors"), &info), 0);
     size_t n = (size_t)info.st_size;
@@ -249,7 +249,7 @@ static void test_cut_files_are_refused_at_every_length(void)
 static void test_dishonest_llama2c_headers_are_refused(void)
 {
     static const struct {
-        int32_t     version, header[7]; /* dim, hidden, layers, heads, kv heads, vocab, seq */
+        int32_t version, header[7]; /* dim, hidden, layers, heads, kv heads, vocab, seq */
         const char *words;
     } cases[] = {
         {0, {0, 172, 5, 8, 4, 512, 512}, "dim is 0"},
@@ -280,7 +280,7 @@ static void test_dishonest_llama2c_headers_are_refused(void)
     copy_file(bal_test_data(TOKENIZER_FILE), &dir, "tok512.bin");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
         int32_t start[2] = {0x616b3432, cases[i].version};
-        bool    v0       = cases[i].version == 0;
+        bool v0 = cases[i].version == 0;
         memcpy(bytes, file.data, file.n_bytes);
         memcpy(bytes, start, v0 ? 0 : 8);
         memcpy(bytes + (v0 ? 0 : 8), cases[i].header, 28);
@@ -338,17 +338,17 @@ static void test_refusing_takes_little_memory(void) /* of all the tests above */
 /* As those of a pickle can: then a small file would ask for any amount of memory. */
 static void test_tensors_that_share_their_bytes_are_refused(void)
 {
-    safetensors       file = small_safetensors();
-    test_dir          dir  = small_dir("share", &file);
-    bal_hub_table     table;
-    bal_model        *model  = NULL;
-    const bal_family *llama  = bal_family_of_type("llama");
-    bal_model_config  config = small_config;
+    safetensors file = small_safetensors();
+    test_dir dir = small_dir("share", &file);
+    bal_hub_table table;
+    bal_model *model = NULL;
+    const bal_family *llama = bal_family_of_type("llama");
+    bal_model_config config = small_config;
     CU_ASSERT_EQUAL_FATAL(
         bal_model_outline(&config, &(bal_formats){.matrices = BAL_F32}, false, &model), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_hub_weights_open(dir.path, &table), BAL_OK);
     CU_ASSERT_EQUAL(bal_hub_match(&table, llama, model), BAL_OK);
-    size_t n_bytes              = table.files[0].file.n_bytes;
+    size_t n_bytes = table.files[0].file.n_bytes;
     table.files[0].file.n_bytes = 1000; /* of which the tensors have more */
     CU_ASSERT_EQUAL(bal_hub_match(&table, llama, model), BAL_ERR_INPUT);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "share bytes"));
@@ -358,7 +358,7 @@ static void test_tensors_that_share_their_bytes_are_refused(void)
     free(file.data);
 }
 
-const char     bal_suite_name[]  = "hub_hostile";
+const char bal_suite_name[] = "hub_hostile";
 const bal_test bal_suite_tests[] = {
     {"the small folder itself is fine", test_the_small_folder_itself_is_fine},
     {"damaged safetensors are refused", test_damaged_safetensors_are_refused},

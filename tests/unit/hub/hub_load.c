@@ -6,16 +6,16 @@
 
 static void test_v0_gives_the_known_values(void)
 {
-    bal_model              *model = load(bal_test_data(STORIES_FILE), BAL_F32, false);
-    const bal_model_config *c     = bal_model_shape(model);
+    bal_model *model = load(bal_test_data(STORIES_FILE), BAL_F32, false);
+    const bal_model_config *c = bal_model_shape(model);
     CU_ASSERT(c->dim == 64 && c->hidden == 172 && c->n_layers == 5 && c->n_heads == 8);
     CU_ASSERT(c->n_kv_heads == 4 && c->head_dim == 8 && c->n_vocab == 512 && c->max_tokens == 512);
     CU_ASSERT(c->tied_head && c->rope_pairs == BAL_ROPE_ADJACENT);
     CU_ASSERT(c->norm_eps == 1e-5 && c->rope_base == 10000.0);
     static const struct {
         const char *first_name, *last_name;
-        int64_t     last;
-        float       first_value, last_value;
+        int64_t last;
+        float first_value, last_value;
     } known[] = {
         /* first value of the first layer, last of the last, printed from the file by hand */
         {"model.embed_tokens", "model.embed_tokens", 512 * 64, -0.294748783f, -0.424032599f},
@@ -62,9 +62,9 @@ static void write_llama2c(const bal_model *model, int version, bool tied, const 
          "model.embed_tokens", "layers.self_attn.q_proj", "layers.self_attn.k_proj",
          "layers.self_attn.v_proj", "layers.self_attn.o_proj", "layers.mlp.gate_proj",
          "layers.mlp.down_proj", "layers.mlp.up_proj", "lm_head"}};
-    const bal_model_config *c        = bal_model_shape(model);
-    size_t                  capacity = 4u << 20, n = version == 0 ? 28 : 256;
-    char                   *bytes = calloc(1, capacity);
+    const bal_model_config *c = bal_model_shape(model);
+    size_t capacity = 4u << 20, n = version == 0 ? 28 : 256;
+    char *bytes = calloc(1, capacity);
     CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
     int32_t header[9] = {0x616b3432,
                          version,
@@ -154,16 +154,16 @@ static float cut(float value, int n_dropped)
 
 static void test_folders_of_every_dtype_hold_the_same_but_for_rounding(void)
 {
-    bal_model               *model    = load(bal_test_data(STORIES_FILE), BAL_F32, false);
+    bal_model *model = load(bal_test_data(STORIES_FILE), BAL_F32, false);
     static const char *const dtypes[] = {"F32", "F16", "BF16"};
     for (int type = 0; type < 3; ++type) {
         safetensors file = {.header_length = -1};
-        float smallest   = type == 1 ? 0x1p-14f : 0.0f; /* smaller ones have a test of their own */
+        float smallest = type == 1 ? 0x1p-14f : 0.0f; /* smaller ones have a test of their own */
         for (int i = 0; i < bal_model_n_tensors(model); ++i) {
             bal_tensor *tensor = bal_model_tensor(model, i);
-            float      *values = tensor->codes;
-            int64_t     n      = bal_tensor_n(tensor);
-            uint16_t   *halves = malloc((size_t)n * 2);
+            float *values = tensor->codes;
+            int64_t n = bal_tensor_n(tensor);
+            uint16_t *halves = malloc((size_t)n * 2);
             CU_ASSERT_PTR_NOT_NULL_FATAL(halves);
             for (int64_t k = 0; k < n; ++k) {
                 float value = fabsf(values[k]) < smallest ? smallest : values[k];
@@ -176,7 +176,7 @@ static void test_folders_of_every_dtype_hold_the_same_but_for_rounding(void)
                 values[k] = value;
             }
             int64_t shape[2] = {tensor->n_rows, tensor->n_cols};
-            bool    vector   = tensor->role == BAL_VECTOR;
+            bool vector = tensor->role == BAL_VECTOR;
             add_line(&file, tensor->name, dtypes[type], vector ? &shape[1] : shape, vector ? 1 : 2,
                      type == 0 ? (void *)values : halves, (size_t)n * (type == 0 ? 4 : 2));
             free(halves);
@@ -203,13 +203,13 @@ static bal_model *load_with_embedding(const char *dtype, const uint16_t *halves)
     safetensors all = small_safetensors(), file = {.header_length = -1};
     add_line(&file, all.lines[0].name, dtype, (int64_t[]){512, 4}, 2, halves, 4096);
     for (int i = 1; i < all.n_lines; ++i) {
-        const header_line *line  = &all.lines[i];
-        header_line       *added = &file.lines[file.n_lines];
+        const header_line *line = &all.lines[i];
+        header_line *added = &file.lines[file.n_lines];
         add_line(&file, line->name, "F32", (int64_t[]){0}, 1, all.data + line->begin,
                  (size_t)(line->end - line->begin));
         memcpy(added->shape, line->shape, sizeof added->shape);
     }
-    test_dir   dir   = small_dir("halves", &file);
+    test_dir dir = small_dir("halves", &file);
     bal_model *model = load(dir.path, BAL_F32, false);
     free(file.data);
     free(all.data);
@@ -222,13 +222,13 @@ static void test_every_half_float_is_read_exactly(void)
         uint16_t halves[2048];
         for (uint32_t k = 0; k < 2048; ++k) {
             uint32_t half = from + k;
-            halves[k]     = (uint16_t)((half & 0x7c00) == 0x7c00 ? 0 : half); /* no inf, no NaN */
+            halves[k] = (uint16_t)((half & 0x7c00) == 0x7c00 ? 0 : half); /* no inf, no NaN */
         }
-        bal_model   *model  = load_with_embedding("F16", halves);
+        bal_model *model = load_with_embedding("F16", halves);
         const float *values = floats(model, "model.embed_tokens.weight");
-        int          n_bad  = 0;
+        int n_bad = 0;
         for (int k = 0; k < 2048; ++k) {
-            int    exponent = halves[k] >> 10 & 31, fraction = halves[k] & 1023;
+            int exponent = halves[k] >> 10 & 31, fraction = halves[k] & 1023;
             double value = exponent == 0 ? ldexp(fraction, -24)
                                          : ldexp(1.0 + fraction / 1024.0, exponent - 15);
             if (halves[k] & 0x8000) value = -value;
@@ -242,16 +242,16 @@ static void test_every_half_float_is_read_exactly(void)
 static void test_a_tied_matrix_is_found_under_either_name(void)
 {
     bal_model_config tied = small_config;
-    tied.tied_head        = true;
-    safetensors file      = small_safetensors();
-    test_dir    dir       = small_dir("tied-both", &file);
+    tied.tied_head = true;
+    safetensors file = small_safetensors();
+    test_dir dir = small_dir("tied-both", &file);
     write_config(&dir, &tied, "");
     bal_model *both = load(dir.path, BAL_F32, false); /* both stored, the same */
 
     /* only lm_head.weight: drop the first tensor, shift the others */
     safetensors one = {.n_lines = file.n_lines - 1, .header_length = -1};
-    one.n_data      = file.n_data - (size_t)file.lines[0].end;
-    one.data        = file.data + file.lines[0].end;
+    one.n_data = file.n_data - (size_t)file.lines[0].end;
+    one.data = file.data + file.lines[0].end;
     memcpy(one.lines, file.lines + 1, (size_t)one.n_lines * sizeof *one.lines);
     for (int i = 0; i < one.n_lines; ++i) {
         one.lines[i].begin -= file.lines[0].end;
@@ -282,7 +282,7 @@ static void test_old_rotary_entries_and_metadata_are_ignored(void)
     add_line(&file, "model.layers.0.self_attn.rotary_emb.inv_freq", "F32", (int64_t[]){1}, 1,
              "\0\0\x80\x3f", 4);
     strcpy(file.extra, ",\"__metadata__\":{\"format\":\"pt\"}      ");
-    test_dir   dir   = small_dir("rotary", &file);
+    test_dir dir = small_dir("rotary", &file);
     bal_model *model = load(dir.path, BAL_F32, false);
     CU_ASSERT_EQUAL(bal_model_n_tensors(model), 12);
     bal_model_destroy(&model);
@@ -291,12 +291,12 @@ static void test_old_rotary_entries_and_metadata_are_ignored(void)
 
 static void test_integer_models_are_the_floats_quantized(void)
 {
-    const char *path    = bal_test_data(STORIES_FILE);
-    bal_model  *model   = load(path, BAL_F32, false);
-    bal_model  *integer = load(path, BAL_I8, true);
+    const char *path = bal_test_data(STORIES_FILE);
+    bal_model *model = load(path, BAL_F32, false);
+    bal_model *integer = load(path, BAL_I8, true);
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
         bal_tensor *from = bal_model_tensor(model, i), expected;
-        bal_tensor *to   = bal_model_tensor(integer, bal_model_find(integer, from->name));
+        bal_tensor *to = bal_model_tensor(integer, bal_model_find(integer, from->name));
         CU_ASSERT_EQUAL_FATAL(
             bal_tensor_init(&expected, to->name, to->role, to->format, to->n_rows, to->n_cols),
             BAL_OK);
@@ -314,15 +314,15 @@ static void test_integer_models_are_the_floats_quantized(void)
 
 static void test_an_outline_is_filled_where_its_memory_is(void)
 {
-    const char *path  = bal_test_data(STORIES_FILE);
-    bal_model  *whole = load(path, BAL_I8, true);
-    bal_bundle  bundle;
+    const char *path = bal_test_data(STORIES_FILE);
+    bal_model *whole = load(path, BAL_I8, true);
+    bal_bundle bundle;
     CU_ASSERT_EQUAL_FATAL(bal_hub_outline(path, &(bal_formats){.matrices = BAL_I8}, true, &bundle),
                           BAL_OK);
     bal_model *model = bundle.model;
     CU_ASSERT_PTR_NULL(bal_model_tensor(model, 0)->codes);
     size_t n_bytes = bal_model_bytes(model);
-    char  *memory  = bal_alloc(n_bytes + 64, 1);
+    char *memory = bal_alloc(n_bytes + 64, 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
     memset(memory, 0xA5, n_bytes + 64);
     bal_model_attach(model, memory);
@@ -330,7 +330,7 @@ static void test_an_outline_is_filled_where_its_memory_is(void)
     CU_ASSERT_EQUAL(bal_model_fingerprint(model), bal_model_fingerprint(whole));
     for (size_t i = n_bytes; i < n_bytes + 64; ++i) CU_ASSERT_EQUAL(memory[i], (char)0xA5);
     safetensors file = small_safetensors(); /* of another shape */
-    test_dir    dir  = small_dir("fill", &file);
+    test_dir dir = small_dir("fill", &file);
     CU_ASSERT_EQUAL(bal_hub_fill(dir.path, model, NULL), BAL_ERR_INPUT);
     bal_bundle_clear(&bundle);
     bal_model_destroy(&whole);
@@ -340,8 +340,8 @@ static void test_an_outline_is_filled_where_its_memory_is(void)
 
 static void test_config_defaults_follow_transformers(void)
 {
-    safetensors      file = small_safetensors();
-    test_dir         dir  = small_dir("defaults", &file);
+    safetensors file = small_safetensors();
+    test_dir dir = small_dir("defaults", &file);
     bal_model_config wide = small_config;
     write_config(&dir, &wide,
                  ", \"model_type\": \"llama\", \"hidden_act\": \"silu\", \"head_dim\": null, "
@@ -366,7 +366,7 @@ static void test_what_is_not_a_model_is_not_recognized(void)
     CU_ASSERT_STRING_EQUAL(bal_hub_kind(bal_test_data(STORIES_FILE)), "llama2.c v0");
 }
 
-const char     bal_suite_name[]  = "hub_load";
+const char bal_suite_name[] = "hub_load";
 const bal_test bal_suite_tests[] = {
     {"v0 gives the known values", test_v0_gives_the_known_values},
     {"llama2.c files of both versions, tied or not, hold the same",

@@ -7,16 +7,16 @@
 
 /* Pickles as text; octal escapes, since hexadecimal ones would swallow the letters that follow. */
 #define START "\200\2"
-#define DICT  "ccollections\nOrderedDict\n)R"
+#define DICT "ccollections\nOrderedDict\n)R"
 #define STORAGE(type, key, n) \
     "(X\7\0\0\0storagectorch\n" type "\nX\1\0\0\0" key "X\3\0\0\0cpuK" n "tQ"
 #define REBUILD(storage, rest) "ctorch._utils\n_rebuild_tensor_v2\n(" storage rest "\211" DICT "tR"
-#define FLOATS                 STORAGE("FloatStorage", "0", "\6")
-#define TENSOR(rest)           REBUILD(FLOATS, rest)
-#define GOOD_TENSOR            TENSOR("K\0K\2K\3\206K\3K\1\206")
-#define STATE(tensor)          START "}X\1\0\0\0w" tensor "s."
-#define GOOD                   STATE(GOOD_TENSOR)
-#define TEXT(literal)          literal, sizeof(literal) - 1
+#define FLOATS STORAGE("FloatStorage", "0", "\6")
+#define TENSOR(rest) REBUILD(FLOATS, rest)
+#define GOOD_TENSOR TENSOR("K\0K\2K\3\206K\3K\1\206")
+#define STATE(tensor) START "}X\1\0\0\0w" tensor "s."
+#define GOOD STATE(GOOD_TENSOR)
+#define TEXT(literal) literal, sizeof(literal) - 1
 
 /* The 24 bytes of a/data/0. */
 static const float stored[6] = {1.0f, -2.0f, 3.0f, 0.5f, 0.25f, -8.0f};
@@ -24,8 +24,8 @@ static const float stored[6] = {1.0f, -2.0f, 3.0f, 0.5f, 0.25f, -8.0f};
 enum { STATE_PART, ORDER_PART, FLOATS_PART, OTHER_PART, LAST_PART, N_PARTS };
 
 typedef struct zip_file {
-    size_t  n, local[N_PARTS], data[N_PARTS], central[N_PARTS], directory, end;
-    size_t  capacity;
+    size_t n, local[N_PARTS], data[N_PARTS], central[N_PARTS], directory, end;
+    size_t capacity;
     uint8_t bytes[];
 } zip_file;
 
@@ -45,7 +45,7 @@ static void put_bytes(zip_file *zip, const void *bytes, size_t n)
 static void set(zip_file *zip, size_t at, uint64_t value, int n_bytes)
 {
     size_t n = zip->n;
-    zip->n   = at;
+    zip->n = at;
     put(zip, value, n_bytes);
     zip->n = n;
 }
@@ -97,14 +97,14 @@ static zip_file *make_zip(const void *state, size_t n_state, bool wide)
     const struct {
         const char *name;
         const void *bytes;
-        size_t      n;
-    } parts[N_PARTS]   = {{"a/data.pkl", state, n_state},
-                          {"a/byteorder", "little", 6},
-                          {"a/data/0", stored, sizeof stored},
-                          {"a/data/1", "12345678", 8},
-                          {"a/data.old", "", 0}};
-    size_t    capacity = n_state + 2048;
-    zip_file *zip      = calloc(1, sizeof *zip + capacity);
+        size_t n;
+    } parts[N_PARTS] = {{"a/data.pkl", state, n_state},
+                        {"a/byteorder", "little", 6},
+                        {"a/data/0", stored, sizeof stored},
+                        {"a/data/1", "12345678", 8},
+                        {"a/data.old", "", 0}};
+    size_t capacity = n_state + 2048;
+    zip_file *zip = calloc(1, sizeof *zip + capacity);
     CU_ASSERT_PTR_NOT_NULL_FATAL(zip);
     zip->capacity = capacity;
     for (int i = 0; i < N_PARTS; ++i) {
@@ -125,9 +125,9 @@ static zip_file *make_zip(const void *state, size_t n_state, bool wide)
 static void test_zip_files_of_both_widths_give_the_stored_values(void)
 {
     for (int wide = 0; wide < 2; ++wide) {
-        zip_file     *zip = make_zip(TEXT(GOOD), wide);
+        zip_file *zip = make_zip(TEXT(GOOD), wide);
         bal_hub_table table;
-        bal_status    status = bal_hub_pickle_parse(zip->bytes, zip->n, "the-file", &table);
+        bal_status status = bal_hub_pickle_parse(zip->bytes, zip->n, "the-file", &table);
         if (status != BAL_OK) fprintf(stderr, "%s\n", bal_failure());
         CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
         const bal_hub_entry *entry = bal_hub_table_find(&table, "w");
@@ -205,22 +205,22 @@ static void other_archive(zip_file *z) { rename_part(z, FLOATS_PART, "b/data/0")
 
 /* In a wide file: the end record of 64 bits, its locator, and the extra fields. */
 static size_t end64(const zip_file *z) { return z->end - 76; }
-static void   wide_far_locator(zip_file *z) { set(z, z->end - 12, 1ull << 60, 8); }
-static void   wide_near_locator(zip_file *z) { set(z, z->end - 12, 0, 8); }
-static void   wide_long_end(zip_file *z) { set(z, end64(z) + 4, 1ull << 60, 8); }
-static void   wide_other_count(zip_file *z) { set(z, end64(z) + 32, 4, 8); }
-static void   wide_many(zip_file *z)
+static void wide_far_locator(zip_file *z) { set(z, z->end - 12, 1ull << 60, 8); }
+static void wide_near_locator(zip_file *z) { set(z, z->end - 12, 0, 8); }
+static void wide_long_end(zip_file *z) { set(z, end64(z) + 4, 1ull << 60, 8); }
+static void wide_other_count(zip_file *z) { set(z, end64(z) + 32, 4, 8); }
+static void wide_many(zip_file *z)
 {
     set(z, end64(z) + 24, 1ull << 60, 8), set(z, end64(z) + 32, 1ull << 60, 8);
 }
-static void   wide_directory_size(zip_file *z) { set(z, end64(z) + 40, 1ull << 60, 8); }
-static void   wide_directory_start(zip_file *z) { set(z, end64(z) + 48, UINT64_MAX, 8); }
-static void   wide_contradiction(zip_file *z) { set(z, z->end + 16, 7, 4); }
+static void wide_directory_size(zip_file *z) { set(z, end64(z) + 40, 1ull << 60, 8); }
+static void wide_directory_start(zip_file *z) { set(z, end64(z) + 48, UINT64_MAX, 8); }
+static void wide_contradiction(zip_file *z) { set(z, z->end + 16, 7, 4); }
 static size_t extra(const zip_file *z) { return z->central[FLOATS_PART] + 46 + 8; }
-static void   wide_no_extra(zip_file *z) { set(z, extra(z), 2, 2); }
-static void   wide_short_extra(zip_file *z) { set(z, extra(z) + 2, 23, 2); }
-static void   wide_long_extra(zip_file *z) { set(z, extra(z) + 2, 25, 2); }
-static void   wide_size(zip_file *z)
+static void wide_no_extra(zip_file *z) { set(z, extra(z), 2, 2); }
+static void wide_short_extra(zip_file *z) { set(z, extra(z) + 2, 23, 2); }
+static void wide_long_extra(zip_file *z) { set(z, extra(z) + 2, 25, 2); }
+static void wide_size(zip_file *z)
 {
     set(z, extra(z) + 4, 1ull << 60, 8), set(z, extra(z) + 12, 1ull << 60, 8);
     set(z, z->local[FLOATS_PART] + 30 + 8 + 4, 1ull << 60, 8);
@@ -291,9 +291,9 @@ static void test_every_way_to_write_a_state_dict_is_read(void)
 {
     static const struct {
         const char *state;
-        size_t      n;
-        int         n_dims, n_elements;
-        float       first;
+        size_t n;
+        int n_dims, n_elements;
+        float first;
     } cases[] = {
         {TEXT(GOOD), 2, 6, 1.0f},
         {TEXT(START "ccollections\nOrderedDict\nq\0)Rq\1X\1\0\0\0w" GOOD_TENSOR
@@ -316,13 +316,13 @@ static void test_every_way_to_write_a_state_dict_is_read(void)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
         bal_hub_table table;
-        zip_file     *zip    = make_zip(cases[i].state, cases[i].n, false);
-        bal_status    status = bal_hub_pickle_parse(zip->bytes, zip->n, "the-file", &table);
+        zip_file *zip = make_zip(cases[i].state, cases[i].n, false);
+        bal_status status = bal_hub_pickle_parse(zip->bytes, zip->n, "the-file", &table);
         if (status != BAL_OK) fprintf(stderr, "case %zu: %s\n", i, bal_failure());
         CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
         CU_ASSERT_EQUAL_FATAL(table.n_entries, 1);
-        const bal_hub_entry *entry     = table.entries;
-        float                values[6] = {0};
+        const bal_hub_entry *entry = table.entries;
+        float values[6] = {0};
         CU_ASSERT_STRING_EQUAL(entry->name, "w");
         CU_ASSERT_EQUAL(entry->n_dims, cases[i].n_dims);
         CU_ASSERT_EQUAL_FATAL(bal_hub_entry_n(entry), cases[i].n_elements);
@@ -337,7 +337,7 @@ static void test_pickles_that_are_no_state_dict_are_refused(void)
 {
     static const struct {
         const char *state;
-        size_t      n;
+        size_t n;
         const char *words;
     } cases[] = {
         /* what it asks for */
@@ -474,7 +474,7 @@ static void test_other_dtypes_are_known_but_not_read(void)
 {
     static const struct {
         const char *state;
-        size_t      n;
+        size_t n;
         const char *dtype;
     } cases[] = {
         {TEXT(STATE(REBUILD(STORAGE("DoubleStorage", "0", "\3"), "K\0K\3\205K\1\205"))), "float64"},
@@ -486,9 +486,9 @@ static void test_other_dtypes_are_known_but_not_read(void)
         {TEXT(STATE(REBUILD(STORAGE("BoolStorage", "0", "\30"), "K\0K\3\205K\1\205"))), "bool"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
-        zip_file     *zip = make_zip(cases[i].state, cases[i].n, false);
+        zip_file *zip = make_zip(cases[i].state, cases[i].n, false);
         bal_hub_table table;
-        float         values[3];
+        float values[3];
         CU_ASSERT_EQUAL_FATAL(bal_hub_pickle_parse(zip->bytes, zip->n, "the-file", &table), BAL_OK);
         CU_ASSERT_EQUAL(table.entries[0].dtype, BAL_HUB_OTHER);
         expect_sentence(bal_hub_table_read(&table, table.entries, values), "the-file: tensor w",
@@ -502,9 +502,9 @@ static void test_other_dtypes_are_known_but_not_read(void)
 static bal_status unpickle_many(const char *start, size_t n_start, const char *middle,
                                 size_t n_middle, size_t n, const char *end, size_t n_end)
 {
-    uint8_t       *bytes = malloc(n_start + n * n_middle + n_end), *at = bytes;
+    uint8_t *bytes = malloc(n_start + n * n_middle + n_end), *at = bytes;
     bal_hub_pickle pickle;
-    double         before = bal_seconds();
+    double before = bal_seconds();
     CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
     memcpy(at, start, n_start);
     at += n_start;
@@ -542,8 +542,8 @@ static void test_repetition_takes_linear_time_and_no_recursion(void)
 
 static void test_a_pickle_too_long_for_any_model_is_not_run(void)
 {
-    size_t n     = (1 << 24) + 1;
-    char  *state = malloc(n);
+    size_t n = (1 << 24) + 1;
+    char *state = malloc(n);
     CU_ASSERT_PTR_NOT_NULL_FATAL(state);
     memset(state, ')', n);
     zip_file *zip = make_zip(state, n, false);
@@ -560,7 +560,7 @@ static void test_refusing_takes_little_memory(void) /* of all the tests above */
     CU_ASSERT(usage.ru_maxrss < 1 << 20); /* KiB: 1 GiB, most of it a sanitizer's */
 }
 
-const char     bal_suite_name[]  = "hub_pickle";
+const char bal_suite_name[] = "hub_pickle";
 const bal_test bal_suite_tests[] = {
     {"zip files of both widths give the stored values",
      test_zip_files_of_both_widths_give_the_stored_values},

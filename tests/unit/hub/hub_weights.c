@@ -6,10 +6,10 @@
 
 /* What tests/golden/weights/make_weights.py saves, in its order. */
 static const struct {
-    const char   *name;
+    const char *name;
     bal_hub_dtype dtype;
-    int           n_dims;
-    int64_t       shape[3];
+    int n_dims;
+    int64_t shape[3];
 } tensors[] = {
     {"a.weight", BAL_HUB_F32, 2, {3, 4}},       {"b.weight", BAL_HUB_F16, 1, {5}},
     {"c.weight", BAL_HUB_BF16, 3, {2, 3, 2}},   {"embed.weight", BAL_HUB_F32, 2, {4, 3}},
@@ -36,7 +36,7 @@ static void expect_saved(const bal_hub_table *table)
         for (int i = 0; i < BAL_HUB_DIMS_MAX; ++i)
             CU_ASSERT_EQUAL(entry->shape[i], i < entry->n_dims ? tensors[t].shape[i] : 1);
         int64_t n = bal_hub_entry_n(entry);
-        float   values[12];
+        float values[12];
         CU_ASSERT_FATAL(n <= 12);
         bal_status status = bal_hub_table_read(table, entry, values);
         if (entry->dtype == BAL_HUB_OTHER) {
@@ -58,7 +58,7 @@ static void open_weights(const char *dir, bal_hub_table *table)
 static void expect_folder_refused(const char *dir, const char *file, const char *words)
 {
     bal_hub_table table;
-    bal_status    status = bal_hub_weights_open(dir, &table);
+    bal_status status = bal_hub_weights_open(dir, &table);
     expect_sentence(status, file, words);
     CU_ASSERT(status != BAL_OK && table.n_files == 0 && table.entries == NULL);
 }
@@ -134,9 +134,9 @@ static test_dir two_shards(const char *map)
         "\"c\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[4,8]}}"};
     test_dir dir = new_dir("shards");
     for (int i = 0; i < 2; ++i) {
-        char   bytes[256] = {0};
-        size_t n          = strlen(headers[i]);
-        bytes[0]          = (char)n;
+        char bytes[256] = {0};
+        size_t n = strlen(headers[i]);
+        bytes[0] = (char)n;
         strcpy(bytes + 8, headers[i]);
         write_file(&dir, i == 0 ? "one.safetensors" : "two.safetensors", bytes,
                    8 + n + 4 * (size_t)(i + 1));
@@ -212,8 +212,8 @@ static void test_a_tensor_in_two_files_is_refused(void)
 
 static void test_too_many_files_are_refused(void)
 {
-    char  *map = malloc(5000 * 32);
-    size_t n   = 0;
+    char *map = malloc(5000 * 32);
+    size_t n = 0;
     CU_ASSERT_PTR_NOT_NULL_FATAL(map);
     n += (size_t)sprintf(map, "{\"weight_map\": {");
     for (int i = 0; i < 4097; ++i)
@@ -237,9 +237,9 @@ static void test_a_turned_bit_in_an_index_does_no_harm(void)
 {
     bal_hub_entry entries[] = {
         {.name = "a", .file = 1}, {.name = "b", .file = 2}, {.name = "c", .file = 2}};
-    bal_hub_table table  = {.origin = "index.json", .n_entries = 3, .entries = entries};
-    char          map[]  = GOOD_MAP;
-    int           n_good = 0;
+    bal_hub_table table = {.origin = "index.json", .n_entries = 3, .entries = entries};
+    char map[] = GOOD_MAP;
+    int n_good = 0;
     for (size_t i = 0; i < 8 * strlen(GOOD_MAP); ++i) {
         bal_hub_index index;
         map[i / 8] ^= (char)(1 << i % 8);
@@ -263,13 +263,13 @@ static void test_a_damaged_shard_is_named(void)
     CU_ASSERT_EQUAL_FATAL(truncate(in_dir(&dir, "two.safetensors"), 20), 0);
     expect_folder_refused(dir.path, "/two.safetensors", "header length");
 
-    dir              = two_shards(GOOD_MAP);
-    FILE       *file = fopen(in_dir(&dir, "two.safetensors"), "r+b");
-    const float bad  = 1.0f / 0.0f;
+    dir = two_shards(GOOD_MAP);
+    FILE *file = fopen(in_dir(&dir, "two.safetensors"), "r+b");
+    const float bad = 1.0f / 0.0f;
     CU_ASSERT_FATAL(file != NULL && fseek(file, -4, SEEK_END) == 0 &&
                     fwrite(&bad, sizeof bad, 1, file) == 1 && fclose(file) == 0);
     bal_hub_table table;
-    float         value;
+    float value;
     open_weights(dir.path, &table);
     expect_sentence(bal_hub_table_read(&table, bal_hub_table_find(&table, "c"), &value),
                     "/two.safetensors: tensor c", "element 0 is infinite");
@@ -289,9 +289,9 @@ static void test_small_safetensors_survive_cuts_and_turned_bits(void)
 static void test_reading_keeps_little_of_a_file_in_memory(void)
 {
     enum { N = 8, N_BYTES = 1 << 25 };
-    test_dir dir         = new_dir("streamed");
-    char     bytes[2048] = {0};
-    size_t   n           = 8;
+    test_dir dir = new_dir("streamed");
+    char bytes[2048] = {0};
+    size_t n = 8;
     for (int i = 0; i < N; ++i)
         n += (size_t)sprintf(bytes + n,
                              "%c\"t%d\":{\"dtype\":\"BF16\",\"shape\":[%d],\"data_offsets\":[%lld,"
@@ -299,12 +299,12 @@ static void test_reading_keeps_little_of_a_file_in_memory(void)
                              i == 0 ? '{' : ',', i, N_BYTES / 2, (long long)i * N_BYTES,
                              (long long)(i + 1) * N_BYTES);
     bytes[n++] = '}';
-    bytes[0]   = (char)((n - 8) % 256);
-    bytes[1]   = (char)((n - 8) / 256);
+    bytes[0] = (char)((n - 8) % 256);
+    bytes[1] = (char)((n - 8) / 256);
     write_file(&dir, "model.safetensors", bytes, n);
     CU_ASSERT_EQUAL_FATAL(truncate(in_dir(&dir, "model.safetensors"), (off_t)n + N * N_BYTES), 0);
     bal_hub_table table;
-    float        *values = bal_alloc(N_BYTES / 2, sizeof *values);
+    float *values = bal_alloc(N_BYTES / 2, sizeof *values);
     CU_ASSERT_PTR_NOT_NULL_FATAL(values);
     open_weights(dir.path, &table);
     int64_t before, now, rest;
@@ -323,7 +323,7 @@ static void test_reading_keeps_little_of_a_file_in_memory(void)
     CU_ASSERT_EQUAL(unlink(in_dir(&dir, "model.safetensors")), 0);
 }
 
-const char     bal_suite_name[]  = "hub_weights";
+const char bal_suite_name[] = "hub_weights";
 const bal_test bal_suite_tests[] = {
     {"every layout gives the saved values", test_every_layout_gives_the_saved_values},
     {"tied tensors are the same", test_tied_tensors_are_the_same},

@@ -30,7 +30,7 @@ static inline uint8_t *exact_copy(const void *bytes, size_t n_bytes)
 static inline void expect_sentence(bal_status status, const char *file, const char *words)
 {
     const char *text = bal_failure();
-    bool        good = status == BAL_ERR_INPUT && strstr(text, file) && strstr(text, words);
+    bool good = status == BAL_ERR_INPUT && strstr(text, file) && strstr(text, words);
     for (const char *c = text; *c != '\0'; ++c) good = good && *c >= ' ' && *c <= '~';
     if (!good)
         fprintf(stderr, "status %d, \"%s\"; expected \"%s\" and \"%s\"\n", (int)status, text, file,
@@ -43,8 +43,8 @@ static inline void expect_bytes_refused(parser parse, const void *bytes, size_t 
                                         const char *words)
 {
     bal_hub_table table;
-    uint8_t      *copy   = exact_copy(bytes, n_bytes);
-    bal_status    status = parse(copy, n_bytes, "the-file", &table);
+    uint8_t *copy = exact_copy(bytes, n_bytes);
+    bal_status status = parse(copy, n_bytes, "the-file", &table);
     expect_sentence(status, "the-file", words);
     if (status == BAL_OK) bal_hub_table_clear(&table);
     free(copy);
@@ -54,8 +54,8 @@ static inline void expect_bytes_refused(parser parse, const void *bytes, size_t 
 static inline void read_all(const bal_hub_table *table)
 {
     for (int64_t i = 0; i < table->n_entries; ++i) {
-        const bal_hub_entry *entry  = &table->entries[i];
-        float               *values = malloc((size_t)bal_hub_entry_n(entry) * sizeof *values + 1);
+        const bal_hub_entry *entry = &table->entries[i];
+        float *values = malloc((size_t)bal_hub_entry_n(entry) * sizeof *values + 1);
         CU_ASSERT_PTR_NOT_NULL_FATAL(values);
         bal_status status = bal_hub_table_read(table, entry, values);
         if (status != BAL_OK) expect_sentence(status, entry->name, "expected");
@@ -66,8 +66,8 @@ static inline void read_all(const bal_hub_table *table)
 /* Whatever single bit of a good file is turned, there is a table or a sentence. */
 static inline void turn_every_bit(parser parse, const void *bytes, size_t n_bytes)
 {
-    uint8_t *copy   = exact_copy(bytes, n_bytes);
-    int      n_good = 0;
+    uint8_t *copy = exact_copy(bytes, n_bytes);
+    int n_good = 0;
     for (size_t i = 0; i < 8 * n_bytes; ++i) {
         bal_hub_table table;
         copy[i / 8] ^= (uint8_t)(1 << i % 8);

@@ -9,10 +9,10 @@
 #include "suite.h"
 
 typedef struct golden {
-    bal_file       file;
-    int32_t        n_tokens, n_vocab;
+    bal_file file;
+    int32_t n_tokens, n_vocab;
     const int32_t *tokens;
-    const float   *logits;
+    const float *logits;
 } golden;
 
 static const char *golden_path(const char *name)
@@ -38,13 +38,13 @@ static golden open_golden(const char *name)
 
 static bal_model *load(const char *path, bal_format format)
 {
-    bal_bundle  bundle;
+    bal_bundle bundle;
     bal_formats formats = {.matrices = format};
-    bal_status  status  = bal_hub_load(path, &formats, false, &bundle);
+    bal_status status = bal_hub_load(path, &formats, false, &bundle);
     if (status != BAL_OK) printf("\n    %s", bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
     bal_model *model = bundle.model;
-    bundle.model     = NULL;
+    bundle.model = NULL;
     bal_bundle_clear(&bundle);
     return model;
 }
@@ -52,12 +52,12 @@ static bal_model *load(const char *path, bal_format format)
 /* Largest difference to the golden logits, as a share of the largest logit. */
 static double difference(const char *path, bal_format format, const char *name)
 {
-    golden       g       = open_golden(name);
-    bal_model   *model   = load(path, format);
+    golden g = open_golden(name);
+    bal_model *model = load(path, format);
     bal_forward *forward = NULL;
-    size_t       n       = (size_t)g.n_tokens * (size_t)g.n_vocab;
-    float       *logits  = bal_alloc(n, sizeof *logits);
-    double       worst = 0.0, largest = 0.0;
+    size_t n = (size_t)g.n_tokens * (size_t)g.n_vocab;
+    float *logits = bal_alloc(n, sizeof *logits);
+    double worst = 0.0, largest = 0.0;
     CU_ASSERT_PTR_NOT_NULL_FATAL(logits);
     CU_ASSERT_EQUAL_FATAL(bal_model_shape(model)->n_vocab, g.n_vocab);
     CU_ASSERT_EQUAL_FATAL(
@@ -65,7 +65,7 @@ static double difference(const char *path, bal_format format, const char *name)
         BAL_OK);
     CU_ASSERT_EQUAL(bal_forward_logits(forward, g.tokens, g.n_tokens, logits), BAL_OK);
     for (size_t i = 0; i < n; ++i) {
-        worst   = fmax(worst, fabs((double)logits[i] - (double)g.logits[i]));
+        worst = fmax(worst, fabs((double)logits[i] - (double)g.logits[i]));
         largest = fmax(largest, fabs((double)g.logits[i]));
     }
     printf("\n    %s, %s: %.2g of the largest logit", name, format == BAL_F32 ? "float" : "int8",
@@ -104,12 +104,12 @@ static void test_int8_logits_are_close(void)
 /* The text of the golden file, each token predicting the next. */
 static double nats(bal_format format, bal_isa isa, int64_t *units)
 {
-    golden       g       = open_golden("stories260k-text.bin");
-    bal_model   *model   = load(stories(), format);
+    golden g = open_golden("stories260k-text.bin");
+    bal_model *model = load(stories(), format);
     bal_forward *forward = NULL;
-    bal_losses   losses  = {0};
-    bal_batch    batch;
-    int64_t      n = g.n_tokens - 1;
+    bal_losses losses = {0};
+    bal_batch batch;
+    int64_t n = g.n_tokens - 1;
     CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, 1, n), BAL_OK);
     batch.n_sequences = 1;
     batch.start[1] = batch.n_tokens = batch.n_scored = n;
@@ -128,7 +128,7 @@ static double nats(bal_format format, bal_isa isa, int64_t *units)
 static void test_the_int8_loss_is_close_to_the_float_loss_and_the_same_at_every_level(void)
 {
     int64_t units, first = 0;
-    double  wanted = nats(BAL_F32, bal_isa_best(), &units);
+    double wanted = nats(BAL_F32, bal_isa_best(), &units);
     for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
         double found = nats(BAL_I8, (bal_isa)isa, &units);
         if (isa == BAL_ISA_REF) {
@@ -140,7 +140,7 @@ static void test_the_int8_loss_is_close_to_the_float_loss_and_the_same_at_every_
     }
 }
 
-const char     bal_suite_name[]  = "model_logits";
+const char bal_suite_name[] = "model_logits";
 const bal_test bal_suite_tests[] = {
     {"logits of a llama2.c model are those of the reference",
      test_logits_of_a_llama2c_model_are_those_of_the_reference},

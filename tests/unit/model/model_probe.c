@@ -6,7 +6,7 @@
 /* Loss of each sequence and in all, at + and - of a direction, or at the codes themselves. */
 typedef struct found {
     bal_losses losses[2];
-    int64_t    per_sequence[2][N_SEQUENCES];
+    int64_t per_sequence[2][N_SEQUENCES];
 } found;
 
 static void lose(const bal_model *model, bal_isa isa, const bal_batch *batch,
@@ -35,8 +35,8 @@ static void move_by_hand(bal_model *model, const bal_direction *direction, int s
 {
     for (int index = 0; index < bal_model_n_tensors(model); ++index) {
         bal_tensor *tensor = bal_model_tensor(model, index);
-        int64_t     n      = tensor->n_blocks * BAL_BLOCK_CODES;
-        int8_t     *z      = bal_alloc((size_t)n, 1);
+        int64_t n = tensor->n_blocks * BAL_BLOCK_CODES;
+        int8_t *z = bal_alloc((size_t)n, 1);
         CU_ASSERT_PTR_NOT_NULL_FATAL(z);
         bal_direction_fill(direction, index, 0, tensor->n_blocks, z);
         for (int64_t i = 0; i < n; ++i) {
@@ -53,8 +53,8 @@ static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
 {
     static const struct {
         bal_direction_kind kind;
-        int64_t            noise;
-        double             density;
+        int64_t noise;
+        double density;
     } kinds[] = {
         {BAL_DIRECTIONS_WALSH, 1, 1.0},       {BAL_DIRECTIONS_WALSH, 1, 0.3},
         {BAL_DIRECTIONS_INDEPENDENT, 1, 1.0}, {BAL_DIRECTIONS_INDEPENDENT, 1, 0.3},
@@ -62,10 +62,10 @@ static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
     };
     bool on_ballot[64];
     for (int run = 0; run < 5 * N_TOY_KINDS; ++run) {
-        int        part  = run % 5; /* all, half; matrices, vectors, gains */
+        int part = run % 5; /* all, half; matrices, vectors, gains */
         bal_model *model = toy_kind(run / 5);
-        bal_batch  batch = toy_batch(N_SEQUENCES, TOY_VOCAB);
-        found      base;
+        bal_batch batch = toy_batch(N_SEQUENCES, TOY_VOCAB);
+        found base;
         CU_ASSERT_FATAL(bal_model_n_tensors(model) <= 64);
         for (int i = 0; i < bal_model_n_tensors(model); ++i)
             on_ballot[i] = part == 0 || (part == 1 && i % 2 == 0) ||
@@ -73,15 +73,15 @@ static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
         lose(model, BAL_ISA_REF, &batch, NULL, &base);
         for (size_t k = 0; k < sizeof kinds / sizeof *kinds; ++k) {
             bal_direction direction = {
-                .measure = {.kernels   = bal_kernels_at(BAL_ISA_REF),
-                            .options   = {kinds[k].kind, kinds[k].noise, kinds[k].density},
-                            .seed      = SEED,
-                            .step      = 3,
+                .measure = {.kernels = bal_kernels_at(BAL_ISA_REF),
+                            .options = {kinds[k].kind, kinds[k].noise, kinds[k].density},
+                            .seed = SEED,
+                            .step = 3,
                             .n_tensors = bal_model_n_tensors(model),
                             .on_ballot = on_ballot},
-                .slot    = 259 + (uint32_t)k};
+                .slot = 259 + (uint32_t)k};
             bal_model *moved[2] = {copy_of(model), copy_of(model)};
-            found      probe, by_hand[2];
+            found probe, by_hand[2];
             for (int sign = 0; sign < 2; ++sign) {
                 move_by_hand(moved[sign], &direction, 1 - 2 * sign);
                 lose(moved[sign], BAL_ISA_REF, &batch, NULL, &by_hand[sign]);
@@ -111,24 +111,24 @@ static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
 
 static bal_direction walsh(const bal_model *model, const bool *on_ballot)
 {
-    return (bal_direction){.measure = {.kernels   = bal_kernels_at(bal_isa_best()),
-                                       .options   = bal_perturb_options_default(),
-                                       .seed      = SEED,
-                                       .step      = 1,
+    return (bal_direction){.measure = {.kernels = bal_kernels_at(bal_isa_best()),
+                                       .options = bal_perturb_options_default(),
+                                       .seed = SEED,
+                                       .step = 1,
                                        .n_tensors = bal_model_n_tensors(model),
                                        .on_ballot = on_ballot},
-                           .slot    = 17};
+                           .slot = 17};
 }
 
 static void test_a_probe_leaves_the_codes_alone(void)
 {
     bal_model *model = toy_model(false);
-    bal_batch  batch = toy_batch(N_SEQUENCES, TOY_VOCAB);
-    bool       all[64];
-    found      result;
+    bal_batch batch = toy_batch(N_SEQUENCES, TOY_VOCAB);
+    bool all[64];
+    found result;
     memset(all, true, sizeof all);
     bal_direction direction = walsh(model, all);
-    uint64_t      before    = bal_model_fingerprint(model);
+    uint64_t before = bal_model_fingerprint(model);
     lose(model, bal_isa_best(), &batch, &direction, &result);
     lose(model, bal_isa_best(), &batch, NULL, &result);
     CU_ASSERT_EQUAL(bal_model_fingerprint(model), before);
@@ -139,8 +139,8 @@ static void test_a_probe_leaves_the_codes_alone(void)
 static void check_company(bal_model *model)
 {
     bal_batch batch = toy_batch(N_SEQUENCES, TOY_VOCAB);
-    bool      all[64];
-    found     together, alone;
+    bool all[64];
+    found together, alone;
     memset(all, true, sizeof all);
     bal_direction direction = walsh(model, all);
     lose(model, bal_isa_best(), &batch, &direction, &together);
@@ -151,12 +151,12 @@ static void check_company(bal_model *model)
     }
     int64_t n_right = 0;
     for (int s = 0; s < N_SEQUENCES; ++s) {
-        int64_t   length = batch.start[s + 1] - batch.start[s], start[2] = {0, length};
+        int64_t length = batch.start[s + 1] - batch.start[s], start[2] = {0, length};
         bal_batch one = {.n_sequences = 1,
-                         .n_tokens    = length,
-                         .start       = start,
-                         .tokens      = batch.tokens + batch.start[s],
-                         .targets     = batch.targets + batch.start[s]};
+                         .n_tokens = length,
+                         .start = start,
+                         .tokens = batch.tokens + batch.start[s],
+                         .targets = batch.targets + batch.start[s]};
         lose(model, bal_isa_best(), &one, &direction, &alone);
         CU_ASSERT_EQUAL(alone.losses[0].loss, together.per_sequence[0][s]);
         CU_ASSERT_EQUAL(alone.losses[1].loss, together.per_sequence[1][s]);
@@ -176,8 +176,8 @@ static void test_a_sequence_costs_the_same_in_any_company(void)
 static void test_targets_below_0_are_not_scored(void)
 {
     bal_model *model = toy_kind(3);
-    bal_batch  batch = toy_batch(N_SEQUENCES, TOY_VOCAB);
-    found      all, some, rest;
+    bal_batch batch = toy_batch(N_SEQUENCES, TOY_VOCAB);
+    found all, some, rest;
     lose(model, bal_isa_best(), &batch, NULL, &all);
     for (int half = 0; half < 2; ++half) {
         bal_batch part = toy_batch(N_SEQUENCES, TOY_VOCAB);
@@ -194,12 +194,12 @@ static void test_targets_below_0_are_not_scored(void)
 
 static void test_what_earlier_passes_left_behind_does_not_matter(void)
 {
-    bal_model   *model = toy_model(false);
-    bal_batch    batch = toy_batch(N_SEQUENCES, TOY_VOCAB), small = toy_batch(1, TOY_VOCAB);
-    bal_forward *forward  = NULL;
-    bal_losses   first[2] = {{0}}, again[2] = {{0}};
-    bool         all[64];
-    float       *logits = bal_alloc(TOY_CONTEXT * TOY_VOCAB, sizeof *logits);
+    bal_model *model = toy_model(false);
+    bal_batch batch = toy_batch(N_SEQUENCES, TOY_VOCAB), small = toy_batch(1, TOY_VOCAB);
+    bal_forward *forward = NULL;
+    bal_losses first[2] = {{0}}, again[2] = {{0}};
+    bool all[64];
+    float *logits = bal_alloc(TOY_CONTEXT * TOY_VOCAB, sizeof *logits);
     memset(all, true, sizeof all);
     bal_direction direction = walsh(model, all);
     CU_ASSERT_PTR_NOT_NULL_FATAL(logits);
@@ -220,23 +220,23 @@ static void test_what_earlier_passes_left_behind_does_not_matter(void)
 
 static void test_losses_are_those_of_the_logits(void)
 {
-    bal_model   *model   = toy_model(true);
-    bal_batch    batch   = toy_batch(N_SEQUENCES, TOY_VOCAB);
+    bal_model *model = toy_model(true);
+    bal_batch batch = toy_batch(N_SEQUENCES, TOY_VOCAB);
     bal_forward *forward = NULL;
-    found        result;
-    int64_t      n_right = 0;
+    found result;
+    int64_t n_right = 0;
     lose(model, BAL_ISA_REF, &batch, NULL, &result);
     CU_ASSERT_EQUAL_FATAL(
         bal_forward_create(model, bal_kernels_at(BAL_ISA_REF), TOY_CONTEXT, TOY_CONTEXT, &forward),
         BAL_OK);
     for (int s = 0; s < N_SEQUENCES; ++s) {
-        float          logits[TOY_CONTEXT][TOY_VOCAB];
+        float logits[TOY_CONTEXT][TOY_VOCAB];
         const int32_t *tokens = batch.tokens + batch.start[s];
-        int64_t        length = batch.start[s + 1] - batch.start[s];
-        double         nats   = 0.0;
+        int64_t length = batch.start[s + 1] - batch.start[s];
+        double nats = 0.0;
         CU_ASSERT_EQUAL(bal_forward_logits(forward, tokens, length, logits[0]), BAL_OK);
         for (int64_t t = 0; t < length; ++t) {
-            int    target = batch.targets[batch.start[s] + t], top = 0;
+            int target = batch.targets[batch.start[s] + t], top = 0;
             double sum = 0.0;
             for (int w = 0; w < TOY_VOCAB; ++w) {
                 sum += exp((double)logits[t][w]);
@@ -256,10 +256,10 @@ static void test_losses_are_those_of_the_logits(void)
 
 static void test_later_tokens_do_not_change_earlier_logits(void)
 {
-    bal_model   *model   = toy_model(false);
+    bal_model *model = toy_model(false);
     bal_forward *forward = NULL;
-    float        full[TOY_CONTEXT][TOY_VOCAB], part[TOY_CONTEXT][TOY_VOCAB];
-    bal_batch    batch = toy_batch(1, TOY_VOCAB);
+    float full[TOY_CONTEXT][TOY_VOCAB], part[TOY_CONTEXT][TOY_VOCAB];
+    bal_batch batch = toy_batch(1, TOY_VOCAB);
     CU_ASSERT_EQUAL_FATAL(bal_forward_create(model, bal_kernels_at(bal_isa_best()), TOY_CONTEXT,
                                              TOY_CONTEXT, &forward),
                           BAL_OK);
@@ -276,14 +276,14 @@ static void test_later_tokens_do_not_change_earlier_logits(void)
 static void test_a_loss_that_is_not_finite_is_an_error(void)
 {
     static const float bad[] = {INFINITY, NAN, 3e38f};
-    bal_batch          batch = toy_batch(1, TOY_VOCAB);
+    bal_batch batch = toy_batch(1, TOY_VOCAB);
     for (int i = 0; i < 3; ++i)
         for (int last = 0; last < 2; ++last) { /* from inside the model, or at its head alone */
-            bal_model   *model   = toy_model(false);
-            const char  *name    = last ? "lm_head.weight" : "model.layers.0.mlp.down_proj.weight";
+            bal_model *model = toy_model(false);
+            const char *name = last ? "lm_head.weight" : "model.layers.0.mlp.down_proj.weight";
             bal_forward *forward = NULL;
-            bal_losses   losses  = {0};
-            bal_tensor  *tensor  = bal_model_tensor(model, bal_model_find(model, name));
+            bal_losses losses = {0};
+            bal_tensor *tensor = bal_model_tensor(model, bal_model_find(model, name));
             for (int64_t row = 0; row < tensor->n_rows; ++row) tensor->scale[row] = bad[i];
             CU_ASSERT_EQUAL_FATAL(bal_forward_create(model, bal_kernels_at(bal_isa_best()),
                                                      TOY_CONTEXT, TOY_CONTEXT, &forward),
@@ -299,7 +299,7 @@ static void test_a_loss_that_is_not_finite_is_an_error(void)
     bal_batch_clear(&batch);
 }
 
-const char     bal_suite_name[]  = "model_probe";
+const char bal_suite_name[] = "model_probe";
 const bal_test bal_suite_tests[] = {
     {"a probe costs what models moved by hand cost",
      test_a_probe_costs_what_models_moved_by_hand_cost},

@@ -9,7 +9,7 @@ static void test_tensors_carry_their_names_in_order(void)
                                         "model.layers.0.self_attn.q_proj.gain"};
     for (int tied = 0; tied < 2; ++tied) {
         bal_model *model = toy_model(tied);
-        int        n     = bal_model_n_tensors(model);
+        int n = bal_model_n_tensors(model);
         CU_ASSERT_EQUAL(n, 2 + 2 * 16 + 1 + (tied ? 0 : 2));
         for (int i = 0; i < 5; ++i)
             CU_ASSERT_STRING_EQUAL(bal_model_tensor(model, i)->name, first[i]);
@@ -22,7 +22,7 @@ static void test_tensors_carry_their_names_in_order(void)
         }
         CU_ASSERT_EQUAL(bal_model_find(model, "lm_head.weight") >= 0, !tied);
         CU_ASSERT_EQUAL(bal_model_find(model, "lm_head"), -1);
-        int               q      = bal_model_find(model, "model.layers.1.self_attn.k_proj.weight");
+        int q = bal_model_find(model, "model.layers.1.self_attn.k_proj.weight");
         const bal_tensor *k_proj = bal_model_tensor(model, q);
         CU_ASSERT(k_proj->n_rows == 12 && k_proj->n_cols == 20);
         bal_model_destroy(&model);
@@ -74,7 +74,7 @@ static void test_impossible_sizes_are_refused_with_their_origin(void)
     BAD(norm_eps, (double)NAN);
 #undef BAD
     base.n_heads = base.n_kv_heads = 4096; /* together wider than a product can be */
-    base.head_dim                  = 32;
+    base.head_dim = 32;
     refuse(base);
     bal_model_config config = toy_config(true);
     CU_ASSERT_EQUAL(bal_model_config_check(&config, "x"), BAL_OK);
@@ -82,7 +82,7 @@ static void test_impossible_sizes_are_refused_with_their_origin(void)
 
 static void test_sequences_longer_than_the_model_reads_are_refused(void)
 {
-    bal_model   *model   = toy_model(true);
+    bal_model *model = toy_model(true);
     bal_forward *forward = NULL;
     CU_ASSERT_EQUAL(
         bal_forward_create(model, bal_kernels_at(BAL_ISA_REF), 100, TOY_CONTEXT + 1, &forward),
@@ -107,16 +107,16 @@ static void test_dequantized_weights_are_scale_times_gain_times_code(void)
     for (int index = 0; index < bal_model_n_tensors(model); ++index) {
         const bal_tensor *tensor = bal_model_tensor(model, index);
         if (tensor->role == BAL_GAIN) continue;
-        int64_t  n      = bal_tensor_n(tensor);
-        float   *values = bal_alloc((size_t)n, sizeof *values);
-        int16_t *codes  = bal_alloc((size_t)n, sizeof *codes);
-        int      n_bad  = 0;
+        int64_t n = bal_tensor_n(tensor);
+        float *values = bal_alloc((size_t)n, sizeof *values);
+        int16_t *codes = bal_alloc((size_t)n, sizeof *codes);
+        int n_bad = 0;
         CU_ASSERT_FATAL(values != NULL && codes != NULL);
         bal_model_dequantize(model, index, values);
         bal_tensor_get_codes(tensor, codes);
         for (int64_t i = 0; i < n; ++i) {
-            bool   matrix = tensor->role == BAL_MATRIX;
-            double want   = (double)tensor->scale[i / tensor->n_cols] *
+            bool matrix = tensor->role == BAL_MATRIX;
+            double want = (double)tensor->scale[i / tensor->n_cols] *
                           (matrix ? ((int8_t *)codes)[i] : codes[i]);
             if (matrix)
                 want *=
@@ -134,7 +134,7 @@ static void test_dequantized_weights_are_scale_times_gain_times_code(void)
 static void test_the_fingerprint_sees_every_tensor(void)
 {
     bal_model *model = toy_model(false), *copy = copy_of(model);
-    uint64_t   before = bal_model_fingerprint(model);
+    uint64_t before = bal_model_fingerprint(model);
     CU_ASSERT_EQUAL(bal_model_fingerprint(copy), before);
     for (int index = 0; index < bal_model_n_tensors(model); ++index) {
         bal_tensor *tensor = bal_model_tensor(model, index);
@@ -147,7 +147,7 @@ static void test_the_fingerprint_sees_every_tensor(void)
     bal_model_destroy(&copy);
 }
 
-const char     bal_suite_name[]  = "model_shape";
+const char bal_suite_name[] = "model_shape";
 const bal_test bal_suite_tests[] = {
     {"tensors carry their names in order", test_tensors_carry_their_names_in_order},
     {"impossible sizes are refused with their origin",

@@ -9,38 +9,38 @@
 #include "ballot/model.h"
 #include "suite.h"
 
-#define SEED        4711u
+#define SEED 4711u
 #define TOY_CONTEXT 11
-#define TOY_VOCAB   83
+#define TOY_VOCAB 83
 
 static inline bal_model_config toy_config(bool tied)
 {
-    return (bal_model_config){.dim        = 20,
-                              .hidden     = 70,
-                              .n_layers   = 2,
-                              .n_heads    = 4,
+    return (bal_model_config){.dim = 20,
+                              .hidden = 70,
+                              .n_layers = 2,
+                              .n_heads = 4,
                               .n_kv_heads = 2,
-                              .head_dim   = 6,
-                              .n_vocab    = TOY_VOCAB,
+                              .head_dim = 6,
+                              .n_vocab = TOY_VOCAB,
                               .max_tokens = TOY_CONTEXT,
-                              .tied_head  = tied,
+                              .tied_head = tied,
                               .rope_pairs = tied ? BAL_ROPE_ADJACENT : BAL_ROPE_HALVES,
-                              .rope_base  = 1e4,
-                              .norm_eps   = 1e-5};
+                              .rope_base = 1e4,
+                              .norm_eps = 1e-5};
 }
 
 /** Codes up to the ends of their range, so that some cannot be probed; gains of all sizes. */
 static inline bal_model *toy_model_of(const bal_model_config *config, const bal_formats *formats)
 {
-    bal_model *model  = NULL;
-    uint64_t   state  = SEED;
+    bal_model *model = NULL;
+    uint64_t state = SEED;
     bal_status status = bal_model_create(config, formats, true, &model);
     if (status != BAL_OK) printf("\n    %s", bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
     for (int index = 0; index < bal_model_n_tensors(model); ++index) {
         bal_tensor *tensor = bal_model_tensor(model, index);
-        int64_t     n      = bal_tensor_n(tensor);
-        int16_t    *codes  = bal_alloc((size_t)n, sizeof *codes);
+        int64_t n = bal_tensor_n(tensor);
+        int16_t *codes = bal_alloc((size_t)n, sizeof *codes);
         CU_ASSERT_PTR_NOT_NULL_FATAL(codes);
         for (int64_t i = 0; i < n; ++i) {
             int random = (int)(bal_test_random(&state) % 255) - 127, code = random;
@@ -57,8 +57,8 @@ static inline bal_model *toy_model_of(const bal_model_config *config, const bal_
         for (int64_t row = 0; row < tensor->n_rows; ++row)
             if (tensor->role != BAL_GAIN)
                 tensor->scale[row] = tensor->role == BAL_MATRIX ? 0.004f : 1.0f / 16384;
-        int64_t  n_factors = tensor->n_rows * bal_tensor_n_groups(tensor);
-        uint8_t *factors   = (uint8_t *)codes;
+        int64_t n_factors = tensor->n_rows * bal_tensor_n_groups(tensor);
+        uint8_t *factors = (uint8_t *)codes;
         for (int64_t i = 0; i < n_factors; ++i)
             factors[i] = (uint8_t)(1 + bal_test_random(&state) % 18);
         if (n_factors > 0) CU_ASSERT_EQUAL(bal_tensor_set_factors(tensor, factors), BAL_OK);
@@ -83,8 +83,8 @@ static inline bal_model *toy_kind(int kind)
     if (kind == 2) {
         c.features = BAL_LAYER_NORM | BAL_POST_NORM | BAL_NO_FINAL_NORM | BAL_NO_GATE |
                      BAL_BIAS_QKV | BAL_BIAS_O | BAL_BIAS_MLP | BAL_SCALE_BY_LAYER;
-        c.activation  = BAL_ACT_RELU;
-        c.embed_dim   = 13;
+        c.activation = BAL_ACT_RELU;
+        c.embed_dim = 13;
         c.n_positions = TOY_CONTEXT + 2, c.position_offset = 2;
         c.head_dim = 5;
         return toy_model_of(&c, &(bal_formats){.matrices = BAL_I4, .group = 32});
@@ -93,13 +93,13 @@ static inline bal_model *toy_kind(int kind)
         c.features = BAL_LAYER_NORM | BAL_POST_NORM | BAL_EMBED_NORM | BAL_NO_FINAL_NORM |
                      BAL_NO_GATE | BAL_ENCODER | BAL_HEAD_DENSE | BAL_BIAS_QKV | BAL_BIAS_O |
                      BAL_BIAS_MLP;
-        c.activation  = BAL_ACT_GELU;
+        c.activation = BAL_ACT_GELU;
         c.n_positions = TOY_CONTEXT, c.n_types = 2;
         return toy_model_of(&c, &(bal_formats){.matrices = BAL_NF4, .group = 32});
     }
-    c.features    = BAL_QK_NORM | BAL_BIAS_QKV;
-    c.window      = 4;
-    c.rope_kind   = BAL_ROPE_LLAMA3;
+    c.features = BAL_QK_NORM | BAL_BIAS_QKV;
+    c.window = 4;
+    c.rope_kind = BAL_ROPE_LLAMA3;
     c.rope_factor = 8, c.rope_low = 1, c.rope_high = 4, c.rope_original = 8;
     return toy_model_of(
         &c, &(bal_formats){.matrices = BAL_I8, .patterns = "*.mlp.*=i4:128 *embed*=nf4"});
@@ -112,10 +112,10 @@ static inline bal_model *copy_of(const bal_model *model)
     CU_ASSERT_EQUAL_FATAL(
         bal_model_create(bal_model_shape(model), bal_model_formats(model), true, &copy), BAL_OK);
     for (int index = 0; index < bal_model_n_tensors(model); ++index) {
-        const bal_tensor *from   = bal_model_tensor(model, index);
-        bal_tensor       *to     = bal_model_tensor(copy, index);
-        size_t            n      = (size_t)from->n_blocks * BAL_BLOCK_CODES;
-        size_t            halves = from->format == BAL_I16 ? 4 : from->format == BAL_I8 ? 2 : 1;
+        const bal_tensor *from = bal_model_tensor(model, index);
+        bal_tensor *to = bal_model_tensor(copy, index);
+        size_t n = (size_t)from->n_blocks * BAL_BLOCK_CODES;
+        size_t halves = from->format == BAL_I16 ? 4 : from->format == BAL_I8 ? 2 : 1;
         memcpy(to->codes, from->codes, n * halves / 2);
         memcpy(to->carry, from->carry, n);
         memcpy(to->scale, from->scale, (size_t)from->n_rows * sizeof *to->scale);
@@ -130,7 +130,7 @@ static inline bal_model *copy_of(const bal_model *model)
 static inline bal_batch toy_batch(int64_t n_sequences, int64_t n_vocab)
 {
     bal_batch batch;
-    uint64_t  state = SEED;
+    uint64_t state = SEED;
     CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, n_sequences, TOY_CONTEXT), BAL_OK);
     batch.n_sequences = n_sequences;
     for (int64_t s = 0; s < n_sequences; ++s) {
@@ -140,7 +140,7 @@ static inline bal_batch toy_batch(int64_t n_sequences, int64_t n_vocab)
     }
     batch.n_scored = batch.n_tokens;
     for (int64_t i = 0; i < batch.n_tokens; ++i) {
-        batch.tokens[i]  = (int32_t)(bal_test_random(&state) % (uint64_t)n_vocab);
+        batch.tokens[i] = (int32_t)(bal_test_random(&state) % (uint64_t)n_vocab);
         batch.targets[i] = (int32_t)(bal_test_random(&state) % (uint64_t)n_vocab);
     }
     return batch;

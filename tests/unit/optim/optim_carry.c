@@ -4,7 +4,7 @@
 /* One slot and this travel: in steps 0 to 3 of 4 a vote is worth 128, 96, 64, 32 of 256. */
 static setting half_a_step(void)
 {
-    setting s             = setting_of(1, 4);
+    setting s = setting_of(1, 4);
     s.options.rule.travel = 1.0 / sqrt(3.0);
     return s;
 }
@@ -21,13 +21,13 @@ static void test_carries_add_up_to_whole_steps(void)
     };
     for (size_t k = 0; k < sizeof known / sizeof *known; ++k)
         for (int8_t vote = -1; vote <= 1; vote = (int8_t)(vote + 2)) {
-            bal_model  *model = new_model();
-            setting     s     = half_a_step();
-            bal_optim  *optim = new_optim(model, &s);
-            uint32_t    flips[N_TENSORS_MAX];
-            int         index = 0, n_bad = 0; /* the embedding */
+            bal_model *model = new_model();
+            setting s = half_a_step();
+            bal_optim *optim = new_optim(model, &s);
+            uint32_t flips[N_TENSORS_MAX];
+            int index = 0, n_bad = 0; /* the embedding */
             bal_tensor *t = bal_model_tensor(model, index);
-            int8_t     *z = direction_of(optim, known[k].step, 0, index, t);
+            int8_t *z = direction_of(optim, known[k].step, 0, index, t);
             for (int64_t at = 0; at < n_places(t); ++at)
                 if (!is_padding(t, at)) t->carry[at] = (int8_t)known[k].before;
             apply(optim, known[k].step, 1, &vote, flips);
@@ -46,9 +46,9 @@ static void test_carries_add_up_to_whole_steps(void)
 static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t step, int index,
                                const int8_t *votes, bal_tensor *t)
 {
-    const bal_optim_options *o       = &s->options;
-    uint32_t                 n_flips = 0;
-    int32_t                 *tally   = bal_alloc((size_t)n_places(t), sizeof *tally);
+    const bal_optim_options *o = &s->options;
+    uint32_t n_flips = 0;
+    int32_t *tally = bal_alloc((size_t)n_places(t), sizeof *tally);
     double rate = o->rule.travel * sqrt(3.0 / (o->perturb.density * (double)o->n_steps)) *
                   (1.0 - (double)step / (double)o->n_steps);
     CU_ASSERT_PTR_NOT_NULL_FATAL(tally);
@@ -59,17 +59,17 @@ static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t
     }
     for (int64_t at = 0; at < n_places(t); ++at) {
         int code = get_code(t, at), new_code = code;
-        if (code - 1 < t->low || code + 1 > t->high) continue;   /* the gate: also of padding */
-        double vote   = 256.0 * rate / sqrt((double)o->n_slots); /* as an odd multiple of a power */
-        int    places = 0;
+        if (code - 1 < t->low || code + 1 > t->high) continue; /* the gate: also of padding */
+        double vote = 256.0 * rate / sqrt((double)o->n_slots); /* as an odd multiple of a power */
+        int places = 0;
         while (ldexp(vote, 15 - places) >= 32768.0 && places < 13) ++places;
-        double factor   = fmin(2.0 * floor(ldexp(vote, 14 - places)) + 1.0, 32767.0);
-        double most     = floor(ldexp(16383.0, -places)); /* the largest tally that counts */
-        double counts   = fmax(-most, fmin(most, tally[at]));
-        int    fraction = t->carry[at] + (int)rint(ldexp(factor * counts, places - 15));
+        double factor = fmin(2.0 * floor(ldexp(vote, 14 - places)) + 1.0, 32767.0);
+        double most = floor(ldexp(16383.0, -places)); /* the largest tally that counts */
+        double counts = fmax(-most, fmin(most, tally[at]));
+        int fraction = t->carry[at] + (int)rint(ldexp(factor * counts, places - 15));
         for (; fraction > 127; fraction -= 256) ++new_code;
         for (; fraction < -128; fraction += 256) --new_code;
-        new_code     = new_code > t->high ? t->high : new_code < t->low ? t->low : new_code;
+        new_code = new_code > t->high ? t->high : new_code < t->low ? t->low : new_code;
         t->carry[at] = (int8_t)fraction;
         set_code(t, at, new_code);
         n_flips += new_code != code;
@@ -82,37 +82,37 @@ static void test_an_update_is_its_definition(void)
 {
     static const struct {
         bal_direction_kind kind;
-        double             density, travel;
-        int                n_slots;
+        double density, travel;
+        int n_slots;
     } settings[] = {
         {BAL_DIRECTIONS_WALSH, 1.0, 4.0, 1},        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, 64},
         {BAL_DIRECTIONS_WALSH, 0.3, 40.0, 300},     {BAL_DIRECTIONS_WALSH, 0.02, 4.0, 7},
         {BAL_DIRECTIONS_INDEPENDENT, 1.0, 4.0, 17}, {BAL_DIRECTIONS_INDEPENDENT, 0.3, 0.06, 64},
         {BAL_DIRECTIONS_WALSH, 1.0, 1e6, 64},       {BAL_DIRECTIONS_INDEPENDENT, 1.0, 0.0, 3},
     };
-    uint64_t                state     = SEED;
+    uint64_t state = SEED;
     static const bal_format formats[] = {BAL_I8, BAL_I4, BAL_NF4};
     for (size_t run = 0; run < 3 * sizeof settings / sizeof *settings; ++run) {
-        size_t     k              = run / 3;
-        bal_model *model          = new_model_in(formats[run % 3]),
-                  *by_hand        = new_model_in(formats[run % 3]);
-        setting s                 = setting_of(settings[k].n_slots, 10);
-        s.options.rule.travel     = settings[k].travel;
-        s.options.perturb.kind    = settings[k].kind;
+        size_t k = run / 3;
+        bal_model *model = new_model_in(formats[run % 3]),
+                  *by_hand = new_model_in(formats[run % 3]);
+        setting s = setting_of(settings[k].n_slots, 10);
+        s.options.rule.travel = settings[k].travel;
+        s.options.perturb.kind = settings[k].kind;
         s.options.perturb.density = settings[k].density;
         for (int i = 3; i < N_TENSORS_MAX; i += 4) s.on_ballot[i] = false;
         scatter(model);
         scatter(by_hand);
         bal_optim *optim = new_optim(model, &s);
         for (int64_t step = 0; step < 10; step += 3) {
-            int8_t   votes[N_SLOTS_MAX];
+            int8_t votes[N_SLOTS_MAX];
             uint32_t flips[N_TENSORS_MAX];
             random_votes(settings[k].n_slots, &state, true, votes);
             apply(optim, step, settings[k].n_slots, votes, flips);
             for (int i = 0; i < bal_model_n_tensors(model); ++i) {
                 bal_tensor *mine = bal_model_tensor(by_hand, i);
-                uint32_t    n    = update_by_hand(optim, &s, step, i, votes, mine);
-                bool        same = bal_tensor_fingerprint(bal_model_tensor(model, i), i) ==
+                uint32_t n = update_by_hand(optim, &s, step, i, votes, mine);
+                bool same = bal_tensor_fingerprint(bal_model_tensor(model, i), i) ==
                             bal_tensor_fingerprint(mine, i);
                 CU_ASSERT(same && flips[i] == n);
                 if (!same || flips[i] != n)
@@ -129,15 +129,15 @@ static void test_an_update_is_its_definition(void)
 static void test_codes_at_the_gate_and_padding_stay_and_all_others_keep_their_range(void)
 {
     bal_model *model = new_model(), *before = new_model();
-    setting    s     = setting_of(64, 5);
-    uint64_t   state = SEED;
-    int64_t    n_bad = 0, n_moved = 0;
+    setting s = setting_of(64, 5);
+    uint64_t state = SEED;
+    int64_t n_bad = 0, n_moved = 0;
     s.options.rule.travel = 1e9; /* as far as an increment can carry */
     scatter(model);
     scatter(before);
     bal_optim *optim = new_optim(model, &s);
     for (int64_t step = 0; step < 5; ++step) {
-        int8_t   votes[64];
+        int8_t votes[64];
         uint32_t flips[N_TENSORS_MAX];
         random_votes(64, &state, false, votes);
         apply(optim, step, 64, votes, flips);
@@ -163,8 +163,8 @@ static void test_pure_noise_travels_as_far_as_it_was_told(void)
 {
     static const struct {
         bal_direction_kind kind;
-        double             density, travel;
-        int                n_slots;
+        double density, travel;
+        int n_slots;
     } settings[] = {{BAL_DIRECTIONS_WALSH, 1.0, 4.0, 64},
                     {BAL_DIRECTIONS_WALSH, 0.3, 4.0, 16},
                     {BAL_DIRECTIONS_WALSH, 1.0, 0.5, 300},
@@ -172,15 +172,15 @@ static void test_pure_noise_travels_as_far_as_it_was_told(void)
     enum { N_STEPS = 200 };
     for (size_t k = 0; k < sizeof settings / sizeof *settings; ++k) {
         bal_model *model = new_model();
-        setting    s     = setting_of(settings[k].n_slots, N_STEPS);
-        uint64_t   state = SEED;
-        double     sum = 0.0, n = 0.0;
-        s.options.perturb.kind    = settings[k].kind;
+        setting s = setting_of(settings[k].n_slots, N_STEPS);
+        uint64_t state = SEED;
+        double sum = 0.0, n = 0.0;
+        s.options.perturb.kind = settings[k].kind;
         s.options.perturb.density = settings[k].density;
-        s.options.rule.travel     = settings[k].travel;
-        bal_optim *optim          = new_optim(model, &s);
+        s.options.rule.travel = settings[k].travel;
+        bal_optim *optim = new_optim(model, &s);
         for (int64_t step = 0; step < N_STEPS; ++step) {
-            int8_t   votes[N_SLOTS_MAX];
+            int8_t votes[N_SLOTS_MAX];
             uint32_t flips[N_TENSORS_MAX];
             random_votes(settings[k].n_slots, &state, false, votes);
             apply(optim, step, settings[k].n_slots, votes, flips);
@@ -218,26 +218,26 @@ static int64_t quadratic(const bal_tensor *t, const int8_t *z, int sign, const i
 static void test_votes_of_a_quadratic_lower_it(void)
 {
     enum { N_SLOTS = 32, N_STEPS = 120 };
-    static int  target[8192];
-    bal_model  *model   = new_model();
-    setting     s       = setting_of(N_SLOTS, N_STEPS);
-    int         index   = bal_model_find(model, "model.layers.0.self_attn.q_proj.weight");
-    bal_tensor *t       = bal_model_tensor(model, index);
-    uint64_t    state   = SEED;
-    int         n_wrong = 0;
+    static int target[8192];
+    bal_model *model = new_model();
+    setting s = setting_of(N_SLOTS, N_STEPS);
+    int index = bal_model_find(model, "model.layers.0.self_attn.q_proj.weight");
+    bal_tensor *t = bal_model_tensor(model, index);
+    uint64_t state = SEED;
+    int n_wrong = 0;
     CU_ASSERT_FATAL(n_places(t) <= 8192);
     for (int64_t at = 0; at < n_places(t); ++at)
         target[at] = (int)(bal_test_random(&state) % 41) - 20;
     memset(s.on_ballot, false, sizeof s.on_ballot);
-    s.on_ballot[index]    = true;
+    s.on_ballot[index] = true;
     s.options.rule.travel = 20.0;
-    bal_optim *optim      = new_optim(model, &s);
-    int64_t    first      = quadratic(t, NULL, 0, target);
+    bal_optim *optim = new_optim(model, &s);
+    int64_t first = quadratic(t, NULL, 0, target);
     for (int64_t step = 0; step < N_STEPS; ++step) {
-        int8_t   votes[N_SLOTS];
+        int8_t votes[N_SLOTS];
         uint32_t flips[N_TENSORS_MAX];
         for (int slot = 0; slot < N_SLOTS; ++slot) {
-            int8_t *z     = direction_of(optim, step, slot, index, t);
+            int8_t *z = direction_of(optim, step, slot, index, t);
             int64_t minus = quadratic(t, z, -1, target), plus = quadratic(t, z, 1, target);
             int64_t descent = 0; /* minus the gradient along z, by hand */
             for (int64_t at = 0; at < n_places(t); ++at)
@@ -259,18 +259,18 @@ static void test_votes_of_a_quadratic_lower_it(void)
 /* Fingerprint after some steps of random votes. */
 static uint64_t run(bal_direction_kind kind, double density, bal_tally_method method, bal_isa isa)
 {
-    bal_model *model          = new_model();
-    setting    s              = setting_of(300, 20);
-    uint64_t   state          = SEED;
-    s.options.perturb.kind    = kind;
+    bal_model *model = new_model();
+    setting s = setting_of(300, 20);
+    uint64_t state = SEED;
+    s.options.perturb.kind = kind;
     s.options.perturb.density = density;
-    s.options.tally           = method;
-    s.isa                     = isa;
+    s.options.tally = method;
+    s.isa = isa;
     for (int i = 0; i < N_TENSORS_MAX; ++i) s.on_ballot[i] = i % 4 == 2; /* few, to be quick */
     scatter(model);
     bal_optim *optim = new_optim(model, &s);
     for (int64_t step = 0; step < 3; ++step) {
-        int8_t   votes[300];
+        int8_t votes[300];
         uint32_t flips[N_TENSORS_MAX];
         random_votes(300, &state, true, votes);
         apply(optim, step, 300, votes, flips);
@@ -285,9 +285,9 @@ static void test_tables_slots_and_levels_make_the_same_codes(void)
 {
     for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_INDEPENDENT; ++kind)
         for (int dense = 0; dense < 2; ++dense) {
-            bal_direction_kind k       = (bal_direction_kind)kind;
-            double             density = dense ? 1.0 : 0.3;
-            uint64_t           wanted  = run(k, density, BAL_TALLY_SLOTS, BAL_ISA_REF);
+            bal_direction_kind k = (bal_direction_kind)kind;
+            double density = dense ? 1.0 : 0.3;
+            uint64_t wanted = run(k, density, BAL_TALLY_SLOTS, BAL_ISA_REF);
             for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
                 CU_ASSERT_EQUAL(run(k, density, BAL_TALLY_SLOTS, (bal_isa)isa), wanted);
                 CU_ASSERT_EQUAL(run(k, density, BAL_TALLY_TABLE, (bal_isa)isa), wanted);
@@ -298,17 +298,17 @@ static void test_tables_slots_and_levels_make_the_same_codes(void)
 /* Fingerprint after two steps whose updates were made in n_parts, the last part first. */
 static uint64_t run_in_parts(bal_direction_kind kind, double density, int n_parts, uint32_t *flips)
 {
-    bal_model *model          = new_model();
-    setting    s              = setting_of(kind == BAL_DIRECTIONS_UNIFORM ? 1 : 70, 2);
-    int        n              = s.options.n_slots;
-    s.options.perturb.kind    = kind;
+    bal_model *model = new_model();
+    setting s = setting_of(kind == BAL_DIRECTIONS_UNIFORM ? 1 : 70, 2);
+    int n = s.options.n_slots;
+    s.options.perturb.kind = kind;
     s.options.perturb.density = density;
-    s.options.rule.travel     = 50.0;
+    s.options.rule.travel = 50.0;
     if (kind == BAL_DIRECTIONS_UNIFORM) {
-        s.options.rule.kind     = BAL_RULE_ZOQO;
+        s.options.rule.kind = BAL_RULE_ZOQO;
         s.options.perturb.noise = 3;
     }
-    int8_t   votes[70];
+    int8_t votes[70];
     uint64_t state = SEED;
     scatter(model);
     bal_optim *optim = new_optim(model, &s);
@@ -332,8 +332,8 @@ static void test_an_update_in_parts_is_the_whole_update(void)
     for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_UNIFORM; ++kind)
         for (int dense = 0; dense < 2; ++dense) {
             uint32_t whole[N_TENSORS_MAX], parts[N_TENSORS_MAX], total = 0;
-            double   density = dense ? 1.0 : 0.3;
-            uint64_t wanted  = run_in_parts((bal_direction_kind)kind, density, 1, whole);
+            double density = dense ? 1.0 : 0.3;
+            uint64_t wanted = run_in_parts((bal_direction_kind)kind, density, 1, whole);
             for (int i = 0; i < N_TENSORS_MAX; ++i) total += whole[i];
             CU_ASSERT(total > 0);
             for (int n_parts = 2; n_parts <= 64; n_parts += n_parts < 5 ? 1 : 59) {
@@ -347,10 +347,10 @@ static void test_an_update_in_parts_is_the_whole_update(void)
 static void test_nothing_moves_off_the_ballot_or_without_votes(void)
 {
     bal_model *model = new_model();
-    setting    s     = setting_of(64, 10);
-    int8_t     votes[64];
-    uint32_t   flips[N_TENSORS_MAX];
-    uint64_t   before[N_TENSORS_MAX];
+    setting s = setting_of(64, 10);
+    int8_t votes[64];
+    uint32_t flips[N_TENSORS_MAX];
+    uint64_t before[N_TENSORS_MAX];
     scatter(model);
     s.options.rule.travel = 100.0;
     for (int i = 0; i < N_TENSORS_MAX; ++i) s.on_ballot[i] = i % 3 == 0;
@@ -383,12 +383,12 @@ static void test_an_update_in_parts_is_the_whole(void)
     for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_INDEPENDENT; ++kind)
         for (size_t k = 0; k < sizeof n_parts / sizeof *n_parts; ++k) {
             bal_model *whole = new_model(), *parted = new_model();
-            setting    s       = setting_of(64, 10);
-            uint64_t   state   = SEED + k;
-            uint64_t   bits[2] = {bal_test_random(&state), 0};
-            uint32_t   flips[N_TENSORS_MAX], some[N_TENSORS_MAX], sum[N_TENSORS_MAX] = {0};
-            bits[1]                   = ~bits[0];
-            s.options.perturb.kind    = (bal_direction_kind)kind;
+            setting s = setting_of(64, 10);
+            uint64_t state = SEED + k;
+            uint64_t bits[2] = {bal_test_random(&state), 0};
+            uint32_t flips[N_TENSORS_MAX], some[N_TENSORS_MAX], sum[N_TENSORS_MAX] = {0};
+            bits[1] = ~bits[0];
+            s.options.perturb.kind = (bal_direction_kind)kind;
             s.options.perturb.density = k % 2 == 0 ? 1.0 : 0.3;
             scatter(whole);
             scatter(parted);
@@ -409,11 +409,11 @@ static void test_an_update_in_parts_is_the_whole(void)
 
 static void test_uniform_noise_is_refused(void)
 {
-    bal_model *model           = new_model();
-    setting    s               = setting_of(1, 10);
-    bal_optim *optim           = NULL;
-    s.options.perturb.kind     = BAL_DIRECTIONS_UNIFORM;
-    s.options.on_ballot        = s.on_ballot;
+    bal_model *model = new_model();
+    setting s = setting_of(1, 10);
+    bal_optim *optim = NULL;
+    s.options.perturb.kind = BAL_DIRECTIONS_UNIFORM;
+    s.options.on_ballot = s.on_ballot;
     const bal_kernels *kernels = bal_kernels_at(BAL_ISA_REF);
     CU_ASSERT_EQUAL(bal_optim_create(model, kernels, &s.options, &optim), BAL_ERR_CONFIG);
     CU_ASSERT_PTR_NULL(optim);
@@ -421,7 +421,7 @@ static void test_uniform_noise_is_refused(void)
     bal_model_destroy(&model);
 }
 
-const char     bal_suite_name[]  = "optim_carry";
+const char bal_suite_name[] = "optim_carry";
 const bal_test bal_suite_tests[] = {
     {"carries add up to whole steps", test_carries_add_up_to_whole_steps},
     {"an update is its definition", test_an_update_is_its_definition},

@@ -3,11 +3,11 @@
 
 static setting zoqo(int64_t noise, double eta)
 {
-    setting s               = setting_of(1, 10);
-    s.options.perturb.kind  = BAL_DIRECTIONS_UNIFORM;
+    setting s = setting_of(1, 10);
+    s.options.perturb.kind = BAL_DIRECTIONS_UNIFORM;
     s.options.perturb.noise = noise;
-    s.options.rule.kind     = BAL_RULE_ZOQO;
-    s.options.rule.eta      = eta;
+    s.options.rule.kind = BAL_RULE_ZOQO;
+    s.options.rule.eta = eta;
     return s;
 }
 
@@ -17,8 +17,8 @@ static void test_codes_move_by_the_learning_rate_in_code_steps_or_by_one(void)
     for (int e = 0; e < 5; ++e)
         for (int8_t vote = -1; vote <= 1; ++vote) {
             bal_model *model = new_model(), *before = new_model();
-            setting    s = zoqo(5, etas[e]);
-            uint32_t   flips[N_TENSORS_MAX];
+            setting s = zoqo(5, etas[e]);
+            uint32_t flips[N_TENSORS_MAX];
             scatter(model);
             scatter(before);
             for (int i = 0; i < bal_model_n_tensors(model); ++i) { /* rows of different scales */
@@ -30,10 +30,10 @@ static void test_codes_move_by_the_learning_rate_in_code_steps_or_by_one(void)
             apply(optim, 7, 1, &vote, flips);
             for (int i = 0; i < bal_model_n_tensors(model); ++i) {
                 bal_tensor *now = bal_model_tensor(model, i), *old = bal_model_tensor(before, i);
-                int8_t     *z       = direction_of(optim, 7, 0, i, now);
-                int         n_bad   = 0;
-                uint32_t    n_flips = 0;
-                int64_t     groups  = (now->n_cols + 3) / 4;
+                int8_t *z = direction_of(optim, 7, 0, i, now);
+                int n_bad = 0;
+                uint32_t n_flips = 0;
+                int64_t groups = (now->n_cols + 3) / 4;
                 for (int64_t at = 0; at < n_places(now); ++at) {
                     int code = get_code(old, at);
                     if (!is_padding(old, at) && abs(code) + abs(z[at]) <= now->high) {
@@ -41,7 +41,7 @@ static void test_codes_move_by_the_learning_rate_in_code_steps_or_by_one(void)
                             now->role == BAL_MATRIX ? at / 256 / groups * 64 + at % 256 / 4 : 0;
                         double steps =
                             fmax(fmin(floor(etas[e] / (double)now->scale[row]), 32767.0), 1.0);
-                        int    sign  = vote * ((z[at] > 0) - (z[at] < 0));
+                        int sign = vote * ((z[at] > 0) - (z[at] < 0));
                         double moved = fmax(-now->high, fmin(now->high, code + steps * sign));
                         n_flips += (int)moved != code;
                         code = (int)moved;
@@ -66,13 +66,13 @@ static void test_levels_make_the_same_codes(void)
     uint64_t wanted = 0;
     for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
         bal_model *model = new_model();
-        setting    s     = zoqo(63, 0.05);
-        uint64_t   state = SEED;
-        s.isa            = (bal_isa)isa;
+        setting s = zoqo(63, 0.05);
+        uint64_t state = SEED;
+        s.isa = (bal_isa)isa;
         scatter(model);
         bal_optim *optim = new_optim(model, &s);
         for (int64_t step = 0; step < 10; ++step) {
-            int8_t   vote;
+            int8_t vote;
             uint32_t flips[N_TENSORS_MAX];
             random_votes(1, &state, true, &vote);
             apply(optim, step, 1, &vote, flips);
@@ -89,12 +89,12 @@ static void test_other_directions_and_several_slots_are_refused(void)
     bal_model *model = new_model();
     for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_UNIFORM; ++kind)
         for (int n_slots = 1; n_slots <= 2; ++n_slots) {
-            setting    s           = zoqo(1, 0.1);
-            bal_optim *optim       = NULL;
+            setting s = zoqo(1, 0.1);
+            bal_optim *optim = NULL;
             s.options.perturb.kind = (bal_direction_kind)kind;
-            s.options.n_slots      = n_slots;
-            s.options.on_ballot    = s.on_ballot;
-            bool right             = kind == BAL_DIRECTIONS_UNIFORM && n_slots == 1;
+            s.options.n_slots = n_slots;
+            s.options.on_ballot = s.on_ballot;
+            bool right = kind == BAL_DIRECTIONS_UNIFORM && n_slots == 1;
             CU_ASSERT_EQUAL(
                 bal_optim_create(model, bal_kernels_at(BAL_ISA_REF), &s.options, &optim),
                 right ? BAL_OK : BAL_ERR_CONFIG);
@@ -105,7 +105,7 @@ static void test_other_directions_and_several_slots_are_refused(void)
     bal_model_destroy(&model);
 }
 
-const char     bal_suite_name[]  = "optim_zoqo";
+const char bal_suite_name[] = "optim_zoqo";
 const bal_test bal_suite_tests[] = {
     {"codes move by the learning rate in code steps, or by one",
      test_codes_move_by_the_learning_rate_in_code_steps_or_by_one},

@@ -9,32 +9,32 @@
 #include "ballot/optim.h"
 #include "suite.h"
 
-#define SEED          99u
+#define SEED 99u
 #define N_TENSORS_MAX 32
-#define N_SLOTS_MAX   512
+#define N_SLOTS_MAX 512
 
 /** What a test changes; on_ballot belongs to it. */
 typedef struct setting {
     bal_optim_options options;
-    bal_isa           isa;
-    bool              on_ballot[N_TENSORS_MAX];
+    bal_isa isa;
+    bool on_ballot[N_TENSORS_MAX];
 } setting;
 
 /** A model of zeros: matrices of 20 and 33 columns, so that there is padding. */
 static inline bal_model *new_model_in(bal_format format)
 {
-    const bal_model_config config = {.dim        = 20,
-                                     .hidden     = 33,
-                                     .n_layers   = 1,
-                                     .n_heads    = 2,
+    const bal_model_config config = {.dim = 20,
+                                     .hidden = 33,
+                                     .n_layers = 1,
+                                     .n_heads = 2,
                                      .n_kv_heads = 2,
-                                     .head_dim   = 10,
-                                     .n_vocab    = 300,
+                                     .head_dim = 10,
+                                     .n_vocab = 300,
                                      .max_tokens = 8,
-                                     .tied_head  = true,
-                                     .rope_base  = 1e4,
-                                     .norm_eps   = 1e-5};
-    bal_model             *model  = NULL;
+                                     .tied_head = true,
+                                     .rope_base = 1e4,
+                                     .norm_eps = 1e-5};
+    bal_model *model = NULL;
     CU_ASSERT_EQUAL_FATAL(
         bal_model_create(&config, &(bal_formats){.matrices = format}, true, &model), BAL_OK);
     CU_ASSERT_FATAL(bal_model_n_tensors(model) <= N_TENSORS_MAX);
@@ -79,19 +79,19 @@ static inline void scatter(bal_model *model)
 /** Rule carry, Walsh directions, all tensors on the ballot. */
 static inline setting setting_of(int n_slots, int64_t n_steps)
 {
-    setting s = {.options = {.rule    = bal_rule_options_default(),
+    setting s = {.options = {.rule = bal_rule_options_default(),
                              .perturb = bal_perturb_options_default(),
                              .n_slots = n_slots,
                              .n_steps = n_steps,
-                             .seed    = SEED},
-                 .isa     = bal_isa_best()};
+                             .seed = SEED},
+                 .isa = bal_isa_best()};
     memset(s.on_ballot, true, sizeof s.on_ballot);
     return s;
 }
 
 static inline bal_optim *new_optim(bal_model *model, setting *s)
 {
-    bal_optim *optim     = NULL;
+    bal_optim *optim = NULL;
     s->options.on_ballot = s->on_ballot;
     CU_ASSERT_EQUAL_FATAL(bal_optim_create(model, bal_kernels_at(s->isa), &s->options, &optim),
                           BAL_OK);
@@ -103,7 +103,7 @@ static inline void apply_part(bal_optim *optim, int64_t step, int n_slots, const
                               int part, int n_parts, uint32_t *flips)
 {
     uint64_t bits[2 * N_SLOTS_MAX / 64] = {0};
-    int64_t  half                       = bal_ballot_words(n_slots) / 2;
+    int64_t half = bal_ballot_words(n_slots) / 2;
     for (int slot = 0; slot < n_slots; ++slot)
         if (votes[slot] != 0)
             bits[slot / 64 + (votes[slot] < 0 ? half : 0)] |= (uint64_t)1 << slot % 64;
@@ -119,7 +119,7 @@ static inline void random_votes(int n_slots, uint64_t *state, bool ties, int8_t 
 {
     for (int slot = 0; slot < n_slots; ++slot) {
         uint64_t random = bal_test_random(state);
-        votes[slot]     = (int8_t)(ties ? (int)(random % 3) - 1 : 1 - 2 * (int)(random % 2));
+        votes[slot] = (int8_t)(ties ? (int)(random % 3) - 1 : 1 - 2 * (int)(random % 2));
     }
 }
 
@@ -128,7 +128,7 @@ static inline int8_t *direction_of(const bal_optim *optim, int64_t step, int slo
                                    const bal_tensor *tensor)
 {
     bal_direction direction = {bal_optim_measure(optim, step), (uint32_t)slot};
-    int8_t       *z         = bal_alloc((size_t)n_places(tensor), 1);
+    int8_t *z = bal_alloc((size_t)n_places(tensor), 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(z);
     bal_direction_fill(&direction, index, 0, tensor->n_blocks, z);
     return z;

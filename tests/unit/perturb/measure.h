@@ -9,17 +9,17 @@
 #include "ballot/perturb.h"
 #include "suite.h"
 
-#define SEED      77u
+#define SEED 77u
 #define N_TENSORS 3
 
 static const bool on_ballot[N_TENSORS] = {true, false, true};
 
 static inline bal_measure measure_of(bal_direction_kind kind, int64_t noise, double density)
 {
-    return (bal_measure){.kernels   = bal_kernels_at(bal_isa_best()),
-                         .options   = {.kind = kind, .noise = noise, .density = density},
-                         .seed      = SEED,
-                         .step      = 5,
+    return (bal_measure){.kernels = bal_kernels_at(bal_isa_best()),
+                         .options = {.kind = kind, .noise = noise, .density = density},
+                         .seed = SEED,
+                         .step = 5,
                          .n_tensors = N_TENSORS,
                          .on_ballot = on_ballot};
 }
@@ -27,8 +27,8 @@ static inline bal_measure measure_of(bal_direction_kind kind, int64_t noise, dou
 /** Every kind of direction, dense and not. */
 static const struct {
     bal_direction_kind kind;
-    int64_t            noise;
-    double             density;
+    int64_t noise;
+    double density;
 } kinds[] = {
     {BAL_DIRECTIONS_WALSH, 1, 1.0},       {BAL_DIRECTIONS_WALSH, 1, 0.3},
     {BAL_DIRECTIONS_INDEPENDENT, 1, 1.0}, {BAL_DIRECTIONS_INDEPENDENT, 1, 0.3},

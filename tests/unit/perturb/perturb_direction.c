@@ -3,8 +3,8 @@
 #include "measure.h"
 
 #define N_BLOCKS 151 /* more than a span of 128, and an odd end */
-#define N        (N_BLOCKS * BAL_BLOCK_CODES)
-#define MANY     (256 * BAL_BLOCK_CODES) /* codes: 2^16 */
+#define N (N_BLOCKS * BAL_BLOCK_CODES)
+#define MANY (256 * BAL_BLOCK_CODES) /* codes: 2^16 */
 
 static void fill(const bal_measure *measure, uint32_t slot, int tensor, int64_t n_blocks, int8_t *z)
 {
@@ -15,7 +15,7 @@ static void fill(const bal_measure *measure, uint32_t slot, int tensor, int64_t 
 static void test_pieces_do_not_matter(void)
 {
     static int8_t whole[N], piece[N];
-    uint64_t      state = SEED;
+    uint64_t state = SEED;
     for (size_t k = 0; k < N_KINDS; ++k) {
         bal_direction direction = {measure_at(k), 300};
         bal_direction_fill(&direction, 2, 0, N_BLOCKS, whole);
@@ -25,7 +25,7 @@ static void test_pieces_do_not_matter(void)
         }
         for (int i = 0; i < 200; ++i) { /* from odd first blocks, of odd lengths */
             int64_t first = (int64_t)(bal_test_random(&state) % N_BLOCKS);
-            int64_t n     = 1 + (int64_t)(bal_test_random(&state) % (uint64_t)(N_BLOCKS - first));
+            int64_t n = 1 + (int64_t)(bal_test_random(&state) % (uint64_t)(N_BLOCKS - first));
             bal_direction_fill(&direction, 2, first, n, piece);
             CU_ASSERT_EQUAL(memcmp(piece, whole + first * 256, (size_t)n * 256), 0);
         }
@@ -34,18 +34,18 @@ static void test_pieces_do_not_matter(void)
 
 static void test_bits_are_the_signs_and_the_measure(void)
 {
-    static int8_t  z[N];
+    static int8_t z[N];
     static uint8_t negative[N / 8], moves[N / 8];
-    uint64_t       state = SEED;
+    uint64_t state = SEED;
     for (size_t k = 0; k < N_KINDS; ++k) {
         if (kinds[k].kind == BAL_DIRECTIONS_UNIFORM) continue;
         for (int i = 0; i < 60; ++i) { /* any blocks, of tensors on the ballot and off it */
             bal_direction direction = {measure_at(k), (uint32_t)(bal_test_random(&state) % 600)};
-            int64_t       first = (int64_t)(bal_test_random(&state) % N_BLOCKS), n_bad = 0;
-            int64_t       n = 1 + (int64_t)(bal_test_random(&state) % (uint64_t)(N_BLOCKS - first));
+            int64_t first = (int64_t)(bal_test_random(&state) % N_BLOCKS), n_bad = 0;
+            int64_t n = 1 + (int64_t)(bal_test_random(&state) % (uint64_t)(N_BLOCKS - first));
             if (i % 3 == 0)
                 first = first / 8 * 8,
-                n     = (n + 7) / 8 * 8 <= N_BLOCKS - first ? (n + 7) / 8 * 8 : n;
+                n = (n + 7) / 8 * 8 <= N_BLOCKS - first ? (n + 7) / 8 * 8 : n;
             bal_direction_fill(&direction, i % 3, first, n, z);
             memset(negative, 0xAA, sizeof negative);
             memset(moves, 0xAA, sizeof moves);
@@ -80,7 +80,7 @@ static void test_a_stream_of_this_version_never_changes(void)
     static const uint64_t known[N_KINDS] = {0x2665df6267ddd8c5u, 0x461c75befc9a20fbu,
                                             0x5d835c78eea358fdu, 0x0e54f08d91a4a1c7u,
                                             0xc743c4f484a35e3au, 0x65ad4573e1da7bd5u};
-    static int8_t         z[37 * BAL_BLOCK_CODES];
+    static int8_t z[37 * BAL_BLOCK_CODES];
     CU_ASSERT_EQUAL(BAL_STREAM_VERSION, 2);
     for (size_t k = 0; k < N_KINDS; ++k) {
         bal_measure measure = measure_at(k);
@@ -137,7 +137,7 @@ static void test_signs_are_balanced(void)
 static void test_walsh_slots_are_parities_of_a_shared_byte(void)
 {
     static int8_t base[MANY], bit[8][MANY], z[MANY];
-    bal_measure   measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
+    bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
     for (uint32_t group = 0; group < 2; ++group) {
         fill(&measure, 256 * group, 0, 256, base); /* slot 0: the sign s */
         for (uint32_t k = 0; k < 8; ++k)           /* slot 2^k: s (-1)^(bit k of b) */
@@ -159,7 +159,7 @@ static void test_walsh_slots_are_parities_of_a_shared_byte(void)
 static void test_walsh_directions_of_a_group_are_uncorrelated(void)
 {
     static int8_t z[16][MANY];
-    bal_measure   measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
+    bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
     for (int slot = 0; slot < 16; ++slot) /* neighbours, far ones, and another group */
         fill(&measure, (uint32_t)(slot < 8 ? slot : 37 * slot), 0, 256, z[slot]);
     for (int a = 0; a < 16; ++a)
@@ -173,8 +173,8 @@ static void test_walsh_directions_of_a_group_are_uncorrelated(void)
 static void test_walsh_bytes_of_a_piece_are_64_and_their_products_in_a_field(void)
 {
     static int8_t base[MANY], bit[8][MANY];
-    bal_measure   measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
-    int           n_bad = 0, n_equal = 0;
+    bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
+    int n_bad = 0, n_equal = 0;
     fill(&measure, 256, 2, 256, base);
     for (uint32_t k = 0; k < 8; ++k) fill(&measure, 256 + (1u << k), 2, 256, bit[k]);
     for (int i = 0; i < MANY; ++i) {
@@ -205,11 +205,11 @@ static void test_all_pairs_of_a_group_are_as_uncorrelated_as_fresh_bytes_make_th
 {
     enum { D = 32 * BAL_BLOCK_CODES, N_DRAWS = 2000 };
     static int8_t base[D], bit[8][D];
-    double        sum[256] = {0}, squares = 0.0;
+    double sum[256] = {0}, squares = 0.0;
     for (uint32_t draw = 0; draw < N_DRAWS; ++draw) {
-        bal_measure measure  = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
-        int32_t     dot[256] = {0};
-        measure.step         = draw;
+        bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
+        int32_t dot[256] = {0};
+        measure.step = draw;
         fill(&measure, 0, 0, 32, base);
         for (uint32_t k = 0; k < 8; ++k) fill(&measure, 1u << k, 0, 32, bit[k]);
         for (int i = 0; i < D; ++i) { /* codes by byte, then a transform: (-1)^parity(m & byte) */
@@ -236,12 +236,12 @@ static void test_all_pairs_of_a_group_are_as_uncorrelated_as_fresh_bytes_make_th
 
 static void test_uniform_noise_covers_its_range_evenly(void)
 {
-    static int8_t        z[MANY];
+    static int8_t z[MANY];
     static const int64_t noises[] = {1, 2, 7, 63};
     for (int i = 0; i < 4; ++i) {
-        bal_measure measure  = measure_of(BAL_DIRECTIONS_UNIFORM, noises[i], 1.0);
-        int64_t     n_values = 2 * noises[i] + 1, n_outside = 0;
-        int         counts[127] = {0};
+        bal_measure measure = measure_of(BAL_DIRECTIONS_UNIFORM, noises[i], 1.0);
+        int64_t n_values = 2 * noises[i] + 1, n_outside = 0;
+        int counts[127] = {0};
         fill(&measure, 9, 0, 256, z);
         for (int at = 0; at < MANY; ++at) {
             int64_t value = z[at] + noises[i];
@@ -259,14 +259,14 @@ static void test_uniform_noise_covers_its_range_evenly(void)
 
 static void test_density_is_the_share_of_open_groups(void)
 {
-    static int8_t       z[3][MANY];
+    static int8_t z[3][MANY];
     static const double densities[] = {0.004, 0.02, 0.3, 0.9};
     for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_INDEPENDENT; ++kind)
         for (int d = 0; d < 4; ++d) {
             bal_measure measure = measure_of((bal_direction_kind)kind, 1, densities[d]);
-            int64_t     n_open = 0, n_moved = 0, n_partial = 0, n_groups = 0;
+            int64_t n_open = 0, n_moved = 0, n_partial = 0, n_groups = 0;
             for (uint32_t step = 0; step < 8; ++step) {
-                bal_measure dense     = measure;
+                bal_measure dense = measure;
                 dense.options.density = 1.0;
                 measure.step = dense.step = step;
                 fill(&measure, 1, 0, 256, z[0]);
@@ -323,7 +323,7 @@ static void test_draws_are_pure_and_differ(void)
             for (int i = 0; i < 256; ++i) CU_ASSERT_NOT_EQUAL(words[a][i], words[b][i]);
 }
 
-const char     bal_suite_name[]  = "perturb_direction";
+const char bal_suite_name[] = "perturb_direction";
 const bal_test bal_suite_tests[] = {
     {"pieces do not matter", test_pieces_do_not_matter},
     {"bits are the signs and the measure", test_bits_are_the_signs_and_the_measure},

@@ -2,7 +2,7 @@
 #include "measure.h"
 
 #define N_BLOCKS 141 /* more than a span of 128, and an odd end */
-#define N        (N_BLOCKS * BAL_BLOCK_CODES)
+#define N (N_BLOCKS * BAL_BLOCK_CODES)
 
 /* The definition. */
 static void add_up(const bal_measure *measure, int n_slots, const int8_t *votes, int tensor,
@@ -19,13 +19,13 @@ static void add_up(const bal_measure *measure, int n_slots, const int8_t *votes,
 
 static void test_a_tally_is_the_sum_of_vote_times_direction(void)
 {
-    static int16_t   want[N], sums[N];
+    static int16_t want[N], sums[N];
     static const int n_slots[] = {1, 7, 64, 256, 300};
-    uint64_t         state     = SEED;
+    uint64_t state = SEED;
     for (size_t k = 0; k < N_KINDS; ++k)
         for (size_t i = 0; i < sizeof n_slots / sizeof *n_slots; ++i) {
             bal_measure measure = measure_at(k);
-            int8_t      votes[300];
+            int8_t votes[300];
             for (int slot = 0; slot < 300; ++slot)
                 votes[slot] = (int8_t)((int)(bal_test_random(&state) % 3) - 1);
             votes[0] = 1;
@@ -55,7 +55,7 @@ static void test_a_tally_is_the_sum_of_vote_times_direction(void)
 static void test_many_votes_are_added_exactly_and_kept_within_16_bits(void)
 {
     enum { N_SLOTS = 33000, N_BLOCKS_HERE = 2, N_HERE = 256 * N_BLOCKS_HERE };
-    static int8_t  votes[N_SLOTS], z[N_HERE];
+    static int8_t votes[N_SLOTS], z[N_HERE];
     static int32_t want[N_HERE];
     static int16_t sums[N_HERE];
     for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_INDEPENDENT; ++kind)
@@ -71,7 +71,7 @@ static void test_many_votes_are_added_exactly_and_kept_within_16_bits(void)
             CU_ASSERT_EQUAL(want[0], vote * N_SLOTS);
             for (int method = BAL_TALLY_TABLE; method <= BAL_TALLY_SLOTS; ++method) {
                 bal_tally *tally = NULL;
-                int        n_bad = 0;
+                int n_bad = 0;
                 CU_ASSERT_EQUAL_FATAL(bal_tally_create(N_SLOTS, (bal_tally_method)method, &tally),
                                       BAL_OK);
                 bal_tally_load(tally, &measure, votes);
@@ -87,11 +87,11 @@ static void test_many_votes_are_added_exactly_and_kept_within_16_bits(void)
 static void test_a_tally_forgets_the_step_before(void)
 {
     static int16_t want[N], sums[N];
-    bal_measure    measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0), next = measure;
-    int8_t         ones[64], votes[64]                                      = {0};
-    bal_tally     *tally = NULL;
-    next.step            = measure.step + 1;
-    votes[5]             = -1;
+    bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0), next = measure;
+    int8_t ones[64], votes[64] = {0};
+    bal_tally *tally = NULL;
+    next.step = measure.step + 1;
+    votes[5] = -1;
     memset(ones, 1, sizeof ones);
     CU_ASSERT_EQUAL_FATAL(bal_tally_create(64, BAL_TALLY_TABLE, &tally), BAL_OK);
     bal_tally_load(tally, &measure, ones);
@@ -107,10 +107,10 @@ static void test_a_tally_forgets_the_step_before(void)
 static void test_tensors_off_the_ballot_have_a_tally_of_zero(void)
 {
     static int16_t sums[N], zeros[N];
-    int8_t         votes[8] = {1, 1, 1, 1, 1, 1, 1, -1};
+    int8_t votes[8] = {1, 1, 1, 1, 1, 1, 1, -1};
     for (int method = BAL_TALLY_TABLE; method <= BAL_TALLY_SLOTS; ++method) {
         bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
-        bal_tally  *tally   = NULL;
+        bal_tally *tally = NULL;
         CU_ASSERT_EQUAL_FATAL(bal_tally_create(8, (bal_tally_method)method, &tally), BAL_OK);
         bal_tally_load(tally, &measure, votes);
         memset(sums, 0xAA, sizeof sums);
@@ -120,7 +120,7 @@ static void test_tensors_off_the_ballot_have_a_tally_of_zero(void)
     }
 }
 
-const char     bal_suite_name[]  = "perturb_tally";
+const char bal_suite_name[] = "perturb_tally";
 const bal_test bal_suite_tests[] = {
     {"a tally is the sum of vote times direction", test_a_tally_is_the_sum_of_vote_times_direction},
     {"many votes are added exactly and kept within 16 bits",

@@ -19,7 +19,7 @@ static bal_tensor tensor_of(const char *name, bal_role role, bal_format format, 
     bal_tensor tensor;
     CU_ASSERT_EQUAL_FATAL(bal_tensor_init(&tensor, name, role, format, n_rows, n_cols), BAL_OK);
     size_t n_bytes = bal_tensor_bytes(&tensor, with_carry);
-    void  *memory  = bal_alloc(n_bytes, 1);
+    void *memory = bal_alloc(n_bytes, 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
     memset(memory, 0xA5, n_bytes);
     bal_tensor_attach(&tensor, with_carry, memory);
@@ -50,10 +50,10 @@ static float *random_values(int64_t n, uint64_t *state)
 /* Weights against codes, scales and carries of the definition; top is the code of the maximum. */
 static void check_rounding(const bal_tensor *t, const float *values, int top)
 {
-    int64_t  n     = bal_tensor_n(t);
+    int64_t n = bal_tensor_n(t);
     int16_t *codes = malloc((size_t)n * sizeof *codes);
-    int8_t  *carry = malloc((size_t)n);
-    float   *back  = malloc((size_t)n * sizeof *back);
+    int8_t *carry = malloc((size_t)n);
+    float *back = malloc((size_t)n * sizeof *back);
     CU_ASSERT_FATAL(codes != NULL && carry != NULL && back != NULL);
     bal_tensor_get_codes(t, codes);
     if (t->format == BAL_I8) /* widen in place, last first */
@@ -62,8 +62,8 @@ static void check_rounding(const bal_tensor *t, const float *values, int top)
     bal_tensor_dequantize(t, back);
     int n_bad = 0;
     for (int64_t row = 0; row < t->n_rows; ++row) {
-        double scale  = (double)t->scale[row];
-        int    absmax = 0;
+        double scale = (double)t->scale[row];
+        int absmax = 0;
         for (int64_t i = row * t->n_cols; i < (row + 1) * t->n_cols; ++i) {
             double left = (double)values[i] / scale - codes[i]; /* code steps */
             double want = fmin(rint(256 * left), 127);
@@ -88,7 +88,7 @@ static void test_the_absmax_of_a_matrix_row_is_code_120(void)
     uint64_t state = SEED;
     for (size_t i = 0; i < N_SHAPES; ++i) {
         bal_tensor tensor = matrix(shapes[i][0], shapes[i][1]);
-        float     *values = random_values(bal_tensor_n(&tensor), &state);
+        float *values = random_values(bal_tensor_n(&tensor), &state);
         for (int64_t row = 0; row < shapes[i][0]; ++row) /* rows of very different size */
             for (int64_t col = 0; col < shapes[i][1]; ++col)
                 values[row * shapes[i][1] + col] *= powf(10.0f, (float)(row % 9 - 4) * 4);
@@ -104,7 +104,7 @@ static void test_the_absmax_of_a_vector_is_code_250(void)
     uint64_t state = SEED;
     for (int64_t n = 1; n < 600; n += 83) {
         bal_tensor tensor = vector(BAL_VECTOR, n);
-        float     *values = random_values(n, &state);
+        float *values = random_values(n, &state);
         CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, values), BAL_OK);
         check_rounding(&tensor, values, 250);
         free(values);
@@ -117,13 +117,13 @@ static void test_carries_are_what_rounding_left_over(void)
     /* absmax 120 makes the scale 1, so that a weight is code + carry / 256 */
     static const struct {
         float value;
-        int   code, carry;
+        int code, carry;
     } known[] = {{120.0f, 120, 0},   {0.25f, 0, 64},    {-0.25f, 0, -64}, {3.5f, 4, -128},
                  {2.5f, 2, 127},     {-2.5f, -2, -128}, {-3.5f, -4, 127}, {7.375f, 7, 96},
                  {-7.375f, -7, -96}, {0.001f, 0, 0},    {0.498f, 0, 127}, {-0.0f, 0, 0},
                  {1.00390625f, 1, 1}};
     enum { N = sizeof known / sizeof *known };
-    float  values[N];
+    float values[N];
     int8_t codes[N], carry[N];
     for (int i = 0; i < N; ++i) values[i] = known[i].value;
     bal_tensor tensor = matrix(1, N);
@@ -145,8 +145,8 @@ static void test_rows_of_zeros_and_of_next_to_nothing_stay_finite(void)
                                      {1e-29f, 1e-30f, 0.0f},
                                      {3e38f, -3e38f, 1.0f},
                                      {1.0f, 2.0f, 3.0f}};
-    bal_tensor         tensor     = matrix(5, 3);
-    float              back[15];
+    bal_tensor tensor = matrix(5, 3);
+    float back[15];
     CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, rows[0]), BAL_OK);
     bal_tensor_dequantize(&tensor, back);
     /* next to nothing is nothing, and takes the mean scale of the other rows */
@@ -209,17 +209,17 @@ static void test_four_bits_are_rounded_to_the_nearest_weight(void)
     uint64_t state = SEED;
     for (int run = 0; run < 12; ++run) {
         bal_format format = run % 2 == 0 ? BAL_I4 : BAL_NF4;
-        int        group  = 32 << run / 2 % 3;
-        int64_t    n_rows = run < 6 ? 3 : 70, n_cols = run < 6 ? 300 : 45;
-        bal_tensor t      = nibbles(format, group, n_rows, n_cols);
-        float     *values = random_values(n_rows * n_cols, &state);
+        int group = 32 << run / 2 % 3;
+        int64_t n_rows = run < 6 ? 3 : 70, n_cols = run < 6 ? 300 : 45;
+        bal_tensor t = nibbles(format, group, n_rows, n_cols);
+        float *values = random_values(n_rows * n_cols, &state);
         for (int64_t i = 0; i < n_rows * n_cols; ++i) /* groups of different size */
             values[i] *= (float)(1 + i % n_cols / group * 5) * (float)(1 + i / n_cols);
         CU_ASSERT_EQUAL(bal_tensor_quantize(&t, values), BAL_OK);
-        int64_t  n_groups = bal_tensor_n_groups(&t);
-        int8_t  *codes    = malloc((size_t)(n_rows * n_cols));
-        uint8_t *factors  = malloc((size_t)(n_rows * n_groups));
-        float   *back     = malloc((size_t)(n_rows * n_cols) * sizeof *back);
+        int64_t n_groups = bal_tensor_n_groups(&t);
+        int8_t *codes = malloc((size_t)(n_rows * n_cols));
+        uint8_t *factors = malloc((size_t)(n_rows * n_groups));
+        float *back = malloc((size_t)(n_rows * n_cols) * sizeof *back);
         CU_ASSERT_FATAL(codes != NULL && factors != NULL && back != NULL);
         bal_tensor_get_codes(&t, codes);
         bal_tensor_get_factors(&t, factors);
@@ -227,9 +227,9 @@ static void test_four_bits_are_rounded_to_the_nearest_weight(void)
         int n_bad = 0;
         for (int64_t row = 0; row < n_rows; ++row)
             for (int64_t g = 0; g < n_groups; ++g) {
-                int64_t at     = row * n_cols + g * group;
-                int64_t n      = n_cols - g * group < group ? n_cols - g * group : group;
-                int     factor = factors[row * n_groups + g];
+                int64_t at = row * n_cols + g * group;
+                int64_t n = n_cols - g * group < group ? n_cols - g * group : group;
+                int factor = factors[row * n_groups + g];
                 check_group(&t, values + at, codes + at, n, t.scale[row], factor);
                 for (int64_t i = at; i < at + n; ++i)
                     n_bad += back[i] != t.scale[row] * (float)entry_of(format, codes[i], factor);
@@ -247,10 +247,10 @@ static void test_four_bits_are_rounded_to_the_nearest_weight(void)
 static void test_carries_of_four_bits_say_how_far_the_next_weight_is(void)
 {
     static const float values[] = {126, 9, 27, -9.5f, -126, 54, 0, 4.5f}; /* scale 1, factor 18 */
-    static const int   codes[]  = {7, 0, 2, -1, -7, 3, 0, 0},
-                     carry[]    = {0, 127, -128, 121, 0, 0, 0, 64};
-    bal_tensor t                = nibbles(BAL_I4, 32, 1, 8);
-    int8_t     found[8], left[8];
+    static const int codes[] = {7, 0, 2, -1, -7, 3, 0, 0},
+                     carry[] = {0, 127, -128, 121, 0, 0, 0, 64};
+    bal_tensor t = nibbles(BAL_I4, 32, 1, 8);
+    int8_t found[8], left[8];
     CU_ASSERT_EQUAL(bal_tensor_quantize(&t, values), BAL_OK);
     CU_ASSERT_EQUAL(t.scale[0], 1.0f);
     CU_ASSERT_EQUAL(t.factors[0], 18);
@@ -261,9 +261,9 @@ static void test_carries_of_four_bits_say_how_far_the_next_weight_is(void)
         CU_ASSERT_EQUAL(left[i], carry[i]);
     }
     drop(&t);
-    bal_tensor  n  = nibbles(BAL_NF4, 32, 1, 4);
-    const int   e6 = entry_of(BAL_NF4, 6, 127), e5 = entry_of(BAL_NF4, 5, 127);
-    const float three  = (float)(3 * e6 + e5) / 4; /* a quarter of the way from 6 down to 5 */
+    bal_tensor n = nibbles(BAL_NF4, 32, 1, 4);
+    const int e6 = entry_of(BAL_NF4, 6, 127), e5 = entry_of(BAL_NF4, 5, 127);
+    const float three = (float)(3 * e6 + e5) / 4; /* a quarter of the way from 6 down to 5 */
     const float four[] = {126, three, (float)entry_of(BAL_NF4, 9, 127), 200};
     const float used[] = {four[0], four[1], four[2], -126};
     CU_ASSERT_EQUAL(bal_tensor_quantize(&n, used), BAL_OK);
@@ -277,11 +277,11 @@ static void test_carries_of_four_bits_say_how_far_the_next_weight_is(void)
 static void test_nibbles_come_back_from_bytes_and_from_files(void)
 {
     for (int format = BAL_I4; format <= BAL_NF4; ++format) {
-        bal_tensor t   = nibbles((bal_format)format, 64, 67, 133),
-                   u   = nibbles((bal_format)format, 64, 67, 133);
+        bal_tensor t = nibbles((bal_format)format, 64, 67, 133),
+                   u = nibbles((bal_format)format, 64, 67, 133);
         uint64_t state = SEED;
-        int8_t   codes[67 * 133], back[67 * 133];
-        uint8_t  bytes[2 * 256];
+        int8_t codes[67 * 133], back[67 * 133];
+        uint8_t bytes[2 * 256];
         for (size_t i = 0; i < sizeof codes; ++i)
             codes[i] =
                 (int8_t)(t.low + (int)(bal_test_random(&state) % (unsigned)(t.high - t.low + 1)));
@@ -317,12 +317,12 @@ static void test_values_that_are_not_finite_are_refused(void)
     static const float bad[] = {NAN, INFINITY, -INFINITY};
     for (int format = 0; format < 3; ++format)
         for (int i = 0; i < 3; ++i) {
-            float      values[6] = {1, 2, 3, 4, bad[i], 6};
-            bal_tensor tensor    = tensor_of("some.weight", format == 1 ? BAL_VECTOR : BAL_MATRIX,
+            float values[6] = {1, 2, 3, 4, bad[i], 6};
+            bal_tensor tensor = tensor_of("some.weight", format == 1 ? BAL_VECTOR : BAL_MATRIX,
                                           format == 0   ? BAL_I8
-                                             : format == 1 ? BAL_I16
-                                                           : BAL_F32,
-                                             1, 6, false);
+                                          : format == 1 ? BAL_I16
+                                                        : BAL_F32,
+                                          1, 6, false);
             CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, values), BAL_ERR_INPUT);
             CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "some.weight: element 4"));
             drop(&tensor);
@@ -334,8 +334,8 @@ static void test_codes_and_carries_keep_their_place(void)
     uint64_t state = SEED;
     for (size_t i = 0; i < N_SHAPES; ++i) {
         bal_tensor tensor = matrix(shapes[i][0], shapes[i][1]);
-        int64_t    n = bal_tensor_n(&tensor), groups = (shapes[i][1] + 3) / 4;
-        int8_t    *codes = malloc((size_t)n), *carry = malloc((size_t)n), *back = malloc((size_t)n);
+        int64_t n = bal_tensor_n(&tensor), groups = (shapes[i][1] + 3) / 4;
+        int8_t *codes = malloc((size_t)n), *carry = malloc((size_t)n), *back = malloc((size_t)n);
         CU_ASSERT_FATAL(codes != NULL && carry != NULL && back != NULL);
         CU_ASSERT_EQUAL(tensor.n_blocks, (shapes[i][0] + 63) / 64 * groups);
         for (int64_t at = 0; at < n; ++at) {
@@ -355,7 +355,7 @@ static void test_codes_and_carries_keep_their_place(void)
                 n_bad += ((uint8_t *)tensor.codes)[at] - 128 != codes[row * shapes[i][1] + col];
                 n_bad += tensor.carry[at] != carry[row * shapes[i][1] + col];
                 ((uint8_t *)tensor.codes)[at] = 0;
-                tensor.carry[at]              = 0;
+                tensor.carry[at] = 0;
             }
         for (int64_t at = 0; at < tensor.n_blocks * 256; ++at)
             n_bad += ((uint8_t *)tensor.codes)[at] != 0 || tensor.carry[at] != 0;
@@ -371,8 +371,8 @@ static void test_vectors_and_gains_lie_in_order_before_their_padding(void)
 {
     for (int role = BAL_VECTOR; role <= BAL_GAIN; ++role) {
         bal_tensor tensor = vector((bal_role)role, 300);
-        int        limit  = role == BAL_GAIN ? 127 : 32767;
-        int16_t    codes[300], back[300];
+        int limit = role == BAL_GAIN ? 127 : 32767;
+        int16_t codes[300], back[300];
         CU_ASSERT_EQUAL(tensor.high, limit);
         CU_ASSERT_EQUAL(tensor.low, -limit);
         CU_ASSERT_EQUAL_FATAL(tensor.n_blocks, 2);
@@ -391,9 +391,9 @@ static void test_vectors_and_gains_lie_in_order_before_their_padding(void)
 
 static void test_padding_is_never_read_back(void)
 {
-    uint64_t   state  = SEED;
+    uint64_t state = SEED;
     bal_tensor tensor = matrix(70, 10);
-    float     *values = random_values(700, &state), before[700], after[700];
+    float *values = random_values(700, &state), before[700], after[700];
     CU_ASSERT_EQUAL(bal_tensor_quantize(&tensor, values), BAL_OK);
     bal_tensor_dequantize(&tensor, before);
     for (int64_t at = 0; at < tensor.n_blocks * 256; ++at)
@@ -406,9 +406,9 @@ static void test_padding_is_never_read_back(void)
 
 static void test_codes_out_of_range_are_refused(void)
 {
-    bal_tensor    m = matrix(2, 2), g = vector(BAL_GAIN, 2), v = vector(BAL_VECTOR, 2);
-    const int8_t  bytes[]   = {1, 127, -127, -128};
-    const int16_t gains[]   = {127, 128};
+    bal_tensor m = matrix(2, 2), g = vector(BAL_GAIN, 2), v = vector(BAL_VECTOR, 2);
+    const int8_t bytes[] = {1, 127, -127, -128};
+    const int16_t gains[] = {127, 128};
     const int16_t weights[] = {32767, -32768};
     CU_ASSERT_EQUAL(bal_tensor_set_codes(&m, bytes), BAL_ERR_INPUT);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "code 3 is -128"));
@@ -425,11 +425,11 @@ static void test_the_parts_of_a_tensor_lie_apart_in_its_memory(void)
         [BAL_MATRIX] = BAL_I8, [BAL_VECTOR] = BAL_I16, [BAL_GAIN] = BAL_I16};
     for (size_t i = 0; i < N_SHAPES; ++i)
         for (int role = BAL_MATRIX; role <= BAL_GAIN; ++role) {
-            int64_t    n_rows = role == BAL_MATRIX ? shapes[i][0] : 1, n_cols = shapes[i][1];
+            int64_t n_rows = role == BAL_MATRIX ? shapes[i][0] : 1, n_cols = shapes[i][1];
             bal_format format = formats[role];
             bal_tensor t = tensor_of("t", (bal_role)role, format, n_rows, n_cols, true), again = t;
-            size_t     n = (size_t)t.n_blocks * 256, n_bytes = bal_tensor_bytes(&t, true);
-            char      *first = t.codes, *codes_end = first + n * (format == BAL_I8 ? 1 : 2);
+            size_t n = (size_t)t.n_blocks * 256, n_bytes = bal_tensor_bytes(&t, true);
+            char *first = t.codes, *codes_end = first + n * (format == BAL_I8 ? 1 : 2);
             CU_ASSERT(n_bytes % 64 == 0 && (uintptr_t)t.carry % 64 == 0 &&
                       (uintptr_t)t.scale % 64 == 0);
             CU_ASSERT(codes_end <= (char *)t.scale &&
@@ -437,7 +437,7 @@ static void test_the_parts_of_a_tensor_lie_apart_in_its_memory(void)
                       (char *)(t.carry + n) <= first + n_bytes);
             CU_ASSERT(role != BAL_MATRIX || codes_end + 4096 <= first + n_bytes);
             ((int8_t *)t.codes)[0] = 3; /* a second description of the same memory changes none */
-            uint64_t before        = bal_tensor_fingerprint(&t, 0);
+            uint64_t before = bal_tensor_fingerprint(&t, 0);
             bal_tensor_attach(&again, true, first);
             CU_ASSERT_EQUAL(bal_tensor_fingerprint(&again, 0), before);
             drop(&t);
@@ -465,12 +465,12 @@ static void test_any_bit_of_codes_carries_and_scales_changes_the_fingerprint(voi
 {
     bal_tensor tensors[] = {matrix(65, 5), vector(BAL_VECTOR, 257), vector(BAL_GAIN, 3)};
     for (int k = 0; k < 3; ++k) {
-        bal_tensor *t         = &tensors[k];
-        size_t      n         = (size_t)t->n_blocks * 256;
-        uint64_t    before    = bal_tensor_fingerprint(t, 4);
-        int         n_missed  = 0;
-        uint8_t    *parts[]   = {t->codes, (uint8_t *)t->carry, (uint8_t *)t->scale};
-        size_t      n_bytes[] = {n * (t->format == BAL_I8 ? 1 : 2), n, 4 * (size_t)t->n_rows};
+        bal_tensor *t = &tensors[k];
+        size_t n = (size_t)t->n_blocks * 256;
+        uint64_t before = bal_tensor_fingerprint(t, 4);
+        int n_missed = 0;
+        uint8_t *parts[] = {t->codes, (uint8_t *)t->carry, (uint8_t *)t->scale};
+        size_t n_bytes[] = {n * (t->format == BAL_I8 ? 1 : 2), n, 4 * (size_t)t->n_rows};
         for (int part = 0; part < 3; ++part)
             for (size_t bit = 0; bit < 8 * n_bytes[part]; ++bit) {
                 parts[part][bit / 8] ^= (uint8_t)(1 << bit % 8);
@@ -486,10 +486,10 @@ static void test_any_bit_of_codes_carries_and_scales_changes_the_fingerprint(voi
 
 static void test_the_fingerprint_depends_on_nothing_else(void)
 {
-    uint64_t   state = SEED;
+    uint64_t state = SEED;
     bal_tensor a = matrix(70, 9), b = matrix(70, 9);
-    float     *values = random_values(630, &state);
-    int8_t     codes[630], carry[630];
+    float *values = random_values(630, &state);
+    int8_t codes[630], carry[630];
     CU_ASSERT_EQUAL(bal_tensor_quantize(&a, values), BAL_OK);
     bal_tensor_get_codes(&a, codes); /* the other tensor gets there by another way */
     bal_tensor_get_carry(&a, carry);
@@ -510,12 +510,12 @@ static void test_the_fingerprint_depends_on_nothing_else(void)
 
 static void test_parts_of_a_fingerprint_add_up_to_it(void)
 {
-    uint64_t   state     = SEED;
+    uint64_t state = SEED;
     bal_tensor tensors[] = {matrix(70, 9), matrix(1, 1), vector(BAL_VECTOR, 900),
                             tensor_of("f", BAL_MATRIX, BAL_F32, 3, 50, false)};
     for (int k = 0; k < 4; ++k) {
-        bal_tensor *t      = &tensors[k];
-        float      *values = random_values(bal_tensor_n(t), &state);
+        bal_tensor *t = &tensors[k];
+        float *values = random_values(bal_tensor_n(t), &state);
         CU_ASSERT_EQUAL(bal_tensor_quantize(t, values), BAL_OK);
         for (int n_parts = 1; n_parts <= 9; ++n_parts) { /* more parts than blocks, too */
             uint64_t sum = 0;
@@ -528,7 +528,7 @@ static void test_parts_of_a_fingerprint_add_up_to_it(void)
     }
 }
 
-const char     bal_suite_name[]  = "quant_tensor";
+const char bal_suite_name[] = "quant_tensor";
 const bal_test bal_suite_tests[] = {
     {"the absmax of a matrix row is code 120", test_the_absmax_of_a_matrix_row_is_code_120},
     {"the absmax of a vector is code 250", test_the_absmax_of_a_vector_is_code_250},

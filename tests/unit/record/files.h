@@ -44,7 +44,7 @@ static inline void limit_files(rlim_t n_bytes)
 
 static inline int count_entries(const char *dir)
 {
-    int  n      = 0;
+    int n = 0;
     DIR *stream = opendir(dir);
     CU_ASSERT_PTR_NOT_NULL_FATAL(stream);
     while (readdir(stream) != NULL) ++n;

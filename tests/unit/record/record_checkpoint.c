@@ -14,18 +14,18 @@
 
 #define N_VOCAB 70
 
-static const bal_model_config small = {.dim        = 12,
-                                       .hidden     = 20,
-                                       .n_layers   = 2,
-                                       .n_heads    = 3,
+static const bal_model_config small = {.dim = 12,
+                                       .hidden = 20,
+                                       .n_layers = 2,
+                                       .n_heads = 3,
                                        .n_kv_heads = 1,
-                                       .head_dim   = 4,
-                                       .n_vocab    = N_VOCAB,
+                                       .head_dim = 4,
+                                       .n_vocab = N_VOCAB,
                                        .max_tokens = 32,
-                                       .tied_head  = true,
+                                       .tied_head = true,
                                        .rope_pairs = BAL_ROPE_HALVES,
-                                       .rope_base  = 10000.0,
-                                       .norm_eps   = 1e-5};
+                                       .rope_base = 10000.0,
+                                       .norm_eps = 1e-5};
 
 static bal_model *make_model(const bal_model_config *config, uint64_t seed)
 {
@@ -33,13 +33,13 @@ static bal_model *make_model(const bal_model_config *config, uint64_t seed)
     CU_ASSERT_EQUAL_FATAL(
         bal_model_create(config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
     for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        bal_tensor *t     = bal_model_tensor(model, i);
-        int64_t     n     = bal_tensor_n(t);
-        int16_t    *codes = malloc((size_t)n * sizeof *codes);
-        int8_t     *bytes = (int8_t *)codes;
+        bal_tensor *t = bal_model_tensor(model, i);
+        int64_t n = bal_tensor_n(t);
+        int16_t *codes = malloc((size_t)n * sizeof *codes);
+        int8_t *bytes = (int8_t *)codes;
         for (int64_t at = 0; at < n; ++at) {
             uint64_t range = 2 * (uint64_t)t->high + 1;
-            int      code  = (int)(bal_test_random(&seed) % range) - t->high;
+            int code = (int)(bal_test_random(&seed) % range) - t->high;
             if (t->format == BAL_I8)
                 bytes[at] = (int8_t)code;
             else
@@ -58,13 +58,13 @@ static bal_model *make_model(const bal_model_config *config, uint64_t seed)
 /* Tokens "t00", "t01", ... in the layout of llama2.c, beside a file without bytes. */
 static bal_files make_files(void)
 {
-    bal_files     files = {0};
+    bal_files files = {0};
     unsigned char bytes[4 + N_VOCAB * 11];
     const int32_t longest = 3, n_bytes = 3;
-    size_t        at = sizeof longest;
+    size_t at = sizeof longest;
     memcpy(bytes, &longest, sizeof longest);
     for (int id = 0; id < N_VOCAB; ++id) {
-        char        text[16];
+        char text[16];
         const float score = (float)-id;
         snprintf(text, sizeof text, "t%02d", id);
         memcpy(bytes + at, &score, 4);
@@ -81,31 +81,31 @@ static bal_files make_files(void)
 static bal_snapshot make_snapshot(const bal_model_config *config, int64_t n_steps,
                                   size_t journal_bytes)
 {
-    uint64_t     state = 99;
-    bal_snapshot s     = {.step          = n_steps,
-                          .id            = {.seed           = UINT64_MAX - 3,
-                                            .stream_version = 7,
-                                            .n_slots        = 64,
-                                            .n_steps        = 1000,
-                                            .job_hash       = 1,
-                                            .base_hash      = UINT64_MAX,
-                                            .data_hash      = 3},
-                          .model         = make_model(config, 5),
-                          .files         = make_files(),
-                          .job_text      = strdup("[run]\nseed = 1 ; \xc3\xa9\n"),
-                          .isa           = strdup("avx512"),
-                          .journal       = malloc(journal_bytes + 1),
-                          .journal_bytes = journal_bytes,
-                          .dev_loss_nats = n_steps == 0 ? (double)NAN : 4.25};
-    s.fingerprint      = bal_model_fingerprint(s.model);
-    int n_tensors      = bal_model_n_tensors(s.model);
+    uint64_t state = 99;
+    bal_snapshot s = {.step = n_steps,
+                      .id = {.seed = UINT64_MAX - 3,
+                             .stream_version = 7,
+                             .n_slots = 64,
+                             .n_steps = 1000,
+                             .job_hash = 1,
+                             .base_hash = UINT64_MAX,
+                             .data_hash = 3},
+                      .model = make_model(config, 5),
+                      .files = make_files(),
+                      .job_text = strdup("[run]\nseed = 1 ; \xc3\xa9\n"),
+                      .isa = strdup("avx512"),
+                      .journal = malloc(journal_bytes + 1),
+                      .journal_bytes = journal_bytes,
+                      .dev_loss_nats = n_steps == 0 ? (double)NAN : 4.25};
+    s.fingerprint = bal_model_fingerprint(s.model);
+    int n_tensors = bal_model_n_tensors(s.model);
     for (size_t i = 0; i < journal_bytes; ++i) s.journal[i] = (uint8_t)bal_test_random(&state);
     CU_ASSERT_EQUAL_FATAL(bal_metrics_init(&s.metrics, n_tensors), BAL_OK);
     for (int64_t row = 0; row < n_steps; ++row) {
         CU_ASSERT_EQUAL_FATAL(bal_metrics_add(&s.metrics), row);
         s.metrics.loss_nats[row] = 5.0 / (double)(row + 1);
         s.metrics.agreement[row] = 0.5;
-        s.metrics.n_passes[row]  = 128 * (row + 1);
+        s.metrics.n_passes[row] = 128 * (row + 1);
         if (row % 2 == 0) s.metrics.dev_loss_nats[row] = 4.0;
         for (int phase = 0; phase < BAL_N_PHASES; ++phase)
             s.metrics.seconds[row * BAL_N_PHASES + phase] = 0.25 * phase + (double)row;
@@ -181,7 +181,7 @@ static void make_paths(const char *name, char *dir, char *path)
 
 static void check_comes_back(const bal_model_config *config, int64_t n_steps, size_t journal_bytes)
 {
-    char         dir[PATH_MAX], path[2 * PATH_MAX];
+    char dir[PATH_MAX], path[2 * PATH_MAX];
     bal_snapshot written = make_snapshot(config, n_steps, journal_bytes), read;
     make_paths("round", dir, path);
     CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &written), BAL_OK);
@@ -211,25 +211,25 @@ static void test_every_number_comes_back(void)
 static void test_models_of_other_shapes_come_back(void)
 {
     bal_model_config config = small;
-    config.tied_head        = false;
-    config.rope_pairs       = BAL_ROPE_ADJACENT;
+    config.tied_head = false;
+    config.rope_pairs = BAL_ROPE_ADJACENT;
     check_comes_back(&config, 1, 128);
     config.n_layers = 150; /* more than 64 KiB of tensor names */
     check_comes_back(&config, 1, 128);
-    config          = small;
+    config = small;
     config.n_layers = config.n_heads = config.dim = config.hidden = 1;
-    config.head_dim                                               = 2;
+    config.head_dim = 2;
     check_comes_back(&config, 1, 128);
-    config.dim    = 1100; /* codes of more than one chunk, the last not full */
+    config.dim = 1100; /* codes of more than one chunk, the last not full */
     config.hidden = 1099;
     check_comes_back(&config, 1, 128);
 }
 
 static void test_weights_are_read_into_a_model_of_the_same_shape_alone(void)
 {
-    char             dir[PATH_MAX], path[2 * PATH_MAX];
-    bal_snapshot     written = make_snapshot(&small, 1, 10), read;
-    bal_model_config config  = small;
+    char dir[PATH_MAX], path[2 * PATH_MAX];
+    bal_snapshot written = make_snapshot(&small, 1, 10), read;
+    bal_model_config config = small;
     make_paths("fill", dir, path);
     CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &written), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_checkpoint_outline(path, true, &read), BAL_OK);
@@ -250,10 +250,10 @@ static void test_weights_are_read_into_a_model_of_the_same_shape_alone(void)
 
 static void test_one_snapshot_gives_the_same_bytes_twice(void)
 {
-    char           dir[PATH_MAX], path[2 * PATH_MAX];
-    size_t         n_bytes, n_again;
+    char dir[PATH_MAX], path[2 * PATH_MAX];
+    size_t n_bytes, n_again;
     unsigned char *bytes;
-    bal_snapshot   s = make_snapshot(&small, 20, 5000);
+    bal_snapshot s = make_snapshot(&small, 20, 5000);
     make_paths("twice", dir, path);
     CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
     bytes = read_file(path, &n_bytes);
@@ -272,11 +272,11 @@ static void test_one_snapshot_gives_the_same_bytes_twice(void)
 
 static void test_every_flipped_bit_and_every_cut_is_found(void)
 {
-    const uint64_t seed  = 424242;
-    uint64_t       state = seed;
-    char           dir[PATH_MAX], path[2 * PATH_MAX];
-    size_t         n_bytes;
-    bal_snapshot   s = make_snapshot(&small, 3, 500), read;
+    const uint64_t seed = 424242;
+    uint64_t state = seed;
+    char dir[PATH_MAX], path[2 * PATH_MAX];
+    size_t n_bytes;
+    bal_snapshot s = make_snapshot(&small, 3, 500), read;
     make_paths("damage", dir, path);
     CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
     bal_snapshot_clear(&s);
@@ -311,7 +311,7 @@ static void test_every_flipped_bit_and_every_cut_is_found(void)
 
 static void test_a_wrong_fingerprint_is_found(void)
 {
-    char         dir[PATH_MAX], path[2 * PATH_MAX];
+    char dir[PATH_MAX], path[2 * PATH_MAX];
     bal_snapshot s = make_snapshot(&small, 1, 10), read;
     make_paths("fingerprint", dir, path);
     s.fingerprint ^= 1;
@@ -328,13 +328,13 @@ static void test_a_wrong_fingerprint_is_found(void)
 static void test_impossible_scales_are_refused(void)
 {
     const float scales[] = {0.0f, -1.0f, INFINITY, NAN};
-    char        dir[PATH_MAX], path[2 * PATH_MAX];
+    char dir[PATH_MAX], path[2 * PATH_MAX];
     make_paths("scales", dir, path);
     for (size_t i = 0; i < sizeof scales / sizeof *scales; ++i) {
-        bal_snapshot s          = make_snapshot(&small, 1, 10), read;
-        bal_tensor  *t          = bal_model_tensor(s.model, 0);
+        bal_snapshot s = make_snapshot(&small, 1, 10), read;
+        bal_tensor *t = bal_model_tensor(s.model, 0);
         t->scale[t->n_rows - 1] = scales[i];
-        s.fingerprint           = bal_model_fingerprint(s.model);
+        s.fingerprint = bal_model_fingerprint(s.model);
         CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
         CU_ASSERT_EQUAL(bal_checkpoint_read(path, true, &read), BAL_ERR_INPUT);
         CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "/scale/model.embed_tokens.weight"));
@@ -344,15 +344,15 @@ static void test_impossible_scales_are_refused(void)
 
 static void test_a_full_disk_leaves_the_old_checkpoint(void)
 {
-    char           dir[PATH_MAX], path[2 * PATH_MAX];
-    size_t         n_bytes, n_left;
-    bal_snapshot   s = make_snapshot(&small, 2, 300000);
+    char dir[PATH_MAX], path[2 * PATH_MAX];
+    size_t n_bytes, n_left;
+    bal_snapshot s = make_snapshot(&small, 2, 300000);
     unsigned char *left;
     make_paths("full", dir, path);
     CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
-    unsigned char *bytes  = read_file(path, &n_bytes);
-    int            n_open = count_entries("/proc/self/fd");
-    s.step                = 3;
+    unsigned char *bytes = read_file(path, &n_bytes);
+    int n_open = count_entries("/proc/self/fd");
+    s.step = 3;
     for (size_t room = 0; room < n_bytes; room += n_bytes / 40) {
         limit_files(room);
         bal_status status = bal_checkpoint_write(dir, "step.h5", &s);
@@ -375,7 +375,7 @@ static void test_a_full_disk_leaves_the_old_checkpoint(void)
 
 static void test_a_folder_that_cannot_take_it_is_named(void)
 {
-    char         dir[PATH_MAX], path[2 * PATH_MAX];
+    char dir[PATH_MAX], path[2 * PATH_MAX];
     bal_snapshot s = make_snapshot(&small, 1, 10);
     make_paths("folder", dir, path);
     CU_ASSERT_EQUAL(bal_checkpoint_write("no such folder", "step.h5", &s), BAL_ERR_IO);
@@ -387,7 +387,7 @@ static void test_a_folder_that_cannot_take_it_is_named(void)
     bal_snapshot_clear(&s);
 }
 
-const char     bal_suite_name[]  = "record: checkpoint";
+const char bal_suite_name[] = "record: checkpoint";
 const bal_test bal_suite_tests[] = {
     {"every number comes back", test_every_number_comes_back},
     {"models of other shapes come back", test_models_of_other_shapes_come_back},

@@ -12,13 +12,13 @@
 
 static bal_run_id make_id(int n_slots)
 {
-    return (bal_run_id){.seed           = 0x8000000000000001u,
+    return (bal_run_id){.seed = 0x8000000000000001u,
                         .stream_version = 1,
-                        .n_slots        = n_slots,
-                        .n_steps        = 1000,
-                        .job_hash       = 11,
-                        .base_hash      = 22,
-                        .data_hash      = UINT64_MAX};
+                        .n_slots = n_slots,
+                        .n_steps = 1000,
+                        .job_hash = 11,
+                        .base_hash = 22,
+                        .data_hash = UINT64_MAX};
 }
 
 static size_t record_bytes(int n_slots) { return (size_t)(12 + bal_ballot_words(n_slots)) * 8; }
@@ -26,8 +26,8 @@ static size_t record_bytes(int n_slots) { return (size_t)(12 + bal_ballot_words(
 /* An entry that is a function of the step; bits [bal_ballot_words(n_slots)]. */
 static bal_journal_entry make_entry(int64_t step, int n_slots, uint64_t *bits)
 {
-    uint64_t state   = 1000 + (uint64_t)step;
-    int64_t  n_words = bal_ballot_words(n_slots) / 2;
+    uint64_t state = 1000 + (uint64_t)step;
+    int64_t n_words = bal_ballot_words(n_slots) / 2;
     memset(bits, 0, 2 * (size_t)n_words * sizeof *bits);
     for (int slot = 0; slot < n_slots; ++slot) {
         uint64_t vote = bal_test_random(&state) % 4; /* for, against, tied, abstained */
@@ -36,14 +36,14 @@ static bal_journal_entry make_entry(int64_t step, int n_slots, uint64_t *bits)
     }
     const struct {
         int n_ranks, accused;
-    } ranks[]               = {{2, 1}, {0, -1}, {INT_MAX, -1}, {INT_MAX, INT_MAX - 1}, {1, -1}};
+    } ranks[] = {{2, 1}, {0, -1}, {INT_MAX, -1}, {INT_MAX, INT_MAX - 1}, {1, -1}};
     bal_journal_entry entry = {
-        .step       = step,
-        .dev_loss   = step % 4 == 0 ? (int64_t)(bal_test_random(&state) >> 1) : -1,
+        .step = step,
+        .dev_loss = step % 4 == 0 ? (int64_t)(bal_test_random(&state) >> 1) : -1,
         .dev_tokens = step % 4 == 0 ? 77 : 0,
-        .n_ranks    = ranks[step % 5].n_ranks,
-        .accused    = ranks[step % 5].accused,
-        .bits       = bits};
+        .n_ranks = ranks[step % 5].n_ranks,
+        .accused = ranks[step % 5].accused,
+        .bits = bits};
     uint64_t words[7];
     for (int i = 0; i < 7; ++i) words[i] = bal_test_random(&state);
     memcpy(&entry.totals, words, sizeof words);
@@ -63,9 +63,9 @@ static void append_entries(bal_journal *journal, int64_t until, int n_slots)
 
 static bool entries_are_right(bal_journal *journal, int n_slots)
 {
-    size_t    n_bytes = (size_t)bal_ballot_words(n_slots) * 8;
-    uint64_t *bits    = malloc(n_bytes);
-    bool      right   = true;
+    size_t n_bytes = (size_t)bal_ballot_words(n_slots) * 8;
+    uint64_t *bits = malloc(n_bytes);
+    bool right = true;
     for (int64_t step = bal_journal_n(journal) - 1; right && step >= 0; --step) {
         bal_journal_entry found, expected = make_entry(step, n_slots, bits);
         right = bal_journal_read(journal, step, &found) == BAL_OK && found.step == step &&
@@ -82,7 +82,7 @@ static bool entries_are_right(bal_journal *journal, int n_slots)
 static void make_journal(const char *name, int n_slots, int64_t n, char *path)
 {
     bal_journal *journal = NULL;
-    bal_run_id   id      = make_id(n_slots);
+    bal_run_id id = make_id(n_slots);
     snprintf(path, PATH_MAX, "%s/ballots.journal", bal_test_dir(name));
     CU_ASSERT_EQUAL_FATAL(bal_journal_create(path, &id, &journal), BAL_OK);
     append_entries(journal, n, n_slots);
@@ -95,7 +95,7 @@ static void test_a_journal_has_the_size_that_was_said(void)
     const int slots[] = {1, 64, 65, 1000};
     for (size_t i = 0; i < sizeof slots / sizeof *slots; ++i)
         for (int64_t n = 0; n < 4; n += 3) {
-            char        path[PATH_MAX];
+            char path[PATH_MAX];
             struct stat info;
             make_journal("size", slots[i], n, path);
             CU_ASSERT_EQUAL_FATAL(stat(path, &info), 0);
@@ -107,9 +107,9 @@ static void test_entries_come_back(void)
 {
     const int slots[] = {1, 63, 64, 65, 256, BAL_SLOTS_MAX};
     for (size_t i = 0; i < sizeof slots / sizeof *slots; ++i) {
-        char         path[PATH_MAX];
+        char path[PATH_MAX];
         bal_journal *journal = NULL;
-        bal_run_id   id      = make_id(slots[i]);
+        bal_run_id id = make_id(slots[i]);
         make_journal("entries", slots[i], 5, path);
         CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, true, &journal), BAL_OK);
         CU_ASSERT_EQUAL(memcmp(bal_journal_id(journal), &id, sizeof id), 0);
@@ -128,11 +128,11 @@ static void test_entries_come_back(void)
 
 static void test_a_journal_is_never_overwritten_and_steps_have_no_gaps(void)
 {
-    char              path[PATH_MAX];
-    uint64_t          bits[2];
-    bal_journal      *journal = NULL;
-    bal_run_id        id      = make_id(3);
-    bal_journal_entry entry   = make_entry(3, 3, bits);
+    char path[PATH_MAX];
+    uint64_t bits[2];
+    bal_journal *journal = NULL;
+    bal_run_id id = make_id(3);
+    bal_journal_entry entry = make_entry(3, 3, bits);
     make_journal("gaps", 3, 2, path);
     CU_ASSERT_EQUAL(bal_journal_create(path, &id, &journal), BAL_ERR_STATE);
     CU_ASSERT_PTR_NULL(journal);
@@ -145,16 +145,16 @@ static void test_a_journal_is_never_overwritten_and_steps_have_no_gaps(void)
 static void test_a_torn_tail_is_cut_and_appending_goes_on(void)
 {
     enum { SLOTS = 70, ENTRIES = 6 };
-    char   path[PATH_MAX];
+    char path[PATH_MAX];
     size_t n_bytes, size = record_bytes(SLOTS);
     make_journal("torn", SLOTS, ENTRIES, path);
     unsigned char *bytes = read_file(path, &n_bytes);
     CU_ASSERT_EQUAL_FATAL(n_bytes, HEADER_BYTES + ENTRIES * size);
     for (size_t kept = n_bytes - 2 * size; kept <= n_bytes; ++kept) {
         bal_journal *journal = NULL;
-        int64_t      n       = (int64_t)((kept - HEADER_BYTES) / size);
-        int64_t      tail    = (int64_t)((kept - HEADER_BYTES) % size);
-        size_t       n_left;
+        int64_t n = (int64_t)((kept - HEADER_BYTES) / size);
+        int64_t tail = (int64_t)((kept - HEADER_BYTES) % size);
+        size_t n_left;
         write_file(path, bytes, kept);
         CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
         CU_ASSERT(bal_journal_n(journal) == n && bal_journal_tail(journal) == tail);
@@ -181,20 +181,20 @@ static void test_a_torn_tail_is_cut_and_appending_goes_on(void)
 static void test_no_flipped_bit_is_accepted(void)
 {
     enum { SLOTS = 100, ENTRIES = 20 };
-    const uint64_t seed  = 20240607;
-    uint64_t       state = seed;
-    char           path[PATH_MAX];
-    size_t         n_bytes;
+    const uint64_t seed = 20240607;
+    uint64_t state = seed;
+    char path[PATH_MAX];
+    size_t n_bytes;
     make_journal("flips", SLOTS, ENTRIES, path);
     unsigned char *bytes = read_file(path, &n_bytes);
     for (int trial = 0; trial < 1000; ++trial) {
         bal_journal *journal = NULL;
-        size_t       bit     = bal_test_random(&state) % (8 * n_bytes);
+        size_t bit = bal_test_random(&state) % (8 * n_bytes);
         bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
         write_file(path, bytes, n_bytes);
         bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
         bal_status status = bal_journal_open(path, false, &journal);
-        bool       found  = status == BAL_ERR_INPUT;
+        bool found = status == BAL_ERR_INPUT;
         if (bit / 8 >= HEADER_BYTES)
             found = status == BAL_OK &&
                     bal_journal_n(journal) ==
@@ -210,8 +210,8 @@ static void test_no_flipped_bit_is_accepted(void)
 static void test_records_swapped_repeated_or_left_out_end_the_prefix(void)
 {
     enum { SLOTS = 5, ENTRIES = 6 };
-    char         path[PATH_MAX];
-    size_t       n_bytes, size = record_bytes(SLOTS);
+    char path[PATH_MAX];
+    size_t n_bytes, size = record_bytes(SLOTS);
     bal_journal *journal = NULL;
     make_journal("swapped", SLOTS, ENTRIES, path);
     unsigned char *bytes = read_file(path, &n_bytes), *changed = malloc(n_bytes);
@@ -257,17 +257,17 @@ static void reseal(unsigned char *bytes, size_t n_bytes)
 static void test_impossible_contents_are_refused_whatever_the_checksum(void)
 {
     enum {
-        SLOTS   = 5,
-        RANKS   = HEADER_BYTES + 24,
-        CAST    = RANKS + 40,
-        FOR     = HEADER_BYTES + 88,
+        SLOTS = 5,
+        RANKS = HEADER_BYTES + 24,
+        CAST = RANKS + 40,
+        FOR = HEADER_BYTES + 88,
         AGAINST = FOR + 8
     };
     /* byte, value, and whether the header (or else the record) must be refused */
     const struct {
-        size_t        at;
+        size_t at;
         unsigned char value;
-        bool          header;
+        bool header;
     } changes[] = {
         {0, 'b', true},
         {8, 1, true},
@@ -288,13 +288,13 @@ static void test_impossible_contents_are_refused_whatever_the_checksum(void)
         {FOR, 0x20, false},
         {AGAINST + 7, 0x80, false},
     };
-    char         path[PATH_MAX];
-    size_t       n_bytes;
+    char path[PATH_MAX];
+    size_t n_bytes;
     bal_journal *journal = NULL;
     make_journal("impossible", SLOTS, 1, path);
     unsigned char *bytes = read_file(path, &n_bytes);
-    bytes[FOR]           = 0x05;
-    bytes[AGAINST]       = 0x0a;
+    bytes[FOR] = 0x05;
+    bytes[AGAINST] = 0x0a;
     reseal(bytes, n_bytes);
     write_file(path, bytes, n_bytes);
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
@@ -318,12 +318,12 @@ static void test_impossible_contents_are_refused_whatever_the_checksum(void)
 static void test_a_full_disk_leaves_the_journal_as_it_was(void)
 {
     enum { SLOTS = 64 };
-    char         path[PATH_MAX];
-    uint64_t     bits[2];
-    size_t       n_bytes, n_left;
+    char path[PATH_MAX];
+    uint64_t bits[2];
+    size_t n_bytes, n_left;
     bal_journal *journal = NULL;
     make_journal("full", SLOTS, 3, path);
-    unsigned char    *bytes = read_file(path, &n_bytes), *left;
+    unsigned char *bytes = read_file(path, &n_bytes), *left;
     bal_journal_entry entry = make_entry(3, SLOTS, bits);
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, true, &journal), BAL_OK);
     for (size_t room = 0; room < record_bytes(SLOTS); ++room) {
@@ -342,7 +342,7 @@ static void test_a_full_disk_leaves_the_journal_as_it_was(void)
     bal_journal_close(&journal);
     free(bytes);
 
-    char       other[PATH_MAX];
+    char other[PATH_MAX];
     bal_run_id id = make_id(SLOTS);
     snprintf(other, sizeof other, "%s/ballots.journal", bal_test_dir("full-new"));
     limit_files(100);
@@ -365,7 +365,7 @@ static void test_what_is_no_journal_is_refused(void)
     CU_ASSERT_PTR_NULL(journal);
 }
 
-const char     bal_suite_name[]  = "record: journal";
+const char bal_suite_name[] = "record: journal";
 const bal_test bal_suite_tests[] = {
     {"a journal has the size that was said", test_a_journal_has_the_size_that_was_said},
     {"entries come back", test_entries_come_back},

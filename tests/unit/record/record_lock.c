@@ -11,17 +11,17 @@
 static long generation_in(const char *path)
 {
     size_t n_bytes;
-    char  *text            = (char *)read_file(path, &n_bytes);
-    text[n_bytes]          = '\0';
-    const char *line       = strstr(text, "generation ");
-    long        generation = line == NULL ? -1 : atol(line + 11);
+    char *text = (char *)read_file(path, &n_bytes);
+    text[n_bytes] = '\0';
+    const char *line = strstr(text, "generation ");
+    long generation = line == NULL ? -1 : atol(line + 11);
     free(text);
     return generation;
 }
 
 static void test_generations_grow_and_a_damaged_file_starts_again(void)
 {
-    char      dir[PATH_MAX], path[PATH_MAX + 16];
+    char dir[PATH_MAX], path[PATH_MAX + 16];
     bal_lock *lock = NULL;
     snprintf(dir, sizeof dir, "%s", bal_test_dir("generations"));
     snprintf(path, sizeof path, "%s/run.lock", dir);
@@ -46,9 +46,9 @@ static void test_generations_grow_and_a_damaged_file_starts_again(void)
 
 static void test_a_second_process_is_told_who_has_the_run(void)
 {
-    char      dir[PATH_MAX], pid[32];
+    char dir[PATH_MAX], pid[32];
     bal_lock *lock = NULL;
-    int       child_status;
+    int child_status;
     snprintf(dir, sizeof dir, "%s", bal_test_dir("conflict"));
     snprintf(pid, sizeof pid, "process %ld on host ", (long)getpid());
     CU_ASSERT_EQUAL_FATAL(bal_lock_take(dir, &lock), BAL_OK);
@@ -56,8 +56,8 @@ static void test_a_second_process_is_told_who_has_the_run(void)
     pid_t child = fork();
     CU_ASSERT_FATAL(child >= 0);
     if (child == 0) {
-        bal_lock *second  = NULL;
-        bool      refused = bal_lock_take(dir, &second) == BAL_ERR_STATE && second == NULL &&
+        bal_lock *second = NULL;
+        bool refused = bal_lock_take(dir, &second) == BAL_ERR_STATE && second == NULL &&
                        strstr(bal_failure(), pid) != NULL;
         _exit(refused ? 0 : 1);
     }
@@ -71,7 +71,7 @@ static void test_a_second_process_is_told_who_has_the_run(void)
 
 static void test_a_dead_holder_is_no_obstacle(void)
 {
-    char      dir[PATH_MAX];
+    char dir[PATH_MAX];
     bal_lock *lock = NULL;
     snprintf(dir, sizeof dir, "%s", bal_test_dir("dead"));
     fflush(NULL);
@@ -85,8 +85,8 @@ static void test_a_dead_holder_is_no_obstacle(void)
 
 static void test_a_takeover_is_noticed(void)
 {
-    char        dir[PATH_MAX], path[PATH_MAX + 16];
-    bal_lock   *lock      = NULL;
+    char dir[PATH_MAX], path[PATH_MAX + 16];
+    bal_lock *lock = NULL;
     const char *successor = "host elsewhere\npid 4711\njob 12\ngeneration 2\n";
     snprintf(dir, sizeof dir, "%s", bal_test_dir("takeover"));
     snprintf(path, sizeof path, "%s/run.lock", dir);
@@ -104,7 +104,7 @@ static void test_a_takeover_is_noticed(void)
     CU_ASSERT_EQUAL(bal_lock_take("no such folder", &lock), BAL_ERR_IO);
 }
 
-const char     bal_suite_name[]  = "record: run lock";
+const char bal_suite_name[] = "record: run lock";
 const bal_test bal_suite_tests[] = {
     {"generations grow and a damaged file starts again",
      test_generations_grow_and_a_damaged_file_starts_again},

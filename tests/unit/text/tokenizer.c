@@ -26,8 +26,8 @@ static const char *name_of(const char *path)
 static bal_status create(const char *name, const void *bytes, size_t n_bytes, int64_t n_vocab,
                          bal_tokenizer **tokenizer)
 {
-    bal_named_bytes file  = {.bytes = malloc(n_bytes > 0 ? n_bytes : 1), .n_bytes = n_bytes};
-    bal_files       files = {1, &file};
+    bal_named_bytes file = {.bytes = malloc(n_bytes > 0 ? n_bytes : 1), .n_bytes = n_bytes};
+    bal_files files = {1, &file};
     CU_ASSERT_PTR_NOT_NULL_FATAL(file.bytes);
     snprintf(file.name, sizeof file.name, "%s", name);
     memcpy(file.bytes, bytes, n_bytes);
@@ -48,7 +48,7 @@ static bal_status open_file(const char *path, int64_t n_vocab, bal_tokenizer **t
 static bal_tokenizer *open_good(const char *path, int64_t n_vocab)
 {
     bal_tokenizer *tokenizer = NULL;
-    bal_status     status    = open_file(path, n_vocab, &tokenizer);
+    bal_status status = open_file(path, n_vocab, &tokenizer);
     if (status != BAL_OK) fprintf(stderr, "%s\n", bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
     return tokenizer;
@@ -63,7 +63,7 @@ static bool encodes_to(const bal_tokenizer *tokenizer, const char *text, size_t 
                        const int32_t *expected, int64_t n_expected)
 {
     int32_t *tokens;
-    int64_t  n_tokens;
+    int64_t n_tokens;
     if (bal_tokenizer_encode(tokenizer, text, n_bytes, &tokens, &n_tokens) != BAL_OK) return false;
     bool same = n_tokens == n_expected;
     for (int64_t i = 0; same && i < n_tokens; ++i) same = tokens[i] == expected[i];
@@ -74,7 +74,7 @@ static bool encodes_to(const bal_tokenizer *tokenizer, const char *text, size_t 
 static bool decodes_to(const bal_tokenizer *tokenizer, const int32_t *tokens, int64_t n_tokens,
                        const char *expected, size_t n_expected)
 {
-    char  *text;
+    char *text;
     size_t n_bytes;
     if (bal_tokenizer_decode(tokenizer, tokens, n_tokens, &text, &n_bytes) != BAL_OK) return false;
     bool same = n_bytes == n_expected && memcmp(text, expected, n_bytes) == 0 && text[n_bytes] == 0;
@@ -85,7 +85,7 @@ static bool decodes_to(const bal_tokenizer *tokenizer, const int32_t *tokens, in
 static bool round_trips(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes)
 {
     int32_t *tokens;
-    int64_t  n_tokens;
+    int64_t n_tokens;
     if (bal_tokenizer_encode(tokenizer, text, n_bytes, &tokens, &n_tokens) != BAL_OK) return false;
     bool same = decodes_to(tokenizer, tokens, n_tokens, text, n_bytes);
     free(tokens);
@@ -97,13 +97,13 @@ static int check_golden(const char *name, bal_tokenizer *tokenizer)
 {
     FILE *file = fopen(golden(name), "r");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    char  *line    = NULL;
-    size_t room    = 0;
-    int    n_lines = 0;
+    char *line = NULL;
+    size_t room = 0;
+    int n_lines = 0;
     while (getline(&line, &room, file) > 0) {
-        char   *at      = line;
-        size_t  n_bytes = 0;
-        int64_t n       = 0;
+        char *at = line;
+        size_t n_bytes = 0;
+        int64_t n = 0;
         for (unsigned byte; sscanf(at, "%2x", &byte) == 1 && *at != ' '; at += 2)
             line[n_bytes++] = (char)byte; /* shorter than its hexadecimal */
         if (*at == '-') ++at;
@@ -131,9 +131,9 @@ static void test_tokens_are_those_of_other_programs(void)
 
 static void test_llama2c_tokens_of_a_known_sentence(void)
 {
-    static const char    text[]   = "Once upon a time";
+    static const char text[] = "Once upon a time";
     static const int32_t tokens[] = {403, 407, 261, 378};
-    bal_tokenizer       *tok512   = open_tok512();
+    bal_tokenizer *tok512 = open_tok512();
     CU_ASSERT_TRUE(encodes_to(tok512, text, strlen(text), tokens, 4));
     CU_ASSERT_TRUE(decodes_to(tok512, tokens, 4, text, strlen(text)));
     CU_ASSERT_EQUAL(bal_tokenizer_n_vocab(tok512), 512);
@@ -156,8 +156,8 @@ static void check_round_trips(bal_tokenizer *tokenizer, bool valid)
     uint64_t state = 20240601;
     for (int i = 0; i < 2000; ++i) {
         uint64_t seed = state;
-        char     text[400];
-        size_t   n_bytes = 0;
+        char text[400];
+        size_t n_bytes = 0;
         for (uint64_t n = bal_test_random(&state) % 100; n > 0; --n) {
             uint64_t r = bal_test_random(&state), pick = r >> 32;
             uint32_t c = (uint32_t)(r % 4 == 0   ? ' '
@@ -190,20 +190,20 @@ static void test_random_bytes_survive_a_round_trip(void)
 
 static void test_decoding_drops_special_tokens_and_one_space_after_the_start(void)
 {
-    bal_tokenizer *tok512  = open_tok512();
-    const int32_t  twice[] = {1, 403, 407, 1, 403, 2, 0x0a + 3, 0}; /* " Once" " upon" */
+    bal_tokenizer *tok512 = open_tok512();
+    const int32_t twice[] = {1, 403, 407, 1, 403, 2, 0x0a + 3, 0}; /* " Once" " upon" */
     CU_ASSERT_TRUE(decodes_to(tok512, twice, 8, "Once uponOnce\n", 14));
     CU_ASSERT_TRUE(decodes_to(tok512, NULL, 0, "", 0));
-    char   *text;
-    size_t  n_bytes;
+    char *text;
+    size_t n_bytes;
     int32_t wrong[] = {5, 512, -1};
     CU_ASSERT_EQUAL(bal_tokenizer_decode(tok512, wrong, 2, &text, &n_bytes), BAL_ERR_ARG);
     CU_ASSERT_STRING_EQUAL(bal_failure(), "token 1 is 512; expected 0 to 511");
     CU_ASSERT_EQUAL(bal_tokenizer_decode(tok512, wrong + 2, 1, &text, &n_bytes), BAL_ERR_ARG);
     bal_tokenizer_destroy(&tok512);
 
-    bal_tokenizer *padded  = open_good(golden("bytes400.json"), 700); /* the model has more ids */
-    const int32_t  mixed[] = {1, 0x41 + 3, 699, 2, 661}; /* 661 is Godot, not special */
+    bal_tokenizer *padded = open_good(golden("bytes400.json"), 700); /* the model has more ids */
+    const int32_t mixed[] = {1, 0x41 + 3, 699, 2, 661};              /* 661 is Godot, not special */
     CU_ASSERT_TRUE(decodes_to(padded, mixed, 5, "AGodot", 6));
     CU_ASSERT_EQUAL(bal_tokenizer_n_vocab(padded), 662);
     CU_ASSERT_EQUAL(bal_tokenizer_special(padded, BAL_SPECIAL_BOS), 1);
@@ -214,7 +214,7 @@ static void test_decoding_drops_special_tokens_and_one_space_after_the_start(voi
 static void test_another_vocabulary_size_is_refused(void)
 {
     bal_tokenizer *none = NULL;
-    const char    *path = bal_test_data("stories260k/tok512.bin");
+    const char *path = bal_test_data("stories260k/tok512.bin");
     CU_ASSERT_EQUAL(open_file(path, 511, &none), BAL_ERR_INPUT);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "expected the model's 511 tokens"));
     CU_ASSERT_EQUAL(open_file(path, 513, &none), BAL_ERR_INPUT);
@@ -227,7 +227,7 @@ static void test_another_vocabulary_size_is_refused(void)
 
 static void test_a_file_cut_anywhere_is_refused(void)
 {
-    bal_file       file;
+    bal_file file;
     bal_tokenizer *none = NULL;
     CU_ASSERT_EQUAL_FATAL(bal_file_open(bal_test_data("stories260k/tok512.bin"), &file), BAL_OK);
     for (size_t n = 0; n < file.n_bytes; ++n)
@@ -243,7 +243,7 @@ static void test_a_file_cut_anywhere_is_refused(void)
 static void check_mutations(const char *path, int64_t n_vocab, int n)
 {
     static const char text[] = "First, \xc3\xa9 <0x41> <s> the\nGodot <|sep|>2 \xff";
-    bal_file          file;
+    bal_file file;
     CU_ASSERT_EQUAL_FATAL(bal_file_open(path, &file), BAL_OK);
     uint8_t *bytes = malloc(file.n_bytes);
     CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
@@ -252,19 +252,19 @@ static void check_mutations(const char *path, int64_t n_vocab, int n)
         memcpy(bytes, file.data, file.n_bytes);
         for (uint64_t left = 1 + bal_test_random(&state) % 4; left > 0; --left) {
             uint64_t r = bal_test_random(&state);
-            size_t   a = (size_t)(r >> 8) % file.n_bytes, b = (size_t)(r >> 32) % file.n_bytes;
+            size_t a = (size_t)(r >> 8) % file.n_bytes, b = (size_t)(r >> 32) % file.n_bytes;
             bytes[a] = r & 1 ? (uint8_t)(r >> 1) : file.data[b]; /* any, or one of the file's */
         }
         bal_tokenizer *tokenizer = NULL;
-        bal_status     status    = create(name_of(path), bytes, file.n_bytes, n_vocab, &tokenizer);
+        bal_status status = create(name_of(path), bytes, file.n_bytes, n_vocab, &tokenizer);
         CU_ASSERT_TRUE(status == BAL_OK || (status == BAL_ERR_INPUT && tokenizer == NULL));
         if (status != BAL_OK) continue;
         int32_t *tokens;
-        int64_t  n_tokens;
+        int64_t n_tokens;
         status = bal_tokenizer_encode(tokenizer, text, sizeof text - 1, &tokens, &n_tokens);
         CU_ASSERT_TRUE(status == BAL_OK || status == BAL_ERR_INPUT);
         if (status == BAL_OK) {
-            char  *decoded;
+            char *decoded;
             size_t n_bytes;
             CU_ASSERT_EQUAL_FATAL(
                 bal_tokenizer_decode(tokenizer, tokens, n_tokens, &decoded, &n_bytes), BAL_OK);
@@ -296,24 +296,24 @@ static void put_token(char *file, size_t *n, float score, int32_t n_bytes, const
 static void test_llama2c_merges_by_score_then_from_the_left(void)
 {
     static const struct {
-        float       score;
+        float score;
         const char *bytes;
-    } vocab[]                = {{0, "<unk>"},
-                                {0, "<s>"},
-                                {0, "</s>"},
-                                {0, " "},
-                                {0, "a"},
-                                {0, "a"},
-                                {0, ""},
-                                {0, ""},
-                                {0, "b"},
-                                {-0.0f, "aa"},
-                                {0, "ab"},
-                                {5, " b"},
-                                {__builtin_nanf(""), "ba"},
-                                {-1e10f, "bb"}};
-    char           file[400] = {9};
-    size_t         n         = 4;
+    } vocab[] = {{0, "<unk>"},
+                 {0, "<s>"},
+                 {0, "</s>"},
+                 {0, " "},
+                 {0, "a"},
+                 {0, "a"},
+                 {0, ""},
+                 {0, ""},
+                 {0, "b"},
+                 {-0.0f, "aa"},
+                 {0, "ab"},
+                 {5, " b"},
+                 {__builtin_nanf(""), "ba"},
+                 {-1e10f, "bb"}};
+    char file[400] = {9};
+    size_t n = 4;
     bal_tokenizer *tokenizer = NULL;
     for (size_t i = 0; i < 14; ++i)
         put_token(file, &n, vocab[i].score, (int32_t)strlen(vocab[i].bytes), vocab[i].bytes);
@@ -361,7 +361,7 @@ static void test_hf_merges_by_rank_in_both_spellings(void)
         CU_ASSERT_TRUE(encodes_to(tokenizer, "ababcb", 6, (int32_t[]){4, 5, 2}, 3));
         CU_ASSERT_TRUE(round_trips(tokenizer, "cabcabbca", 9));
         int32_t *tokens;
-        int64_t  n_tokens;
+        int64_t n_tokens;
         CU_ASSERT_EQUAL(bal_tokenizer_encode(tokenizer, "ab!", 3, &tokens, &n_tokens),
                         BAL_ERR_INPUT);
         CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "byte 0x21"));
@@ -374,7 +374,7 @@ static void test_hf_merges_by_rank_in_both_spellings(void)
 static void test_hf_unknown_characters_are_fused_on_demand(void)
 {
     static const char text[] = "a\xc3\xa9?b!";
-    bal_tokenizer    *apart = NULL, *fused = NULL;
+    bal_tokenizer *apart = NULL, *fused = NULL;
     CU_ASSERT_EQUAL_FATAL(create_json("", "\"unk_token\":\"u\",", VOCAB, "[]", &apart), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(
         create_json("", "\"unk_token\":\"u\",\"fuse_unk\":true,", VOCAB, "[]", &fused), BAL_OK);
@@ -458,7 +458,7 @@ static void test_hf_parts_that_are_not_supported_are_named(void)
         CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), cases[i].words));
     }
     static const char unigram[] = "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]]}}";
-    bal_tokenizer    *none      = NULL;
+    bal_tokenizer *none = NULL;
     CU_ASSERT_EQUAL(create("tokenizer.json", unigram, strlen(unigram), 9, &none), BAL_ERR_INPUT);
     CU_ASSERT_STRING_EQUAL(bal_failure(),
                            "DIR/tokenizer.json: model of type \"Unigram\" is not supported; "
@@ -468,8 +468,8 @@ static void test_hf_parts_that_are_not_supported_are_named(void)
 static void test_a_megabyte_is_encoded_in_seconds(void)
 {
     bal_tokenizer *tokenizers[] = {open_tok512(), open_bytes400()};
-    size_t         n_bytes      = 1u << 20;
-    char          *text         = malloc(n_bytes);
+    size_t n_bytes = 1u << 20;
+    char *text = malloc(n_bytes);
     CU_ASSERT_PTR_NOT_NULL_FATAL(text);
     bal_file file;
     CU_ASSERT_EQUAL_FATAL(bal_file_open(bal_test_data("shakespeare/train.txt"), &file), BAL_OK);
@@ -486,7 +486,7 @@ static void test_a_megabyte_is_encoded_in_seconds(void)
     bal_tokenizer_destroy(&tokenizers[1]);
 }
 
-const char     bal_suite_name[]  = "tokenizer";
+const char bal_suite_name[] = "tokenizer";
 const bal_test bal_suite_tests[] = {
     {"tokens are those of other programs", test_tokens_are_those_of_other_programs},
     {"llama2.c tokens of a known sentence", test_llama2c_tokens_of_a_known_sentence},

@@ -33,7 +33,7 @@ static void add_golden(bal_files *files, const char *name)
 static bal_tokenizer *create(const bal_files *files)
 {
     bal_tokenizer *tokenizer = NULL;
-    bal_status     status    = bal_tokenizer_create(files, 1000, "DIR", &tokenizer);
+    bal_status status = bal_tokenizer_create(files, 1000, "DIR", &tokenizer);
     if (status != BAL_OK) fprintf(stderr, "%s\n", bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
     return tokenizer;
@@ -54,7 +54,7 @@ static int64_t encode(const bal_tokenizer *tokenizer, const char *text, size_t n
                       int32_t ids[64])
 {
     int32_t *tokens;
-    int64_t  n;
+    int64_t n;
     CU_ASSERT_EQUAL_FATAL(bal_tokenizer_encode(tokenizer, text, n_bytes, &tokens, &n), BAL_OK);
     for (int64_t i = 0; i < n && i < 64; ++i) ids[i] = tokens[i];
     free(tokens);
@@ -63,9 +63,9 @@ static int64_t encode(const bal_tokenizer *tokenizer, const char *text, size_t n
 
 static void test_the_first_file_of_the_list_is_read(void)
 {
-    static const char *const order[]   = {"llama2/tokenizer.json", "sp-char/tokenizer.model",
-                                          "vocab-gpt2/vocab.json", "vocab-bert/vocab.txt"};
-    static const int64_t     n_vocab[] = {559, 90, 480, 500};
+    static const char *const order[] = {"llama2/tokenizer.json", "sp-char/tokenizer.model",
+                                        "vocab-gpt2/vocab.json", "vocab-bert/vocab.txt"};
+    static const int64_t n_vocab[] = {559, 90, 480, 500};
     for (int first = 0; first < 4; ++first) {
         bal_files files = {0};
         for (int i = 3; i >= first; --i) add_golden(&files, order[i]);
@@ -84,17 +84,17 @@ static void test_the_first_file_of_the_list_is_read(void)
 
 static void test_files_of_a_tokenizer_are_known_by_name(void)
 {
-    static const char *const ours[]   = {"tokenizer.json",
-                                         "tokenizer.model",
-                                         "vocab.json",
-                                         "merges.txt",
-                                         "vocab.txt",
-                                         "tokenizer.bin",
-                                         "tokenizer_config.json",
-                                         "special_tokens_map.json",
-                                         "added_tokens.json",
-                                         "chat_template.jinja",
-                                         "config.json"};
+    static const char *const ours[] = {"tokenizer.json",
+                                       "tokenizer.model",
+                                       "vocab.json",
+                                       "merges.txt",
+                                       "vocab.txt",
+                                       "tokenizer.bin",
+                                       "tokenizer_config.json",
+                                       "special_tokens_map.json",
+                                       "added_tokens.json",
+                                       "chat_template.jinja",
+                                       "config.json"};
     static const char *const others[] = {"model.safetensors", "configuration.json", "", "tokenizer",
                                          "README.md"};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; ++i)
@@ -115,14 +115,14 @@ static void check_special(const char *config, const char *map, const char *model
                           const char *expected)
 {
     bal_files files = {0};
-    char      found[100];
+    char found[100];
     add(&files, "tokenizer.json", plain, sizeof plain - 1);
     if (config != NULL) add(&files, "tokenizer_config.json", config, strlen(config));
     if (map != NULL) add(&files, "special_tokens_map.json", map, strlen(map));
     if (model != NULL) add(&files, "config.json", model, strlen(model));
     bal_tokenizer *tokenizer = create(&files);
-    int32_t        ids[5];
-    int64_t        before, after;
+    int32_t ids[5];
+    int64_t before, after;
     for (int i = 0; i < 5; ++i) ids[i] = bal_tokenizer_special(tokenizer, (bal_special)i);
     bal_tokenizer_prefix(tokenizer, &before);
     bal_tokenizer_suffix(tokenizer, &after);
@@ -153,8 +153,8 @@ static void test_files_beside_a_tokenizer_say_which_tokens_are_special(void)
 
 static void test_every_token_of_a_list_ends_a_text(void)
 {
-    static const char list[]  = "{\"eos_token_id\":[3,2,99,-1,\"1\"]}",
-                      one[]   = "{\"eos_token_id\":3}";
+    static const char list[] = "{\"eos_token_id\":[3,2,99,-1,\"1\"]}",
+                      one[] = "{\"eos_token_id\":3}";
     static const char named[] = "{\"eos_token\":\"</s>\"}";
     for (int lists = 0; lists < 2; ++lists) {
         bal_files files = {0};
@@ -190,8 +190,8 @@ static void test_added_tokens_of_older_forms_are_cut_out(void)
         "{\"added_tokens_decoder\":{\"482\":{\"content\":\"<two>\",\"lstrip\":true},"
         "\"bad\":{\"content\":\"<no>\"}}}";
     static const char more[] = "{\"<one>\":481,\"<two>\":480}";
-    bal_files         files  = {0};
-    int32_t           ids[64];
+    bal_files files = {0};
+    int32_t ids[64];
     add_golden(&files, "vocab-gpt2/vocab.json");
     add_golden(&files, "vocab-gpt2/merges.txt");
     add(&files, "tokenizer_config.json", config, sizeof config - 1);
@@ -221,14 +221,14 @@ static void test_bytes_that_are_no_utf8_are_kept_or_unknown(void)
     static const char *const keeping[] = {"gpt2/tokenizer.json", "llama3/tokenizer.json",
                                           "qwen2/tokenizer.json", "llama2/tokenizer.json",
                                           "sp-bpe/tokenizer.model"};
-    uint64_t                 state     = 11;
+    uint64_t state = 11;
     for (int i = 0; i < 5; ++i) {
         bal_files files = {0};
         add_golden(&files, keeping[i]);
         bal_tokenizer *tokenizer = create(&files);
         for (int j = 0; j < 500; ++j) {
-            char    text[64], *back;
-            size_t  n = 1 + bal_test_random(&state) % 60, n_back;
+            char text[64], *back;
+            size_t n = 1 + bal_test_random(&state) % 60, n_back;
             int32_t ids[64];
             /* no ASCII and no E2, so that no added token or space is spelled by chance */
             for (size_t k = 0; k < n; ++k) do
@@ -246,7 +246,7 @@ static void test_bytes_that_are_no_utf8_are_kept_or_unknown(void)
         bal_files_clear(&files);
     }
     bal_files files = {0};
-    int32_t   ids[64];
+    int32_t ids[64];
     add_golden(&files, "bert/tokenizer.json");
     bal_tokenizer *tokenizer = create(&files);
     CU_ASSERT_EQUAL(encode(tokenizer, "a \xff. \xc3", 6, ids), 4);
@@ -279,14 +279,14 @@ static void test_a_pattern_that_never_ends_is_refused(void)
     static const char *const patterns[] = {"(a+)+$", "(a|aa)+$", "(a*)*b", "(?:a?){40}a{40}b"};
     for (int i = 0; i < 4; ++i) {
         bal_tokenizer *tokenizer = NULL;
-        int32_t       *ids;
-        int64_t        n;
-        char           text[80];
+        int32_t *ids;
+        int64_t n;
+        char text[80];
         memset(text, 'a', sizeof text);
         text[78] = '!';
         text[79] = 'b'; /* there, but not behind an a: no shortcut */
         CU_ASSERT_EQUAL_FATAL(split_by(patterns[i], &tokenizer), BAL_OK);
-        double     start  = bal_seconds();
+        double start = bal_seconds();
         bal_status status = bal_tokenizer_encode(tokenizer, text, sizeof text, &ids, &n);
         CU_ASSERT_EQUAL(status, BAL_ERR_INPUT);
         CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "needs too many steps for a text of 80"));
@@ -304,8 +304,8 @@ static void test_patterns_of_another_meaning_in_pcre2_are_refused(void)
         "\\\\uD800",        "a(?#b)",  "\\\\cA",         "(?~a)",   "\\\\",     "[a",
         "((ab){900}){900}", "*a",      "\\\\p{Nothing}", "(?<=a*)b"};
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; ++i) {
-        bal_tokenizer *none   = NULL;
-        bal_status     status = split_by(patterns[i], &none);
+        bal_tokenizer *none = NULL;
+        bal_status status = split_by(patterns[i], &none);
         if (status != BAL_ERR_INPUT) fprintf(stderr, "pattern %s\n", patterns[i]);
         CU_ASSERT_EQUAL(status, BAL_ERR_INPUT);
         CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "DIR/tokenizer.json: the pattern of a Split"));
@@ -318,26 +318,26 @@ static void test_patterns_of_another_meaning_in_pcre2_are_refused(void)
 static void check_mutations(const char *const *names, int which, int n)
 {
     static const char text[] = "First, \xc3\xa9 <0x41> <s> the\nGodot <|sep|>2 \xff word 12";
-    uint64_t          state  = 7;
+    uint64_t state = 7;
     for (int i = 0; i < n; ++i) {
         bal_files files = {0};
         for (int j = 0; names[j] != NULL; ++j) add_golden(&files, names[j]);
         bal_named_bytes *file = &files.at[which];
         for (uint64_t left = 1 + bal_test_random(&state) % 4; left > 0; --left) {
             uint64_t r = bal_test_random(&state);
-            size_t   a = (size_t)(r >> 8) % file->n_bytes, b = (size_t)(r >> 32) % file->n_bytes;
+            size_t a = (size_t)(r >> 8) % file->n_bytes, b = (size_t)(r >> 32) % file->n_bytes;
             file->bytes[a] = r & 1 ? (uint8_t)(r >> 1) : file->bytes[b];
         }
         if (i % 4 == 0) file->n_bytes = bal_test_random(&state) % file->n_bytes;
         bal_tokenizer *tokenizer = NULL;
-        bal_status     status    = bal_tokenizer_create(&files, 1000, "DIR", &tokenizer);
+        bal_status status = bal_tokenizer_create(&files, 1000, "DIR", &tokenizer);
         CU_ASSERT_TRUE(status == BAL_OK || (status == BAL_ERR_INPUT && tokenizer == NULL));
         bal_files_clear(&files);
         if (status != BAL_OK) continue;
         int32_t *tokens;
-        int64_t  n_tokens;
-        char    *back;
-        size_t   n_back;
+        int64_t n_tokens;
+        char *back;
+        size_t n_back;
         status = bal_tokenizer_encode(tokenizer, text, sizeof text - 1, &tokens, &n_tokens);
         CU_ASSERT_TRUE(status == BAL_OK || status == BAL_ERR_INPUT);
         if (status == BAL_OK) {
@@ -371,7 +371,7 @@ static void test_a_lying_protocol_buffer_is_refused(void)
 {
     static const struct {
         const char *bytes;
-        size_t      n_bytes;
+        size_t n_bytes;
         const char *words;
     } cases[] = {
         {"", 0, "0 pieces; expected 1 to 1000"},
@@ -403,25 +403,25 @@ static void test_a_lying_protocol_buffer_is_refused(void)
 
 static void test_ten_megabytes_without_a_space_take_seconds(void)
 {
-    static const char *const names[]    = {"gpt2/tokenizer.json",        "llama3/tokenizer.json",
-                                           "llama2/tokenizer.json",      "qwen2/tokenizer.json",
-                                           "sp-unigram/tokenizer.model", "bert/tokenizer.json"};
-    static const char        units[][7] = {"a", " ", "e\xcc\x81\xcc\xa3", "\xe4\xb8\xad", "x\n"};
-    size_t                   n_bytes    = 10u << 20;
-    char                    *text       = malloc(n_bytes + 8);
+    static const char *const names[] = {"gpt2/tokenizer.json",        "llama3/tokenizer.json",
+                                        "llama2/tokenizer.json",      "qwen2/tokenizer.json",
+                                        "sp-unigram/tokenizer.model", "bert/tokenizer.json"};
+    static const char units[][7] = {"a", " ", "e\xcc\x81\xcc\xa3", "\xe4\xb8\xad", "x\n"};
+    size_t n_bytes = 10u << 20;
+    char *text = malloc(n_bytes + 8);
     CU_ASSERT_PTR_NOT_NULL_FATAL(text);
     for (int i = 0; i < 6; ++i) {
         bal_files files = {0};
         add_golden(&files, names[i]);
         bal_tokenizer *tokenizer = create(&files);
-        size_t         n_unit    = strlen(units[i % 5]);
+        size_t n_unit = strlen(units[i % 5]);
         for (size_t j = 0; j < n_bytes; j += n_unit) memcpy(text + j, units[i % 5], n_unit);
         /* every unit meets every kind but once in a while; marks without a letter meet NFC */
         if (i == 3)
             for (size_t j = 0; j < n_bytes; j += 4) memcpy(text + j, "\xcc\x81\xcc\xa3", 4);
-        double   start = bal_seconds();
+        double start = bal_seconds();
         int32_t *ids;
-        int64_t  n;
+        int64_t n;
         CU_ASSERT_EQUAL_FATAL(bal_tokenizer_encode(tokenizer, text, n_bytes, &ids, &n), BAL_OK);
         CU_ASSERT_TRUE(bal_seconds() - start < 60); /* under sanitizers, on a busy machine */
         free(ids);
@@ -431,7 +431,7 @@ static void test_ten_megabytes_without_a_space_take_seconds(void)
     free(text);
 }
 
-const char     bal_suite_name[]  = "tokenizer_files";
+const char bal_suite_name[] = "tokenizer_files";
 const bal_test bal_suite_tests[] = {
     {"the first file of the list is read", test_the_first_file_of_the_list_is_read},
     {"files of a tokenizer are known by name", test_files_of_a_tokenizer_are_known_by_name},

@@ -19,7 +19,7 @@ static void test_a_vote_is_the_sign_of_loss_minus_less_loss_plus(void)
 {
     static const struct {
         int64_t minus, plus;
-        int     vote;
+        int vote;
     } known[] = {{5, 4, 1},
                  {4, 5, -1},
                  {4, 4, 0},
@@ -33,9 +33,9 @@ static void test_a_vote_is_the_sign_of_loss_minus_less_loss_plus(void)
     CU_ASSERT_EQUAL_FATAL(bal_ballot_create(test_comm, N, &ballot), BAL_OK);
     for (int slot = 0; slot < N; ++slot)
         CU_ASSERT_EQUAL(bal_ballot_cast(ballot, slot, known[slot].minus, known[slot].plus), BAL_OK);
-    uint64_t   bits[2];
+    uint64_t bits[2];
     bal_totals totals;
-    int8_t     votes[N];
+    int8_t votes[N];
     CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
     bal_ballot_votes(bits, N, votes);
     for (int slot = 0; slot < N; ++slot) CU_ASSERT_EQUAL(votes[slot], known[slot].vote);
@@ -52,9 +52,9 @@ static void test_every_slot_has_its_own_bit(void)
     for (int i = 0; i < N_SIZES - 2; ++i)
         for (int slot = 0; slot < sizes[i]; ++slot) {
             bal_ballot *ballot = NULL;
-            uint64_t    bits[6];
-            bal_totals  totals;
-            int8_t      votes[129];
+            uint64_t bits[6];
+            bal_totals totals;
+            int8_t votes[129];
             CU_ASSERT_EQUAL_FATAL(bal_ballot_create(test_comm, sizes[i], &ballot), BAL_OK);
             CU_ASSERT_EQUAL(bal_ballot_cast(ballot, slot, slot % 2, 1 - slot % 2), BAL_OK);
             CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
@@ -77,9 +77,9 @@ static void test_a_refused_vote_changes_nothing(void)
     CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 70, 2, 1), BAL_ERR_ARG);
     CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 69, 1, 2), BAL_ERR_STATE);
     CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 68, 1, 2), BAL_ERR_STATE);
-    uint64_t   bits[4];
+    uint64_t bits[4];
     bal_totals totals;
-    int8_t     votes[70];
+    int8_t votes[70];
     CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
     bal_ballot_votes(bits, 70, votes);
     for (int slot = 0; slot < 70; ++slot) CU_ASSERT_EQUAL(votes[slot], slot == 69);
@@ -96,9 +96,9 @@ static void test_votes_of_a_rank_can_be_taken_back(void)
     for (int n_ranks = 1; n_ranks <= 5; ++n_ranks)
         for (int bad = 0; bad < n_ranks; ++bad) {
             bal_ballot *ballot = NULL;
-            uint64_t    bits[6];
-            bal_totals  totals;
-            int8_t      votes[N];
+            uint64_t bits[6];
+            bal_totals totals;
+            int8_t votes[N];
             CU_ASSERT_EQUAL_FATAL(bal_ballot_create(test_comm, N, &ballot), BAL_OK);
             for (int slot = 0; slot < N; ++slot)
                 CU_ASSERT_EQUAL(bal_ballot_cast(ballot, slot, slot % 3, 1), BAL_OK);
@@ -127,7 +127,7 @@ static void test_impossible_ballots_are_refused(void)
     }
 }
 
-const char     bal_suite_name[]  = "vote_ballot";
+const char bal_suite_name[] = "vote_ballot";
 const bal_test bal_suite_tests[] = {
     {"a ballot is two bits per slot and a few integers",
      test_a_ballot_is_two_bits_per_slot_and_a_few_integers},
