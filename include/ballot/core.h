@@ -66,15 +66,15 @@ void bal_log(bal_log_level level, const char *format, ...) __attribute__((format
 void *bal_alloc(size_t count, size_t element_bytes);
 
 /** A file mapped read-only. data is NULL when n_bytes is 0. */
-typedef struct bal_file {
+typedef struct bal_mapping {
     const uint8_t *data;
     size_t n_bytes;
-} bal_file;
+} bal_mapping;
 /** Map path. Local. @return BAL_OK; BAL_ERR_INPUT: it does not exist, is no regular file or may
  *  not be read; BAL_ERR_MEMORY: it could not be mapped. */
-bal_status bal_file_open(const char *path, bal_file *file);
+bal_status bal_mapping_open(const char *path, bal_mapping *file);
 /** Unmap; a cleared or zeroed file is fine. Local. */
-void bal_file_close(bal_file *file);
+void bal_mapping_close(bal_mapping *file);
 /** The bytes of a small file under its name. */
 typedef struct bal_named_bytes {
     char name[64];
@@ -97,7 +97,7 @@ void bal_files_clear(bal_files *files);
 /* A disk that cannot give back what it has stored fails a read, but ends a process that has mapped
  * it: what must be known to be whole is read. */
 
-/** Open a regular file of n_bytes. Local. @return BAL_OK; BAL_ERR_INPUT: as bal_file_open. */
+/** Open a regular file of n_bytes. Local. @return BAL_OK; BAL_ERR_INPUT: as bal_mapping_open. */
 bal_status bal_open_to_read(const char *path, int *fd, int64_t *n_bytes);
 /** Read through short reads and EINTR. what names the file in the sentence. Local.
  *  @return the bytes read, fewer than n_bytes only at the end of the file; -1: BAL_ERR_IO. */

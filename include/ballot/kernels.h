@@ -56,13 +56,13 @@ typedef enum bal_panel_format {
  *  j and j + 128 of a block share byte j, the first one low. */
 typedef struct bal_panel {
     bal_panel_format format;
-    int64_t n_groups;       /* blocks */
-    const uint8_t *codes;   /* [n_groups][256] bytes or [n_groups][128] of two nibbles */
-    const uint8_t *factors; /* nibbles: [ceil(n_groups / factor_groups)][64 rows] */
-    int64_t factor_groups;  /* 8, 16 or 32: groups of 32, 64 or 128 columns */
+    int64_t n_blocks;       /* blocks */
+    const uint8_t *codes;   /* [n_blocks][256] bytes or [n_blocks][128] of two nibbles */
+    const uint8_t *factors; /* nibbles: [ceil(n_blocks / factor_blocks)][64 rows] */
+    int64_t factor_blocks;  /* 8, 16 or 32: groups of 32, 64 or 128 columns */
     /* z, 0 where code + z or code - z leaves the range. Either way, or both NULL: no move. */
-    const uint8_t *negative, *moves; /* bits [n_groups * 32]: z is -1; z is not 0 */
-    const int8_t *z;                 /* [n_groups * 256] */
+    const uint8_t *negative, *moves; /* bits [n_blocks * 32]: z is -1; z is not 0 */
+    const int8_t *z;                 /* [n_blocks * 256] */
 } bal_panel;
 
 #define BAL_STRIP_BYTES 262144 /* of several panels at most */
@@ -71,9 +71,9 @@ typedef struct bal_panel {
  * and multiplied at once, 4, 2 or 1, or what is left of the matrix. Both signs of a strip stay in a
  *  second cache of 1 MiB while activations in the first one meet all of it. No result depends on
  *  it. */
-static inline int64_t bal_strip_rows(int64_t n_rows, int64_t n_groups, int64_t row)
+static inline int64_t bal_strip_rows(int64_t n_rows, int64_t n_blocks, int64_t row)
 {
-    int64_t bytes = n_groups * BAL_BLOCK_CODES;
+    int64_t bytes = n_blocks * BAL_BLOCK_CODES;
     int64_t n = BAL_PANEL_ROWS * (4 * bytes <= BAL_STRIP_BYTES   ? 4
                                   : 2 * bytes <= BAL_STRIP_BYTES ? 2
                                                                  : 1);
@@ -100,8 +100,8 @@ static inline int bal_carry_moves(int tally, int multiplier, int shift, int8_t *
 
 /** Rows of weights as the product reads them: panels of 64 rows, one after the other. */
 typedef struct bal_weights_u8 {
-    int64_t n_groups, n_rows;
-    const uint8_t *entries; /* [panel][n_groups][64 rows][4 columns]; of the last one, groups up to
+    int64_t n_blocks, n_rows;
+    const uint8_t *entries; /* [panel][n_blocks][64 rows][4 columns]; of the last one, blocks up to
                                a multiple of 16 are read */
     const float *scale;     /* [n_rows] */
     const uint8_t *next;    /* what the caller reads afterwards, as many bytes: fetched into a near
@@ -135,7 +135,7 @@ typedef struct bal_kernels {
      * 64 k + j of the piece's 256 bytes of negative is flipped where slot & that byte is odd.
      */
     void (*walsh)(int64_t n_pieces, uint8_t slot, const uint8_t *bytes, uint8_t *negative);
-    /** Tally of a Walsh group, of the same pieces and bytes: sums[i] += s_i * table[byte of
+    /** Tally of a Walsh set, of the same pieces and bytes: sums[i] += s_i * table[byte of
      *  code i], s_i = -1 where bit i of signs is set. table [256]: the Walsh-Hadamard transform of
      *  256 votes of -1, 0, 1. */
     void (*walsh_sums)(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
@@ -159,13 +159,13 @@ typedef struct bal_kernels {
     uint32_t (*carry)(int64_t n, int low, int high, int multiplier, int shift, const int16_t *tally,
                       uint8_t *codes, int8_t *carry);
 
-    /** A panel's entries at + and - in the product's layout, [n_groups * 256] bytes each; minus
+    /** A panel's entries at + and - in the product's layout, [n_blocks * 256] bytes each; minus
      *  NULL: of the codes as they are, alone. */
     void (*move_panel)(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
     /**
      * y[t][r] = (sum_c x[t][c] * (w[r][c] - 128)) * (x.scale[t] * w.scale[r]), or y[t][r] + that if
      * adds, for r < w.n_rows: the sum exact in int32, then one rounding to float and two products.
-     * 4 * n_groups <= 65536; y rows are y_stride floats apart.
+     * 4 * n_blocks <= 65536; y rows are y_stride floats apart.
      */
     void (*product_i8)(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                        int64_t y_stride);

@@ -6,11 +6,11 @@
 #include "ballot/kernels.h"
 
 #define BAL_STREAM_VERSION 2 /* of every random number below; stands in every file */
-#define BAL_WALSH_SLOTS 256  /* slots of a Walsh group */
+#define BAL_WALSH_SLOTS 256  /* slots of a Walsh set */
 #define BAL_NOISE_MAX 63
 
 typedef enum bal_direction_kind {
-    BAL_DIRECTIONS_WALSH,       /* +-1; groups of 256 slots share a byte and a sign per code */
+    BAL_DIRECTIONS_WALSH,       /* +-1; sets of 256 slots share a byte and a sign per code */
     BAL_DIRECTIONS_INDEPENDENT, /* +-1; a random bit per code and slot */
     BAL_DIRECTIONS_UNIFORM,     /* -noise .. noise, uniform: the noise of ZOQO */
 } bal_direction_kind;
@@ -48,7 +48,7 @@ typedef struct bal_direction {
  * Walsh directions: z = s * (-1)^popcount(slot % 256 & byte), s a random sign per code. A piece of
  * 2048 codes draws 64 random bytes b; code j of its run k of 64 has the byte x^k b[j] in GF(2^8)
  * modulo x^8 + x^4 + x^3 + x + 1. Let M_k be multiplication by x^k as a matrix over GF(2), and
- * m = i ^ i' for two slots of a group. Then z_ij z_i'j = (-1)^parity(m & byte), and this parity is
+ * m = i ^ i' for two slots of a set. Then z_ij z_i'j = (-1)^parity(m & byte), and this parity is
  * that of M_k^T m & b.
  *  - M_k is invertible, so every byte is uniform, and that product has mean 0 for m != 0.
  *  - Two codes with different b are independent. Two codes of the same b, in runs k != l, have the
@@ -76,7 +76,7 @@ typedef struct bal_tally bal_tally;
 
 /** How sums are made. Both give the same integers. */
 typedef enum bal_tally_method {
-    BAL_TALLY_TABLE, /* Walsh groups: a look-up in the transform of their votes; independent
+    BAL_TALLY_TABLE, /* Walsh sets: a look-up in the transform of their votes; independent
                         directions: counted bit by bit; others as below */
     BAL_TALLY_SLOTS, /* one direction after the other: the reference */
 } bal_tally_method;

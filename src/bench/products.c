@@ -4,11 +4,11 @@
 #include "ballot/perturb.h"
 #include "bench_impl.h"
 
-enum { N_FORMATS = 3, FACTOR_GROUPS = 16 /* of 64 columns */ };
+enum { N_FORMATS = 3, FACTOR_BLOCKS = 16 /* of 64 columns */ };
 
 typedef struct work {
     const bal_kernels *kernels;
-    int64_t n, n_groups;
+    int64_t n, n_blocks;
     bal_direction direction;
     bal_rows_i8 x;
     uint8_t *codes[N_FORMATS], *factors[N_FORMATS], *negative, *moves, *plus, *minus;
@@ -19,21 +19,21 @@ typedef struct work {
 static void pass(const work *w, bal_panel_format format, bool moved)
 {
     bool bytes = format == BAL_PANEL_I8;
-    int64_t factors = ((w->n_groups - 1) / FACTOR_GROUPS + 1) * BAL_PANEL_ROWS;
-    int64_t panel_bytes = w->n_groups * BAL_BLOCK_CODES;
+    int64_t factors = ((w->n_blocks - 1) / FACTOR_BLOCKS + 1) * BAL_PANEL_ROWS;
+    int64_t panel_bytes = w->n_blocks * BAL_BLOCK_CODES;
     for (int64_t row = 0, n_rows; row < w->n; row += n_rows) {
-        n_rows = bal_strip_rows(w->n, w->n_groups, row);
+        n_rows = bal_strip_rows(w->n, w->n_blocks, row);
         const uint8_t *codes =
             w->codes[format] + row / BAL_PANEL_ROWS * panel_bytes / (bytes ? 1 : 2);
         for (int64_t at = 0; at < n_rows && (moved || !bytes); at += BAL_PANEL_ROWS) {
             int64_t p = (row + at) / BAL_PANEL_ROWS, to = at / BAL_PANEL_ROWS * panel_bytes;
             bal_panel panel = {.format = format,
-                               .n_groups = w->n_groups,
+                               .n_blocks = w->n_blocks,
                                .codes = codes + to / (bytes ? 1 : 2),
                                .factors = w->factors[format] + p * factors,
-                               .factor_groups = FACTOR_GROUPS};
+                               .factor_blocks = FACTOR_BLOCKS};
             if (moved) {
-                bal_direction_bits(&w->direction, 0, p * w->n_groups, w->n_groups, w->negative,
+                bal_direction_bits(&w->direction, 0, p * w->n_blocks, w->n_blocks, w->negative,
                                    w->moves);
                 panel.negative = w->negative;
                 panel.moves = w->moves;
@@ -44,8 +44,8 @@ static void pass(const work *w, bal_panel_format format, bool moved)
         for (int side = 0; side < (moved ? 2 : 1); ++side) {
             bool last = side == (moved ? 1 : 0);
             bal_weights_u8 weights = {
-                w->n_groups, n_rows, sides[side], w->row_scale + row,
-                last ? codes + n_rows * 4 * w->n_groups / (bytes ? 1 : 2) : NULL};
+                w->n_blocks, n_rows, sides[side], w->row_scale + row,
+                last ? codes + n_rows * 4 * w->n_blocks / (bytes ? 1 : 2) : NULL};
             w->kernels->product_i8(&weights, &w->x, false, w->y + row, w->n);
         }
     }
@@ -67,8 +67,8 @@ static double time_pass(const work *w, bal_panel_format format, bool moved)
 static bal_status init(work *w, int64_t m, int64_t n, int64_t k)
 {
     int64_t n_panels = (n + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS, width = (k + 63) / 64 * 64;
-    int64_t n_codes = n_panels * w->n_groups * BAL_BLOCK_CODES, panel = width / 4 * BAL_BLOCK_CODES;
-    int64_t factors = ((w->n_groups - 1) / FACTOR_GROUPS + 1) * BAL_PANEL_ROWS * n_panels;
+    int64_t n_codes = n_panels * w->n_blocks * BAL_BLOCK_CODES, panel = width / 4 * BAL_BLOCK_CODES;
+    int64_t factors = ((w->n_blocks - 1) / FACTOR_BLOCKS + 1) * BAL_PANEL_ROWS * n_panels;
     int64_t stride = bal_row_stride(k);
     float *x = bal_alloc((size_t)k, sizeof *x), *scale = bal_alloc((size_t)m, sizeof *scale);
     int8_t *q = bal_alloc((size_t)(m * stride), 1);
@@ -130,7 +130,7 @@ bal_status bal_bench_products(const bal_kernels *kernels, int64_t m, int64_t n, 
                            .on_ballot = on_ballot};
     work w = {.kernels = kernels,
               .n = n,
-              .n_groups = (k + 3) / 4,
+              .n_blocks = (k + 3) / 4,
               .direction = {.measure = measure, .slot = 5}};
     bal_status status = init(&w, m, n, k);
     double plain[N_FORMATS][N_REPEATS], pair[N_FORMATS][N_REPEATS];

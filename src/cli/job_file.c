@@ -49,8 +49,9 @@ static int on_pair(void *user, const char *section, const char *key, const char 
 
 static bal_status read_file(const char *path, bal_job_source *job)
 {
-    bal_file file;
-    if (bal_file_open(path, &file) != BAL_OK) return bal_fail(BAL_ERR_CONFIG, "%s", bal_failure());
+    bal_mapping file;
+    if (bal_mapping_open(path, &file) != BAL_OK)
+        return bal_fail(BAL_ERR_CONFIG, "%s", bal_failure());
     bal_status status = BAL_OK;
     char *text = NULL;
     if (file.n_bytes > 1 << 20 || (file.n_bytes > 0 && memchr(file.data, 0, file.n_bytes) != NULL))
@@ -67,7 +68,7 @@ static bal_status read_file(const char *path, bal_job_source *job)
                               path, line);
     }
     free(text);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     return status;
 }
 

@@ -23,28 +23,28 @@ bal_status bal_open_to_read(const char *path, int *fd, int64_t *n_bytes)
     return bal_fail(BAL_ERR_INPUT, "%s: expected a regular file", path);
 }
 
-bal_status bal_file_open(const char *path, bal_file *file)
+bal_status bal_mapping_open(const char *path, bal_mapping *file)
 {
     int fd;
     int64_t n_bytes;
     bal_status status = BAL_OK;
-    *file = (bal_file){0};
+    *file = (bal_mapping){0};
     BAL_TRY(bal_open_to_read(path, &fd, &n_bytes));
     if (n_bytes > 0) {
         void *data = mmap(NULL, (size_t)n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
             status = bal_fail(BAL_ERR_MEMORY, "%s: cannot be mapped: %s", path, strerror(errno));
         else
-            *file = (bal_file){data, (size_t)n_bytes};
+            *file = (bal_mapping){data, (size_t)n_bytes};
     }
     close(fd);
     return status;
 }
 
-void bal_file_close(bal_file *file)
+void bal_mapping_close(bal_mapping *file)
 {
     if (file->data != NULL) munmap((void *)(uintptr_t)file->data, file->n_bytes);
-    *file = (bal_file){0};
+    *file = (bal_mapping){0};
 }
 
 ssize_t bal_read_at(int fd, void *bytes, size_t n_bytes, int64_t offset, const char *what)

@@ -103,8 +103,8 @@ bal_status bal_corpus_open(const char *path, const bal_tokenizer *tokenizer,
                            const bal_corpus_options *options, bal_corpus **corpus)
 {
     assert(options->context >= 2);
-    bal_file file;
-    BAL_TRY(bal_file_open(path, &file));
+    bal_mapping file;
+    BAL_TRY(bal_mapping_open(path, &file));
     const char *text = (const char *)file.data;
     bal_status status = BAL_ERR_MEMORY;
     bal_corpus *c = bal_alloc(1, sizeof *c);
@@ -131,7 +131,7 @@ bal_status bal_corpus_open(const char *path, const bal_tokenizer *tokenizer,
     if (status == BAL_OK) *corpus = c, c = NULL;
 done:
     bal_corpus_close(&c);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     return status;
 }
 

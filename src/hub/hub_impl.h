@@ -31,7 +31,7 @@ typedef struct bal_hub_entry {
 
 typedef struct bal_hub_file {
     char *path;
-    bal_file file;
+    bal_mapping file;
 } bal_hub_file;
 
 /** name -> place, dtype, shape. A table that was opened owns its mapped files; one that was parsed

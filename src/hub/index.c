@@ -142,7 +142,7 @@ static bal_status add_files(bal_hub_table *table, const char *dir, const char *n
 {
     BAL_TRY(add_file(table, dir, name, NULL));
     bal_hub_index index;
-    const bal_file *file = &table->files[0].file;
+    const bal_mapping *file = &table->files[0].file;
     BAL_TRY(bal_hub_index_parse(file->data, file->n_bytes, table->files[0].path, &index));
     bal_status status = BAL_OK;
     for (int i = 0; i < index.n_files && status == BAL_OK; ++i)

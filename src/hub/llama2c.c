@@ -161,7 +161,7 @@ bal_status bal_hub_llama2c_open(const char *path, bal_model_config *config, bal_
     bal_hub_table part;
     *table = (bal_hub_table){0};
     BAL_TRY(bal_hub_table_map(table, path));
-    const bal_file *file = &table->files[0].file;
+    const bal_mapping *file = &table->files[0].file;
     bal_status status = bal_hub_llama2c_parse(file->data, file->n_bytes, path, config, &part);
     if (status == BAL_OK) status = bal_hub_table_append(table, &part);
     bal_hub_table_clear(&part);

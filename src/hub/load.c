@@ -148,13 +148,13 @@ static bal_status find_place(const char *path, place *p)
 
 static bal_status add_small_file(const char *path, const char *name, bal_files *files)
 {
-    bal_file file;
-    BAL_TRY(bal_file_open(path, &file));
+    bal_mapping file;
+    BAL_TRY(bal_mapping_open(path, &file));
     bal_status status = file.n_bytes > SMALL_FILE_MAX
                             ? bal_fail(BAL_ERR_INPUT, "%s: %zu bytes; expected at most %d", path,
                                        file.n_bytes, SMALL_FILE_MAX)
                             : bal_files_add(files, name, file.data, file.n_bytes);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     return status;
 }
 

@@ -1,5 +1,5 @@
 /* panel_amx.c: the product with AMX tiles of 16 rows by 64 bytes. A panel's layout is that of a
- * tile as it stands: 16 groups of 4 columns, 256 bytes apart, 16 rows in each. */
+ * tile as it stands: 16 blocks of 4 columns, 256 bytes apart, 16 rows in each. */
 #include <immintrin.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -111,22 +111,22 @@ static inline void step_wide(const uint8_t *entries, const int8_t *q, int64_t st
  * by different units. */
 static void multiply(task *t, block *b, block *before)
 {
-    int64_t stride = t->x->stride, n_groups = t->w->n_groups;
+    int64_t stride = t->x->stride, n_blocks = t->w->n_blocks;
     const int8_t *q = t->x->q + b->first * stride;
     const uint8_t *entries = t->w->entries + 4 * (b->row % BAL_PANEL_ROWS) +
-                             b->row / BAL_PANEL_ROWS * n_groups * BAL_BLOCK_CODES;
+                             b->row / BAL_PANEL_ROWS * n_blocks * BAL_BLOCK_CODES;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (int64_t at = 0; at < n_groups; at += 16) {
+    for (int64_t at = 0; at < n_blocks; at += 16) {
         if (is_wide(b->n))
             step_wide(entries + at * BAL_BLOCK_CODES, q + 4 * at, stride);
         else
             step_tall(entries + at * BAL_BLOCK_CODES, q + 4 * at, stride);
         for (int line = 0; line < 8 && t->n_left > 0; ++line, --t->n_left, t->next += 64)
             __builtin_prefetch(t->next, 0, 2);
-        int64_t end = before->n * (at + 16) / n_groups;
+        int64_t end = before->n * (at + 16) / n_blocks;
         finish(t, before, end < before->n ? end : before->n);
     }
     _tile_stored(0, b->sums[0], 64);
@@ -142,7 +142,7 @@ static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds,
         bal_product_i8_avx512(w, x, adds, y, y_stride);
         return;
     }
-    task t = {w, x, adds, y, y_stride, w->next, w->next != NULL ? 4 * w->n_groups : 0};
+    task t = {w, x, adds, y, y_stride, w->next, w->next != NULL ? 4 * w->n_blocks : 0};
     block blocks[2];
     int now = 0;
     int64_t configured = 0;

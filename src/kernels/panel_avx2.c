@@ -52,12 +52,12 @@ static inline __m256i load_nibbles(const uint8_t *block, int part)
     return _mm256_and_si256(bytes, _mm256_set1_epi8(15));
 }
 
-static inline void move_nibbles(const bal_panel *panel, int64_t group, int part, __m256i factor,
+static inline void move_nibbles(const bal_panel *panel, int64_t block, int part, __m256i factor,
                                 uint8_t *plus, uint8_t *minus)
 {
     const __m256i sign = _mm256_set1_epi8((char)128);
-    int64_t at = group * BAL_BLOCK_CODES + part * 32;
-    __m256i four = load_nibbles(panel->codes + group * 128, part);
+    int64_t at = block * BAL_BLOCK_CODES + part * 32;
+    __m256i four = load_nibbles(panel->codes + block * 128, part);
     if (panel->format == BAL_PANEL_I4) {
         __m256i value = times(_mm256_sub_epi8(four, _mm256_set1_epi8(8)), factor, 0, 0);
         value = _mm256_xor_si256(value, sign);
@@ -81,7 +81,7 @@ static inline void move_nibbles(const bal_panel *panel, int64_t group, int part,
 
 static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 {
-    int64_t n = panel->n_groups * BAL_BLOCK_CODES;
+    int64_t n = panel->n_blocks * BAL_BLOCK_CODES;
     if (panel->z != NULL) {
         bal_move_panel_ref(panel, plus, minus);
     } else if (panel->format == BAL_PANEL_I8 && minus == NULL) {
@@ -93,10 +93,10 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
             move_both(code, z, plus + at, minus + at);
         }
     } else {
-        for (int64_t group = 0; group < panel->n_groups; ++group) {
-            const uint8_t *factors = panel->factors + group / panel->factor_groups * BAL_PANEL_ROWS;
+        for (int64_t block = 0; block < panel->n_blocks; ++block) {
+            const uint8_t *factors = panel->factors + block / panel->factor_blocks * BAL_PANEL_ROWS;
             for (int part = 0; part < 8; ++part)
-                move_nibbles(panel, group, part, spread_factors(factors + 8 * part), plus, minus);
+                move_nibbles(panel, block, part, spread_factors(factors + 8 * part), plus, minus);
         }
     }
 }
@@ -104,15 +104,15 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 /* Groups of columns at a time, so that four tokens' halves stay in the first cache. */
 #define CHUNK 512
 
-/* Columns 0 and 2, and 1 and 3, of each group as pairs of 16-bit numbers: products of pairs are
+/* Columns 0 and 2, and 1 and 3, of each block as pairs of 16-bit numbers: products of pairs are
  * added in 32 bits, so nothing saturates. */
 typedef struct halves {
     int32_t even[CHUNK], odd[CHUNK];
 } halves;
 
-static void split_tokens(int64_t n_groups, const int8_t *q, halves *to)
+static void split_tokens(int64_t n_blocks, const int8_t *q, halves *to)
 {
-    for (int64_t g = 0; g < n_groups; g += 8) { /* rows reach to a multiple of 64 columns */
+    for (int64_t g = 0; g < n_blocks; g += 8) { /* rows reach to a multiple of 64 columns */
         __m256i x = load(q + 4 * g);
         store(to->even + g, _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
         store(to->odd + g, _mm256_srai_epi16(x, 8));
@@ -135,11 +135,11 @@ static void split_tokens(int64_t n_groups, const int8_t *q, halves *to)
     store(sums[t], a##t##0); \
     store(sums[t] + 8, a##t##1);
 #define DEFINE_TILE(T)                                                                       \
-    static void tile_##T(int64_t n_groups, const uint8_t *entries, const halves *tokens,     \
+    static void tile_##T(int64_t n_blocks, const uint8_t *entries, const halves *tokens,     \
                          int32_t sums[][BAL_PANEL_ROWS])                                     \
     {                                                                                        \
         const __m256i low = _mm256_set1_epi16(255);                                          \
-        TOKENS_##T(START) for (int64_t g = 0; g < n_groups; ++g, entries += BAL_BLOCK_CODES) \
+        TOKENS_##T(START) for (int64_t g = 0; g < n_blocks; ++g, entries += BAL_BLOCK_CODES) \
         {                                                                                    \
             __m256i w0 = load(entries), w1 = load(entries + 32), x;                          \
             __m256i even0 = _mm256_and_si256(w0, low), odd0 = _mm256_srli_epi16(w0, 8);      \
@@ -167,8 +167,8 @@ static void multiply_panel(const bal_weights_u8 *w, const bal_rows_i8 *x, bool a
         int32_t sums[4][BAL_PANEL_ROWS] = {{0}};
         halves tokens[4];
         n = x->n_rows - t >= 4 ? 4 : 1;
-        for (int64_t first = 0; first < w->n_groups; first += CHUNK) {
-            int64_t n_here = w->n_groups - first < CHUNK ? w->n_groups - first : CHUNK;
+        for (int64_t first = 0; first < w->n_blocks; first += CHUNK) {
+            int64_t n_here = w->n_blocks - first < CHUNK ? w->n_blocks - first : CHUNK;
             for (int64_t i = 0; i < n; ++i)
                 split_tokens(n_here, x->q + (t + i) * x->stride + 4 * first, &tokens[i]);
             for (int row = 0; row < w->n_rows; row += 16) {

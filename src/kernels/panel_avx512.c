@@ -66,11 +66,11 @@ static inline __m512i load_nibbles(const uint8_t *block, int part)
     return _mm512_and_si512(bytes, _mm512_set1_epi8(15));
 }
 
-static inline void move_i4(const bal_panel *panel, int64_t group, int part, __m512i factor,
+static inline void move_i4(const bal_panel *panel, int64_t block, int part, __m512i factor,
                            uint8_t *plus, uint8_t *minus)
 {
-    int64_t at = group * BAL_BLOCK_CODES + part * 64;
-    __m512i four = load_nibbles(panel->codes + group * 128, part);
+    int64_t at = block * BAL_BLOCK_CODES + part * 64;
+    __m512i four = load_nibbles(panel->codes + block * 128, part);
     __m512i value = times(_mm512_sub_epi8(four, _mm512_set1_epi8(8)), factor);
     value = _mm512_xor_si512(value, _mm512_set1_epi8((char)128));
     if (minus == NULL) {
@@ -84,13 +84,13 @@ static inline void move_i4(const bal_panel *panel, int64_t group, int part, __m5
     _mm512_storeu_si512(minus + at, _mm512_mask_sub_epi8(value, open, value, z));
 }
 
-static inline void move_nf4(const bal_panel *panel, int64_t group, int part, __m512i factor,
+static inline void move_nf4(const bal_panel *panel, int64_t block, int part, __m512i factor,
                             uint8_t *plus, uint8_t *minus)
 {
     const __m512i book = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)bal_nf4_book));
     const __m512i one = _mm512_set1_epi8(1), sign = _mm512_set1_epi8((char)128);
-    int64_t at = group * BAL_BLOCK_CODES + part * 64;
-    __m512i four = load_nibbles(panel->codes + group * 128, part), up = four, down = four;
+    int64_t at = block * BAL_BLOCK_CODES + part * 64;
+    __m512i four = load_nibbles(panel->codes + block * 128, part), up = four, down = four;
     if (minus != NULL) {
         __mmask64 open = within(four, 1, 14) & load_mask(panel->moves + at / 8);
         __m512i z = _mm512_mask_sub_epi8(one, load_mask(panel->negative + at / 8),
@@ -110,22 +110,22 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
         bal_move_panel_ref(panel, plus, minus);
     } else if (panel->format == BAL_PANEL_I8) {
         if (minus == NULL)
-            memcpy(plus, panel->codes, (size_t)(panel->n_groups * BAL_BLOCK_CODES));
+            memcpy(plus, panel->codes, (size_t)(panel->n_blocks * BAL_BLOCK_CODES));
         else
-            for (int64_t at = 0; at < panel->n_groups * BAL_BLOCK_CODES; at += 64)
+            for (int64_t at = 0; at < panel->n_blocks * BAL_BLOCK_CODES; at += 64)
                 move_i8(panel, at, plus, minus);
     } else {
-        for (int64_t first = 0; first < panel->n_groups; first += panel->factor_groups) {
-            const uint8_t *factors = panel->factors + first / panel->factor_groups * BAL_PANEL_ROWS;
-            int64_t left = panel->n_groups - first, n = panel->factor_groups;
+        for (int64_t first = 0; first < panel->n_blocks; first += panel->factor_blocks) {
+            const uint8_t *factors = panel->factors + first / panel->factor_blocks * BAL_PANEL_ROWS;
+            int64_t left = panel->n_blocks - first, n = panel->factor_blocks;
             __m512i factor[4];
             for (int part = 0; part < 4; ++part) factor[part] = spread_factors(factors + 16 * part);
-            for (int64_t group = first; group < first + (left < n ? left : n); ++group)
+            for (int64_t block = first; block < first + (left < n ? left : n); ++block)
                 for (int part = 0; part < 4; ++part)
                     if (panel->format == BAL_PANEL_I4)
-                        move_i4(panel, group, part, factor[part], plus, minus);
+                        move_i4(panel, block, part, factor[part], plus, minus);
                     else
-                        move_nf4(panel, group, part, factor[part], plus, minus);
+                        move_nf4(panel, block, part, factor[part], plus, minus);
         }
     }
 }
@@ -135,8 +135,8 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 
 /* T tokens by 64 rows: 4 T accumulators stay in registers over all columns. They have names,
  * a##t##0 to a##t##3, because gcc 12 keeps an array of them in memory. Weights are asked for 8
- * groups ahead, for a panel larger than the first cache comes from the second once per tile; and
- * n_fetched lines of what is read next are asked for per group.
+ * blocks ahead, for a panel larger than the first cache comes from the second once per tile; and
+ * n_fetched lines of what is read next are asked for per block.
  */
 #define TOKENS_1(X) X(0)
 #define TOKENS_2(X) TOKENS_1(X) X(1)
@@ -170,7 +170,7 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
         const __m512i zero = _mm512_setzero_si512();                                      \
         const int8_t *q = x->q + first * x->stride;                                       \
         int64_t stride = x->stride, n = w->n_rows;                                        \
-        TOKENS_##T(START) for (int64_t g = 0; g < w->n_groups; ++g)                       \
+        TOKENS_##T(START) for (int64_t g = 0; g < w->n_blocks; ++g)                       \
         {                                                                                 \
             const uint8_t *at = w->entries + g * BAL_BLOCK_CODES;                         \
             FETCH(at + 2048, 3);                                                          \
@@ -208,14 +208,14 @@ void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool a
                                  const uint8_t *, int, bool, float *,
                                  int64_t) = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
     int64_t n_tiles = (x->n_rows + 5) / 6;
-    int per_group = n_tiles < 4 ? 2 : 1;             /* of the 4 lines, in the first tiles */
+    int per_block = n_tiles < 4 ? 2 : 1;             /* of the 4 lines, in the first tiles */
     for (int64_t tile = 0; tile < n_tiles; ++tile) { /* of nearly one size: 16 is 5 + 5 + 6 */
         int64_t first = x->n_rows * tile / n_tiles, end = x->n_rows * (tile + 1) / n_tiles;
-        int n_fetched = w->next != NULL && tile * per_group < 4 ? per_group : 0;
+        int n_fetched = w->next != NULL && tile * per_block < 4 ? per_block : 0;
         for (int64_t row = 0; row < w->n_rows; row += BAL_PANEL_ROWS) {
             bal_weights_u8 panel = bal_panel_of(w, row);
             const uint8_t *next =
-                n_fetched > 0 ? panel.next + 64 * n_fetched * tile * w->n_groups : NULL;
+                n_fetched > 0 ? panel.next + 64 * n_fetched * tile * w->n_blocks : NULL;
             tiles[end - first](&panel, x, first, next, n_fetched, adds, y + row, y_stride);
         }
     }

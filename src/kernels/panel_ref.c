@@ -7,8 +7,8 @@
 static uint8_t entry(const bal_panel *panel, int64_t at, int code)
 {
     if (panel->format == BAL_PANEL_I8) return (uint8_t)(code + 128);
-    int64_t group = at / BAL_BLOCK_CODES, row = at % BAL_BLOCK_CODES / 4;
-    int factor = panel->factors[group / panel->factor_groups * BAL_PANEL_ROWS + row];
+    int64_t block = at / BAL_BLOCK_CODES, row = at % BAL_BLOCK_CODES / 4;
+    int factor = panel->factors[block / panel->factor_blocks * BAL_PANEL_ROWS + row];
     if (panel->format == BAL_PANEL_I4) return (uint8_t)(code * factor + 128);
     return (uint8_t)((bal_nf4_book[code] * factor + 64 + (128 << 7)) >> 7);
 }
@@ -26,7 +26,7 @@ void bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 {
     static const int lowest[] = {-127, -7, 0}, highest[] = {127, 7, 15}; /* by format */
     int low = lowest[panel->format], high = highest[panel->format];
-    for (int64_t at = 0; at < panel->n_groups * BAL_BLOCK_CODES; ++at) {
+    for (int64_t at = 0; at < panel->n_blocks * BAL_BLOCK_CODES; ++at) {
         int code = code_at(panel, at), z = 0;
         if (panel->z != NULL)
             z = panel->z[at];
@@ -44,7 +44,7 @@ static void multiply_panel(const bal_weights_u8 *w, const bal_rows_i8 *x, bool a
     for (int64_t t = 0; t < x->n_rows; ++t) {
         uint32_t acc[BAL_PANEL_ROWS]; /* what NaN left in q may wrap around */
         for (int r = 0; r < BAL_PANEL_ROWS; ++r) acc[r] = (uint32_t)(-128 * x->sum[t]);
-        for (int64_t g = 0; g < w->n_groups; ++g) {
+        for (int64_t g = 0; g < w->n_blocks; ++g) {
             const int8_t *xs = x->q + t * x->stride + 4 * g;
             const uint8_t *ws = w->entries + g * BAL_BLOCK_CODES;
             for (int r = 0; r < BAL_PANEL_ROWS; ++r)

@@ -57,14 +57,14 @@ static bal_panel panel_at(const bal_tensor *matrix, int64_t row)
 {
     static const bal_panel_format formats[BAL_N_FORMATS] = {
         [BAL_I8] = BAL_PANEL_I8, [BAL_I4] = BAL_PANEL_I4, [BAL_NF4] = BAL_PANEL_NF4};
-    int64_t groups = (matrix->n_cols + 3) / 4, block = row / BAL_PANEL_ROWS * groups;
+    int64_t blocks = (matrix->n_cols + 3) / 4, block = row / BAL_PANEL_ROWS * blocks;
     int64_t bytes = bal_format_is_nibbles(matrix->format) ? BAL_BLOCK_CODES / 2 : BAL_BLOCK_CODES;
     bal_panel panel = {.format = formats[matrix->format],
-                       .n_groups = groups,
+                       .n_blocks = blocks,
                        .codes = (const uint8_t *)matrix->codes + block * bytes};
     if (matrix->factors != NULL) {
         panel.factors = matrix->factors + bal_tensor_factor_at(matrix, row, 0);
-        panel.factor_groups = matrix->group / 4;
+        panel.factor_blocks = matrix->group / 4;
     }
     return panel;
 }
@@ -74,7 +74,7 @@ static void fill_strip(bal_forward *f, int index, int64_t row, int64_t n_rows,
                        const uint8_t *strip[N_SIGNS_MAX])
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, index);
-    int64_t groups = (matrix->n_cols + 3) / 4;
+    int64_t blocks = (matrix->n_cols + 3) / 4;
     fill_row_scales(f, index, row, n_rows);
     strip[0] = f->strip[0];
     strip[1] = f->strip[1];
@@ -83,17 +83,17 @@ static void fill_strip(bal_forward *f, int index, int64_t row, int64_t n_rows,
         return;
     }
     for (int64_t at = 0; at < n_rows; at += BAL_PANEL_ROWS) {
-        int64_t to = at * 4 * groups, first = (row + at) / BAL_PANEL_ROWS * groups;
+        int64_t to = at * 4 * blocks, first = (row + at) / BAL_PANEL_ROWS * blocks;
         bal_panel panel = panel_at(matrix, row + at);
         if (f->direction == NULL) {
             f->kernels->move_panel(&panel, f->strip[0] + to, NULL);
             continue;
         }
         if (f->direction->measure.options.kind == BAL_DIRECTIONS_UNIFORM) {
-            fill_z(f, index, first, groups);
+            fill_z(f, index, first, blocks);
             panel.z = f->z;
         } else {
-            bal_direction_bits(f->direction, index, first, groups, f->negative, f->moves);
+            bal_direction_bits(f->direction, index, first, blocks, f->negative, f->moves);
             panel.negative = f->negative;
             panel.moves = f->moves;
         }
@@ -160,9 +160,9 @@ static void strip_product(bal_forward *f, const bal_part *part, int64_t row, int
                           int64_t first, int64_t n, bool adds, float *y, int64_t y_stride)
 {
     const bal_tensor *matrix = bal_model_tensor(f->model, part->weight);
-    int64_t groups = (matrix->n_cols + 3) / 4;
+    int64_t blocks = (matrix->n_cols + 3) / 4;
     const uint8_t *strip[N_SIGNS_MAX], *codes = matrix->codes;
-    bal_weights_u8 w = {.n_groups = groups, .n_rows = n_rows};
+    bal_weights_u8 w = {.n_blocks = blocks, .n_rows = n_rows};
     if (part->bias >= 0) {
         int64_t from = row % BAL_BLOCK_CODES;
         float *bias[N_SIGNS_MAX] = {f->vector[0][0] + from, f->vector[0][1] + from};
@@ -177,7 +177,7 @@ static void strip_product(bal_forward *f, const bal_part *part, int64_t row, int
         w.entries = strip[sign];
         w.scale = f->row_scale[sign];
         w.next = sign == f->n_signs - 1 && matrix->format == BAL_I8
-                     ? codes + (row + n_rows) * 4 * groups
+                     ? codes + (row + n_rows) * 4 * blocks
                      : NULL;
         f->kernels->product_i8(&w, &rows, adds || part->bias >= 0, y + sign * n * y_stride,
                                y_stride);

@@ -68,11 +68,11 @@ static bal_status check_zoqo(const bal_optim_options *options)
 static float code_scale(const bal_tensor *tensor, int64_t at)
 {
     if (tensor->role != BAL_MATRIX) return tensor->scale[0];
-    int64_t block = at / BAL_BLOCK_CODES, n_groups = (tensor->n_cols + 3) / 4;
-    int64_t row = block / n_groups * BAL_PANEL_ROWS + at % BAL_BLOCK_CODES / 4;
+    int64_t block = at / BAL_BLOCK_CODES, n_blocks = (tensor->n_cols + 3) / 4;
+    int64_t row = block / n_blocks * BAL_PANEL_ROWS + at % BAL_BLOCK_CODES / 4;
     if (row >= tensor->n_rows) return 1.0f;
     if (tensor->factors == NULL) return tensor->scale[row];
-    int64_t group = block % n_groups * 4 / tensor->group;
+    int64_t group = block % n_blocks * 4 / tensor->group;
     float factor = tensor->factors[bal_tensor_factor_at(tensor, row, group)];
     return tensor->scale[row] * (tensor->format == BAL_NF4 ? factor * (2.0f / 15.0f) : factor);
 }

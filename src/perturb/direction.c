@@ -17,13 +17,13 @@ void bal_stream(const bal_measure *measure, int stream, int tensor, uint32_t thi
                              measure->step, line, n_lines, out);
 }
 
-const uint8_t *bal_walsh_bytes(const bal_measure *measure, int tensor, uint32_t group,
+const uint8_t *bal_walsh_bytes(const bal_measure *measure, int tensor, uint32_t set,
                                const bal_span *span,
                                uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES])
 {
     int64_t first = span->first_piece / LINE_PIECES;
     int64_t last = (span->first_piece + span->n_pieces - 1) / LINE_PIECES;
-    bal_stream(measure, STREAM_WALSH_BYTES, tensor, group, first, last - first + 1, lines);
+    bal_stream(measure, STREAM_WALSH_BYTES, tensor, set, first, last - first + 1, lines);
     return lines + span->first_piece % LINE_PIECES * BAL_PIECE_BYTES;
 }
 
@@ -33,10 +33,10 @@ void bal_measure_mask(const bal_measure *measure, int tensor, int64_t first_bloc
     uint64_t bound = (uint64_t)(measure->options.density * 4294967296.0);
     uint32_t words[64];
     for (int64_t i = 0; i < 4 * n_blocks; ++i) {
-        int64_t group = 4 * first_block + i;
-        if (i == 0 || group % 64 == 0)
-            bal_stream(measure, STREAM_MASK, tensor, 0, group / 64, 1, (uint8_t *)words);
-        open[i] = words[group % 64] < bound;
+        int64_t quarter = 4 * first_block + i;
+        if (i == 0 || quarter % 64 == 0)
+            bal_stream(measure, STREAM_MASK, tensor, 0, quarter / 64, 1, (uint8_t *)words);
+        open[i] = words[quarter % 64] < bound;
     }
 }
 
@@ -62,15 +62,15 @@ static void fill_signs(const bal_direction *direction, int tensor, const bal_spa
     }
     assert(measure->options.kind == BAL_DIRECTIONS_WALSH);
     _Alignas(64) uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES];
-    uint32_t group = direction->slot / BAL_WALSH_SLOTS;
-    const uint8_t *bytes = bal_walsh_bytes(measure, tensor, group, span, lines);
-    bal_stream(measure, STREAM_WALSH_SIGNS, tensor, group, span->first_piece, span->n_pieces,
+    uint32_t set = direction->slot / BAL_WALSH_SLOTS;
+    const uint8_t *bytes = bal_walsh_bytes(measure, tensor, set, span, lines);
+    bal_stream(measure, STREAM_WALSH_SIGNS, tensor, set, span->first_piece, span->n_pieces,
                negative);
     measure->kernels->walsh(span->n_pieces, (uint8_t)(direction->slot % BAL_WALSH_SLOTS), bytes,
                             negative);
 }
 
-/* Close the groups of 64 codes that are outside the measure. */
+/* Close the quarters of blocks that are outside the measure. */
 static void close_groups(const bal_measure *measure, int tensor, const bal_span *span,
                          uint8_t *negative, uint8_t *moves)
 {

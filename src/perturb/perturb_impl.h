@@ -15,8 +15,8 @@
 
 /* Second counter word: stream << 24 | tensor. A change here is a new BAL_STREAM_VERSION. */
 enum {
-    STREAM_WALSH_BYTES, /* third word: group; a line per 4 pieces */
-    STREAM_WALSH_SIGNS, /* group; a line per piece */
+    STREAM_WALSH_BYTES, /* third word: set; a line per 4 pieces */
+    STREAM_WALSH_SIGNS, /* set; a line per piece */
     STREAM_BITS,        /* slot; a line per piece */
     STREAM_UNIFORM,     /* slot; two lines per block, a 16-bit word per code */
     STREAM_MASK,        /* 0; a line per 16 blocks, a 32-bit word per 64 codes */
@@ -26,7 +26,7 @@ enum {
 /** Lines of a stream of the measure's step. */
 void bal_stream(const bal_measure *measure, int stream, int tensor, uint32_t third, int64_t line,
                 int64_t n_lines, uint8_t *out);
-/** open[i]: 64-code group i of n_blocks blocks is in the measure. */
+/** open[i]: quarter i, 64 codes, of n_blocks blocks is in the measure. */
 void bal_measure_mask(const bal_measure *measure, int tensor, int64_t first_block, int64_t n_blocks,
                       bool *open);
 
@@ -39,7 +39,7 @@ typedef struct bal_span {
 /** The first span of n_blocks blocks. */
 bal_span bal_span_next(int64_t first_block, int64_t n_blocks);
 /** Walsh bytes of a span's pieces, 64 each: where they stand in lines. */
-const uint8_t *bal_walsh_bytes(const bal_measure *measure, int tensor, uint32_t group,
+const uint8_t *bal_walsh_bytes(const bal_measure *measure, int tensor, uint32_t set,
                                const bal_span *span,
                                uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES]);
 

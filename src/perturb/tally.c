@@ -8,11 +8,11 @@
 #define PARTS_MAX 127 /* parts of at most 256 votes whose sum fits 16 bits */
 
 struct bal_tally {
-    int n_slots, n_groups;
+    int n_slots, n_sets;
     bal_tally_method method;
     bal_measure measure;
     int8_t *votes;      /* [n_slots] */
-    int16_t *transform; /* [n_groups][256] Walsh-Hadamard transform of a group's votes */
+    int16_t *transform; /* [n_sets][256] Walsh-Hadamard transform of a set's votes */
     uint8_t *rows;      /* [ROWS_MAX][LINE_PIECES] lines of bits of independent directions */
 };
 
@@ -21,10 +21,10 @@ bal_status bal_tally_create(int n_slots, bal_tally_method method, bal_tally **ta
     bal_tally *t = bal_alloc(1, sizeof *t);
     if (t != NULL) {
         t->n_slots = n_slots;
-        t->n_groups = (n_slots + BAL_WALSH_SLOTS - 1) / BAL_WALSH_SLOTS;
+        t->n_sets = (n_slots + BAL_WALSH_SLOTS - 1) / BAL_WALSH_SLOTS;
         t->method = method;
         t->votes = bal_alloc((size_t)n_slots, 1);
-        t->transform = bal_alloc((size_t)t->n_groups * BAL_WALSH_SLOTS, sizeof *t->transform);
+        t->transform = bal_alloc((size_t)t->n_sets * BAL_WALSH_SLOTS, sizeof *t->transform);
         t->rows = bal_alloc(ROWS_MAX * LINE_PIECES, BAL_LINE_BYTES);
     }
     if (t == NULL || t->votes == NULL || t->transform == NULL || t->rows == NULL) {
@@ -49,10 +49,10 @@ void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *
 {
     tally->measure = *measure;
     memcpy(tally->votes, votes, (size_t)tally->n_slots);
-    for (int slot = 0; slot < tally->n_groups * BAL_WALSH_SLOTS; ++slot)
+    for (int slot = 0; slot < tally->n_sets * BAL_WALSH_SLOTS; ++slot)
         tally->transform[slot] = slot < tally->n_slots ? votes[slot] : 0;
-    for (int group = 0; group < tally->n_groups; ++group) {
-        int16_t *x = tally->transform + group * BAL_WALSH_SLOTS;
+    for (int set = 0; set < tally->n_sets; ++set) {
+        int16_t *x = tally->transform + set * BAL_WALSH_SLOTS;
         for (int apart = 1; apart < BAL_WALSH_SLOTS; apart *= 2)
             for (int i = 0; i < BAL_WALSH_SLOTS; ++i)
                 if ((i & apart) == 0) {
@@ -69,15 +69,15 @@ typedef struct way {
     void (*add)(const bal_tally *tally, int tensor, const bal_span *span, int part, int16_t *sums);
 } way;
 
-static void add_group(const bal_tally *tally, int tensor, const bal_span *span, int group,
-                      int16_t *sums)
+static void add_set(const bal_tally *tally, int tensor, const bal_span *span, int set,
+                    int16_t *sums)
 {
     _Alignas(64) uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES];
     _Alignas(64) uint8_t signs[SPAN_PIECES * BAL_LINE_BYTES];
-    const uint8_t *bytes = bal_walsh_bytes(&tally->measure, tensor, (uint32_t)group, span, lines);
-    bal_stream(&tally->measure, STREAM_WALSH_SIGNS, tensor, (uint32_t)group, span->first_piece,
+    const uint8_t *bytes = bal_walsh_bytes(&tally->measure, tensor, (uint32_t)set, span, lines);
+    bal_stream(&tally->measure, STREAM_WALSH_SIGNS, tensor, (uint32_t)set, span->first_piece,
                span->n_pieces, signs);
-    tally->measure.kernels->walsh_sums(span->n_pieces, tally->transform + group * BAL_WALSH_SLOTS,
+    tally->measure.kernels->walsh_sums(span->n_pieces, tally->transform + set * BAL_WALSH_SLOTS,
                                        bytes, signs, sums);
 }
 
@@ -119,7 +119,7 @@ static way best_way(const bal_tally *tally)
 {
     bal_direction_kind kind = tally->measure.options.kind;
     if (tally->method == BAL_TALLY_TABLE && kind == BAL_DIRECTIONS_WALSH)
-        return (way){BAL_WALSH_SLOTS, add_group};
+        return (way){BAL_WALSH_SLOTS, add_set};
     if (tally->method == BAL_TALLY_TABLE && kind == BAL_DIRECTIONS_INDEPENDENT)
         return (way){ROWS_MAX, add_rows};
     return (way){1, add_slot};

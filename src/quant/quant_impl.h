@@ -8,8 +8,8 @@
 static inline int64_t bal_code_index(const bal_tensor *tensor, int64_t row, int64_t col)
 {
     if (tensor->role != BAL_MATRIX) return col;
-    int64_t n_groups = (tensor->n_cols + 3) / 4;
-    return (row / BAL_PANEL_ROWS * n_groups + col / 4) * BAL_BLOCK_CODES +
+    int64_t n_blocks = (tensor->n_cols + 3) / 4;
+    return (row / BAL_PANEL_ROWS * n_blocks + col / 4) * BAL_BLOCK_CODES +
            row % BAL_PANEL_ROWS * 4 + col % 4;
 }
 /* The integer that times the scale is the weight of a code. */

@@ -92,7 +92,7 @@ static bal_status read_bpe(bal_tokenizer *tokenizer, const json_t *model)
 static bal_status read_wordpiece(bal_tokenizer *tokenizer, const json_t *model)
 {
     const json_t *most = json_object_get(model, "max_input_chars_per_word");
-    tokenizer->model = BAL_MODEL_WORDPIECE;
+    tokenizer->model = BAL_SUBWORD_WORDPIECE;
     tokenizer->word_max = most != NULL ? json_integer_value(most) : 100;
     if (most != NULL && (!json_is_integer(most) || tokenizer->word_max < 0 ||
                          tokenizer->word_max > WORD_CHARACTERS_MAX))

@@ -53,7 +53,7 @@ static int32_t merged(const bal_work *work, const char *text, const bal_symbol *
     const bal_tokenizer *tokenizer = work->tokenizer;
     if (left->next < 0) return -1;
     const bal_symbol *right = &work->symbols[left->next];
-    if (tokenizer->model == BAL_MODEL_BPE) {
+    if (tokenizer->model == BAL_SUBWORD_BPE) {
         const bal_merge *merge = bal_merges_find(tokenizer, left->id, right->id);
         *priority = merge->priority;
         return merge->left >= 0 ? merge->merged : -1;
@@ -210,7 +210,7 @@ static bal_status encode(bal_work *work, const char *text, size_t n_bytes)
 {
     int32_t n = 0;
     BAL_TRY(make_room(work, n_bytes));
-    if (work->tokenizer->model == BAL_MODEL_BPE)
+    if (work->tokenizer->model == BAL_SUBWORD_BPE)
         BAL_TRY(cut_characters(work, text, n_bytes, &n));
     else
         BAL_TRY(cut_units(work, text, n_bytes, &n));
@@ -218,7 +218,7 @@ static bal_status encode(bal_work *work, const char *text, size_t n_bytes)
     bool unknown = false;
     for (int32_t i = n > 0 ? 0 : -1; i >= 0; i = work->symbols[i].next) {
         const bal_symbol *symbol = &work->symbols[i];
-        if (work->tokenizer->model == BAL_MODEL_BPE)
+        if (work->tokenizer->model == BAL_SUBWORD_BPE)
             BAL_TRY(bal_ids_add(&work->ids, symbol->id));
         else
             BAL_TRY(bal_piece_put(work, text + symbol->start, (size_t)symbol->n_bytes, symbol->id,

@@ -118,13 +118,13 @@ bal_status bal_normalizer_read(bal_tokenizer *tokenizer, const json_t *part)
 bal_status bal_replace(bal_work *work, const bal_step *step, const char *text, size_t n_bytes,
                        bal_bytes *out)
 {
-    bal_spans *spans = &work->spans;
+    bal_text_spans *spans = &work->spans;
     if (n_bytes == 0) return BAL_OK;
     BAL_TRY(step->pattern != NULL
                 ? bal_pattern_find(step->pattern, &work->matcher, text, n_bytes, spans)
                 : bal_string_find(step->string, step->n_string, text, n_bytes, spans));
     for (size_t i = 0; i < spans->n; ++i) {
-        const bal_span *span = &spans->at[i];
+        const bal_text_span *span = &spans->at[i];
         BAL_TRY(span->match ? bal_bytes_add(out, step->content, step->n_content)
                             : bal_bytes_add(out, text + span->start, span->end - span->start));
     }

@@ -148,13 +148,13 @@ bal_status bal_splits_read(bal_tokenizer *tokenizer, const json_t *part)
 }
 
 /* Join spans as the behavior says: those that stay separate remain in spans, in order. */
-static void join_spans(bal_spans *spans, bal_behavior behavior)
+static void join_spans(bal_text_spans *spans, bal_behavior behavior)
 {
     bool backwards = behavior == BAL_SPLIT_MERGED_WITH_NEXT, previous = false;
     size_t n = 0;
     if (behavior == BAL_SPLIT_REMOVED || behavior == BAL_SPLIT_ISOLATED) return;
     for (size_t i = 0; i < spans->n; ++i) {
-        bal_span span = spans->at[backwards ? spans->n - 1 - i : i];
+        bal_text_span span = spans->at[backwards ? spans->n - 1 - i : i];
         bool joins =
             behavior == BAL_SPLIT_CONTIGUOUS ? span.match == previous : span.match && !previous;
         previous = span.match;
@@ -173,7 +173,7 @@ static void join_spans(bal_spans *spans, bal_behavior behavior)
 static bal_status split(bal_work *work, const bal_step *step, const char *text, size_t n_bytes,
                         bal_pieces *out)
 {
-    bal_spans *spans = &work->spans;
+    bal_text_spans *spans = &work->spans;
     BAL_TRY(step->pattern != NULL
                 ? bal_pattern_find(step->pattern, &work->matcher, text, n_bytes, spans)
             : step->is != NULL
@@ -182,7 +182,7 @@ static bal_status split(bal_work *work, const bal_step *step, const char *text, 
     for (size_t i = 0; step->invert && i < spans->n; ++i) spans->at[i].match = !spans->at[i].match;
     join_spans(spans, step->behavior);
     for (size_t i = 0; i < spans->n; ++i) {
-        const bal_span *span = &spans->at[i];
+        const bal_text_span *span = &spans->at[i];
         bool gone = step->behavior == BAL_SPLIT_REMOVED && span->match;
         if (gone && out->n == 0 && span->end > span->start) out->at_start = false;
         if (!gone) BAL_TRY(bal_pieces_add(out, text + span->start, span->end - span->start));

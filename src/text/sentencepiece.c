@@ -221,9 +221,9 @@ static int32_t setting_id(const bal_tokenizer *tokenizer, uint64_t value)
 
 static bal_status use_settings(bal_tokenizer *tokenizer, const settings *s)
 {
-    static const bal_model models[] = {[TYPE_UNIGRAM] = BAL_MODEL_SP_UNIGRAM,
-                                       [TYPE_BPE] = BAL_MODEL_SP_BPE,
-                                       [TYPE_CHAR] = BAL_MODEL_SP_CHAR};
+    static const bal_subword_kind models[] = {[TYPE_UNIGRAM] = BAL_SUBWORD_SP_UNIGRAM,
+                                              [TYPE_BPE] = BAL_SUBWORD_SP_BPE,
+                                              [TYPE_CHAR] = BAL_SUBWORD_SP_CHAR};
     if (s->type != TYPE_UNIGRAM && s->type != TYPE_BPE && s->type != TYPE_CHAR)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: a model of type %s is not supported; expected UNIGRAM, BPE or CHAR",

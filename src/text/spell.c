@@ -46,9 +46,9 @@ bool bal_tokenizer_adds_space(const bal_tokenizer *tokenizer)
 
 bal_merging bal_tokenizer_merging(const bal_tokenizer *tokenizer)
 {
-    if (tokenizer->model == BAL_MODEL_SP_BPE || tokenizer->kind == BAL_TOKENIZER_LLAMA2C)
+    if (tokenizer->model == BAL_SUBWORD_SP_BPE || tokenizer->kind == BAL_TOKENIZER_LLAMA2C)
         return BAL_MERGING_BY_SCORE;
-    return tokenizer->model == BAL_MODEL_BPE ? BAL_MERGING_BY_RANK : BAL_MERGING_NONE;
+    return tokenizer->model == BAL_SUBWORD_BPE ? BAL_MERGING_BY_RANK : BAL_MERGING_NONE;
 }
 
 static int by_priority(const void *a, const void *b)

@@ -71,15 +71,15 @@ bal_status bal_unicode_normalize(bal_form form, const char *text, size_t n_bytes
 /* pattern.c */
 
 /* A part of a text that a pattern matched, or one between two of these. */
-typedef struct bal_span {
+typedef struct bal_text_span {
     size_t start, end;
     bool match;
-} bal_span;
-typedef struct bal_spans {
-    bal_span *at;
+} bal_text_span;
+typedef struct bal_text_spans {
+    bal_text_span *at;
     size_t n, room;
-} bal_spans;
-bal_status bal_spans_add(bal_spans *spans, size_t start, size_t end, bool match);
+} bal_text_spans;
+bal_status bal_text_spans_add(bal_text_spans *spans, size_t start, size_t end, bool match);
 
 typedef struct bal_pattern bal_pattern; /* a compiled regular expression */
 typedef struct bal_matcher bal_matcher; /* what matching needs, for one thread */
@@ -96,11 +96,12 @@ void bal_matcher_destroy(bal_matcher **matcher); /* NULL is fine */
  *  *matcher is made when it is NULL. @return BAL_OK; BAL_ERR_INPUT: the pattern needs too many
  *  steps; BAL_ERR_MEMORY. */
 bal_status bal_pattern_find(const bal_pattern *pattern, bal_matcher **matcher, const char *text,
-                            size_t n_bytes, bal_spans *spans);
+                            size_t n_bytes, bal_text_spans *spans);
 /** The same for characters of a class, and for a string that is not empty. */
-bal_status bal_class_find(bool (*is)(int32_t), const char *text, size_t n_bytes, bal_spans *spans);
+bal_status bal_class_find(bool (*is)(int32_t), const char *text, size_t n_bytes,
+                          bal_text_spans *spans);
 bal_status bal_string_find(const char *string, size_t n_string, const char *text, size_t n_bytes,
-                           bal_spans *spans);
+                           bal_text_spans *spans);
 
 /* steps: normalizer.c, pretokenizer.c, decoder.c */
 
@@ -199,13 +200,13 @@ typedef struct bal_merge {
     uint32_t priority;           /* lowest first */
 } bal_merge;
 
-typedef enum bal_model {
-    BAL_MODEL_BPE,       /* merges of pairs of ids */
-    BAL_MODEL_WORDPIECE, /* longest token first */
-    BAL_MODEL_SP_BPE,    /* SentencePiece: merges of strings by the score of their union */
-    BAL_MODEL_SP_UNIGRAM,
-    BAL_MODEL_SP_CHAR,
-} bal_model;
+typedef enum bal_subword_kind {
+    BAL_SUBWORD_BPE,       /* merges of pairs of ids */
+    BAL_SUBWORD_WORDPIECE, /* longest token first */
+    BAL_SUBWORD_SP_BPE,    /* SentencePiece: merges of strings by the score of their union */
+    BAL_SUBWORD_SP_UNIGRAM,
+    BAL_SUBWORD_SP_CHAR,
+} bal_subword_kind;
 
 typedef enum bal_tokenizer_kind {
     BAL_TOKENIZER_LLAMA2C,
@@ -240,7 +241,7 @@ struct bal_tokenizer {
     bal_merge *merges; /* hash table from (left, right) */
     size_t merges_mask;
 
-    bal_model model;
+    bal_subword_kind model;
     const char *prefix, *suffix; /* of what continues and of what ends a word; "": none */
     size_t n_prefix, n_suffix;
     int64_t word_max;                      /* characters of a word that WordPiece looks at */
@@ -292,7 +293,7 @@ typedef struct bal_work {
     bal_ids ids;
     bal_bytes normal, spare;
     bal_pieces pieces, spare_pieces;
-    bal_spans spans;
+    bal_text_spans spans;
     bal_matcher *matcher;
     bal_word *words; /* if it remembers any */
     bool remembers;
@@ -321,7 +322,7 @@ bal_status bal_split(bal_work *work);
 bal_status bal_decode(bal_work *work);
 /** Append the tokens of one piece. @return BAL_OK; BAL_ERR_INPUT: a character that cannot be
  *  expressed, or a text of 2^31 bytes or more; BAL_ERR_MEMORY. */
-bal_status bal_model_encode(bal_work *work, const char *text, size_t n_bytes);
+bal_status bal_subword_encode(bal_work *work, const char *text, size_t n_bytes);
 bal_status bal_merges_encode(bal_work *work, const char *text, size_t n_bytes);
 bal_status bal_wordpiece_encode(bal_work *work, const char *text, size_t n_bytes);
 bal_status bal_unigram_encode(bal_work *work, const char *text, size_t n_bytes);

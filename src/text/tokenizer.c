@@ -162,17 +162,17 @@ void bal_work_clear(bal_work *work)
     free(work->paths);
 }
 
-bal_status bal_model_encode(bal_work *work, const char *text, size_t n_bytes)
+bal_status bal_subword_encode(bal_work *work, const char *text, size_t n_bytes)
 {
     if (n_bytes > INT32_MAX)
         return bal_fail(BAL_ERR_INPUT, "a normalized text of %zu bytes; expected less than 2^31",
                         n_bytes);
     switch (work->tokenizer->model) {
-        case BAL_MODEL_WORDPIECE:
+        case BAL_SUBWORD_WORDPIECE:
             return bal_wordpiece_encode(work, text, n_bytes);
-        case BAL_MODEL_SP_UNIGRAM:
+        case BAL_SUBWORD_SP_UNIGRAM:
             return bal_unigram_encode(work, text, n_bytes);
-        case BAL_MODEL_SP_CHAR:
+        case BAL_SUBWORD_SP_CHAR:
             return bal_characters_encode(work, text, n_bytes);
         default:
             return bal_merges_encode(work, text, n_bytes);
@@ -189,7 +189,7 @@ static bal_status encode_words(bal_work *work, const char *text, size_t n_bytes,
     for (size_t i = 0; i < work->pieces.n; ++i) {
         size_t n;
         const char *piece = bal_pieces_at(&work->pieces, i, &n);
-        BAL_TRY(bal_model_encode(work, piece, n));
+        BAL_TRY(bal_subword_encode(work, piece, n));
     }
     return BAL_OK;
 }

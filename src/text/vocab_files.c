@@ -158,7 +158,7 @@ static bal_status use_vocab_txt(bal_tokenizer *tokenizer, const json_t *vocab, c
     const char *unknown = bal_token_content(bal_side_token(side, "unk_token"));
     unknown = unknown != NULL ? unknown : "[UNK]";
     tokenizer->unknown = bal_tokens_find(tokenizer, unknown, strlen(unknown));
-    tokenizer->model = BAL_MODEL_WORDPIECE;
+    tokenizer->model = BAL_SUBWORD_WORDPIECE;
     tokenizer->word_max = 100;
     tokenizer->prefix = "##";
     tokenizer->n_prefix = 2;

@@ -34,7 +34,7 @@ bal_status bal_run_pending(const bal_run *run)
 }
 
 /* The journal as it lies on disk, of every step so far: a checkpoint keeps no damaged copy. */
-static bal_status open_journal(const bal_run *run, bal_file *file)
+static bal_status open_journal(const bal_run *run, bal_mapping *file)
 {
     char path[BAL_PATH_BYTES];
     bal_journal *journal = NULL;
@@ -42,7 +42,7 @@ static bal_status open_journal(const bal_run *run, bal_file *file)
     BAL_TRY(bal_journal_open(path, false, &journal));
     int64_t n = bal_journal_n(journal), tail = bal_journal_tail(journal);
     bal_journal_close(&journal);
-    if (n == run->step && tail == 0) return bal_file_open(path, file);
+    if (n == run->step && tail == 0) return bal_mapping_open(path, file);
     return bal_fail(BAL_ERR_IO,
                     "%s: damaged on disk behind step %lld of %lld since it was written; check the "
                     "disk, then run the same command again: it goes on from what is whole",
@@ -52,7 +52,7 @@ static bal_status open_journal(const bal_run *run, bal_file *file)
 /* Rank 0: publish the state as RUN/name. */
 static bal_status save_as(bal_run *run, const char *name, uint64_t fingerprint)
 {
-    bal_file journal;
+    bal_mapping journal;
     BAL_TRY(bal_run_pending(run)); /* a row of metrics may be missing */
     BAL_TRY(bal_lock_check(run->lock));
     BAL_TRY(open_journal(run, &journal));
@@ -70,7 +70,7 @@ static bal_status save_as(bal_run *run, const char *name, uint64_t fingerprint)
                                                   ? bal_score_nats(&run->dev_score)
                                                   : (double)NAN};
     bal_status status = bal_checkpoint_write(run->dir, name, &snapshot);
-    bal_file_close(&journal);
+    bal_mapping_close(&journal);
     return status;
 }
 

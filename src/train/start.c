@@ -96,9 +96,9 @@ static bal_status compare_inputs(bal_run *run)
 static bal_status compare_job(const bal_run *run)
 {
     char path[BAL_PATH_BYTES];
-    bal_file file;
+    bal_mapping file;
     bal_run_path(run, "job.ini", path);
-    if (bal_file_open(path, &file) != BAL_OK) file = (bal_file){0};
+    if (bal_mapping_open(path, &file) != BAL_OK) file = (bal_mapping){0};
     const char *mine = run->job->text, *theirs = (const char *)file.data;
     const char *end = theirs + file.n_bytes, *section = "";
     bal_status status = bal_fail(
@@ -122,7 +122,7 @@ static bal_status compare_job(const bal_run *run)
         mine += n_mine + (mine[n_mine] == '\n');
         theirs += n_theirs + 1;
     }
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     return status;
 }
 

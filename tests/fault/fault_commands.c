@@ -46,12 +46,12 @@ static bool goes_on(const line *l, const char *out)
 /* Of all that was printed, or of how many strings there are in it. */
 static uint64_t hash_said(const line *l)
 {
-    bal_file file;
+    bal_mapping file;
     uint64_t n_quotes = 0;
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(said, &file), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(said, &file), BAL_OK);
     for (size_t i = 0; i < file.n_bytes; ++i) n_quotes += file.data[i] == '"';
     uint64_t hash = bal_hash(file.data, l->times ? 0 : file.n_bytes, n_quotes);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     return hash;
 }
 

@@ -161,11 +161,11 @@ static bal_status publish_after(const char *dir, report *r)
 
 static bool before_or_after(const char *dir, const report *r)
 {
-    bal_file file;
-    if (bal_file_open(in(dir, "LATEST"), &file) != BAL_OK) return false;
+    bal_mapping file;
+    if (bal_mapping_open(in(dir, "LATEST"), &file) != BAL_OK) return false;
     bool after = file.n_bytes == 11 && memcmp(file.data, "afterwards\n", 11) == 0;
     bool before = file.n_bytes == 7 && memcmp(file.data, "before\n", 7) == 0;
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     return after || (before && r->n_done == 0);
 }
 
@@ -387,11 +387,11 @@ typedef struct bytes {
 
 static bytes read_whole(const char *path)
 {
-    bal_file file;
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(path, &file), BAL_OK);
+    bal_mapping file;
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(path, &file), BAL_OK);
     bytes b = {malloc(file.n_bytes), file.n_bytes};
     memcpy(b.at, file.data, b.n);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     return b;
 }
 

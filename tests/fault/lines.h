@@ -119,10 +119,10 @@ static inline void remove_all(const char *path) { shell("rm -rf '%s'", path, "")
 /** Of all bytes of a file; 0: there is none. */
 static inline uint64_t hash_file(const char *path)
 {
-    bal_file file;
-    if (bal_file_open(path, &file) != BAL_OK) return 0;
+    bal_mapping file;
+    if (bal_mapping_open(path, &file) != BAL_OK) return 0;
     uint64_t hash = bal_hash(file.data, file.n_bytes, 0);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     return hash;
 }
 

@@ -46,10 +46,10 @@ static inline void *blank(int64_t n_bytes) { return bytes(n_bytes, false); }
 /** A random panel of a format: bytes or nibbles, any of them, and in bytes many near the ends. Its
  *  bits of z are random and, where not all_move, many of moves are 0. Exact sizes; release_panel.
  */
-static inline bal_panel random_panel(bal_panel_format format, int64_t n_groups,
-                                     int64_t factor_groups, bool all_move)
+static inline bal_panel random_panel(bal_panel_format format, int64_t n_blocks,
+                                     int64_t factor_blocks, bool all_move)
 {
-    int64_t n = n_groups * BAL_BLOCK_CODES, n_factors = 64 * ((n_groups - 1) / factor_groups + 1);
+    int64_t n = n_blocks * BAL_BLOCK_CODES, n_factors = 64 * ((n_blocks - 1) / factor_blocks + 1);
     uint8_t *codes = bytes(format == BAL_PANEL_I8 ? n : n / 2, true), *moves = bytes(n / 8, true);
     uint8_t *factors = bytes(n_factors, true);
     if (format == BAL_PANEL_I8)
@@ -60,10 +60,10 @@ static inline bal_panel random_panel(bal_panel_format format, int64_t n_groups,
         factors[i] = (uint8_t)(factors[i] % (format == BAL_PANEL_I4 ? 19 : 128));
     if (all_move) memset(moves, 255, (size_t)(n / 8));
     return (bal_panel){.format = format,
-                       .n_groups = n_groups,
+                       .n_blocks = n_blocks,
                        .codes = codes,
                        .factors = factors,
-                       .factor_groups = factor_groups,
+                       .factor_blocks = factor_blocks,
                        .negative = bytes(n / 8, true),
                        .moves = moves};
 }
@@ -76,12 +76,12 @@ static inline void release_panel(bal_panel *panel)
     free((void *)panel->z);
 }
 
-/** Entries of a panel of the product's format, with the 15 groups that a product may read past it.
+/** Entries of a panel of the product's format, with the 15 blocks that a product may read past it.
  */
-static inline uint8_t *random_entries(int64_t n_groups)
+static inline uint8_t *random_entries(int64_t n_blocks)
 {
-    uint8_t *entries = bytes((n_groups + 15) * BAL_BLOCK_CODES, true);
-    for (int64_t i = 0; i < n_groups * BAL_BLOCK_CODES; ++i)
+    uint8_t *entries = bytes((n_blocks + 15) * BAL_BLOCK_CODES, true);
+    for (int64_t i = 0; i < n_blocks * BAL_BLOCK_CODES; ++i)
         if (entries[i] % 3 == 0)
             entries[i] = (uint8_t)(entries[i] % 2 ? entries[i] % 8 : 255 - entries[i] % 8);
     return entries;

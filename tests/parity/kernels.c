@@ -188,9 +188,9 @@ static void test_updates_are_the_same(void) { at_each_level(carry); }
 static void panels(const bal_kernels *level)
 {
     for (int i = 0; i < 3 * N_SHAPES; ++i) {
-        int64_t n_groups = pick(1, 70), n = n_groups * BAL_BLOCK_CODES;
+        int64_t n_blocks = pick(1, 70), n = n_blocks * BAL_BLOCK_CODES;
         bal_panel panel =
-            random_panel((bal_panel_format)(i % 3), n_groups, 8 << i / 3 % 3, i % 2 == 0);
+            random_panel((bal_panel_format)(i % 3), n_blocks, 8 << i / 3 % 3, i % 2 == 0);
         uint8_t *moved[5];
         if (i % 7 == 0) {
             int8_t *z = blank(n);
@@ -201,14 +201,14 @@ static void panels(const bal_kernels *level)
         ref->move_panel(&panel, moved[0], moved[1]);
         level->move_panel(&panel, moved[2], moved[3]);
         check(same(moved[0], moved[2], n) && same(moved[1], moved[3], n),
-              "%s move_panel: format %d, %lld groups", level->name, i % 3, (long long)n_groups);
+              "%s move_panel: format %d, %lld blocks", level->name, i % 3, (long long)n_blocks);
         bal_panel still = panel;
         still.negative = still.moves = NULL;
         still.z = NULL;
         ref->move_panel(&still, moved[0], NULL);
         level->move_panel(&still, moved[4], NULL);
-        check(same(moved[0], moved[4], n), "%s move_panel, no move: format %d, %lld groups",
-              level->name, i % 3, (long long)n_groups);
+        check(same(moved[0], moved[4], n), "%s move_panel, no move: format %d, %lld blocks",
+              level->name, i % 3, (long long)n_blocks);
         RELEASE(moved[0], moved[1], moved[2], moved[3], moved[4]);
         release_panel(&panel);
     }
@@ -216,22 +216,22 @@ static void panels(const bal_kernels *level)
 static void test_moved_panels_are_the_same(void) { at_each_level(panels); }
 
 /* extreme: entries and activations all at one end. */
-static void product_of(const bal_kernels *level, int64_t n_groups, int64_t n_rows, int64_t n_tokens,
+static void product_of(const bal_kernels *level, int64_t n_blocks, int64_t n_rows, int64_t n_tokens,
                        int64_t x_pad, int64_t y_pad, int extreme)
 {
     int64_t y_stride = n_rows + y_pad, n_y = n_tokens * y_stride;
-    uint8_t *panel = random_entries(n_groups);
-    bal_rows_i8 x = random_rows(n_tokens, 4 * n_groups - pick(0, 3), x_pad, extreme);
+    uint8_t *panel = random_entries(n_blocks);
+    bal_rows_i8 x = random_rows(n_tokens, 4 * n_blocks - pick(0, 3), x_pad, extreme);
     bool adds = pick(0, 1) == 1;
-    if (extreme != 0) memset(panel, pick(0, 1) ? 255 : 0, (size_t)n_groups * BAL_BLOCK_CODES);
+    if (extreme != 0) memset(panel, pick(0, 1) ? 255 : 0, (size_t)n_blocks * BAL_BLOCK_CODES);
     float *row_scale = scales(n_rows), *a = floats(n_y, 0.0f), *b = blank(4 * n_y);
     memcpy(b, a, (size_t)n_y * 4);
-    bal_weights_u8 w = {n_groups, n_rows, panel, row_scale, pick(0, 1) ? panel : NULL};
+    bal_weights_u8 w = {n_blocks, n_rows, panel, row_scale, pick(0, 1) ? panel : NULL};
     ref->product_i8(&w, &x, adds, a, y_stride);
     level->product_i8(&w, &x, adds, b, y_stride);
     check(same(a, b, 4 * n_y),
-          "%s product_i8: %lld groups, %lld rows, %lld tokens, strides %lld, %lld, adds %d",
-          level->name, (long long)n_groups, (long long)n_rows, (long long)n_tokens,
+          "%s product_i8: %lld blocks, %lld rows, %lld tokens, strides %lld, %lld, adds %d",
+          level->name, (long long)n_blocks, (long long)n_rows, (long long)n_tokens,
           (long long)x.stride, (long long)y_stride, adds);
     RELEASE(panel, row_scale, a, b);
     release_rows(&x);
@@ -262,10 +262,10 @@ static void *before_a_wall(int64_t n, void **mapping, size_t *n_mapped)
 static void walled_products(const bal_kernels *level)
 {
     for (int i = 0; i < 60; ++i) {
-        int64_t n_groups = pick(1, 70), n_rows = pick(1, 200), n_tokens = pick(1, 70);
-        int64_t n_panels = (n_rows + 63) / 64, n_wide = (n_groups + 15) / 16 * 16;
-        int64_t n_entries = ((n_panels - 1) * n_groups + n_wide) * BAL_BLOCK_CODES;
-        bal_rows_i8 x = random_rows(n_tokens, 4 * n_groups, 0, 0), walled = x;
+        int64_t n_blocks = pick(1, 70), n_rows = pick(1, 200), n_tokens = pick(1, 70);
+        int64_t n_panels = (n_rows + 63) / 64, n_wide = (n_blocks + 15) / 16 * 16;
+        int64_t n_entries = ((n_panels - 1) * n_blocks + n_wide) * BAL_BLOCK_CODES;
+        bal_rows_i8 x = random_rows(n_tokens, 4 * n_blocks, 0, 0), walled = x;
         void *mappings[2];
         size_t sizes[2];
         uint8_t *entries = before_a_wall(n_entries, &mappings[0], &sizes[0]);
@@ -275,12 +275,12 @@ static void walled_products(const bal_kernels *level)
         walled.q = q;
         float *scale = scales(n_rows), *a = blank(4 * n_tokens * n_rows),
               *b = blank(4 * n_tokens * n_rows);
-        bal_weights_u8 w = {n_groups, n_rows, entries, scale, NULL};
+        bal_weights_u8 w = {n_blocks, n_rows, entries, scale, NULL};
         ref->product_i8(&w, &walled, false, a, n_rows);
         level->product_i8(&w, &walled, false, b, n_rows);
         check(same(a, b, 4 * n_tokens * n_rows),
-              "%s product_i8: %lld groups, %lld rows, %lld tokens", level->name,
-              (long long)n_groups, (long long)n_rows, (long long)n_tokens);
+              "%s product_i8: %lld blocks, %lld rows, %lld tokens", level->name,
+              (long long)n_blocks, (long long)n_rows, (long long)n_tokens);
         RELEASE(scale, a, b);
         release_rows(&x);
         munmap(mappings[0], sizes[0]);

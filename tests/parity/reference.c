@@ -185,10 +185,10 @@ static void test_the_gate_keeps_both_sides_or_neither(void)
             for (int i = 0; i < 64; ++i)
                 factors[i] = (uint8_t)(format == BAL_PANEL_I4 ? i % 19 : 2 * i);
             bal_panel panel = {.format = (bal_panel_format)format,
-                               .n_groups = 1,
+                               .n_blocks = 1,
                                .codes = codes,
                                .factors = factors,
-                               .factor_groups = 8,
+                               .factor_blocks = 8,
                                .z = z};
             ref->move_panel(&panel, plus, minus);
             for (int i = 0; i < 256; ++i) {
@@ -217,8 +217,8 @@ static void test_bits_of_z_are_steps_of_one(void)
 {
     state = SEED;
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t n_groups = pick(1, 20), n = n_groups * BAL_BLOCK_CODES;
-        bal_panel panel = random_panel((bal_panel_format)(i % 3), n_groups, 8, false);
+        int64_t n_blocks = pick(1, 20), n = n_blocks * BAL_BLOCK_CODES;
+        bal_panel panel = random_panel((bal_panel_format)(i % 3), n_blocks, 8, false);
         uint8_t *moved[4];
         int8_t *z = blank(n);
         for (int k = 0; k < 4; ++k) moved[k] = blank(n);
@@ -231,7 +231,7 @@ static void test_bits_of_z_are_steps_of_one(void)
         ref->move_panel(&panel, moved[2], moved[3]);
         check(memcmp(moved[0], moved[2], (size_t)n) == 0 &&
                   memcmp(moved[1], moved[3], (size_t)n) == 0,
-              "format %d, %lld groups", i % 3, (long long)n_groups);
+              "format %d, %lld blocks", i % 3, (long long)n_blocks);
         RELEASE(moved[0], moved[1], moved[2], moved[3]);
         release_panel(&panel);
     }
@@ -241,29 +241,29 @@ static void test_integer_products_are_exact(void)
 {
     state = SEED;
     for (int i = 0; i < N_SHAPES; ++i) {
-        int64_t n_groups = i == 0 ? BAL_COLS_MAX / 4 : pick(1, 70), n_rows = pick(1, 64);
+        int64_t n_blocks = i == 0 ? BAL_COLS_MAX / 4 : pick(1, 70), n_rows = pick(1, 64);
         int64_t n_tokens = pick(1, 9);
-        uint8_t *panel = random_entries(n_groups);
-        bal_rows_i8 x = random_rows(n_tokens, 4 * n_groups, pick(0, 2), i == 0);
+        uint8_t *panel = random_entries(n_blocks);
+        bal_rows_i8 x = random_rows(n_tokens, 4 * n_blocks, pick(0, 2), i == 0);
         bool adds = i % 2 == 1;
-        if (i == 0) memset(panel, 255, (size_t)n_groups * BAL_BLOCK_CODES);
+        if (i == 0) memset(panel, 255, (size_t)n_blocks * BAL_BLOCK_CODES);
         float *row_scale = scales(64), *old = floats(n_tokens * n_rows, 0.0f);
         float *y = blank(4 * n_tokens * n_rows);
         int n_bad = 0;
         memcpy(y, old, (size_t)(n_tokens * n_rows) * 4);
-        bal_weights_u8 w = {n_groups, n_rows, panel, row_scale, NULL};
+        bal_weights_u8 w = {n_blocks, n_rows, panel, row_scale, NULL};
         ref->product_i8(&w, &x, adds, y, n_rows);
         for (int64_t t = 0; t < n_tokens; ++t)
             for (int64_t row = 0; row < n_rows; ++row) {
                 int64_t exact = 0;
-                for (int64_t c = 0; c < 4 * n_groups; ++c)
+                for (int64_t c = 0; c < 4 * n_blocks; ++c)
                     exact += x.q[t * x.stride + c] *
                              (int64_t)(panel[c / 4 * BAL_BLOCK_CODES + row * 4 + c % 4] - 128);
                 float want = (float)exact * (x.scale[t] * row_scale[row]);
                 if (adds) want = old[t * n_rows + row] + want;
                 n_bad += y[t * n_rows + row] != want;
             }
-        check(n_bad == 0, "%lld groups, %lld rows, %lld tokens: %d wrong", (long long)n_groups,
+        check(n_bad == 0, "%lld blocks, %lld rows, %lld tokens: %d wrong", (long long)n_blocks,
               (long long)n_rows, (long long)n_tokens, n_bad);
         RELEASE(panel, row_scale, old, y);
         release_rows(&x);

@@ -87,7 +87,7 @@ static bal_status run_once(const char *run, int n_ranks, const bal_network *netw
 /* What a finished run leaves: the fingerprint of its last checkpoint and its journal. */
 typedef struct outcome {
     uint64_t fingerprint;
-    bal_file journal;
+    bal_mapping journal;
 } outcome;
 
 static outcome outcome_of(const char *run)
@@ -100,7 +100,7 @@ static outcome outcome_of(const char *run)
     o.fingerprint = snapshot.fingerprint;
     bal_snapshot_clear(&snapshot);
     snprintf(path, sizeof path, "%s/ballots.journal", run);
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(path, &o.journal), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(path, &o.journal), BAL_OK);
     return o;
 }
 
@@ -155,13 +155,13 @@ static void test_a_bad_network_changes_nothing(void)
             printf("\n    seed %ld: status %d, %s", seed, status, bal_failure());
             ++n_bad;
         }
-        bal_file_close(&o.journal);
+        bal_mapping_close(&o.journal);
         remove_run(run);
     }
     printf("\n    %ld seeds, %ld starts that lost ranks, %ld divergences ... ", n, n_lost, n_bad);
     CU_ASSERT_EQUAL(n_bad, 0);
     CU_ASSERT(n < 50 || n_lost > n / 4); /* the network is bad enough to prove something */
-    bal_file_close(&whole.journal);
+    bal_mapping_close(&whole.journal);
 }
 
 /* ---- faults that no network has ---- */
@@ -176,7 +176,7 @@ static bool is_replayed(const char *run)
     bal_journal *journal = NULL;
     bal_machine machine = {.kernels = bal_kernels_at(bal_isa_best())};
     outcome o = outcome_of(run);
-    bal_file_close(&o.journal);
+    bal_mapping_close(&o.journal);
     snprintf(path, sizeof path, "%s/ballots.journal", run);
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(
@@ -510,9 +510,9 @@ static void test_honest_ranks_are_never_accused_and_audits_change_nothing(void)
                 whole = o;
             else
                 CU_ASSERT(same(&o, &whole));
-            if (audited != 0 || n_ranks != 1) bal_file_close(&o.journal);
+            if (audited != 0 || n_ranks != 1) bal_mapping_close(&o.journal);
         }
-    bal_file_close(&whole.journal);
+    bal_mapping_close(&whole.journal);
 }
 
 static void test_what_is_seen_too_late_is_abstained_from_and_replayed(void)

@@ -31,12 +31,12 @@ static int n_files(const char *dir)
 static bool holds(const char dir[256], const char *name, uint8_t which, size_t n_bytes)
 {
     char path[PATH_MAX];
-    bal_file file;
+    bal_mapping file;
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    if (bal_file_open(path, &file) != BAL_OK) return false;
+    if (bal_mapping_open(path, &file) != BAL_OK) return false;
     bool same = file.n_bytes == n_bytes;
     for (size_t i = 0; same && i < n_bytes; ++i) same = file.data[i] == which;
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     return same;
 }
 
@@ -52,11 +52,11 @@ static void test_a_mapped_file_has_the_bytes_on_disk(void)
     close(fd);
     CU_ASSERT(holds(dir, "x", 3, sizeof big));
     CU_ASSERT_EQUAL_FATAL(truncate(path, 0), 0);
-    bal_file file = {.n_bytes = 1};
-    CU_ASSERT_EQUAL(bal_file_open(path, &file), BAL_OK);
+    bal_mapping file = {.n_bytes = 1};
+    CU_ASSERT_EQUAL(bal_mapping_open(path, &file), BAL_OK);
     CU_ASSERT(file.data == NULL && file.n_bytes == 0);
-    bal_file_close(&file);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
+    bal_mapping_close(&file);
 }
 
 static void test_a_file_that_cannot_be_read_is_named(void)
@@ -66,8 +66,8 @@ static void test_a_file_that_cannot_be_read_is_named(void)
     snprintf(dir, sizeof dir, "%s", bal_test_dir("unreadable"));
     snprintf(missing, sizeof missing, "%s/none", dir);
     for (int i = 0; i < 2; ++i) {
-        bal_file file = {.n_bytes = 1};
-        CU_ASSERT_EQUAL(bal_file_open(bad[i], &file), BAL_ERR_INPUT);
+        bal_mapping file = {.n_bytes = 1};
+        CU_ASSERT_EQUAL(bal_mapping_open(bad[i], &file), BAL_ERR_INPUT);
         CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), bad[i]));
         CU_ASSERT(file.data == NULL && file.n_bytes == 0);
     }
@@ -137,11 +137,11 @@ static void test_a_killed_publisher_leaves_the_old_or_the_new_file(void)
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
         char path[PATH_MAX];
-        bal_file file;
+        bal_mapping file;
         snprintf(path, sizeof path, "%s/x", dir);
-        CU_ASSERT_EQUAL_FATAL(bal_file_open(path, &file), BAL_OK);
+        CU_ASSERT_EQUAL_FATAL(bal_mapping_open(path, &file), BAL_OK);
         uint8_t which = file.n_bytes > 0 ? file.data[0] : 0;
-        bal_file_close(&file);
+        bal_mapping_close(&file);
         CU_ASSERT(holds(dir, "x", which, sizeof big));
     }
 }

@@ -298,10 +298,10 @@ static void test_masked_examples_hide_15_percent(void)
     bal_corpus *corpus = NULL;
     bal_corpus_options options = {BAL_TASK_MLM, BAL_EXAMPLES_WINDOWS, 40};
     const char *path = bal_test_data("tinystories/dev.txt");
-    bal_file file;
+    bal_mapping file;
     int32_t *all;
     int64_t n_all, at = 0, counts[4] = {0}, drawn[4] = {0};
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(path, &file), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(path, &file), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(
         bal_tokenizer_encode(roberta, (const char *)file.data, file.n_bytes, &all, &n_all), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_corpus_open(path, roberta, &options, &corpus), BAL_OK);
@@ -337,7 +337,7 @@ static void test_masked_examples_hide_15_percent(void)
     options.context = 40; /* no mask */
     CU_ASSERT_EQUAL(bal_corpus_open(path, tokenizer, &options, &corpus), BAL_ERR_CONFIG);
     free(all);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     bal_tokenizer_destroy(&roberta);
 }
 

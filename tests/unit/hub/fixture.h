@@ -38,10 +38,10 @@ static inline void write_file(const test_dir *dir, const char *name, const void 
 
 static inline void copy_file(const char *from, const test_dir *dir, const char *name)
 {
-    bal_file file;
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(from, &file), BAL_OK);
+    bal_mapping file;
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(from, &file), BAL_OK);
     write_file(dir, name, file.data, file.n_bytes);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
 }
 
 #define STORIES_FILE "stories260k/stories260K.bin"

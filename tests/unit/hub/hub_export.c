@@ -229,10 +229,10 @@ static void test_a_llama2c_model_becomes_a_llama(void)
 static void test_exported_headers_are_aligned_and_in_model_order(void)
 {
     bal_bundle bundle = stories(BAL_I8);
-    bal_file file;
+    bal_mapping file;
     test_dir dir = new_dir("header");
     must_export(&bundle, BAL_EXPORT_F32, NULL, dir.path);
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(in_dir(&dir, "model.safetensors"), &file), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(in_dir(&dir, "model.safetensors"), &file), BAL_OK);
     uint64_t length;
     memcpy(&length, file.data, 8);
     CU_ASSERT_EQUAL(length % 8, 0);
@@ -250,12 +250,12 @@ static void test_exported_headers_are_aligned_and_in_model_order(void)
     CU_ASSERT_PTR_NULL(strstr(header, ".gain"));
     CU_ASSERT_PTR_NULL(strstr(header, "lm_head"));
     free(header);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
 
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(in_dir(&dir, "config.json"), &file), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(in_dir(&dir, "config.json"), &file), BAL_OK);
     CU_ASSERT_PTR_NOT_NULL(memmem(file.data, file.n_bytes, "\"rms_norm_eps\": 1e-5,", 21));
     CU_ASSERT_PTR_NOT_NULL(memmem(file.data, file.n_bytes, "\"bos_token_id\": 1", 17));
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     bal_bundle_clear(&bundle);
 }
 
@@ -331,13 +331,13 @@ static void test_export_never_replaces_a_file(void)
                                         "tokenizer.model",   "generation_config.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
         test_dir dir = new_dir("taken");
-        bal_file file;
+        bal_mapping file;
         write_file(&dir, names[i], "mine", 4);
         expect_failure(export_to(&bundle, BAL_EXPORT_F32, NULL, dir.path), BAL_ERR_STATE, names[i]);
         CU_ASSERT_EQUAL(n_files(dir.path), 1);
-        CU_ASSERT_EQUAL_FATAL(bal_file_open(in_dir(&dir, names[i]), &file), BAL_OK);
+        CU_ASSERT_EQUAL_FATAL(bal_mapping_open(in_dir(&dir, names[i]), &file), BAL_OK);
         CU_ASSERT(file.n_bytes == 4 && memcmp(file.data, "mine", 4) == 0);
-        bal_file_close(&file);
+        bal_mapping_close(&file);
     }
     test_dir dir = new_dir("beside"); /* what nobody reads as a part of the model may stay */
     write_file(&dir, "README.md", "mine", 4);
@@ -380,13 +380,13 @@ static void test_a_name_that_is_taken_meanwhile_undoes_all(void)
     const bal_hub_output files[] = {{"one", bal_write_named, &bytes},
                                     {"two", write_slowly, &dir},
                                     {"three", bal_write_named, &bytes}};
-    bal_file file;
+    bal_mapping file;
     expect_failure(bal_hub_publish(dir.path, true, files, 3), BAL_ERR_STATE,
                    "two: is there already");
     CU_ASSERT_EQUAL(n_files(dir.path), 1);
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(in_dir(&dir, "two"), &file), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(in_dir(&dir, "two"), &file), BAL_OK);
     CU_ASSERT(file.n_bytes == 4 && memcmp(file.data, "mine", 4) == 0);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
 }
 
 /* A disk that fills up: the limit cuts the weights short, then config.json. */

@@ -15,13 +15,13 @@ typedef struct stored {
 typedef struct store {
     int n, n_files;
     stored at[256];
-    bal_file files[4];
+    bal_mapping files[4];
 } store;
 
 static void add_file(store *s, const char *path)
 {
-    bal_file *file = &s->files[s->n_files++];
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(path, file), BAL_OK);
+    bal_mapping *file = &s->files[s->n_files++];
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(path, file), BAL_OK);
     uint64_t length;
     memcpy(&length, file->data, 8);
     json_t *header = json_loadb((const char *)file->data + 8, length, 0, NULL), *info;
@@ -79,7 +79,7 @@ static store *open_store(const char *dir)
 
 static void close_store(store *s)
 {
-    for (int i = 0; i < s->n_files; ++i) bal_file_close(&s->files[i]);
+    for (int i = 0; i < s->n_files; ++i) bal_mapping_close(&s->files[i]);
 }
 
 static const stored *find(const store *s, const char *name)
@@ -231,10 +231,10 @@ static void test_a_base_of_another_model_is_refused(void)
 static void test_two_biases_of_a_head_that_differ_are_refused(void)
 {
     test_dir odd = new_dir("odd");
-    bal_file file;
+    bal_mapping file;
     copy_file(family_path("roberta-untied/config.json"), &odd, "config.json");
     copy_file(family_path("roberta-untied/tokenizer.json"), &odd, "tokenizer.json");
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(family_path("roberta-untied/model.safetensors"), &file),
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(family_path("roberta-untied/model.safetensors"), &file),
                           BAL_OK);
     char *bytes = malloc(file.n_bytes);
     CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
@@ -249,7 +249,7 @@ static void test_two_biases_of_a_head_that_differ_are_refused(void)
                     BAL_ERR_INPUT);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "lm_head.bias and lm_head.decoder.bias differ"));
     free(bytes);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
 }
 
 /* Without a base as well: transformers reads the one, its own older versions the other. */

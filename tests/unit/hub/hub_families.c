@@ -29,7 +29,7 @@ static const char *path_of(const char *folder, const char *file)
 
 /* Sequences of logits.bin. */
 typedef struct golden {
-    bal_file file;
+    bal_mapping file;
     int64_t n_vocab, n_tokens[N_SEQUENCES];
     int32_t *tokens[N_SEQUENCES];
     const float *logits[N_SEQUENCES];
@@ -39,7 +39,7 @@ static golden open_golden(const char *folder)
 {
     golden g = {0};
     int32_t head[2];
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(path_of(folder, "logits.bin"), &g.file), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(path_of(folder, "logits.bin"), &g.file), BAL_OK);
     memcpy(head, g.file.data, sizeof head);
     CU_ASSERT_EQUAL_FATAL(head[0], N_SEQUENCES);
     g.n_vocab = head[1];
@@ -99,7 +99,7 @@ static double difference(const char *folder)
         free(logits);
     }
     bal_bundle_clear(&bundle);
-    bal_file_close(&g.file);
+    bal_mapping_close(&g.file);
     return worst / largest;
 }
 
@@ -162,7 +162,7 @@ static rounded round_to(const char *folder, bal_format format, int group)
     }
     r.same_top /= (double)n;
     bal_bundle_clear(&bundle);
-    bal_file_close(&g.file);
+    bal_mapping_close(&g.file);
     return r;
 }
 
@@ -220,7 +220,7 @@ static void test_rounded_logits_are_the_same_at_every_level(void)
             }
             free(ref);
             bal_bundle_clear(&bundle);
-            bal_file_close(&g.file);
+            bal_mapping_close(&g.file);
         }
 }
 
@@ -265,7 +265,7 @@ static void test_a_text_read_in_pieces_has_the_logits_of_the_whole_text(void)
             CU_ASSERT_EQUAL(bal_cache_create(bundle.model, 8, &cache), BAL_ERR_CONFIG);
         }
         bal_bundle_clear(&bundle);
-        bal_file_close(&g.file);
+        bal_mapping_close(&g.file);
     }
 }
 

@@ -24,7 +24,7 @@ typedef struct gguf_tensor {
 } gguf_tensor;
 
 typedef struct gguf {
-    bal_file file;
+    bal_mapping file;
     const uint8_t *at, *end; /* what is left to read */
     uint64_t n_tensors, n_pairs;
     const uint8_t *pairs;
@@ -111,7 +111,7 @@ static uint64_t tensor_bytes(const gguf_tensor *t)
 static void open_gguf(const char *path, gguf *g)
 {
     *g = (gguf){0};
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(path, &g->file), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(path, &g->file), BAL_OK);
     g->at = g->file.data;
     g->end = g->at + g->file.n_bytes;
     CU_ASSERT_EQUAL(memcmp(take(g, 4), "GGUF", 4), 0);
@@ -342,7 +342,7 @@ static void test_every_family_has_its_tensors_in_their_places(void)
             if (!known || n_bytes != g.file.n_bytes || hash != found)
                 fprintf(stderr, "%s\t%zu\t%016" PRIx64 "\n", name, g.file.n_bytes, found);
             CU_ASSERT(known && n_bytes == g.file.n_bytes && hash == found);
-            bal_file_close(&g.file);
+            bal_mapping_close(&g.file);
         }
         bal_bundle_clear(&bundle);
     }
@@ -361,7 +361,7 @@ static void test_checkpoints_and_llama2c_models_are_written_with_their_gains(voi
         open_gguf(in_dir(&top, "made.gguf"), &g);
         check_head(&bundle, &g, "llama");
         check_values(bundle.model, &g, false, false); /* their pairs are adjacent already */
-        bal_file_close(&g.file);
+        bal_mapping_close(&g.file);
         bal_bundle_clear(&bundle);
     }
 }
@@ -397,7 +397,7 @@ static void test_pieces_of_llama2c_are_those_of_sentencepiece(void)
     expect_token(&g, 3 + 0xAB, "<0xAB>", 0, 6);
     expect_token(&g, 403, "\xe2\x96\x81Once", -144, 1); /* printed from tok512.bin */
     CU_ASSERT_EQUAL(get_u32(&g, "tokenizer.ggml.bos_token_id"), 1);
-    bal_file_close(&g.file);
+    bal_mapping_close(&g.file);
     bal_bundle_clear(&bundle);
 }
 
@@ -452,7 +452,7 @@ static void test_pieces_of_sentencepiece_are_kept(void)
                  -0.25f, 1);
     expect_token(&g, 262, "[PAD262]", 0, 5);
     CU_ASSERT_EQUAL(array_length(&g, "tokenizer.ggml.tokens"), 512);
-    bal_file_close(&g.file);
+    bal_mapping_close(&g.file);
     bal_bundle_clear(&bundle);
 }
 
@@ -485,7 +485,7 @@ static void test_blocks_are_rounded_as_ggml_rounds_them(void)
         CU_ASSERT(at[2 * n] == 0 && at[2 * n + 1] == (four ? 0xBC : 0x3C));
         for (size_t i = 0; i < 8; ++i)
             CU_ASSERT_EQUAL(at[2 * n + 2 + i], four ? q4_made[i] : (uint8_t)-q8_made[i]);
-        bal_file_close(&g.file);
+        bal_mapping_close(&g.file);
     }
     bal_bundle_clear(&bundle);
 }
@@ -497,15 +497,15 @@ static bal_bundle load_changed(const char *folder, const char *more)
     test_dir dir = new_dir("changed");
     for (int i = 0; i < 3; ++i) {
         char path[64], text[4096];
-        bal_file file;
+        bal_mapping file;
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         copy_file(family_path(path), &dir, names[i]);
         if (i < 2) continue;
-        CU_ASSERT_EQUAL_FATAL(bal_file_open(family_path(path), &file), BAL_OK);
+        CU_ASSERT_EQUAL_FATAL(bal_mapping_open(family_path(path), &file), BAL_OK);
         int n = snprintf(text, sizeof text, "{%s,%.*s", more, (int)file.n_bytes - 1,
                          (const char *)file.data + 1);
         write_file(&dir, names[i], text, (size_t)n);
-        bal_file_close(&file);
+        bal_mapping_close(&file);
     }
     return load_bundle(dir.path, BAL_I8, 0);
 }

@@ -272,8 +272,8 @@ static void test_dishonest_llama2c_headers_are_refused(void)
         {3, {64, 172, 5, 8, 4, 512, 512}, "version 3"},
         {-1, {64, 172, 5, 8, 4, 512, 512}, "version -1"},
     };
-    bal_file file;
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(bal_test_data(STORIES_FILE), &file), BAL_OK);
+    bal_mapping file;
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(bal_test_data(STORIES_FILE), &file), BAL_OK);
     uint8_t *bytes = malloc(file.n_bytes);
     CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
     test_dir dir = new_dir("llama2c");
@@ -293,7 +293,7 @@ static void test_dishonest_llama2c_headers_are_refused(void)
     write_file(&dir, "model.bin", bytes, file.n_bytes);
     expect_refusal(dir.path, "model.bin", "model.embed_tokens.weight: element 1000 is NaN");
     free(bytes);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
 }
 
 static void test_folders_that_do_not_fit_get_a_sentence(void)

@@ -117,13 +117,13 @@ static void test_llama2c_files_of_both_versions_tied_or_not_hold_the_same(void)
             copy_file(bal_test_data(TOKENIZER_FILE), &dir, "tok512.bin");
             write_llama2c(model, version, tied, &dir);
             if (version == 0 && tied) { /* the sample itself, but for rotary tables */
-                bal_file a, b;
-                CU_ASSERT_EQUAL_FATAL(bal_file_open(bal_test_data(STORIES_FILE), &a), BAL_OK);
-                CU_ASSERT_EQUAL_FATAL(bal_file_open(in_dir(&dir, "model.bin"), &b), BAL_OK);
+                bal_mapping a, b;
+                CU_ASSERT_EQUAL_FATAL(bal_mapping_open(bal_test_data(STORIES_FILE), &a), BAL_OK);
+                CU_ASSERT_EQUAL_FATAL(bal_mapping_open(in_dir(&dir, "model.bin"), &b), BAL_OK);
                 CU_ASSERT_EQUAL_FATAL(a.n_bytes, b.n_bytes);
                 CU_ASSERT_EQUAL(memcmp(a.data, b.data, a.n_bytes - 512 * 8 * 4), 0);
-                bal_file_close(&a);
-                bal_file_close(&b);
+                bal_mapping_close(&a);
+                bal_mapping_close(&b);
             }
             CU_ASSERT_STRING_EQUAL(bal_hub_kind(dir.path),
                                    version == 0 ? "llama2.c v0" : "llama2.c v1");

@@ -145,11 +145,11 @@ static void test_zip_files_of_both_widths_give_the_stored_values(void)
 
 static void test_a_file_of_torch_survives_cuts_and_turned_bits(void)
 {
-    bal_file file;
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(golden("pickle/pytorch_model.bin"), &file), BAL_OK);
+    bal_mapping file;
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(golden("pickle/pytorch_model.bin"), &file), BAL_OK);
     cut_everywhere(bal_hub_pickle_parse, file.data, file.n_bytes);
     turn_every_bit(bal_hub_pickle_parse, file.data, file.n_bytes);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
 }
 
 static void rename_part(zip_file *zip, int part, const char *name)

@@ -278,11 +278,11 @@ static void test_a_damaged_shard_is_named(void)
 
 static void test_small_safetensors_survive_cuts_and_turned_bits(void)
 {
-    bal_file file;
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(golden("safetensors/model.safetensors"), &file), BAL_OK);
+    bal_mapping file;
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(golden("safetensors/model.safetensors"), &file), BAL_OK);
     cut_everywhere(bal_hub_safetensors_parse, file.data, file.n_bytes);
     turn_every_bit(bal_hub_safetensors_parse, file.data, file.n_bytes);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
 }
 
 /* Eight tensors of 32 MiB in a file without blocks: zeros that cost no disk. */

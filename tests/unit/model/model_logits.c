@@ -9,7 +9,7 @@
 #include "suite.h"
 
 typedef struct golden {
-    bal_file file;
+    bal_mapping file;
     int32_t n_tokens, n_vocab;
     const int32_t *tokens;
     const float *logits;
@@ -27,7 +27,7 @@ static const char *golden_path(const char *name)
 static golden open_golden(const char *name)
 {
     golden g;
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(golden_path(name), &g.file), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(golden_path(name), &g.file), BAL_OK);
     memcpy(&g.n_tokens, g.file.data, 4);
     memcpy(&g.n_vocab, g.file.data + 4, 4);
     CU_ASSERT_EQUAL_FATAL(g.file.n_bytes, 8 + 4 * (size_t)g.n_tokens * (1 + (size_t)g.n_vocab));
@@ -73,7 +73,7 @@ static double difference(const char *path, bal_format format, const char *name)
     free(logits);
     bal_forward_destroy(&forward);
     bal_model_destroy(&model);
-    bal_file_close(&g.file);
+    bal_mapping_close(&g.file);
     return worst / largest;
 }
 
@@ -121,7 +121,7 @@ static double nats(bal_format format, bal_isa isa, int64_t *units)
     bal_forward_destroy(&forward);
     bal_model_destroy(&model);
     bal_batch_clear(&batch);
-    bal_file_close(&g.file);
+    bal_mapping_close(&g.file);
     return (double)losses.loss / (double)BAL_LOSS_UNITS_PER_NAT / (double)n;
 }
 

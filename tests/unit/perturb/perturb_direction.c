@@ -138,13 +138,13 @@ static void test_walsh_slots_are_parities_of_a_shared_byte(void)
 {
     static int8_t base[MANY], bit[8][MANY], z[MANY];
     bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
-    for (uint32_t group = 0; group < 2; ++group) {
-        fill(&measure, 256 * group, 0, 256, base); /* slot 0: the sign s */
-        for (uint32_t k = 0; k < 8; ++k)           /* slot 2^k: s (-1)^(bit k of b) */
-            fill(&measure, 256 * group + (1u << k), 0, 256, bit[k]);
+    for (uint32_t set = 0; set < 2; ++set) {
+        fill(&measure, 256 * set, 0, 256, base); /* slot 0: the sign s */
+        for (uint32_t k = 0; k < 8; ++k)         /* slot 2^k: s (-1)^(bit k of b) */
+            fill(&measure, 256 * set + (1u << k), 0, 256, bit[k]);
         for (uint32_t slot = 0; slot < 256; slot += 3) {
             int n_bad = 0;
-            fill(&measure, 256 * group + slot, 0, 256, z);
+            fill(&measure, 256 * set + slot, 0, 256, z);
             for (int i = 0; i < MANY; ++i) {
                 int want = base[i];
                 for (int k = 0; k < 8; ++k)
@@ -160,7 +160,7 @@ static void test_walsh_directions_of_a_group_are_uncorrelated(void)
 {
     static int8_t z[16][MANY];
     bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
-    for (int slot = 0; slot < 16; ++slot) /* neighbours, far ones, and another group */
+    for (int slot = 0; slot < 16; ++slot) /* neighbours, far ones, and another set */
         fill(&measure, (uint32_t)(slot < 8 ? slot : 37 * slot), 0, 256, z[slot]);
     for (int a = 0; a < 16; ++a)
         for (int b = 0; b < a; ++b) {
@@ -199,7 +199,7 @@ static void test_walsh_bytes_of_a_piece_are_64_and_their_products_in_a_field(voi
     CU_ASSERT(n_equal < 30); /* 1984 / 256 = 7.75 of them by chance */
 }
 
-/* z_i z_i' of a group depends on m = i ^ i' alone: its mean over d codes, for all m. Slot 0 has the
+/* z_i z_i' of a set depends on m = i ^ i' alone: its mean over d codes, for all m. Slot 0 has the
  * signs, slot 2^k the bits of the bytes. */
 static void test_all_pairs_of_a_group_are_as_uncorrelated_as_fresh_bytes_make_them(void)
 {
@@ -257,7 +257,7 @@ static void test_uniform_noise_covers_its_range_evenly(void)
     }
 }
 
-static void test_density_is_the_share_of_open_groups(void)
+static void test_density_is_the_share_of_open_quarters(void)
 {
     static int8_t z[3][MANY];
     static const double densities[] = {0.004, 0.02, 0.3, 0.9};
@@ -332,14 +332,14 @@ const bal_test bal_suite_tests[] = {
     {"every coordinate gives another stream", test_every_coordinate_gives_another_stream},
     {"signs are balanced", test_signs_are_balanced},
     {"Walsh slots are parities of a shared byte", test_walsh_slots_are_parities_of_a_shared_byte},
-    {"Walsh directions of a group are uncorrelated",
+    {"Walsh directions of a set are uncorrelated",
      test_walsh_directions_of_a_group_are_uncorrelated},
     {"Walsh bytes of a piece are 64 and their products in a field",
      test_walsh_bytes_of_a_piece_are_64_and_their_products_in_a_field},
-    {"all pairs of a group are as uncorrelated as fresh bytes make them",
+    {"all pairs of a set are as uncorrelated as fresh bytes make them",
      test_all_pairs_of_a_group_are_as_uncorrelated_as_fresh_bytes_make_them},
     {"uniform noise covers its range evenly", test_uniform_noise_covers_its_range_evenly},
-    {"density is the share of open groups", test_density_is_the_share_of_open_groups},
+    {"density is the share of open quarters", test_density_is_the_share_of_open_quarters},
     {"tensors off the ballot do not move", test_tensors_off_the_ballot_do_not_move},
     {"draws are pure and differ", test_draws_are_pure_and_differ},
     {NULL, NULL},

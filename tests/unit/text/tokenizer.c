@@ -38,10 +38,10 @@ static bal_status create(const char *name, const void *bytes, size_t n_bytes, in
 
 static bal_status open_file(const char *path, int64_t n_vocab, bal_tokenizer **tokenizer)
 {
-    bal_file file;
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(path, &file), BAL_OK);
+    bal_mapping file;
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(path, &file), BAL_OK);
     bal_status status = create(name_of(path), file.data, file.n_bytes, n_vocab, tokenizer);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     return status;
 }
 
@@ -227,24 +227,24 @@ static void test_another_vocabulary_size_is_refused(void)
 
 static void test_a_file_cut_anywhere_is_refused(void)
 {
-    bal_file file;
+    bal_mapping file;
     bal_tokenizer *none = NULL;
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(bal_test_data("stories260k/tok512.bin"), &file), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(bal_test_data("stories260k/tok512.bin"), &file), BAL_OK);
     for (size_t n = 0; n < file.n_bytes; ++n)
         CU_ASSERT_EQUAL(create("tokenizer.bin", file.data, n, 512, &none), BAL_ERR_INPUT);
-    bal_file_close(&file);
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(golden("bytes400.json"), &file), BAL_OK);
+    bal_mapping_close(&file);
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(golden("bytes400.json"), &file), BAL_OK);
     for (size_t n = 0; n + 1 < file.n_bytes; n += 7) /* the last byte is a newline */
         CU_ASSERT_EQUAL(create("tokenizer.json", file.data, n, 662, &none), BAL_ERR_INPUT);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
 }
 
 /* Damaged bytes make a tokenizer or a sentence; a tokenizer made of them can be used. */
 static void check_mutations(const char *path, int64_t n_vocab, int n)
 {
     static const char text[] = "First, \xc3\xa9 <0x41> <s> the\nGodot <|sep|>2 \xff";
-    bal_file file;
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(path, &file), BAL_OK);
+    bal_mapping file;
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(path, &file), BAL_OK);
     uint8_t *bytes = malloc(file.n_bytes);
     CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
     uint64_t state = 7;
@@ -274,7 +274,7 @@ static void check_mutations(const char *path, int64_t n_vocab, int n)
         bal_tokenizer_destroy(&tokenizer);
     }
     free(bytes);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
 }
 
 static void test_damaged_files_never_crash(void)
@@ -471,10 +471,10 @@ static void test_a_megabyte_is_encoded_in_seconds(void)
     size_t n_bytes = 1u << 20;
     char *text = malloc(n_bytes);
     CU_ASSERT_PTR_NOT_NULL_FATAL(text);
-    bal_file file;
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(bal_test_data("shakespeare/train.txt"), &file), BAL_OK);
+    bal_mapping file;
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(bal_test_data("shakespeare/train.txt"), &file), BAL_OK);
     for (size_t i = 0; i < n_bytes; ++i) text[i] = (char)file.data[i % file.n_bytes];
-    bal_file_close(&file);
+    bal_mapping_close(&file);
     for (int i = 0; i < 4; ++i) {
         if (i == 2) memset(text, 'o', n_bytes); /* one character: every place is a candidate */
         double start = bal_seconds();

@@ -24,10 +24,10 @@ static void add(bal_files *files, const char *name, const void *bytes, size_t n_
 /* Add a golden file under the last part of its name. */
 static void add_golden(bal_files *files, const char *name)
 {
-    bal_file file;
-    CU_ASSERT_EQUAL_FATAL(bal_file_open(golden(name), &file), BAL_OK);
+    bal_mapping file;
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(golden(name), &file), BAL_OK);
     add(files, strrchr(name, '/') + 1, file.data, file.n_bytes);
-    bal_file_close(&file);
+    bal_mapping_close(&file);
 }
 
 static bal_tokenizer *create(const bal_files *files)

@@ -52,10 +52,10 @@ static bal_tokenizer *open_folder(const char *name, int64_t n_vocab)
         "/vocab.txt",      "/tokenizer_config.json", "/config.json"};
     bal_files files = {0};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
-        bal_file file;
-        if (bal_file_open(golden(name, parts[i]), &file) != BAL_OK) continue;
+        bal_mapping file;
+        if (bal_mapping_open(golden(name, parts[i]), &file) != BAL_OK) continue;
         CU_ASSERT_EQUAL_FATAL(bal_files_add(&files, parts[i] + 1, file.data, file.n_bytes), BAL_OK);
-        bal_file_close(&file);
+        bal_mapping_close(&file);
     }
     bal_tokenizer *tokenizer = NULL;
     bal_status status = bal_tokenizer_create(&files, n_vocab, name, &tokenizer);

@@ -1,5 +1,5 @@
-/* llama2c.c: reads tokenizer.bin of llama2.c: int32 longest token, then per token float32 score,
- * int32 length, bytes; little-endian. Source: karpathy/llama2.c, tokenizer.py and run.c. */
+/* tokenizer_bin.c: reads tokenizer.bin of llama2.c: int32 longest token, then per token float32
+ * score, int32 length, bytes; little-endian. Source: karpathy/llama2.c, tokenizer.py and run.c. */
 #include <string.h>
 
 #include "read_impl.h"

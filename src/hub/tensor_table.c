@@ -1,4 +1,4 @@
-/* table.c: the tensors that files have, where they lie, and reading one as floats. */
+/* tensor_table.c: the tensors that files have, where they lie, and reading one as floats. */
 #include <endian.h>
 #include <math.h>
 #include <stdlib.h>
@@ -63,7 +63,7 @@ void bal_hub_table_sort(bal_hub_table *table)
 void bal_hub_table_clear(bal_hub_table *table)
 {
     for (int i = 0; i < table->n_files; ++i) {
-        bal_file_close(&table->files[i].file);
+        bal_mapping_close(&table->files[i].file);
         free(table->files[i].path);
     }
     free(table->files);
@@ -74,12 +74,12 @@ void bal_hub_table_clear(bal_hub_table *table)
 bal_status bal_hub_table_map(bal_hub_table *table, const char *path)
 {
     bal_hub_file added = {0};
-    BAL_TRY(bal_file_open(path, &added.file));
+    BAL_TRY(bal_mapping_open(path, &added.file));
     bal_hub_file *files = realloc(table->files, ((size_t)table->n_files + 1) * sizeof *files);
     if (files != NULL) table->files = files;
     if (files != NULL) added.path = strdup(path);
     if (added.path == NULL) {
-        bal_file_close(&added.file);
+        bal_mapping_close(&added.file);
         return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its name", path);
     }
     files[table->n_files++] = added;

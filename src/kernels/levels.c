@@ -1,4 +1,4 @@
-/* table.c: the levels, lowest first, each replacing what it improves. */
+/* levels.c: the levels, lowest first, each replacing what it improves. */
 #include <string.h>
 #ifdef __x86_64__
 #include <cpuid.h>
