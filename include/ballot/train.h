@@ -9,6 +9,7 @@
 #include "ballot/model.h"
 #include "ballot/optim.h"
 #include "ballot/record.h"
+#include "ballot/source.h"
 #include "ballot/text.h"
 
 #define BAL_TEXT_BYTES 512
@@ -104,16 +105,6 @@ void bal_train_wish(bal_wish wish);
 bal_status bal_train(const bal_job *job, const bal_machine *machine, const char *run,
                      bal_comm *comm);
 
-/** Read a model to work with: a folder or file of the hub, or a checkpoint, which has its own
- * formats: those asked for, or if own, any. BAL_F32 of a checkpoint is its dequantized model.
- * Local.
- *  @return errors of bal_hub_load and bal_checkpoint_read, and BAL_ERR_CONFIG: a checkpoint has
- *          other formats. */
-bal_status bal_bundle_open(const char *path, const bal_formats *formats, bool own, bool with_carry,
-                           bal_bundle *bundle);
-/** The first half of it: the model outlined, no weight read. Local. Errors as above. */
-bal_status bal_source_outline(const char *path, const bal_formats *formats, bool own,
-                              bool with_carry, bal_bundle *bundle);
 /** Can the model learn the job's task? Local. @return BAL_OK; BAL_ERR_CONFIG. */
 bal_status bal_job_check_task(const bal_job *job, const bal_model *model);
 /** What the job makes of its texts. Local. */

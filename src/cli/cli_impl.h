@@ -107,9 +107,9 @@ extern const struct argp bal_argp_json;   /* --json */
 
 /** BAL_ERR_ARG: the processor of this rank does not have the level of --isa. Local: agree on it. */
 bal_status bal_isa_check(const bal_common *common);
-/** In which formats to run a model: what --format says, with the job's patterns; else those of the
- *  job, or int8 without one (NULL); *own: nothing was said, so that a checkpoint keeps its own. */
-bal_formats bal_common_formats(const bal_common *common, const bal_job *job, bool *own);
+/** How to open a model that a command runs: in the formats of --format, with the job's patterns;
+ *  else in those of the job, or int8 without one (NULL), and a checkpoint in its own. */
+bal_source_options bal_common_source(const bal_common *common, const bal_job *job);
 /** "i8", or "i4:64", or "i8 with patterns": how the matrices of a model are written. */
 void bal_formats_print(const bal_formats *formats, char *text, size_t n_bytes);
 /** A file to be written does not exist, but its folder does. @return BAL_OK; BAL_ERR_CONFIG: it

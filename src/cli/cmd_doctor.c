@@ -109,7 +109,8 @@ static bal_status size_job(const bal_job *job, bal_estimate *needs)
 {
     bal_bundle bundle = {0};
     int64_t n = job->data.batch * job->data.context;
-    BAL_TRY(bal_source_outline(job->model.path, &job->model.formats, false, true, &bundle));
+    bal_source_options base = {.formats = job->model.formats, .with_carry = true};
+    BAL_TRY(bal_source_outline(job->model.path, &base, &bundle));
     needs->model = (int64_t)bal_model_bytes(bundle.model);
     needs->work = (int64_t)bal_forward_bytes(bundle.model, n, job->data.context);
     bal_estimate_files(job, bundle.model, &bundle.files, needs);

@@ -101,11 +101,10 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     const char *text = strcmp(a.split, "dev") == 0 ? data->dev : data->test;
     if (status == BAL_OK && text[0] == 0)
         status = bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set", a.common.job, a.split);
-    bool own;
-    bal_formats formats = bal_common_formats(&a.common, &source.job, &own);
+    bal_source_options how = bal_common_source(&a.common, &source.job);
+    how.with_carry = how.formats.matrices != BAL_F32; /* for the fingerprint */
     bal_corpus_options cut = bal_job_corpus(&source.job);
-    if (status == BAL_OK)
-        status = bal_bundle_open(a.model, &formats, own, formats.matrices != BAL_F32, &bundle);
+    if (status == BAL_OK) status = bal_source_open(a.model, &how, &bundle);
     if (status == BAL_OK) status = bal_job_check_task(&source.job, bundle.model);
     if (status == BAL_OK) status = bal_corpus_open(text, bundle.tokenizer, &cut, &corpus);
     if (status == BAL_OK) status = bal_batch_init(&batch, data->batch, data->context);

@@ -105,8 +105,8 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
     bal_parse(context, &argp, argc, argv, &a);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_bundle bundle = {0};
-    bal_formats formats = {.matrices = bal_checkpoint_recognizes(a.model) ? BAL_I8 : BAL_F32};
-    bal_status status = bal_bundle_open(a.model, &formats, true, false, &bundle);
+    bal_source_options as_it_is = {.formats = {.matrices = BAL_F32}, .keep_formats = true};
+    bal_status status = bal_source_open(a.model, &as_it_is, &bundle);
     if (status == BAL_OK)
         status = is_gguf(a.to) ? bal_hub_export_gguf(&bundle, a.gguf, a.to)
                                : bal_hub_export(&bundle, &a.options, a.to);

@@ -216,10 +216,9 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv)
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_bundle bundle = {0};
     text t = {0};
-    bool own;
-    bal_formats formats = bal_common_formats(&a.common, NULL, &own);
+    bal_source_options how = bal_common_source(&a.common, NULL);
     bal_status status = bal_isa_check(&a.common);
-    if (status == BAL_OK) status = bal_bundle_open(a.model, &formats, own, false, &bundle);
+    if (status == BAL_OK) status = bal_source_open(a.model, &how, &bundle);
     if (status == BAL_OK) status = begin(&a, &bundle, &t);
     if (status == BAL_OK) status = extend(&a, &bundle, &t);
     if (status == BAL_OK) status = print(context, &a, &bundle, &t);

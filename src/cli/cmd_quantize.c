@@ -92,8 +92,7 @@ static bal_status report(bal_context *context, const arguments *a, const bal_mod
 static bal_status quantize(bal_context *context, const arguments *a, const bal_job *job,
                            bal_bundle *bundle)
 {
-    bool own;
-    bal_formats formats = bal_common_formats(&a->common, job, &own);
+    bal_formats formats = bal_common_source(&a->common, job).formats;
     if (formats.matrices == BAL_F32)
         return bal_fail(BAL_ERR_ARG, "--format=f32: expected i8, i4 or nf4");
     BAL_TRY(bal_check_output(a->out));

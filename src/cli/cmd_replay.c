@@ -104,8 +104,8 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
                           "what is good",
                           a.journal, (long long)bal_journal_tail(journal),
                           (long long)bal_journal_n(journal), (long long)bal_journal_n(journal));
-    if (status == BAL_OK)
-        status = bal_bundle_open(a.base, &source.job.model.formats, false, true, &bundle);
+    bal_source_options base = {.formats = source.job.model.formats, .with_carry = true};
+    if (status == BAL_OK) status = bal_source_open(a.base, &base, &bundle);
     if (status == BAL_OK) {
         if (a.step < 0) a.step = bal_journal_n(journal);
         status = bal_replay(&source.job, &a.common.machine, journal, a.step, bundle.model);

@@ -47,15 +47,15 @@ void bal_parse(const bal_context *context, const struct argp *argp, int argc, ch
     if (nowhere != NULL) fclose(nowhere);
 }
 
-bal_formats bal_common_formats(const bal_common *common, const bal_job *job, bool *own)
+bal_source_options bal_common_source(const bal_common *common, const bal_job *job)
 {
-    bal_formats formats = {.matrices = BAL_I8, .group = BAL_GROUP_DEFAULT};
-    if (job != NULL) formats = job->model.formats;
-    *own = common->formats.matrices == BAL_N_FORMATS;
-    if (*own) return formats;
-    formats.matrices = common->formats.matrices;
-    formats.group = common->formats.group;
-    return formats;
+    bal_source_options options = {.formats = {.matrices = BAL_I8, .group = BAL_GROUP_DEFAULT}};
+    if (job != NULL) options.formats = job->model.formats;
+    options.keep_formats = common->formats.matrices == BAL_N_FORMATS;
+    if (options.keep_formats) return options;
+    options.formats.matrices = common->formats.matrices;
+    options.formats.group = common->formats.group;
+    return options;
 }
 
 void bal_formats_print(const bal_formats *formats, char *text, size_t n_bytes)

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ballot/hub.h"
 #include "train_impl.h"
 
 bal_job bal_job_default(void)
@@ -63,78 +62,6 @@ bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_mod
                                  .on_ballot = on_ballot,
                                  .tally = machine->tally};
     return bal_optim_create(model, machine->kernels, &options, optim);
-}
-
-/* A float model with the dequantized weights of an integer one. */
-static bal_status dequantize(bal_model **model)
-{
-    bal_model *from = *model, *to = NULL;
-    bal_status status =
-        bal_model_create(bal_model_shape(from), &(bal_formats){.matrices = BAL_F32}, false, &to);
-    for (int i = 0; status == BAL_OK && i < bal_model_n_tensors(to); ++i) {
-        bal_tensor *tensor = bal_model_tensor(to, i);
-        bal_model_dequantize(from, bal_model_find(from, tensor->name), tensor->codes);
-    }
-    if (status != BAL_OK) return status;
-    bal_model_destroy(model);
-    *model = to;
-    return BAL_OK;
-}
-
-/* A checkpoint has the formats that were asked for. */
-static bal_status compare_formats(const char *path, const bal_formats *asked,
-                                  const bal_model *model)
-{
-    const bal_formats *has = bal_model_formats(model);
-    bool same = has->matrices == asked->matrices && strcmp(has->patterns, asked->patterns) == 0 &&
-                (!bal_format_is_nibbles(has->matrices) || has->group == asked->group);
-    if (same) return BAL_OK;
-    return bal_fail(BAL_ERR_CONFIG,
-                    "%s: a checkpoint with [model] codes = %s, group = %d, formats = %s; asked for "
-                    "are codes = %s, group = %d, formats = %s: say the same, or start from a model "
-                    "of floats",
-                    path, bal_format_name(has->matrices), has->group, has->patterns,
-                    bal_format_name(asked->matrices), asked->group, asked->patterns);
-}
-
-bal_status bal_source_outline(const char *path, const bal_formats *formats, bool own,
-                              bool with_carry, bal_bundle *bundle)
-{
-    if (!bal_checkpoint_recognizes(path)) return bal_hub_outline(path, formats, with_carry, bundle);
-    bal_snapshot snapshot;
-    BAL_TRY(bal_checkpoint_outline(path, with_carry, &snapshot));
-    bal_status status = own || formats->matrices == BAL_F32
-                            ? BAL_OK
-                            : compare_formats(path, formats, snapshot.model);
-    if (status != BAL_OK) {
-        bal_snapshot_clear(&snapshot);
-        return status;
-    }
-    *bundle = (bal_bundle){snapshot.model, snapshot.tokenizer, snapshot.files};
-    snapshot.model = NULL;
-    snapshot.tokenizer = NULL;
-    snapshot.files = (bal_files){0};
-    bal_snapshot_clear(&snapshot);
-    return BAL_OK;
-}
-
-bal_status bal_source_fill(const char *path, bal_model *model)
-{
-    return bal_checkpoint_recognizes(path) ? bal_checkpoint_fill(path, model)
-                                           : bal_hub_fill(path, model, NULL);
-}
-
-bal_status bal_bundle_open(const char *path, const bal_formats *formats, bool own, bool with_carry,
-                           bal_bundle *bundle)
-{
-    BAL_TRY(bal_source_outline(path, formats, own, with_carry, bundle));
-    bal_status status = bal_model_allocate(bundle->model);
-    if (status == BAL_OK) status = bal_source_fill(path, bundle->model);
-    if (status == BAL_OK && !own && formats->matrices == BAL_F32 &&
-        bal_model_is_integer(bundle->model))
-        status = dequantize(&bundle->model);
-    if (status != BAL_OK) bal_bundle_clear(bundle);
-    return status;
 }
 
 bal_status bal_job_check_task(const bal_job *job, const bal_model *model)

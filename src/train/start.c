@@ -41,8 +41,8 @@ static bal_status make_directory(const char *dir)
 bal_status bal_run_load(bal_run *run)
 {
     const bal_data_options *data = &run->job->data;
-    BAL_TRY(bal_source_outline(run->job->model.path, &run->job->model.formats, false, true,
-                               &run->bundle));
+    bal_source_options base = {.formats = run->job->model.formats, .with_carry = true};
+    BAL_TRY(bal_source_outline(run->job->model.path, &base, &run->bundle));
     run->model = run->bundle.model;
     BAL_TRY(bal_job_check_task(run->job, run->model));
     int64_t most = bal_model_shape(run->model)->max_tokens;

@@ -122,9 +122,6 @@ bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry);
 void bal_run_postpone(bal_run *run, bal_status status);
 /** The first failure kept; BAL_OK: none. Local. */
 bal_status bal_run_pending(const bal_run *run);
-/** The second half of bal_bundle_open: read the weights into the model, once it is attached to
- * memory. */
-bal_status bal_source_fill(const char *path, bal_model *model);
 /** RUN/name. */
 void bal_run_path(const bal_run *run, const char *name, char path[BAL_PATH_BYTES]);
 /** Steps that have a checkpoint in the run directory, newest first; *steps is for free(). */

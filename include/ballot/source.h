@@ -1,0 +1,31 @@
+/* include/ballot/source.h: a model from wherever a user has it: a Hugging Face folder, a llama2.c
+ * folder or file, or a checkpoint. Knows what a path leads to; knows nothing of jobs or ranks. */
+#ifndef BALLOT_SOURCE_H
+#define BALLOT_SOURCE_H
+
+#include "ballot/hub.h"
+#include "ballot/model.h"
+
+/** What to make of a model. */
+typedef struct bal_source_options {
+    bal_formats formats; /* of the model made; BAL_F32 of a checkpoint: its weights, dequantized */
+    bool keep_formats;   /* a checkpoint keeps its own formats, whatever formats says */
+    bool with_carry;     /* with carries, as a run needs them */
+} bal_source_options;
+
+/** Read a model, ready to work with. Local.
+ *  @param bundle  made; for bal_bundle_clear
+ *  @return BAL_OK; errors of bal_hub_load and bal_checkpoint_read; BAL_ERR_CONFIG also where a
+ *          checkpoint has other formats than those asked for. */
+bal_status bal_source_open(const char *path, const bal_source_options *options, bal_bundle *bundle);
+
+/* The same in two halves, for a model in memory of the caller. */
+
+/** Everything but the weights: the model is outlined (bal_model_outline), in a checkpoint's own
+ *  formats if BAL_F32 is asked for. Local. Errors as above. */
+bal_status bal_source_outline(const char *path, const bal_source_options *options,
+                              bal_bundle *bundle);
+/** Read the weights into the model, once it is attached to memory. Local. Errors as above. */
+bal_status bal_source_fill(const char *path, bal_model *model);
+
+#endif
