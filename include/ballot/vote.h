@@ -25,6 +25,18 @@ typedef struct bal_totals {
     uint64_t fingerprint_max; /* drifted; both 0 in steps that do not check */
 } bal_totals;
 
+/** Losses of a slot at code - z and at code + z, loss units. */
+typedef struct bal_pair {
+    int64_t minus, plus;
+} bal_pair;
+/** The vote of a two-sided probe, the sign of minus - plus: +1, moving along +z lowers the loss;
+ *  -1, it raises the loss; 0, a tie. Local. Source: two-sided simultaneous perturbation (SPSA,
+ *  Spall 1992), sign votes (Bar & Giryes 2025). */
+static inline int bal_pair_vote(bal_pair losses)
+{
+    return (losses.minus > losses.plus) - (losses.minus < losses.plus);
+}
+
 typedef struct bal_ballot bal_ballot; /* the votes of one step; not for two threads at once */
 
 /** Make an empty ballot of n_slots votes, 1 .. 2^20. Local; same n_slots on every rank. Borrows
@@ -40,13 +52,12 @@ void bal_ballot_destroy(bal_ballot **ballot);
 int bal_slot_rank(int slot, int n_ranks);
 
 /**
- * Cast one slot's vote: the sign of loss_minus - loss_plus, 0 when they are equal. Local.
+ * Cast one slot's vote. Local.
  * @param slot  in [0, n_slots); at most one rank votes on it per step, none means abstained
- * @param loss_minus, loss_plus  summed cross-entropy at code - z and code + z, loss units
+ * @param vote  +1, -1, or 0 for a tie: see bal_pair_vote
  * @return BAL_OK; or, ballot unchanged, BAL_ERR_ARG: bad slot; BAL_ERR_STATE: voted before.
- * Source: two-sided simultaneous perturbation (Spall 1992), sign vote (Bar & Giryes 2025).
  */
-bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int64_t loss_minus, int64_t loss_plus);
+bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int vote);
 /** Totals of this rank, to be filled before counting; emptied by counting. Local; borrowed. */
 bal_totals *bal_ballot_totals(bal_ballot *ballot);
 /** Say how long a probe takes this rank, us, before counting; nothing said: for ever. Local. */
@@ -70,7 +81,9 @@ bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *tota
 int64_t bal_ballot_words(int n_slots);
 /** Bytes that a rank sends to count one ballot. Local. */
 int64_t bal_ballot_bytes(int n_slots);
-/** votes[slot] = +1, -1 or 0 from the two bit maps; +1: moving along +z lowers the loss. Local. */
+/** One slot's vote: +1, -1, or 0 for a tie or an abstention. Local. */
+int bal_ballot_vote(const uint64_t *bits, int n_slots, int slot);
+/** votes[slot] = bal_ballot_vote of that slot, for all slots. Local. */
 void bal_ballot_votes(const uint64_t *bits, int n_slots, int8_t *votes);
 /** Was a vote cast on this slot, a tie too? Local. */
 bool bal_ballot_has(const uint64_t *bits, int n_slots, int slot);

@@ -14,17 +14,10 @@
 
 static bool equal(bal_pair a, bal_pair b) { return a.minus == b.minus && a.plus == b.plus; }
 
-/* The bits of a slot's vote: for and against, see ballot/vote.h. */
-static unsigned bits_of(bal_pair p)
+/* The vote on a slot, as it was counted. */
+static int counted(const bal_run *run, int slot)
 {
-    return (p.minus >= p.plus) | (unsigned)(p.minus <= p.plus) << 1;
-}
-
-static unsigned bits_counted(const bal_run *run, int slot)
-{
-    int64_t half = bal_ballot_words((int)run->job->vote.slots) / 2;
-    return (unsigned)(run->bits[slot / 64] >> slot % 64 & 1) |
-           (unsigned)(run->bits[half + slot / 64] >> slot % 64 & 1) << 1;
+    return bal_ballot_vote(run->bits, (int)run->job->vote.slots, slot);
 }
 
 /* A number that nobody knew before the votes were in. */
@@ -55,14 +48,6 @@ static int auditor_of(const bal_run *run, int rank, uint64_t drawn)
     return auditor;
 }
 
-static bal_status probe(bal_run *run, const bal_measure *measure, int slot, bal_pair *p)
-{
-    bal_losses losses[2];
-    BAL_TRY(bal_run_probe(run, measure, slot, losses));
-    *p = (bal_pair){losses[1].loss, losses[0].loss};
-    return BAL_OK;
-}
-
 /* What a rank said of a slot, and what it says now that all are asked. */
 typedef struct answer {
     bal_pair said, says;
@@ -76,7 +61,7 @@ static bal_status judge(bal_run *run, const bal_measure *measure, int slot, cons
     int rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm), n_asked = 0;
     int owner = bal_slot_rank(slot, size), best = 0, first = -1;
     answer own = {.asked = !run->excluded[rank]};
-    bal_status status = own.asked ? probe(run, measure, slot, &own.says) : BAL_OK;
+    bal_status status = own.asked ? bal_run_probe(run, measure, slot, &own.says) : BAL_OK;
     own.said = mine != NULL ? *mine : own.says;
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_comm_gather(run->comm, (const uint64_t *)&own, sizeof own / 8, (uint64_t *)all));
@@ -97,7 +82,7 @@ static bal_status judge(bal_run *run, const bal_measure *measure, int slot, cons
     for (int r = 0; r < size && *accused < 0; ++r)
         if (all[r].asked &&
             (!equal(all[r].says, all[first].says) || !equal(all[r].said, all[first].says) ||
-             (r == owner && bits_counted(run, slot) != bits_of(all[first].says))))
+             (r == owner && counted(run, slot) != bal_pair_vote(all[first].says))))
             *accused = r;
     return BAL_OK;
 }
@@ -186,9 +171,9 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
         if (!bal_ballot_has(run->bits, n_slots, slot)) continue;
         if (rank == owner) differences[slot] += bal_hash(&cast[slot], sizeof *cast, 0);
         if (rank != auditor_of(run, owner, drawn)) continue;
-        status = probe(run, measure, slot, &checked[slot]);
+        status = bal_run_probe(run, measure, slot, &checked[slot]);
         differences[slot] -= bal_hash(&checked[slot], sizeof *checked, 0);
-        if (bits_counted(run, slot) != bits_of(checked[slot])) ++differences[slot];
+        if (counted(run, slot) != bal_pair_vote(checked[slot])) ++differences[slot];
     }
     status = bal_comm_agree(run->comm, status);
     if (status == BAL_OK) status = bal_comm_sum(run->comm, (int64_t *)differences, n_slots);

@@ -81,12 +81,12 @@ static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n
     bal_status status = BAL_OK;
     double start = 0.0, spent = 0.0;
     for (*n = -1; status == BAL_OK && (*n < PASSES_MIN || spent < about); ++*n) {
-        bal_losses losses[2];
+        bal_pair losses;
         int64_t slot = (*n + 1) * (int64_t)bal_comm_size(run->comm) + bal_comm_rank(run->comm);
         if (*n == 0) start = bal_seconds(); /* the first warmed caches up */
         status = evaluates
                      ? evaluate_batch(run)
-                     : bal_run_probe(run, &measure, (int)(slot % run->job->vote.slots), losses);
+                     : bal_run_probe(run, &measure, (int)(slot % run->job->vote.slots), &losses);
         if (*n >= 0) spent = bal_seconds() - start;
     }
     BAL_TRY(bal_comm_agree(run->comm, status));

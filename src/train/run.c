@@ -183,30 +183,32 @@ bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
     return BAL_OK;
 }
 
-bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_losses losses[2])
+bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_pair *pair)
 {
     bal_corpus_draw(run->train, run->machine->kernels, run->id.seed, (uint32_t)run->step,
                     (uint32_t)slot, run->job->data.batch, &run->batch);
-    losses[0] = (bal_losses){.per_sequence = run->sequences[0]};
-    losses[1] = (bal_losses){.per_sequence = run->sequences[1]};
+    bal_losses losses[2] = {{.per_sequence = run->sequences[0]},
+                            {.per_sequence = run->sequences[1]}};
     bal_direction direction = {.measure = *measure, .slot = (uint32_t)slot};
-    return bal_forward_losses(run->forward, &run->batch, &direction, losses);
+    BAL_TRY(bal_forward_losses(run->forward, &run->batch, &direction, losses));
+    *pair = (bal_pair){.minus = losses[1].loss, .plus = losses[0].loss};
+    return BAL_OK;
 }
 
 /* My vote on a slot of mine. */
-static bal_status vote(bal_run *run, const bal_measure *measure, int slot)
+static bal_status cast(bal_run *run, const bal_measure *measure, int slot)
 {
-    bal_losses losses[2];
-    BAL_TRY(bal_run_probe(run, measure, slot, losses));
-    int64_t difference = losses[1].loss - losses[0].loss;
-    BAL_TRY(bal_ballot_cast(run->ballot, slot, losses[1].loss, losses[0].loss));
-    run->losses[slot] = (bal_pair){.minus = losses[1].loss, .plus = losses[0].loss};
+    bal_pair losses;
+    BAL_TRY(bal_run_probe(run, measure, slot, &losses));
+    int vote = bal_pair_vote(losses);
+    BAL_TRY(bal_ballot_cast(run->ballot, slot, vote));
+    run->losses[slot] = losses;
     bal_totals *totals = bal_ballot_totals(run->ballot);
-    totals->loss += losses[0].loss + losses[1].loss;
+    totals->loss += losses.plus + losses.minus;
     totals->n_tokens += run->batch.n_scored;
     for (int64_t i = 0; i < run->batch.n_sequences; ++i) {
-        int64_t own = run->sequences[1][i] - run->sequences[0][i];
-        totals->n_agree += (own > 0 && difference > 0) || (own < 0 && difference < 0);
+        bal_pair own = {.minus = run->sequences[1][i], .plus = run->sequences[0][i]};
+        totals->n_agree += vote != 0 && bal_pair_vote(own) == vote;
     }
     return BAL_OK;
 }
@@ -232,7 +234,7 @@ static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
     while (n_done == 0 || bal_seconds() - began < limit) {
         int slot = bal_deal_next(run->deal);
         if (slot < 0) break;
-        BAL_TRY(vote(run, measure, slot));
+        BAL_TRY(cast(run, measure, slot));
         ++n_done;
         bal_progress(run, false);
     }

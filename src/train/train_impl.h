@@ -15,11 +15,6 @@ typedef struct bal_metrics_log {
     int64_t n_steps; /* step lines in the file */
 } bal_metrics_log;
 
-/** Losses of a slot at code - z and code + z, loss units. */
-typedef struct bal_pair {
-    int64_t minus, plus;
-} bal_pair;
-
 /** The slots that a rank takes, see deal.c. */
 typedef struct bal_deal bal_deal;
 
@@ -106,8 +101,8 @@ bal_status bal_run_repair(bal_run *run, uint64_t *fingerprint);
  *  has changed may give no losses at all (BAL_ERR_NUMERIC). Collective.
  *  @return BAL_OK if repaired; else the status, or why nothing could be compared or repaired. */
 bal_status bal_run_compare(bal_run *run, bal_status status, uint64_t *fingerprint, bool *repaired);
-/** Both losses of a slot at this step, [0] at + and [1] at -, with run->sequences. Local. */
-bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_losses losses[2]);
+/** Both losses of a slot at this step; those of each sequence in run->sequences. Local. */
+bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_pair *losses);
 /** Have the votes of this step checked if it is their turn, before they count. Collective.
  *  @param repaired  answers differed because replicas did: the step is to be done again
  *  @return BAL_OK, entry->accused and the ballot changed if a rank was found to be wrong;

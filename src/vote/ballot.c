@@ -57,7 +57,7 @@ void bal_ballot_destroy(bal_ballot **ballot)
     *ballot = NULL;
 }
 
-bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int64_t loss_minus, int64_t loss_plus)
+bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int vote)
 {
     if (slot < 0 || slot >= ballot->n_slots)
         return bal_fail(BAL_ERR_ARG, "slot %d; expected 0 to %d", slot, ballot->n_slots - 1);
@@ -65,8 +65,8 @@ bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int64_t loss_minus, int
     if (ballot->cast[slot / 64] & bit)
         return bal_fail(BAL_ERR_STATE, "slot %d has voted before in this step", slot);
     ballot->cast[slot / 64] |= bit;
-    if (loss_minus >= loss_plus) ballot->words[slot / 64] |= bit;
-    if (loss_minus <= loss_plus) ballot->words[ballot->n_words / 2 + slot / 64] |= bit;
+    if (vote >= 0) ballot->words[slot / 64] |= bit;
+    if (vote <= 0) ballot->words[ballot->n_words / 2 + slot / 64] |= bit;
     ++ballot->totals.n_cast;
     return BAL_OK;
 }
@@ -101,12 +101,16 @@ bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *tota
 
 int bal_slot_rank(int slot, int n_ranks) { return slot % n_ranks; }
 
-void bal_ballot_votes(const uint64_t *bits, int n_slots, int8_t *votes)
+int bal_ballot_vote(const uint64_t *bits, int n_slots, int slot)
 {
     const uint64_t *against = bits + bal_ballot_words(n_slots) / 2;
+    return (int)(bits[slot / 64] >> slot % 64 & 1) - (int)(against[slot / 64] >> slot % 64 & 1);
+}
+
+void bal_ballot_votes(const uint64_t *bits, int n_slots, int8_t *votes)
+{
     for (int slot = 0; slot < n_slots; ++slot)
-        votes[slot] = (int8_t)((int)(bits[slot / 64] >> slot % 64 & 1) -
-                               (int)(against[slot / 64] >> slot % 64 & 1));
+        votes[slot] = (int8_t)bal_ballot_vote(bits, n_slots, slot);
 }
 
 bool bal_ballot_has(const uint64_t *bits, int n_slots, int slot)

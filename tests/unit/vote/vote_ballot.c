@@ -18,21 +18,21 @@ static void test_a_ballot_is_two_bits_per_slot_and_a_few_integers(void)
 static void test_a_vote_is_the_sign_of_loss_minus_less_loss_plus(void)
 {
     static const struct {
-        int64_t minus, plus;
+        bal_pair losses;
         int vote;
-    } known[] = {{5, 4, 1},
-                 {4, 5, -1},
-                 {4, 4, 0},
-                 {INT64_MAX, 0, 1},
-                 {INT64_MIN, INT64_MAX, -1},
-                 {-1, 1, -1},
-                 {0, 0, 0},
-                 {INT64_MAX, INT64_MIN, 1}};
+    } known[] = {{{.minus = 5, .plus = 4}, 1},
+                 {{.minus = 4, .plus = 5}, -1},
+                 {{.minus = 4, .plus = 4}, 0},
+                 {{.minus = INT64_MAX, .plus = 0}, 1},
+                 {{.minus = INT64_MIN, .plus = INT64_MAX}, -1},
+                 {{.minus = -1, .plus = 1}, -1},
+                 {{.minus = 0, .plus = 0}, 0},
+                 {{.minus = INT64_MAX, .plus = INT64_MIN}, 1}};
     enum { N = sizeof known / sizeof *known };
     bal_ballot *ballot = NULL;
     CU_ASSERT_EQUAL_FATAL(bal_ballot_create(test_comm, N, &ballot), BAL_OK);
     for (int slot = 0; slot < N; ++slot)
-        CU_ASSERT_EQUAL(bal_ballot_cast(ballot, slot, known[slot].minus, known[slot].plus), BAL_OK);
+        CU_ASSERT_EQUAL(bal_ballot_cast(ballot, slot, bal_pair_vote(known[slot].losses)), BAL_OK);
     uint64_t bits[2];
     bal_totals totals;
     int8_t votes[N];
@@ -56,7 +56,7 @@ static void test_every_slot_has_its_own_bit(void)
             bal_totals totals;
             int8_t votes[129];
             CU_ASSERT_EQUAL_FATAL(bal_ballot_create(test_comm, sizes[i], &ballot), BAL_OK);
-            CU_ASSERT_EQUAL(bal_ballot_cast(ballot, slot, slot % 2, 1 - slot % 2), BAL_OK);
+            CU_ASSERT_EQUAL(bal_ballot_cast(ballot, slot, slot % 2 == 0 ? -1 : 1), BAL_OK);
             CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
             bal_ballot_votes(bits, sizes[i], votes);
             int n_bad = 0;
@@ -71,12 +71,12 @@ static void test_a_refused_vote_changes_nothing(void)
 {
     bal_ballot *ballot = NULL;
     CU_ASSERT_EQUAL_FATAL(bal_ballot_create(test_comm, 70, &ballot), BAL_OK);
-    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 69, 2, 1), BAL_OK);
-    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 68, 1, 1), BAL_OK); /* a tie is a vote too */
-    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, -1, 2, 1), BAL_ERR_ARG);
-    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 70, 2, 1), BAL_ERR_ARG);
-    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 69, 1, 2), BAL_ERR_STATE);
-    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 68, 1, 2), BAL_ERR_STATE);
+    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 69, 1), BAL_OK);
+    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 68, 0), BAL_OK); /* a tie is a vote too */
+    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, -1, 1), BAL_ERR_ARG);
+    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 70, 1), BAL_ERR_ARG);
+    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 69, -1), BAL_ERR_STATE);
+    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 68, -1), BAL_ERR_STATE);
     uint64_t bits[4];
     bal_totals totals;
     int8_t votes[70];
@@ -86,7 +86,7 @@ static void test_a_refused_vote_changes_nothing(void)
     CU_ASSERT_EQUAL(totals.n_cast, 2);
     for (int slot = 0; slot < 70; ++slot) /* a tie is not an abstention */
         CU_ASSERT_EQUAL(bal_ballot_has(bits, 70, slot), slot >= 68);
-    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 69, 1, 2), BAL_OK); /* counting emptied it */
+    CU_ASSERT_EQUAL(bal_ballot_cast(ballot, 69, -1), BAL_OK); /* counting emptied it */
     bal_ballot_destroy(&ballot);
 }
 
@@ -101,7 +101,7 @@ static void test_votes_of_a_rank_can_be_taken_back(void)
             int8_t votes[N];
             CU_ASSERT_EQUAL_FATAL(bal_ballot_create(test_comm, N, &ballot), BAL_OK);
             for (int slot = 0; slot < N; ++slot)
-                CU_ASSERT_EQUAL(bal_ballot_cast(ballot, slot, slot % 3, 1), BAL_OK);
+                CU_ASSERT_EQUAL(bal_ballot_cast(ballot, slot, slot % 3 - 1), BAL_OK);
             CU_ASSERT_EQUAL(bal_ballot_count(ballot, bits, &totals), BAL_OK);
             bal_ballot_strike(bits, N, bad, n_ranks);
             bal_ballot_votes(bits, N, votes);
