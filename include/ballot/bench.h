@@ -9,6 +9,10 @@
 #include "ballot/kernels.h"
 #include "ballot/model.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** Cycles per second of this core now, from a chain of multiplications of 3 cycles each, which is
  *  what they take on Intel since Nehalem and on AMD since Zen. Local. */
 double bal_bench_clock(void);
@@ -63,5 +67,9 @@ typedef struct bal_bench_step {
 bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
                            const bal_model_config *config, int64_t n_sequences, int64_t context,
                            bool share, bal_bench_step *result);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

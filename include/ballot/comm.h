@@ -5,6 +5,10 @@
 
 #include "ballot/core.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct bal_comm bal_comm; /* an owned communicator; made in ballot/comm_mpi.h */
 
 /** Free the communicator and set the pointer to NULL; NULL is fine. Collective. */
@@ -88,5 +92,9 @@ const char *bal_shared_refusal(const bal_shared *shared);
 bal_status bal_shared_sync(bal_shared *shared);
 /** Sums modulo 2^64 over the ranks of the copy, in place. Collective on the copy. */
 bal_status bal_shared_sum(bal_shared *shared, uint64_t *values, int n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -3,9 +3,17 @@
 #ifndef BALLOT_COMM_MPI_H
 #define BALLOT_COMM_MPI_H
 
+#ifndef OMPI_SKIP_MPICXX
+#define OMPI_SKIP_MPICXX 1 /* Open MPI's C++ bindings, which MPI-3 removed, want another library \
+                            */
+#endif
 #include <mpi.h>
 
 #include "ballot/comm.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define BAL_START_LIMIT 300.0 /* s that the ranks may take to find each other */
 
@@ -24,5 +32,9 @@ bal_status bal_comm_create(MPI_Comm world, bal_comm **comm);
 /** The same where the caller knows which ranks share memory: those of one number. A node may so be
  *  cut into several. Collective. @param node  0 or more; or -1: ask MPI */
 bal_status bal_comm_create_on(MPI_Comm world, int node, bal_comm **comm);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

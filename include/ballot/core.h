@@ -10,6 +10,10 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* X(name, exit code of the program, words) */
 #define BAL_STATUS_LIST(X)                                         \
     X(OK, 0, "done")                                               \
@@ -137,5 +141,9 @@ int64_t bal_memory_peak(void);
 double bal_seconds(void);
 /** The middle one of n values, n > 0, which are sorted. Local. */
 double bal_median(double *values, int n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -6,6 +6,10 @@
 #include "ballot/kernels.h"
 #include "ballot/text.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define BAL_BATCH_MAX 128 /* sequences of a mini-batch */
 
 /** Sequences end to end. What the model says at token p of a sequence is compared with targets[p].
@@ -78,5 +82,9 @@ void bal_corpus_take(const bal_corpus *corpus, int64_t first, int64_t n, bal_bat
  *  start at any token. A pure function of (seed, step, slot). Local. */
 void bal_corpus_draw(const bal_corpus *corpus, const bal_kernels *kernels, uint64_t seed,
                      uint32_t step, uint32_t slot, int64_t n, bal_batch *batch);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -6,6 +6,10 @@
 #include "ballot/model.h"
 #include "ballot/text.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** Everything that a model folder holds. {0}: nothing. */
 typedef struct bal_bundle {
     bal_model *model;
@@ -100,5 +104,9 @@ typedef enum bal_export_gguf {
  *         BAL_ERR_NUMERIC: a value is too large for F16; BAL_ERR_MEMORY.
  */
 bal_status bal_hub_export_gguf(const bal_bundle *bundle, bal_export_gguf kind, const char *path);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,6 +7,10 @@
 
 #include <jansson.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** json_loadb of jansson. Local; one load at a time in a thread.
  *  @return NULL: no JSON, or no memory (json_error_code(error) is json_error_out_of_memory). */
 json_t *bal_json_load(const void *bytes, size_t n_bytes, size_t flags, json_error_t *error);
@@ -21,5 +25,9 @@ char *bal_json_dump(const json_t *object, size_t flags);
 json_t *bal_json_bytes(const char *bytes, size_t n_bytes);
 /** The same of a C string, as a path or a file's text is. */
 json_t *bal_json_text(const char *text);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -6,6 +6,10 @@
 
 #include "ballot/quant.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** avx512: F, BW, DQ, VL and VNNI; amx: those, and int8 tiles that the system lets us use. */
 typedef enum bal_isa { BAL_ISA_REF, BAL_ISA_AVX2, BAL_ISA_AVX512, BAL_ISA_AMX } bal_isa;
 
@@ -236,5 +240,9 @@ void bal_product_f32(int64_t n, int64_t n_in, int64_t n_out, const float *x, con
 double bal_math_exp(double x);
 double bal_math_log(double x);
 void bal_math_sincos(double x, double *sine, double *cosine);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,10 @@
 #include "ballot/perturb.h"
 #include "ballot/quant.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define BAL_LOSS_UNITS_PER_NAT 1048576 /* one loss unit is 2^-20 nats per token */
 
 typedef enum bal_rope_pairs {
@@ -202,5 +206,9 @@ void bal_cache_destroy(bal_cache **cache);
  *  @return BAL_OK; BAL_ERR_NUMERIC. */
 bal_status bal_forward_extend(bal_forward *forward, bal_cache *cache, const int32_t *tokens,
                               int64_t n_tokens, float *logits);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,6 +7,10 @@
 #include "ballot/perturb.h"
 #include "ballot/vote.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** How a tally moves codes: a row of the table of rules. */
 typedef enum bal_rule_kind {
     BAL_RULE_CARRY, /* a fraction per code collects the tallies; whole steps move the code */
@@ -56,5 +60,9 @@ bal_measure bal_optim_measure(const bal_optim *optim, int64_t step);
  */
 void bal_optim_apply(bal_optim *optim, int64_t step, const uint64_t *bits, int part, int n_parts,
                      uint32_t *flips);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

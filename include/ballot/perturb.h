@@ -5,6 +5,10 @@
 
 #include "ballot/kernels.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define BAL_STREAM_VERSION 2 /* of every random number below; stands in every file */
 #define BAL_WALSH_SLOTS 256  /* slots of a Walsh set */
 #define BAL_NOISE_MAX 63
@@ -94,5 +98,9 @@ void bal_tally_fill(const bal_tally *tally, int tensor, int64_t first_block, int
 /** Random integers for drawing examples: word i of (seed, step, slot), i in [0, 256). Local. */
 void bal_draw_words(const bal_kernels *kernels, uint64_t seed, uint32_t step, uint32_t slot,
                     uint32_t *words_256);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

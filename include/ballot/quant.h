@@ -5,6 +5,10 @@
 
 #include "ballot/core.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define BAL_BLOCK_CODES 256 /* codes of a block: 64 rows by 4 columns, or 256 of a vector */
 #define BAL_PANEL_ROWS 64
 #define BAL_NAME_BYTES 128
@@ -172,5 +176,9 @@ static inline void bal_tensor_slice(const bal_tensor *tensor, int part, int n_pa
 uint64_t bal_tensor_fingerprint(const bal_tensor *tensor, int index);
 /** A summand of it: what the blocks of a part add, part 0 with the scales. Local. */
 uint64_t bal_tensor_fingerprint_part(const bal_tensor *tensor, int index, int part, int n_parts);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,6 +7,10 @@
 #include "ballot/text.h"
 #include "ballot/vote.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* ---- journal: header, then records of one size, each chained by XXH3-64 to the one before ---- */
 
 /** What makes two runs the same run. */
@@ -160,5 +164,9 @@ bal_status bal_lock_take(const char *dir, bal_lock **lock);
 bal_status bal_lock_check(const bal_lock *lock);
 /** Let go; NULL is fine. The file stays, for its generation. Local. */
 void bal_lock_release(bal_lock **lock);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

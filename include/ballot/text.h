@@ -15,6 +15,10 @@
 
 #include "ballot/core.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct bal_tokenizer bal_tokenizer; /* immutable once made */
 
 /** Tokens with a meaning of their own. */
@@ -116,5 +120,9 @@ bal_status bal_tokenizer_merges(const bal_tokenizer *tokenizer, int32_t (**merge
 #define BAL_NO_CHARACTER -1 /* a byte that is no part of valid UTF-8: a character of no class */
 /** Bytes of the character at the start of text, 1 .. 4; n_bytes > 0. Local. */
 size_t bal_character(const char *text, size_t n_bytes, int32_t *character);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

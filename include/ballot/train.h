@@ -12,6 +12,10 @@
 #include "ballot/source.h"
 #include "ballot/text.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define BAL_TEXT_BYTES 512
 
 typedef struct bal_model_options {
@@ -194,5 +198,9 @@ double bal_estimate_seconds(const bal_estimate *estimate, const bal_job *job, in
  *  @return BAL_OK; BAL_ERR_CONFIG: job, base or journal are of different runs; BAL_ERR_INPUT. */
 bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journal *journal,
                       int64_t step, bal_model *model);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

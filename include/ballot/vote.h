@@ -5,6 +5,10 @@
 
 #include "ballot/comm.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define BAL_SLOTS_MAX 1048576
 
 /** What a rank asks of all: bits of bal_totals.wishes. */
@@ -91,5 +95,9 @@ bool bal_ballot_has(const uint64_t *bits, int n_slots, int slot);
 int64_t bal_ballot_n_decided(const uint64_t *bits, int n_slots);
 /** Take back all votes of a rank, as if it had abstained. Local. */
 void bal_ballot_strike(uint64_t *bits, int n_slots, int rank, int n_ranks);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

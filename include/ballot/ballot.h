@@ -1,0 +1,49 @@
+/* include/ballot/ballot.h: the front door: one include for all of ballot.
+ *
+ * The story of a run, in the order in which the rooms work:
+ *
+ * The ranks meet: bal_comm_start begins MPI and gives each its bal_comm (comm_mpi.h, comm.h). Each
+ * opens the same model with bal_bundle_open (train.h): hub.h reads the files, quant.h rounds the
+ * weights to integer codes, and model.h holds them. bal_corpus_open turns a text into examples, by
+ * the tokenizer that came with the model (text.h, data.h).
+ *
+ * A step deals its slots to the ranks (bal_slot_rank, vote.h). For each of its slots a rank draws a
+ * mini-batch with bal_corpus_draw, and takes a random direction z of +1 and -1, one for each code.
+ * Both are functions of the seed, the step and the slot, so that nobody has to send them
+ * (perturb.h). Two forward passes say what the batch costs at code + z and at code - z:
+ * bal_forward_losses. There is no backward pass. bal_ballot_cast turns the two losses into a vote,
+ * the sign of their difference: which way along z is down.
+ *
+ * bal_ballot_count adds up the votes of all ranks, the one message of a step. Rank 0 writes the
+ * ballot to disk with bal_journal_append (record.h) before anyone acts on it. Then bal_optim_apply
+ * adds each code's votes over the slots, and the rule moves codes by them (optim.h). That takes
+ * integers alone, so every rank moves its codes alike; bal_model_fingerprint shows that they
+ * agree. From time to time bal_checkpoint_write saves the model.
+ *
+ * bal_train does all of this for a bal_job, or continues where it stopped. kernels.h is the
+ * arithmetic below it all, bench.h its speed, json.h how JSON is read and written.
+ *
+ * Calls that can fail return a bal_status, and bal_failure gives the sentence that explains it
+ * (core.h). "Collective" in a comment says that all ranks make the call together; "Local", that one
+ * rank may make it alone. The programs in examples/ show the first steps. */
+#ifndef BALLOT_BALLOT_H
+#define BALLOT_BALLOT_H
+
+#include "ballot/bench.h"
+#include "ballot/comm.h"
+#include "ballot/comm_mpi.h"
+#include "ballot/core.h"
+#include "ballot/data.h"
+#include "ballot/hub.h"
+#include "ballot/json.h"
+#include "ballot/kernels.h"
+#include "ballot/model.h"
+#include "ballot/optim.h"
+#include "ballot/perturb.h"
+#include "ballot/quant.h"
+#include "ballot/record.h"
+#include "ballot/text.h"
+#include "ballot/train.h"
+#include "ballot/vote.h"
+
+#endif
