@@ -3,7 +3,7 @@
  * The story of a run, in the order in which the rooms work:
  *
  * The ranks meet: bal_comm_start begins MPI and gives each its bal_comm (comm_mpi.h, comm.h). Each
- * opens the same model with bal_bundle_open (train.h): hub.h reads the files, quant.h rounds the
+ * opens the same model with bal_source_open (source.h): hub.h reads the files, quant.h rounds the
  * weights to integer codes, and model.h holds them. bal_corpus_open turns a text into examples, by
  * the tokenizer that came with the model (text.h, data.h).
  *
@@ -11,8 +11,8 @@
  * mini-batch with bal_corpus_draw, and takes a random direction z of +1 and -1, one for each code.
  * Both are functions of the seed, the step and the slot, so that nobody has to send them
  * (perturb.h). Two forward passes say what the batch costs at code + z and at code - z:
- * bal_forward_losses. There is no backward pass. bal_ballot_cast turns the two losses into a vote,
- * the sign of their difference: which way along z is down.
+ * bal_forward_losses. There is no backward pass. bal_pair_vote makes the two losses a vote, the sign
+ * of their difference: which way along z is down. bal_ballot_cast puts it on the ballot.
  *
  * bal_ballot_count adds up the votes of all ranks, the one message of a step. Rank 0 writes the
  * ballot to disk with bal_journal_append (record.h) before anyone acts on it. Then bal_optim_apply
@@ -42,6 +42,7 @@
 #include "ballot/perturb.h"
 #include "ballot/quant.h"
 #include "ballot/record.h"
+#include "ballot/source.h"
 #include "ballot/text.h"
 #include "ballot/train.h"
 #include "ballot/vote.h"

@@ -6,6 +6,10 @@
 #include "ballot/hub.h"
 #include "ballot/model.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** What to make of a model. */
 typedef struct bal_source_options {
     bal_formats formats; /* of the model made; BAL_F32 of a checkpoint: its weights, dequantized */
@@ -27,5 +31,9 @@ bal_status bal_source_outline(const char *path, const bal_source_options *option
                               bal_bundle *bundle);
 /** Read the weights into the model, once it is attached to memory. Local. Errors as above. */
 bal_status bal_source_fill(const char *path, bal_model *model);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
