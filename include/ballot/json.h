@@ -11,7 +11,8 @@
 extern "C" {
 #endif
 
-/** json_loadb of jansson. Local; one load at a time in a thread.
+/** json_loadb of jansson, which refuses integers beyond 64 bits: here they are reals, for other
+ *  programs write a length without a limit as 10^30. Local; one load at a time in a thread.
  *  @return NULL: no JSON, or no memory (json_error_code(error) is json_error_out_of_memory). */
 json_t *bal_json_load(const void *bytes, size_t n_bytes, size_t flags, json_error_t *error);
 

@@ -101,16 +101,19 @@ static bal_status get_flag(const config_file *file, const char *key, bool fallba
     return value == NULL || json_is_boolean(value) ? BAL_OK : refuse(file, key, "true or false");
 }
 
-static const char *get_text(const config_file *file, const char *key)
+/* "" if it is not there. */
+static bal_status get_text(const config_file *file, const char *key, const char **text)
 {
-    const char *text = json_string_value(get(file, key));
-    return text != NULL ? text : "";
+    json_t *value = get(file, key);
+    *text = value == NULL ? "" : json_string_value(value);
+    return *text != NULL ? BAL_OK : refuse(file, key, "a string");
 }
 
 static bal_status find_family(const config_file *file, const bal_family **family)
 {
     char expected[256] = "one of ";
-    const char *type = get_text(file, "model_type");
+    const char *type;
+    BAL_TRY(get_text(file, "model_type", &type));
     json_t *classes = get(file, "architectures");
     const char *class = json_string_value(json_array_get(classes, 0));
     bal_family_list(expected + 7, sizeof expected - 7);
@@ -154,7 +157,8 @@ static bal_status get_activation(const config_file *file, const bal_family *fami
     } known[] = {{"relu", BAL_ACT_RELU},          {"gelu", BAL_ACT_GELU},
                  {"gelu_new", BAL_ACT_GELU_TANH}, {"gelu_pytorch_tanh", BAL_ACT_GELU_TANH},
                  {"silu", BAL_ACT_SILU},          {"swish", BAL_ACT_SILU}};
-    const char *name = get_text(file, family->keys->activation);
+    const char *name;
+    BAL_TRY(get_text(file, family->keys->activation, &name));
     if (family->gate != NULL) {
         if (get(file, family->keys->activation) == NULL || strcmp(name, family->gate) == 0)
             return BAL_OK;
@@ -190,7 +194,7 @@ static bal_status get_rope(const config_file *file, bal_model_config *config)
         if (get(&rope, "rope_theta") != NULL) base = &rope;
         const char *type_key = get(&rope, "rope_type") != NULL ? "rope_type" : "type";
         if (get(&rope, type_key) != NULL || strcmp(key, "rope_scaling") == 0)
-            type = get_text(&rope, type_key);
+            BAL_TRY(get_text(&rope, type_key, &type));
     }
     BAL_TRY(get_real(base, "rope_theta", 1e12, 10000.0, &config->rope_base));
     double part, part_of_rope = 1.0;
@@ -277,8 +281,9 @@ static bal_status parse(const config_file *file, bal_model_config *config,
     if (f->keys->norm_eps != NULL)
         BAL_TRY(get_real(file, f->keys->norm_eps, 1.0, f->eps, &config->norm_eps));
     BAL_TRY(get_flag(file, "tie_word_embeddings", f->tied_head, &config->tied_head));
-    if (strcmp(get_text(file, "position_embedding_type"), "") != 0 &&
-        strcmp(get_text(file, "position_embedding_type"), "absolute") != 0)
+    const char *positions;
+    BAL_TRY(get_text(file, "position_embedding_type", &positions));
+    if (positions[0] != 0 && strcmp(positions, "absolute") != 0)
         return refuse(file, "position_embedding_type", "\"absolute\"");
     return bal_model_config_check(config, file->origin);
 }

@@ -74,4 +74,10 @@ bool bal_ggml_quantize(bal_ggml_type type, const float *values, int64_t n, uint8
  *  kind that llama.cpp does not have; BAL_ERR_MEMORY. */
 bal_status bal_gguf_put_tokenizer(bal_gguf_head *head, const bal_bundle *bundle);
 
+/* gguf_chat.c */
+
+/** Put the chat templates that a model's files have, if any. @return BAL_OK; BAL_ERR_INPUT: they
+ *  are not as they should be; BAL_ERR_MEMORY. */
+bal_status bal_gguf_put_chat(bal_gguf_head *head, const bal_files *files);
+
 #endif

@@ -239,26 +239,6 @@ static void put_special(bal_gguf_head *head, const bal_tokenizer *tokenizer)
     bal_gguf_put_bool(head, "tokenizer.ggml.add_eos_token", has(after, n_after, eos));
 }
 
-static bal_status put_chat_template(bal_gguf_head *head, const bal_files *files)
-{
-    const bal_named_bytes *jinja = bal_files_find(files, "chat_template.jinja");
-    const bal_named_bytes *config = bal_files_find(files, "tokenizer_config.json");
-    const char *key = "tokenizer.chat_template";
-    if (jinja != NULL) {
-        bal_gguf_put_text(head, key, (const char *)jinja->bytes, jinja->n_bytes);
-    } else if (config != NULL) {
-        json_error_t error;
-        json_t *root = bal_json_load(config->bytes, config->n_bytes, 0, &error);
-        if (root == NULL && json_error_code(&error) == json_error_out_of_memory)
-            return bal_fail(BAL_ERR_MEMORY, "tokenizer_config.json: no memory to read it");
-        json_t *text = json_object_get(root, "chat_template");
-        if (json_is_string(text))
-            bal_gguf_put_text(head, key, json_string_value(text), json_string_length(text));
-        json_decref(root);
-    }
-    return BAL_OK;
-}
-
 bal_status bal_gguf_put_tokenizer(bal_gguf_head *head, const bal_bundle *bundle)
 {
     style s;
@@ -274,5 +254,5 @@ bal_status bal_gguf_put_tokenizer(bal_gguf_head *head, const bal_bundle *bundle)
     put_special(head, bundle->tokenizer);
     bal_gguf_put_bool(head, "tokenizer.ggml.add_space_prefix",
                       bal_tokenizer_adds_space(bundle->tokenizer));
-    return put_chat_template(head, &bundle->files);
+    return bal_gguf_put_chat(head, &bundle->files);
 }

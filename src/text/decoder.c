@@ -23,10 +23,14 @@ static bal_status read_strip(bal_tokenizer *tokenizer, const json_t *json, bal_s
 static bal_status read_metaspace(bal_tokenizer *tokenizer, const json_t *json, bal_step *step)
 {
     const json_t *scheme = json_object_get(json, "prepend_scheme");
+    const char *word = scheme == NULL ? "always" : json_string_value(scheme);
     bool prefix;
     BAL_TRY(bal_replacement_read(tokenizer, json, step));
     BAL_TRY(bal_json_bool(tokenizer, "a Metaspace", json, "add_prefix_space", true, &prefix));
-    bool never = json_is_string(scheme) && strcmp(json_string_value(scheme), "never") == 0;
+    bool never = word != NULL && strcmp(word, "never") == 0;
+    if (word == NULL || (!never && strcmp(word, "first") != 0 && strcmp(word, "always") != 0))
+        return bal_json_refuse(tokenizer->origin, "prepend_scheme of a Metaspace", scheme,
+                               "always, first or never");
     step->prepend = prefix && !never ? BAL_PREPEND_ALWAYS : BAL_PREPEND_NEVER;
     return BAL_OK;
 }

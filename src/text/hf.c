@@ -131,7 +131,7 @@ static bal_status read_parts(bal_tokenizer *tokenizer, const json_t *root)
 bal_status bal_hf_read(bal_tokenizer *tokenizer, const bal_named_bytes *file)
 {
     json_t *root;
-    BAL_TRY(bal_json_parse(tokenizer->origin, file->bytes, file->n_bytes, 0, &root));
+    BAL_TRY(bal_json_parse(tokenizer->origin, file->bytes, file->n_bytes, &root));
     bal_status status = read_parts(tokenizer, root);
     json_decref(root);
     return status;

@@ -7,11 +7,10 @@
 
 #define SEQUENCES_DEEP_MAX 4
 
-bal_status bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, size_t flags,
-                          json_t **root)
+bal_status bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, json_t **root)
 {
     json_error_t error;
-    *root = bal_json_load(bytes, n_bytes, JSON_REJECT_DUPLICATES | flags, &error);
+    *root = bal_json_load(bytes, n_bytes, JSON_REJECT_DUPLICATES, &error);
     if (*root != NULL) return BAL_OK;
     return json_error_code(&error) == json_error_out_of_memory
                ? bal_fail(BAL_ERR_MEMORY, "%s: no memory to read it", origin)

@@ -49,8 +49,9 @@ static bal_status read_template(bal_tokenizer *tokenizer, const json_t *json)
     for (size_t i = 0; i < json_array_size(single); ++i) {
         const json_t *item = json_array_get(single, i);
         const json_t *named = json_object_get(json_object_get(item, "SpecialToken"), "id");
-        if (json_object_get(item, "Sequence") != NULL) ++n_text;
-        if (named == NULL) continue;
+        bool is_text = json_object_get(item, "Sequence") != NULL;
+        n_text += is_text;
+        if (is_text) continue;
         const json_t *list =
             json_is_string(named)
                 ? json_object_get(json_object_get(tokens, json_string_value(named)), "ids")

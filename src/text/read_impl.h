@@ -6,9 +6,8 @@
 #include "ballot/json.h"
 #include "text_impl.h"
 
-/** Parse JSON with jansson's flags. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
-bal_status bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, size_t flags,
-                          json_t **root);
+/** Parse JSON, each name once in an object. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+bal_status bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, json_t **root);
 const char *bal_json_type(const json_t *part);
 bool bal_json_is_type(const json_t *part, const char *type);
 /** The sentence for a part that is not as expected. @return BAL_ERR_INPUT. */

@@ -99,8 +99,12 @@ static bal_status read_settings(const bal_tokenizer *tokenizer, const char *part
     while ((more = next_field(&from, &found)) > 0)
         for (size_t i = 0; i < n_places; ++i) {
             if (places[i].number != found.number) continue;
-            if (found.type == 0 && places[i].value != NULL) *places[i].value = found.value;
-            if (found.type == 2 && places[i].bytes != NULL) *places[i].bytes = found.bytes;
+            if (found.type != (places[i].value != NULL ? 0 : 2))
+                return refuse_damage(tokenizer, part);
+            if (found.type == 0)
+                *places[i].value = found.value;
+            else
+                *places[i].bytes = found.bytes;
         }
     return more == 0 ? BAL_OK : refuse_damage(tokenizer, part);
 }
@@ -116,7 +120,7 @@ static bal_status read_message(const bal_tokenizer *tokenizer, const field *foun
                                 {4, &s->cleanup, NULL},
                                 {5, &s->escape, NULL}};
     const place denormalizer[] = {{2, NULL, &s->denormalizer}};
-    if (found->type != 2) return BAL_OK;
+    if (found->type != 2) return found->number > 5 ? BAL_OK : refuse_damage(tokenizer, "a part");
     if (found->number == 2)
         return read_settings(tokenizer, "trainer_spec", found->bytes, trainer, 8);
     if (found->number == 3)
@@ -133,10 +137,14 @@ static bal_status put_piece(bal_tokenizer *tokenizer, int32_t id, message from, 
     message spelling = {0};
     uint64_t type = PIECE_NORMAL, score_bits = 0;
     bal_token *token = &tokenizer->tokens[id];
+    static const int types[] = {[1] = 2, [2] = 5, [3] = 0};
     while ((more = next_field(&from, &found)) > 0) {
-        if (found.number == 1 && found.type == 2) spelling = found.bytes;
-        if (found.number == 2 && found.type == 5) score_bits = found.value;
-        if (found.number == 3 && found.type == 0) type = found.value;
+        if (found.number < 1 || found.number > 3) continue;
+        if (found.type != types[found.number]) more = -1;
+        if (more < 0) break;
+        if (found.number == 1) spelling = found.bytes;
+        if (found.number == 2) score_bits = found.value;
+        if (found.number == 3) type = found.value;
     }
     size_t n_bytes = (size_t)(spelling.end - spelling.at);
     memcpy(&token->score, &score_bits, sizeof token->score);

@@ -15,25 +15,91 @@ const char *const bal_token_names[BAL_NAMED_TOKENS] = {[BAL_SPECIAL_BOS] = "bos_
                                                        "sep_token"};
 
 static bal_status read_one(const bal_files *files, const char *origin, const char *name,
-                           size_t flags, json_t **root)
+                           json_t **root)
 {
     const bal_named_bytes *file = bal_files_find(files, name);
     if (file == NULL) return BAL_OK;
     char place[512];
     snprintf(place, sizeof place, "%.400s/%s", origin, name);
-    BAL_TRY(bal_json_parse(place, file->bytes, file->n_bytes, flags, root));
+    BAL_TRY(bal_json_parse(place, file->bytes, file->n_bytes, root));
     return json_is_object(*root) ? BAL_OK : bal_json_refuse(place, "the file", *root, "an object");
+}
+
+/* A member that is there and not null is as expected. */
+static bal_status check(const char *origin, const char *file, const char *member,
+                        const json_t *value, bool good, const char *expected)
+{
+    char part[160];
+    if (good || value == NULL || json_is_null(value)) return BAL_OK;
+    snprintf(part, sizeof part, "%.100s of %s", member, file);
+    return bal_json_refuse(origin, part, value, expected);
+}
+
+static bool is_id(const json_t *value)
+{
+    bool good = json_is_integer(value) || json_is_array(value);
+    for (size_t i = 0; i < json_array_size(value); ++i)
+        good = good && json_is_integer(json_array_get(value, i));
+    return good;
+}
+
+static bal_status check_named(const char *origin, const bal_side *side)
+{
+    static const char token[] = "null, a string or an object with content";
+    static const char id[] = "null, an id or a list of ids";
+    for (int i = 0; i < BAL_NAMED_TOKENS; ++i) {
+        const char *name = bal_token_names[i];
+        char key[32];
+        snprintf(key, sizeof key, "%s_id", name);
+        const json_t *said = json_object_get(side->tokenizer_config, name);
+        const json_t *mapped = json_object_get(side->special_tokens_map, name);
+        const json_t *ids[] = {json_object_get(side->generation_config, key),
+                               json_object_get(side->config, key)};
+        BAL_TRY(check(origin, "tokenizer_config.json", name, said, bal_token_content(said) != NULL,
+                      token));
+        BAL_TRY(check(origin, "special_tokens_map.json", name, mapped,
+                      bal_token_content(mapped) != NULL, token));
+        BAL_TRY(check(origin, "generation_config.json", key, ids[0], is_id(ids[0]), id));
+        BAL_TRY(check(origin, "config.json", key, ids[1], is_id(ids[1]), id));
+    }
+    return BAL_OK;
+}
+
+/* {"482": {"content": "<two>"}} and {"<two>": 482} */
+static bal_status check_added(const char *origin, const bal_side *side)
+{
+    const char *key;
+    json_t *value, *decoder = json_object_get(side->tokenizer_config, "added_tokens_decoder");
+    BAL_TRY(check(origin, "tokenizer_config.json", "added_tokens_decoder", decoder,
+                  json_is_object(decoder), "an object"));
+    json_object_foreach(decoder, key, value)
+    {
+        char *end;
+        bool good = bal_token_content(value) != NULL && strtoll(key, &end, 10) >= 0 && *end == 0;
+        if (!good)
+            return bal_fail(BAL_ERR_INPUT,
+                            "%s: added_tokens_decoder of tokenizer_config.json has \"%.40s\" in an "
+                            "unknown form; expected an id, and an object with content",
+                            origin, key);
+    }
+    json_object_foreach(side->added_tokens, key, value)
+    {
+        if (!json_is_integer(value))
+            return bal_fail(BAL_ERR_INPUT, "%s: added_tokens.json has no id for \"%.40s\"", origin,
+                            key);
+    }
+    return BAL_OK;
 }
 
 bal_status bal_side_read(const bal_files *files, const char *origin, bal_side *side)
 {
-    /* model_max_length may be 10^30, and no whole number in it matters */
-    const size_t reals = JSON_DECODE_INT_AS_REAL;
-    BAL_TRY(read_one(files, origin, "tokenizer_config.json", reals, &side->tokenizer_config));
-    BAL_TRY(read_one(files, origin, "special_tokens_map.json", 0, &side->special_tokens_map));
-    BAL_TRY(read_one(files, origin, "added_tokens.json", 0, &side->added_tokens));
-    BAL_TRY(read_one(files, origin, "generation_config.json", 0, &side->generation_config));
-    return read_one(files, origin, "config.json", 0, &side->config);
+    BAL_TRY(read_one(files, origin, "tokenizer_config.json", &side->tokenizer_config));
+    BAL_TRY(read_one(files, origin, "special_tokens_map.json", &side->special_tokens_map));
+    BAL_TRY(read_one(files, origin, "added_tokens.json", &side->added_tokens));
+    BAL_TRY(read_one(files, origin, "generation_config.json", &side->generation_config));
+    BAL_TRY(read_one(files, origin, "config.json", &side->config));
+    BAL_TRY(check_named(origin, side));
+    return check_added(origin, side);
 }
 
 void bal_side_clear(bal_side *side)
@@ -91,15 +157,12 @@ static bool put_all(token_list *list, const bal_side *side, const json_t *vocab,
     json_t *value, *decoder = json_object_get(side->tokenizer_config, "added_tokens_decoder");
     json_object_foreach(decoder, key, value)
     {
-        char *end;
-        long long id = strtoll(key, &end, 10);
-        const char *content = bal_token_content(value);
-        if (*end == 0 && content != NULL && id >= first && !put(list, content, id, value, false))
-            return false;
+        long long id = strtoll(key, NULL, 10);
+        if (id >= first && !put(list, bal_token_content(value), id, value, false)) return false;
     }
     json_object_foreach(side->added_tokens, key, value)
     {
-        json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
+        json_int_t id = json_integer_value(value);
         if (id >= first && !put(list, key, id, NULL, false)) return false;
     }
     for (int i = 0; i < BAL_NAMED_TOKENS; ++i) {
@@ -151,7 +214,7 @@ static int32_t configured(const bal_tokenizer *tokenizer, const bal_side *side, 
 }
 
 /* All of a list of end tokens, as chat models have them. */
-static void read_ends(bal_tokenizer *tokenizer, const bal_side *side)
+static bal_status read_ends(bal_tokenizer *tokenizer, const bal_side *side)
 {
     const json_t *roots[] = {side->generation_config, side->config};
     for (int i = 0; i < 2 && tokenizer->n_ends == 0; ++i) {
@@ -160,10 +223,14 @@ static void read_ends(bal_tokenizer *tokenizer, const bal_side *side)
         json_array_foreach(list, at, value)
         {
             json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
-            if (id >= 0 && id < tokenizer->n_ids && tokenizer->n_ends < BAL_ENDS_MAX)
-                tokenizer->ends[tokenizer->n_ends++] = (int32_t)id;
+            if (id < 0 || id >= tokenizer->n_ids) continue;
+            if (tokenizer->n_ends == BAL_ENDS_MAX)
+                return bal_fail(BAL_ERR_INPUT, "%s: eos_token_id lists more than %d tokens",
+                                tokenizer->origin, BAL_ENDS_MAX);
+            tokenizer->ends[tokenizer->n_ends++] = (int32_t)id;
         }
     }
+    return BAL_OK;
 }
 
 /* By its usual names, where no file says it and it is marked as special. */
@@ -187,12 +254,17 @@ static int32_t guessed(const bal_tokenizer *tokenizer, int kind)
 }
 
 /* add_bos_token and add_eos_token, where they are said, decide over one side of a text each. */
-static void set_affix(const bal_side *side, const char *name, int32_t id, int32_t *ids, int64_t *n)
+static bal_status set_affix(const bal_tokenizer *tokenizer, const bal_side *side, const char *name,
+                            int32_t id, int32_t *ids, int64_t *n)
 {
     const json_t *flag = json_object_get(side->tokenizer_config, name);
-    if (!json_is_boolean(flag)) return;
-    *n = json_is_true(flag) && id >= 0;
+    bool is;
+    BAL_TRY(bal_json_bool(tokenizer, "tokenizer_config.json", side->tokenizer_config, name, false,
+                          &is));
+    if (!json_is_boolean(flag)) return BAL_OK;
+    *n = is && id >= 0;
     ids[0] = id;
+    return BAL_OK;
 }
 
 bal_status bal_side_apply(bal_tokenizer *tokenizer, const bal_side *side)
@@ -213,11 +285,10 @@ bal_status bal_side_apply(bal_tokenizer *tokenizer, const bal_side *side)
                 *id = guessed(tokenizer, kind);
         }
     }
-    read_ends(tokenizer, side);
+    BAL_TRY(read_ends(tokenizer, side));
     if (tokenizer->fixed_affixes) return BAL_OK;
-    set_affix(side, "add_bos_token", tokenizer->special[BAL_SPECIAL_BOS], tokenizer->before,
-              &tokenizer->n_before);
-    set_affix(side, "add_eos_token", tokenizer->special[BAL_SPECIAL_EOS], tokenizer->after,
-              &tokenizer->n_after);
-    return BAL_OK;
+    BAL_TRY(set_affix(tokenizer, side, "add_bos_token", tokenizer->special[BAL_SPECIAL_BOS],
+                      tokenizer->before, &tokenizer->n_before));
+    return set_affix(tokenizer, side, "add_eos_token", tokenizer->special[BAL_SPECIAL_EOS],
+                     tokenizer->after, &tokenizer->n_after);
 }

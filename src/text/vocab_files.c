@@ -15,10 +15,11 @@ static bal_status use(bal_tokenizer *tokenizer, json_t *part,
 }
 
 /* A flag of tokenizer_config.json. */
-static bool flag(const bal_side *side, const char *name, bool otherwise)
+static bal_status read_flag(const bal_tokenizer *tokenizer, const bal_side *side, const char *name,
+                            bool otherwise, bool *flag)
 {
-    const json_t *value = json_object_get(side->tokenizer_config, name);
-    return json_is_true(value) || (otherwise && !json_is_false(value));
+    return bal_json_bool(tokenizer, "tokenizer_config.json", side->tokenizer_config, name,
+                         otherwise, flag);
 }
 
 static bool is_roberta(const bal_side *side)
@@ -95,10 +96,12 @@ static bal_status use_vocab_and_merges(bal_tokenizer *tokenizer, const json_t *v
     static const char *const roberta[BAL_NAMED_TOKENS] = {"<s>",    "</s>", "<unk>", "<pad>",
                                                           "<mask>", "<s>",  "</s>"};
     bool is = is_roberta(side);
-    int add = flag(side, "add_prefix_space", false);
+    bool add;
+    BAL_TRY(read_flag(tokenizer, side, "add_prefix_space", false, &add));
     BAL_TRY(read_tokens(tokenizer, vocab, side, is ? roberta : gpt2, added));
     BAL_TRY(read_merges(tokenizer, merges));
-    BAL_TRY(use(tokenizer, json_pack("{s:s,s:b}", "type", "ByteLevel", "add_prefix_space", add),
+    BAL_TRY(use(tokenizer,
+                json_pack("{s:s,s:b}", "type", "ByteLevel", "add_prefix_space", (int)add),
                 bal_splits_read));
     BAL_TRY(use(tokenizer, json_pack("{s:s}", "type", "ByteLevel"), bal_decoder_read));
     BAL_TRY(bal_added_read(tokenizer, *added));
@@ -110,7 +113,7 @@ bal_status bal_vocab_and_merges_read(bal_tokenizer *tokenizer, const bal_named_b
                                      const bal_named_bytes *merges, const bal_side *side)
 {
     json_t *root, *added = NULL;
-    BAL_TRY(bal_json_parse(tokenizer->origin, vocab->bytes, vocab->n_bytes, 0, &root));
+    BAL_TRY(bal_json_parse(tokenizer->origin, vocab->bytes, vocab->n_bytes, &root));
     bal_status status = use_vocab_and_merges(tokenizer, root, merges, side, &added);
     json_decref(added);
     json_decref(root);
@@ -144,11 +147,12 @@ static bal_status use_vocab_txt(bal_tokenizer *tokenizer, const json_t *vocab, c
 {
     static const char *const names[BAL_NAMED_TOKENS] = {NULL,     NULL,    "[UNK]", "[PAD]",
                                                         "[MASK]", "[CLS]", "[SEP]"};
-    int lower = flag(side, "do_lower_case", true);
-    int accent = flag(side, "strip_accents", lower);
-    json_t *form = json_pack("{s:s,s:b,s:b,s:b}", "type", "BertNormalizer", "lowercase", lower,
-                             "strip_accents", accent, "handle_chinese_chars",
-                             (int)flag(side, "tokenize_chinese_chars", true));
+    bool lower, accents, chinese;
+    BAL_TRY(read_flag(tokenizer, side, "do_lower_case", true, &lower));
+    BAL_TRY(read_flag(tokenizer, side, "strip_accents", lower, &accents));
+    BAL_TRY(read_flag(tokenizer, side, "tokenize_chinese_chars", true, &chinese));
+    json_t *form = json_pack("{s:s,s:b,s:b,s:b}", "type", "BertNormalizer", "lowercase", (int)lower,
+                             "strip_accents", (int)accents, "handle_chinese_chars", (int)chinese);
     BAL_TRY(use(tokenizer, form, bal_normalizer_read));
     BAL_TRY(read_tokens(tokenizer, vocab, side, names, added));
     BAL_TRY(use(tokenizer, json_pack("{s:s}", "type", "BertPreTokenizer"), bal_splits_read));

@@ -456,6 +456,70 @@ static void test_pieces_of_sentencepiece_are_kept(void)
     bal_bundle_clear(&bundle);
 }
 
+/* The pairs that a file beside the model makes, read by their published layout. */
+static bal_status export_with(const char *name, const char *bytes, gguf *g)
+{
+    bal_bundle bundle = load_bundle(bal_test_data(STORIES_FILE), BAL_F32, 0);
+    static test_dir top;
+    top = new_dir("chat");
+    CU_ASSERT_EQUAL_FATAL(bal_files_add(&bundle.files, name, bytes, strlen(bytes)), BAL_OK);
+    bal_status status =
+        bal_hub_export_gguf(&bundle, BAL_EXPORT_GGUF_F16, in_dir(&top, "made.gguf"));
+    bal_bundle_clear(&bundle);
+    if (status == BAL_OK) open_gguf(in_dir(&top, "made.gguf"), g);
+    return status;
+}
+
+static void expect_text(gguf *g, const char *key, const char *expected)
+{
+    char found[64];
+    CU_ASSERT_EQUAL_FATAL(seek(g, key), 8);
+    CU_ASSERT_STRING_EQUAL(text(g, found, sizeof found), expected);
+}
+
+static void test_chat_templates_come_along_in_every_form(void)
+{
+    static const char *const forms[][2] = {
+        {"tokenizer_config.json",
+         "{\"model_max_length\":1000000000000000019884624838656,\"chat_template\":\"{{ a }}\"}"},
+        {"tokenizer_config.json",
+         "{\"chat_template\":[{\"name\":\"tool-use\",\"template\":\"b\"},"
+         "{\"name\":\"default\",\"template\":\"{{ a }}\"},{\"name\":\"rag\",\"template\":\"c\"}]}"},
+        {"chat_template.json", "{\"chat_template\":\"{{ a }}\"}"},
+        {"chat_template.jinja", "{{ a }}"},
+    };
+    for (size_t i = 0; i < 4; ++i) {
+        gguf g;
+        CU_ASSERT_EQUAL_FATAL(export_with(forms[i][0], forms[i][1], &g), BAL_OK);
+        expect_text(&g, "tokenizer.chat_template", "{{ a }}");
+        CU_ASSERT_EQUAL(array_length(&g, "tokenizer.chat_templates"), i == 1 ? 2 : -1);
+        if (i == 1) {
+            char name[16];
+            CU_ASSERT_STRING_EQUAL(text(&g, name, sizeof name), "tool_use");
+            expect_text(&g, "tokenizer.chat_template.tool_use", "b");
+            expect_text(&g, "tokenizer.chat_template.rag", "c");
+        }
+        bal_mapping_close(&g.file);
+    }
+}
+
+static void test_a_chat_template_of_unknown_form_is_named(void)
+{
+    static const char *const forms[][2] = {
+        {"{\"chat_template\":5}", "chat_template is neither; expected a string"},
+        {"{\"chat_template\":[{\"name\":\"a\"}]}", "an entry without name or template"},
+        {"{\"chat_template\":[{\"name\":\"a\",\"template\":\"b\"},"
+         "{\"name\":\"a\",\"template\":\"c\"}]}",
+         "a name twice"},
+        {"[]", "expected a JSON object"},
+        {"{\"chat_template\":", "expected a JSON object"}};
+    for (size_t i = 0; i < 5; ++i) {
+        gguf g;
+        expect_failure(export_with("tokenizer_config.json", forms[i][0], &g), BAL_ERR_INPUT,
+                       forms[i][1]);
+    }
+}
+
 /* Blocks made by hand: rounding of halves, the largest value of either sign, nothing at all. */
 static void test_blocks_are_rounded_as_ggml_rounds_them(void)
 {
@@ -590,6 +654,8 @@ const bal_test bal_suite_tests[] = {
     {"pieces of llama2.c are those of SentencePiece",
      test_pieces_of_llama2c_are_those_of_sentencepiece},
     {"pieces of SentencePiece are kept", test_pieces_of_sentencepiece_are_kept},
+    {"chat templates come along in every form", test_chat_templates_come_along_in_every_form},
+    {"a chat template of unknown form is named", test_a_chat_template_of_unknown_form_is_named},
     {"blocks are rounded as ggml rounds them", test_blocks_are_rounded_as_ggml_rounds_them},
     {"what llama.cpp does not have is refused by name",
      test_what_llama_cpp_does_not_have_is_refused_by_name},

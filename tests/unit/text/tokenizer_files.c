@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ballot/json.h"
 #include "ballot/text.h"
 #include "suite.h"
 
@@ -147,14 +148,13 @@ static void test_files_beside_a_tokenizer_say_which_tokens_are_special(void)
                   "{\"mask_token\":\"a\",\"unk_token\":{\"content\":\"<unk>\"}}", NULL,
                   "1 2 5 -1 4, 0 0");
     check_special("{\"add_bos_token\":true,\"add_eos_token\":true}", NULL,
-                  "{\"bos_token_id\":99,\"eos_token_id\":\"2\"}", "1 2 -1 -1 -1, 1 1");
+                  "{\"bos_token_id\":99,\"eos_token_id\":2}", "1 2 -1 -1 -1, 1 1");
     check_special("{\"bos_token\":null,\"add_bos_token\":true}", NULL, NULL, "-1 2 -1 -1 -1, 0 0");
 }
 
 static void test_every_token_of_a_list_ends_a_text(void)
 {
-    static const char list[] = "{\"eos_token_id\":[3,2,99,-1,\"1\"]}",
-                      one[] = "{\"eos_token_id\":3}";
+    static const char list[] = "{\"eos_token_id\":[3,2,99,-1]}", one[] = "{\"eos_token_id\":3}";
     static const char named[] = "{\"eos_token\":\"</s>\"}";
     for (int lists = 0; lists < 2; ++lists) {
         bal_files files = {0};
@@ -179,16 +179,76 @@ static void test_files_beside_a_tokenizer_are_read_with_care(void)
         check_refused(&files, "DIR/added_tokens.json");
         bal_files_clear(&files);
     }
-    /* members of other types are no reason to fail */
-    check_special("{\"bos_token\":7,\"eos_token\":[],\"add_bos_token\":\"yes\",\"unk_token\":{}}",
-                  "{\"pad_token\":false}", "{\"pad_token_id\":1.5}", "-1 -1 -1 -1 -1, 0 0");
+}
+
+/* Nothing is passed over without a word. */
+static void test_members_of_unknown_forms_are_named(void)
+{
+    static const char config[] = "tokenizer_config.json", map[] = "special_tokens_map.json";
+    static const struct {
+        const char *file, *bytes, *words;
+    } cases[] = {
+        {config, "{\"bos_token\":7}", "bos_token of tokenizer_config.json is 7"},
+        {config, "{\"unk_token\":{}}", "unk_token of tokenizer_config.json is {}"},
+        {map, "{\"pad_token\":false}", "pad_token of special_tokens_map.json is false"},
+        {"config.json", "{\"pad_token_id\":1.5}", "pad_token_id of config.json is 1.5"},
+        {"generation_config.json", "{\"eos_token_id\":[2,\"1\"]}", "eos_token_id of generation"},
+        {config, "{\"add_bos_token\":\"yes\"}",
+         "add_bos_token of tokenizer_config.json is \"yes\""},
+        {config, "{\"added_tokens_decoder\":{\"six\":\"a\"}}", "has \"six\" in an unknown form"},
+        {config, "{\"added_tokens_decoder\":{\"6\":6}}", "has \"6\" in an unknown form"},
+        {config, "{\"added_tokens_decoder\":[]}", "added_tokens_decoder of tokenizer_config.json"},
+        {"added_tokens.json", "{\"<one>\":\"6\"}", "no id for \"<one>\""},
+        {"config.json", "{\"eos_token_id\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}", "more than 16"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+        bal_files files = {0};
+        add(&files, "tokenizer.json", plain, sizeof plain - 1);
+        add(&files, cases[i].file, cases[i].bytes, strlen(cases[i].bytes));
+        check_refused(&files, cases[i].words);
+        bal_files_clear(&files);
+    }
+}
+
+static void test_flags_of_older_forms_are_true_or_false(void)
+{
+    static const char config[] = "{\"add_prefix_space\":1}";
+    bal_files files = {0};
+    add_golden(&files, "vocab-gpt2/vocab.json");
+    add_golden(&files, "vocab-gpt2/merges.txt");
+    add(&files, "tokenizer_config.json", config, sizeof config - 1);
+    check_refused(&files, "add_prefix_space of tokenizer_config.json is 1");
+    bal_files_clear(&files);
+}
+
+/* Beyond 64 bits a real, within them exact, wherever it stands. */
+static void test_integers_beyond_64_bits_are_reals(void)
+{
+    static const char text[] =
+        "[9223372036854775807, -9223372036854775808, 9223372036854775808, -9223372036854775809,"
+        " 1000000000000000019884624838656, 0.1234567890123456789012, 12345678901234567890e5,"
+        " \"\\\"99999999999999999999\", 1]";
+    static const double reals[] = {0x1p63, -0x1p63, 1e30, 0.1234567890123456789,
+                                   1234567890123456789e6};
+    json_error_t error;
+    json_t *list = bal_json_load(text, sizeof text - 1, 0, &error);
+    CU_ASSERT_EQUAL_FATAL(json_array_size(list), 9);
+    CU_ASSERT_EQUAL(json_integer_value(json_array_get(list, 0)), INT64_MAX);
+    CU_ASSERT_EQUAL(json_integer_value(json_array_get(list, 1)), INT64_MIN);
+    for (size_t i = 0; i < 5; ++i)
+        CU_ASSERT_DOUBLE_EQUAL(json_real_value(json_array_get(list, i + 2)), reals[i],
+                               1e-12 * reals[i]);
+    CU_ASSERT_STRING_EQUAL(json_string_value(json_array_get(list, 7)), "\"99999999999999999999");
+    CU_ASSERT_EQUAL(json_integer_value(json_array_get(list, 8)), 1);
+    json_decref(list);
+    CU_ASSERT_PTR_NULL(bal_json_load("[1e999]", 7, 0, &error)); /* no number of a double */
+    CU_ASSERT_EQUAL(json_error_code(&error), json_error_numeric_overflow);
 }
 
 static void test_added_tokens_of_older_forms_are_cut_out(void)
 {
     static const char config[] =
-        "{\"added_tokens_decoder\":{\"482\":{\"content\":\"<two>\",\"lstrip\":true},"
-        "\"bad\":{\"content\":\"<no>\"}}}";
+        "{\"added_tokens_decoder\":{\"482\":{\"content\":\"<two>\",\"lstrip\":true}}}";
     static const char more[] = "{\"<one>\":481,\"<two>\":480}";
     bal_files files = {0};
     int32_t ids[64];
@@ -383,6 +443,9 @@ static void test_a_lying_protocol_buffer_is_refused(void)
         {"\x0a\x00", 2, "piece 0 is damaged"},
         {"\x0a\x03\x0a\x02x", 5, "piece 0 is damaged"}, /* longer than its piece */
         {"\x0a\x03\x0a\x01x", 5, "no piece is of type UNKNOWN"},
+        {"\x0a\x05\x0a\x01x\x10\x05", 7, "piece 0 is damaged"}, /* a score of whole numbers */
+        {"\x0a\x03\x0a\x01x\x18\x01", 7, "a part is damaged"},  /* settings that are a number */
+        {"\x0a\x03\x0a\x01x\x12\x02\x1a\x00", 9, "trainer_spec is damaged"},
         {"\x0a\x03\x0a\x01x\x12\x02\x18\x03", 9, "type WORD"},
         {"\x0a\x03\x0a\x01x\x12\x02\x18\x09", 9, "type unknown"},
         {"\x0a\x05\x0a\x01x\x18\x07", 7, "piece 0 is damaged"}, /* no such type */
@@ -440,6 +503,9 @@ const bal_test bal_suite_tests[] = {
     {"every token of a list ends a text", test_every_token_of_a_list_ends_a_text},
     {"files beside a tokenizer are read with care",
      test_files_beside_a_tokenizer_are_read_with_care},
+    {"members of unknown forms are named", test_members_of_unknown_forms_are_named},
+    {"flags of older forms are true or false", test_flags_of_older_forms_are_true_or_false},
+    {"integers beyond 64 bits are reals", test_integers_beyond_64_bits_are_reals},
     {"added tokens of older forms are cut out", test_added_tokens_of_older_forms_are_cut_out},
     {"bytes that are no UTF-8 are kept or unknown",
      test_bytes_that_are_no_utf8_are_kept_or_unknown},
