@@ -137,6 +137,10 @@ bool bal_memory_resident(int64_t *rss, int64_t *pss);
  *  now. Local. */
 int64_t bal_memory_peak(void);
 
+#define BAL_HOST_BYTES 65 /* the longest name that Linux gives a machine, and a 0 */
+/** The name of this machine, "unknown" if the system does not say. Local. */
+void bal_host_name(char name[BAL_HOST_BYTES]);
+
 /** Seconds of the monotonic clock; for durations, never for results. Local. */
 double bal_seconds(void);
 /** The middle one of n values, n > 0, which are sorted. Local. */

@@ -96,7 +96,7 @@ static int try_file(const char *path, const char *record, int64_t n_bytes, bal_r
 bal_status bal_doctor_look(bal_comm *comm, const char *dir, int64_t n_bytes, bal_run_look *look,
                            bal_facts *facts)
 {
-    char path[sizeof look->where + 128] = "", host[64] = "";
+    char path[sizeof look->where + 128] = "", host[BAL_HOST_BYTES];
     int fd = -1;
     char *record = bal_alloc((size_t)n_bytes, 1);
     *look = (bal_run_look){0};
@@ -107,7 +107,7 @@ bal_status bal_doctor_look(bal_comm *comm, const char *dir, int64_t n_bytes, bal
         return status;
     }
     if (bal_comm_rank(comm) == 0 && dir != NULL && find_where(dir, look)) {
-        gethostname(host, sizeof host - 1);
+        bal_host_name(host);
         snprintf(path, sizeof path, "%s/.doctor-%s-%ld", look->where, host, (long)getpid());
         fd = try_file(path, record, n_bytes, look);
         if (fd < 0) path[0] = 0;

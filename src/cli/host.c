@@ -89,7 +89,7 @@ void bal_host_read(bal_host *host)
     char line[256];
     double memory = 0, limit = 0, available = 0, kib;
     *host = (bal_host){0};
-    if (gethostname(host->name, sizeof host->name - 1) != 0) strcpy(host->name, "unknown");
+    bal_host_name(host->name);
     read_cores(host);
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
         if (sscanf(line, "MemTotal: %lf", &kib) == 1) memory = 1024 * kib;

@@ -8,7 +8,7 @@
 
 /** Plain, so that ranks can send it to each other. */
 typedef struct bal_host {
-    char name[64];
+    char name[BAL_HOST_BYTES];
     uint64_t cores[BAL_CPU_WORDS]; /* on which this process may run; bit c: the core whose first
                                       hardware thread is processor c */
     int64_t n_cores;               /* of the machine */

@@ -44,14 +44,11 @@ typedef struct bal_mpi {
 bal_mpi *bal_comm_mpi(bal_comm *comm);
 /** Combine what one rank brings to a reduction with what others brought: out with in. */
 void bal_reduction_combine(const bal_reduction *how, uint64_t *out, const uint64_t *in);
+
+/* ---- guard.c: single calls of MPI ---- */
+
 /** What an MPI call returned, as a status. */
 bal_status bal_mpi_check(int code, const char *what);
-/** Guard calls of this communicator that cannot be given up, for as long as the others are waited
- *  for; or no longer. */
-void bal_mpi_guard(const bal_mpi *m, bool on);
-
-/* ---- session.c: calls that cannot be given up ---- */
-
 /** Until bal_unguard: end the process with the exit code of BAL_LOST and this line on stderr should
  *  what comes take longer than so many seconds, 0: for ever. Not nested. */
 void bal_guard(double seconds, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -59,13 +56,14 @@ void bal_unguard(void);
 
 /* ---- watch.c: who does not answer ---- */
 
-#define BAL_HOST_BYTES 64 /* of a host's name, cut if it is longer */
-
 bal_status bal_watch_create(bal_mpi *world, struct bal_watch **watch);
 void bal_watch_destroy(struct bal_watch **watch);
 /** Wait for a request of one of the world's communicators, or for its limit. */
 bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char *what);
 const char *bal_watch_host(const struct bal_watch *watch, int rank);
+/** Guard calls of this communicator that cannot be given up for as long as others may be waited for
+ *  (on); or no longer. */
+void bal_watch_guard(const bal_mpi *m, bool on);
 /** BAL_LOST, with its sentence, once ranks are lost: then MPI is not to be called any more. */
 bal_status bal_watch_status(const struct bal_watch *watch);
 

@@ -8,15 +8,6 @@
 
 static int layout_key = MPI_KEYVAL_INVALID; /* an operation is handed its data type alone */
 
-bal_status bal_mpi_check(int code, const char *what)
-{
-    if (code == MPI_SUCCESS) return BAL_OK;
-    char text[MPI_MAX_ERROR_STRING] = "";
-    int length = 0;
-    MPI_Error_string(code, text, &length);
-    return bal_fail(BAL_ERR_MPI, "%s failed: %s", what, text);
-}
-
 static void combine(void *in_bytes, void *inout_bytes, int *count, MPI_Datatype *type)
 {
     bal_reduction *how = NULL;
@@ -83,11 +74,11 @@ static void destroy(bal_comm *comm)
     bal_mpi *m = (bal_mpi *)comm;
     if (m->node != NULL) destroy(&m->node->base);
     if (m->world->watch == NULL || bal_watch_status(m->world->watch) == BAL_OK) {
-        bal_mpi_guard(m, true);
+        bal_watch_guard(m, true);
         if (m->type != MPI_DATATYPE_NULL) MPI_Type_free(&m->type);
         if (m->op != MPI_OP_NULL) MPI_Op_free(&m->op);
         if (m->mpi != MPI_COMM_NULL) MPI_Comm_free(&m->mpi);
-        bal_mpi_guard(m, false);
+        bal_watch_guard(m, false);
     }
     bal_watch_destroy(&m->watch);
     free(m);

@@ -37,8 +37,8 @@ bal_status bal_shared_room(char dir[BAL_BACKING_BYTES], double *free_bytes)
 {
     struct statvfs info;
     struct rlimit limit;
-    char host[64] = "a host";
-    gethostname(host, sizeof host - 1);
+    char host[BAL_HOST_BYTES];
+    bal_host_name(host);
     find_backing(dir);
     if (access(dir, W_OK) != 0 || statvfs(dir, &info) != 0)
         return bal_fail(BAL_ERR_MEMORY, "%s on %s cannot be used for shared memory: %s", dir, host,
@@ -56,9 +56,9 @@ double bal_shared_needs(size_t n_bytes) { return 1.0625 * (double)n_bytes + 0x1p
  * while the others wait for ever: so look first. */
 static bal_status check_room(size_t n_bytes)
 {
-    char dir[BAL_BACKING_BYTES], host[64] = "a host";
+    char dir[BAL_BACKING_BYTES], host[BAL_HOST_BYTES];
     double free_bytes, needed = bal_shared_needs(n_bytes);
-    gethostname(host, sizeof host - 1);
+    bal_host_name(host);
     BAL_TRY(bal_shared_room(dir, &free_bytes));
     if (free_bytes < needed)
         return bal_fail(BAL_ERR_MEMORY,
@@ -87,10 +87,10 @@ static bal_status populate(void *memory, size_t n_bytes)
 static void free_window(bal_shared *s)
 {
     if (s->window == MPI_WIN_NULL || bal_watch_status(s->node->world->watch) != BAL_OK) return;
-    bal_mpi_guard(s->node, true);
+    bal_watch_guard(s->node, true);
     MPI_Win_unlock_all(s->window);
     MPI_Win_free(&s->window);
-    bal_mpi_guard(s->node, false);
+    bal_watch_guard(s->node, false);
 }
 
 /* All ranks of the node, or none. */
@@ -102,12 +102,12 @@ static bal_status make_window(bal_shared *s, size_t n_bytes)
     MPI_Aint size;
     void *memory = NULL;
     BAL_TRY(bal_comm_agree(node, first ? check_room(n_bytes) : BAL_OK));
-    bal_mpi_guard(s->node, true);
+    bal_watch_guard(s->node, true);
     bal_status status =
         bal_mpi_check(MPI_Win_allocate_shared(first ? (MPI_Aint)n_bytes + 64 : 0, 1, MPI_INFO_NULL,
                                               s->node->mpi, &memory, &s->window),
                       "MPI_Win_allocate_shared");
-    bal_mpi_guard(s->node, false);
+    bal_watch_guard(s->node, false);
     status = bal_comm_agree(node, status);
     if (status != BAL_OK) {
         s->window = MPI_WIN_NULL; /* where one was made it is lost: freeing it takes all ranks */

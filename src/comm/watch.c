@@ -47,8 +47,8 @@ bal_status bal_watch_create(bal_mpi *m, struct bal_watch **watch)
     *watch = w;
     if (w == NULL || w->hosts == NULL || w->waits == NULL)
         return bal_fail(BAL_ERR_MEMORY, "no memory to watch %zu ranks", size);
-    char host[BAL_HOST_BYTES] = "";
-    gethostname(host, sizeof host - 1);
+    char host[BAL_HOST_BYTES];
+    bal_host_name(host);
     BAL_TRY(bal_mpi_check(
         MPI_Allgather(host, BAL_HOST_BYTES, MPI_CHAR, w->hosts, BAL_HOST_BYTES, MPI_CHAR, m->mpi),
         "MPI_Allgather"));
@@ -192,7 +192,7 @@ bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char
     return BAL_OK;
 }
 
-void bal_mpi_guard(const bal_mpi *m, bool on)
+void bal_watch_guard(const bal_mpi *m, bool on)
 {
     const bal_comm *world = &m->world->base;
     if (!on || world->limit <= 0.0)

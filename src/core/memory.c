@@ -1,8 +1,10 @@
-/* memory.c: aligned zeroed memory and how much there is, hashing, the clock, medians. */
+/* memory.c: aligned zeroed memory and how much there is, hashing, the machine's name, the clock,
+ * medians. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -55,6 +57,11 @@ int64_t bal_memory_peak(void)
 uint64_t bal_hash(const void *bytes, size_t n_bytes, uint64_t seed)
 {
     return XXH3_64bits_withSeed(bytes, n_bytes, seed);
+}
+
+void bal_host_name(char name[BAL_HOST_BYTES])
+{
+    if (gethostname(name, BAL_HOST_BYTES) != 0 || name[0] == 0) strcpy(name, "unknown");
 }
 
 double bal_seconds(void)

@@ -247,10 +247,10 @@ static bool write_journal(hid_t file, const bal_snapshot *s)
 static bool write_job(hid_t file, const bal_snapshot *s)
 {
     unsigned major, minor, release;
-    char hdf5[48], host[65] = "unknown";
+    char hdf5[48], host[BAL_HOST_BYTES];
     H5get_libversion(&major, &minor, &release);
     snprintf(hdf5, sizeof hdf5, "%u.%u.%u", major, minor, release);
-    if (gethostname(host, sizeof host - 1) != 0) strcpy(host, "unknown");
+    bal_host_name(host);
     hid_t type = text_type(strlen(s->job_text));
     hid_t group = make_group(file, "job");
     bool good =

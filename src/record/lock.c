@@ -52,8 +52,8 @@ static holder parse(const char *content)
 
 static bal_status write_content(bal_lock *lock, uint64_t generation)
 {
-    char host[65] = "unknown";
-    if (gethostname(host, sizeof host - 1) != 0 || host[0] == '\0') strcpy(host, "unknown");
+    char host[BAL_HOST_BYTES];
+    bal_host_name(host);
     const char *job = getenv("SLURM_JOB_ID");
     if (job == NULL || job[0] == '\0' || strpbrk(job, " \t\r\n\v\f") != NULL) job = "none";
     int n = snprintf(lock->content, sizeof lock->content,

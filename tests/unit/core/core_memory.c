@@ -1,5 +1,6 @@
 /* core_memory.c: allocation that overflow cannot fool; the hash that stands in files. */
 #include <stdlib.h>
+#include <sys/utsname.h>
 
 #include "ballot/core.h"
 #include "suite.h"
@@ -74,6 +75,15 @@ static void test_the_median_is_in_the_middle(void)
     CU_ASSERT_EQUAL(bal_median(one, 1), 7);
 }
 
+static void test_the_machine_has_its_name(void)
+{
+    struct utsname system;
+    char name[BAL_HOST_BYTES];
+    CU_ASSERT_EQUAL_FATAL(uname(&system), 0);
+    bal_host_name(name);
+    CU_ASSERT_STRING_EQUAL(name, system.nodename[0] != 0 ? system.nodename : "unknown");
+}
+
 static void test_the_peak_remembers_what_was_there(void)
 {
     enum { N_BYTES = 64 << 20 };
@@ -90,6 +100,7 @@ const bal_test bal_suite_tests[] = {
     {"the hash is XXH3-64", test_the_hash_is_xxh3_64},
     {"the clock does not go back", test_the_clock_does_not_go_back},
     {"the median is in the middle", test_the_median_is_in_the_middle},
+    {"the machine has its name", test_the_machine_has_its_name},
     {"the peak of memory remembers what was there", test_the_peak_remembers_what_was_there},
     {NULL, NULL},
 };
