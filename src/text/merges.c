@@ -108,14 +108,6 @@ static void put_symbol(bal_work *work, int32_t *n, int32_t id, size_t start, siz
         (bal_symbol){.id = id, .start = (int32_t)start, .n_bytes = (int32_t)n_bytes};
 }
 
-bal_status bal_refuse_byte(char byte)
-{
-    return bal_fail(BAL_ERR_INPUT,
-                    "byte 0x%02X of the text has no token, and the tokenizer has no unknown token; "
-                    "expected a text of its characters",
-                    (unsigned)(unsigned char)byte);
-}
-
 /* Characters to symbols: a token, or byte tokens, or the unknown token, which, as in tokenizers,
  * waits for the next known token. There is room for n_bytes symbols. */
 static bal_status cut_characters(bal_work *work, const char *text, size_t n_bytes, int32_t *n)

@@ -41,6 +41,8 @@ typedef struct bal_ids {
 bal_status bal_ids_reserve(bal_ids *ids, int64_t n);
 bal_status bal_ids_add(bal_ids *ids, int32_t id);
 
+/* letters.c */
+
 /** The byte that "<0xAB>" stands for, -1 if bytes are anything else. */
 int bal_byte_token(const char *bytes, size_t n_bytes);
 /** The characters that byte-level tokenizers write for bytes, in UTF-8. @return bytes put, 1 or 2.
@@ -353,8 +355,9 @@ bal_merge *bal_merges_find(const bal_tokenizer *tokenizer, int32_t left, int32_t
 bal_status bal_merges_put(bal_tokenizer *tokenizer, const char *place, size_t rank,
                           const char *left, size_t n_left, const char *right, size_t n_right);
 
-/** Append an added token; bal_added_sort ends the list. @return BAL_OK; BAL_ERR_MEMORY. */
-bal_status bal_added_put(bal_tokenizer *tokenizer, bal_added_kind kind, const char *content,
+/** Append an added token, which is found where its pattern stands; bal_added_sort ends the list.
+ *  @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_added_put(bal_tokenizer *tokenizer, bal_added_kind kind, const char *pattern,
                          size_t n_bytes, bal_added flags);
 void bal_added_sort(bal_tokenizer *tokenizer);
 /** The longest added token that text starts with. NULL: none. */

@@ -4,30 +4,6 @@
 
 #include "read_impl.h"
 
-#define BLOCK_BYTES 65536
-
-struct bal_block {
-    struct bal_block *next;
-    size_t n, room;
-    char bytes[];
-};
-
-const char *bal_keep(bal_tokenizer *tokenizer, const char *string, size_t n_bytes)
-{
-    struct bal_block *block = tokenizer->blocks;
-    if (block == NULL || block->room - block->n < n_bytes) {
-        size_t room = n_bytes > BLOCK_BYTES ? n_bytes : BLOCK_BYTES;
-        block = malloc(sizeof *block + room);
-        if (block == NULL) return NULL;
-        *block = (struct bal_block){.next = tokenizer->blocks, .room = room};
-        tokenizer->blocks = block;
-    }
-    char *kept = block->bytes + block->n;
-    if (n_bytes > 0) memcpy(kept, string, n_bytes);
-    block->n += n_bytes;
-    return kept;
-}
-
 /* Places for n entries: a power of two, at most half full. */
 static size_t table_places(size_t n)
 {
@@ -165,13 +141,4 @@ bal_status bal_merges_put(bal_tokenizer *tokenizer, const char *place, size_t ra
                         (int)(n_right < 40 ? n_right : 40), right);
     *bal_merges_find(tokenizer, merge.left, merge.right) = merge;
     return BAL_OK;
-}
-
-void bal_blocks_free(struct bal_block *block)
-{
-    while (block != NULL) {
-        struct bal_block *next = block->next;
-        free(block);
-        block = next;
-    }
 }
