@@ -4,8 +4,7 @@
 #define BALLOT_COMM_MPI_H
 
 #ifndef OMPI_SKIP_MPICXX
-#define OMPI_SKIP_MPICXX 1 /* Open MPI's C++ bindings, which MPI-3 removed, want another library \
-                            */
+#define OMPI_SKIP_MPICXX 1 /* no C++ bindings: gone since MPI-3, they want another library */
 #endif
 #include <mpi.h>
 

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "ballot/version.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif

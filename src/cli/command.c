@@ -24,7 +24,7 @@ const bal_command bal_commands[] = {
     {NULL, NULL, NULL},
 };
 
-const char *argp_program_version = "ballot " BAL_VERSION;
+const char *argp_program_version = "ballot " BALLOT_VERSION;
 error_t argp_err_exit_status = 2;
 
 bool bal_leaves_to_rank_0(bal_context *context)

@@ -94,7 +94,7 @@ static void check_same(const bal_findings *f, bal_check *c, bool is_job)
     else if (is_job && hash == 0)
         say(c, BAL_GOOD, "none was given; with JOB.ini its memory and files are checked too");
     else
-        say(c, BAL_GOOD, "%s%s on all ranks", is_job ? "" : "ballot " BAL_VERSION ", ",
+        say(c, BAL_GOOD, "%s%s on all ranks", is_job ? "" : "ballot " BALLOT_VERSION ", ",
             bal_hex(hash, hex));
 }
 

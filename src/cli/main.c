@@ -42,7 +42,7 @@ static void print_help(FILE *to)
     fprintf(to,
             "ballot %s: trains quantized models with forward passes and one-bit votes\n\n"
             "usage: ballot COMMAND ... (ballot COMMAND --help for its options)\n\n",
-            BAL_VERSION);
+            BALLOT_VERSION);
     for (const bal_command *command = bal_commands; command->name != NULL; ++command)
         fprintf(to, "  %-10s %s\n", command->name, command->summary);
     fprintf(to,
@@ -60,7 +60,7 @@ static bal_status dispatch(bal_context *context, int argc, char **argv)
     if (command->name != NULL) return command->run(context, argc - 1, argv + 1);
     bool asked = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
     if (strcmp(name, "--version") == 0) {
-        if (context->prints) printf("ballot %s\n", BAL_VERSION);
+        if (context->prints) printf("ballot %s\n", BALLOT_VERSION);
         return BAL_OK;
     }
     if (context->prints) print_help(asked ? stdout : stderr);

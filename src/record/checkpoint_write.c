@@ -256,7 +256,7 @@ static bool write_job(hid_t file, const bal_snapshot *s)
     bool good =
         group >= 0 && type >= 0 && write_dataset(group, "text", type, 0, NULL, s->job_text, NULL) &&
         write_text(group, "host", host) && write_text(group, "isa", s->isa) &&
-        write_text(group, "ballot_version", BAL_VERSION) &&
+        write_text(group, "ballot_version", BALLOT_VERSION) &&
         write_text(group, "hdf5_version", hdf5) && write_fields(group, bal_run_id_fields, &s->id);
     if (type >= 0) H5Tclose(type);
     if (group >= 0) good = H5Gclose(group) >= 0 && good;
@@ -284,7 +284,7 @@ static bool write_root(hid_t file, const bal_snapshot *s)
     return write_attribute(file, "format_version", H5T_STD_I32LE, 0, NULL, &version) &&
            write_attribute(file, "step", H5T_STD_I64LE, 0, NULL, &s->step) &&
            write_text(file, "fingerprint", fingerprint) &&
-           write_text(file, "ballot_version", BAL_VERSION) &&
+           write_text(file, "ballot_version", BALLOT_VERSION) &&
            write_attribute(file, "stream_version", H5T_STD_U32LE, 0, NULL, &s->id.stream_version) &&
            write_text(file, "isa", s->isa) &&
            write_attribute(file, "dev_loss_nats", H5T_IEEE_F64LE, 0, NULL, &s->dev_loss_nats);

@@ -27,7 +27,7 @@ static bal_status write_header(bal_metrics_log *log, const bal_run *run)
         json_object_set_new(tensors, tensor->name, json_integer(bal_tensor_n(tensor)));
     }
     return write_line(
-        log, json_pack("{s:s, s:o, s:o, s:I, s:I, s:o}", "ballot", BAL_VERSION, "job",
+        log, json_pack("{s:s, s:o, s:o, s:I, s:I, s:o}", "ballot", BALLOT_VERSION, "job",
                        bal_json_text(run->dir), "model", bal_json_text(run->job->model.path),
                        "batch", (json_int_t)run->job->data.batch, "steps",
                        (json_int_t)run->job->run.steps, "tensors", tensors));
