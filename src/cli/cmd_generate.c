@@ -184,7 +184,6 @@ static bal_status print(bal_context *context, const arguments *a, const bal_bund
     } else if (context->prints) {
         fwrite(string, 1, n_bytes, stdout);
         putchar('\n');
-        fflush(stdout);
         bal_log(BAL_LOG_SAY, "%lld tokens of prompt in %.2f s, then %lld tokens, %.1f per second",
                 (long long)(t->n_start + t->n_prompt), t->prompt_seconds, (long long)n_added,
                 speed);

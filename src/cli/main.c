@@ -1,5 +1,7 @@
 /* main.c: ranks, signals, the choice of a command, exit codes. */
+#include <errno.h>
 #include <signal.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,10 +11,26 @@
 
 static bal_comm *ranks;
 
-static void end(void)
+/* Only closing it tells whether all of the output has arrived; one that was closed from the start
+ * is no loss if nothing was printed. */
+static bool close_output(void)
 {
-    fflush(NULL); /* what was printed is there even if other ranks are not */
+    bool lost = ferror(stdout) != 0, printed = __fpending(stdout) != 0;
+    errno = 0;
+    if (fclose(stdout) != 0 && (printed || errno != EBADF)) lost = true;
+    if (lost)
+        fprintf(stderr, "ballot: the output could not be written%s%s\n", errno != 0 ? ": " : "",
+                errno != 0 ? strerror(errno) : "");
+    return !lost;
+}
+
+/* The end of every command, also where argp ends the program itself, as after --help. */
+static void end(int code, void *unused)
+{
+    (void)unused;
+    bool whole = close_output(); /* what was printed is there even if other ranks are not */
     bal_comm_end(&ranks);
+    if (!whole && code == 0) _exit(bal_status_exit_code(BAL_ERR_IO));
 }
 
 /* Models, texts and a journal that goes into a checkpoint are mapped; a page that cannot be read is
@@ -72,7 +90,7 @@ static bal_status dispatch(bal_context *context, int argc, char **argv)
 int main(int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is then an error of write() */
-    atexit(end);              /* argp ends the program itself after --help */
+    on_exit(end, NULL);
     bal_status status = bal_comm_start(&ranks);
     signal(SIGBUS, on_bus_error); /* behind Open MPI, which takes it too */
     bal_context context = {.comm = ranks, .prints = ranks == NULL || bal_comm_rank(ranks) == 0};

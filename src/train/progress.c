@@ -100,6 +100,5 @@ bal_status bal_progress_table(bal_run *run)
     if (run->dev_score.n_tokens > 0 && isfinite(run->best_nats))
         printf(", best %.4f after step %lld (best.h5)", run->best_nats, (long long)run->best_step);
     printf("\nfingerprint      %016llx\n", (unsigned long long)fingerprint);
-    fflush(stdout);
     return BAL_OK;
 }
