@@ -1,0 +1,50 @@
+/* journal RUN/ballots.journal: what a run did, step by step: the loss of its mini-batches, and how
+ * many slots voted for their direction and against it. */
+#include <ballot/ballot.h>
+
+static void print_step(const bal_journal_entry *entry, int n_slots)
+{
+    const bal_totals *totals = &entry->totals;
+    int n_for = 0, n_against = 0;
+    for (int slot = 0; slot < n_slots; ++slot) {
+        int vote = bal_ballot_vote(entry->bits, n_slots, slot);
+        n_for += vote > 0;
+        n_against += vote < 0;
+    }
+    double tokens = 2.0 * (double)totals->n_tokens; /* each was scored at code + z and code - z */
+    printf("%6lld  %9.4f  %5d  %7d  %5d", (long long)entry->step,
+           (double)totals->loss / tokens / BAL_LOSS_UNITS_PER_NAT, n_for, n_against,
+           n_slots - n_for - n_against);
+    if (entry->dev_loss >= 0)
+        printf("  %8.4f",
+               (double)entry->dev_loss / (double)entry->dev_tokens / BAL_LOSS_UNITS_PER_NAT);
+    printf("\n");
+}
+
+static bal_status print_journal(bal_journal *journal)
+{
+    const bal_run_id *id = bal_journal_id(journal);
+    printf("%lld of %lld steps of %d votes, seed %llu\n", (long long)bal_journal_n(journal),
+           (long long)id->n_steps, id->n_slots, (unsigned long long)id->seed);
+    printf("  step  mean loss    for  against  other  dev loss\n");
+    for (int64_t i = 0; i < bal_journal_n(journal); ++i) {
+        bal_journal_entry entry;
+        BAL_TRY(bal_journal_read(journal, i, &entry));
+        print_step(&entry, id->n_slots);
+    }
+    return BAL_OK;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: journal RUN/ballots.journal\n");
+        return 2;
+    }
+    bal_journal *journal = NULL;
+    bal_status status = bal_journal_open(argv[1], false, &journal); /* read only */
+    if (status == BAL_OK) status = print_journal(journal);
+    if (status != BAL_OK) fprintf(stderr, "journal: %s\n", bal_failure());
+    bal_journal_close(&journal);
+    return bal_status_exit_code(status);
+}

@@ -1,0 +1,52 @@
+"""The programs of examples/ say what the program says. They stand beside it in the build folder."""
+import json
+import os
+import struct
+
+import ballot_run as b
+
+TEXT = "data/shakespeare/dev.txt"
+
+
+def example(name, *arguments, expect=b.DONE):
+    program = os.path.join(os.path.dirname(b.BALLOT), "examples", name)
+    return b.finish(b.start_command([program, *arguments]), expect)
+
+
+class Examples(b.TestCase):
+    def test_loss(self):
+        words = [line.split() for line in example("loss", b.STORIES, TEXT).out.splitlines()]
+        said = {line[0]: float(line[1]) for line in words}
+        score = json.loads(b.run(["eval", "--json", b.STORIES, "--job", b.JOB,
+                                  "-s", f"data.dev={TEXT}", "-s", "data.context=128"]).out)
+        self.assertAlmostEqual(said["loss"], score["loss_nats"], places=4)
+        self.assertAlmostEqual(said["perplexity"], score["perplexity"], places=3)
+        self.assertAlmostEqual(said["accuracy"], 100 * score["accuracy"], places=2)
+        self.assertEqual(int(words[0][-2]), score["tokens"])
+
+    def test_journal(self):
+        run = self.folder("run")
+        b.run(b.tiny(run))
+        head, _, *rows = example("journal", os.path.join(run, "ballots.journal")).out.splitlines()
+        steps = b.metrics(run)
+        words = [w for w, in struct.iter_unpack("<Q", b.bytes_of(run, "ballots.journal")[128:])]
+        self.assertEqual(head, f"{len(steps)} of {len(steps)} steps of 8 votes, seed 1")
+        self.assertEqual(len(rows), len(steps))
+        for row, step in zip((row.split() for row in rows), steps):
+            self.assertEqual(int(row[0]), step["step"])
+            self.assertAlmostEqual(float(row[1]), step["loss_nats"], places=4)
+            votes, against = words[14 * step["step"] + 11:][:2]  # 14 words a step, see journal.c
+            counts = [(votes & ~against).bit_count(), (against & ~votes).bit_count()]
+            self.assertEqual([int(n) for n in row[2:5]], counts + [8 - sum(counts)])
+            self.assertEqual(len(row) == 6, step["dev_loss_nats"] is not None)
+            if len(row) == 6:
+                self.assertAlmostEqual(float(row[5]), step["dev_loss_nats"], places=4)
+
+    def test_what_they_cannot_do(self):
+        for name, arguments in (("loss", ["/nowhere", TEXT]), ("journal", ["/nowhere"])):
+            result = example(name, *arguments, expect=b.INPUT)
+            self.assertRegex(result.err, rf"^{name}: /nowhere\b")
+            self.assertIn("usage", example(name, expect=b.USAGE).err)
+
+
+b.main()
