@@ -132,6 +132,10 @@ bal_status bal_sync_dir(const char *dir);
 /** XXH3-64 of bytes with a seed. Local. Source: xxHash 0.8, XXH3_64bits_withSeed. */
 uint64_t bal_hash(const void *bytes, size_t n_bytes, uint64_t seed);
 
+#define BAL_NO_CHARACTER -1 /* a byte that is no part of valid UTF-8 */
+/** The character of UTF-8 that text starts with; n_bytes > 0. Local. @return its bytes, 1 .. 4. */
+size_t bal_character(const char *text, size_t n_bytes, int32_t *character);
+
 /** Bytes of this process in memory: all, and with pages of several processes shared out among them,
  *  so that ranks may be added up. Local. @return false, both 0: the system does not say. */
 bool bal_memory_resident(int64_t *rss, int64_t *pss);

@@ -117,10 +117,6 @@ bal_merging bal_tokenizer_merging(const bal_tokenizer *tokenizer);
 bal_status bal_tokenizer_merges(const bal_tokenizer *tokenizer, int32_t (**merges)[3],
                                 int64_t *n_merges);
 
-#define BAL_NO_CHARACTER -1 /* a byte that is no part of valid UTF-8: a character of no class */
-/** Bytes of the character at the start of text, 1 .. 4; n_bytes > 0. Local. */
-size_t bal_character(const char *text, size_t n_bytes, int32_t *character);
-
 #ifdef __cplusplus
 }
 #endif

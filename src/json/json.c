@@ -1,4 +1,4 @@
-/* json_memory.c: what jansson allocates, and the numbers that it refuses. No allocation of a load
+/* json.c: what jansson allocates, and the numbers that it refuses. No allocation of a load
  * returns without memory: the load is left at once, and what it had allocated is freed here.
  * Elsewhere the lack is remembered. */
 #include <errno.h>
@@ -8,7 +8,6 @@
 
 #include "ballot/core.h"
 #include "ballot/json.h"
-#include "ballot/text.h"
 
 static _Thread_local struct {
     bool active;

@@ -1,4 +1,4 @@
-/* json.c: what every reader of a JSON part needs: its type, its strings, and the sentence for what
+/* json_parts.c: what every reader of a JSON part needs: its type, its strings, and the sentence for what
  * is not as expected. Parts that would change the tokens and are not known are refused by name. */
 #include <stdlib.h>
 #include <string.h>
