@@ -30,7 +30,7 @@ bal_rule_options bal_rule_options_default(void);
 typedef struct bal_optim_options {
     bal_rule_options rule;
     bal_perturb_options perturb;
-    int n_slots;
+    bal_ballot_shape ballot; /* of each step */
     int64_t n_steps;
     uint64_t seed;         /* run seed */
     const bool *on_ballot; /* [n_tensors of the model] */
@@ -54,7 +54,7 @@ bal_measure bal_optim_measure(const bal_optim *optim, int64_t step);
  * A code moves only where the direction may move it: code - |z| and code + |z| in its range. Of
  * each tensor's n blocks, blocks n part / n_parts to n (part + 1) / n_parts, so that ranks which
  * share a model can share the work: all parts together, in any order, are the whole. Local.
- * @param bits   [bal_ballot_words(n_slots)]
+ * @param bits   [bal_ballot_words(options->ballot)]
  * @param part   in [0, n_parts); 0 of 1 is the whole
  * @param flips  [n_tensors] codes of this part that changed
  */

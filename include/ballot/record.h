@@ -33,7 +33,7 @@ typedef struct bal_journal_entry {
                   * rank was accused; else 0, for the record is the same on any number */
     int accused; /* rank whose probes an audit found to be wrong; -1: none */
     bal_totals totals;
-    const uint64_t *bits; /* [bal_ballot_words(n_slots)], for then against; borrowed */
+    const uint64_t *bits; /* the maps of n_slots signs, see bal_ballot_shape; borrowed */
 } bal_journal_entry;
 
 typedef struct bal_journal bal_journal;

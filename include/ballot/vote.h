@@ -10,6 +10,8 @@ extern "C" {
 #endif
 
 #define BAL_SLOTS_MAX 1048576
+#define BAL_SIGN_BITS 2     /* of a vote that is a sign: -1, 0 or +1 */
+#define BAL_VOTE_BITS_MAX 8 /* of a vote in -127 .. 127 */
 
 /** What a rank asks of all: bits of bal_totals.wishes. */
 typedef enum bal_wish {
@@ -41,16 +43,25 @@ static inline int bal_pair_vote(bal_pair losses)
     return (losses.minus > losses.plus) - (losses.minus < losses.plus);
 }
 
+/**
+ * What a ballot holds: n_bits bit maps, one after the other. Each map has one bit per slot: bit
+ * s % 64 of word s / 64 belongs to slot s. The bits of a slot, first map lowest, are its vote in
+ * ones' complement, where -v is v with all bits inverted and zero has two forms. All bits set is a
+ * tie; no bit set is an abstention. So the two maps of a sign are the votes for and the votes
+ * against, and a tie is in both. As an abstention sets no bit, ranks combine their maps by or.
+ */
+typedef struct bal_ballot_shape {
+    int n_slots; /* 1 .. BAL_SLOTS_MAX */
+    int n_bits;  /* BAL_SIGN_BITS .. BAL_VOTE_BITS_MAX; votes are at most 2^(n_bits - 1) - 1 */
+} bal_ballot_shape;
+
 typedef struct bal_ballot bal_ballot; /* the votes of one step; not for two threads at once */
 
-/** Make an empty ballot of n_slots votes, 1 .. 2^20. Local; same n_slots on every rank. Borrows
- *  comm, which must outlive it. @return BAL_OK; BAL_ERR_ARG; BAL_ERR_MEMORY. */
-bal_status bal_ballot_create(bal_comm *comm, int n_slots, bal_ballot **ballot);
+/** Make an empty ballot. Local; the same shape on every rank. Borrows comm, which must outlive it.
+ *  @return BAL_OK; BAL_ERR_ARG: a shape out of range; BAL_ERR_MEMORY. */
+bal_status bal_ballot_create(bal_comm *comm, bal_ballot_shape shape, bal_ballot **ballot);
 /** Free the ballot and set *ballot to NULL. Local; a null ballot is fine. */
 void bal_ballot_destroy(bal_ballot **ballot);
-
-/* The two maps of a ballot, for and against, have two bits for each slot: one set is a vote, both
- * are a tie, and none means that its rank abstained. */
 
 /** The rank that a slot is dealt to. Local. */
 int bal_slot_rank(int slot, int n_ranks);
@@ -58,8 +69,8 @@ int bal_slot_rank(int slot, int n_ranks);
 /**
  * Cast one slot's vote. Local.
  * @param slot  in [0, n_slots); at most one rank votes on it per step, none means abstained
- * @param vote  +1, -1, or 0 for a tie: see bal_pair_vote
- * @return BAL_OK; or, ballot unchanged, BAL_ERR_ARG: bad slot; BAL_ERR_STATE: voted before.
+ * @param vote  within the ballot's n_bits; 0 is a tie; see bal_pair_vote
+ * @return BAL_OK; or, ballot unchanged, BAL_ERR_ARG: bad slot or vote; BAL_ERR_STATE: voted before.
  */
 bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int vote);
 /** Totals of this rank, to be filled before counting; emptied by counting. Local; borrowed. */
@@ -71,30 +82,31 @@ void bal_ballot_set_pace(bal_ballot *ballot, uint64_t us);
 uint64_t bal_ballot_pace(const bal_ballot *ballot);
 
 /**
- * Count the step's votes and empty the ballot: one allreduce of 2 * ceil(n_slots / 64) + 8 words.
- * Two bit maps are or-ed, so the result does not depend on the number of ranks, on who voted, or
+ * Count the step's votes and empty the ballot: one allreduce of bal_ballot_words + 8 words.
+ * Bit maps are or-ed, so the result does not depend on the number of ranks, on who voted, or
  * on the order of the reduction. Collective.
- * @param bits    [bal_ballot_words(n_slots)] the counted maps, the caller's: votes for, then
- * against
+ * @param bits    [bal_ballot_words(shape)] the counted maps, the caller's
  * @param totals  of all ranks
  * @return BAL_OK; BAL_ERR_STATE, on all ranks: a slot has two votes; BAL_LOST.
  */
 bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *totals);
 
-/** Words of the two bit maps together: 2 * ceil(n_slots / 64). Local. */
-int64_t bal_ballot_words(int n_slots);
+/** Words of all bit maps together: n_bits * ceil(n_slots / 64). Local. */
+int64_t bal_ballot_words(bal_ballot_shape shape);
 /** Bytes that a rank sends to count one ballot. Local. */
-int64_t bal_ballot_bytes(int n_slots);
-/** One slot's vote: +1, -1, or 0 for a tie or an abstention. Local. */
-int bal_ballot_vote(const uint64_t *bits, int n_slots, int slot);
+int64_t bal_ballot_bytes(bal_ballot_shape shape);
+/** Write a vote into the bits of a slot that has none. Local. */
+void bal_ballot_put(bal_ballot_shape shape, uint64_t *bits, int slot, int vote);
+/** One slot's vote; 0 for a tie or an abstention. Local. */
+int bal_ballot_vote(bal_ballot_shape shape, const uint64_t *bits, int slot);
 /** votes[slot] = bal_ballot_vote of that slot, for all slots. Local. */
-void bal_ballot_votes(const uint64_t *bits, int n_slots, int8_t *votes);
+void bal_ballot_votes(bal_ballot_shape shape, const uint64_t *bits, int8_t *votes);
 /** Was a vote cast on this slot, a tie too? Local. */
-bool bal_ballot_has(const uint64_t *bits, int n_slots, int slot);
-/** Slots with a vote of +1 or -1. Local. */
-int64_t bal_ballot_n_decided(const uint64_t *bits, int n_slots);
+bool bal_ballot_has(bal_ballot_shape shape, const uint64_t *bits, int slot);
+/** Slots with a vote other than 0. Local. */
+int64_t bal_ballot_n_decided(bal_ballot_shape shape, const uint64_t *bits);
 /** Take back all votes of a rank, as if it had abstained. Local. */
-void bal_ballot_strike(uint64_t *bits, int n_slots, int rank, int n_ranks);
+void bal_ballot_strike(bal_ballot_shape shape, uint64_t *bits, int rank, int n_ranks);
 
 #ifdef __cplusplus
 }

@@ -11,6 +11,7 @@
 /** Seconds that this thread has had a core: time that others took does not count. */
 double bal_cpu_seconds(void);
 
+extern const bal_ballot_shape bal_bench_signs; /* N_SLOTS of them */
 /** Rule carry, Walsh directions, N_SLOTS slots; borrows on_ballot. */
 bal_optim_options bal_bench_options(const bool *on_ballot);
 /** A vote of every slot, for or against. */

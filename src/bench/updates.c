@@ -1,14 +1,17 @@
 /* updates.c: the time of the update, and of counting a ballot. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "ballot/vote.h"
 #include "bench_impl.h"
+
+const bal_ballot_shape bal_bench_signs = {.n_slots = N_SLOTS, .n_bits = BAL_SIGN_BITS};
 
 bal_optim_options bal_bench_options(const bool *on_ballot)
 {
     return (bal_optim_options){.rule = bal_rule_options_default(),
                                .perturb = bal_perturb_options_default(),
-                               .n_slots = N_SLOTS,
+                               .ballot = bal_bench_signs,
                                .n_steps = 1000,
                                .seed = 1,
                                .on_ballot = on_ballot,
@@ -17,9 +20,10 @@ bal_optim_options bal_bench_options(const bool *on_ballot)
 
 void bal_bench_votes(uint64_t bits[2 * N_SLOTS / 64])
 {
-    for (int i = 0; i < N_SLOTS / 64; ++i) {
-        bits[i] = 0x9E3779B97F4A7C15u * (uint64_t)(i + 1);
-        bits[i + N_SLOTS / 64] = ~bits[i];
+    memset(bits, 0, 2 * N_SLOTS / 8);
+    for (int slot = 0; slot < N_SLOTS; ++slot) {
+        uint64_t random = 0x9E3779B97F4A7C15u * (uint64_t)(slot / 64 + 1);
+        bal_ballot_put(bal_bench_signs, bits, slot, random >> slot % 64 & 1 ? 1 : -1);
     }
 }
 
@@ -85,9 +89,10 @@ bal_status bal_bench_updates(const bal_kernels *kernels, int64_t n_codes, bal_be
 bal_status bal_bench_ballot(bal_comm *comm, int n_slots, double *seconds)
 {
     enum { N_COUNTS = 20 };
+    bal_ballot_shape shape = {.n_slots = n_slots, .n_bits = BAL_SIGN_BITS};
     bal_ballot *ballot = NULL;
-    uint64_t *bits = bal_alloc((size_t)bal_ballot_words(n_slots), sizeof *bits);
-    bal_status status = bits != NULL ? bal_ballot_create(comm, n_slots, &ballot)
+    uint64_t *bits = bal_alloc((size_t)bal_ballot_words(shape), sizeof *bits);
+    bal_status status = bits != NULL ? bal_ballot_create(comm, shape, &ballot)
                                      : bal_fail(BAL_ERR_MEMORY, "no memory for a ballot");
     double times[N_REPEATS];
     status = bal_comm_agree(comm, status);

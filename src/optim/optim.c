@@ -29,16 +29,16 @@ bal_status bal_optim_create(bal_model *model, const bal_kernels *kernels,
     bal_optim *o = bal_alloc(1, sizeof *o);
     if (o == NULL) goto done;
     *o = (bal_optim){.model = model, .kernels = kernels, .options = *options, .rule = rule};
-    o->votes = bal_alloc((size_t)options->n_slots, 1);
+    o->votes = bal_alloc((size_t)options->ballot.n_slots, 1);
     if (o->votes == NULL) goto done;
-    status = bal_tally_create(options->n_slots, options->tally, &o->tally);
+    status = bal_tally_create(options->ballot.n_slots, options->tally, &o->tally);
     if (status != BAL_OK) goto done;
     *optim = o;
     o = NULL;
 done:
     bal_optim_destroy(&o);
     if (status != BAL_OK)
-        bal_fail(status, "no memory for the updates of %d slots", options->n_slots);
+        bal_fail(status, "no memory for the updates of %d slots", options->ballot.n_slots);
     return status;
 }
 
@@ -72,7 +72,7 @@ static bal_rule_step begin_step(const bal_optim *o, int64_t step)
     double n_steps = (double)options->n_steps;
     double rate = options->rule.travel * sqrt(3.0 / (options->perturb.density * n_steps)) *
                   (1.0 - (double)step / n_steps);
-    double multiplier = 32768.0 * (256.0 * rate / sqrt((double)options->n_slots));
+    double multiplier = 32768.0 * (256.0 * rate / sqrt((double)options->ballot.n_slots));
     bal_rule_step s = {.options = options, .kernels = o->kernels};
     for (; multiplier >= 32768.0 && s.shift < BAL_SHIFT_MAX; ++s.shift) multiplier /= 2.0;
     s.multiplier = (multiplier < 32767.0 ? (int)multiplier : 32767) | 1;
@@ -84,7 +84,7 @@ void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, int part,
 {
     enum { SPAN = BAL_SPAN_BLOCKS };
     bal_measure measure = bal_optim_measure(o, step);
-    bal_ballot_votes(bits, o->options.n_slots, o->votes);
+    bal_ballot_votes(o->options.ballot, bits, o->votes);
     bal_tally_load(o->tally, &measure, o->votes);
     bal_rule_step rule_step = begin_step(o, step);
     for (int index = 0; index < measure.n_tensors; ++index) {

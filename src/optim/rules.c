@@ -30,7 +30,7 @@ static uint32_t update_carry(const bal_rule_step *step, bal_tensor *tensor, int6
                              int64_t n, int16_t *tally)
 {
     int bound = ((1 << 14) - 1) >> step->shift;
-    for (int64_t i = 0; i < n && step->options->n_slots > bound; ++i)
+    for (int64_t i = 0; i < n && step->options->ballot.n_slots > bound; ++i)
         tally[i] = (int16_t)(tally[i] > bound ? bound : tally[i] < -bound ? -bound : tally[i]);
     if (tensor->role == BAL_MATRIX) {
         uint8_t spread[BAL_SPAN_BLOCKS * BAL_BLOCK_CODES];
@@ -57,7 +57,7 @@ static uint32_t update_carry(const bal_rule_step *step, bal_tensor *tensor, int6
 
 static bal_status check_zoqo(const bal_optim_options *options)
 {
-    if (options->perturb.kind != BAL_DIRECTIONS_UNIFORM || options->n_slots != 1)
+    if (options->perturb.kind != BAL_DIRECTIONS_UNIFORM || options->ballot.n_slots != 1)
         return bal_fail(BAL_ERR_CONFIG,
                         "rule zoqo takes one direction of uniform noise: set "
                         "[vote] directions = uniform and slots = 1");

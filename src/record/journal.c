@@ -65,7 +65,16 @@ struct bal_journal {
     uint64_t *window;   /* [1 + n_words]: the hash before a record, and the record */
 };
 
-static int64_t record_words(int n_slots) { return BITS_AT + bal_ballot_words(n_slots) + 1; }
+/* A journal keeps signs. */
+static bal_ballot_shape shape_of(int n_slots)
+{
+    return (bal_ballot_shape){.n_slots = n_slots, .n_bits = BAL_SIGN_BITS};
+}
+
+static int64_t record_words(int n_slots)
+{
+    return BITS_AT + bal_ballot_words(shape_of(n_slots)) + 1;
+}
 
 int64_t bal_journal_bytes(int n_slots, int64_t n_steps)
 {
@@ -79,7 +88,7 @@ static off_t record_offset(const bal_journal *j, int64_t index)
 
 static bool bits_are_valid(const uint64_t *bits, int n_slots)
 {
-    int64_t n_words = bal_ballot_words(n_slots) / 2;
+    int64_t n_words = bal_ballot_words(shape_of(n_slots)) / BAL_SIGN_BITS; /* of a map */
     uint64_t unused = n_slots % 64 == 0 ? 0 : ~(uint64_t)0 << n_slots % 64;
     return ((bits[n_words - 1] | bits[2 * n_words - 1]) & unused) == 0;
 }

@@ -17,13 +17,13 @@ static bool equal(bal_pair a, bal_pair b) { return a.minus == b.minus && a.plus 
 /* The vote on a slot, as it was counted. */
 static int counted(const bal_run *run, int slot)
 {
-    return bal_ballot_vote(run->bits, (int)run->job->vote.slots, slot);
+    return bal_ballot_vote(bal_job_ballot(run->job), run->bits, slot);
 }
 
 /* A number that nobody knew before the votes were in. */
 static uint64_t draw(const bal_run *run)
 {
-    size_t n_bytes = (size_t)bal_ballot_words((int)run->job->vote.slots) * sizeof *run->bits;
+    size_t n_bytes = (size_t)bal_ballot_words(bal_job_ballot(run->job)) * sizeof *run->bits;
     return bal_hash(run->bits, n_bytes, run->id.seed + (uint64_t)run->step);
 }
 
@@ -117,7 +117,7 @@ static bal_status exclude(bal_run *run)
     for (int rank = 0; rank < size; ++rank) {
         if (run->accused[rank] && run->job->vote.audit_action != BAL_AUDIT_WARN) {
             run->excluded[rank] = true;
-            bal_ballot_strike(run->bits, (int)run->job->vote.slots, rank, size);
+            bal_ballot_strike(bal_job_ballot(run->job), run->bits, rank, size);
         }
         n_left += !run->excluded[rank];
     }
@@ -168,7 +168,7 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
                             : BAL_OK;
     for (int slot = 0; slot < n_slots && status == BAL_OK; ++slot) {
         int owner = bal_slot_rank(slot, size);
-        if (!bal_ballot_has(run->bits, n_slots, slot)) continue;
+        if (!bal_ballot_has(bal_job_ballot(run->job), run->bits, slot)) continue;
         if (rank == owner) differences[slot] += bal_hash(&cast[slot], sizeof *cast, 0);
         if (rank != auditor_of(run, owner, drawn)) continue;
         status = bal_run_probe(run, measure, slot, &checked[slot]);

@@ -98,9 +98,9 @@ static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n
 static bal_status time_updates(bal_run *run, bal_estimate *e)
 {
     double times[N_UPDATES];
-    int64_t n_slots = run->job->vote.slots, half = bal_ballot_words((int)n_slots) / 2;
-    for (int64_t slot = 0; slot < n_slots; ++slot)
-        run->bits[slot * 5 / 2 % 2 * half + slot / 64] |= (uint64_t)1 << slot % 64;
+    bal_ballot_shape ballot = bal_job_ballot(run->job);
+    for (int slot = 0; slot < ballot.n_slots; ++slot)
+        bal_ballot_put(ballot, run->bits, slot, slot / 2 % 2 == 0 ? 1 : -1);
     int part = bal_shared_part(run->shared), n_parts = bal_shared_n_parts(run->shared);
     for (int i = 0; i < N_UPDATES; ++i) {
         BAL_TRY(bal_comm_agree(run->comm, BAL_OK)); /* all at once */

@@ -56,7 +56,7 @@ bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_mod
 {
     bal_optim_options options = {.rule = job->rule,
                                  .perturb = job->vote.perturb,
-                                 .n_slots = (int)job->vote.slots,
+                                 .ballot = bal_job_ballot(job),
                                  .n_steps = job->run.steps,
                                  .seed = (uint64_t)job->run.seed,
                                  .on_ballot = on_ballot,
@@ -82,4 +82,4 @@ bal_corpus_options bal_job_corpus(const bal_job *job)
         .task = job->data.task, .examples = job->data.examples, .context = job->data.context};
 }
 
-int64_t bal_step_bytes(const bal_job *job) { return bal_ballot_bytes((int)job->vote.slots) + 8; }
+int64_t bal_step_bytes(const bal_job *job) { return bal_ballot_bytes(bal_job_ballot(job)) + 8; }

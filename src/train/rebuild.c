@@ -84,13 +84,13 @@ bal_status bal_run_replay(bal_run *run, int64_t n_entries)
             if (status == BAL_OK) status = bal_journal_read(run->journal, run->step, &entry);
             if (status == BAL_OK)
                 memcpy(run->bits, entry.bits,
-                       (size_t)bal_ballot_words((int)run->job->vote.slots) * sizeof *run->bits);
+                       (size_t)bal_ballot_words(bal_job_ballot(run->job)) * sizeof *run->bits);
         }
         BAL_TRY(bal_comm_agree(run->comm, status));
         BAL_TRY(bal_comm_broadcast(run->comm, &entry, sizeof entry));
         BAL_TRY(bal_comm_broadcast(
             run->comm, run->bits,
-            (size_t)bal_ballot_words((int)run->job->vote.slots) * sizeof *run->bits));
+            (size_t)bal_ballot_words(bal_job_ballot(run->job)) * sizeof *run->bits));
         entry.bits = run->bits;
         bal_run_postpone(run, bal_run_apply(run, &entry));
     }

@@ -166,7 +166,7 @@ bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
         if (row < 0) return bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
         const bal_totals *totals = &entry->totals;
         bal_metrics *m = &run->metrics;
-        double sequences = (double)bal_ballot_n_decided(entry->bits, (int)run->job->vote.slots) *
+        double sequences = (double)bal_ballot_n_decided(bal_job_ballot(run->job), entry->bits) *
                            (double)run->job->data.batch;
         m->loss_nats[row] =
             totals->n_tokens > 0
@@ -250,7 +250,8 @@ static void note_ranks(bal_run *run, bal_journal_entry *entry)
     int size = bal_comm_size(run->comm), n_slots = (int)run->job->vote.slots;
     if (entry->totals.n_cast == n_slots && entry->accused < 0) return;
     for (int slot = 0; slot < n_slots; ++slot)
-        if (!bal_ballot_has(run->bits, n_slots, slot)) ++run->abstained[bal_slot_rank(slot, size)];
+        if (!bal_ballot_has(bal_job_ballot(run->job), run->bits, slot))
+            ++run->abstained[bal_slot_rank(slot, size)];
     entry->n_ranks = size;
 }
 

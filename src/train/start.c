@@ -268,7 +268,7 @@ bal_status bal_run_make_tools(bal_run *run)
     run->on_ballot = bal_alloc((size_t)n_tensors, sizeof *run->on_ballot);
     run->flips = bal_alloc((size_t)n_tensors, sizeof *run->flips);
     run->flip_sums = bal_alloc((size_t)n_tensors, sizeof *run->flip_sums);
-    run->bits = bal_alloc((size_t)bal_ballot_words((int)job->vote.slots), sizeof *run->bits);
+    run->bits = bal_alloc((size_t)bal_ballot_words(bal_job_ballot(job)), sizeof *run->bits);
     run->losses = bal_alloc((size_t)job->vote.slots, sizeof *run->losses);
     run->excluded = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->excluded);
     run->accused = bal_alloc((size_t)bal_comm_size(run->comm), sizeof *run->accused);
@@ -283,7 +283,7 @@ bal_status bal_run_make_tools(bal_run *run)
         BAL_TRY(bal_metrics_init(&run->metrics, n_tensors));
     BAL_TRY(bal_job_tensors(job, run->model, run->on_ballot));
     BAL_TRY(bal_job_optim(job, run->machine, run->model, run->on_ballot, &run->optim));
-    BAL_TRY(bal_ballot_create(run->comm, (int)job->vote.slots, &run->ballot));
+    BAL_TRY(bal_ballot_create(run->comm, bal_job_ballot(job), &run->ballot));
     BAL_TRY(bal_batch_init(&run->batch, batch, context));
     return bal_forward_create(run->model, run->machine->kernels, batch * context, context,
                               &run->forward);

@@ -28,6 +28,12 @@ void bal_deal_begin(bal_deal *deal);
 /** The next slot of the round; -1: none is left. Local. */
 int bal_deal_next(bal_deal *deal);
 
+/** The ballots of a job: a sign for each slot. Local. */
+static inline bal_ballot_shape bal_job_ballot(const bal_job *job)
+{
+    return (bal_ballot_shape){.n_slots = (int)job->vote.slots, .n_bits = BAL_SIGN_BITS};
+}
+
 typedef struct bal_run {
     const bal_job *job;
     const bal_machine *machine;

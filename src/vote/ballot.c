@@ -1,4 +1,4 @@
-/* ballot.c: the votes of one step as two bit maps, counted by one allreduce. */
+/* ballot.c: the votes of one step as bit maps, counted by one allreduce. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +9,9 @@
 
 struct bal_ballot {
     bal_comm *comm;
-    int n_slots;
-    int64_t n_words; /* of both maps */
-    uint64_t *cast;  /* [n_words / 2] slots that this rank has voted on, ties too */
-    uint64_t *words; /* [n_words + N_TOTALS + 1]: for, against, totals, pace, as they travel */
+    bal_ballot_shape shape;
+    int64_t n_words; /* of all maps */
+    uint64_t *words; /* [n_words + N_TOTALS + 1]: maps, totals, pace, as they travel */
     bal_totals totals;
     uint64_t my_pace, pace;
 };
@@ -21,37 +20,46 @@ struct bal_ballot {
  * smallest is wanted, as a maximum of its complement. */
 _Static_assert(sizeof(bal_totals) == 8 * N_TOTALS, "all of bal_totals travels");
 
-int64_t bal_ballot_words(int n_slots) { return 2 * ((n_slots + 63) / 64); }
-int64_t bal_ballot_bytes(int n_slots) { return 8 * (bal_ballot_words(n_slots) + N_TOTALS + 1); }
+static int64_t map_words(bal_ballot_shape shape) { return (shape.n_slots + 63) / 64; }
+int64_t bal_ballot_words(bal_ballot_shape shape) { return shape.n_bits * map_words(shape); }
+int64_t bal_ballot_bytes(bal_ballot_shape shape)
+{
+    return 8 * (bal_ballot_words(shape) + N_TOTALS + 1);
+}
 
-bal_status bal_ballot_create(bal_comm *comm, int n_slots, bal_ballot **ballot)
+/* A slot with all bits set: 2^n_bits - 1, or minus zero in ones' complement. */
+static int all_bits(bal_ballot_shape shape) { return (1 << shape.n_bits) - 1; }
+static int largest(bal_ballot_shape shape) { return all_bits(shape) / 2; }
+
+bal_status bal_ballot_create(bal_comm *comm, bal_ballot_shape shape, bal_ballot **ballot)
 {
     assert(comm != NULL && ballot != NULL);
-    if (n_slots < 1 || n_slots > BAL_SLOTS_MAX)
-        return bal_fail(BAL_ERR_ARG, "%d slots; expected 1 to %d", n_slots, BAL_SLOTS_MAX);
+    if (shape.n_slots < 1 || shape.n_slots > BAL_SLOTS_MAX)
+        return bal_fail(BAL_ERR_ARG, "%d slots; expected 1 to %d", shape.n_slots, BAL_SLOTS_MAX);
+    if (shape.n_bits < BAL_SIGN_BITS || shape.n_bits > BAL_VOTE_BITS_MAX)
+        return bal_fail(BAL_ERR_ARG, "votes of %d bits; expected %d to %d", shape.n_bits,
+                        BAL_SIGN_BITS, BAL_VOTE_BITS_MAX);
     bal_status status = BAL_ERR_MEMORY;
     bal_ballot *b = bal_alloc(1, sizeof *b);
     if (b == NULL) goto done;
     b->comm = comm;
-    b->n_slots = n_slots;
-    b->n_words = bal_ballot_words(n_slots);
-    b->cast = bal_alloc((size_t)b->n_words / 2, sizeof *b->cast);
+    b->shape = shape;
+    b->n_words = bal_ballot_words(shape);
     b->words = bal_alloc((size_t)b->n_words + N_TOTALS + 1, sizeof *b->words);
     b->my_pace = b->pace = UINT64_MAX;
-    if (b->cast == NULL || b->words == NULL) goto done;
+    if (b->words == NULL) goto done;
     *ballot = b; /* the caller owns it from here */
     b = NULL;
     status = BAL_OK;
 done:
     bal_ballot_destroy(&b); /* accepts NULL and half-built ballots */
-    if (status != BAL_OK) bal_fail(status, "no memory for a ballot of %d slots", n_slots);
+    if (status != BAL_OK) bal_fail(status, "no memory for a ballot of %d slots", shape.n_slots);
     return status;
 }
 
 void bal_ballot_destroy(bal_ballot **ballot)
 {
     if (*ballot == NULL) return;
-    free((*ballot)->cast);
     free((*ballot)->words);
     free(*ballot);
     *ballot = NULL;
@@ -59,14 +67,15 @@ void bal_ballot_destroy(bal_ballot **ballot)
 
 bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int vote)
 {
-    if (slot < 0 || slot >= ballot->n_slots)
-        return bal_fail(BAL_ERR_ARG, "slot %d; expected 0 to %d", slot, ballot->n_slots - 1);
-    uint64_t bit = (uint64_t)1 << slot % 64;
-    if (ballot->cast[slot / 64] & bit)
+    bal_ballot_shape shape = ballot->shape;
+    if (slot < 0 || slot >= shape.n_slots)
+        return bal_fail(BAL_ERR_ARG, "slot %d; expected 0 to %d", slot, shape.n_slots - 1);
+    if (vote < -largest(shape) || vote > largest(shape))
+        return bal_fail(BAL_ERR_ARG, "a vote of %d; expected %d to %d", vote, -largest(shape),
+                        largest(shape));
+    if (bal_ballot_has(shape, ballot->words, slot))
         return bal_fail(BAL_ERR_STATE, "slot %d has voted before in this step", slot);
-    ballot->cast[slot / 64] |= bit;
-    if (vote >= 0) ballot->words[slot / 64] |= bit;
-    if (vote <= 0) ballot->words[ballot->n_words / 2 + slot / 64] |= bit;
+    bal_ballot_put(shape, ballot->words, slot, vote);
     ++ballot->totals.n_cast;
     return BAL_OK;
 }
@@ -75,6 +84,20 @@ bal_totals *bal_ballot_totals(bal_ballot *ballot) { return &ballot->totals; }
 
 void bal_ballot_set_pace(bal_ballot *ballot, uint64_t us) { ballot->my_pace = us; }
 uint64_t bal_ballot_pace(const bal_ballot *ballot) { return ballot->pace; }
+
+/* Slots of a word of the maps that have any bit set, and those that have all. */
+static uint64_t or_of(bal_ballot_shape shape, const uint64_t *bits, int64_t word)
+{
+    uint64_t any = 0;
+    for (int i = 0; i < shape.n_bits; ++i) any |= bits[i * map_words(shape) + word];
+    return any;
+}
+static uint64_t and_of(bal_ballot_shape shape, const uint64_t *bits, int64_t word)
+{
+    uint64_t all = ~(uint64_t)0;
+    for (int i = 0; i < shape.n_bits; ++i) all &= bits[i * map_words(shape) + word];
+    return all;
+}
 
 bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *totals)
 {
@@ -89,11 +112,11 @@ bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *tota
     ballot->pace = ~ballot->words[n + N_TOTALS];
     ballot->my_pace = UINT64_MAX;
     memset(ballot->words, 0, (size_t)(n + N_TOTALS + 1) * sizeof *ballot->words);
-    memset(ballot->cast, 0, (size_t)n / 2 * sizeof *ballot->cast);
     ballot->totals = (bal_totals){0};
     if (status != BAL_OK) return status;
     int64_t n_slots = 0; /* two ranks on one slot: fewer slots than votes */
-    for (int i = 0; i < n / 2; ++i) n_slots += __builtin_popcountll(bits[i] | bits[n / 2 + i]);
+    for (int64_t word = 0; word < map_words(ballot->shape); ++word)
+        n_slots += __builtin_popcountll(or_of(ballot->shape, bits, word));
     if (n_slots != totals->n_cast)
         return bal_fail(BAL_ERR_STATE, "a slot has two votes: two ranks took the same slot");
     return BAL_OK;
@@ -101,36 +124,43 @@ bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *tota
 
 int bal_slot_rank(int slot, int n_ranks) { return slot % n_ranks; }
 
-int bal_ballot_vote(const uint64_t *bits, int n_slots, int slot)
+void bal_ballot_put(bal_ballot_shape shape, uint64_t *bits, int slot, int vote)
 {
-    const uint64_t *against = bits + bal_ballot_words(n_slots) / 2;
-    return (int)(bits[slot / 64] >> slot % 64 & 1) - (int)(against[slot / 64] >> slot % 64 & 1);
+    uint64_t code = (uint64_t)(vote > 0 ? vote : all_bits(shape) + vote);
+    for (int i = 0; i < shape.n_bits; ++i)
+        bits[i * map_words(shape) + slot / 64] |= (code >> i & 1) << slot % 64;
 }
 
-void bal_ballot_votes(const uint64_t *bits, int n_slots, int8_t *votes)
+int bal_ballot_vote(bal_ballot_shape shape, const uint64_t *bits, int slot)
 {
-    for (int slot = 0; slot < n_slots; ++slot)
-        votes[slot] = (int8_t)bal_ballot_vote(bits, n_slots, slot);
+    int code = 0;
+    for (int i = 0; i < shape.n_bits; ++i)
+        code |= (int)(bits[i * map_words(shape) + slot / 64] >> slot % 64 & 1) << i;
+    return code > largest(shape) ? code - all_bits(shape) : code;
 }
 
-bool bal_ballot_has(const uint64_t *bits, int n_slots, int slot)
+void bal_ballot_votes(bal_ballot_shape shape, const uint64_t *bits, int8_t *votes)
 {
-    const uint64_t *against = bits + bal_ballot_words(n_slots) / 2;
-    return (bits[slot / 64] | against[slot / 64]) >> slot % 64 & 1;
+    for (int slot = 0; slot < shape.n_slots; ++slot)
+        votes[slot] = (int8_t)bal_ballot_vote(shape, bits, slot);
 }
 
-int64_t bal_ballot_n_decided(const uint64_t *bits, int n_slots)
+bool bal_ballot_has(bal_ballot_shape shape, const uint64_t *bits, int slot)
 {
-    int64_t n_words = bal_ballot_words(n_slots) / 2, n = 0;
-    for (int64_t i = 0; i < n_words; ++i) n += __builtin_popcountll(bits[i] ^ bits[n_words + i]);
+    return or_of(shape, bits, slot / 64) >> slot % 64 & 1;
+}
+
+int64_t bal_ballot_n_decided(bal_ballot_shape shape, const uint64_t *bits)
+{
+    int64_t n = 0;
+    for (int64_t word = 0; word < map_words(shape); ++word)
+        n += __builtin_popcountll(or_of(shape, bits, word) & ~and_of(shape, bits, word));
     return n;
 }
 
-void bal_ballot_strike(uint64_t *bits, int n_slots, int rank, int n_ranks)
+void bal_ballot_strike(bal_ballot_shape shape, uint64_t *bits, int rank, int n_ranks)
 {
-    uint64_t *against = bits + bal_ballot_words(n_slots) / 2;
-    for (int slot = rank; slot < n_slots; slot += n_ranks) { /* those of bal_slot_rank */
-        bits[slot / 64] &= ~((uint64_t)1 << slot % 64);
-        against[slot / 64] &= ~((uint64_t)1 << slot % 64);
-    }
+    for (int slot = rank; slot < shape.n_slots; slot += n_ranks) /* those of bal_slot_rank */
+        for (int i = 0; i < shape.n_bits; ++i)
+            bits[i * map_words(shape) + slot / 64] &= ~((uint64_t)1 << slot % 64);
 }

@@ -25,7 +25,9 @@ static void reseal(uint8_t *bytes, size_t n_bytes)
     hash = bal_hash(bytes, HEADER_BYTES - 8, 0);
     memcpy(bytes + HEADER_BYTES - 8, &hash, sizeof hash);
     if (n_slots < 1 || n_slots > BAL_SLOTS_MAX) return;
-    size_t record_bytes = (size_t)(12 + bal_ballot_words(n_slots)) * 8;
+    size_t record_bytes = (size_t)(12 + bal_ballot_words((bal_ballot_shape){
+                                            .n_slots = n_slots, .n_bits = BAL_SIGN_BITS})) *
+                          8;
     for (size_t at = HEADER_BYTES; n_bytes - at >= record_bytes; at += record_bytes) {
         hash = bal_hash(bytes + at, record_bytes - 8, hash);
         memcpy(bytes + at + record_bytes - 8, &hash, sizeof hash);

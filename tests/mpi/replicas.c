@@ -145,7 +145,7 @@ static void test_ranks_that_share_a_copy_make_the_update_together(void)
     memset(on_ballot, true, sizeof on_ballot);
     bal_optim_options options = {.rule = bal_rule_options_default(),
                                  .perturb = bal_perturb_options_default(),
-                                 .n_slots = N_SLOTS,
+                                 .ballot = {.n_slots = N_SLOTS, .n_bits = BAL_SIGN_BITS},
                                  .n_steps = 5,
                                  .seed = 7,
                                  .on_ballot = on_ballot};

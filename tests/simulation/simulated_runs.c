@@ -14,6 +14,8 @@ enum { N_STEPS = 6, RANKS_MAX = 8 };
 static bal_job_source source;
 static int n_steps;
 
+static const bal_ballot_shape six_signs = {.n_slots = 6, .n_bits = BAL_SIGN_BITS};
+
 /* A job that does all that a large one does, in a few milliseconds; with one more setting or two.
  */
 static void make_job(int steps, const char *more, const char *even_more)
@@ -403,7 +405,7 @@ static void test_an_excluded_rank_votes_no_more(void)
         CU_ASSERT_EQUAL(bal_journal_read(journal, i, &entry), BAL_OK);
         CU_ASSERT_EQUAL(entry.n_ranks, i < step ? 0 : 5);
         for (int slot = 0; slot < 6; ++slot)
-            CU_ASSERT_EQUAL(bal_ballot_has(entry.bits, 6, slot), i < step || slot != 2);
+            CU_ASSERT_EQUAL(bal_ballot_has(six_signs, entry.bits, slot), i < step || slot != 2);
     }
     bal_journal_close(&journal);
     CU_ASSERT(is_replayed(run));
@@ -529,7 +531,7 @@ static void test_what_is_seen_too_late_is_abstained_from_and_replayed(void)
         CU_ASSERT_EQUAL(bal_journal_read(journal, i, &entry), BAL_OK);
         CU_ASSERT(entry.n_ranks == 4 && entry.accused == -1 && entry.totals.n_cast == 4);
         for (int slot = 0; slot < 6; ++slot)
-            CU_ASSERT_EQUAL(bal_ballot_has(entry.bits, 6, slot), slot < 4);
+            CU_ASSERT_EQUAL(bal_ballot_has(six_signs, entry.bits, slot), slot < 4);
     }
     bal_journal_close(&journal);
     CU_ASSERT(is_replayed(run));

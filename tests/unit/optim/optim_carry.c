@@ -52,7 +52,7 @@ static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t
     double rate = o->rule.travel * sqrt(3.0 / (o->perturb.density * (double)o->n_steps)) *
                   (1.0 - (double)step / (double)o->n_steps);
     CU_ASSERT_PTR_NOT_NULL_FATAL(tally);
-    for (int slot = 0; slot < o->n_slots; ++slot) {
+    for (int slot = 0; slot < o->ballot.n_slots; ++slot) {
         int8_t *z = direction_of(optim, step, slot, index, t);
         for (int64_t at = 0; at < n_places(t); ++at) tally[at] += votes[slot] * z[at];
         free(z);
@@ -60,7 +60,8 @@ static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t
     for (int64_t at = 0; at < n_places(t); ++at) {
         int code = get_code(t, at), new_code = code;
         if (code - 1 < t->low || code + 1 > t->high) continue; /* the gate: also of padding */
-        double vote = 256.0 * rate / sqrt((double)o->n_slots); /* as an odd multiple of a power */
+        double vote =
+            256.0 * rate / sqrt((double)o->ballot.n_slots); /* as an odd multiple of a power */
         int places = 0;
         while (ldexp(vote, 15 - places) >= 32768.0 && places < 13) ++places;
         double factor = fmin(2.0 * floor(ldexp(vote, 14 - places)) + 1.0, 32767.0);
@@ -300,7 +301,7 @@ static uint64_t run_in_parts(bal_direction_kind kind, double density, int n_part
 {
     bal_model *model = new_model();
     setting s = setting_of(kind == BAL_DIRECTIONS_UNIFORM ? 1 : 70, 2);
-    int n = s.options.n_slots;
+    int n = s.options.ballot.n_slots;
     s.options.perturb.kind = kind;
     s.options.perturb.density = density;
     s.options.rule.travel = 50.0;

@@ -92,7 +92,7 @@ static void test_other_directions_and_several_slots_are_refused(void)
             setting s = zoqo(1, 0.1);
             bal_optim *optim = NULL;
             s.options.perturb.kind = (bal_direction_kind)kind;
-            s.options.n_slots = n_slots;
+            s.options.ballot.n_slots = n_slots;
             s.options.on_ballot = s.on_ballot;
             bool right = kind == BAL_DIRECTIONS_UNIFORM && n_slots == 1;
             CU_ASSERT_EQUAL(

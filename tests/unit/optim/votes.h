@@ -81,7 +81,7 @@ static inline setting setting_of(int n_slots, int64_t n_steps)
 {
     setting s = {.options = {.rule = bal_rule_options_default(),
                              .perturb = bal_perturb_options_default(),
-                             .n_slots = n_slots,
+                             .ballot = {.n_slots = n_slots, .n_bits = BAL_SIGN_BITS},
                              .n_steps = n_steps,
                              .seed = SEED},
                  .isa = bal_isa_best()};
@@ -103,10 +103,8 @@ static inline void apply_part(bal_optim *optim, int64_t step, int n_slots, const
                               int part, int n_parts, uint32_t *flips)
 {
     uint64_t bits[2 * N_SLOTS_MAX / 64] = {0};
-    int64_t half = bal_ballot_words(n_slots) / 2;
-    for (int slot = 0; slot < n_slots; ++slot)
-        if (votes[slot] != 0)
-            bits[slot / 64 + (votes[slot] < 0 ? half : 0)] |= (uint64_t)1 << slot % 64;
+    bal_ballot_shape shape = {.n_slots = n_slots, .n_bits = BAL_SIGN_BITS};
+    for (int slot = 0; slot < n_slots; ++slot) bal_ballot_put(shape, bits, slot, votes[slot]);
     bal_optim_apply(optim, step, bits, part, n_parts, flips);
 }
 static inline void apply(bal_optim *optim, int64_t step, int n_slots, const int8_t *votes,

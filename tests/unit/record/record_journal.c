@@ -21,13 +21,18 @@ static bal_run_id make_id(int n_slots)
                         .data_hash = UINT64_MAX};
 }
 
-static size_t record_bytes(int n_slots) { return (size_t)(12 + bal_ballot_words(n_slots)) * 8; }
+static size_t bits_words(int n_slots)
+{
+    return (size_t)bal_ballot_words(
+        (bal_ballot_shape){.n_slots = n_slots, .n_bits = BAL_SIGN_BITS});
+}
+static size_t record_bytes(int n_slots) { return (12 + bits_words(n_slots)) * 8; }
 
-/* An entry that is a function of the step; bits [bal_ballot_words(n_slots)]. */
+/* An entry that is a function of the step; bits [bits_words(n_slots)]. */
 static bal_journal_entry make_entry(int64_t step, int n_slots, uint64_t *bits)
 {
     uint64_t state = 1000 + (uint64_t)step;
-    int64_t n_words = bal_ballot_words(n_slots) / 2;
+    int64_t n_words = (int64_t)bits_words(n_slots) / 2;
     memset(bits, 0, 2 * (size_t)n_words * sizeof *bits);
     for (int slot = 0; slot < n_slots; ++slot) {
         uint64_t vote = bal_test_random(&state) % 4; /* for, against, tied, abstained */
@@ -53,7 +58,7 @@ static bal_journal_entry make_entry(int64_t step, int n_slots, uint64_t *bits)
 
 static void append_entries(bal_journal *journal, int64_t until, int n_slots)
 {
-    uint64_t *bits = calloc((size_t)bal_ballot_words(n_slots), sizeof *bits);
+    uint64_t *bits = calloc(bits_words(n_slots), sizeof *bits);
     for (int64_t step = bal_journal_n(journal); step < until; ++step) {
         bal_journal_entry entry = make_entry(step, n_slots, bits);
         CU_ASSERT_EQUAL_FATAL(bal_journal_append(journal, &entry), BAL_OK);
@@ -63,7 +68,7 @@ static void append_entries(bal_journal *journal, int64_t until, int n_slots)
 
 static bool entries_are_right(bal_journal *journal, int n_slots)
 {
-    size_t n_bytes = (size_t)bal_ballot_words(n_slots) * 8;
+    size_t n_bytes = bits_words(n_slots) * 8;
     uint64_t *bits = malloc(n_bytes);
     bool right = true;
     for (int64_t step = bal_journal_n(journal) - 1; right && step >= 0; --step) {
