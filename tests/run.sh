@@ -1,18 +1,29 @@
 #!/usr/bin/env bash
-# run.sh: install what is missing, build, and run every test: under the sanitizers, under libFuzzer
-# (with clang), and as users run it. Ends with ctest's own summary. run.sh PRESET... runs only these.
+# run.sh [--quick] [PRESET...]: install what is missing, build, and run every test: as users run it,
+# under the sanitizers, and under libFuzzer (with clang). All run in one pool, so that tests that wait
+# for clocks leave the cores to others. Ends with the slowest tests. PRESET...: only these.
+# --quick: the release preset, without the tests that take long; for daily work.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
+presets=(release asan fuzz)
+options=()
+[ "${1:-}" = --quick ] && shift && presets=(release) && options=(-LE long)
+[ $# -gt 0 ] && presets=("$@")
 jobs/packages.sh test || exit 1
-mkdir -p build
-failed=0
-for preset in "${@:-asan fuzz release}"; do
-    for one in $preset; do
-        echo "== $one"
-        log=build/$one.log
-        { cmake --preset "$one" -DBAL_WERROR=ON && cmake --build --preset "$one"; } >"$log" 2>&1 ||
-            { tail -n 60 "$log"; exit 1; }
-        ctest --preset "$one" -j "$(($(nproc) + 1))" || failed=1 # one of them mostly waits
-    done
+mkdir -p build/pool
+: >build/pool/CTestTestfile.cmake
+for preset in "${presets[@]}"; do
+    { cmake --preset "$preset" -DBAL_WERROR=ON && cmake --build --preset "$preset"; } \
+        >"build/$preset.log" 2>&1 || { tail -n 60 "build/$preset.log"; exit 1; }
+    # In the pool, a test is called PRESET:NAME.
+    find "build/$preset" -name CTestTestfile.cmake -exec sed -n "s/^[a-z_]*(\[=*\[/&$preset:/p" {} + \
+        >>build/pool/CTestTestfile.cmake
 done
-exit $failed
+# One more at a time than cores: some mostly wait.
+ctest --test-dir build/pool --output-on-failure -j "$(($(nproc) + 1))" "${options[@]}" |
+    tee build/tests.log
+status=$?
+echo "The slowest tests, in seconds:"
+sed -nE 's/^ *[0-9]+\/[0-9]+ Test +#[0-9]+: ([^ ]+) .* ([0-9.]+) sec.*/\2 \1/p' build/tests.log |
+    sort -rn | head -n 20
+exit $status
