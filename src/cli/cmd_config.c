@@ -63,12 +63,14 @@ static json_t *to_json(const bal_job_source *source)
     json_t *all = json_object();
     for (int i = 0; i < bal_n_options; ++i) {
         const bal_option *o = &bal_options[i];
-        char value[BAL_TEXT_BYTES], name[128];
+        char value[BAL_TEXT_BYTES], range[BAL_TEXT_BYTES], name[128];
         bal_option_print(&source->job, o, value);
+        bal_option_range(o, range);
         snprintf(name, sizeof name, "%s.%s", o->section, o->key);
-        json_object_set_new(all, name,
-                            json_pack("{s:o, s:o}", "value", bal_json_text(value), "source",
-                                      bal_json_text(source->source[i])));
+        json_object_set_new(
+            all, name,
+            json_pack("{s:o, s:o, s:s, s:s}", "value", bal_json_text(value), "source",
+                      bal_json_text(source->source[i]), "values", range, "help", o->help));
     }
     return all;
 }
