@@ -9,7 +9,7 @@ typedef struct arguments {
 } arguments;
 
 static const struct argp_option options[] = {
-    {"markdown", 'm', NULL, 0, "print the option table of the README", 0}, {0}};
+    {"markdown", 'm', NULL, 0, "print the option table of docs/job-file.md", 0}, {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {

@@ -1,5 +1,5 @@
-/* options.c: the options of a job file, each once. Help, reading, range checks, the README's table
- * and the run record come from these rows. */
+/* options.c: the options of a job file, each once. Help, reading, range checks, the table of
+ * docs/job-file.md and the run record come from these rows. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* record_impl.h: what the files of this room share: the attributes of a checkpoint, listed once for
- * the writer and the reader. README describes the file to other programs. */
+ * the writer and the reader. docs/formats/checkpoint.md describes the file to other programs. */
 #ifndef BALLOT_RECORD_IMPL_H
 #define BALLOT_RECORD_IMPL_H
 

@@ -1,4 +1,4 @@
-"""ballot config: what it prints is a job file, and the table of the README."""
+"""ballot config: what it prints is a job file, and the option table of docs/job-file.md."""
 import json
 import os
 import re
@@ -74,16 +74,6 @@ class Config(b.TestCase):
     def test_it_prints_once_on_several_ranks(self):
         for more in ([], ["--json"], ["--markdown"]):
             self.assertEqual(self.config(b.JOB, *more, ranks=3), self.config(b.JOB, *more))
-
-    def test_the_table_of_the_readme_is_the_table_of_the_program(self):
-        if not os.path.exists("README.md"):
-            self.fail("there is no README.md: its option table is the output of "
-                      "`ballot config --markdown` between <!-- options --> and <!-- /options -->")
-        with open("README.md", encoding="utf-8") as file:
-            found = re.search(r"^<!-- options -->\n(.*?)^<!-- /options -->$", file.read(),
-                              re.M | re.S)
-        self.assertIsNotNone(found, "README.md has no lines <!-- options --> and <!-- /options -->")
-        self.assertEqual(found.group(1).strip(), self.config("--markdown").strip())
 
     def test_every_row_of_the_table_has_four_tidy_columns(self):
         for line in self.config("--markdown").splitlines():
