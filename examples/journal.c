@@ -2,19 +2,19 @@
  * many slots voted for their direction and against it. */
 #include <ballot/ballot.h>
 
-static void print_step(const bal_journal_entry *entry, int n_slots)
+static void print_step(const bal_journal_entry *entry, bal_ballot_shape shape)
 {
     const bal_totals *totals = &entry->totals;
     int n_for = 0, n_against = 0;
-    for (int slot = 0; slot < n_slots; ++slot) {
-        int vote = bal_ballot_vote(entry->bits, n_slots, slot);
+    for (int slot = 0; slot < shape.n_slots; ++slot) {
+        int vote = bal_ballot_vote(shape, entry->bits, slot);
         n_for += vote > 0;
         n_against += vote < 0;
     }
     double tokens = 2.0 * (double)totals->n_tokens; /* each was scored at code + z and code - z */
     printf("%6lld  %9.4f  %5d  %7d  %5d", (long long)entry->step,
            (double)totals->loss / tokens / BAL_LOSS_UNITS_PER_NAT, n_for, n_against,
-           n_slots - n_for - n_against);
+           shape.n_slots - n_for - n_against);
     if (entry->dev_loss >= 0)
         printf("  %8.4f",
                (double)entry->dev_loss / (double)entry->dev_tokens / BAL_LOSS_UNITS_PER_NAT);
@@ -30,7 +30,7 @@ static bal_status print_journal(bal_journal *journal)
     for (int64_t i = 0; i < bal_journal_n(journal); ++i) {
         bal_journal_entry entry;
         BAL_TRY(bal_journal_read(journal, i, &entry));
-        print_step(&entry, id->n_slots);
+        print_step(&entry, bal_journal_ballot(journal));
     }
     return BAL_OK;
 }

@@ -33,7 +33,7 @@ typedef struct bal_journal_entry {
                   * rank was accused; else 0, for the record is the same on any number */
     int accused; /* rank whose probes an audit found to be wrong; -1: none */
     bal_totals totals;
-    const uint64_t *bits; /* the maps of n_slots signs, see bal_ballot_shape; borrowed */
+    const uint64_t *bits; /* maps, see bal_ballot_shape and bal_journal_ballot; borrowed */
 } bal_journal_entry;
 
 typedef struct bal_journal bal_journal;
@@ -54,6 +54,8 @@ int64_t bal_journal_bytes(int n_slots, int64_t n_steps);
 void bal_journal_close(bal_journal **journal);
 
 const bal_run_id *bal_journal_id(const bal_journal *journal);
+/** The shape of its ballots: n_slots signs. Local. */
+bal_ballot_shape bal_journal_ballot(const bal_journal *journal);
 /** Number of valid entries. */
 int64_t bal_journal_n(const bal_journal *journal);
 /** Bytes after the longest valid prefix when it was opened; they were cut off if for_append. */

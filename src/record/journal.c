@@ -65,7 +65,6 @@ struct bal_journal {
     uint64_t *window;   /* [1 + n_words]: the hash before a record, and the record */
 };
 
-/* A journal keeps signs. */
 static bal_ballot_shape shape_of(int n_slots)
 {
     return (bal_ballot_shape){.n_slots = n_slots, .n_bits = BAL_SIGN_BITS};
@@ -242,6 +241,11 @@ void bal_journal_close(bal_journal **journal)
 }
 
 const bal_run_id *bal_journal_id(const bal_journal *journal) { return &journal->id; }
+
+bal_ballot_shape bal_journal_ballot(const bal_journal *journal)
+{
+    return shape_of(journal->id.n_slots);
+}
 
 int64_t bal_journal_n(const bal_journal *journal) { return journal->n; }
 

@@ -70,12 +70,12 @@ static json_t *log_ranks(const bal_run *run, int64_t step, int *accused)
     bal_journal_entry entry;
     *accused = -1;
     if (bal_journal_read(run->journal, step, &entry) != BAL_OK || entry.n_ranks == 0) return NULL;
-    int n_slots = (int)run->job->vote.slots;
+    bal_ballot_shape ballot = bal_journal_ballot(run->journal);
     json_t *ranks = json_object();
     *accused = entry.accused;
-    for (int slot = 0; slot < n_slots; ++slot) {
+    for (int slot = 0; slot < ballot.n_slots; ++slot) {
         char rank[16];
-        if (bal_ballot_has(bal_job_ballot(run->job), entry.bits, slot)) continue;
+        if (bal_ballot_has(ballot, entry.bits, slot)) continue;
         snprintf(rank, sizeof rank, "%d", bal_slot_rank(slot, entry.n_ranks));
         json_int_t so_far = json_integer_value(json_object_get(ranks, rank));
         json_object_set_new(ranks, rank, json_integer(so_far + 1));
