@@ -4,8 +4,8 @@
  *
  * The ranks meet: bal_comm_start begins MPI and gives each its bal_comm (comm_mpi.h, comm.h). Each
  * opens the same model with bal_source_open (source.h): hub.h reads the files, quant.h rounds the
- * weights to integer codes, and model.h holds them. bal_corpus_open turns a text into examples, by
- * the tokenizer that came with the model (text.h, data.h).
+ * weights to integer codes, tensors.h lists them, and model.h computes with them. bal_corpus_open
+ * turns a text into examples, by the tokenizer that came with the model (text.h, data.h).
  *
  * A step deals its slots to the ranks (bal_slot_rank, vote.h). For each of its slots a rank draws a
  * mini-batch with bal_corpus_draw, and takes a random direction z of +1 and -1, one for each code.
@@ -17,7 +17,7 @@
  * bal_ballot_count adds up the votes of all ranks, the one message of a step. Rank 0 writes the
  * ballot to disk with bal_journal_append (record.h) before anyone acts on it. Then bal_optim_apply
  * adds each code's votes over the slots, and the rule moves codes by them (optim.h). That takes
- * integers alone, so every rank moves its codes alike; bal_model_fingerprint shows that they
+ * integers alone, so every rank moves its codes alike; bal_tensors_fingerprint shows that they
  * agree. From time to time bal_checkpoint_write saves the model.
  *
  * bal_train does all of this for a bal_job, or continues where it stopped. kernels.h is the
@@ -43,6 +43,7 @@
 #include "ballot/quant.h"
 #include "ballot/record.h"
 #include "ballot/source.h"
+#include "ballot/tensors.h"
 #include "ballot/text.h"
 #include "ballot/train.h"
 #include "ballot/vote.h"

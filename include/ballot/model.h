@@ -8,7 +8,7 @@
 #include "ballot/data.h"
 #include "ballot/kernels.h"
 #include "ballot/perturb.h"
-#include "ballot/quant.h"
+#include "ballot/tensors.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -122,45 +122,22 @@ typedef struct bal_model bal_model;
  */
 bal_status bal_model_create(const bal_model_config *config, const bal_formats *formats,
                             bool with_carry, bal_model **model);
-/** Free it and set the pointer to NULL; NULL is fine. Memory that it was given stays. Local. */
+/** Free it and set the pointer to NULL; NULL is fine. Memory that its tensors were given stays.
+ *  Local. */
 void bal_model_destroy(bal_model **model);
 
-/* A model in memory of the caller, as that of a node's ranks: outlined, attached, filled. */
-
-/** The same model without memory for its tensors: only sizes and names may be asked for before it
- *  is attached. Local. @return as bal_model_create. */
+/** The same model without memory for its tensors: only names and sizes may be asked for until
+ *  bal_tensors_attach or bal_tensors_allocate gives them some. Local. @return as bal_model_create.
+ */
 bal_status bal_model_outline(const bal_model_config *config, const bal_formats *formats,
                              bool with_carry, bal_model **model);
-/** Bytes that its tensors take. Local. */
-size_t bal_model_bytes(const bal_model *model);
-/** Let the tensors stand in memory, which may hold them already: nothing is written. Local.
- *  @param memory  [bal_model_bytes], aligned to 64 bytes; borrowed, must outlive the model */
-void bal_model_attach(bal_model *model, void *memory);
-/** Attach it to memory of its own, of which it is the owner. Local. @return BAL_OK; BAL_ERR_MEMORY.
- */
-bal_status bal_model_allocate(bal_model *model);
-/** Make all tensors zeros, as those of bal_model_create. Local. */
-void bal_model_zero(bal_model *model);
 
 const bal_model_config *bal_model_shape(const bal_model *model);
 const bal_formats *bal_model_formats(const bal_model *model);
 /** False for a model of floats. Local. */
 bool bal_model_is_integer(const bal_model *model);
-int bal_model_n_tensors(const bal_model *model);
-/** Tensor index in [0, n_tensors); the model owns it. */
-bal_tensor *bal_model_tensor(const bal_model *model, int index);
-/** Index of the tensor of that name, -1 if there is none. */
-int bal_model_find(const bal_model *model, const char *name);
-/** Float weights of a matrix or vector with its gain applied, row-major [n_rows * n_cols]. Local.
- */
-void bal_model_dequantize(const bal_model *model, int index, float *values);
-/** Sum of bal_tensor_fingerprint over all tensors, modulo 2^64. Local. */
-uint64_t bal_model_fingerprint(const bal_model *model);
-/** A summand of it: bal_tensor_fingerprint_part of all tensors. Local. */
-uint64_t bal_model_fingerprint_part(const bal_model *model, int part, int n_parts);
-/** Factor of a gain code, 1.02^code, code in -127 .. 127; the same bits everywhere. Local. Codes
- *  outside, which only a fault of memory makes, have the factor of the nearest. */
-float bal_gain_factor(int code);
+/** Its tensors, which the model owns. Local. */
+bal_tensors *bal_model_tensors(const bal_model *model);
 
 /** What a batch costs a model at one point. */
 typedef struct bal_losses {

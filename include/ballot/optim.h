@@ -3,8 +3,8 @@
 #ifndef BALLOT_OPTIM_H
 #define BALLOT_OPTIM_H
 
-#include "ballot/model.h"
 #include "ballot/perturb.h"
+#include "ballot/tensors.h"
 #include "ballot/vote.h"
 
 #ifdef __cplusplus
@@ -33,16 +33,16 @@ typedef struct bal_optim_options {
     bal_ballot_shape ballot; /* of each step */
     int64_t n_steps;
     uint64_t seed;         /* run seed */
-    const bool *on_ballot; /* [n_tensors of the model] */
+    const bool *on_ballot; /* [n_tensors] */
     bal_tally_method tally;
 } bal_optim_options;
 
 typedef struct bal_optim bal_optim;
 
-/** Make the updates of a run. Borrows model, which has carries, kernels and the options' pointers.
- *  Local. @return BAL_OK; BAL_ERR_CONFIG: settings that the rule cannot work with;
+/** Make the updates of a run. Borrows tensors, which have carries, kernels and the options'
+ *  pointers. Local. @return BAL_OK; BAL_ERR_CONFIG: settings that the rule cannot work with;
  *  BAL_ERR_MEMORY. */
-bal_status bal_optim_create(bal_model *model, const bal_kernels *kernels,
+bal_status bal_optim_create(bal_tensors *tensors, const bal_kernels *kernels,
                             const bal_optim_options *options, bal_optim **optim);
 void bal_optim_destroy(bal_optim **optim);
 
@@ -53,7 +53,7 @@ bal_measure bal_optim_measure(const bal_optim *optim, int64_t step);
  * Apply the counted ballot of a step to codes and carries: integers only, the same everywhere.
  * A code moves only where the direction may move it: code - |z| and code + |z| in its range. Of
  * each tensor's n blocks, blocks n part / n_parts to n (part + 1) / n_parts, so that ranks which
- * share a model can share the work: all parts together, in any order, are the whole. Local.
+ * share tensors can share the work: all parts together, in any order, are the whole. Local.
  * @param bits   [bal_ballot_words(options->ballot)]
  * @param part   in [0, n_parts); 0 of 1 is the whole
  * @param flips  [n_tensors] codes of this part that changed

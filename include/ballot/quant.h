@@ -136,6 +136,9 @@ bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values);
 void bal_tensor_dequantize(const bal_tensor *tensor, float *values);
 /** The same of one row, [n_cols]. Local. */
 void bal_tensor_dequantize_row(const bal_tensor *tensor, int64_t row, float *values);
+/** Factor of a gain code, 1.02^code, code in -127 .. 127; the same bits everywhere. Local. Codes
+ *  outside, which only a fault of memory makes, have the factor of the nearest. */
+float bal_gain_factor(int code);
 
 /** Copy codes to and from row-major order: int16_t [n_rows * n_cols] for BAL_I16, else int8_t.
  * Local.

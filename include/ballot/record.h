@@ -105,7 +105,7 @@ int64_t bal_metrics_add(bal_metrics *metrics);
  *  snapshot owns them (bal_snapshot_clear). */
 typedef struct bal_snapshot {
     int64_t step;         /* steps applied */
-    uint64_t fingerprint; /* bal_model_fingerprint */
+    uint64_t fingerprint; /* bal_tensors_fingerprint */
     bal_run_id id;
     bal_model *model; /* of integers, with carries */
     bal_files files;  /* what stood beside its weights: config.json, the tokenizer's files */
@@ -125,12 +125,12 @@ void bal_snapshot_clear(bal_snapshot *snapshot);
  * @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY.
  */
 bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_snapshot *snapshot);
-/** Bytes of the checkpoint of a run after n_steps steps, to a few per cent; the model need only be
- *  outlined. Local. */
-int64_t bal_checkpoint_bytes(const bal_model *model, const bal_files *files, int n_slots,
+/** Bytes of the checkpoint of a run after n_steps steps, to a few per cent; tensors need no
+ *  memory. Local. */
+int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_files *files, int n_slots,
                              int64_t n_steps);
 /** Bytes of memory that writing a checkpoint of n_bytes takes, about. Local. */
-int64_t bal_checkpoint_memory(const bal_model *model, int64_t n_bytes);
+int64_t bal_checkpoint_memory(const bal_tensors *tensors, int64_t n_bytes);
 /** True if the file starts like a checkpoint. Local. */
 bool bal_checkpoint_recognizes(const char *path);
 /** Check every byte of the file against its checksums without reading it as HDF5. Local.
@@ -146,10 +146,10 @@ bal_status bal_checkpoint_read(const char *path, bool with_carry, bal_snapshot *
 /** The first half of it: all but the weights; the model is outlined (bal_model_outline). Local.
  *  Errors as above. */
 bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapshot *snapshot);
-/** The second half: read codes, scales, and carries if it has them, into the model of the outline
- *  or one of its shape, once it is attached to memory. Local. Errors as above, and BAL_ERR_INPUT:
- *  the file has another shape than the model. */
-bal_status bal_checkpoint_fill(const char *path, bal_model *model);
+/** The second half: read codes, scales, and carries if they have some, into the tensors of the
+ *  outlined model, or others that match them, once they have memory. Local. Errors as above, and
+ *  BAL_ERR_INPUT: the tensors of the file do not match. */
+bal_status bal_checkpoint_fill(const char *path, bal_tensors *tensors);
 
 /* ---- run.lock: one writer at a time ---- */
 

@@ -131,21 +131,21 @@ bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_corpus *
                         int64_t n_examples, int64_t n_per_batch, bal_batch *batch,
                         bal_score *score);
 
-/** Which tensors of a model a job votes on: on_ballot [n_tensors]. Local. @return BAL_OK;
+/** Which tensors a job votes on: on_ballot [n_tensors]. Local. @return BAL_OK;
  *  BAL_ERR_CONFIG: none. */
-bal_status bal_job_tensors(const bal_job *job, const bal_model *model, bool *on_ballot);
-/** Updates of a job for a model; owns nothing of its arguments. Local. */
-bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_model *model,
+bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool *on_ballot);
+/** Updates of a job for these tensors; owns nothing of its arguments. Local. */
+bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,
                          const bool *on_ballot, bal_optim **optim);
 
-/** bal_model_fingerprint of a model in shared memory: the ranks of the copy hash a part each.
+/** bal_tensors_fingerprint of tensors in shared memory: the ranks of the copy hash a part each.
  *  Collective on the copy. @return BAL_OK; BAL_ERR_MPI. */
-bal_status bal_replica_fingerprint(bal_shared *shared, const bal_model *model,
+bal_status bal_replica_fingerprint(bal_shared *shared, const bal_tensors *tensors,
                                    uint64_t *fingerprint);
-/** Are all copies of the model, of nodes or ranks, the same? Names rank and tensor if not.
- *  Collective. @param fingerprint  of the model, where they are
+/** Are all copies of the tensors, of nodes or ranks, the same? Names rank and tensor if not.
+ *  Collective. @param fingerprint  of the tensors, where they are
  *  @return BAL_OK; BAL_ERR_STATE; BAL_ERR_MPI. */
-bal_status bal_replicas_compare(bal_comm *comm, bal_shared *shared, const bal_model *model,
+bal_status bal_replicas_compare(bal_comm *comm, bal_shared *shared, const bal_tensors *tensors,
                                 uint64_t *fingerprint);
 
 /** Bytes that a rank sends in a step: the ballot, and whether rank 0 has written it down. Local. */
@@ -194,10 +194,10 @@ double bal_estimate_seconds(const bal_estimate *estimate, const bal_job *job, in
                             int64_t per_node, int64_t n_copies);
 
 /** The model of a step from base and journal: updates only, no forward pass; progress to the log.
- *  Local. @param model  the base, with carries, changed in place
+ *  Local. @param tensors  of the base, with carries, changed in place
  *  @return BAL_OK; BAL_ERR_CONFIG: job, base or journal are of different runs; BAL_ERR_INPUT. */
 bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journal *journal,
-                      int64_t step, bal_model *model);
+                      int64_t step, bal_tensors *tensors);
 
 #ifdef __cplusplus
 }

@@ -29,8 +29,8 @@ static void timed_move(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 /* This rank's part of the model: random codes, scales that keep activations near 1. */
 static void fill_part(bal_model *model, const bal_kernels *kernels, int part, int n_parts)
 {
-    for (int index = 0; index < bal_model_n_tensors(model); ++index) {
-        bal_tensor *tensor = bal_model_tensor(model, index);
+    for (int index = 0; index < bal_model_tensors(model)->n; ++index) {
+        bal_tensor *tensor = &bal_model_tensors(model)->at[index];
         if (index % n_parts != part) continue;
         int64_t n = bal_tensor_n(tensor) / tensor->n_rows;
         for (int64_t row = 0; row < tensor->n_rows && tensor->role == BAL_MATRIX; ++row)
@@ -66,9 +66,9 @@ static double probe_operations(const bal_model *model, int64_t n_tokens)
 {
     const bal_model_config *config = bal_model_shape(model);
     int64_t n = 0; /* a table that is no head is only looked up */
-    for (int i = 0; i < bal_model_n_tensors(model); ++i)
-        if (bal_model_tensor(model, i)->role == BAL_MATRIX)
-            n += bal_tensor_n(bal_model_tensor(model, i));
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i)
+        if (bal_model_tensors(model)->at[i].role == BAL_MATRIX)
+            n += bal_tensor_n(&bal_model_tensors(model)->at[i]);
     return 4.0 * (double)n_tokens *
            (double)(config->tied_head ? n : n - config->n_vocab * config->dim);
 }
@@ -137,7 +137,7 @@ typedef struct tools {
 static bal_status make_tools(tools *t, const bal_kernels *kernels, int64_t n_sequences,
                              int64_t context)
 {
-    int n_tensors = bal_model_n_tensors(t->model);
+    int n_tensors = bal_model_tensors(t->model)->n;
     int64_t n_tokens = n_sequences * context;
     t->on_ballot = bal_alloc((size_t)n_tensors, sizeof *t->on_ballot);
     t->flips = bal_alloc((size_t)n_tensors, sizeof *t->flips);
@@ -145,7 +145,7 @@ static bal_status make_tools(tools *t, const bal_kernels *kernels, int64_t n_seq
         return bal_fail(BAL_ERR_MEMORY, "no memory to measure a step");
     for (int i = 0; i < n_tensors; ++i) t->on_ballot[i] = true;
     bal_optim_options options = bal_bench_options(t->on_ballot);
-    BAL_TRY(bal_optim_create(t->model, kernels, &options, &t->optim));
+    BAL_TRY(bal_optim_create(bal_model_tensors(t->model), kernels, &options, &t->optim));
     BAL_TRY(bal_batch_init(&t->batch, n_sequences, context));
     t->batch.n_sequences = n_sequences;
     t->batch.n_tokens = n_tokens;
@@ -171,14 +171,15 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
     bal_status status = bal_comm_agree(
         comm, bal_model_outline(config, &(bal_formats){.matrices = BAL_I8}, true, &t.model));
     if (status == BAL_OK)
-        status = bal_shared_create(comm, bal_model_bytes(t.model), share, &t.shared);
+        status = bal_shared_create(comm, bal_tensors_bytes(bal_model_tensors(t.model)), share,
+                                   &t.shared);
     if (status == BAL_OK && bal_shared_refusal(t.shared) != NULL)
         bal_log(BAL_LOG_WARN, "%s; each rank there holds a model of its own",
                 bal_shared_refusal(t.shared));
     if (status == BAL_OK) {
-        bal_model_attach(t.model, bal_shared_memory(t.shared));
+        bal_tensors_attach(bal_model_tensors(t.model), bal_shared_memory(t.shared));
         int part = bal_shared_part(t.shared);
-        if (part == 0) bal_model_zero(t.model);
+        if (part == 0) bal_tensors_zero(bal_model_tensors(t.model));
         status = bal_shared_sync(t.shared);
         fill_part(t.model, kernels, part, bal_shared_n_parts(t.shared));
         if (status == BAL_OK) status = bal_shared_sync(t.shared);
@@ -187,10 +188,10 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
     }
     if (status == BAL_OK) {
         bal_measure measure = bal_optim_measure(t.optim, 0);
-        result->model_bytes = (int64_t)bal_model_bytes(t.model);
+        result->model_bytes = (int64_t)bal_tensors_bytes(bal_model_tensors(t.model));
         result->shared = bal_shared_n_parts(t.shared) > 1;
-        for (int i = 0; i < bal_model_n_tensors(t.model); ++i)
-            result->n_codes += bal_tensor_n(bal_model_tensor(t.model, i));
+        for (int i = 0; i < bal_model_tensors(t.model)->n; ++i)
+            result->n_codes += bal_tensor_n(&bal_model_tensors(t.model)->at[i]);
         status = time_probes(comm, t.model, t.forward, &t.batch, &measure, result);
     }
     if (status == BAL_OK)

@@ -28,15 +28,16 @@ void bal_bench_votes(uint64_t bits[2 * N_SLOTS / 64])
 }
 
 /* Median seconds of applying one step's votes. */
-static bal_status time_updates(const bal_kernels *kernels, bal_model *model, const bool *on_ballot,
-                               bal_direction_kind kind, uint32_t *flips, double *seconds)
+static bal_status time_updates(const bal_kernels *kernels, bal_tensors *tensors,
+                               const bool *on_ballot, bal_direction_kind kind, uint32_t *flips,
+                               double *seconds)
 {
     bal_optim_options options = bal_bench_options(on_ballot);
     bal_optim *optim = NULL;
     double times[N_REPEATS];
     uint64_t bits[2 * N_SLOTS / 64];
     options.perturb.kind = kind;
-    BAL_TRY(bal_optim_create(model, kernels, &options, &optim));
+    BAL_TRY(bal_optim_create(tensors, kernels, &options, &optim));
     bal_bench_votes(bits);
     for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
         double start = bal_cpu_seconds();
@@ -63,7 +64,8 @@ bal_status bal_bench_updates(const bal_kernels *kernels, int64_t n_codes, bal_be
     bal_model *model = NULL;
     config.n_layers = n_codes / (4 * 256 * 256 + 3 * 256 * 1024) + 1;
     BAL_TRY(bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, true, &model));
-    int n_tensors = bal_model_n_tensors(model);
+    bal_tensors *tensors = bal_model_tensors(model);
+    int n_tensors = tensors->n;
     bool *on_ballot = bal_alloc((size_t)n_tensors, sizeof *on_ballot);
     uint32_t *flips = bal_alloc((size_t)n_tensors, sizeof *flips);
     bal_status status = on_ballot != NULL && flips != NULL
@@ -72,13 +74,13 @@ bal_status bal_bench_updates(const bal_kernels *kernels, int64_t n_codes, bal_be
     result->n_codes = 0;
     for (int i = 0; i < n_tensors && status == BAL_OK; ++i) {
         on_ballot[i] = true;
-        result->n_codes += bal_tensor_n(bal_model_tensor(model, i));
+        result->n_codes += bal_tensor_n(&tensors->at[i]);
     }
     if (status == BAL_OK)
-        status = time_updates(kernels, model, on_ballot, BAL_DIRECTIONS_WALSH, flips,
+        status = time_updates(kernels, tensors, on_ballot, BAL_DIRECTIONS_WALSH, flips,
                               &result->walsh_seconds);
     if (status == BAL_OK)
-        status = time_updates(kernels, model, on_ballot, BAL_DIRECTIONS_INDEPENDENT, flips,
+        status = time_updates(kernels, tensors, on_ballot, BAL_DIRECTIONS_INDEPENDENT, flips,
                               &result->independent_seconds);
     free(on_ballot);
     free(flips);

@@ -51,7 +51,7 @@ static bal_status print(bal_context *context, const arguments *a, const bal_mode
     double bits = (double)score->loss / BAL_LOSS_UNITS_PER_NAT / log(2.0) /
                   (double)bal_corpus_n_bytes(corpus); /* of a whole text only */
     char hex[17];
-    bal_hex(bal_model_fingerprint(model), hex);
+    bal_hex(bal_tensors_fingerprint(bal_model_tensors(model)), hex);
     if (a->common.json)
         return bal_print_json(
             context, json_pack("{s:o, s:s, s:s, s:s, s:I, s:f, s:o, s:o, s:f, s:s}", "model",

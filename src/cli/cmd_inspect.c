@@ -53,8 +53,8 @@ static json_t *model_json(const bal_model *model)
         "norm_eps", c->norm_eps, "features", features, "n_positions", (json_int_t)c->n_positions,
         "window", (json_int_t)c->window, "embed_dim", (json_int_t)c->embed_dim);
     json_t *tensors = json_array();
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        const bal_tensor *t = bal_model_tensor(model, i);
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
+        const bal_tensor *t = &bal_model_tensors(model)->at[i];
         json_t *sizes = t->role == BAL_MATRIX
                             ? json_pack("[I, I]", (json_int_t)t->n_rows, (json_int_t)t->n_cols)
                             : json_pack("[I]", (json_int_t)t->n_cols);
@@ -68,8 +68,8 @@ static void print_model(const bal_model *model)
 {
     const bal_model_config *c = bal_model_shape(model);
     int64_t n = 0;
-    for (int i = 0; i < bal_model_n_tensors(model); ++i)
-        n += bal_tensor_n(bal_model_tensor(model, i));
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i)
+        n += bal_tensor_n(&bal_model_tensors(model)->at[i]);
     printf(
         "model        %lld layers of %lld (hidden %lld), %lld heads of %lld, %lld key-value "
         "heads, vocabulary %lld%s, at most %lld tokens\n",
@@ -81,8 +81,8 @@ static void print_model(const bal_model *model)
     if (features[0] != 0) printf("otherwise    than a LLaMA: %s\n", features);
     if (c->window > 0) printf("window       %lld tokens\n", (long long)c->window);
     printf("values       %lld\n\n%-48s %-6s %s\n", (long long)n, "tensor", "format", "shape");
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        const bal_tensor *t = bal_model_tensor(model, i);
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
+        const bal_tensor *t = &bal_model_tensors(model)->at[i];
         printf("%-48s %-6s ", t->name, bal_format_name(t->format));
         if (t->role == BAL_MATRIX) printf("%lld x ", (long long)t->n_rows);
         printf("%lld\n", (long long)t->n_cols);

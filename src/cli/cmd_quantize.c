@@ -39,8 +39,8 @@ static void print_tensors(const bal_model *model, const bal_rounding *rounding)
 {
     printf("%-48s %-7s %-14s %10s %10s %10s\n", "tensor", "format", "shape", "rms", "error",
            "greatest");
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        const bal_tensor *t = bal_model_tensor(model, i);
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
+        const bal_tensor *t = &bal_model_tensors(model)->at[i];
         char shape[48], format[24];
         if (t->role == BAL_GAIN) continue;
         snprintf(format, sizeof format, t->group > 0 ? "%s:%d" : "%s", bal_format_name(t->format),
@@ -58,8 +58,8 @@ static void print_tensors(const bal_model *model, const bal_rounding *rounding)
 static json_t *tensors_json(const bal_model *model, const bal_rounding *rounding)
 {
     json_t *list = json_array();
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        const bal_tensor *t = bal_model_tensor(model, i);
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
+        const bal_tensor *t = &bal_model_tensors(model)->at[i];
         if (t->role == BAL_GAIN) continue;
         json_array_append_new(
             list, json_pack("{s:s, s:s, s:i, s:I, s:I, s:f, s:f, s:f}", "name", t->name, "format",
@@ -85,7 +85,7 @@ static bal_status report(bal_context *context, const arguments *a, const bal_mod
         "\n%s: %.1f MiB of codes, carries and scales, fingerprint %s\n"
         "error and greatest: root mean square and largest change of a weight, of the root mean "
         "square of the tensor's weights\n",
-        a->out, (double)bal_model_bytes(model) / 1048576.0, hex);
+        a->out, (double)bal_tensors_bytes(bal_model_tensors(model)) / 1048576.0, hex);
     return BAL_OK;
 }
 
@@ -100,14 +100,14 @@ static bal_status quantize(bal_context *context, const arguments *a, const bal_j
         return bal_fail(BAL_ERR_INPUT, "%s: a ballot checkpoint, which is quantized already",
                         a->model);
     BAL_TRY(bal_hub_outline(a->model, &formats, true, bundle));
-    BAL_TRY(bal_model_allocate(bundle->model));
-    size_t n = (size_t)bal_model_n_tensors(bundle->model);
+    BAL_TRY(bal_tensors_allocate(bal_model_tensors(bundle->model)));
+    size_t n = (size_t)bal_model_tensors(bundle->model)->n;
     bal_rounding *rounding = bal_alloc(n, sizeof *rounding);
     bal_status status = rounding == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for %zu errors", n)
                                          : bal_hub_fill(a->model, bundle->model, rounding);
     uint64_t print = 0;
     bal_run_id id = {.stream_version = BAL_STREAM_VERSION, .n_slots = 1, .n_steps = 1};
-    if (status == BAL_OK) id.base_hash = bal_model_fingerprint(bundle->model);
+    if (status == BAL_OK) id.base_hash = bal_tensors_fingerprint(bal_model_tensors(bundle->model));
     if (status == BAL_OK)
         status = bal_write_checkpoint(a->out, 0, bundle, &id, job, &a->common.machine, &print);
     if (status == BAL_OK) status = report(context, a, bundle->model, rounding, print);

@@ -108,7 +108,8 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
     if (status == BAL_OK) status = bal_source_open(a.base, &base, &bundle);
     if (status == BAL_OK) {
         if (a.step < 0) a.step = bal_journal_n(journal);
-        status = bal_replay(&source.job, &a.common.machine, journal, a.step, bundle.model);
+        status = bal_replay(&source.job, &a.common.machine, journal, a.step,
+                            bal_model_tensors(bundle.model));
     }
     if (status == BAL_OK)
         status = write_out(context, &a, &source.job, &bundle, bal_journal_id(journal));

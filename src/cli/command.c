@@ -140,7 +140,7 @@ bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle
         return bal_fail(BAL_ERR_IO, "%s: the path is too long", path);
     strcpy(folder, path);
     strcpy(name, path);
-    *fingerprint = bal_model_fingerprint(bundle->model);
+    *fingerprint = bal_tensors_fingerprint(bal_model_tensors(bundle->model));
     bal_snapshot snapshot = {.step = step,
                              .fingerprint = *fingerprint,
                              .id = *id,
@@ -149,7 +149,7 @@ bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle
                              .job_text = job->text,
                              .isa = (char *)(uintptr_t)machine->kernels->name,
                              .dev_loss_nats = (double)NAN};
-    BAL_TRY(bal_metrics_init(&snapshot.metrics, bal_model_n_tensors(bundle->model)));
+    BAL_TRY(bal_metrics_init(&snapshot.metrics, bal_model_tensors(bundle->model)->n));
     bal_status status = bal_checkpoint_write(dirname(folder), basename(name), &snapshot);
     bal_metrics_clear(&snapshot.metrics);
     return status;

@@ -54,9 +54,9 @@ static bool is_same(const bal_tensor *a, const bal_tensor *b)
 
 static bool has_gain(const bal_model *model, int index)
 {
-    const bal_tensor *tensor = bal_model_tensor(model, index);
+    const bal_tensor *tensor = &bal_model_tensors(model)->at[index];
     if (tensor->role != BAL_MATRIX || tensor->format == BAL_F32) return false;
-    const bal_tensor *gain = bal_model_tensor(model, index + 1);
+    const bal_tensor *gain = &bal_model_tensors(model)->at[index + 1];
     for (int64_t i = 0; i < gain->n_cols; ++i)
         if (bal_tensor_code(gain, i) != 0) return true;
     return false;
@@ -86,7 +86,7 @@ static bal_status decide(const bal_hub_weights *w, bal_hub_item *item)
     for (int part = 0; part < item->theirs->n_parts && item->copied; ++part) {
         int index = item->theirs->parts[part];
         bal_hub_theirs_part(&w->theirs, item->theirs, part, w->whole, w->ours);
-        BAL_TRY(compare(bal_model_tensor(w->theirs.model, index), w->ours, &item->copied));
+        BAL_TRY(compare(&bal_model_tensors(w->theirs.model)->at[index], w->ours, &item->copied));
         if (has_gain(w->theirs.model, index)) item->copied = false;
     }
     return BAL_OK;
@@ -109,7 +109,7 @@ static void claim_all(const bal_hub_weights *w, const bal_family *family)
 {
     for (int i = 0; i < w->theirs.n; ++i) {
         const bal_hub_theirs *theirs = &w->theirs.at[i];
-        const char *ours = bal_model_tensor(w->theirs.model, theirs->parts[0])->name;
+        const char *ours = bal_model_tensors(w->theirs.model)->at[theirs->parts[0]].name;
         bal_family_place head;
         claim(w, family, theirs->name, theirs);
         if (strcmp(ours, "lm_head.bias") == 0 && family->head_bias_twin != NULL)

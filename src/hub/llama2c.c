@@ -113,7 +113,8 @@ static void add_entry(bal_hub_table *table, const bal_model *model, const char *
                  (long long)layer, hash + 1);
     else
         snprintf(entry->name, sizeof entry->name, "%s.weight", part);
-    const bal_tensor *tensor = bal_model_tensor(model, bal_model_find(model, entry->name));
+    const bal_tensor *tensor =
+        &bal_model_tensors(model)->at[bal_tensors_find(bal_model_tensors(model), entry->name)];
     bool vector = tensor->role == BAL_VECTOR;
     for (int i = 0; i < BAL_HUB_DIMS_MAX; ++i) entry->shape[i] = 1;
     entry->n_dims = vector ? 1 : 2;
@@ -140,7 +141,7 @@ bal_status bal_hub_llama2c_parse(const uint8_t *data, size_t n_bytes, const char
                         origin, n_bytes, file_bytes(version, config), (long long)version);
     bal_model *model = NULL;
     BAL_TRY(bal_model_outline(config, &(bal_formats){.matrices = BAL_F32}, false, &model));
-    table->entries = bal_alloc((size_t)bal_model_n_tensors(model), sizeof *table->entries);
+    table->entries = bal_alloc((size_t)bal_model_tensors(model)->n, sizeof *table->entries);
     const uint8_t *at = data + (version == 0 ? V0_HEADER : V1_HEADER);
     for (int i = 0; i < N_PARTS && table->entries != NULL; ++i) {
         const char *part = order[version][i];

@@ -233,8 +233,8 @@ static bal_status read_tensors(const bal_hub_table *table, const bal_family *fam
                                bal_model *model, bal_rounding *rounding)
 {
     int64_t n_largest = 1, n_whole = 1, n_row = 1;
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        const bal_tensor *tensor = bal_model_tensor(model, i);
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
+        const bal_tensor *tensor = &bal_model_tensors(model)->at[i];
         bal_family_place theirs;
         if (tensor->role == BAL_GAIN) continue;
         bal_family_place_of(family, tensor->name, &theirs);
@@ -250,8 +250,8 @@ static bal_status read_tensors(const bal_hub_table *table, const bal_family *fam
         values != NULL && whole != NULL && row != NULL
             ? BAL_OK
             : bal_fail(BAL_ERR_MEMORY, "%s: no memory for its largest tensor", table->origin);
-    for (int i = 0; i < bal_model_n_tensors(model) && status == BAL_OK; ++i) {
-        bal_tensor *tensor = bal_model_tensor(model, i);
+    for (int i = 0; i < bal_model_tensors(model)->n && status == BAL_OK; ++i) {
+        bal_tensor *tensor = &bal_model_tensors(model)->at[i];
         if (tensor->role == BAL_GAIN) continue;
         status = bal_hub_match_read(table, family, model, tensor, values, whole);
         if (status == BAL_OK) status = bal_tensor_quantize(tensor, values);
@@ -327,7 +327,7 @@ bal_status bal_hub_fill(const char *path, bal_model *model, bal_rounding *roundi
     source s;
     BAL_TRY(open_source(path, &s));
     bal_status status = bal_hub_match(&s.table, s.family, model);
-    if (status == BAL_OK) bal_model_zero(model);
+    if (status == BAL_OK) bal_tensors_zero(bal_model_tensors(model));
     if (status == BAL_OK) status = read_tensors(&s.table, s.family, model, rounding);
     close_source(&s);
     return status;
@@ -337,7 +337,7 @@ bal_status bal_hub_load(const char *path, const bal_formats *formats, bool with_
                         bal_bundle *bundle)
 {
     BAL_TRY(bal_hub_outline(path, formats, with_carry, bundle));
-    bal_status status = bal_model_allocate(bundle->model);
+    bal_status status = bal_tensors_allocate(bal_model_tensors(bundle->model));
     if (status == BAL_OK) status = bal_hub_fill(path, bundle->model, NULL);
     if (status != BAL_OK) bal_bundle_clear(bundle);
     return status;

@@ -109,8 +109,8 @@ static bal_status match_twin(const bal_hub_table *table, const bal_family *famil
 
 bal_status bal_hub_match(bal_hub_table *table, const bal_family *family, const bal_model *model)
 {
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        const bal_tensor *tensor = bal_model_tensor(model, i);
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
+        const bal_tensor *tensor = &bal_model_tensors(model)->at[i];
         if (tensor->role != BAL_GAIN) BAL_TRY(match_tensor(table, family, model, tensor));
     }
     BAL_TRY(match_twin(table, family));

@@ -12,15 +12,15 @@ static bal_status check_config(const bal_model_config *config, const bal_model *
     BAL_TRY(bal_model_outline(config, &(bal_formats){.matrices = BAL_F32}, false, &other));
     int n = 0, k = 0;
     bal_status status = BAL_OK;
-    for (int i = 0; i < bal_model_n_tensors(model); ++i)
-        n += bal_model_tensor(model, i)->role != BAL_GAIN;
-    if (n != bal_model_n_tensors(other))
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i)
+        n += bal_model_tensors(model)->at[i].role != BAL_GAIN;
+    if (n != bal_model_tensors(other)->n)
         status = bal_fail(BAL_ERR_INPUT, "config.json: describes %d tensors; the model has %d",
-                          bal_model_n_tensors(other), n);
-    for (int i = 0; i < bal_model_n_tensors(model) && status == BAL_OK; ++i) {
-        const bal_tensor *ours = bal_model_tensor(model, i);
+                          bal_model_tensors(other)->n, n);
+    for (int i = 0; i < bal_model_tensors(model)->n && status == BAL_OK; ++i) {
+        const bal_tensor *ours = &bal_model_tensors(model)->at[i];
         if (ours->role == BAL_GAIN) continue;
-        const bal_tensor *said = bal_model_tensor(other, k++);
+        const bal_tensor *said = &bal_model_tensors(other)->at[k++];
         if (strcmp(ours->name, said->name) != 0 || ours->n_rows != said->n_rows ||
             ours->n_cols != said->n_cols)
             status =
@@ -64,7 +64,7 @@ static bal_hub_theirs *find_theirs(bal_hub_theirs_list *list, const char *name)
 
 static void add_tensor(bal_hub_theirs_list *list, const bal_family *family, int index)
 {
-    const bal_tensor *tensor = bal_model_tensor(list->model, index);
+    const bal_tensor *tensor = &bal_model_tensors(list->model)->at[index];
     bal_family_place place;
     bal_family_place_of(family, tensor->name, &place);
     bal_hub_theirs *theirs = place.n_parts > 1 ? find_theirs(list, place.name) : NULL;
@@ -80,18 +80,18 @@ static void add_tensor(bal_hub_theirs_list *list, const bal_family *family, int 
     }
     assert(place.part < BAL_HUB_PARTS_MAX);
     theirs->parts[place.part] = index;
-    assert(rows_of(tensor) == rows_of(bal_model_tensor(list->model, theirs->parts[0])));
+    assert(rows_of(tensor) == rows_of(&bal_model_tensors(list->model)->at[theirs->parts[0]]));
 }
 
 bal_status bal_hub_theirs_init(const bal_model *model, const bal_family *family, bal_hub_rows rows,
                                bal_hub_theirs_list *list)
 {
     *list = (bal_hub_theirs_list){.model = model, .rows = rows};
-    list->at = bal_alloc((size_t)bal_model_n_tensors(model) + 1, sizeof *list->at);
+    list->at = bal_alloc((size_t)bal_model_tensors(model)->n + 1, sizeof *list->at);
     if (list->at == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for names of tensors");
-    for (int i = 0; i < bal_model_n_tensors(model); ++i)
-        if (bal_model_tensor(model, i)->role != BAL_GAIN) add_tensor(list, family, i);
-    int bias = bal_model_find(model, "lm_head.bias");
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i)
+        if (bal_model_tensors(model)->at[i].role != BAL_GAIN) add_tensor(list, family, i);
+    int bias = bal_tensors_find(bal_model_tensors(model), "lm_head.bias");
     if (family->head_bias_twin != NULL && bias >= 0 && !bal_model_shape(model)->tied_head) {
         add_tensor(list, family, bias);
         strcpy(list->at[list->n - 1].name, family->head_bias_twin);
@@ -151,9 +151,9 @@ void bal_hub_theirs_read(const bal_hub_theirs_list *list, const bal_hub_theirs *
                          float *whole, float *ours)
 {
     for (int part = 0; part < theirs->n_parts; ++part) {
-        const bal_tensor *tensor = bal_model_tensor(list->model, theirs->parts[part]);
+        const bal_tensor *tensor = &bal_model_tensors(list->model)->at[theirs->parts[part]];
         int64_t n_rows = rows_of(tensor), n_cols = cols_of(tensor);
-        bal_model_dequantize(list->model, theirs->parts[part], ours);
+        bal_tensors_dequantize(bal_model_tensors(list->model), theirs->parts[part], ours);
         for (int64_t row = 0; row < n_rows; ++row) {
             const float *from = ours + source_row(list, tensor, row) * n_cols;
             for (int64_t col = 0; col < n_cols; ++col)
@@ -166,7 +166,7 @@ void bal_hub_theirs_part(const bal_hub_theirs_list *list, const bal_hub_theirs *
                          const float *whole, float *ours)
 {
     assert(list->rows == BAL_HUB_ROWS_KEPT);
-    const bal_tensor *tensor = bal_model_tensor(list->model, theirs->parts[part]);
+    const bal_tensor *tensor = &bal_model_tensors(list->model)->at[theirs->parts[part]];
     int64_t n_rows = rows_of(tensor), n_cols = cols_of(tensor);
     for (int64_t row = 0; row < n_rows; ++row)
         for (int64_t col = 0; col < n_cols; ++col)

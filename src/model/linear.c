@@ -25,7 +25,7 @@ static int moved(const bal_tensor *tensor, int64_t at, int z, int sign)
 /* n values of a vector from block first on, at each sign, in f->vector[which]. */
 static void fill_vector(bal_forward *f, int which, int index, int64_t first, int64_t n)
 {
-    const bal_tensor *vector = bal_model_tensor(f->model, index);
+    const bal_tensor *vector = &f->model->tensors.at[index];
     int64_t from = first * BAL_BLOCK_CODES;
     if (vector->format == BAL_F32) {
         memcpy(f->vector[which][0], (const float *)vector->codes + from, (size_t)n * sizeof(float));
@@ -42,8 +42,8 @@ static void fill_vector(bal_forward *f, int which, int index, int64_t first, int
  * row on, whole panels, that share a block of gains. */
 static void fill_row_scales(bal_forward *f, int index, int64_t row, int64_t n_rows)
 {
-    const bal_tensor *matrix = bal_model_tensor(f->model, index);
-    const bal_tensor *gain = bal_model_tensor(f->model, index + 1);
+    const bal_tensor *matrix = &f->model->tensors.at[index];
+    const bal_tensor *gain = &f->model->tensors.at[index + 1];
     const int8_t *z = f->z + row % BAL_BLOCK_CODES;
     fill_z(f, index + 1, row / BAL_BLOCK_CODES, 1);
     for (int sign = 0; sign < f->n_signs; ++sign)
@@ -73,7 +73,7 @@ static bal_panel panel_at(const bal_tensor *matrix, int64_t row)
 static void fill_strip(bal_forward *f, int index, int64_t row, int64_t n_rows,
                        const uint8_t *strip[N_SIGNS_MAX])
 {
-    const bal_tensor *matrix = bal_model_tensor(f->model, index);
+    const bal_tensor *matrix = &f->model->tensors.at[index];
     int64_t blocks = (matrix->n_cols + 3) / 4;
     fill_row_scales(f, index, row, n_rows);
     strip[0] = f->strip[0];
@@ -159,7 +159,7 @@ static void add_bias(bal_forward *f, float *const bias[N_SIGNS_MAX], int64_t n_r
 static void strip_product(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows,
                           int64_t first, int64_t n, bool adds, float *y, int64_t y_stride)
 {
-    const bal_tensor *matrix = bal_model_tensor(f->model, part->weight);
+    const bal_tensor *matrix = &f->model->tensors.at[part->weight];
     int64_t blocks = (matrix->n_cols + 3) / 4;
     const uint8_t *strip[N_SIGNS_MAX], *codes = matrix->codes;
     bal_weights_u8 w = {.n_blocks = blocks, .n_rows = n_rows};
@@ -188,10 +188,10 @@ static void strip_product(bal_forward *f, const bal_part *part, int64_t row, int
 static void product_f32(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows,
                         int64_t first, int64_t n, bool adds, float *y)
 {
-    const bal_tensor *matrix = bal_model_tensor(f->model, part->weight);
+    const bal_tensor *matrix = &f->model->tensors.at[part->weight];
     int64_t n_cols = matrix->n_cols;
     if (part->bias >= 0) {
-        float *bias = bal_model_tensor(f->model, part->bias)->codes;
+        float *bias = f->model->tensors.at[part->bias].codes;
         add_bias(f, (float *[]){bias + row, NULL}, n_rows, n, adds, y, n_rows);
     }
     bal_product_f32(n, n_cols, n_rows, f->input + first * n_cols,
@@ -205,7 +205,7 @@ static int64_t strip_rows(const bal_tensor *matrix, int64_t row)
 
 void bal_forward_product(bal_forward *f, const bal_part *part, bool adds, float *y)
 {
-    const bal_tensor *matrix = bal_model_tensor(f->model, part->weight);
+    const bal_tensor *matrix = &f->model->tensors.at[part->weight];
     int64_t n = f->n_tokens, width = matrix->n_rows;
     if (matrix->format == BAL_F32) {
         product_f32(f, part, 0, width, 0, n, adds, y);
@@ -220,7 +220,7 @@ void bal_forward_product(bal_forward *f, const bal_part *part, bool adds, float 
 /* Strip by strip while it is near. */
 void bal_forward_gated(bal_forward *f, const bal_layer *layer)
 {
-    const bal_tensor *gate = bal_model_tensor(f->model, layer->gate.weight);
+    const bal_tensor *gate = &f->model->tensors.at[layer->gate.weight];
     int64_t n = f->n_tokens, width = gate->n_rows;
     if (gate->format == BAL_F32) {
         bal_forward_product(f, &layer->gate, false, f->gate);
@@ -240,7 +240,7 @@ void bal_forward_fill_logits(bal_forward *f, int64_t word, int64_t n_words, int6
                              int64_t n)
 {
     const bal_part *head = &f->model->head;
-    const bal_tensor *matrix = bal_model_tensor(f->model, head->weight);
+    const bal_tensor *matrix = &f->model->tensors.at[head->weight];
     if (matrix->format == BAL_F32) {
         product_f32(f, head, word, n_words, first, n, false, f->logits);
         return;
@@ -263,7 +263,7 @@ static void embed_row(const uint8_t *entries, float scale, int64_t dim, bool add
 void bal_forward_embed(bal_forward *f, const bal_part *part, const int32_t *ids, bool adds,
                        float *y)
 {
-    const bal_tensor *table = bal_model_tensor(f->model, part->weight);
+    const bal_tensor *table = &f->model->tensors.at[part->weight];
     int64_t dim = table->n_cols, n = f->n_tokens;
     for (int64_t t = 0; t < n && table->format == BAL_F32; ++t)
         for (int64_t i = 0; i < dim; ++i) {

@@ -15,14 +15,14 @@ typedef struct outline {
 static bal_status add_tensor(outline *o, bal_role role, int64_t n_rows, int64_t n_cols,
                              const char *name, const char *tail)
 {
-    bal_model *m = o->model;
-    bal_tensor *tensor = &m->tensors[m->n_tensors++];
-    bal_format format = bal_model_is_integer(m) ? BAL_I16 : BAL_F32;
+    bal_tensors *tensors = &o->model->tensors;
+    bal_format format = bal_model_is_integer(o->model) ? BAL_I16 : BAL_F32;
     int group = 0;
     char full[BAL_NAME_BYTES];
     snprintf(full, sizeof full, "%s.%s", name, tail);
     if (role == BAL_MATRIX) bal_format_list_find(&o->formats, full, &format, &group);
-    BAL_TRY(bal_tensor_init(tensor, full, role, format, n_rows, n_cols));
+    BAL_TRY(bal_tensors_add(tensors, full, role, format, n_rows, n_cols));
+    bal_tensor *tensor = &tensors->at[tensors->n - 1];
     if (tensor->group > 0 && group > 0) tensor->group = group;
     return BAL_OK;
 }
@@ -31,20 +31,20 @@ static bal_status add_tensor(outline *o, bal_role role, int64_t n_rows, int64_t 
 static bal_status add_matrix(outline *o, bal_part *part, int64_t n_rows, int64_t n_cols, bool bias,
                              const char *name)
 {
-    *part = (bal_part){o->model->n_tensors, -1};
+    *part = (bal_part){o->model->tensors.n, -1};
     BAL_TRY(add_tensor(o, BAL_MATRIX, n_rows, n_cols, name, "weight"));
     if (bal_model_is_integer(o->model)) BAL_TRY(add_tensor(o, BAL_GAIN, 1, n_rows, name, "gain"));
     if (!bias) return BAL_OK;
-    part->bias = o->model->n_tensors;
+    part->bias = o->model->tensors.n;
     return add_tensor(o, BAL_VECTOR, 1, n_rows, name, "bias");
 }
 
 static bal_status add_norm(outline *o, bal_part *part, int64_t n, bool bias, const char *name)
 {
-    *part = (bal_part){o->model->n_tensors, -1};
+    *part = (bal_part){o->model->tensors.n, -1};
     BAL_TRY(add_tensor(o, BAL_VECTOR, 1, n, name, "weight"));
     if (!bias) return BAL_OK;
-    part->bias = o->model->n_tensors;
+    part->bias = o->model->tensors.n;
     return add_tensor(o, BAL_VECTOR, 1, n, name, "bias");
 }
 
@@ -114,14 +114,13 @@ static bal_status add_tensors(outline *o)
         BAL_TRY(add_norm(o, &m->head_norm, c->dim, layer_norm, "lm_head.norm"));
     }
     if (!c->tied_head) return add_matrix(o, &m->head, c->n_vocab, embed_dim, dense, "lm_head");
-    m->head = (bal_part){m->embedding.weight, dense ? m->n_tensors : -1};
+    m->head = (bal_part){m->embedding.weight, dense ? m->tensors.n : -1};
     return dense ? add_tensor(o, BAL_VECTOR, 1, c->n_vocab, "lm_head", "bias") : BAL_OK;
 }
 
 bal_status bal_model_outline(const bal_model_config *config, const bal_formats *formats,
                              bool with_carry, bal_model **model)
 {
-    enum { OUTSIDE_MAX = 24, PER_LAYER_MAX = 32 }; /* tensors */
     assert(formats->matrices != BAL_F32 || !with_carry);
     BAL_TRY(bal_model_config_check(config, "model"));
     bal_status status = BAL_ERR_MEMORY;
@@ -130,14 +129,12 @@ bal_status bal_model_outline(const bal_model_config *config, const bal_formats *
     if (m == NULL) goto done;
     m->config = *config;
     m->formats = *formats;
-    m->with_carry = with_carry;
+    m->tensors.with_carry = with_carry;
     bal_part none = {-1, -1};
     m->positions = m->types = m->embed_norm = m->project_in = m->final_norm = m->project_out = none;
     m->head_dense = m->head_norm = none;
     m->layers = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
-    m->tensors =
-        bal_alloc(OUTSIDE_MAX + PER_LAYER_MAX * (size_t)config->n_layers, sizeof *m->tensors);
-    if (m->layers == NULL || m->tensors == NULL) goto done;
+    if (m->layers == NULL) goto done;
     status = bal_format_list_init(&o.formats, &m->formats);
     if (status == BAL_OK) status = add_tensors(&o);
     if (status == BAL_OK) status = bal_format_list_check(&o.formats);
@@ -150,45 +147,13 @@ done:
     return status;
 }
 
-size_t bal_model_bytes(const bal_model *m)
-{
-    size_t n_bytes = 0;
-    for (int i = 0; i < m->n_tensors; ++i)
-        n_bytes += bal_tensor_bytes(&m->tensors[i], m->with_carry);
-    return n_bytes;
-}
-
-void bal_model_attach(bal_model *m, void *memory)
-{
-    char *at = memory;
-    for (int i = 0; i < m->n_tensors; ++i) {
-        bal_tensor_attach(&m->tensors[i], m->with_carry, at);
-        at += bal_tensor_bytes(&m->tensors[i], m->with_carry);
-    }
-}
-
-void bal_model_zero(bal_model *m)
-{
-    for (int i = 0; i < m->n_tensors; ++i) bal_tensor_zero(&m->tensors[i]);
-}
-
-bal_status bal_model_allocate(bal_model *m)
-{
-    m->owned = bal_alloc(bal_model_bytes(m), 1);
-    if (m->owned == NULL)
-        return bal_fail(BAL_ERR_MEMORY, "no memory for a model of %zu MiB",
-                        bal_model_bytes(m) >> 20);
-    bal_model_attach(m, m->owned);
-    return BAL_OK;
-}
-
 bal_status bal_model_create(const bal_model_config *config, const bal_formats *formats,
                             bool with_carry, bal_model **model)
 {
     BAL_TRY(bal_model_outline(config, formats, with_carry, model));
-    bal_status status = bal_model_allocate(*model);
+    bal_status status = bal_tensors_allocate(&(*model)->tensors);
     if (status == BAL_OK)
-        bal_model_zero(*model);
+        bal_tensors_zero(&(*model)->tensors);
     else
         bal_model_destroy(model);
     return status;
@@ -198,8 +163,7 @@ void bal_model_destroy(bal_model **model)
 {
     bal_model *m = *model;
     if (m == NULL) return;
-    free(m->owned);
-    free(m->tensors);
+    bal_tensors_clear(&m->tensors);
     free(m->layers);
     free(m);
     *model = NULL;
@@ -208,48 +172,7 @@ void bal_model_destroy(bal_model **model)
 const bal_model_config *bal_model_shape(const bal_model *model) { return &model->config; }
 const bal_formats *bal_model_formats(const bal_model *model) { return &model->formats; }
 bool bal_model_is_integer(const bal_model *model) { return model->formats.matrices != BAL_F32; }
-int bal_model_n_tensors(const bal_model *model) { return model->n_tensors; }
-bal_tensor *bal_model_tensor(const bal_model *model, int index) { return &model->tensors[index]; }
-
-int bal_model_find(const bal_model *model, const char *name)
+bal_tensors *bal_model_tensors(const bal_model *model)
 {
-    for (int i = 0; i < model->n_tensors; ++i)
-        if (strcmp(model->tensors[i].name, name) == 0) return i;
-    return -1;
-}
-
-void bal_model_dequantize(const bal_model *model, int index, float *values)
-{
-    const bal_tensor *tensor = &model->tensors[index];
-    bal_tensor_dequantize(tensor, values);
-    if (tensor->role != BAL_MATRIX || tensor->format == BAL_F32) return;
-    const int16_t *gain = model->tensors[index + 1].codes;
-    for (int64_t row = 0; row < tensor->n_rows; ++row)
-        for (int64_t col = 0; col < tensor->n_cols; ++col)
-            values[row * tensor->n_cols + col] *= bal_gain_factor(gain[row]);
-}
-
-uint64_t bal_model_fingerprint(const bal_model *model)
-{
-    return bal_model_fingerprint_part(model, 0, 1);
-}
-
-uint64_t bal_model_fingerprint_part(const bal_model *model, int part, int n_parts)
-{
-    uint64_t sum = 0;
-    for (int i = 0; i < model->n_tensors; ++i)
-        sum += bal_tensor_fingerprint_part(&model->tensors[i], i, part, n_parts);
-    return sum;
-}
-
-float bal_gain_factor(int code)
-{
-    static float factors[255];
-    if (factors[127] == 0.0f) /* products of one double: no exponential of the C library */
-        for (int i = 0; i < 255; ++i) {
-            double factor = 1.0;
-            for (int step = 0; step < abs(i - 127); ++step) factor *= 1.02;
-            factors[i] = (float)(i < 127 ? 1.0 / factor : factor);
-        }
-    return factors[code < -127 ? 0 : code > 127 ? 254 : code + 127];
+    return (bal_tensors *)(uintptr_t)&model->tensors; /* as the model's pointers: not const */
 }

@@ -1,4 +1,4 @@
-/* model_impl.h: where the tensors of a model stand. */
+/* model_impl.h: where in its list the tensors of a model stand. */
 #ifndef BALLOT_MODEL_IMPL_H
 #define BALLOT_MODEL_IMPL_H
 
@@ -16,13 +16,10 @@ typedef struct bal_layer {
 struct bal_model {
     bal_model_config config;
     bal_formats formats;
-    bool with_carry;
-    int n_tensors;
-    bal_tensor *tensors;
+    bal_tensors tensors;
     bal_part embedding, positions, types, embed_norm, project_in, final_norm, project_out,
         head_dense, head_norm, head; /* head.weight is embedding.weight where tied */
     bal_layer *layers;
-    void *owned; /* memory of all tensors where bal_model_allocate made it, else NULL */
 };
 
 static inline bool bal_has(const bal_model *model, bal_feature feature)

@@ -7,7 +7,7 @@
 #include "optim_impl.h"
 
 struct bal_optim {
-    bal_model *model;
+    bal_tensors *tensors;
     const bal_kernels *kernels;
     bal_optim_options options;
     const bal_rule *rule;
@@ -20,7 +20,7 @@ bal_rule_options bal_rule_options_default(void)
     return (bal_rule_options){.kind = BAL_RULE_CARRY, .travel = 4.0, .eta = 1e-3};
 }
 
-bal_status bal_optim_create(bal_model *model, const bal_kernels *kernels,
+bal_status bal_optim_create(bal_tensors *tensors, const bal_kernels *kernels,
                             const bal_optim_options *options, bal_optim **optim)
 {
     const bal_rule *rule = &bal_rules[options->rule.kind];
@@ -28,7 +28,7 @@ bal_status bal_optim_create(bal_model *model, const bal_kernels *kernels,
     bal_status status = BAL_ERR_MEMORY;
     bal_optim *o = bal_alloc(1, sizeof *o);
     if (o == NULL) goto done;
-    *o = (bal_optim){.model = model, .kernels = kernels, .options = *options, .rule = rule};
+    *o = (bal_optim){.tensors = tensors, .kernels = kernels, .options = *options, .rule = rule};
     o->votes = bal_alloc((size_t)options->ballot.n_slots, 1);
     if (o->votes == NULL) goto done;
     status = bal_tally_create(options->ballot.n_slots, options->tally, &o->tally);
@@ -58,7 +58,7 @@ bal_measure bal_optim_measure(const bal_optim *o, int64_t step)
                          .options = o->options.perturb,
                          .seed = o->options.seed,
                          .step = (uint32_t)step,
-                         .n_tensors = bal_model_n_tensors(o->model),
+                         .n_tensors = o->tensors->n,
                          .on_ballot = o->options.on_ballot};
 }
 
@@ -88,7 +88,7 @@ void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, int part,
     bal_tally_load(o->tally, &measure, o->votes);
     bal_rule_step rule_step = begin_step(o, step);
     for (int index = 0; index < measure.n_tensors; ++index) {
-        bal_tensor *tensor = bal_model_tensor(o->model, index);
+        bal_tensor *tensor = &o->tensors->at[index];
         flips[index] = 0;
         if (!measure.on_ballot[index]) continue;
         assert(tensor->carry != NULL);

@@ -162,6 +162,18 @@ void bal_tensor_dequantize(const bal_tensor *tensor, float *values)
         bal_tensor_dequantize_row(tensor, row, values + row * tensor->n_cols);
 }
 
+float bal_gain_factor(int code)
+{
+    static float factors[255];
+    if (factors[127] == 0.0f) /* products of one double: no exponential of the C library */
+        for (int i = 0; i < 255; ++i) {
+            double factor = 1.0;
+            for (int step = 0; step < abs(i - 127); ++step) factor *= 1.02;
+            factors[i] = (float)(i < 127 ? 1.0 / factor : factor);
+        }
+    return factors[code < -127 ? 0 : code > 127 ? 254 : code + 127];
+}
+
 void bal_tensor_get_codes(const bal_tensor *tensor, void *row_major)
 {
     for (int64_t row = 0; row < tensor->n_rows; ++row)

@@ -75,14 +75,14 @@ char *bal_phase_names(void)
     return fclose(out) == 0 ? names : NULL;
 }
 
-char *bal_tensor_names(const bal_model *model)
+char *bal_tensor_names(const bal_tensors *tensors)
 {
     char *names = NULL;
     size_t n_bytes;
     FILE *out = open_memstream(&names, &n_bytes);
     if (out == NULL) return NULL;
-    for (int i = 0; i < bal_model_n_tensors(model); ++i)
-        fprintf(out, "%s%s", i == 0 ? "" : ",", bal_model_tensor(model, i)->name);
+    for (int i = 0; i < tensors->n; ++i)
+        fprintf(out, "%s%s", i == 0 ? "" : ",", tensors->at[i].name);
     return fclose(out) == 0 ? names : NULL;
 }
 

@@ -266,16 +266,13 @@ static bal_status outline_model(const reader *r, bool with_carry, bal_model **mo
 {
     bal_model_config config;
     bal_formats formats;
-    int64_t n = 0;
     BAL_TRY(read_config(r, &config));
     BAL_TRY(read_formats(r, &formats));
     bal_status status = bal_model_outline(&config, &formats, with_carry, model);
     if (status == BAL_ERR_CONFIG)
         return bal_fail(BAL_ERR_INPUT, "%s: /model: %s", r->path, bal_failure());
     if (status != BAL_OK) return status;
-    for (int i = 0; i < bal_model_n_tensors(*model); ++i)
-        n += bal_tensor_n(bal_model_tensor(*model, i));
-    if (n <= r->file_bytes) return BAL_OK;
+    if (bal_tensors_n(bal_model_tensors(*model)) <= r->file_bytes) return BAL_OK;
     bal_model_destroy(model);
     return damaged(r, (place){"/model", ""}, "",
                    "its sizes make a model that is larger than this file");
@@ -333,34 +330,18 @@ static bal_status read_tensor(const reader *r, bal_tensor *t, void *buffer)
     return BAL_OK;
 }
 
-static bool same_shape(const bal_model *a, const bal_model *b)
+/* All tensors, which are those of the file. */
+static bal_status read_tensors(const reader *r, bal_tensors *tensors)
 {
-    bool same = bal_model_n_tensors(a) == bal_model_n_tensors(b);
-    for (int i = 0; same && i < bal_model_n_tensors(a); ++i) {
-        const bal_tensor *x = bal_model_tensor(a, i), *y = bal_model_tensor(b, i);
-        same = x->format == y->format && x->group == y->group && x->n_rows == y->n_rows &&
-               x->n_cols == y->n_cols && strcmp(x->name, y->name) == 0;
-    }
-    return same;
-}
-
-/* All tensors of a model of the file's shape. */
-static bal_status read_tensors(const reader *r, bal_model *model)
-{
-    int64_t n_largest = 0;
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        const bal_tensor *t = bal_model_tensor(model, i);
-        int64_t n = bal_tensor_n(t) * (t->format == BAL_I16 ? 2 : 1);
-        if (n > n_largest) n_largest = n;
-    }
+    int64_t n_largest = bal_largest_bytes(tensors);
     void *buffer = bal_alloc((size_t)n_largest, 1);
     if (buffer == NULL)
         return bal_fail(BAL_ERR_MEMORY, "%s: no memory to read a tensor of %" PRId64 " bytes",
                         r->path, n_largest);
     bal_status status = BAL_OK;
-    bal_model_zero(model);
-    for (int i = 0; status == BAL_OK && i < bal_model_n_tensors(model); ++i)
-        status = read_tensor(r, bal_model_tensor(model, i), buffer);
+    bal_tensors_zero(tensors);
+    for (int i = 0; status == BAL_OK && i < tensors->n; ++i)
+        status = read_tensor(r, &tensors->at[i], buffer);
     free(buffer);
     return status;
 }
@@ -379,11 +360,11 @@ static bal_status read_table(const reader *r, const char *name, hid_t type, int6
     return status;
 }
 
-static bal_status read_metrics(const reader *r, const bal_model *model, bal_metrics *m)
+static bal_status read_metrics(const reader *r, const bal_tensors *tensors, bal_metrics *m)
 {
     int64_t n = -1;
     hid_t dataset;
-    BAL_TRY(bal_metrics_init(m, bal_model_n_tensors(model)));
+    BAL_TRY(bal_metrics_init(m, tensors->n));
     BAL_TRY(
         open_dataset(r, r->metrics, (place){"/metrics", "step"}, H5T_STD_I64LE, 1, &n, &dataset));
     int64_t row_bytes = BAL_N_PHASES * 8 + (int64_t)m->n_tensors * 4; /* seconds and flips */
@@ -419,14 +400,13 @@ static bal_status read_metrics(const reader *r, const bal_model *model, bal_metr
             return bal_fail(BAL_ERR_INPUT,
                             "%s: /metrics/forward_passes: row %" PRId64 " is %" PRId64, r->path,
                             row, m->n_passes[row]);
-    char *phases = bal_phase_names(), *tensors = bal_tensor_names(model);
+    char *phases = bal_phase_names(), *names = bal_tensor_names(tensors);
     bal_status status =
         read_table(r, "seconds", H5T_IEEE_F64LE, n, BAL_N_PHASES, m->seconds, "phases", phases);
     if (status == BAL_OK)
-        status =
-            read_table(r, "flips", H5T_STD_U32LE, n, m->n_tensors, m->flips, "tensors", tensors);
+        status = read_table(r, "flips", H5T_STD_U32LE, n, m->n_tensors, m->flips, "tensors", names);
     free(phases);
-    free(tensors);
+    free(names);
     return status;
 }
 
@@ -598,7 +578,8 @@ static bal_status outline(const char *path, bool with_carry, bal_snapshot *snaps
     BAL_TRY(open_reader(path, &r));
     bal_status status = read_root(&r, snapshot);
     if (status == BAL_OK) status = outline_model(&r, with_carry, &snapshot->model);
-    if (status == BAL_OK) status = read_metrics(&r, snapshot->model, &snapshot->metrics);
+    if (status == BAL_OK)
+        status = read_metrics(&r, bal_model_tensors(snapshot->model), &snapshot->metrics);
     if (status == BAL_OK)
         status = read_bytes(&r, r.ballots, (place){"/ballots", "journal"}, &snapshot->journal,
                             &snapshot->journal_bytes);
@@ -615,22 +596,22 @@ bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapsho
     return blame(path, outline(path, with_carry, snapshot));
 }
 
-static bal_status fill(const char *path, bal_model *model)
+static bal_status fill(const char *path, bal_tensors *tensors)
 {
     reader r;
     bal_snapshot s = {0};
-    bool carry = bal_model_tensor(model, 0)->carry != NULL;
+    bool carry = tensors->with_carry;
     BAL_TRY(open_reader(path, &r));
     bal_status status = read_root(&r, &s);
     if (status == BAL_OK) status = outline_model(&r, carry, &s.model);
-    if (status == BAL_OK && !same_shape(model, s.model))
+    if (status == BAL_OK && !bal_tensors_match(tensors, bal_model_tensors(s.model)))
         status = bal_fail(BAL_ERR_INPUT, "%s: its model has another shape than expected", path);
-    if (status == BAL_OK) status = read_tensors(&r, model);
+    if (status == BAL_OK) status = read_tensors(&r, tensors);
     H5Fclose(r.file);
     uint64_t expected = s.fingerprint;
     bal_snapshot_clear(&s);
     if (status != BAL_OK || !carry) return status;
-    uint64_t actual = bal_model_fingerprint(model);
+    uint64_t actual = bal_tensors_fingerprint(tensors);
     if (actual != expected)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: the model has fingerprint %016" PRIx64 "; expected %016" PRIx64, path,
@@ -638,16 +619,16 @@ static bal_status fill(const char *path, bal_model *model)
     return BAL_OK;
 }
 
-bal_status bal_checkpoint_fill(const char *path, bal_model *model)
+bal_status bal_checkpoint_fill(const char *path, bal_tensors *tensors)
 {
-    return blame(path, fill(path, model));
+    return blame(path, fill(path, tensors));
 }
 
 bal_status bal_checkpoint_read(const char *path, bool with_carry, bal_snapshot *snapshot)
 {
     BAL_TRY(bal_checkpoint_outline(path, with_carry, snapshot));
-    bal_status status = bal_model_allocate(snapshot->model);
-    if (status == BAL_OK) status = bal_checkpoint_fill(path, snapshot->model);
+    bal_status status = bal_tensors_allocate(bal_model_tensors(snapshot->model));
+    if (status == BAL_OK) status = bal_checkpoint_fill(path, bal_model_tensors(snapshot->model));
     if (status != BAL_OK) bal_snapshot_clear(snapshot);
     return status;
 }

@@ -197,8 +197,9 @@ static bool write_model(hid_t file, const bal_model *m, void *buffer)
            write_text(model, "codes", bal_format_name(formats->matrices)) &&
            write_attribute(model, "group", H5T_STD_I32LE, 0, NULL, &group) &&
            write_text(model, "formats", formats->patterns);
-    for (int i = 0; good && i < bal_model_n_tensors(m); ++i)
-        good = write_tensor(&groups, bal_model_tensor(m, i), buffer);
+    const bal_tensors *tensors = bal_model_tensors(m);
+    for (int i = 0; good && i < tensors->n; ++i)
+        good = write_tensor(&groups, &tensors->at[i], buffer);
     for (int i = 0; i < 4; ++i)
         if (all[i] >= 0) good = H5Gclose(all[i]) >= 0 && good;
     return good;
@@ -215,8 +216,8 @@ static bool write_table(hid_t group, const char *name, hid_t type, int64_t n_row
     return good;
 }
 
-static bool write_metrics(hid_t file, const bal_metrics *m, const bal_model *model,
-                          const int64_t *steps, const char *phases, const char *tensors)
+static bool write_metrics(hid_t file, const bal_metrics *m, const int64_t *steps,
+                          const char *phases, const char *tensors)
 {
     hsize_t n = (hsize_t)m->n;
     hid_t group = make_group(file, "metrics");
@@ -228,8 +229,8 @@ static bool write_metrics(hid_t file, const bal_metrics *m, const bal_model *mod
         write_dataset(group, "forward_passes", H5T_STD_I64LE, 1, &n, m->n_passes, NULL) &&
         write_table(group, "seconds", H5T_IEEE_F64LE, m->n, BAL_N_PHASES, m->seconds, "phases",
                     phases) &&
-        write_table(group, "flips", H5T_STD_U32LE, m->n, bal_model_n_tensors(model), m->flips,
-                    "tensors", tensors);
+        write_table(group, "flips", H5T_STD_U32LE, m->n, m->n_tensors, m->flips, "tensors",
+                    tensors);
     if (group >= 0) good = H5Gclose(group) >= 0 && good;
     return good;
 }
@@ -306,12 +307,11 @@ static hid_t create_file(const char *path)
     return file;
 }
 
-/* Bytes of the codes of its largest tensor, as they are written. */
-static int64_t largest_bytes(const bal_model *m)
+int64_t bal_largest_bytes(const bal_tensors *tensors)
 {
     int64_t largest = 1;
-    for (int i = 0; i < bal_model_n_tensors(m); ++i) {
-        const bal_tensor *t = bal_model_tensor(m, i);
+    for (int i = 0; i < tensors->n; ++i) {
+        const bal_tensor *t = &tensors->at[i];
         int64_t n = bal_tensor_n(t) * (t->format == BAL_I16 ? 2 : 1);
         if (n > largest) largest = n;
     }
@@ -321,15 +321,16 @@ static int64_t largest_bytes(const bal_model *m)
 bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *s)
 {
     assert(bal_model_is_integer(s->model));
-    assert(s->metrics.n == 0 || s->metrics.n_tensors == bal_model_n_tensors(s->model));
+    const bal_tensors *tensors = bal_model_tensors(s->model);
+    assert(s->metrics.n_tensors == tensors->n);
     bal_status status = BAL_OK;
     hid_t file = H5I_INVALID_HID;
     bool good = false;
-    void *buffer = bal_alloc((size_t)largest_bytes(s->model), 1);
+    void *buffer = bal_alloc((size_t)bal_largest_bytes(tensors), 1);
     int64_t *steps = bal_alloc((size_t)s->metrics.n, sizeof *steps);
     char *phases = bal_phase_names();
-    char *tensors = bal_tensor_names(s->model);
-    if (buffer == NULL || steps == NULL || phases == NULL || tensors == NULL) {
+    char *names = bal_tensor_names(tensors);
+    if (buffer == NULL || steps == NULL || phases == NULL || names == NULL) {
         status = bal_fail(BAL_ERR_MEMORY, "%s: no memory to write a checkpoint", path);
         goto done;
     }
@@ -337,8 +338,8 @@ bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *s)
     bal_hdf5_listen();
     file = create_file(path);
     good = file >= 0 && write_root(file, s) && write_model(file, s->model, buffer) &&
-           write_metrics(file, &s->metrics, s->model, steps, phases, tensors) &&
-           write_journal(file, s) && write_job(file, s) && write_files(file, &s->files);
+           write_metrics(file, &s->metrics, steps, phases, names) && write_journal(file, s) &&
+           write_job(file, s) && write_files(file, &s->files);
     if (file >= 0) good = H5Fclose(file) >= 0 && good;
     if (bal_hdf5_driver_errno() != 0)
         status = bal_fail(bal_hdf5_driver_errno() == ENOMEM ? BAL_ERR_MEMORY : BAL_ERR_IO,
@@ -349,7 +350,7 @@ done:
     free(buffer);
     free(steps);
     free(phases);
-    free(tensors);
+    free(names);
     return status;
 }
 
@@ -370,13 +371,12 @@ static int64_t dataset_bytes(int rank, int64_t n_rows, int64_t n_cols, size_t el
                      (n_chunks + NODE_CHUNKS - 1) / NODE_CHUNKS * node_bytes + HEADER_BYTES);
 }
 
-int64_t bal_checkpoint_bytes(const bal_model *m, const bal_files *files, int n_slots,
+int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_files *files, int n_slots,
                              int64_t n_steps)
 {
     int64_t n_bytes = BAL_CHECKPOINT_USER_BLOCK + 8192; /* groups, attributes of /model, the job */
-    int n_tensors = bal_model_n_tensors(m);
-    for (int i = 0; i < n_tensors; ++i) {
-        const bal_tensor *t = bal_model_tensor(m, i);
+    for (int i = 0; i < tensors->n; ++i) {
+        const bal_tensor *t = &tensors->at[i];
         int rank = t->role == BAL_MATRIX ? 2 : 1;
         n_bytes += dataset_bytes(rank, t->n_rows, t->n_cols, t->format == BAL_I16 ? 2 : 1) +
                    dataset_bytes(rank, t->n_rows, t->n_cols, 1) +
@@ -385,7 +385,8 @@ int64_t bal_checkpoint_bytes(const bal_model *m, const bal_files *files, int n_s
         n_bytes += (int64_t)strlen(t->name); /* in the list of flips */
     }
     for (int column = 0; column < 5; ++column) n_bytes += dataset_bytes(1, 1, n_steps, 8);
-    n_bytes += dataset_bytes(2, n_steps, BAL_N_PHASES, 8) + dataset_bytes(2, n_steps, n_tensors, 4);
+    n_bytes +=
+        dataset_bytes(2, n_steps, BAL_N_PHASES, 8) + dataset_bytes(2, n_steps, tensors->n, 4);
     n_bytes += dataset_bytes(1, 1, bal_journal_bytes(n_slots, n_steps), 1);
     for (int i = 0; i < files->n; ++i)
         n_bytes += dataset_bytes(1, 1, (int64_t)files->at[i].n_bytes, 1);
@@ -394,8 +395,8 @@ int64_t bal_checkpoint_bytes(const bal_model *m, const bal_files *files, int n_s
 
 /* A tensor in row-major order, and the blocks that HDF5 has freed and keeps: up to 16 MiB of them
  * (H5set_free_list_limits). */
-int64_t bal_checkpoint_memory(const bal_model *m, int64_t n_bytes)
+int64_t bal_checkpoint_memory(const bal_tensors *tensors, int64_t n_bytes)
 {
     const int64_t kept = 16 << 20;
-    return largest_bytes(m) + (n_bytes < kept ? n_bytes : kept);
+    return bal_largest_bytes(tensors) + (n_bytes < kept ? n_bytes : kept);
 }

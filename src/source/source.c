@@ -48,7 +48,7 @@ bal_status bal_source_outline(const char *path, const bal_source_options *option
 
 bal_status bal_source_fill(const char *path, bal_model *model)
 {
-    return bal_checkpoint_recognizes(path) ? bal_checkpoint_fill(path, model)
+    return bal_checkpoint_recognizes(path) ? bal_checkpoint_fill(path, bal_model_tensors(model))
                                            : bal_hub_fill(path, model, NULL);
 }
 
@@ -58,10 +58,10 @@ static bal_status dequantize(bal_model **model)
     bal_model *from = *model, *to = NULL;
     BAL_TRY(
         bal_model_create(bal_model_shape(from), &(bal_formats){.matrices = BAL_F32}, false, &to));
-    for (int i = 0; i < bal_model_n_tensors(to); ++i) {
-        bal_tensor *tensor = bal_model_tensor(to, i);
-        bal_model_dequantize(from, bal_model_find(from, tensor->name), tensor->codes);
-    }
+    const bal_tensors *codes = bal_model_tensors(from), *floats = bal_model_tensors(to);
+    for (int i = 0; i < floats->n; ++i)
+        bal_tensors_dequantize(codes, bal_tensors_find(codes, floats->at[i].name),
+                               floats->at[i].codes);
     bal_model_destroy(model);
     *model = to;
     return BAL_OK;
@@ -71,7 +71,7 @@ bal_status bal_source_open(const char *path, const bal_source_options *options, 
 {
     BAL_TRY(bal_source_outline(path, options, bundle));
     bool floats = !options->keep_formats && options->formats.matrices == BAL_F32;
-    bal_status status = bal_model_allocate(bundle->model);
+    bal_status status = bal_tensors_allocate(bal_model_tensors(bundle->model));
     if (status == BAL_OK) status = bal_source_fill(path, bundle->model);
     if (status == BAL_OK && floats && bal_model_is_integer(bundle->model))
         status = dequantize(&bundle->model);

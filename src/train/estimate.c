@@ -19,9 +19,9 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
 {
     int n_slots = (int)job->vote.slots;
     int64_t steps = job->run.steps, every = job->run.checkpoint_every;
-    e->checkpoint = bal_checkpoint_bytes(model, files, n_slots, steps);
+    e->checkpoint = bal_checkpoint_bytes(bal_model_tensors(model), files, n_slots, steps);
     e->journal = bal_journal_bytes(n_slots, steps);
-    e->log = bal_metrics_log_bytes(model, steps);
+    e->log = bal_metrics_log_bytes(bal_model_tensors(model), steps);
     e->n_kept = N_STOPS + (every > 0 ? blocks_of(steps, every) : 1);
     e->n_kept = smaller(e->n_kept, smaller(job->run.keep, steps));   /* a file for each step */
     e->disk = (e->n_kept + 2) * e->checkpoint + e->journal + e->log; /* best.h5, a new one */
@@ -30,10 +30,10 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
 static void take_sizes(const bal_run *run, bal_estimate *e)
 {
     const bal_job *job = run->job;
-    int n = bal_model_n_tensors(run->model);
+    int n = bal_model_tensors(run->model)->n;
     int64_t batch = job->data.batch, context = job->data.context, largest = 0;
     for (int i = 0; i < n; ++i) {
-        const bal_tensor *t = bal_model_tensor(run->model, i);
+        const bal_tensor *t = &bal_model_tensors(run->model)->at[i];
         int64_t carry = (int64_t)bal_tensor_carry_bytes(t);
         int64_t scale = (int64_t)bal_tensor_scale_bytes(t);
         *(t->role == BAL_GAIN ? &e->gains : &e->codes) +=
@@ -42,7 +42,7 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
         e->scales += scale;
         largest = larger(largest, bal_tensor_n(t));
     }
-    e->model = (int64_t)bal_model_bytes(run->model);
+    e->model = (int64_t)bal_tensors_bytes(bal_model_tensors(run->model));
     e->work = (int64_t)bal_forward_bytes(run->model, batch * context, context);
     for (int i = 0; i < 2; ++i) {
         const bal_corpus *corpus = i == 0 ? run->train : run->dev;
@@ -57,7 +57,7 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     e->metrics = bal_metrics_bytes(n, job->run.steps);
     e->step_bytes = bal_step_bytes(job);
     bal_estimate_files(job, run->model, &run->bundle.files, e);
-    e->saving = bal_checkpoint_memory(run->model, e->checkpoint);
+    e->saving = bal_checkpoint_memory(bal_model_tensors(run->model), e->checkpoint);
     if (run->dev == NULL) return;
     int64_t n_examples = bal_corpus_n_examples(run->dev), most = job->data.dev_examples;
     e->n_eval_batches = blocks_of(most > 0 && most < n_examples ? most : n_examples, batch);
@@ -118,8 +118,8 @@ static bal_status measure(bal_run *run, bal_estimate *e)
 {
     BAL_TRY(bal_run_load_weights(run));
     BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
-    for (int i = 0; i < bal_model_n_tensors(run->model); ++i)
-        if (run->on_ballot[i]) e->n_codes += bal_tensor_n(bal_model_tensor(run->model, i));
+    for (int i = 0; i < bal_model_tensors(run->model)->n; ++i)
+        if (run->on_ballot[i]) e->n_codes += bal_tensor_n(&bal_model_tensors(run->model)->at[i]);
     e->measured = true;
     int n_batches;
     BAL_TRY(time_passes(run, false, PROBE_SECONDS, &e->n_probes, &e->probe_seconds));

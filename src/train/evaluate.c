@@ -33,19 +33,19 @@ bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_corpus *
     return BAL_OK;
 }
 
-bal_status bal_replica_fingerprint(bal_shared *shared, const bal_model *model,
+bal_status bal_replica_fingerprint(bal_shared *shared, const bal_tensors *tensors,
                                    uint64_t *fingerprint)
 {
     *fingerprint =
-        bal_model_fingerprint_part(model, bal_shared_part(shared), bal_shared_n_parts(shared));
+        bal_tensors_fingerprint_part(tensors, bal_shared_part(shared), bal_shared_n_parts(shared));
     return bal_shared_sum(shared, fingerprint, 1);
 }
 
 /* Which copy and tensor: every tensor's fingerprint from every rank. A copy stands for one, however
  * many ranks share it, and is named by the first of them. */
-static bal_status name_difference(bal_comm *comm, bal_shared *shared, const bal_model *model)
+static bal_status name_difference(bal_comm *comm, bal_shared *shared, const bal_tensors *tensors)
 {
-    int n = bal_model_n_tensors(model), size = bal_comm_size(comm), n_copies = 0;
+    int n = tensors->n, size = bal_comm_size(comm), n_copies = 0;
     int part = bal_shared_part(shared), n_parts = bal_shared_n_parts(shared);
     uint64_t *mine = bal_alloc((size_t)n + 1, sizeof *mine);
     uint64_t *all = bal_alloc(((size_t)n + 1) * (size_t)size, sizeof *all);
@@ -56,7 +56,7 @@ static bal_status name_difference(bal_comm *comm, bal_shared *shared, const bal_
     status = bal_comm_agree(comm, status);
     if (status != BAL_OK) goto done;
     for (int i = 0; i < n; ++i)
-        mine[i] = bal_tensor_fingerprint_part(bal_model_tensor(model, i), i, part, n_parts);
+        mine[i] = bal_tensor_fingerprint_part(&tensors->at[i], i, part, n_parts);
     status = bal_comm_agree(comm, bal_shared_sum(shared, mine, n));
     if (status != BAL_OK) goto done;
     mine[n] = (uint64_t)part;
@@ -78,7 +78,7 @@ static bal_status name_difference(bal_comm *comm, bal_shared *shared, const bal_
             status = bal_fail(BAL_ERR_STATE,
                               "replicas drifted: tensor %s of rank %d differs from that of %d of "
                               "%d copies; check the memory of that rank's machine",
-                              bal_model_tensor(model, i)->name, odd, best, n_copies);
+                              tensors->at[i].name, odd, best, n_copies);
     }
 done:
     free(mine);
@@ -87,13 +87,13 @@ done:
     return status;
 }
 
-bal_status bal_replicas_compare(bal_comm *comm, bal_shared *shared, const bal_model *model,
+bal_status bal_replicas_compare(bal_comm *comm, bal_shared *shared, const bal_tensors *tensors,
                                 uint64_t *fingerprint)
 {
     uint64_t words[2] = {0};
-    BAL_TRY(bal_comm_agree(comm, bal_replica_fingerprint(shared, model, &words[0])));
+    BAL_TRY(bal_comm_agree(comm, bal_replica_fingerprint(shared, tensors, &words[0])));
     words[1] = words[0];
     BAL_TRY(bal_comm_reduce(comm, &(bal_reduction){.n_min = 1, .n_max = 1}, words));
     *fingerprint = words[0];
-    return words[0] == words[1] ? BAL_OK : name_difference(comm, shared, model);
+    return words[0] == words[1] ? BAL_OK : name_difference(comm, shared, tensors);
 }

@@ -34,11 +34,11 @@ static bool matches(const char *patterns, const char *name)
     return false;
 }
 
-bal_status bal_job_tensors(const bal_job *job, const bal_model *model, bool *on_ballot)
+bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool *on_ballot)
 {
     bool any = false;
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        const bal_tensor *tensor = bal_model_tensor(model, i);
+    for (int i = 0; i < tensors->n; ++i) {
+        const bal_tensor *tensor = &tensors->at[i];
         unsigned kind = tensor->role == BAL_GAIN ? BAL_TRAIN_GAINS : BAL_TRAIN_CODES;
         on_ballot[i] = (job->vote.train & kind) != 0 && matches(job->vote.tensors, tensor->name);
         any |= on_ballot[i];
@@ -51,7 +51,7 @@ bal_status bal_job_tensors(const bal_job *job, const bal_model *model, bool *on_
     return BAL_OK;
 }
 
-bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_model *model,
+bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,
                          const bool *on_ballot, bal_optim **optim)
 {
     bal_optim_options options = {.rule = job->rule,
@@ -61,7 +61,7 @@ bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_mod
                                  .seed = (uint64_t)job->run.seed,
                                  .on_ballot = on_ballot,
                                  .tally = machine->tally};
-    return bal_optim_create(model, machine->kernels, &options, optim);
+    return bal_optim_create(tensors, machine->kernels, &options, optim);
 }
 
 bal_status bal_job_check_task(const bal_job *job, const bal_model *model)

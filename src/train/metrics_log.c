@@ -22,8 +22,8 @@ static bal_status write_line(bal_metrics_log *log, json_t *object)
 static bal_status write_header(bal_metrics_log *log, const bal_run *run)
 {
     json_t *tensors = json_object();
-    for (int i = 0; i < bal_model_n_tensors(run->model); ++i) {
-        const bal_tensor *tensor = bal_model_tensor(run->model, i);
+    for (int i = 0; i < bal_model_tensors(run->model)->n; ++i) {
+        const bal_tensor *tensor = &bal_model_tensors(run->model)->at[i];
         json_object_set_new(tensors, tensor->name, json_integer(bal_tensor_n(tensor)));
     }
     return write_line(
@@ -94,7 +94,7 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
                             json_real(m->seconds[step * BAL_N_PHASES + phase]));
     for (int i = 0; i < m->n_tensors; ++i)
         if (m->flips[step * m->n_tensors + i] > 0)
-            json_object_set_new(flips, bal_model_tensor(run->model, i)->name,
+            json_object_set_new(flips, bal_model_tensors(run->model)->at[i].name,
                                 json_integer(m->flips[step * m->n_tensors + i]));
     double dev = m->dev_loss_nats[step], loss = m->loss_nats[step];
     json_t *object = json_pack("{s:I, s:o, s:o, s:f, s:I, s:o, s:o}", "step", (json_int_t)step,
@@ -126,11 +126,11 @@ bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run)
                                 (json_int_t)run->metrics.n_passes[run->metrics.n - 1]));
 }
 
-int64_t bal_metrics_log_bytes(const bal_model *model, int64_t n_steps)
+int64_t bal_metrics_log_bytes(const bal_tensors *tensors, int64_t n_steps)
 {
     int64_t line = 420; /* names and numbers that every line has, the numbers at their longest */
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        const bal_tensor *tensor = bal_model_tensor(model, i);
+    for (int i = 0; i < tensors->n; ++i) {
+        const bal_tensor *tensor = &tensors->at[i];
         line += snprintf(NULL, 0, "\"%s\":%lld,", tensor->name, (long long)bal_tensor_n(tensor));
     }
     return (n_steps + 2) * line; /* one before them and one behind */

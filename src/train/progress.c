@@ -67,7 +67,7 @@ bal_status bal_progress_table(bal_run *run)
     int64_t peak[2] = {bal_memory_peak(), 0};
     if (run->writes) peak[1] = peak[0];
     BAL_TRY(bal_comm_sum(run->comm, peak, 2));
-    BAL_TRY(bal_replica_fingerprint(run->shared, run->model, &fingerprint));
+    BAL_TRY(bal_replica_fingerprint(run->shared, bal_model_tensors(run->model), &fingerprint));
     if (!run->writes) return BAL_OK;
     double elapsed = bal_seconds() - run->started, other = elapsed;
     int64_t steps = run->step - run->first_step;

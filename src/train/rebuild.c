@@ -49,7 +49,7 @@ static bal_status read_checkpoint(bal_run *run, int64_t step)
         else
             snapshot.metrics.n_passes[row] = (row + 1) * 2 * run->job->vote.slots;
     }
-    if (status == BAL_OK) status = bal_checkpoint_fill(path, run->model);
+    if (status == BAL_OK) status = bal_checkpoint_fill(path, bal_model_tensors(run->model));
     if (status == BAL_OK && run->writes) {
         bal_metrics_clear(&run->metrics);
         run->metrics = snapshot.metrics;
@@ -63,7 +63,7 @@ bal_status bal_run_fill(bal_run *run, int64_t checkpoint)
 {
     bal_status status = BAL_OK;
     if (bal_shared_part(run->shared) == 0) { /* one rank of each copy reads */
-        bal_model_zero(run->model);
+        bal_tensors_zero(bal_model_tensors(run->model));
         status = checkpoint < 0 ? bal_source_fill(run->job->model.path, run->model)
                                 : read_checkpoint(run, checkpoint);
     }
@@ -121,19 +121,21 @@ bal_status bal_run_repair(bal_run *run, uint64_t *fingerprint)
             drift);
     run->repaired_step = run->step;
     bal_log(BAL_LOG_WARN, "%s; the model is rebuilt from checkpoint and journal", drift);
-    BAL_TRY(bal_comm_agree(run->comm, bal_replica_fingerprint(run->shared, run->model, &before)));
+    BAL_TRY(bal_comm_agree(
+        run->comm, bal_replica_fingerprint(run->shared, bal_model_tensors(run->model), &before)));
 
     bal_metrics kept = run->metrics; /* with the seconds that a replayed step has not */
     run->metrics = (bal_metrics){0};
     bal_status status =
-        run->writes ? bal_metrics_init(&run->metrics, bal_model_n_tensors(run->model)) : BAL_OK;
+        run->writes ? bal_metrics_init(&run->metrics, bal_model_tensors(run->model)->n) : BAL_OK;
     status = bal_comm_agree(run->comm, status);
     if (status == BAL_OK) status = rebuild(run);
     bal_metrics_clear(&run->metrics);
     run->metrics = kept;
     BAL_TRY(status);
 
-    status = bal_replicas_compare(run->comm, run->shared, run->model, fingerprint);
+    status =
+        bal_replicas_compare(run->comm, run->shared, bal_model_tensors(run->model), fingerprint);
     if (status == BAL_ERR_STATE) return bal_run_repair(run, fingerprint); /* who says so */
     BAL_TRY(status);
     int64_t n_right = before == *fingerprint;

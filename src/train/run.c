@@ -96,7 +96,8 @@ bal_status bal_run_compare(bal_run *run, bal_status status, uint64_t *print, boo
 {
     *repaired = false;
     if (status != BAL_OK && status != BAL_ERR_NUMERIC) return status;
-    bal_status compared = bal_replicas_compare(run->comm, run->shared, run->model, print);
+    bal_status compared =
+        bal_replicas_compare(run->comm, run->shared, bal_model_tensors(run->model), print);
     *repaired = compared == BAL_ERR_STATE;
     if (*repaired) return bal_run_repair(run, print);
     return compared == BAL_OK ? status : compared;
@@ -153,7 +154,7 @@ bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
 {
     /* No rank is still in a forward pass: all have sent their votes, or wait for this step of a
      * replay. Nor does one begin the next before every part is written. */
-    int n = bal_model_n_tensors(run->model);
+    int n = bal_model_tensors(run->model)->n;
     bal_optim_apply(run->optim, entry->step, entry->bits, bal_shared_part(run->shared),
                     bal_shared_n_parts(run->shared), run->flips);
     BAL_TRY(bal_shared_sync(run->shared));
@@ -274,7 +275,9 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     bool checked = options->check_every > 0 && run->step % options->check_every == 0;
     uint64_t print = 0;
     bool repaired;
-    bal_status status = checked ? bal_replica_fingerprint(run->shared, run->model, &print) : BAL_OK;
+    bal_status status =
+        checked ? bal_replica_fingerprint(run->shared, bal_model_tensors(run->model), &print)
+                : BAL_OK;
     mine->fingerprint_min = mine->fingerprint_max = print;
     charge(run, BAL_PHASE_VOTE, &clock);
 
@@ -386,7 +389,7 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
 }
 
 bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journal *journal,
-                      int64_t step, bal_model *model)
+                      int64_t step, bal_tensors *tensors)
 {
     const bal_run_id *id = bal_journal_id(journal);
     if (id->job_hash != job->hash)
@@ -394,19 +397,19 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
     if (id->stream_version != BAL_STREAM_VERSION)
         return bal_fail(BAL_ERR_CONFIG, "the journal has random streams of version %u; expected %d",
                         id->stream_version, BAL_STREAM_VERSION);
-    if (id->base_hash != bal_model_fingerprint(model))
+    if (id->base_hash != bal_tensors_fingerprint(tensors))
         return bal_fail(BAL_ERR_CONFIG, "the journal was started from another base model");
     if (step < 0 || step > bal_journal_n(journal))
         return bal_fail(BAL_ERR_CONFIG, "step %lld; the journal has steps up to %lld",
                         (long long)step, (long long)bal_journal_n(journal));
-    int n = bal_model_n_tensors(model);
+    int n = tensors->n;
     bool *on_ballot = bal_alloc((size_t)n, sizeof *on_ballot);
     uint32_t *flips = bal_alloc((size_t)n, sizeof *flips);
     bal_optim *optim = NULL;
     bal_status status = on_ballot == NULL || flips == NULL
                             ? bal_fail(BAL_ERR_MEMORY, "no memory to replay")
-                            : bal_job_tensors(job, model, on_ballot);
-    if (status == BAL_OK) status = bal_job_optim(job, machine, model, on_ballot, &optim);
+                            : bal_job_tensors(job, tensors, on_ballot);
+    if (status == BAL_OK) status = bal_job_optim(job, machine, tensors, on_ballot, &optim);
     for (int64_t i = 0; i < step && status == BAL_OK; ++i) {
         bal_journal_entry entry;
         status = bal_journal_read(journal, i, &entry);

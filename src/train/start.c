@@ -58,12 +58,12 @@ bal_status bal_run_load(bal_run *run)
 
 bal_status bal_run_load_weights(bal_run *run)
 {
-    BAL_TRY(bal_shared_create(run->comm, bal_model_bytes(run->model),
+    BAL_TRY(bal_shared_create(run->comm, bal_tensors_bytes(bal_model_tensors(run->model)),
                               run->job->run.share == BAL_SHARE_NODE, &run->shared));
     if (bal_shared_refusal(run->shared) != NULL)
         bal_log(BAL_LOG_WARN, "%s; each rank there holds a model of its own",
                 bal_shared_refusal(run->shared));
-    bal_model_attach(run->model, bal_shared_memory(run->shared));
+    bal_tensors_attach(bal_model_tensors(run->model), bal_shared_memory(run->shared));
     BAL_TRY(bal_run_fill(run, -1));
     run->id = (bal_run_id){
         .seed = (uint64_t)run->job->run.seed,
@@ -73,8 +73,9 @@ bal_status bal_run_load_weights(bal_run *run)
         .job_hash = run->job->hash,
         .data_hash = bal_corpus_hash(run->train) ^
                      (run->dev == NULL ? 0 : bal_corpus_hash(run->dev) * 0x9E3779B97F4A7C15u)};
-    return bal_comm_agree(run->comm,
-                          bal_replica_fingerprint(run->shared, run->model, &run->id.base_hash));
+    return bal_comm_agree(
+        run->comm,
+        bal_replica_fingerprint(run->shared, bal_model_tensors(run->model), &run->id.base_hash));
 }
 
 /* All ranks have read the same base, data and job. */
@@ -264,7 +265,7 @@ bal_status bal_run_make_tools(bal_run *run)
 {
     const bal_job *job = run->job;
     int64_t batch = job->data.batch, context = job->data.context;
-    int n_tensors = bal_model_n_tensors(run->model);
+    int n_tensors = bal_model_tensors(run->model)->n;
     run->on_ballot = bal_alloc((size_t)n_tensors, sizeof *run->on_ballot);
     run->flips = bal_alloc((size_t)n_tensors, sizeof *run->flips);
     run->flip_sums = bal_alloc((size_t)n_tensors, sizeof *run->flip_sums);
@@ -281,8 +282,9 @@ bal_status bal_run_make_tools(bal_run *run)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the run");
     if (run->writes && run->metrics.n_tensors == 0)
         BAL_TRY(bal_metrics_init(&run->metrics, n_tensors));
-    BAL_TRY(bal_job_tensors(job, run->model, run->on_ballot));
-    BAL_TRY(bal_job_optim(job, run->machine, run->model, run->on_ballot, &run->optim));
+    BAL_TRY(bal_job_tensors(job, bal_model_tensors(run->model), run->on_ballot));
+    BAL_TRY(bal_job_optim(job, run->machine, bal_model_tensors(run->model), run->on_ballot,
+                          &run->optim));
     BAL_TRY(bal_ballot_create(run->comm, bal_job_ballot(job), &run->ballot));
     BAL_TRY(bal_batch_init(&run->batch, batch, context));
     return bal_forward_create(run->model, run->machine->kernels, batch * context, context,

@@ -141,7 +141,7 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
 bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run);
 void bal_metrics_log_close(bal_metrics_log *log);
 /** Bytes of the log of n_steps steps in which nobody abstains, at most. Local. */
-int64_t bal_metrics_log_bytes(const bal_model *model, int64_t n_steps);
+int64_t bal_metrics_log_bytes(const bal_tensors *tensors, int64_t n_steps);
 
 /** Say where the run is: on a terminal a line that is overwritten, elsewhere a line every 30 s;
  *  always a line of its own if important. */

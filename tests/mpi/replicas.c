@@ -21,12 +21,14 @@ static bal_model *replica_on(bal_comm *comm, bool share, bal_shared **shared)
     uint64_t state = 1;
     CU_ASSERT_EQUAL_FATAL(
         bal_model_outline(&config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
-    CU_ASSERT_EQUAL_FATAL(bal_shared_create(comm, bal_model_bytes(model), share, shared), BAL_OK);
-    bal_model_attach(model, bal_shared_memory(*shared));
+    CU_ASSERT_EQUAL_FATAL(
+        bal_shared_create(comm, bal_tensors_bytes(bal_model_tensors(model)), share, shared),
+        BAL_OK);
+    bal_tensors_attach(bal_model_tensors(model), bal_shared_memory(*shared));
     if (bal_shared_part(*shared) == 0) {
-        bal_model_zero(model);
-        for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-            bal_tensor *tensor = bal_model_tensor(model, i);
+        bal_tensors_zero(bal_model_tensors(model));
+        for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
+            bal_tensor *tensor = &bal_model_tensors(model)->at[i];
             int8_t carry[1024];
             CU_ASSERT_FATAL(bal_tensor_n(tensor) <= 1024);
             for (int64_t at = 0; at < bal_tensor_n(tensor); ++at)
@@ -49,8 +51,8 @@ static void drop(bal_model **model)
 static bal_status compare(const bal_model *model)
 {
     uint64_t print = 0;
-    bal_status status = bal_replicas_compare(test_comm, own, model, &print);
-    if (status == BAL_OK) CU_ASSERT_EQUAL(print, bal_model_fingerprint(model));
+    bal_status status = bal_replicas_compare(test_comm, own, bal_model_tensors(model), &print);
+    if (status == BAL_OK) CU_ASSERT_EQUAL(print, bal_tensors_fingerprint(bal_model_tensors(model)));
     return status;
 }
 
@@ -66,7 +68,7 @@ static void test_equal_replicas_pass(void)
 static void check_named(bal_model *model, int bad, int index)
 {
     char who[32];
-    const char *name = bal_model_tensor(model, index)->name;
+    const char *name = bal_model_tensors(model)->at[index].name;
     snprintf(who, sizeof who, "of rank %d ", bad);
     CU_ASSERT_EQUAL(compare(model), BAL_ERR_STATE);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), name));
@@ -78,8 +80,8 @@ static void test_a_replica_with_one_other_code_is_named_with_its_tensor(void)
     if (size == 1) return;
     bal_model *model = replica();
     for (int bad = 0; bad < size; ++bad)
-        for (int index = 0; index < bal_model_n_tensors(model); index += 5) {
-            uint8_t *code = (uint8_t *)bal_model_tensor(model, index)->codes + 5;
+        for (int index = 0; index < bal_model_tensors(model)->n; index += 5) {
+            uint8_t *code = (uint8_t *)bal_model_tensors(model)->at[index].codes + 5;
             if (rank == bad) *code ^= 1;
             check_named(model, bad, index);
             if (rank == bad) *code ^= 1;
@@ -92,7 +94,7 @@ static void test_a_replica_with_one_other_carry_or_scale_is_named(void)
 {
     if (size == 1) return;
     bal_model *model = replica();
-    bal_tensor *tensor = bal_model_tensor(model, 4);
+    bal_tensor *tensor = &bal_model_tensors(model)->at[4];
     int bad = size - 1;
     if (rank == bad) tensor->carry[0] ^= 64;
     check_named(model, bad, 4);
@@ -116,22 +118,23 @@ static void test_a_node_with_one_other_code_is_named_by_its_first_rank(void)
     int n_nodes = size < 3 ? size : 3;
     CU_ASSERT_EQUAL_FATAL(bal_comm_create_on(MPI_COMM_WORLD, node, &nodes), BAL_OK);
     bal_model *model = replica_on(nodes, true, &shared);
-    for (int index = 0; index < bal_model_n_tensors(model); index += 7)
+    for (int index = 0; index < bal_model_tensors(model)->n; index += 7)
         for (int bad = 0; bad < size && n_nodes > 1; bad += bad == 1 && size > 3 ? size - 2 : 1) {
-            int8_t *code = (int8_t *)bal_model_tensor(model, index)->codes + 5;
+            int8_t *code = (int8_t *)bal_model_tensors(model)->at[index].codes + 5;
             char who[64];
             snprintf(who, sizeof who, "of rank %d differs from that of %d of %d copies", bad,
                      n_nodes - 1, n_nodes);
             if (first == bad && bal_shared_part(shared) == 0) *code ^= 1;
             CU_ASSERT_EQUAL(bal_shared_sync(shared), BAL_OK);
-            CU_ASSERT_EQUAL(bal_replicas_compare(nodes, shared, model, &print), BAL_ERR_STATE);
-            CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), bal_model_tensor(model, index)->name));
+            CU_ASSERT_EQUAL(bal_replicas_compare(nodes, shared, bal_model_tensors(model), &print),
+                            BAL_ERR_STATE);
+            CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), bal_model_tensors(model)->at[index].name));
             if (n_nodes > 2) CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), who));
             if (first == bad && bal_shared_part(shared) == 0) *code ^= 1;
             CU_ASSERT_EQUAL(bal_shared_sync(shared), BAL_OK);
         }
-    CU_ASSERT_EQUAL(bal_replicas_compare(nodes, shared, model, &print), BAL_OK);
-    CU_ASSERT_EQUAL(print, bal_model_fingerprint(model));
+    CU_ASSERT_EQUAL(bal_replicas_compare(nodes, shared, bal_model_tensors(model), &print), BAL_OK);
+    CU_ASSERT_EQUAL(print, bal_tensors_fingerprint(bal_model_tensors(model)));
     CU_ASSERT_EQUAL(bal_shared_sync(shared), BAL_OK);
     bal_model_destroy(&model);
     bal_shared_destroy(&shared);
@@ -153,14 +156,15 @@ static void test_ranks_that_share_a_copy_make_the_update_together(void)
     bal_model *models[2] = {replica(), replica_on(test_comm, true, &shared)};
     bal_optim *optims[2] = {NULL, NULL};
     uint64_t state = 3;
-    int n = bal_model_n_tensors(models[0]);
+    int n = bal_model_tensors(models[0])->n;
     CU_ASSERT_FATAL(n <= 64);
     options.rule.travel = 20.0;
     for (int i = 0; i < 2; ++i)
         CU_ASSERT_EQUAL_FATAL(
-            bal_optim_create(models[i], bal_kernels_at(bal_isa_best()), &options, &optims[i]),
+            bal_optim_create(bal_model_tensors(models[i]), bal_kernels_at(bal_isa_best()), &options,
+                             &optims[i]),
             BAL_OK);
-    uint64_t before = bal_model_fingerprint(models[0]);
+    uint64_t before = bal_tensors_fingerprint(bal_model_tensors(models[0]));
     for (int step = 0; step < 5; ++step) {
         uint32_t whole[64], part[64];
         uint64_t bits[2] = {bal_test_random(&state)}, sums[64], print;
@@ -172,8 +176,9 @@ static void test_ranks_that_share_a_copy_make_the_update_together(void)
         for (int i = 0; i < n; ++i) sums[i] = part[i];
         CU_ASSERT_EQUAL(bal_shared_sum(shared, sums, n), BAL_OK);
         for (int i = 0; i < n; ++i) CU_ASSERT_EQUAL(sums[i], whole[i]);
-        CU_ASSERT_EQUAL(bal_replica_fingerprint(shared, models[1], &print), BAL_OK);
-        CU_ASSERT_EQUAL(print, bal_model_fingerprint(models[0]));
+        CU_ASSERT_EQUAL(bal_replica_fingerprint(shared, bal_model_tensors(models[1]), &print),
+                        BAL_OK);
+        CU_ASSERT_EQUAL(print, bal_tensors_fingerprint(bal_model_tensors(models[0])));
         CU_ASSERT_NOT_EQUAL(print, before);
         before = print;
     }

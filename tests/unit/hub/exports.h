@@ -73,19 +73,20 @@ static inline int n_files(const char *path)
 
 static inline float *values_of(const bal_model *model, const char *name)
 {
-    int index = bal_model_find(model, name);
+    int index = bal_tensors_find(bal_model_tensors(model), name);
     CU_ASSERT_FATAL(index >= 0);
-    float *values = bal_alloc((size_t)bal_tensor_n(bal_model_tensor(model, index)), sizeof *values);
+    float *values =
+        bal_alloc((size_t)bal_tensor_n(&bal_model_tensors(model)->at[index]), sizeof *values);
     CU_ASSERT_PTR_NOT_NULL_FATAL(values);
-    bal_model_dequantize(model, index, values);
+    bal_tensors_dequantize(bal_model_tensors(model), index, values);
     return values;
 }
 
 /* Some rows of every matrix are louder or quieter. */
 static inline void turn_gains(bal_model *model)
 {
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        bal_tensor *tensor = bal_model_tensor(model, i);
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
+        bal_tensor *tensor = &bal_model_tensors(model)->at[i];
         for (int64_t k = 0; tensor->role == BAL_GAIN && k < tensor->n_cols; k += 3)
             bal_tensor_put(tensor, k, (int)(k % 23) - 11);
     }

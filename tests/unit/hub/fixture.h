@@ -64,17 +64,17 @@ static inline bal_model *load(const char *path, bal_format format, bool with_car
 
 static inline const float *floats(const bal_model *model, const char *name)
 {
-    int index = bal_model_find(model, name);
+    int index = bal_tensors_find(bal_model_tensors(model), name);
     CU_ASSERT_FATAL(index >= 0);
-    return bal_model_tensor(model, index)->codes;
+    return bal_model_tensors(model)->at[index].codes;
 }
 
 /* Both models, of floats, have the same tensors, bit for bit. */
 static inline void expect_same_floats(const bal_model *a, const bal_model *b)
 {
-    CU_ASSERT_EQUAL_FATAL(bal_model_n_tensors(a), bal_model_n_tensors(b));
-    for (int i = 0; i < bal_model_n_tensors(a); ++i) {
-        const bal_tensor *x = bal_model_tensor(a, i), *y = bal_model_tensor(b, i);
+    CU_ASSERT_EQUAL_FATAL(bal_model_tensors(a)->n, bal_model_tensors(b)->n);
+    for (int i = 0; i < bal_model_tensors(a)->n; ++i) {
+        const bal_tensor *x = &bal_model_tensors(a)->at[i], *y = &bal_model_tensors(b)->at[i];
         CU_ASSERT_STRING_EQUAL(x->name, y->name);
         CU_ASSERT_EQUAL_FATAL(bal_tensor_n(x), bal_tensor_n(y));
         CU_ASSERT_EQUAL(memcmp(x->codes, y->codes, (size_t)bal_tensor_n(x) * sizeof(float)), 0);

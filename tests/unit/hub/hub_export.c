@@ -23,8 +23,8 @@ static float as_stored(bal_export_dtype dtype, float value)
 static int64_t n_different(const bal_model *a, const bal_model *b, bal_export_dtype dtype)
 {
     int64_t n_bad = 0;
-    for (int i = 0; i < bal_model_n_tensors(b); ++i) {
-        const bal_tensor *tensor = bal_model_tensor(b, i);
+    for (int i = 0; i < bal_model_tensors(b)->n; ++i) {
+        const bal_tensor *tensor = &bal_model_tensors(b)->at[i];
         const float *found = tensor->codes;
         float *values = values_of(a, tensor->name);
         for (int64_t k = 0; k < bal_tensor_n(tensor); ++k) {
@@ -75,9 +75,9 @@ static void test_an_int8_model_is_rounded_to_the_same_codes_again(void)
         test_dir top = new_dir("again");
         must_export(&bundle, BAL_EXPORT_F32, NULL, in_dir(&top, "made"));
         bal_bundle again = load_bundle(in_dir(&top, "made"), BAL_I8, 0);
-        for (int k = 0; k < bal_model_n_tensors(bundle.model); ++k) {
-            const bal_tensor *x = bal_model_tensor(bundle.model, k);
-            const bal_tensor *y = bal_model_tensor(again.model, k);
+        for (int k = 0; k < bal_model_tensors(bundle.model)->n; ++k) {
+            const bal_tensor *x = &bal_model_tensors(bundle.model)->at[k];
+            const bal_tensor *y = &bal_model_tensors(again.model)->at[k];
             size_t n = (size_t)x->n_blocks * BAL_BLOCK_CODES;
             if (x->format == BAL_I16) n *= sizeof(int16_t);
             CU_ASSERT_EQUAL(memcmp(x->codes, y->codes, n), 0);
@@ -98,8 +98,8 @@ typedef struct movement {
 
 static void count_moved(const bal_model *a, const bal_model *b, movement *m)
 {
-    for (int i = 0; i < bal_model_n_tensors(a); ++i) {
-        const bal_tensor *tensor = bal_model_tensor(a, i);
+    for (int i = 0; i < bal_model_tensors(a)->n; ++i) {
+        const bal_tensor *tensor = &bal_model_tensors(a)->at[i];
         if (tensor->role != BAL_MATRIX) continue;
         float *x = values_of(a, tensor->name), *y = values_of(b, tensor->name);
         for (int64_t row = 0; row < tensor->n_rows; ++row) {
@@ -153,8 +153,8 @@ static bool is_rotary(const char *name)
 static void expect_reordered(const bal_model *a, const bal_model *b)
 {
     int64_t half = bal_model_shape(a)->head_dim / 2;
-    for (int i = 0; i < bal_model_n_tensors(b); ++i) {
-        const bal_tensor *to = bal_model_tensor(b, i);
+    for (int i = 0; i < bal_model_tensors(b)->n; ++i) {
+        const bal_tensor *to = &bal_model_tensors(b)->at[i];
         float *values = values_of(a, to->name);
         const float *found = to->codes;
         int64_t n_bad = 0;
@@ -241,8 +241,8 @@ static void test_exported_headers_are_aligned_and_in_model_order(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(header);
     memcpy(header, file.data + 8, length);
     const char *at = header;
-    for (int i = 0; i < bal_model_n_tensors(bundle.model); ++i) {
-        const bal_tensor *tensor = bal_model_tensor(bundle.model, i);
+    for (int i = 0; i < bal_model_tensors(bundle.model)->n; ++i) {
+        const bal_tensor *tensor = &bal_model_tensors(bundle.model)->at[i];
         if (tensor->role == BAL_GAIN) continue;
         at = strstr(at, tensor->name); /* each after the one before */
         CU_ASSERT_PTR_NOT_NULL_FATAL(at);
@@ -419,9 +419,8 @@ static void test_a_value_too_large_for_its_dtype_is_named(void)
     for (int i = 0; i < 2; ++i) {
         bal_bundle bundle = stories(BAL_F32);
         test_dir dir = new_dir("large");
-        float *values =
-            bal_model_tensor(bundle.model, bal_model_find(bundle.model, "model.norm.weight"))
-                ->codes;
+        const bal_tensors *tensors = bal_model_tensors(bundle.model);
+        float *values = tensors->at[bal_tensors_find(tensors, "model.norm.weight")].codes;
         values[7] = cases[i].too_large;
         expect_failure(export_to(&bundle, cases[i].dtype, NULL, in_dir(&dir, "made")),
                        BAL_ERR_NUMERIC, "model.norm.weight: element 7 is -");

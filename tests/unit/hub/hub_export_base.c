@@ -137,8 +137,8 @@ typedef enum part { CODE, SCALE, FACTOR } part;
 /* One code or float, scale or factor of one of our tensors is another. false: it has none. */
 static bool change(bal_model *model, const char *name, part what)
 {
-    int index = bal_model_find(model, name);
-    bal_tensor *tensor = index >= 0 ? bal_model_tensor(model, index) : NULL;
+    int index = bal_tensors_find(bal_model_tensors(model), name);
+    bal_tensor *tensor = index >= 0 ? &bal_model_tensors(model)->at[index] : NULL;
     if (tensor == NULL || (what != CODE && tensor->format == BAL_F32) ||
         (what == FACTOR && tensor->factors == NULL) || (what == SCALE && tensor->role == BAL_GAIN))
         return false;

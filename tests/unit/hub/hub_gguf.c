@@ -225,8 +225,8 @@ static int64_t moved_row(int64_t row, int64_t head_dim, bool reordered)
 static void check_values(const bal_model *model, const gguf *g, bool gpt2, bool reorder)
 {
     uint64_t n_seen = 0;
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        const bal_tensor *tensor = bal_model_tensor(model, i);
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
+        const bal_tensor *tensor = &bal_model_tensors(model)->at[i];
         char name[64];
         int part;
         if (tensor->role == BAL_GAIN) continue;
@@ -529,7 +529,7 @@ static void test_blocks_are_rounded_as_ggml_rounds_them(void)
     static const uint8_t q4_made[8] = {0x90, 0xAF, 0xBF, 0x49, 0xD8, 0x28, 0x88, 0x88};
     bal_bundle bundle = load_bundle(bal_test_data(STORIES_FILE), BAL_F32, 0);
     test_dir top = new_dir("blocks");
-    float *values = bal_model_tensor(bundle.model, 0)->codes;
+    float *values = bal_model_tensors(bundle.model)->at[0].codes;
     for (int kind = 0; kind < 2; ++kind) {
         gguf g;
         const char *path = in_dir(&top, kind_names[kind]);
@@ -631,7 +631,7 @@ static void test_a_failed_file_leaves_nothing(void)
     bal_status status = bal_hub_export_gguf(&bundle, BAL_EXPORT_GGUF_F16, in_dir(&top, "a.gguf"));
     CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &old), 0);
     expect_failure(status, BAL_ERR_IO, "a.gguf");
-    float *values = bal_model_tensor(bundle.model, 0)->codes;
+    float *values = bal_model_tensors(bundle.model)->at[0].codes;
     values[3] = 1e7f;
     expect_failure(bal_hub_export_gguf(&bundle, BAL_EXPORT_GGUF_F16, in_dir(&top, "a.gguf")),
                    BAL_ERR_NUMERIC, "token_embd.weight: element 3 is 10000000");

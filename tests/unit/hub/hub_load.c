@@ -97,8 +97,8 @@ static void write_llama2c(const bal_model *model, int version, bool tied, const 
                 snprintf(name, sizeof name, "model.layers.%d.%s.weight", layer, part + 7);
             else
                 snprintf(name, sizeof name, "%s.weight", part);
-            size_t n_bytes =
-                4 * (size_t)bal_tensor_n(bal_model_tensor(model, bal_model_find(model, name)));
+            int index = bal_tensors_find(bal_model_tensors(model), name);
+            size_t n_bytes = 4 * (size_t)bal_tensor_n(&bal_model_tensors(model)->at[index]);
             CU_ASSERT_FATAL(n + n_bytes <= capacity);
             memcpy(bytes + n, floats(model, name), n_bytes);
             n += n_bytes;
@@ -159,8 +159,8 @@ static void test_folders_of_every_dtype_hold_the_same_but_for_rounding(void)
     for (int type = 0; type < 3; ++type) {
         safetensors file = {.header_length = -1};
         float smallest = type == 1 ? 0x1p-14f : 0.0f; /* smaller ones have a test of their own */
-        for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-            bal_tensor *tensor = bal_model_tensor(model, i);
+        for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
+            bal_tensor *tensor = &bal_model_tensors(model)->at[i];
             float *values = tensor->codes;
             int64_t n = bal_tensor_n(tensor);
             uint16_t *halves = malloc((size_t)n * 2);
@@ -284,7 +284,7 @@ static void test_old_rotary_entries_and_metadata_are_ignored(void)
     strcpy(file.extra, ",\"__metadata__\":{\"format\":\"pt\"}      ");
     test_dir dir = small_dir("rotary", &file);
     bal_model *model = load(dir.path, BAL_F32, false);
-    CU_ASSERT_EQUAL(bal_model_n_tensors(model), 12);
+    CU_ASSERT_EQUAL(bal_model_tensors(model)->n, 12);
     bal_model_destroy(&model);
     free(file.data);
 }
@@ -294,9 +294,10 @@ static void test_integer_models_are_the_floats_quantized(void)
     const char *path = bal_test_data(STORIES_FILE);
     bal_model *model = load(path, BAL_F32, false);
     bal_model *integer = load(path, BAL_I8, true);
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        bal_tensor *from = bal_model_tensor(model, i), expected;
-        bal_tensor *to = bal_model_tensor(integer, bal_model_find(integer, from->name));
+    const bal_tensors *known = bal_model_tensors(model), *codes = bal_model_tensors(integer);
+    for (int i = 0; i < known->n; ++i) {
+        bal_tensor *from = &known->at[i], expected;
+        bal_tensor *to = &codes->at[bal_tensors_find(codes, from->name)];
         CU_ASSERT_EQUAL_FATAL(
             bal_tensor_init(&expected, to->name, to->role, to->format, to->n_rows, to->n_cols),
             BAL_OK);
@@ -320,14 +321,15 @@ static void test_an_outline_is_filled_where_its_memory_is(void)
     CU_ASSERT_EQUAL_FATAL(bal_hub_outline(path, &(bal_formats){.matrices = BAL_I8}, true, &bundle),
                           BAL_OK);
     bal_model *model = bundle.model;
-    CU_ASSERT_PTR_NULL(bal_model_tensor(model, 0)->codes);
-    size_t n_bytes = bal_model_bytes(model);
+    CU_ASSERT_PTR_NULL(bal_model_tensors(model)->at[0].codes);
+    size_t n_bytes = bal_tensors_bytes(bal_model_tensors(model));
     char *memory = bal_alloc(n_bytes + 64, 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
     memset(memory, 0xA5, n_bytes + 64);
-    bal_model_attach(model, memory);
+    bal_tensors_attach(bal_model_tensors(model), memory);
     CU_ASSERT_EQUAL(bal_hub_fill(path, model, NULL), BAL_OK);
-    CU_ASSERT_EQUAL(bal_model_fingerprint(model), bal_model_fingerprint(whole));
+    CU_ASSERT_EQUAL(bal_tensors_fingerprint(bal_model_tensors(model)),
+                    bal_tensors_fingerprint(bal_model_tensors(whole)));
     for (size_t i = n_bytes; i < n_bytes + 64; ++i) CU_ASSERT_EQUAL(memory[i], (char)0xA5);
     safetensors file = small_safetensors(); /* of another shape */
     test_dir dir = small_dir("fill", &file);

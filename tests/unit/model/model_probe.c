@@ -33,8 +33,8 @@ static bool same(const found *a, int sign_a, const found *b, int sign_b)
 /* Move every code that may move by sign * z, one at a time, by the rule of the gate. */
 static void move_by_hand(bal_model *model, const bal_direction *direction, int sign)
 {
-    for (int index = 0; index < bal_model_n_tensors(model); ++index) {
-        bal_tensor *tensor = bal_model_tensor(model, index);
+    for (int index = 0; index < bal_model_tensors(model)->n; ++index) {
+        bal_tensor *tensor = &bal_model_tensors(model)->at[index];
         int64_t n = tensor->n_blocks * BAL_BLOCK_CODES;
         int8_t *z = bal_alloc((size_t)n, 1);
         CU_ASSERT_PTR_NOT_NULL_FATAL(z);
@@ -66,10 +66,10 @@ static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
         bal_model *model = toy_kind(run / 5);
         bal_batch batch = toy_batch(N_SEQUENCES, TOY_VOCAB);
         found base;
-        CU_ASSERT_FATAL(bal_model_n_tensors(model) <= 64);
-        for (int i = 0; i < bal_model_n_tensors(model); ++i)
+        CU_ASSERT_FATAL(bal_model_tensors(model)->n <= 64);
+        for (int i = 0; i < bal_model_tensors(model)->n; ++i)
             on_ballot[i] = part == 0 || (part == 1 && i % 2 == 0) ||
-                           (int)bal_model_tensor(model, i)->role == part - 2;
+                           (int)bal_model_tensors(model)->at[i].role == part - 2;
         lose(model, BAL_ISA_REF, &batch, NULL, &base);
         for (size_t k = 0; k < sizeof kinds / sizeof *kinds; ++k) {
             bal_direction direction = {
@@ -77,7 +77,7 @@ static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
                             .options = {kinds[k].kind, kinds[k].noise, kinds[k].density},
                             .seed = SEED,
                             .step = 3,
-                            .n_tensors = bal_model_n_tensors(model),
+                            .n_tensors = bal_model_tensors(model)->n,
                             .on_ballot = on_ballot},
                 .slot = 259 + (uint32_t)k};
             bal_model *moved[2] = {copy_of(model), copy_of(model)};
@@ -115,7 +115,7 @@ static bal_direction walsh(const bal_model *model, const bool *on_ballot)
                                        .options = bal_perturb_options_default(),
                                        .seed = SEED,
                                        .step = 1,
-                                       .n_tensors = bal_model_n_tensors(model),
+                                       .n_tensors = bal_model_tensors(model)->n,
                                        .on_ballot = on_ballot},
                            .slot = 17};
 }
@@ -128,10 +128,10 @@ static void test_a_probe_leaves_the_codes_alone(void)
     found result;
     memset(all, true, sizeof all);
     bal_direction direction = walsh(model, all);
-    uint64_t before = bal_model_fingerprint(model);
+    uint64_t before = bal_tensors_fingerprint(bal_model_tensors(model));
     lose(model, bal_isa_best(), &batch, &direction, &result);
     lose(model, bal_isa_best(), &batch, NULL, &result);
-    CU_ASSERT_EQUAL(bal_model_fingerprint(model), before);
+    CU_ASSERT_EQUAL(bal_tensors_fingerprint(bal_model_tensors(model)), before);
     bal_batch_clear(&batch);
     bal_model_destroy(&model);
 }
@@ -283,7 +283,8 @@ static void test_a_loss_that_is_not_finite_is_an_error(void)
             const char *name = last ? "lm_head.weight" : "model.layers.0.mlp.down_proj.weight";
             bal_forward *forward = NULL;
             bal_losses losses = {0};
-            bal_tensor *tensor = bal_model_tensor(model, bal_model_find(model, name));
+            bal_tensor *tensor =
+                &bal_model_tensors(model)->at[bal_tensors_find(bal_model_tensors(model), name)];
             for (int64_t row = 0; row < tensor->n_rows; ++row) tensor->scale[row] = bad[i];
             CU_ASSERT_EQUAL_FATAL(bal_forward_create(model, bal_kernels_at(bal_isa_best()),
                                                      TOY_CONTEXT, TOY_CONTEXT, &forward),

@@ -9,21 +9,22 @@ static void test_tensors_carry_their_names_in_order(void)
                                         "model.layers.0.self_attn.q_proj.gain"};
     for (int tied = 0; tied < 2; ++tied) {
         bal_model *model = toy_model(tied);
-        int n = bal_model_n_tensors(model);
+        int n = bal_model_tensors(model)->n;
         CU_ASSERT_EQUAL(n, 2 + 2 * 16 + 1 + (tied ? 0 : 2));
         for (int i = 0; i < 5; ++i)
-            CU_ASSERT_STRING_EQUAL(bal_model_tensor(model, i)->name, first[i]);
+            CU_ASSERT_STRING_EQUAL(bal_model_tensors(model)->at[i].name, first[i]);
         for (int i = 0; i < n; ++i) {
-            const bal_tensor *tensor = bal_model_tensor(model, i);
-            CU_ASSERT_EQUAL(bal_model_find(model, tensor->name), i);
+            const bal_tensor *tensor = &bal_model_tensors(model)->at[i];
+            CU_ASSERT_EQUAL(bal_tensors_find(bal_model_tensors(model), tensor->name), i);
             if (tensor->role != BAL_MATRIX) continue;
-            CU_ASSERT_EQUAL(bal_model_tensor(model, i + 1)->role, BAL_GAIN);
-            CU_ASSERT_EQUAL(bal_model_tensor(model, i + 1)->n_cols, tensor->n_rows);
+            CU_ASSERT_EQUAL(bal_model_tensors(model)->at[i + 1].role, BAL_GAIN);
+            CU_ASSERT_EQUAL(bal_model_tensors(model)->at[i + 1].n_cols, tensor->n_rows);
         }
-        CU_ASSERT_EQUAL(bal_model_find(model, "lm_head.weight") >= 0, !tied);
-        CU_ASSERT_EQUAL(bal_model_find(model, "lm_head"), -1);
-        int q = bal_model_find(model, "model.layers.1.self_attn.k_proj.weight");
-        const bal_tensor *k_proj = bal_model_tensor(model, q);
+        CU_ASSERT_EQUAL(bal_tensors_find(bal_model_tensors(model), "lm_head.weight") >= 0, !tied);
+        CU_ASSERT_EQUAL(bal_tensors_find(bal_model_tensors(model), "lm_head"), -1);
+        int q =
+            bal_tensors_find(bal_model_tensors(model), "model.layers.1.self_attn.k_proj.weight");
+        const bal_tensor *k_proj = &bal_model_tensors(model)->at[q];
         CU_ASSERT(k_proj->n_rows == 12 && k_proj->n_cols == 20);
         bal_model_destroy(&model);
         CU_ASSERT_PTR_NULL(model);
@@ -104,24 +105,24 @@ static void test_gains_are_steps_of_two_percent(void)
 static void test_dequantized_weights_are_scale_times_gain_times_code(void)
 {
     bal_model *model = toy_model(true);
-    for (int index = 0; index < bal_model_n_tensors(model); ++index) {
-        const bal_tensor *tensor = bal_model_tensor(model, index);
+    for (int index = 0; index < bal_model_tensors(model)->n; ++index) {
+        const bal_tensor *tensor = &bal_model_tensors(model)->at[index];
         if (tensor->role == BAL_GAIN) continue;
         int64_t n = bal_tensor_n(tensor);
         float *values = bal_alloc((size_t)n, sizeof *values);
         int16_t *codes = bal_alloc((size_t)n, sizeof *codes);
         int n_bad = 0;
         CU_ASSERT_FATAL(values != NULL && codes != NULL);
-        bal_model_dequantize(model, index, values);
+        bal_tensors_dequantize(bal_model_tensors(model), index, values);
         bal_tensor_get_codes(tensor, codes);
         for (int64_t i = 0; i < n; ++i) {
             bool matrix = tensor->role == BAL_MATRIX;
             double want = (double)tensor->scale[i / tensor->n_cols] *
                           (matrix ? ((int8_t *)codes)[i] : codes[i]);
             if (matrix)
-                want *=
-                    pow(1.02,
-                        ((int16_t *)bal_model_tensor(model, index + 1)->codes)[i / tensor->n_cols]);
+                want *= pow(
+                    1.02,
+                    ((int16_t *)bal_model_tensors(model)->at[index + 1].codes)[i / tensor->n_cols]);
             n_bad += !(fabs((double)values[i] - want) <= 1e-6 * fabs(want));
         }
         CU_ASSERT_EQUAL(n_bad, 0);
@@ -134,15 +135,15 @@ static void test_dequantized_weights_are_scale_times_gain_times_code(void)
 static void test_the_fingerprint_sees_every_tensor(void)
 {
     bal_model *model = toy_model(false), *copy = copy_of(model);
-    uint64_t before = bal_model_fingerprint(model);
-    CU_ASSERT_EQUAL(bal_model_fingerprint(copy), before);
-    for (int index = 0; index < bal_model_n_tensors(model); ++index) {
-        bal_tensor *tensor = bal_model_tensor(model, index);
+    uint64_t before = bal_tensors_fingerprint(bal_model_tensors(model));
+    CU_ASSERT_EQUAL(bal_tensors_fingerprint(bal_model_tensors(copy)), before);
+    for (int index = 0; index < bal_model_tensors(model)->n; ++index) {
+        bal_tensor *tensor = &bal_model_tensors(model)->at[index];
         *(int8_t *)tensor->codes ^= 1;
-        CU_ASSERT_NOT_EQUAL(bal_model_fingerprint(model), before);
+        CU_ASSERT_NOT_EQUAL(bal_tensors_fingerprint(bal_model_tensors(model)), before);
         *(int8_t *)tensor->codes ^= 1;
     }
-    CU_ASSERT_EQUAL(bal_model_fingerprint(model), before);
+    CU_ASSERT_EQUAL(bal_tensors_fingerprint(bal_model_tensors(model)), before);
     bal_model_destroy(&model);
     bal_model_destroy(&copy);
 }

@@ -37,8 +37,8 @@ static inline bal_model *toy_model_of(const bal_model_config *config, const bal_
     bal_status status = bal_model_create(config, formats, true, &model);
     if (status != BAL_OK) printf("\n    %s", bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
-    for (int index = 0; index < bal_model_n_tensors(model); ++index) {
-        bal_tensor *tensor = bal_model_tensor(model, index);
+    for (int index = 0; index < bal_model_tensors(model)->n; ++index) {
+        bal_tensor *tensor = &bal_model_tensors(model)->at[index];
         int64_t n = bal_tensor_n(tensor);
         int16_t *codes = bal_alloc((size_t)n, sizeof *codes);
         CU_ASSERT_PTR_NOT_NULL_FATAL(codes);
@@ -111,9 +111,9 @@ static inline bal_model *copy_of(const bal_model *model)
     bal_model *copy = NULL;
     CU_ASSERT_EQUAL_FATAL(
         bal_model_create(bal_model_shape(model), bal_model_formats(model), true, &copy), BAL_OK);
-    for (int index = 0; index < bal_model_n_tensors(model); ++index) {
-        const bal_tensor *from = bal_model_tensor(model, index);
-        bal_tensor *to = bal_model_tensor(copy, index);
+    for (int index = 0; index < bal_model_tensors(model)->n; ++index) {
+        const bal_tensor *from = &bal_model_tensors(model)->at[index];
+        bal_tensor *to = &bal_model_tensors(copy)->at[index];
         size_t n = (size_t)from->n_blocks * BAL_BLOCK_CODES;
         size_t halves = from->format == BAL_I16 ? 4 : from->format == BAL_I8 ? 2 : 1;
         memcpy(to->codes, from->codes, n * halves / 2);

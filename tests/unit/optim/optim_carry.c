@@ -21,12 +21,12 @@ static void test_carries_add_up_to_whole_steps(void)
     };
     for (size_t k = 0; k < sizeof known / sizeof *known; ++k)
         for (int8_t vote = -1; vote <= 1; vote = (int8_t)(vote + 2)) {
-            bal_model *model = new_model();
+            bal_tensors *model = new_model();
             setting s = half_a_step();
             bal_optim *optim = new_optim(model, &s);
             uint32_t flips[N_TENSORS_MAX];
             int index = 0, n_bad = 0; /* the embedding */
-            bal_tensor *t = bal_model_tensor(model, index);
+            bal_tensor *t = &model->at[index];
             int8_t *z = direction_of(optim, known[k].step, 0, index, t);
             for (int64_t at = 0; at < n_places(t); ++at)
                 if (!is_padding(t, at)) t->carry[at] = (int8_t)known[k].before;
@@ -38,7 +38,7 @@ static void test_carries_add_up_to_whole_steps(void)
             if (n_bad > 0) printf("\n    line %zu, vote %d: %d codes", k, vote, n_bad);
             free(z);
             bal_optim_destroy(&optim);
-            bal_model_destroy(&model);
+            drop(&model);
         }
 }
 
@@ -95,8 +95,8 @@ static void test_an_update_is_its_definition(void)
     static const bal_format formats[] = {BAL_I8, BAL_I4, BAL_NF4};
     for (size_t run = 0; run < 3 * sizeof settings / sizeof *settings; ++run) {
         size_t k = run / 3;
-        bal_model *model = new_model_in(formats[run % 3]),
-                  *by_hand = new_model_in(formats[run % 3]);
+        bal_tensors *model = new_model_in(formats[run % 3]),
+                    *by_hand = new_model_in(formats[run % 3]);
         setting s = setting_of(settings[k].n_slots, 10);
         s.options.rule.travel = settings[k].travel;
         s.options.perturb.kind = settings[k].kind;
@@ -110,11 +110,11 @@ static void test_an_update_is_its_definition(void)
             uint32_t flips[N_TENSORS_MAX];
             random_votes(settings[k].n_slots, &state, true, votes);
             apply(optim, step, settings[k].n_slots, votes, flips);
-            for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-                bal_tensor *mine = bal_model_tensor(by_hand, i);
+            for (int i = 0; i < model->n; ++i) {
+                bal_tensor *mine = &by_hand->at[i];
                 uint32_t n = update_by_hand(optim, &s, step, i, votes, mine);
-                bool same = bal_tensor_fingerprint(bal_model_tensor(model, i), i) ==
-                            bal_tensor_fingerprint(mine, i);
+                bool same =
+                    bal_tensor_fingerprint(&model->at[i], i) == bal_tensor_fingerprint(mine, i);
                 CU_ASSERT(same && flips[i] == n);
                 if (!same || flips[i] != n)
                     printf("\n    setting %zu, step %lld, %s, seed %u: %u flips, by hand %u", k,
@@ -122,14 +122,14 @@ static void test_an_update_is_its_definition(void)
             }
         }
         bal_optim_destroy(&optim);
-        bal_model_destroy(&model);
-        bal_model_destroy(&by_hand);
+        drop(&model);
+        drop(&by_hand);
     }
 }
 
 static void test_codes_at_the_gate_and_padding_stay_and_all_others_keep_their_range(void)
 {
-    bal_model *model = new_model(), *before = new_model();
+    bal_tensors *model = new_model(), *before = new_model();
     setting s = setting_of(64, 5);
     uint64_t state = SEED;
     int64_t n_bad = 0, n_moved = 0;
@@ -143,8 +143,8 @@ static void test_codes_at_the_gate_and_padding_stay_and_all_others_keep_their_ra
         random_votes(64, &state, false, votes);
         apply(optim, step, 64, votes, flips);
     }
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        bal_tensor *now = bal_model_tensor(model, i), *old = bal_model_tensor(before, i);
+    for (int i = 0; i < model->n; ++i) {
+        bal_tensor *now = &model->at[i], *old = &before->at[i];
         for (int64_t at = 0; at < n_places(now); ++at)
             if (abs(get_code(old, at)) >= now->high) /* at the gate, or padding */
                 n_bad += get_code(now, at) != get_code(old, at) || now->carry[at] != old->carry[at];
@@ -156,8 +156,8 @@ static void test_codes_at_the_gate_and_padding_stay_and_all_others_keep_their_ra
     CU_ASSERT_EQUAL(n_bad, 0);
     CU_ASSERT(n_moved > 5000);
     bal_optim_destroy(&optim);
-    bal_model_destroy(&model);
-    bal_model_destroy(&before);
+    drop(&model);
+    drop(&before);
 }
 
 static void test_pure_noise_travels_as_far_as_it_was_told(void)
@@ -172,7 +172,7 @@ static void test_pure_noise_travels_as_far_as_it_was_told(void)
                     {BAL_DIRECTIONS_INDEPENDENT, 1.0, 8.0, 16}};
     enum { N_STEPS = 200 };
     for (size_t k = 0; k < sizeof settings / sizeof *settings; ++k) {
-        bal_model *model = new_model();
+        bal_tensors *model = new_model();
         setting s = setting_of(settings[k].n_slots, N_STEPS);
         uint64_t state = SEED;
         double sum = 0.0, n = 0.0;
@@ -186,8 +186,8 @@ static void test_pure_noise_travels_as_far_as_it_was_told(void)
             random_votes(settings[k].n_slots, &state, false, votes);
             apply(optim, step, settings[k].n_slots, votes, flips);
         }
-        for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-            const bal_tensor *t = bal_model_tensor(model, i);
+        for (int i = 0; i < model->n; ++i) {
+            const bal_tensor *t = &model->at[i];
             for (int64_t at = 0; at < n_places(t); ++at) {
                 if (is_padding(t, at)) continue;
                 double moved = get_code(t, at) + t->carry[at] / 256.0;
@@ -199,7 +199,7 @@ static void test_pure_noise_travels_as_far_as_it_was_told(void)
         printf("\n    %d slots, density %g: %.3f of %.3f steps", settings[k].n_slots,
                settings[k].density, rms, settings[k].travel);
         bal_optim_destroy(&optim);
-        bal_model_destroy(&model);
+        drop(&model);
     }
 }
 
@@ -220,10 +220,10 @@ static void test_votes_of_a_quadratic_lower_it(void)
 {
     enum { N_SLOTS = 32, N_STEPS = 120 };
     static int target[8192];
-    bal_model *model = new_model();
+    bal_tensors *model = new_model();
     setting s = setting_of(N_SLOTS, N_STEPS);
-    int index = bal_model_find(model, "model.layers.0.self_attn.q_proj.weight");
-    bal_tensor *t = bal_model_tensor(model, index);
+    int index = bal_tensors_find(model, "model.layers.0.self_attn.q_proj.weight");
+    bal_tensor *t = &model->at[index];
     uint64_t state = SEED;
     int n_wrong = 0;
     CU_ASSERT_FATAL(n_places(t) <= 8192);
@@ -254,13 +254,13 @@ static void test_votes_of_a_quadratic_lower_it(void)
     CU_ASSERT(last < first / 5);
     printf("\n    %lld to %lld", (long long)first, (long long)last);
     bal_optim_destroy(&optim);
-    bal_model_destroy(&model);
+    drop(&model);
 }
 
 /* Fingerprint after some steps of random votes. */
 static uint64_t run(bal_direction_kind kind, double density, bal_tally_method method, bal_isa isa)
 {
-    bal_model *model = new_model();
+    bal_tensors *model = new_model();
     setting s = setting_of(300, 20);
     uint64_t state = SEED;
     s.options.perturb.kind = kind;
@@ -276,9 +276,9 @@ static uint64_t run(bal_direction_kind kind, double density, bal_tally_method me
         random_votes(300, &state, true, votes);
         apply(optim, step, 300, votes, flips);
     }
-    uint64_t fingerprint = bal_model_fingerprint(model);
+    uint64_t fingerprint = bal_tensors_fingerprint(model);
     bal_optim_destroy(&optim);
-    bal_model_destroy(&model);
+    drop(&model);
     return fingerprint;
 }
 
@@ -299,7 +299,7 @@ static void test_tables_slots_and_levels_make_the_same_codes(void)
 /* Fingerprint after two steps whose updates were made in n_parts, the last part first. */
 static uint64_t run_in_parts(bal_direction_kind kind, double density, int n_parts, uint32_t *flips)
 {
-    bal_model *model = new_model();
+    bal_tensors *model = new_model();
     setting s = setting_of(kind == BAL_DIRECTIONS_UNIFORM ? 1 : 70, 2);
     int n = s.options.ballot.n_slots;
     s.options.perturb.kind = kind;
@@ -319,12 +319,12 @@ static uint64_t run_in_parts(bal_direction_kind kind, double density, int n_part
         for (int part = n_parts - 1; part >= 0; --part) {
             uint32_t of_part[N_TENSORS_MAX];
             apply_part(optim, step, n, votes, part, n_parts, of_part);
-            for (int i = 0; i < bal_model_n_tensors(model); ++i) flips[i] += of_part[i];
+            for (int i = 0; i < model->n; ++i) flips[i] += of_part[i];
         }
     }
-    uint64_t fingerprint = bal_model_fingerprint(model);
+    uint64_t fingerprint = bal_tensors_fingerprint(model);
     bal_optim_destroy(&optim);
-    bal_model_destroy(&model);
+    drop(&model);
     return fingerprint;
 }
 
@@ -347,7 +347,7 @@ static void test_an_update_in_parts_is_the_whole_update(void)
 
 static void test_nothing_moves_off_the_ballot_or_without_votes(void)
 {
-    bal_model *model = new_model();
+    bal_tensors *model = new_model();
     setting s = setting_of(64, 10);
     int8_t votes[64];
     uint32_t flips[N_TENSORS_MAX];
@@ -355,27 +355,25 @@ static void test_nothing_moves_off_the_ballot_or_without_votes(void)
     scatter(model);
     s.options.rule.travel = 100.0;
     for (int i = 0; i < N_TENSORS_MAX; ++i) s.on_ballot[i] = i % 3 == 0;
-    for (int i = 0; i < bal_model_n_tensors(model); ++i)
-        before[i] = bal_tensor_fingerprint(bal_model_tensor(model, i), i);
+    for (int i = 0; i < model->n; ++i) before[i] = bal_tensor_fingerprint(&model->at[i], i);
     bal_optim *optim = new_optim(model, &s);
     memset(votes, 0, sizeof votes);
     memset(flips, 0xFF, sizeof flips);
     apply(optim, 0, 64, votes, flips);
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+    for (int i = 0; i < model->n; ++i) {
         CU_ASSERT_EQUAL(flips[i], 0);
-        CU_ASSERT_EQUAL(bal_tensor_fingerprint(bal_model_tensor(model, i), i), before[i]);
+        CU_ASSERT_EQUAL(bal_tensor_fingerprint(&model->at[i], i), before[i]);
     }
     votes[5] = 1;
     apply(optim, 1, 64, votes, flips);
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
+    for (int i = 0; i < model->n; ++i) {
         CU_ASSERT_EQUAL(flips[i] > 0, s.on_ballot[i]);
-        CU_ASSERT_EQUAL(bal_tensor_fingerprint(bal_model_tensor(model, i), i) != before[i],
-                        s.on_ballot[i]);
+        CU_ASSERT_EQUAL(bal_tensor_fingerprint(&model->at[i], i) != before[i], s.on_ballot[i]);
     }
     bal_optim_destroy(&optim);
     CU_ASSERT_PTR_NULL(optim);
     bal_optim_destroy(&optim);
-    bal_model_destroy(&model);
+    drop(&model);
 }
 
 static void test_an_update_in_parts_is_the_whole(void)
@@ -383,7 +381,7 @@ static void test_an_update_in_parts_is_the_whole(void)
     static const int n_parts[] = {2, 3, 7, 100};
     for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_INDEPENDENT; ++kind)
         for (size_t k = 0; k < sizeof n_parts / sizeof *n_parts; ++k) {
-            bal_model *whole = new_model(), *parted = new_model();
+            bal_tensors *whole = new_model(), *parted = new_model();
             setting s = setting_of(64, 10);
             uint64_t state = SEED + k;
             uint64_t bits[2] = {bal_test_random(&state), 0};
@@ -397,20 +395,20 @@ static void test_an_update_in_parts_is_the_whole(void)
             bal_optim_apply(one, 3, bits, 0, 1, flips);
             for (int part = n_parts[k] - 1; part >= 0; --part) { /* in any order */
                 bal_optim_apply(many, 3, bits, part, n_parts[k], some);
-                for (int i = 0; i < bal_model_n_tensors(whole); ++i) sum[i] += some[i];
+                for (int i = 0; i < whole->n; ++i) sum[i] += some[i];
             }
-            CU_ASSERT_EQUAL(bal_model_fingerprint(parted), bal_model_fingerprint(whole));
-            for (int i = 0; i < bal_model_n_tensors(whole); ++i) CU_ASSERT_EQUAL(sum[i], flips[i]);
+            CU_ASSERT_EQUAL(bal_tensors_fingerprint(parted), bal_tensors_fingerprint(whole));
+            for (int i = 0; i < whole->n; ++i) CU_ASSERT_EQUAL(sum[i], flips[i]);
             bal_optim_destroy(&one);
             bal_optim_destroy(&many);
-            bal_model_destroy(&whole);
-            bal_model_destroy(&parted);
+            drop(&whole);
+            drop(&parted);
         }
 }
 
 static void test_uniform_noise_is_refused(void)
 {
-    bal_model *model = new_model();
+    bal_tensors *model = new_model();
     setting s = setting_of(1, 10);
     bal_optim *optim = NULL;
     s.options.perturb.kind = BAL_DIRECTIONS_UNIFORM;
@@ -419,7 +417,7 @@ static void test_uniform_noise_is_refused(void)
     CU_ASSERT_EQUAL(bal_optim_create(model, kernels, &s.options, &optim), BAL_ERR_CONFIG);
     CU_ASSERT_PTR_NULL(optim);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "directions"));
-    bal_model_destroy(&model);
+    drop(&model);
 }
 
 const char bal_suite_name[] = "optim_carry";

@@ -16,20 +16,20 @@ static void test_codes_move_by_the_learning_rate_in_code_steps_or_by_one(void)
     static const double etas[] = {1e-4, 0.02, 0.1, 1.0, 1e30};
     for (int e = 0; e < 5; ++e)
         for (int8_t vote = -1; vote <= 1; ++vote) {
-            bal_model *model = new_model(), *before = new_model();
+            bal_tensors *model = new_model(), *before = new_model();
             setting s = zoqo(5, etas[e]);
             uint32_t flips[N_TENSORS_MAX];
             scatter(model);
             scatter(before);
-            for (int i = 0; i < bal_model_n_tensors(model); ++i) { /* rows of different scales */
-                bal_tensor *t = bal_model_tensor(model, i);
+            for (int i = 0; i < model->n; ++i) { /* rows of different scales */
+                bal_tensor *t = &model->at[i];
                 for (int64_t row = 0; row < t->n_rows; ++row)
                     if (t->role != BAL_GAIN) t->scale[row] = 0.001f * (float)(1 + row % 50);
             }
             bal_optim *optim = new_optim(model, &s);
             apply(optim, 7, 1, &vote, flips);
-            for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-                bal_tensor *now = bal_model_tensor(model, i), *old = bal_model_tensor(before, i);
+            for (int i = 0; i < model->n; ++i) {
+                bal_tensor *now = &model->at[i], *old = &before->at[i];
                 int8_t *z = direction_of(optim, 7, 0, i, now);
                 int n_bad = 0;
                 uint32_t n_flips = 0;
@@ -56,8 +56,8 @@ static void test_codes_move_by_the_learning_rate_in_code_steps_or_by_one(void)
                 free(z);
             }
             bal_optim_destroy(&optim);
-            bal_model_destroy(&model);
-            bal_model_destroy(&before);
+            drop(&model);
+            drop(&before);
         }
 }
 
@@ -65,7 +65,7 @@ static void test_levels_make_the_same_codes(void)
 {
     uint64_t wanted = 0;
     for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
-        bal_model *model = new_model();
+        bal_tensors *model = new_model();
         setting s = zoqo(63, 0.05);
         uint64_t state = SEED;
         s.isa = (bal_isa)isa;
@@ -77,16 +77,16 @@ static void test_levels_make_the_same_codes(void)
             random_votes(1, &state, true, &vote);
             apply(optim, step, 1, &vote, flips);
         }
-        if (isa == BAL_ISA_REF) wanted = bal_model_fingerprint(model);
-        CU_ASSERT_EQUAL(bal_model_fingerprint(model), wanted);
+        if (isa == BAL_ISA_REF) wanted = bal_tensors_fingerprint(model);
+        CU_ASSERT_EQUAL(bal_tensors_fingerprint(model), wanted);
         bal_optim_destroy(&optim);
-        bal_model_destroy(&model);
+        drop(&model);
     }
 }
 
 static void test_other_directions_and_several_slots_are_refused(void)
 {
-    bal_model *model = new_model();
+    bal_tensors *model = new_model();
     for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_UNIFORM; ++kind)
         for (int n_slots = 1; n_slots <= 2; ++n_slots) {
             setting s = zoqo(1, 0.1);
@@ -102,7 +102,7 @@ static void test_other_directions_and_several_slots_are_refused(void)
             if (!right) CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "zoqo"));
             bal_optim_destroy(&optim);
         }
-    bal_model_destroy(&model);
+    drop(&model);
 }
 
 const char bal_suite_name[] = "optim_zoqo";

@@ -20,28 +20,56 @@ typedef struct setting {
     bool on_ballot[N_TENSORS_MAX];
 } setting;
 
-/** A model of zeros: matrices of 20 and 33 columns, so that there is padding. */
-static inline bal_model *new_model_in(bal_format format)
+/** Tensors of zeros, as those of a model: matrices of 20 and 33 columns, so that there is padding.
+ */
+static inline bal_tensors *new_model_in(bal_format format)
 {
-    const bal_model_config config = {.dim = 20,
-                                     .hidden = 33,
-                                     .n_layers = 1,
-                                     .n_heads = 2,
-                                     .n_kv_heads = 2,
-                                     .head_dim = 10,
-                                     .n_vocab = 300,
-                                     .max_tokens = 8,
-                                     .tied_head = true,
-                                     .rope_base = 1e4,
-                                     .norm_eps = 1e-5};
-    bal_model *model = NULL;
-    CU_ASSERT_EQUAL_FATAL(
-        bal_model_create(&config, &(bal_formats){.matrices = format}, true, &model), BAL_OK);
-    CU_ASSERT_FATAL(bal_model_n_tensors(model) <= N_TENSORS_MAX);
-    return model;
+#define LAYER "model.layers.0."
+    static const struct {
+        const char *name;
+        int64_t n_rows, n_cols; /* n_rows 0: a vector */
+    } parts[] = {
+        {"model.embed_tokens", 300, 20},
+        {LAYER "input_layernorm", 0, 20},
+        {LAYER "self_attn.q_proj", 20, 20},
+        {LAYER "self_attn.k_proj", 20, 20},
+        {LAYER "self_attn.v_proj", 20, 20},
+        {LAYER "self_attn.o_proj", 20, 20},
+        {LAYER "post_attention_layernorm", 0, 20},
+        {LAYER "mlp.gate_proj", 33, 20},
+        {LAYER "mlp.up_proj", 33, 20},
+        {LAYER "mlp.down_proj", 20, 33},
+        {"model.norm", 0, 20},
+    };
+    bal_tensors *tensors = bal_alloc(1, sizeof *tensors);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(tensors);
+    tensors->with_carry = true;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
+        int64_t n_rows = parts[i].n_rows, n_cols = parts[i].n_cols;
+        char name[64];
+        bal_status status = BAL_OK;
+        snprintf(name, sizeof name, "%s.weight", parts[i].name);
+        status = n_rows > 0 ? bal_tensors_add(tensors, name, BAL_MATRIX, format, n_rows, n_cols)
+                            : bal_tensors_add(tensors, name, BAL_VECTOR, BAL_I16, 1, n_cols);
+        snprintf(name, sizeof name, "%s.gain", parts[i].name);
+        if (status == BAL_OK && n_rows > 0)
+            status = bal_tensors_add(tensors, name, BAL_GAIN, BAL_I16, 1, n_rows);
+        CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
+    }
+    CU_ASSERT_FATAL(tensors->n <= N_TENSORS_MAX);
+    CU_ASSERT_EQUAL_FATAL(bal_tensors_allocate(tensors), BAL_OK);
+    bal_tensors_zero(tensors);
+    return tensors;
 }
 
-static inline bal_model *new_model(void) { return new_model_in(BAL_I8); }
+static inline bal_tensors *new_model(void) { return new_model_in(BAL_I8); }
+
+static inline void drop(bal_tensors **tensors)
+{
+    bal_tensors_clear(*tensors);
+    free(*tensors);
+    *tensors = NULL;
+}
 
 static inline int get_code(const bal_tensor *tensor, int64_t at)
 {
@@ -61,11 +89,11 @@ static inline bool is_padding(const bal_tensor *tensor, int64_t at)
 }
 
 /** Any codes, many of them near an end of their range, and any carries; padding stays. */
-static inline void scatter(bal_model *model)
+static inline void scatter(bal_tensors *model)
 {
     uint64_t state = SEED;
-    for (int index = 0; index < bal_model_n_tensors(model); ++index) {
-        bal_tensor *t = bal_model_tensor(model, index);
+    for (int index = 0; index < model->n; ++index) {
+        bal_tensor *t = &model->at[index];
         for (int64_t at = 0; at < n_places(t); ++at) {
             if (is_padding(t, at)) continue;
             int code = t->low + (int)(bal_test_random(&state) % (unsigned)(t->high - t->low + 1));
@@ -89,7 +117,7 @@ static inline setting setting_of(int n_slots, int64_t n_steps)
     return s;
 }
 
-static inline bal_optim *new_optim(bal_model *model, setting *s)
+static inline bal_optim *new_optim(bal_tensors *model, setting *s)
 {
     bal_optim *optim = NULL;
     s->options.on_ballot = s->on_ballot;

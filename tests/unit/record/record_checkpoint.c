@@ -32,8 +32,8 @@ static bal_model *make_model(const bal_model_config *config, uint64_t seed)
     bal_model *model = NULL;
     CU_ASSERT_EQUAL_FATAL(
         bal_model_create(config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
-    for (int i = 0; i < bal_model_n_tensors(model); ++i) {
-        bal_tensor *t = bal_model_tensor(model, i);
+    for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
+        bal_tensor *t = &bal_model_tensors(model)->at[i];
         int64_t n = bal_tensor_n(t);
         int16_t *codes = malloc((size_t)n * sizeof *codes);
         int8_t *bytes = (int8_t *)codes;
@@ -97,8 +97,8 @@ static bal_snapshot make_snapshot(const bal_model_config *config, int64_t n_step
                       .journal = malloc(journal_bytes + 1),
                       .journal_bytes = journal_bytes,
                       .dev_loss_nats = n_steps == 0 ? (double)NAN : 4.25};
-    s.fingerprint = bal_model_fingerprint(s.model);
-    int n_tensors = bal_model_n_tensors(s.model);
+    s.fingerprint = bal_tensors_fingerprint(bal_model_tensors(s.model));
+    int n_tensors = bal_model_tensors(s.model)->n;
     for (size_t i = 0; i < journal_bytes; ++i) s.journal[i] = (uint8_t)bal_test_random(&state);
     CU_ASSERT_EQUAL_FATAL(bal_metrics_init(&s.metrics, n_tensors), BAL_OK);
     for (int64_t row = 0; row < n_steps; ++row) {
@@ -153,10 +153,10 @@ static void check_same(const bal_snapshot *a, const bal_snapshot *b, bool with_c
               x->rope_pairs == y->rope_pairs);
     CU_ASSERT(same_bytes(&x->rope_base, &y->rope_base, 8) &&
               same_bytes(&x->norm_eps, &y->norm_eps, 8));
-    CU_ASSERT_EQUAL_FATAL(bal_model_n_tensors(a->model), bal_model_n_tensors(b->model));
-    for (int i = 0; i < bal_model_n_tensors(a->model); ++i)
-        CU_ASSERT(
-            same_tensor(bal_model_tensor(a->model, i), bal_model_tensor(b->model, i), with_carry));
+    CU_ASSERT_EQUAL_FATAL(bal_model_tensors(a->model)->n, bal_model_tensors(b->model)->n);
+    for (int i = 0; i < bal_model_tensors(a->model)->n; ++i)
+        CU_ASSERT(same_tensor(&bal_model_tensors(a->model)->at[i],
+                              &bal_model_tensors(b->model)->at[i], with_carry));
     CU_ASSERT_EQUAL_FATAL(a->files.n, b->files.n);
     for (int i = 0; i < a->files.n; ++i) {
         const bal_named_bytes *f = &a->files.at[i], *g = &b->files.at[i];
@@ -233,14 +233,14 @@ static void test_weights_are_read_into_a_model_of_the_same_shape_alone(void)
     make_paths("fill", dir, path);
     CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &written), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_checkpoint_outline(path, true, &read), BAL_OK);
-    CU_ASSERT_PTR_NULL(bal_model_tensor(read.model, 0)->codes); /* no memory is taken for it */
+    CU_ASSERT_PTR_NULL(bal_model_tensors(read.model)->at[0].codes); /* no memory is taken for it */
     CU_ASSERT_EQUAL(read.fingerprint, written.fingerprint);
     bal_model *same = make_model(&small, 12345); /* other weights */
-    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, same), BAL_OK);
-    CU_ASSERT_EQUAL(bal_model_fingerprint(same), written.fingerprint);
+    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, bal_model_tensors(same)), BAL_OK);
+    CU_ASSERT_EQUAL(bal_tensors_fingerprint(bal_model_tensors(same)), written.fingerprint);
     ++config.n_vocab;
     bal_model *other = make_model(&config, 1);
-    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, other), BAL_ERR_INPUT);
+    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, bal_model_tensors(other)), BAL_ERR_INPUT);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "another shape"));
     bal_model_destroy(&same);
     bal_model_destroy(&other);
@@ -332,9 +332,9 @@ static void test_impossible_scales_are_refused(void)
     make_paths("scales", dir, path);
     for (size_t i = 0; i < sizeof scales / sizeof *scales; ++i) {
         bal_snapshot s = make_snapshot(&small, 1, 10), read;
-        bal_tensor *t = bal_model_tensor(s.model, 0);
+        bal_tensor *t = &bal_model_tensors(s.model)->at[0];
         t->scale[t->n_rows - 1] = scales[i];
-        s.fingerprint = bal_model_fingerprint(s.model);
+        s.fingerprint = bal_tensors_fingerprint(bal_model_tensors(s.model));
         CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
         CU_ASSERT_EQUAL(bal_checkpoint_read(path, true, &read), BAL_ERR_INPUT);
         CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "/scale/model.embed_tokens.weight"));
