@@ -23,7 +23,7 @@ int main(int argc, char **argv)
     bal_source_options as_int8 = {.formats = {.matrices = BAL_I8}};
     need(bal_source_open(argv[1], &as_int8, &bundle));
 
-    bal_corpus *corpus = NULL; /* the text as tokens, cut into windows */
+    bal_dataset corpus = {0}; /* the text as tokens, cut into windows */
     bal_corpus_options windows = {.examples = BAL_EXAMPLES_WINDOWS, .context = CONTEXT};
     need(bal_corpus_open(argv[2], bundle.tokenizer, &windows, &corpus));
 
@@ -35,9 +35,9 @@ int main(int argc, char **argv)
 
     bal_losses sum = {0};
     int64_t n_tokens = 0;
-    for (int64_t i = 0; i < bal_corpus_n_examples(corpus); ++i) {
+    for (int64_t i = 0; i < corpus.n_examples; ++i) {
         bal_losses losses = {0};
-        bal_corpus_take(corpus, i, 1, &batch);
+        bal_dataset_take(&corpus, i, 1, &batch);
         need(bal_forward_losses(forward, &batch, NULL, &losses));
         sum.loss += losses.loss;
         sum.n_right += losses.n_right;
@@ -50,7 +50,7 @@ int main(int argc, char **argv)
 
     bal_forward_destroy(&forward);
     bal_batch_clear(&batch);
-    bal_corpus_close(&corpus);
+    bal_dataset_clear(&corpus);
     bal_bundle_clear(&bundle);
     return 0;
 }

@@ -5,10 +5,11 @@
  * The ranks meet: bal_comm_start begins MPI and gives each its bal_comm (comm_mpi.h, comm.h). Each
  * opens the same model with bal_source_open (source.h): hub.h reads the files, quant.h rounds the
  * weights to integer codes, tensors.h lists them, and model.h computes with them. bal_corpus_open
- * turns a text into examples, by the tokenizer that came with the model (text.h, data.h).
+ * turns a text into a data set, by the tokenizer that came with the model (text.h, data.h,
+ * batch.h).
  *
  * A step deals its slots to the ranks (bal_slot_rank, vote.h). For each of its slots a rank draws a
- * mini-batch with bal_corpus_draw, and takes a random direction z of +1 and -1, one for each code.
+ * mini-batch with bal_dataset_draw, and takes a random direction z of +1 and -1, one for each code.
  * Both are functions of the seed, the step and the slot, so that nobody has to send them
  * (perturb.h). Two forward passes say what the batch costs at code + z and at code - z:
  * bal_forward_losses. There is no backward pass. bal_pair_vote makes the two losses a vote, the
@@ -29,6 +30,7 @@
 #ifndef BALLOT_BALLOT_H
 #define BALLOT_BALLOT_H
 
+#include "ballot/batch.h"
 #include "ballot/bench.h"
 #include "ballot/comm.h"
 #include "ballot/comm_mpi.h"

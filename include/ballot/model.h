@@ -4,8 +4,8 @@
 #ifndef BALLOT_MODEL_H
 #define BALLOT_MODEL_H
 
+#include "ballot/batch.h"
 #include "ballot/core.h"
-#include "ballot/data.h"
 #include "ballot/kernels.h"
 #include "ballot/perturb.h"
 #include "ballot/tensors.h"

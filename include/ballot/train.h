@@ -111,8 +111,9 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
 
 /** Can the model learn the job's task? Local. @return BAL_OK; BAL_ERR_CONFIG. */
 bal_status bal_job_check_task(const bal_job *job, const bal_model *model);
-/** What the job makes of its texts. Local. */
-bal_corpus_options bal_job_corpus(const bal_job *job);
+/** The data set that the job makes of a file. Local. @return errors of bal_corpus_open. */
+bal_status bal_job_open_data(const bal_job *job, const char *path, const bal_tokenizer *tokenizer,
+                             bal_dataset *dataset);
 
 /** What an evaluation found. */
 typedef struct bal_score {
@@ -125,9 +126,9 @@ double bal_score_nats(const bal_score *score);
  * Evaluate consecutive examples, dealt to the ranks; integer sums, so the result does not depend
  * on their number. Collective.
  * @param n_examples  at most so many; 0: all
- * @param batch       work space for n_per_batch examples of the corpus
+ * @param batch       work space for n_per_batch examples
  */
-bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_corpus *corpus,
+bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_dataset *data,
                         int64_t n_examples, int64_t n_per_batch, bal_batch *batch,
                         bal_score *score);
 

@@ -39,7 +39,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static bal_status print(bal_context *context, const arguments *a, const bal_model *model,
-                        const bal_corpus *corpus, const bal_job *job, const bal_score *score)
+                        const bal_dataset *dataset, const bal_job *job, const bal_score *score)
 {
     char format[BAL_TEXT_BYTES];
     bal_formats_print(bal_model_formats(model), format, sizeof format);
@@ -47,9 +47,9 @@ static bal_status print(bal_context *context, const arguments *a, const bal_mode
            accuracy = (double)score->n_right / (double)score->n_tokens;
     bool all = job->data.task == BAL_TASK_LM &&
                (strcmp(a->split, "test") == 0 || job->data.dev_examples == 0 ||
-                job->data.dev_examples >= bal_corpus_n_examples(corpus));
+                job->data.dev_examples >= dataset->n_examples);
     double bits = (double)score->loss / BAL_LOSS_UNITS_PER_NAT / log(2.0) /
-                  (double)bal_corpus_n_bytes(corpus); /* of a whole text only */
+                  (double)dataset->n_bytes; /* of a whole text only */
     char hex[17];
     bal_hex(bal_tensors_fingerprint(bal_model_tensors(model)), hex);
     if (a->common.json)
@@ -90,7 +90,7 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     bal_parse(context, &argp, argc, argv, &a);
     bal_job_source source = {0};
     bal_bundle bundle = {0};
-    bal_corpus *corpus = NULL;
+    bal_dataset dataset = {0};
     bal_forward *forward = NULL;
     bal_batch batch = {0};
     bal_score score = {0};
@@ -103,23 +103,22 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
         status = bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set", a.common.job, a.split);
     bal_source_options how = bal_common_source(&a.common, &source.job);
     how.with_carry = how.formats.matrices != BAL_F32; /* for the fingerprint */
-    bal_corpus_options cut = bal_job_corpus(&source.job);
     if (status == BAL_OK) status = bal_source_open(a.model, &how, &bundle);
     if (status == BAL_OK) status = bal_job_check_task(&source.job, bundle.model);
-    if (status == BAL_OK) status = bal_corpus_open(text, bundle.tokenizer, &cut, &corpus);
+    if (status == BAL_OK) status = bal_job_open_data(&source.job, text, bundle.tokenizer, &dataset);
     if (status == BAL_OK) status = bal_batch_init(&batch, data->batch, data->context);
     if (status == BAL_OK)
         status = bal_forward_create(bundle.model, a.common.machine.kernels,
                                     data->batch * data->context, data->context, &forward);
     status = bal_comm_agree(context->comm, status);
     if (status == BAL_OK)
-        status = bal_evaluate(context->comm, forward, corpus,
+        status = bal_evaluate(context->comm, forward, &dataset,
                               strcmp(a.split, "dev") == 0 ? data->dev_examples : 0, data->batch,
                               &batch, &score);
-    if (status == BAL_OK) status = print(context, &a, bundle.model, corpus, &source.job, &score);
+    if (status == BAL_OK) status = print(context, &a, bundle.model, &dataset, &source.job, &score);
     bal_forward_destroy(&forward);
     bal_batch_clear(&batch);
-    bal_corpus_close(&corpus);
+    bal_dataset_clear(&dataset);
     bal_bundle_clear(&bundle);
     bal_job_source_clear(&source);
     return status;

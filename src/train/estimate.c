@@ -44,10 +44,7 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     }
     e->model = (int64_t)bal_tensors_bytes(bal_model_tensors(run->model));
     e->work = (int64_t)bal_forward_bytes(run->model, batch * context, context);
-    for (int i = 0; i < 2; ++i) {
-        const bal_corpus *corpus = i == 0 ? run->train : run->dev;
-        if (corpus != NULL) e->text += (int64_t)bal_corpus_bytes(corpus);
-    }
+    e->text = (int64_t)(run->train.memory_bytes + run->dev.memory_bytes);
     /* The texts are there by now, with the tokenizer and what the C library has not given back;
      * what was taken for a moment is known too. Of a matrix there will be two copies as floats. */
     int64_t rss, pss;
@@ -58,8 +55,8 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     e->step_bytes = bal_step_bytes(job);
     bal_estimate_files(job, run->model, &run->bundle.files, e);
     e->saving = bal_checkpoint_memory(bal_model_tensors(run->model), e->checkpoint);
-    if (run->dev == NULL) return;
-    int64_t n_examples = bal_corpus_n_examples(run->dev), most = job->data.dev_examples;
+    if (run->dev.n_examples == 0) return;
+    int64_t n_examples = run->dev.n_examples, most = job->data.dev_examples;
     e->n_eval_batches = blocks_of(most > 0 && most < n_examples ? most : n_examples, batch);
     e->n_evals = 1 + (job->run.eval_every > 0 ? blocks_of(job->run.steps, job->run.eval_every) : 1);
 }
@@ -68,8 +65,8 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
 static bal_status evaluate_batch(bal_run *run)
 {
     bal_losses losses = {0};
-    int64_t n = bal_corpus_n_examples(run->dev), batch = run->job->data.batch;
-    bal_corpus_take(run->dev, 0, n < batch ? n : batch, &run->batch);
+    int64_t n = run->dev.n_examples, batch = run->job->data.batch;
+    bal_dataset_take(&run->dev, 0, n < batch ? n : batch, &run->batch);
     return bal_forward_losses(run->forward, &run->batch, NULL, &losses);
 }
 
@@ -123,7 +120,7 @@ static bal_status measure(bal_run *run, bal_estimate *e)
     e->measured = true;
     int n_batches;
     BAL_TRY(time_passes(run, false, PROBE_SECONDS, &e->n_probes, &e->probe_seconds));
-    if (run->dev != NULL)
+    if (run->dev.n_examples > 0)
         BAL_TRY(time_passes(run, true, EVAL_SECONDS, &n_batches, &e->eval_seconds));
     return time_updates(run, e);
 }

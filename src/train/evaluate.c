@@ -1,4 +1,4 @@
-/* evaluate.c: the loss of a model over a corpus; comparing the replicas. */
+/* evaluate.c: the loss of a model over a data set; comparing the replicas. */
 #include <stdlib.h>
 
 #include "ballot/train.h"
@@ -8,10 +8,10 @@ double bal_score_nats(const bal_score *score)
     return (double)score->loss / (double)score->n_tokens / BAL_LOSS_UNITS_PER_NAT;
 }
 
-bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_corpus *corpus,
+bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_dataset *data,
                         int64_t n_examples, int64_t n_per_batch, bal_batch *batch, bal_score *score)
 {
-    int64_t n = bal_corpus_n_examples(corpus);
+    int64_t n = data->n_examples;
     int64_t sum[3] = {0};
     bal_status status = BAL_OK;
     if (n_examples > 0 && n_examples < n) n = n_examples;
@@ -19,7 +19,7 @@ bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_corpus *
     for (int64_t first = n_per_batch * bal_comm_rank(comm); first < n && status == BAL_OK;
          first += stride) {
         bal_losses losses = {0};
-        bal_corpus_take(corpus, first, n - first < n_per_batch ? n - first : n_per_batch, batch);
+        bal_dataset_take(data, first, n - first < n_per_batch ? n - first : n_per_batch, batch);
         status = bal_forward_losses(forward, batch, NULL, &losses);
         sum[0] += losses.loss;
         sum[1] += batch->n_scored;

@@ -76,10 +76,12 @@ bal_status bal_job_check_task(const bal_job *job, const bal_model *model)
                               "no token sees those after it; set task = lm");
 }
 
-bal_corpus_options bal_job_corpus(const bal_job *job)
+bal_status bal_job_open_data(const bal_job *job, const char *path, const bal_tokenizer *tokenizer,
+                             bal_dataset *dataset)
 {
-    return (bal_corpus_options){
+    bal_corpus_options options = {
         .task = job->data.task, .examples = job->data.examples, .context = job->data.context};
+    return bal_corpus_open(path, tokenizer, &options, dataset);
 }
 
 int64_t bal_step_bytes(const bal_job *job) { return bal_ballot_bytes(bal_job_ballot(job)) + 8; }

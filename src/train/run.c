@@ -137,7 +137,7 @@ static bal_status evaluate(bal_run *run)
     bool repaired;
     bal_status status;
     do {
-        status = bal_evaluate(run->comm, run->forward, run->dev, data->dev_examples, data->batch,
+        status = bal_evaluate(run->comm, run->forward, &run->dev, data->dev_examples, data->batch,
                               &run->batch, &run->dev_score);
         BAL_TRY(bal_run_compare(run, status, &print, &repaired));
     } while (repaired); /* some have evaluated another model */
@@ -186,8 +186,8 @@ bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
 
 bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_pair *pair)
 {
-    bal_corpus_draw(run->train, run->machine->kernels, run->id.seed, (uint32_t)run->step,
-                    (uint32_t)slot, run->job->data.batch, &run->batch);
+    bal_dataset_draw(&run->train, run->machine->kernels, run->id.seed, (uint32_t)run->step,
+                     (uint32_t)slot, run->job->data.batch, &run->batch);
     bal_losses losses[2] = {{.per_sequence = run->sequences[0]},
                             {.per_sequence = run->sequences[1]}};
     bal_direction direction = {.measure = *measure, .slot = (uint32_t)slot};
@@ -264,7 +264,7 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     double clock = bal_seconds();
     bal_comm_set_step(run->comm, run->step);
     memset(run->step_seconds, 0, sizeof run->step_seconds);
-    if (run->dev != NULL &&
+    if (run->dev.n_examples > 0 &&
         (options->eval_every > 0 ? run->step % options->eval_every == 0 : run->step == 0)) {
         BAL_TRY(evaluate(run));
         entry.dev_loss = run->dev_score.loss;
@@ -340,7 +340,7 @@ static bal_status finish(bal_run *run)
     BAL_TRY(bal_comm_agree(run->comm, bal_run_pending(run)));
     bal_checkpoint_name(run->step, name);
     bal_run_path(run, name, path);
-    if (run->dev != NULL) BAL_TRY(evaluate(run));
+    if (run->dev.n_examples > 0) BAL_TRY(evaluate(run));
     charge(run, BAL_PHASE_EVAL, &clock);
     int64_t saved = run->writes && bal_checkpoint_verify(path) == BAL_OK;
     BAL_TRY(bal_comm_sum(run->comm, &saved, 1));
@@ -349,7 +349,7 @@ static bal_status finish(bal_run *run)
     BAL_TRY(saved ? bal_run_compare(run, BAL_OK, &print, &repaired) : save(run));
     charge(run, BAL_PHASE_CHECKPOINT, &clock);
     bal_status status = run->writes && saved ? name_latest(run) : BAL_OK; /* killed before that */
-    if (run->writes && run->dev != NULL && status == BAL_OK)
+    if (run->writes && run->dev.n_examples > 0 && status == BAL_OK)
         status = bal_metrics_log_final(&run->log, run);
     return bal_comm_agree(run->comm, status);
 }

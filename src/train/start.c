@@ -50,10 +50,9 @@ bal_status bal_run_load(bal_run *run)
         return bal_fail(BAL_ERR_CONFIG,
                         "[data] context = %lld: the model %s reads at most %lld tokens",
                         (long long)data->context, run->job->model.path, (long long)most);
-    bal_corpus_options options = bal_job_corpus(run->job);
-    BAL_TRY(bal_corpus_open(data->train, run->bundle.tokenizer, &options, &run->train));
+    BAL_TRY(bal_job_open_data(run->job, data->train, run->bundle.tokenizer, &run->train));
     if (data->dev[0] == 0) return BAL_OK;
-    return bal_corpus_open(data->dev, run->bundle.tokenizer, &options, &run->dev);
+    return bal_job_open_data(run->job, data->dev, run->bundle.tokenizer, &run->dev);
 }
 
 bal_status bal_run_load_weights(bal_run *run)
@@ -65,14 +64,12 @@ bal_status bal_run_load_weights(bal_run *run)
                 bal_shared_refusal(run->shared));
     bal_tensors_attach(bal_model_tensors(run->model), bal_shared_memory(run->shared));
     BAL_TRY(bal_run_fill(run, -1));
-    run->id = (bal_run_id){
-        .seed = (uint64_t)run->job->run.seed,
-        .stream_version = BAL_STREAM_VERSION,
-        .n_slots = (int32_t)run->job->vote.slots,
-        .n_steps = run->job->run.steps,
-        .job_hash = run->job->hash,
-        .data_hash = bal_corpus_hash(run->train) ^
-                     (run->dev == NULL ? 0 : bal_corpus_hash(run->dev) * 0x9E3779B97F4A7C15u)};
+    run->id = (bal_run_id){.seed = (uint64_t)run->job->run.seed,
+                           .stream_version = BAL_STREAM_VERSION,
+                           .n_slots = (int32_t)run->job->vote.slots,
+                           .n_steps = run->job->run.steps,
+                           .job_hash = run->job->hash,
+                           .data_hash = run->train.hash ^ run->dev.hash * 0x9E3779B97F4A7C15u};
     return bal_comm_agree(
         run->comm,
         bal_replica_fingerprint(run->shared, bal_model_tensors(run->model), &run->id.base_hash));
@@ -351,8 +348,8 @@ void bal_run_clear(bal_run *run)
     bal_ballot_destroy(&run->ballot);
     bal_optim_destroy(&run->optim);
     bal_batch_clear(&run->batch);
-    bal_corpus_close(&run->train);
-    bal_corpus_close(&run->dev);
+    bal_dataset_clear(&run->train);
+    bal_dataset_clear(&run->dev);
     bal_bundle_clear(&run->bundle);
     bal_shared_destroy(&run->shared);
     free(run->on_ballot);

@@ -44,7 +44,7 @@ typedef struct bal_run {
     bal_shared *shared; /* the model's memory */
     bal_bundle bundle;  /* what the base came with; its model is the next line's */
     bal_model *model;
-    bal_corpus *train, *dev;
+    bal_dataset train, dev; /* dev may be none */
     bool *on_ballot;
     bal_optim *optim;
     bal_forward *forward;

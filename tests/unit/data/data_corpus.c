@@ -25,9 +25,9 @@ static const char *file_of(const char *text)
     return path;
 }
 
-static bal_corpus *corpus_of(const char *path, bal_examples examples, int64_t context)
+static bal_dataset corpus_of(const char *path, bal_examples examples, int64_t context)
 {
-    bal_corpus *corpus = NULL;
+    bal_dataset corpus = {0};
     CU_ASSERT_EQUAL_FATAL(
         bal_corpus_open(path, tokenizer, &(bal_corpus_options){BAL_TASK_LM, examples, context},
                         &corpus),
@@ -75,16 +75,15 @@ static void test_windows_score_every_token_but_the_first_once(void)
     int64_t n;
     int32_t *tokens = tokens_of(text, &n);
     for (int64_t context = 2; context < n; context += 3) {
-        bal_corpus *corpus = corpus_of(file_of(text), BAL_EXAMPLES_WINDOWS, context);
-        int64_t n_examples = bal_corpus_n_examples(corpus);
-        CU_ASSERT_EQUAL(bal_corpus_n_tokens(corpus), n);
+        bal_dataset corpus = corpus_of(file_of(text), BAL_EXAMPLES_WINDOWS, context);
+        int64_t n_examples = corpus.n_examples;
         CU_ASSERT_EQUAL(n_examples, (n - 1 + context - 1) / context);
         for (int64_t per_batch = 1; per_batch <= 4; per_batch += 3) { /* however they are batched */
             bal_batch batch = batch_of(per_batch, context);
             int64_t at = 1;
             for (int64_t first = 0; first < n_examples; first += per_batch) {
                 int64_t n_here = n_examples - first < per_batch ? n_examples - first : per_batch;
-                bal_corpus_take(corpus, first, n_here, &batch);
+                bal_dataset_take(&corpus, first, n_here, &batch);
                 check_shape(&batch, n_here, context);
                 for (int64_t i = 0; i < batch.n_tokens; ++i, ++at)
                     CU_ASSERT(batch.tokens[i] == tokens[at - 1] && batch.targets[i] == tokens[at]);
@@ -92,7 +91,7 @@ static void test_windows_score_every_token_but_the_first_once(void)
             CU_ASSERT_EQUAL(at, n);
             bal_batch_clear(&batch);
         }
-        bal_corpus_close(&corpus);
+        bal_dataset_clear(&corpus);
     }
     free(tokens);
 }
@@ -109,16 +108,16 @@ static void test_pieces_of_documents_come_after_the_start_token(void)
         n_bytes += (int64_t)strlen(documents[i]);
     }
     for (int64_t context = 2; context < 80; context += 7) {
-        bal_corpus *corpus = corpus_of(file_of(text), BAL_EXAMPLES_DOCUMENTS, context);
+        bal_dataset corpus = corpus_of(file_of(text), BAL_EXAMPLES_DOCUMENTS, context);
         bal_batch batch = batch_of(1, context);
         int64_t example = 0;
-        CU_ASSERT_EQUAL(bal_corpus_n_bytes(corpus), n_bytes);
+        CU_ASSERT_EQUAL(corpus.n_bytes, n_bytes);
         for (int i = 0; i < N; ++i) {
             int64_t n;
             int32_t *tokens = tokens_of(documents[i], &n);
             for (int64_t at = 0; at < n; ++example) {
-                CU_ASSERT_FATAL(example < bal_corpus_n_examples(corpus));
-                bal_corpus_take(corpus, example, 1, &batch);
+                CU_ASSERT_FATAL(example < corpus.n_examples);
+                bal_dataset_take(&corpus, example, 1, &batch);
                 check_shape(&batch, 1, context);
                 CU_ASSERT_EQUAL(batch.n_tokens, n - at < context ? n - at : context);
                 for (int64_t k = 0; k < batch.n_tokens; ++k, ++at) {
@@ -129,35 +128,35 @@ static void test_pieces_of_documents_come_after_the_start_token(void)
             }
             free(tokens);
         }
-        CU_ASSERT_EQUAL(example, bal_corpus_n_examples(corpus));
+        CU_ASSERT_EQUAL(example, corpus.n_examples);
         bal_batch_clear(&batch);
-        bal_corpus_close(&corpus);
+        bal_dataset_clear(&corpus);
     }
 }
 
 static void test_a_draw_is_a_pure_function_of_seed_step_and_slot(void)
 {
     for (int examples = BAL_EXAMPLES_WINDOWS; examples <= BAL_EXAMPLES_DOCUMENTS; ++examples) {
-        bal_corpus *corpus =
+        bal_dataset corpus =
             corpus_of(bal_test_data("tinystories/dev.txt"), (bal_examples)examples, 16);
         bal_batch first = batch_of(BAL_BATCH_MAX, 16), again = batch_of(BAL_BATCH_MAX, 16);
         for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
             const bal_kernels *kernels = bal_kernels_at((bal_isa)isa);
-            bal_corpus_draw(corpus, kernels, 1, 2, 3, BAL_BATCH_MAX, &first);
+            bal_dataset_draw(&corpus, kernels, 1, 2, 3, BAL_BATCH_MAX, &first);
             check_shape(&first, BAL_BATCH_MAX, 16);
-            bal_corpus_draw(corpus, kernels, 9, 9, 9, 5, &again); /* nothing is remembered */
-            bal_corpus_draw(corpus, bal_kernels_at(BAL_ISA_REF), 1, 2, 3, BAL_BATCH_MAX, &again);
+            bal_dataset_draw(&corpus, kernels, 9, 9, 9, 5, &again); /* nothing is remembered */
+            bal_dataset_draw(&corpus, bal_kernels_at(BAL_ISA_REF), 1, 2, 3, BAL_BATCH_MAX, &again);
             CU_ASSERT(same(&first, &again));
-            bal_corpus_draw(corpus, kernels, 2, 2, 3, BAL_BATCH_MAX, &again);
+            bal_dataset_draw(&corpus, kernels, 2, 2, 3, BAL_BATCH_MAX, &again);
             CU_ASSERT_FALSE(same(&first, &again));
-            bal_corpus_draw(corpus, kernels, 1, 3, 3, BAL_BATCH_MAX, &again);
+            bal_dataset_draw(&corpus, kernels, 1, 3, 3, BAL_BATCH_MAX, &again);
             CU_ASSERT_FALSE(same(&first, &again));
-            bal_corpus_draw(corpus, kernels, 1, 2, 4, BAL_BATCH_MAX, &again);
+            bal_dataset_draw(&corpus, kernels, 1, 2, 4, BAL_BATCH_MAX, &again);
             CU_ASSERT_FALSE(same(&first, &again));
         }
         bal_batch_clear(&first);
         bal_batch_clear(&again);
-        bal_corpus_close(&corpus);
+        bal_dataset_clear(&corpus);
     }
 }
 
@@ -166,12 +165,13 @@ static void test_drawn_windows_start_at_any_token_and_stay_inside(void)
     enum { CONTEXT = 5, N_DRAWS = 40 };
     int64_t n;
     int32_t *tokens = tokens_of(STORY, &n);
-    bal_corpus *corpus = corpus_of(file_of(STORY), BAL_EXAMPLES_WINDOWS, CONTEXT);
+    bal_dataset corpus = corpus_of(file_of(STORY), BAL_EXAMPLES_WINDOWS, CONTEXT);
     bal_batch batch = batch_of(BAL_BATCH_MAX, CONTEXT);
     int counts[1000] = {0}, n_lost = 0;
     CU_ASSERT_FATAL(n < 1000);
     for (uint32_t step = 0; step < N_DRAWS; ++step) {
-        bal_corpus_draw(corpus, bal_kernels_at(bal_isa_best()), 7, step, 0, BAL_BATCH_MAX, &batch);
+        bal_dataset_draw(&corpus, bal_kernels_at(bal_isa_best()), 7, step, 0, BAL_BATCH_MAX,
+                         &batch);
         for (int64_t i = 0; i < batch.n_sequences; ++i) {
             const int32_t *from = batch.tokens + batch.start[i],
                           *to = batch.targets + batch.start[i];
@@ -191,22 +191,22 @@ static void test_drawn_windows_start_at_any_token_and_stay_inside(void)
     for (int64_t place = 0; place < n - CONTEXT; ++place)
         CU_ASSERT(counts[place] > mean / 2 && counts[place] < 2 * mean);
     bal_batch_clear(&batch);
-    bal_corpus_close(&corpus);
+    bal_dataset_clear(&corpus);
     free(tokens);
 }
 
 static void test_drawn_documents_are_consecutive_examples_and_cover_all(void)
 {
     const char *text = "A cat.\n\nA dog and a cat.\n\nOnce upon a time, there was a bird.";
-    bal_corpus *corpus = corpus_of(file_of(text), BAL_EXAMPLES_DOCUMENTS, 6);
-    int64_t n_examples = bal_corpus_n_examples(corpus), n_known = 0;
+    bal_dataset corpus = corpus_of(file_of(text), BAL_EXAMPLES_DOCUMENTS, 6);
+    int64_t n_examples = corpus.n_examples, n_known = 0;
     bool drawn[100] = {false};
     bal_batch one = batch_of(1, 6), all = batch_of(BAL_BATCH_MAX, 6);
     CU_ASSERT_FATAL(n_examples > 3 && n_examples <= 100);
-    bal_corpus_draw(corpus, bal_kernels_at(bal_isa_best()), 7, 0, 0, BAL_BATCH_MAX, &all);
+    bal_dataset_draw(&corpus, bal_kernels_at(bal_isa_best()), 7, 0, 0, BAL_BATCH_MAX, &all);
     for (int64_t i = 0; i < BAL_BATCH_MAX; ++i)
         for (int64_t example = 0; example < n_examples; ++example) {
-            bal_corpus_take(corpus, example, 1, &one);
+            bal_dataset_take(&corpus, example, 1, &one);
             if (one.n_tokens != all.start[i + 1] - all.start[i]) continue;
             size_t n = (size_t)one.n_tokens * sizeof *one.tokens;
             if (memcmp(one.tokens, all.tokens + all.start[i], n) == 0 &&
@@ -220,7 +220,7 @@ static void test_drawn_documents_are_consecutive_examples_and_cover_all(void)
     for (int64_t example = 0; example < n_examples; ++example) CU_ASSERT(drawn[example]);
     bal_batch_clear(&one);
     bal_batch_clear(&all);
-    bal_corpus_close(&corpus);
+    bal_dataset_clear(&corpus);
 }
 
 static void test_the_hash_tells_texts_and_cuts_apart(void)
@@ -238,12 +238,12 @@ static void test_the_hash_tells_texts_and_cuts_apart(void)
     uint64_t hashes[N];
     for (int i = 0; i < N; ++i) {
         for (int round = 0; round < 2; ++round) {
-            bal_corpus *corpus =
+            bal_dataset corpus =
                 corpus_of(file_of(corpora[i].text), corpora[i].examples, corpora[i].context);
-            uint64_t hash = bal_corpus_hash(corpus);
+            uint64_t hash = corpus.hash;
             if (round == 1) CU_ASSERT_EQUAL(hash, hashes[i]);
             hashes[i] = hash;
-            bal_corpus_close(&corpus);
+            bal_dataset_clear(&corpus);
         }
         for (int other = 0; other < i; ++other) CU_ASSERT_NOT_EQUAL(hashes[i], hashes[other]);
     }
@@ -295,7 +295,7 @@ static void check_masked(const bal_batch *batch, const bal_tokenizer *roberta, i
 static void test_masked_examples_hide_15_percent(void)
 {
     bal_tokenizer *roberta = masking_tokenizer();
-    bal_corpus *corpus = NULL;
+    bal_dataset corpus = {0};
     bal_corpus_options options = {BAL_TASK_MLM, BAL_EXAMPLES_WINDOWS, 40};
     const char *path = bal_test_data("tinystories/dev.txt");
     bal_mapping file;
@@ -306,13 +306,13 @@ static void test_masked_examples_hide_15_percent(void)
         bal_tokenizer_encode(roberta, (const char *)file.data, file.n_bytes, &all, &n_all), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_corpus_open(path, roberta, &options, &corpus), BAL_OK);
     bal_batch batch = batch_of(16, 40), again = batch_of(16, 40);
-    int64_t n = bal_corpus_n_examples(corpus);
+    int64_t n = corpus.n_examples;
     CU_ASSERT_EQUAL(n, (n_all + 37) / 38);
     for (int64_t first = 0; first < n; first += 16) { /* every token is in one example */
         int64_t here = n - first < 16 ? n - first : 16;
-        bal_corpus_take(corpus, first, here, &batch);
+        bal_dataset_take(&corpus, first, here, &batch);
         check_masked(&batch, roberta, 40, all, &at, counts);
-        bal_corpus_take(corpus, first, here, &again);
+        bal_dataset_take(&corpus, first, here, &again);
         CU_ASSERT(same(&batch, &again));
     }
     CU_ASSERT_EQUAL(at, n_all);
@@ -322,16 +322,16 @@ static void test_masked_examples_hide_15_percent(void)
     CU_ASSERT(fabs((double)counts[2] / scored - 0.10) < 0.03);
     const bal_kernels *ref = bal_kernels_at(BAL_ISA_REF);
     for (uint32_t slot = 0; slot < 200; ++slot) {
-        bal_corpus_draw(corpus, ref, 3, 7, slot, 16, &batch);
+        bal_dataset_draw(&corpus, ref, 3, 7, slot, 16, &batch);
         check_masked(&batch, roberta, 40, NULL, NULL, drawn);
-        bal_corpus_draw(corpus, ref, 3, 7, slot, 16, &again);
+        bal_dataset_draw(&corpus, ref, 3, 7, slot, 16, &again);
         CU_ASSERT(same(&batch, &again));
-        bal_corpus_draw(corpus, ref, 3, 8, slot, 16, &again);
+        bal_dataset_draw(&corpus, ref, 3, 8, slot, 16, &again);
         CU_ASSERT(!same(&batch, &again));
     }
     bal_batch_clear(&batch);
     bal_batch_clear(&again);
-    bal_corpus_close(&corpus);
+    bal_dataset_clear(&corpus);
     options.context = 2; /* no room for a token */
     CU_ASSERT_EQUAL(bal_corpus_open(path, roberta, &options, &corpus), BAL_ERR_CONFIG);
     options.context = 40; /* no mask */
@@ -348,29 +348,29 @@ static void test_texts_that_are_missing_empty_or_too_short_are_named(void)
         for (int i = 0; i < 4; ++i) {
             if (examples == BAL_EXAMPLES_DOCUMENTS && i == 3) continue; /* long enough */
             const char *path = i == 0 ? "none/such.txt" : file_of(texts[i]);
-            bal_corpus *corpus = NULL;
+            bal_dataset corpus = {0};
             bal_corpus_options options = {BAL_TASK_LM, (bal_examples)examples, 64};
             CU_ASSERT_EQUAL(bal_corpus_open(path, tokenizer, &options, &corpus), BAL_ERR_INPUT);
-            CU_ASSERT_PTR_NULL(corpus);
+            CU_ASSERT_PTR_NULL(corpus.self);
             CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), path));
         }
-    bal_corpus *corpus = NULL;
-    bal_corpus_close(&corpus);
+    bal_dataset corpus = {0};
+    bal_dataset_clear(&corpus);
 }
 
 static void test_the_shortest_text_is_one_window(void)
 {
     int64_t n;
     int32_t *tokens = tokens_of(STORY, &n);
-    bal_corpus *corpus = corpus_of(file_of(STORY), BAL_EXAMPLES_WINDOWS, n - 1);
+    bal_dataset corpus = corpus_of(file_of(STORY), BAL_EXAMPLES_WINDOWS, n - 1);
     bal_batch a = batch_of(1, n - 1), b = batch_of(1, n - 1);
-    CU_ASSERT_EQUAL(bal_corpus_n_examples(corpus), 1);
-    bal_corpus_take(corpus, 0, 1, &a);
-    bal_corpus_draw(corpus, bal_kernels_at(BAL_ISA_REF), 1, 1, 1, 1, &b);
+    CU_ASSERT_EQUAL(corpus.n_examples, 1);
+    bal_dataset_take(&corpus, 0, 1, &a);
+    bal_dataset_draw(&corpus, bal_kernels_at(BAL_ISA_REF), 1, 1, 1, 1, &b);
     CU_ASSERT(same(&a, &b));
     bal_batch_clear(&a);
     bal_batch_clear(&b);
-    bal_corpus_close(&corpus);
+    bal_dataset_clear(&corpus);
     bal_corpus_options options = {BAL_TASK_LM, BAL_EXAMPLES_WINDOWS, n};
     CU_ASSERT_EQUAL(bal_corpus_open(file_of(STORY), tokenizer, &options, &corpus), BAL_ERR_INPUT);
     free(tokens);

@@ -1,0 +1,73 @@
+/* evaluate.c: the code that evaluates a text evaluates a data set of one's own, on any ranks. */
+#include "../unit/model/toy.h"
+#include "ballot/train.h"
+#include "ranks.h"
+
+#define N_EXAMPLES 13
+
+/* Example index is index % 5 + 2 tokens of the toy vocabulary, counted on from it. */
+static void take(const void *self, int64_t index, bal_batch *batch)
+{
+    const int32_t *vocab = self;
+    for (int64_t i = 0; i < index % 5 + 2; ++i)
+        bal_batch_add(batch, (int32_t)(7 * index + i) % *vocab,
+                      i == 0 ? -1 : (int32_t)(7 * index + 3 * i) % *vocab);
+    bal_batch_end(batch);
+}
+
+static void draw(const void *self, uint64_t random, bal_batch *batch)
+{
+    take(self, (int64_t)(random % N_EXAMPLES), batch);
+}
+
+static const int32_t toy_vocab = TOY_VOCAB;
+static const bal_dataset data = {
+    .n_examples = N_EXAMPLES, .self = (void *)&toy_vocab, .take = take, .draw = draw};
+
+/* What one pass over every example says. */
+static bal_score expected_of(bal_forward *forward, int64_t n_examples, bal_batch *batch)
+{
+    bal_score sum = {0};
+    for (int64_t i = 0; i < n_examples; ++i) {
+        bal_losses losses = {0};
+        bal_batch_empty(batch);
+        take(&toy_vocab, i, batch);
+        CU_ASSERT_EQUAL_FATAL(bal_forward_losses(forward, batch, NULL, &losses), BAL_OK);
+        sum.loss += losses.loss;
+        sum.n_right += losses.n_right;
+        sum.n_tokens += i % 5 + 1;
+    }
+    return sum;
+}
+
+static void test_a_data_set_of_ones_own_is_evaluated_like_a_text(void)
+{
+    bal_model *model = toy_model(true);
+    bal_forward *forward = NULL;
+    bal_batch batch;
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, 4, TOY_CONTEXT), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_forward_create(model, bal_kernels_at(bal_isa_best()), 4 * TOY_CONTEXT,
+                                             TOY_CONTEXT, &forward),
+                          BAL_OK);
+    for (int64_t n_per_batch = 1; n_per_batch <= 4; ++n_per_batch)
+        for (int64_t n_examples = 0; n_examples <= N_EXAMPLES; n_examples += 5) { /* 0: all */
+            bal_score score,
+                expected = expected_of(forward, n_examples > 0 ? n_examples : N_EXAMPLES, &batch);
+            CU_ASSERT_EQUAL(
+                bal_evaluate(test_comm, forward, &data, n_examples, n_per_batch, &batch, &score),
+                BAL_OK);
+            CU_ASSERT_EQUAL(score.loss, expected.loss);
+            CU_ASSERT_EQUAL(score.n_right, expected.n_right);
+            CU_ASSERT_EQUAL(score.n_tokens, expected.n_tokens);
+        }
+    bal_forward_destroy(&forward);
+    bal_batch_clear(&batch);
+    bal_model_destroy(&model);
+}
+
+const char bal_suite_name[] = "evaluate";
+const bal_test bal_suite_tests[] = {
+    {"a data set of one's own is evaluated like a text",
+     test_a_data_set_of_ones_own_is_evaluated_like_a_text},
+    {NULL, NULL},
+};
