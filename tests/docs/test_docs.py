@@ -193,12 +193,17 @@ class Formats(b.TestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.run_dir = os.path.join(cls.class_dir, "run")
-        b.run(b.tiny(cls.run_dir, run__steps=6))
+        b.run(b.tiny(cls.run_dir, run__steps=6, data__batch=2))
         cls.journal = os.path.join(cls.run_dir, "ballots.journal")
 
     def reader(self, page):
         (code,) = [block for language, block in FENCE.findall(text_of(page)) if language == "python"]
         return code
+
+    def names_of(self, page):
+        names = {"__name__": "reader"}
+        exec(compile(self.reader(page), page, "exec"), names)  # pylint: disable=exec-used
+        return names
 
     def read(self, page, path, expect=0):
         done = subprocess.run([sys.executable, self.write("reader.py", self.reader(page)), path],
@@ -236,11 +241,10 @@ class Formats(b.TestCase):
     def compare(self, checkpoint, folder):
         page = "docs/formats/checkpoint.md"
         self.read(page, checkpoint)
-        space = {"__name__": "reader"}
-        exec(compile(self.reader(page), page, "exec"), space)  # pylint: disable=exec-used
+        read_weights = self.names_of(page)["read_weights"]
         b.run(["export", checkpoint, folder])
         exported = read_safetensors(os.path.join(folder, "model.safetensors"))
-        weights = space["read_weights"](checkpoint)
+        weights = read_weights(checkpoint)
         self.assertEqual(sorted(weights), sorted(exported))
         for name, expected in exported.items():
             found = weights[name]
@@ -273,20 +277,20 @@ class Formats(b.TestCase):
             for row in map(json.loads, file):
                 self.assertEqual(set(row) - named, set(), "keys of metrics.jsonl")
 
-    def test_the_offsets_of_the_journal_are_those_of_its_header(self):
+    def test_the_offsets_of_the_journal_are_those_that_its_reader_takes(self):
         page, data = text_of("docs/formats/journal.md"), b.bytes_of(self.journal)
-        at = {name: (int(offset), form) for offset, form, name in
-              re.findall(r"^\| (\d+) \| (\w+) \| `(\w+)` \|", page, re.M)}
-        forms = {"u32": "<I", "i32": "<i", "u64": "<Q", "i64": "<q"}
-
-        def value(name, base=0):
-            offset, form = at[name]
-            return struct.unpack_from(forms[form], data, base + offset)[0]
-        self.assertEqual(value("seed"), 1)
-        self.assertEqual(value("n_slots"), b.TINY["vote.slots"])
-        self.assertEqual(value("n_steps"), 6)
-        self.assertEqual([value("step", 128 + 14 * 8 * t) for t in range(6)], list(range(6)))
-        self.assertEqual(value("n_cast", 128), b.TINY["vote.slots"])
+        header, records = self.names_of("docs/formats/journal.md")["read_journal"](self.journal)
+        self.assertEqual((header["seed"], header["n_slots"], header["n_steps"]), (1, 8, 6))
+        self.assertEqual(records[3]["n_tokens"], 8 * 2 * 16, "slots x batch x context")
+        forms = {"u32": "<I", "i32": "<i", "u64": "<Q", "i64": "<q", "8 bytes": "8s"}
+        parts = page.split("\n## ")
+        for part, found, base in ((parts[1], header, 0), (parts[2], records[3], 128 + 14 * 8 * 3)):
+            rows = re.findall(r"^\| (\d+) \| ([\w ]+) \| `(\w+)` \|", part, re.M)
+            self.assertGreater(len(rows), 10)
+            for offset, form, name in rows:
+                if name != "hash" and form in forms:
+                    (value,) = struct.unpack_from(forms[form], data, base + int(offset))
+                    self.assertEqual(value, found[name], name)
 
 
 class English(b.TestCase):
