@@ -17,6 +17,7 @@ set_target_properties(bal_library PROPERTIES OUTPUT_NAME ballot EXPORT_NAME ball
                       ARCHIVE_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
 
 install(TARGETS ballot RUNTIME)
+install(FILES LICENSE TYPE DOC RENAME copyright)
 install(TARGETS bal_library EXPORT ballot ARCHIVE)
 install(DIRECTORY include/ballot ${PROJECT_BINARY_DIR}/include/ballot TYPE INCLUDE
         FILES_MATCHING PATTERN "*.h")

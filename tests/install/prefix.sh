@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install.sh BUILD SCRATCH: install a build into an empty prefix, and build and run programs against
+# prefix.sh BUILD SCRATCH: install a build into an empty prefix, and build and run programs against
 # it as users do: with pkg-config, with find_package, from C and from C++. Then move the prefix to
 # another place and do it again. Run in the repository root.
 set -euo pipefail
