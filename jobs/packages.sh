@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# packages.sh [test]: install the Debian packages of tests/packages.txt that are missing, where root
-# or sudo can; else say which are missing.
+# packages.sh [test]: install the missing Debian packages of tests/packages.txt, as root or with sudo.
+# Without either, say which are missing. With "test", include what only the tests need.
 set -euo pipefail
 list=$(dirname "$0")/../tests/packages.txt
 if [ "${1:-}" = test ]; then wanted=$(grep -v '^#' "$list"); else wanted=$(sed '/^# test/,$d' "$list" | grep -v '^#'); fi
@@ -10,7 +10,7 @@ for package in $wanted; do
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! command -v apt-get >/dev/null; then
-    echo "This is not Debian or Ubuntu; install what these packages stand for: ${missing[*]}" >&2
+    echo "This is not Debian; install the equivalents of these packages: ${missing[*]}" >&2
     exit 1
 fi
 as_root=()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # quickstart.sh [RUN]: install what is missing, build, and teach stories260K Shakespeare by votes on
-# two ranks; then a picture of the run, and a sample of text from before and after.
+# two ranks. Then draw the run, and print a sample of text from before and after.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 run=${1:-runs/shakespeare}
@@ -20,4 +20,4 @@ for model in data/stories260k "$run/best.h5"; do
     "$ballot" generate "$model" "$prompt" --tokens 150 --temperature 0.8
 done
 echo
-echo "The picture: $run/report.png. To go on reading: README.md"
+echo "The picture: $run/report.png. Read on in README.md"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# workstation.sh JOB.ini RUN [RANKS [OPTION OF ballot train]...]: train under mpirun, and start it
-# anew when a rank, a host or the whole of it died, until the run is done. Not after bad input (2,
-# 3), want of memory (4) or a numerical failure (5), and not when three starts in a row added no
-# step to the journal, be it that another process has the run. TERM, INT (Ctrl-C) or HUP lets the
-# ranks end their step and save, and ends with 75.
+# workstation.sh JOB.ini RUN [RANKS [OPTION OF ballot train]...]: train under mpirun. If a rank, a
+# host or mpirun itself dies, start again, until the run is done. These end it: bad input (2, 3), too
+# little memory (4), a numerical failure (5), and three starts in a row that add no step to the
+# journal, even if another process has the run. TERM, INT (Ctrl-C) or HUP lets the ranks finish their
+# step and save, and ends with 75.
 # The environment may set
 #   BALLOT           the program (build/release/ballot)
 #   BALLOT_MPIRUN    more options of mpirun, as "--hostfile hosts"
