@@ -20,7 +20,7 @@ install(TARGETS ballot RUNTIME)
 install(FILES LICENSE TYPE DOC RENAME copyright)
 install(TARGETS bal_library EXPORT ballot ARCHIVE)
 install(DIRECTORY include/ballot ${PROJECT_BINARY_DIR}/include/ballot TYPE INCLUDE
-        FILES_MATCHING PATTERN "*.h")
+        FILES_MATCHING PATTERN "*.h" PATTERN "*.def")
 
 set(config ${CMAKE_INSTALL_LIBDIR}/cmake/ballot)
 configure_file(cmake/ballot-config.cmake.in ballot-config.cmake @ONLY)

@@ -21,7 +21,9 @@
  * integers alone, so every rank moves its codes alike; bal_tensors_fingerprint shows that they
  * agree. From time to time bal_checkpoint_write saves the model.
  *
- * bal_train does all of this for a bal_job, or continues where it stopped. kernels.h is the
+ * bal_train does all of this for a bal_job, or continues where it stopped (job.h, train.h).
+ * bal_evaluate and bal_replicas_compare are what ranks do together with a model (evaluate.h,
+ * replicas.h), and bal_estimate_job says what a job takes (estimate.h). kernels.h is the
  * arithmetic below it all, bench.h its speed, json.h how JSON is read and written.
  *
  * Calls that can fail return a bal_status, and bal_failure gives the sentence that explains it
@@ -36,7 +38,10 @@
 #include "ballot/comm_mpi.h"
 #include "ballot/core.h"
 #include "ballot/data.h"
+#include "ballot/estimate.h"
+#include "ballot/evaluate.h"
 #include "ballot/hub.h"
+#include "ballot/job.h"
 #include "ballot/json.h"
 #include "ballot/kernels.h"
 #include "ballot/model.h"
@@ -44,6 +49,7 @@
 #include "ballot/perturb.h"
 #include "ballot/quant.h"
 #include "ballot/record.h"
+#include "ballot/replicas.h"
 #include "ballot/source.h"
 #include "ballot/tensors.h"
 #include "ballot/text.h"

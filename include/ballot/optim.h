@@ -24,7 +24,6 @@ typedef struct bal_rule_options {
                       the whole run */
     double eta;    /* zoqo: learning rate, in units of the weights */
 } bal_rule_options;
-bal_rule_options bal_rule_options_default(void);
 
 /** What the updates of a run depend on. Plain; borrowed pointers. */
 typedef struct bal_optim_options {

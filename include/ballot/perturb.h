@@ -25,7 +25,6 @@ typedef struct bal_perturb_options {
     int64_t noise;  /* largest probe in code steps; 1 unless kind is UNIFORM */
     double density; /* share of 64-code blocks that a step votes on, in (0, 1] */
 } bal_perturb_options;
-bal_perturb_options bal_perturb_options_default(void);
 
 /** Which codes a step votes on, and the random streams of the run. Plain; borrowed pointers. */
 typedef struct bal_measure {

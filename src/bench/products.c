@@ -124,7 +124,7 @@ bal_status bal_bench_products(const bal_kernels *kernels, int64_t m, int64_t n, 
 {
     static const bool on_ballot[] = {true};
     bal_measure measure = {.kernels = kernels,
-                           .options = bal_perturb_options_default(),
+                           .options = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
                            .seed = 1,
                            .n_tensors = 1,
                            .on_ballot = on_ballot};

@@ -9,13 +9,14 @@ const bal_ballot_shape bal_bench_signs = {.n_slots = N_SLOTS, .n_bits = BAL_SIGN
 
 bal_optim_options bal_bench_options(const bool *on_ballot)
 {
-    return (bal_optim_options){.rule = bal_rule_options_default(),
-                               .perturb = bal_perturb_options_default(),
-                               .ballot = bal_bench_signs,
-                               .n_steps = 1000,
-                               .seed = 1,
-                               .on_ballot = on_ballot,
-                               .tally = BAL_TALLY_TABLE};
+    return (bal_optim_options){
+        .rule = {.kind = BAL_RULE_CARRY, .travel = 4.0},
+        .perturb = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
+        .ballot = bal_bench_signs,
+        .n_steps = 1000,
+        .seed = 1,
+        .on_ballot = on_ballot,
+        .tally = BAL_TALLY_TABLE};
 }
 
 void bal_bench_votes(uint64_t bits[2 * N_SLOTS / 64])

@@ -5,14 +5,16 @@
 #include <argp.h>
 
 #include "ballot/comm.h"
+#include "ballot/job.h"
 #include "ballot/json.h"
-#include "ballot/train.h"
+#include "ballot/record.h"
+#include "ballot/source.h"
 
 #define BAL_JOB_LINE_MAX 199 /* bytes that inih reads as one line */
 
 typedef enum bal_option_type {
     BAL_OPT_INT,    /* int64_t, min .. max */
-    BAL_OPT_REAL,   /* double, above min, up to max */
+    BAL_OPT_REAL,   /* double, above min, up to max, or that of a name */
     BAL_OPT_TEXT,   /* char[max] */
     BAL_OPT_CHOICE, /* unsigned: value of one of names */
     BAL_OPT_FLAGS,  /* unsigned: or of values of names */
@@ -20,18 +22,17 @@ typedef enum bal_option_type {
 
 typedef struct bal_option_name {
     const char *name;
-    unsigned value;
+    double value;
 } bal_option_name;
 
-/** An option of the job file. It exists once, as a row of bal_options. */
+/** An option of the job file: a row of job_options.def. */
 typedef struct bal_option {
     const char *section, *key;
-    bal_option_type type;
     size_t offset; /* in bal_job */
+    bal_option_type type;
     double min, max;
-    const bal_option_name *names; /* of CHOICE and FLAGS; of a REAL for minus their values, at most
-                                   * min; ends with NULL */
-    bool decides;                 /* codes or journal depend on it: part of the job's hash */
+    bal_option_name names[12]; /* ends with a name of NULL */
+    bool decides;              /* codes or journal depend on it: part of the job's hash */
     const char *help;
 } bal_option;
 extern const bal_option bal_options[];

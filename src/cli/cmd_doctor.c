@@ -109,7 +109,7 @@ static bal_status size_job(const bal_job *job, bal_estimate *needs)
 {
     bal_bundle bundle = {0};
     int64_t n = job->data.batch * job->data.context;
-    bal_source_options base = {.formats = job->model.formats, .with_carry = true};
+    bal_source_options base = {.formats = bal_job_formats(job), .with_carry = true};
     BAL_TRY(bal_source_outline(job->model.path, &base, &bundle));
     needs->model = (int64_t)bal_tensors_bytes(bal_model_tensors(bundle.model));
     needs->work = (int64_t)bal_forward_bytes(bundle.model, n, job->data.context);

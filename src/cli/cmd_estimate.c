@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ballot/estimate.h"
 #include "cli_impl.h"
 #include "host.h"
 

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ballot/evaluate.h"
 #include "cli_impl.h"
 
 typedef struct arguments {
@@ -94,11 +95,11 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     bal_forward *forward = NULL;
     bal_batch batch = {0};
     bal_score score = {0};
-    const bal_data_options *data = &source.job.data;
+    const bal_job *job = &source.job;
     bal_status status =
         bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
     if (status == BAL_OK) status = bal_isa_check(&a.common);
-    const char *text = strcmp(a.split, "dev") == 0 ? data->dev : data->test;
+    const char *text = strcmp(a.split, "dev") == 0 ? job->data.dev : job->data.test;
     if (status == BAL_OK && text[0] == 0)
         status = bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set", a.common.job, a.split);
     bal_source_options how = bal_common_source(&a.common, &source.job);
@@ -106,15 +107,16 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     if (status == BAL_OK) status = bal_source_open(a.model, &how, &bundle);
     if (status == BAL_OK) status = bal_job_check_task(&source.job, bundle.model);
     if (status == BAL_OK) status = bal_job_open_data(&source.job, text, bundle.tokenizer, &dataset);
-    if (status == BAL_OK) status = bal_batch_init(&batch, data->batch, data->context);
+    if (status == BAL_OK) status = bal_batch_init(&batch, job->data.batch, job->data.context);
     if (status == BAL_OK)
-        status = bal_forward_create(bundle.model, a.common.machine.kernels,
-                                    data->batch * data->context, data->context, &forward);
+        status =
+            bal_forward_create(bundle.model, a.common.machine.kernels,
+                               job->data.batch * job->data.context, job->data.context, &forward);
     status = bal_comm_agree(context->comm, status);
     if (status == BAL_OK)
         status = bal_evaluate(context->comm, forward, &dataset,
-                              strcmp(a.split, "dev") == 0 ? data->dev_examples : 0, data->batch,
-                              &batch, &score);
+                              strcmp(a.split, "dev") == 0 ? job->data.dev_examples : 0,
+                              job->data.batch, &batch, &score);
     if (status == BAL_OK) status = print(context, &a, bundle.model, &dataset, &source.job, &score);
     bal_forward_destroy(&forward);
     bal_batch_clear(&batch);

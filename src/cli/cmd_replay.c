@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ballot/train.h"
 #include "cli_impl.h"
 
 typedef struct arguments {
@@ -104,7 +105,7 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
                           "what is good",
                           a.journal, (long long)bal_journal_tail(journal),
                           (long long)bal_journal_n(journal), (long long)bal_journal_n(journal));
-    bal_source_options base = {.formats = source.job.model.formats, .with_carry = true};
+    bal_source_options base = {.formats = bal_job_formats(&source.job), .with_carry = true};
     if (status == BAL_OK) status = bal_source_open(a.base, &base, &bundle);
     if (status == BAL_OK) {
         if (a.step < 0) a.step = bal_journal_n(journal);

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "ballot/train.h"
 #include "cli_impl.h"
 
 typedef struct arguments {

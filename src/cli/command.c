@@ -34,7 +34,7 @@ void bal_parse(const bal_context *context, const struct argp *argp, int argc, ch
 bal_source_options bal_common_source(const bal_common *common, const bal_job *job)
 {
     bal_source_options options = {.formats = {.matrices = BAL_I8, .group = BAL_GROUP_DEFAULT}};
-    if (job != NULL) options.formats = job->model.formats;
+    if (job != NULL) options.formats = bal_job_formats(job);
     options.keep_formats = common->formats.matrices == BAL_N_FORMATS;
     if (options.keep_formats) return options;
     options.formats.matrices = common->formats.matrices;

@@ -2,7 +2,7 @@
 #ifndef BALLOT_DOCTOR_H
 #define BALLOT_DOCTOR_H
 
-#include "ballot/train.h"
+#include "ballot/estimate.h"
 #include "host.h"
 
 /** What a rank knows of itself. Plain words, which ranks send to each other. */

@@ -117,10 +117,9 @@ bal_status bal_job_read(const char *path, char *const *overrides, int n_override
     for (int i = 0; i < bal_n_options; ++i) strcpy(job->source[i], "default");
     if (path != NULL) BAL_TRY(read_file(path, job));
     for (int i = 0; i < n_overrides; ++i) BAL_TRY(apply_override(overrides[i], job));
-    const bal_perturb_options *perturb = &job->job.vote.perturb;
-    if (perturb->noise > 1 && perturb->kind != BAL_DIRECTIONS_UNIFORM)
+    if (job->job.vote.noise > 1 && job->job.vote.directions != BAL_DIRECTIONS_UNIFORM)
         return bal_fail(BAL_ERR_CONFIG, "[vote] noise = %lld needs directions = uniform",
-                        (long long)perturb->noise);
+                        (long long)job->job.vote.noise);
     if (job->job.vote.audit > 0.0 && job->job.vote.dealing != BAL_DEALING_FIXED)
         return bal_fail(BAL_ERR_CONFIG,
                         "[vote] audit = %g needs dealing = fixed: only then is it known who probed "

@@ -15,11 +15,6 @@ struct bal_optim {
     int8_t *votes; /* [n_slots] */
 };
 
-bal_rule_options bal_rule_options_default(void)
-{
-    return (bal_rule_options){.kind = BAL_RULE_CARRY, .travel = 4.0, .eta = 1e-3};
-}
-
 bal_status bal_optim_create(bal_tensors *tensors, const bal_kernels *kernels,
                             const bal_optim_options *options, bal_optim **optim)
 {

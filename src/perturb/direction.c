@@ -4,11 +4,6 @@
 
 #include "perturb_impl.h"
 
-bal_perturb_options bal_perturb_options_default(void)
-{
-    return (bal_perturb_options){.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0};
-}
-
 void bal_stream(const bal_measure *measure, int stream, int tensor, uint32_t third, int64_t line,
                 int64_t n_lines, uint8_t *out)
 {

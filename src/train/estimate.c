@@ -2,6 +2,7 @@
  * things; times are of real probes with the real model and data. */
 #include <string.h>
 
+#include "ballot/estimate.h"
 #include "train_impl.h"
 
 #define PROBE_SECONDS 1.5 /* spent on probes, about, and on batches of an evaluation */
@@ -52,7 +53,7 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     e->reading = larger(bal_memory_peak() - e->program - e->text, 0);
     e->loading = 8 * largest;
     e->metrics = bal_metrics_bytes(n, job->run.steps);
-    e->step_bytes = bal_step_bytes(job);
+    e->step_bytes = bal_job_step_bytes(job);
     bal_estimate_files(job, run->model, &run->bundle.files, e);
     e->saving = bal_checkpoint_memory(bal_model_tensors(run->model), e->checkpoint);
     if (run->dev.n_examples == 0) return;

@@ -3,25 +3,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train_impl.h"
+#include "ballot/job.h"
 
 bal_job bal_job_default(void)
 {
     return (bal_job){
-        .model = {.formats = {.matrices = BAL_I8, .group = BAL_GROUP_DEFAULT}},
-        .data = {.task = BAL_TASK_LM, .examples = BAL_EXAMPLES_WINDOWS, .context = 128, .batch = 8},
-        .vote = {.slots = 64,
-                 .perturb = bal_perturb_options_default(),
-                 .train = BAL_TRAIN_CODES | BAL_TRAIN_GAINS,
-                 .tensors = "*"},
-        .rule = bal_rule_options_default(),
-        .run = {.steps = 400,
-                .seed = 1,
-                .eval_every = 20,
-                .checkpoint_every = 100,
-                .check_every = 10,
-                .keep = 2},
+#define SECTION(name)
+#define END(name)
+#define TEXT(section, key, value, ...) .section.key = value,
+#define INT(section, key, value, ...) .section.key = value,
+#define REAL(section, key, value, ...) .section.key = value,
+#define CHOICE(type, section, key, value, ...) .section.key = value,
+#define FLAGS(section, key, value, ...) .section.key = value,
+#include "ballot/job_options.def"
     };
+}
+
+bal_formats bal_job_formats(const bal_job *job)
+{
+    bal_formats formats = {.matrices = job->model.codes, .group = job->model.group};
+    strcpy(formats.patterns, job->model.formats);
+    return formats;
+}
+
+bal_ballot_shape bal_job_ballot(const bal_job *job)
+{
+    return (bal_ballot_shape){.n_slots = (int)job->vote.slots, .n_bits = BAL_SIGN_BITS};
 }
 
 static bool matches(const char *patterns, const char *name)
@@ -54,13 +61,16 @@ bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool 
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,
                          const bool *on_ballot, bal_optim **optim)
 {
-    bal_optim_options options = {.rule = job->rule,
-                                 .perturb = job->vote.perturb,
-                                 .ballot = bal_job_ballot(job),
-                                 .n_steps = job->run.steps,
-                                 .seed = (uint64_t)job->run.seed,
-                                 .on_ballot = on_ballot,
-                                 .tally = machine->tally};
+    bal_optim_options options = {
+        .rule = {.kind = job->rule.name, .travel = job->rule.travel, .eta = job->rule.eta},
+        .perturb = {.kind = job->vote.directions,
+                    .noise = job->vote.noise,
+                    .density = job->vote.density},
+        .ballot = bal_job_ballot(job),
+        .n_steps = job->run.steps,
+        .seed = (uint64_t)job->run.seed,
+        .on_ballot = on_ballot,
+        .tally = machine->tally};
     return bal_optim_create(tensors, machine->kernels, &options, optim);
 }
 
@@ -84,4 +94,4 @@ bal_status bal_job_open_data(const bal_job *job, const char *path, const bal_tok
     return bal_corpus_open(path, tokenizer, &options, dataset);
 }
 
-int64_t bal_step_bytes(const bal_job *job) { return bal_ballot_bytes(bal_job_ballot(job)) + 8; }
+int64_t bal_job_step_bytes(const bal_job *job) { return bal_ballot_bytes(bal_job_ballot(job)) + 8; }

@@ -89,7 +89,7 @@ bal_status bal_progress_table(bal_run *run)
     printf("tokens           %.0f per second, each forward pass counted\n",
            2.0 * (double)run->n_tokens / elapsed);
     printf("bytes per step   %lld sent by each of %d ranks: ballot of %lld slots, 8 to agree\n",
-           (long long)bal_step_bytes(run->job), bal_comm_size(run->comm),
+           (long long)bal_job_step_bytes(run->job), bal_comm_size(run->comm),
            (long long)run->job->vote.slots);
     printf(
         "peak memory      %.1f MiB on rank 0, %.1f MiB on all ranks; mapped files included, the "

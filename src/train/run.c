@@ -132,13 +132,13 @@ static bal_status save(bal_run *run)
 /* Dev loss of the steps so far; the best one's model is kept as best.h5. Collective. */
 static bal_status evaluate(bal_run *run)
 {
-    const bal_data_options *data = &run->job->data;
+    const bal_job *job = run->job;
     uint64_t print;
     bool repaired;
     bal_status status;
     do {
-        status = bal_evaluate(run->comm, run->forward, &run->dev, data->dev_examples, data->batch,
-                              &run->batch, &run->dev_score);
+        status = bal_evaluate(run->comm, run->forward, &run->dev, job->data.dev_examples,
+                              job->data.batch, &run->batch, &run->dev_score);
         BAL_TRY(bal_run_compare(run, status, &print, &repaired));
     } while (repaired); /* some have evaluated another model */
     if (run->writes && bal_score_nats(&run->dev_score) < run->best_nats) {
@@ -259,20 +259,20 @@ static void note_ranks(bal_run *run, bal_journal_entry *entry)
 /* One step of all ranks; the wishes of all in *wishes. */
 static bal_status take_step(bal_run *run, uint64_t *wishes)
 {
-    const bal_run_options *options = &run->job->run;
+    const bal_job *job = run->job;
     bal_journal_entry entry = {.step = run->step, .dev_loss = -1, .accused = -1, .bits = run->bits};
     double clock = bal_seconds();
     bal_comm_set_step(run->comm, run->step);
     memset(run->step_seconds, 0, sizeof run->step_seconds);
     if (run->dev.n_examples > 0 &&
-        (options->eval_every > 0 ? run->step % options->eval_every == 0 : run->step == 0)) {
+        (job->run.eval_every > 0 ? run->step % job->run.eval_every == 0 : run->step == 0)) {
         BAL_TRY(evaluate(run));
         entry.dev_loss = run->dev_score.loss;
         entry.dev_tokens = run->dev_score.n_tokens;
         charge(run, BAL_PHASE_EVAL, &clock);
     }
     bal_totals *mine = bal_ballot_totals(run->ballot);
-    bool checked = options->check_every > 0 && run->step % options->check_every == 0;
+    bool checked = job->run.check_every > 0 && run->step % job->run.check_every == 0;
     uint64_t print = 0;
     bool repaired;
     bal_status status =
@@ -315,8 +315,8 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
 
     bal_run_postpone(run, bal_run_apply(run, &entry));
     charge(run, BAL_PHASE_UPDATE, &clock);
-    bool last = run->step == options->steps;
-    if ((options->checkpoint_every > 0 && run->step % options->checkpoint_every == 0 && !last) ||
+    bool last = run->step == job->run.steps;
+    if ((job->run.checkpoint_every > 0 && run->step % job->run.checkpoint_every == 0 && !last) ||
         (*wishes & (BAL_WISH_SAVE | BAL_WISH_STOP) && !last))
         BAL_TRY(save(run));
     charge(run, BAL_PHASE_CHECKPOINT, &clock);

@@ -4,6 +4,9 @@
 
 #include <stdio.h>
 
+#include "ballot/evaluate.h"
+#include "ballot/replicas.h"
+#include "ballot/source.h"
 #include "ballot/train.h"
 
 #define BAL_PATH_BYTES 4096
@@ -27,12 +30,6 @@ void bal_deal_destroy(bal_deal **deal);
 void bal_deal_begin(bal_deal *deal);
 /** The next slot of the round; -1: none is left. Local. */
 int bal_deal_next(bal_deal *deal);
-
-/** The ballots of a job: a sign for each slot. Local. */
-static inline bal_ballot_shape bal_job_ballot(const bal_job *job)
-{
-    return (bal_ballot_shape){.n_slots = (int)job->vote.slots, .n_bits = BAL_SIGN_BITS};
-}
 
 typedef struct bal_run {
     const bal_job *job;

@@ -1,6 +1,6 @@
 /* evaluate.c: the code that evaluates a text evaluates a data set of one's own, on any ranks. */
 #include "../unit/model/toy.h"
-#include "ballot/train.h"
+#include "ballot/evaluate.h"
 #include "ranks.h"
 
 #define N_EXAMPLES 13

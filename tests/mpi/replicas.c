@@ -1,7 +1,9 @@
 /* replicas.c: a replica that drifted is found, and named. */
 #include <stdlib.h>
 
-#include "ballot/train.h"
+#include "ballot/model.h"
+#include "ballot/optim.h"
+#include "ballot/replicas.h"
 #include "ranks.h"
 
 /* The same small model on every rank of comm, one copy for each of its nodes or ranks. */
@@ -146,12 +148,13 @@ static void test_ranks_that_share_a_copy_make_the_update_together(void)
     enum { N_SLOTS = 64 };
     bool on_ballot[64];
     memset(on_ballot, true, sizeof on_ballot);
-    bal_optim_options options = {.rule = bal_rule_options_default(),
-                                 .perturb = bal_perturb_options_default(),
-                                 .ballot = {.n_slots = N_SLOTS, .n_bits = BAL_SIGN_BITS},
-                                 .n_steps = 5,
-                                 .seed = 7,
-                                 .on_ballot = on_ballot};
+    bal_optim_options options = {
+        .rule = {.kind = BAL_RULE_CARRY, .travel = 4.0},
+        .perturb = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
+        .ballot = {.n_slots = N_SLOTS, .n_bits = BAL_SIGN_BITS},
+        .n_steps = 5,
+        .seed = 7,
+        .on_ballot = on_ballot};
     bal_shared *shared = NULL;
     bal_model *models[2] = {replica(), replica_on(test_comm, true, &shared)};
     bal_optim *optims[2] = {NULL, NULL};

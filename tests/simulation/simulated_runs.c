@@ -181,7 +181,7 @@ static bool is_replayed(const char *run)
     bal_mapping_close(&o.journal);
     snprintf(path, sizeof path, "%s/ballots.journal", run);
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
-    bal_source_options how = {.formats = source.job.model.formats, .with_carry = true};
+    bal_source_options how = {.formats = bal_job_formats(&source.job), .with_carry = true};
     CU_ASSERT_EQUAL_FATAL(bal_source_open(source.job.model.path, &how, &base), BAL_OK);
     CU_ASSERT_EQUAL(
         bal_replay(&source.job, &machine, journal, n_steps, bal_model_tensors(base.model)), BAL_OK);

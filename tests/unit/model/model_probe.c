@@ -111,13 +111,14 @@ static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
 
 static bal_direction walsh(const bal_model *model, const bool *on_ballot)
 {
-    return (bal_direction){.measure = {.kernels = bal_kernels_at(bal_isa_best()),
-                                       .options = bal_perturb_options_default(),
-                                       .seed = SEED,
-                                       .step = 1,
-                                       .n_tensors = bal_model_tensors(model)->n,
-                                       .on_ballot = on_ballot},
-                           .slot = 17};
+    return (bal_direction){
+        .measure = {.kernels = bal_kernels_at(bal_isa_best()),
+                    .options = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
+                    .seed = SEED,
+                    .step = 1,
+                    .n_tensors = bal_model_tensors(model)->n,
+                    .on_ballot = on_ballot},
+        .slot = 17};
 }
 
 static void test_a_probe_leaves_the_codes_alone(void)

@@ -107,8 +107,8 @@ static inline void scatter(bal_tensors *model)
 /** Rule carry, Walsh directions, all tensors on the ballot. */
 static inline setting setting_of(int n_slots, int64_t n_steps)
 {
-    setting s = {.options = {.rule = bal_rule_options_default(),
-                             .perturb = bal_perturb_options_default(),
+    setting s = {.options = {.rule = {.kind = BAL_RULE_CARRY, .travel = 4.0},
+                             .perturb = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
                              .ballot = {.n_slots = n_slots, .n_bits = BAL_SIGN_BITS},
                              .n_steps = n_steps,
                              .seed = SEED},
