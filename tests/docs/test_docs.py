@@ -293,6 +293,38 @@ class Formats(b.TestCase):
                     self.assertEqual(value, found[name], name)
 
 
+class Json(b.TestCase):
+    """docs/json.md has a key if, and only if, the command prints it."""
+    def keys(self, value):
+        if isinstance(value, dict):
+            return set(value).union(*map(self.keys, value.values()))
+        return set().union(*map(self.keys, value)) if isinstance(value, list) else set()
+
+    def compare(self, command, *lines):
+        (section,) = re.findall(rf"^## {command}\n(.*?)(?=^## |\Z)", text_of("docs/json.md"), re.M | re.S)
+        keys = {word for row in section.splitlines() if row.startswith("| `")
+                for cell in (row.split("|")[1], row.split("|")[3]) for word in CODE.findall(cell)}
+        values = {"checkpoint", "journal", "ok", "warn", "fail", "dev", "test", "lm"}
+        printed = set()
+        for line in lines:
+            printed |= self.keys(json.loads(b.run([command, *line, "--json"]).out))
+        self.assertEqual({k for k in keys - values if re.match(r"[a-z_0-9]+$", k)}, printed, command)
+
+    def test_keys_are_those_that_are_printed(self):
+        run = self.folder("run")
+        b.run(b.tiny(run, run__steps=2))
+        journal, checkpoint = (os.path.join(run, name) for name in ("ballots.journal", "best.h5"))
+        self.compare("eval", [b.STORIES, "--job", b.JOB, "-s", "data.dev_examples=2"])
+        self.compare("generate", [b.STORIES, "Once", "--tokens", "2"])
+        self.compare("inspect", [journal], [checkpoint], [b.STORIES])
+        self.compare("replay", [b.STORIES, journal, "-o", self.folder("replayed.h5")])
+        self.compare("quantize", [b.STORIES, "-o", self.folder("rounded.h5")])
+        self.compare("estimate", [b.JOB, "--memory", "64"])
+        options = json.loads(b.run(["config", "--json"]).out)
+        for option in options.values():
+            self.assertEqual(set(option), {"value", "source", "values", "help"})
+
+
 class English(b.TestCase):
     def test_the_readme_is_short(self):
         lines = text_of("README.md").splitlines()
