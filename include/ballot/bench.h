@@ -6,6 +6,7 @@
 #define BALLOT_BENCH_H
 
 #include "ballot/comm.h"
+#include "ballot/core.h"
 #include "ballot/kernels.h"
 #include "ballot/model.h"
 

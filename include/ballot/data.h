@@ -4,6 +4,7 @@
 #define BALLOT_DATA_H
 
 #include "ballot/batch.h"
+#include "ballot/core.h"
 #include "ballot/text.h"
 
 #ifdef __cplusplus

@@ -3,6 +3,7 @@
 #ifndef BALLOT_HUB_H
 #define BALLOT_HUB_H
 
+#include "ballot/core.h"
 #include "ballot/model.h"
 #include "ballot/text.h"
 

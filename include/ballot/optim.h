@@ -3,6 +3,7 @@
 #ifndef BALLOT_OPTIM_H
 #define BALLOT_OPTIM_H
 
+#include "ballot/core.h"
 #include "ballot/perturb.h"
 #include "ballot/tensors.h"
 #include "ballot/vote.h"

@@ -3,6 +3,7 @@
 #ifndef BALLOT_PERTURB_H
 #define BALLOT_PERTURB_H
 
+#include "ballot/core.h"
 #include "ballot/kernels.h"
 
 #ifdef __cplusplus

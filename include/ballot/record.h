@@ -3,6 +3,7 @@
 #ifndef BALLOT_RECORD_H
 #define BALLOT_RECORD_H
 
+#include "ballot/core.h"
 #include "ballot/model.h"
 #include "ballot/text.h"
 #include "ballot/vote.h"

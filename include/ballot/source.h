@@ -3,6 +3,7 @@
 #ifndef BALLOT_SOURCE_H
 #define BALLOT_SOURCE_H
 
+#include "ballot/core.h"
 #include "ballot/hub.h"
 #include "ballot/model.h"
 

@@ -4,6 +4,7 @@
 #define BALLOT_TRAIN_H
 
 #include "ballot/comm.h"
+#include "ballot/core.h"
 #include "ballot/job.h"
 #include "ballot/record.h"
 

@@ -4,6 +4,7 @@
 #define BALLOT_VOTE_H
 
 #include "ballot/comm.h"
+#include "ballot/core.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -4,6 +4,7 @@
 
 #include "ballot/bench.h"
 #include "ballot/optim.h"
+#include "ballot/quant.h"
 
 #define N_REPEATS 9
 #define N_SLOTS 256

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ballot/batch.h"
 #include "bench_impl.h"
 
 /* Kernels that add up the time spent in them; one bench at a time. */

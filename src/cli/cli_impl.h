@@ -5,10 +5,14 @@
 #include <argp.h>
 
 #include "ballot/comm.h"
+#include "ballot/hub.h"
 #include "ballot/job.h"
 #include "ballot/json.h"
+#include "ballot/kernels.h"
+#include "ballot/model.h"
 #include "ballot/record.h"
 #include "ballot/source.h"
+#include "ballot/train.h"
 
 #define BAL_JOB_LINE_MAX 199 /* bytes that inih reads as one line */
 

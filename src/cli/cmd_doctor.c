@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ballot/source.h"
 #include "cli_impl.h"
 #include "doctor.h"
 

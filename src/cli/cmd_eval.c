@@ -2,7 +2,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "ballot/batch.h"
+#include "ballot/data.h"
 #include "ballot/evaluate.h"
+#include "ballot/source.h"
 #include "cli_impl.h"
 
 typedef struct arguments {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "ballot/hub.h"
+#include "ballot/source.h"
 #include "cli_impl.h"
 
 typedef struct arguments {

@@ -2,6 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ballot/perturb.h"
+#include "ballot/source.h"
+#include "ballot/text.h"
 #include "cli_impl.h"
 #include "sample.h"
 

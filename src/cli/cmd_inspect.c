@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "ballot/hub.h"
+#include "ballot/quant.h"
 #include "cli_impl.h"
 
 typedef struct arguments {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ballot/quant.h"
 #include "cli_impl.h"
 
 typedef struct arguments {

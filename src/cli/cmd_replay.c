@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ballot/source.h"
 #include "ballot/train.h"
 #include "cli_impl.h"
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ballot/quant.h"
 #include "cli_impl.h"
 
 const char *argp_program_version = "ballot " BALLOT_VERSION;

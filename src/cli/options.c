@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ballot/optim.h"
+#include "ballot/perturb.h"
+#include "ballot/vote.h"
 #include "cli_impl.h"
 
 #define AT(section, key) #section, #key, offsetof(bal_job, section.key)

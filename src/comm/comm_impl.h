@@ -1,5 +1,5 @@
 /* comm_impl.h: what a communicator is made of. The transport below it is a table of
- * collectives; mpi.c has the one of MPI, and tests have one of their own. */
+ * collectives; comm_mpi.c has the one of MPI, and tests have one of their own. */
 #ifndef BALLOT_COMM_IMPL_H
 #define BALLOT_COMM_IMPL_H
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ballot/kernels.h"
 #include "gguf.h"
 
 static const bal_family_name llama_names[] = {

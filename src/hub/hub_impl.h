@@ -5,6 +5,7 @@
 
 #include "ballot/hub.h"
 #include "ballot/json.h"
+#include "ballot/quant.h"
 #include "family.h"
 
 #define BAL_HUB_SIZE_MAX 65536     /* widths, heads, layers: products of two stay far from 2^63 */

@@ -2,7 +2,9 @@
 #ifndef BALLOT_OPTIM_IMPL_H
 #define BALLOT_OPTIM_IMPL_H
 
+#include "ballot/kernels.h"
 #include "ballot/optim.h"
+#include "ballot/quant.h"
 
 #define BAL_SHIFT_MAX 13
 #define BAL_SPAN_BLOCKS 32 /* at a time: codes, carries and tallies stay in the first cache */

@@ -3,6 +3,7 @@
 #ifndef BALLOT_RECORD_IMPL_H
 #define BALLOT_RECORD_IMPL_H
 
+#include "ballot/quant.h"
 #include "ballot/record.h"
 
 #define BAL_CHECKPOINT_VERSION 2

@@ -1,6 +1,7 @@
 /* source.c: which reader a path is for, and the formats of what was read. */
 #include <string.h>
 
+#include "ballot/quant.h"
 #include "ballot/record.h"
 #include "ballot/source.h"
 

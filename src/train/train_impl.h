@@ -4,10 +4,16 @@
 
 #include <stdio.h>
 
+#include "ballot/batch.h"
 #include "ballot/evaluate.h"
+#include "ballot/hub.h"
+#include "ballot/kernels.h"
+#include "ballot/perturb.h"
+#include "ballot/quant.h"
 #include "ballot/replicas.h"
 #include "ballot/source.h"
 #include "ballot/train.h"
+#include "ballot/vote.h"
 
 #define BAL_PATH_BYTES 4096
 

@@ -1,5 +1,5 @@
-/* mpi.c: the transport of MPI. Every collective is started and then waited for with a limit, see
- * watch.c: a rank that is gone must not keep the others for ever. */
+/* comm_mpi.c: the transport of MPI. Every collective is started and then waited for with a limit,
+ * see watch.c: a rank that is gone must not keep the others for ever. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
