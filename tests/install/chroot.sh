@@ -12,7 +12,7 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/ballot-chroot.XXXXXX")
 bare=$scratch/bare
 root=$scratch/root
 
-unmount() { for place in dev/shm proc; do ! mountpoint -q "$root/$place" || umount "$root/$place"; done; }
+unmount() { for place in dev/shm sys proc; do ! mountpoint -q "$root/$place" || umount "$root/$place"; done; }
 leave() { unmount && rm -rf --one-file-system "$scratch"; }
 trap leave EXIT
 
@@ -24,6 +24,7 @@ fresh() {
     rm -rf --one-file-system "$root"
     cp -a "$bare" "$root"
     mount -t proc proc "$root/proc"
+    mount -t sysfs -o ro sysfs "$root/sys"
     mount -t tmpfs tmpfs "$root/dev/shm"
 }
 
