@@ -1,24 +1,14 @@
 /* loss MODEL TEXT: how well a model predicts a text. MODEL is a Hugging Face folder, a llama2.c
  * folder or file, or a checkpoint; its weights are rounded to int8. */
-#include <ballot/ballot.h>
 #include <math.h>
-#include <stdlib.h>
+
+#include "need.h"
 
 #define CONTEXT 128 /* tokens that the model sees at once */
 
-static void need(bal_status status)
-{
-    if (status == BAL_OK) return;
-    fprintf(stderr, "loss: %s\n", bal_failure());
-    exit(bal_status_exit_code(status));
-}
-
 int main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: loss MODEL TEXT\n");
-        return 2;
-    }
+    if (argc != 3) need(bal_fail(BAL_ERR_ARG, "usage: loss MODEL TEXT"));
     bal_bundle bundle = {0}; /* the model and its tokenizer */
     bal_source_options as_int8 = {.formats = {.matrices = BAL_I8}};
     need(bal_source_open(argv[1], &as_int8, &bundle));

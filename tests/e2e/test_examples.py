@@ -5,12 +5,13 @@ import struct
 
 import ballot_run as b
 
-TEXT = "data/shakespeare/dev.txt"
+TRAIN, TEXT = "data/shakespeare/train.txt", "data/shakespeare/dev.txt"
 
 
-def example(name, *arguments, expect=b.DONE):
+def example(name, *arguments, ranks=1, expect=b.DONE):
     program = os.path.join(os.path.dirname(b.BALLOT), "examples", name)
-    return b.finish(b.start_command([program, *arguments]), expect)
+    launch = [b.MPIEXEC, "--oversubscribe", "-n", str(ranks)] if ranks > 1 else []
+    return b.finish(b.start_command([*launch, program, *arguments]), expect)
 
 
 class Examples(b.TestCase):
@@ -23,6 +24,17 @@ class Examples(b.TestCase):
         self.assertAlmostEqual(said["perplexity"], score["perplexity"], places=3)
         self.assertAlmostEqual(said["accuracy"], 100 * score["accuracy"], places=2)
         self.assertEqual(int(words[0][-2]), score["tokens"])
+
+    def test_step(self):
+        alone, several = (example("step", b.STORIES, TRAIN, ranks=n).out for n in (1, 3))
+        self.assertEqual(alone, several)
+        run = self.folder("run")
+        b.run(["train", b.JOB, "--run", run, "--max-hours", "1e-9", "-s", f"model.path={b.STORIES}",
+               *sum((["-s", setting] for setting in (
+                   "run.steps=100", "vote.slots=64", "data.context=64", "data.batch=2",
+                   "rule.travel=4", "data.dev=")), [])], expect=b.STOPPED)
+        fingerprint = b.inspect(os.path.join(run, "step-000001.h5"))["fingerprint"]
+        self.assertRegex(alone, rf"^\d+ of 64 directions .*\nfingerprint {fingerprint}\n$")
 
     def test_journal(self):
         run = self.folder("run")
@@ -43,9 +55,10 @@ class Examples(b.TestCase):
                 self.assertAlmostEqual(float(row[5]), step["dev_loss_nats"], places=4)
 
     def test_what_they_cannot_do(self):
-        for name, arguments in (("loss", ["/nowhere", TEXT]), ("journal", ["/nowhere"])):
+        for name, arguments in (("loss", ["/nowhere", TEXT]), ("step", ["/nowhere", TRAIN]),
+                                ("journal", ["/nowhere"])):
             result = example(name, *arguments, expect=b.INPUT)
-            self.assertRegex(result.err, rf"^{name}: /nowhere\b")
+            self.assertRegex(result.err, r"^/nowhere\b")
             self.assertIn("usage", example(name, expect=b.USAGE).err)
 
 

@@ -47,6 +47,7 @@ class Manual(b.TestCase):
             section = re.search(rf"^   {command}\n(.*?)(?=^   ?\S)", page, re.M | re.S).group(1)
             self.assertEqual(set(re.findall(r"^ +(?:-\S, )?(--[\w-]+)", section, re.M)),
                              self.options[command], command)
+        self.assertIn(b.run(["--version"]).out.strip(), page.splitlines()[-1])
         for name, option in self.job.items():
             self.assertRegex(page, rf"(?m)^ +{re.escape(name)}\n +{re.escape(option['help'])}\n")
         for code, words in ((0, "done"), (2, "usage or job file"), (75, "stopped or ranks lost")):

@@ -45,8 +45,10 @@ class Version(TestCase):
     def test_header_and_packages(self):
         self.found(r'^#define BALLOT_VERSION "(.*)"$', BUILD, "include/ballot/version.h")
         self.found(r"^Version: (.*)$", BUILD, "ballot.pc")
+        self.found(r"^set\(PACKAGE_VERSION \"(.*)\"\)$", BUILD, "ballot-config-version.cmake")
 
     def test_documents(self):
+        self.found(r"^version: (.*)$", "CITATION.cff")
         self.assertRegex(text("CHANGELOG.md"), rf"(?m)^## {re.escape(self.version)} - |becomes "
                                                rf"{re.escape(self.version)}\.$")
 
