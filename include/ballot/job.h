@@ -7,6 +7,7 @@
 #include "ballot/model.h"
 #include "ballot/optim.h"
 #include "ballot/perturb.h"
+#include "ballot/source.h"
 #include "ballot/vote.h"
 
 #ifdef __cplusplus
@@ -66,15 +67,23 @@ typedef struct bal_machine {
 
 /** In which formats the job's model is. Local. */
 bal_formats bal_job_formats(const bal_job *job);
-/** Can the model learn the job's task? Local. @return BAL_OK; BAL_ERR_CONFIG. */
-bal_status bal_job_check_task(const bal_job *job, const bal_model *model);
-/** The data set that the job makes of a file. Local. @return errors of bal_corpus_open. */
-bal_status bal_job_open_data(const bal_job *job, const char *path, const bal_tokenizer *tokenizer,
+/** The data set that the job makes of a file, for a model, which must be able to learn its task.
+ *  Local. @return BAL_OK; BAL_ERR_CONFIG: job and model do not fit; errors of bal_corpus_open. */
+bal_status bal_job_open_data(const bal_job *job, const char *path, const bal_bundle *bundle,
                              bal_dataset *dataset);
+/** What a run of a job reads, but for the weights. */
+typedef struct bal_inputs {
+    bal_bundle bundle;      /* of the base model, outlined */
+    bal_dataset train, dev; /* dev: none if the job has none */
+} bal_inputs;
+/** Open all of it, and see that it fits the job. Local.
+ *  @return BAL_OK; errors of bal_source_outline, bal_job_open_data and bal_job_tensors. */
+bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs);
+void bal_inputs_clear(bal_inputs *inputs);
 /** The ballots of a job: a sign for each slot. Local. */
 bal_ballot_shape bal_job_ballot(const bal_job *job);
-/** Which tensors a job votes on: on_ballot [n_tensors]. Local. @return BAL_OK; BAL_ERR_CONFIG:
- *  none. */
+/** Which tensors a job votes on: on_ballot [n_tensors], or NULL. Local. @return BAL_OK;
+ * BAL_ERR_CONFIG: none. */
 bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool *on_ballot);
 /** Updates of a job for these tensors; owns nothing of its arguments. Local. */
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,

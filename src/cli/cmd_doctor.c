@@ -105,17 +105,17 @@ static bal_status know_myself(bal_comm *comm, const bal_job *job, bal_facts *me)
     return status;
 }
 
-/* What the job takes, from its outline alone. */
-static bal_status size_job(const bal_job *job, bal_estimate *needs)
+/* Whether all that the job reads is there, and what it takes, from the model's outline alone. */
+static bal_status open_job(const bal_job *job, bal_estimate *needs)
 {
-    bal_bundle bundle = {0};
+    bal_inputs inputs;
     int64_t n = job->data.batch * job->data.context;
-    bal_source_options base = {.formats = bal_job_formats(job), .with_carry = true};
-    BAL_TRY(bal_source_outline(job->model.path, &base, &bundle));
-    needs->model = (int64_t)bal_tensors_bytes(bal_model_tensors(bundle.model));
-    needs->work = (int64_t)bal_forward_bytes(bundle.model, n, job->data.context);
-    bal_estimate_files(job, bundle.model, &bundle.files, needs);
-    bal_bundle_clear(&bundle);
+    BAL_TRY(bal_inputs_open(job, &inputs));
+    const bal_model *model = inputs.bundle.model;
+    needs->model = (int64_t)bal_tensors_bytes(bal_model_tensors(model));
+    needs->work = (int64_t)bal_forward_bytes(model, n, job->data.context);
+    bal_estimate_files(job, model, &inputs.bundle.files, needs);
+    bal_inputs_clear(&inputs);
     return BAL_OK;
 }
 
@@ -227,7 +227,7 @@ bal_status bal_command_doctor(bal_context *context, int argc, char **argv)
     if (a.common.job != NULL)
         status =
             bal_job_read_to_run(a.common.job, a.common.overrides, a.common.n_overrides, &source);
-    if (status == BAL_OK && a.common.job != NULL) status = size_job(&source.job, &needs);
+    if (status == BAL_OK && a.common.job != NULL) status = open_job(&source.job, &needs);
     status = bal_comm_agree(context->comm, status);
     if (status == BAL_OK)
         status = examine(context, &a, a.common.job == NULL ? NULL : &source.job, &needs);

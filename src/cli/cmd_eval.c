@@ -108,8 +108,7 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     bal_source_options how = bal_common_source(&a.common, &source.job);
     how.with_carry = how.formats.matrices != BAL_F32; /* for the fingerprint */
     if (status == BAL_OK) status = bal_source_open(a.model, &how, &bundle);
-    if (status == BAL_OK) status = bal_job_check_task(&source.job, bundle.model);
-    if (status == BAL_OK) status = bal_job_open_data(&source.job, text, bundle.tokenizer, &dataset);
+    if (status == BAL_OK) status = bal_job_open_data(&source.job, text, &bundle, &dataset);
     if (status == BAL_OK) status = bal_batch_init(&batch, job->data.batch, job->data.context);
     if (status == BAL_OK)
         status =

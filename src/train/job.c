@@ -47,8 +47,9 @@ bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool 
     for (int i = 0; i < tensors->n; ++i) {
         const bal_tensor *tensor = &tensors->at[i];
         unsigned kind = tensor->role == BAL_GAIN ? BAL_TRAIN_GAINS : BAL_TRAIN_CODES;
-        on_ballot[i] = (job->vote.train & kind) != 0 && matches(job->vote.tensors, tensor->name);
-        any |= on_ballot[i];
+        bool is = (job->vote.train & kind) != 0 && matches(job->vote.tensors, tensor->name);
+        if (on_ballot != NULL) on_ballot[i] = is;
+        any |= is;
     }
     if (!any)
         return bal_fail(BAL_ERR_CONFIG,
@@ -74,24 +75,54 @@ bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_ten
     return bal_optim_create(tensors, machine->kernels, &options, optim);
 }
 
-bal_status bal_job_check_task(const bal_job *job, const bal_model *model)
+static bal_status check_model(const bal_job *job, const bal_model *model)
 {
     bool encoder = (bal_model_shape(model)->features & BAL_ENCODER) != 0;
-    if (encoder == (job->data.task == BAL_TASK_MLM)) return BAL_OK;
-    return encoder ? bal_fail(BAL_ERR_CONFIG,
-                              "[data] task = lm: the model is an encoder, in which "
-                              "every token sees the next one; set task = mlm")
-                   : bal_fail(BAL_ERR_CONFIG,
-                              "[data] task = mlm: the model is a decoder, in which "
-                              "no token sees those after it; set task = lm");
+    int64_t most = bal_model_shape(model)->max_tokens;
+    if (encoder && job->data.task != BAL_TASK_MLM)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[data] task = lm: the model is an encoder, in which every token sees the "
+                        "next one; set task = mlm");
+    if (!encoder && job->data.task == BAL_TASK_MLM)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[data] task = mlm: the model is a decoder, in which no token sees those "
+                        "after it; set task = lm");
+    if (job->data.context > most)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[data] context = %lld: the model %s reads at most %lld tokens",
+                        (long long)job->data.context, job->model.path, (long long)most);
+    return BAL_OK;
 }
 
-bal_status bal_job_open_data(const bal_job *job, const char *path, const bal_tokenizer *tokenizer,
+bal_status bal_job_open_data(const bal_job *job, const char *path, const bal_bundle *bundle,
                              bal_dataset *dataset)
 {
     bal_corpus_options options = {
         .task = job->data.task, .examples = job->data.examples, .context = job->data.context};
-    return bal_corpus_open(path, tokenizer, &options, dataset);
+    BAL_TRY(check_model(job, bundle->model));
+    return bal_corpus_open(path, bundle->tokenizer, &options, dataset);
+}
+
+void bal_inputs_clear(bal_inputs *inputs)
+{
+    bal_dataset_clear(&inputs->train);
+    bal_dataset_clear(&inputs->dev);
+    bal_bundle_clear(&inputs->bundle);
+}
+
+bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs)
+{
+    bal_source_options base = {.formats = bal_job_formats(job), .with_carry = true};
+    *inputs = (bal_inputs){0};
+    bal_status status = bal_source_outline(job->model.path, &base, &inputs->bundle);
+    if (status == BAL_OK)
+        status = bal_job_open_data(job, job->data.train, &inputs->bundle, &inputs->train);
+    if (status == BAL_OK && job->data.dev[0] != 0)
+        status = bal_job_open_data(job, job->data.dev, &inputs->bundle, &inputs->dev);
+    if (status == BAL_OK)
+        status = bal_job_tensors(job, bal_model_tensors(inputs->bundle.model), NULL);
+    if (status != BAL_OK) bal_inputs_clear(inputs);
+    return status;
 }
 
 int64_t bal_job_step_bytes(const bal_job *job) { return bal_ballot_bytes(bal_job_ballot(job)) + 8; }

@@ -40,18 +40,13 @@ static bal_status make_directory(const char *dir)
 
 bal_status bal_run_load(bal_run *run)
 {
-    bal_source_options base = {.formats = bal_job_formats(run->job), .with_carry = true};
-    BAL_TRY(bal_source_outline(run->job->model.path, &base, &run->bundle));
-    run->model = run->bundle.model;
-    BAL_TRY(bal_job_check_task(run->job, run->model));
-    int64_t most = bal_model_shape(run->model)->max_tokens;
-    if (run->job->data.context > most)
-        return bal_fail(BAL_ERR_CONFIG,
-                        "[data] context = %lld: the model %s reads at most %lld tokens",
-                        (long long)run->job->data.context, run->job->model.path, (long long)most);
-    BAL_TRY(bal_job_open_data(run->job, run->job->data.train, run->bundle.tokenizer, &run->train));
-    if (run->job->data.dev[0] == 0) return BAL_OK;
-    return bal_job_open_data(run->job, run->job->data.dev, run->bundle.tokenizer, &run->dev);
+    bal_inputs inputs;
+    BAL_TRY(bal_inputs_open(run->job, &inputs));
+    run->bundle = inputs.bundle;
+    run->model = inputs.bundle.model;
+    run->train = inputs.train;
+    run->dev = inputs.dev;
+    return BAL_OK;
 }
 
 bal_status bal_run_load_weights(bal_run *run)

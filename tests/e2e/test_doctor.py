@@ -291,6 +291,15 @@ class Doctor(b.TestCase):
             bad.BadInput.assert_refused(self, rc, [pattern], ["doctor", *arguments], alone=False,
                                         ranks=(1, 3) if rc == b.INPUT else (1,))
 
+    def test_it_opens_what_a_run_would_open(self):
+        short = self.write("short.txt", "a b")
+        for option, rc in (("data.train=nowhere.txt", b.INPUT), ("data.dev=nowhere.txt", b.INPUT),
+                           (f"data.train={short}", b.INPUT), ("data.context=1024", b.USAGE),
+                           ("data.task=mlm", b.USAGE), ("vote.tensors=none", b.USAGE)):
+            said = [b.run([*command, b.JOB, "-s", option], expect=rc).err.splitlines()[-1]
+                    for command in (["doctor"], ["train", "--run", self.folder("run")])]
+            self.assertEqual(said[0], said[1], option)
+
 
 if __name__ == "__main__":
     b.main()
