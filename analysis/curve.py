@@ -17,16 +17,21 @@ def points(paths):
     found, before = [], 0
     for path in paths:
         run = report.read(path)
+        if not len(run.dev):
+            print(f"curve.py: {path}: has no dev loss, so it has no curve; its job has no [data] "
+                  "dev", file=sys.stderr)
         probes = [before + passes / 2 for passes in run.dev_passes]
         found.append((path.rstrip("/").split("/")[-1], probes, list(run.dev)))
         before += float(run.passes[-1]) / 2
+    if not any(nats for _, _, nats in found):
+        raise report.Failure(3, "there is nothing to draw")
     return found
 
 
 def draw(curves, lines, title):
     plt = report.need("matplotlib.pyplot")
     figure, axes = plt.subplots(figsize=(8, 4.5), constrained_layout=True)
-    for name, probes, nats in curves:
+    for name, probes, nats in [curve for curve in curves if curve[2]]:
         axes.plot([p / 1000 for p in probes], nats, marker=".", label=name)
     for label, nats in lines:
         axes.axhline(nats, color="0.4", linestyle="--", linewidth=1)

@@ -3,13 +3,17 @@
 
 usage: sweep.py RUNS SETTINGS.txt
 
-Prints a row of Markdown per line of SETTINGS.txt: its number, its settings, what became of the run
-RUNS/000, 001, ..., its steps, the last and the least dev loss in nats per token, and the
-fingerprint of a finished model. A run that has not begun has a row as well.
+Prints a row of Markdown per run RUNS/000, 001, ...: its number, its settings, what became of it, its
+steps, the last and the least dev loss in nats per token, and the fingerprint of a finished model.
+The settings are those of the run's own job.ini, of every option that SETTINGS.txt names or in which
+the runs differ; a run that has not begun has a row as well, with its line of SETTINGS.txt.
 """
 import argparse
+import configparser
 import json
 import os
+import re
+import shlex
 import sys
 
 import report
@@ -26,6 +30,53 @@ def settings(path):
     if not lines:
         raise report.Failure(3, f"{path}: has no line of settings")
     return lines
+
+
+def words(path, line):
+    """The [option, value] pairs of a line, quoted as in a shell."""
+    try:
+        pairs = [word.split("=", 1) for word in shlex.split(line)]
+    except ValueError:  # a quote that does not end
+        pairs = [[]]
+    if not all(len(pair) == 2 for pair in pairs):
+        raise report.Failure(3, f"{path}: expected section.key=value ..., quoted as in a shell: "
+                                f"{line}")
+    return pairs
+
+
+def read_job(run):
+    """Every option of a run, as its job.ini has it; None: it has not begun."""
+    path, parser = os.path.join(run, "job.ini"), configparser.RawConfigParser()
+    if not os.path.exists(os.path.join(run, "metrics.jsonl")):
+        return None
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            parser.read_file(file)
+    except (OSError, configparser.Error) as error:
+        raise report.Failure(3, f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    return {f"{section}.{key}": value for section in parser.sections()
+            for key, value in parser[section].items()}
+
+
+def labels(lines, listed, jobs):
+    """The settings of each run: its own, or the line of one that has not begun."""
+    begun = [job for job in jobs if job is not None]
+    shown = [option for pairs in listed for option, _ in pairs]
+    for job in begun:
+        shown += [option for option in job
+                  if any(job[option] != other.get(option) for other in begun)]
+    return [lines[task] if job is None else
+            " ".join(shlex.quote(f"{option}={job[option]}") for option in dict.fromkeys(shown)
+                     if option in job)
+            for task, job in enumerate(jobs)]
+
+
+def warn_of_changes(path, listed, jobs):
+    for task, job in enumerate(jobs):
+        for option, value in listed[task] if job is not None and task < len(listed) else []:
+            if job.get(option, value) != value:
+                print(f"sweep.py: {path}: run {task:03d} was started with {option} = "
+                      f"{job[option]}, and not {value}", file=sys.stderr)
 
 
 def read_metrics(path):
@@ -82,8 +133,19 @@ def main():
     parser.add_argument("settings", metavar="SETTINGS.txt")
     options = parser.parse_args()
     try:
-        rows = [[f"{task:03d}", line, *columns(os.path.join(options.runs, f"{task:03d}"))]
-                for task, line in enumerate(settings(options.settings))]
+        lines = settings(options.settings)
+        listed = [words(options.settings, line) for line in lines]
+        there = [int(name) for name in os.listdir(options.runs) if re.fullmatch(r"\d{3,}", name)]
+        runs = [os.path.join(options.runs, f"{task:03d}")
+                for task in range(max([len(lines) - 1, *there]) + 1)]
+        lines += [""] * (len(runs) - len(lines))  # of runs that are no longer in the list
+        jobs = [read_job(run) for run in runs]
+        warn_of_changes(options.settings, listed, jobs)
+        rows = [[os.path.basename(run), label, *columns(run)]
+                for run, label in zip(runs, labels(lines, listed, jobs))]
+    except OSError as error:
+        print(f"sweep.py: {options.runs}: cannot be read: {error.strerror}", file=sys.stderr)
+        return 3
     except report.Failure as failure:
         print(f"sweep.py: {failure}", file=sys.stderr)
         return failure.code

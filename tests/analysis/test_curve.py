@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """curve.py lines up runs that continue each other, and refuses bad ones with one sentence."""
+import json
 import os
 import subprocess
 import sys
@@ -43,6 +44,22 @@ class Curve(unittest.TestCase):
         self.assertEqual([int(row[1]) for row in rows], [0, 1280, 2560, 3840, 5120])
         for ending in ("png", "svg"):
             self.assertGreater(os.path.getsize(f"{self.out}.{ending}"), 5000)
+
+    def test_a_run_without_dev_is_named_and_counted(self):
+        with open(os.path.join(self.paths[0], "metrics.jsonl"), encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
+        with open(os.path.join(self.paths[0], "metrics.jsonl"), "w", encoding="utf-8") as file:
+            for row in rows:
+                row.update({"dev_loss_nats": None} if "dev_loss_nats" in row else {})
+                file.write(json.dumps(row) + "\n")
+        result = curve(*self.paths, "-o", self.out)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(f"{self.paths[0]}: has no dev loss", result.stderr)
+        rows = [row.split("\t")[:2] for row in result.stdout.splitlines()]
+        self.assertEqual(rows, [["second", "3840"], ["second", "5120"]])
+        result = curve(self.paths[0], "-o", self.out)
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertIn("nothing to draw", result.stderr)
 
     def test_what_is_no_run_is_named(self):
         empty = os.path.join(self.scratch.name, "empty")

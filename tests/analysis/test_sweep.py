@@ -37,6 +37,10 @@ class Sweep(unittest.TestCase):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
 
+    def job(self, run, seed, train="codes"):
+        self.write(self.path(run, "job.ini"),
+                   f"[vote]\nslots = 64\ntrain = {train}\n[run]\nseed = {seed}\n")
+
     def checkpoint(self, *names):
         with h5py.File(self.path(*names), "w", userblock_size=512) as file:
             file.attrs["fingerprint"] = np.bytes_("00000000deadbeef")
@@ -55,16 +59,31 @@ class Sweep(unittest.TestCase):
                    '{"step":3,"lo')
         self.checkpoint("001", "step-000002.h5")
         self.write(self.path("002", "metrics.jsonl"), HEADER)
+        self.job("000", 1)
+        self.job("001", 2, "codes gains")
+        self.job("002", 3)
         result = self.sweep(self.scratch.name, self.settings)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         rows = [[cell.strip() for cell in line.strip("|").split("|")]
                 for line in result.stdout.splitlines()[2:]]
         self.assertEqual(rows, [
-            ["000", "run.seed=1", "finished", "4 of 4", "4.7500", "4.5000", "00000000deadbeef"],
+            ["000", "run.seed=1 vote.train=codes", "finished", "4 of 4", "4.7500", "4.5000", "00000000deadbeef"],
             ["001", "run.seed=2 'vote.train=codes gains'", "unfinished", "3 of 4", "5.0000",
              "5.0000", ""],
-            ["002", "run.seed=3", "unfinished", "0 of 4", "", "", ""],
+            ["002", "run.seed=3 vote.train=codes", "unfinished", "0 of 4", "", "", ""],
             ["003", "run.seed=4", "not begun", "", "", "", ""]])
+
+    def test_settings_are_those_of_the_runs_whatever_the_list_says_now(self):
+        for run, seed, train in (("000", 7, "codes"), ("001", 2, "gains"), ("004", 9, "codes")):
+            self.write(self.path(run, "metrics.jsonl"), HEADER)
+            self.job(run, seed, train)
+        self.write(self.settings, "run.seed=1\nrun.seed=2\nrun.seed=3\n")
+        result = self.sweep(self.scratch.name, self.settings)
+        rows = [line.split(" | ")[1] for line in result.stdout.splitlines()[2:]]
+        self.assertEqual(rows, ["run.seed=7 vote.train=codes", "run.seed=2 vote.train=gains",
+                                "run.seed=3", "", "run.seed=9 vote.train=codes"])
+        self.assertEqual(result.stderr, f"sweep.py: {self.settings}: run 000 was started with "
+                                        "run.seed = 7, and not 1\n")
 
     def refuses(self, words, *arguments):
         result = self.sweep(*arguments)
@@ -76,6 +95,12 @@ class Sweep(unittest.TestCase):
         self.refuses("none.txt: cannot be read", self.scratch.name, self.path("none.txt"))
         self.write(self.path("empty.txt"), "# nothing\n\n")
         self.refuses("has no line of settings", self.scratch.name, self.path("empty.txt"))
+        self.write(self.path("bare.txt"), "run.seed\n")
+        self.refuses("expected section.key=value", self.scratch.name, self.path("bare.txt"))
+        self.refuses("none: cannot be read", self.path("none"), self.settings)
+        self.write(self.path("000", "metrics.jsonl"), HEADER)
+        self.refuses("000/job.ini: cannot be read", self.scratch.name, self.settings)
+        self.job("000", 1)
         for text, words in ((HEADER + "nonsense\n", "no line of metrics: nonsense"),
                             (HEADER + '{"step":"x"}\n', "no line of metrics"),
                             (HEADER + "[1]\n", "no line of metrics"),
