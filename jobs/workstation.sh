@@ -10,7 +10,8 @@
 #   BALLOT_PATIENCE  seconds without a new step after which all is killed and started anew (3600)
 #   BALLOT_GRACE     seconds the ranks have to stop before they are killed (120)
 set -uo pipefail
-say() { echo "workstation.sh: $*" >&2; }
+exec 3>&2
+say() { echo "workstation.sh: $*" >&3; }
 if [ $# -lt 2 ]; then
     say "usage: workstation.sh JOB.ini RUN [RANKS [OPTION OF ballot train]...]"
     exit 2
@@ -25,9 +26,37 @@ for option in "$@"; do
         ;;
     esac
 done
+ballot=${BALLOT:-build/release/ballot}
+case $ranks in *[!0-9]* | 0)
+    say "\"$ranks\" is no number of ranks; expected as in: workstation.sh $job $run 2 ..."
+    exit 2
+    ;;
+esac
+if ! command -v mpirun >/dev/null; then
+    say "there is no mpirun: install Open MPI, or put its folder into PATH"
+    exit 2
+fi
+if ! command -v "$ballot" >/dev/null; then
+    say "$ballot is no program: build it, or let BALLOT name it, as BALLOT=/opt/bin/ballot"
+    exit 2
+fi
+for seconds in "BALLOT_PATIENCE=${BALLOT_PATIENCE:=3600}" "BALLOT_GRACE=${BALLOT_GRACE:=120}"; do
+    case ${seconds#*=} in '' | *[!0-9]*)
+        say "$seconds: expected a whole number of seconds"
+        exit 2
+        ;;
+    esac
+done
 read -ra more <<<"${BALLOT_MPIRUN:-}"
 if [ "$(id -u)" = 0 ]; then # Open MPI asks root twice
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+
+# What mpirun cannot start now, it cannot start in 5 s either.
+if ! mpirun ${ranks:+-n "$ranks"} "${more[@]}" true; then
+    say "mpirun cannot start ${ranks:-its} ranks: give another number, or let BALLOT_MPIRUN say" \
+        "how, as --oversubscribe (more ranks than cores) or '--hostfile hosts' (more hosts)"
+    exit 2
 fi
 
 bytes_of_journal() { stat -c %s "$run/ballots.journal" 2>/dev/null || echo 0; }
@@ -45,7 +74,7 @@ kill_all() {
 }
 
 stop_by=0 # SECONDS at which the patience with a stop ends; 0: nobody asked for one
-trap '[ $stop_by -gt 0 ] || stop_by=$((SECONDS + ${BALLOT_GRACE:-120}))' TERM INT HUP
+trap '[ $stop_by -gt 0 ] || stop_by=$((SECONDS + $BALLOT_GRACE))' TERM INT HUP
 
 idle=0 # starts in a row that added no step
 while :; do
@@ -54,9 +83,10 @@ while :; do
     # within a quarter of a minute that a host is cut off.
     setsid mpirun ${ranks:+-n "$ranks"} --mca oob_tcp_keepalive_time 5 \
         --mca oob_tcp_keepalive_intvl 2 --mca oob_tcp_keepalive_probes 3 "${more[@]}" \
-        "${BALLOT:-build/release/ballot}" train "$job" --run "$run" "$@" &
+        "$ballot" train "$job" --run "$run" "$@" &
     step=$!
     last=$bytes
+    exec 2>/dev/null # bash would tell which signal ended mpirun
     while kill -0 "$step" 2>/dev/null; do
         sleep 1 &
         wait $! # and not for sleep alone: a signal ends the wait at once
@@ -64,15 +94,16 @@ while :; do
         [ "$now" -ne "$last" ] && last=$now grown=$SECONDS
         [ "$stop_by" -gt 0 ] && kill -USR2 "$step" 2>/dev/null # mpirun passes it on to the ranks
         if [ "$stop_by" -gt 0 ] && [ "$SECONDS" -ge "$stop_by" ]; then
-            say "the ranks did not stop within ${BALLOT_GRACE:-120} s: killing them"
+            say "the ranks did not stop within $BALLOT_GRACE s: killing them"
             kill_all
-        elif [ $((SECONDS - grown)) -ge "${BALLOT_PATIENCE:-3600}" ]; then
-            say "no new step in ${BALLOT_PATIENCE:-3600} s: killing the ranks"
+        elif [ $((SECONDS - grown)) -ge "$BALLOT_PATIENCE" ]; then
+            say "no new step in $BALLOT_PATIENCE s: killing the ranks"
             kill_all
         fi
     done
     wait "$step"
     code=$?
+    exec 2>&3
     case $code in 0 | 2 | 3 | 4 | 5) exit "$code" ;; esac
     [ "$stop_by" -gt 0 ] && exit 75 # also after a kill: the journal has every step
     idle=$((idle + 1))

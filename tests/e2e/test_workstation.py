@@ -94,6 +94,7 @@ class Workstation(b.TestCase):
         result = b.finish(process, b.STOPPED)
         self.assertIn("with a good checkpoint", result.err)
         self.assertNotIn("anew", result.err)
+        self.assertNotRegex(result.err, r"workstation\.sh: line")
         self.assertEqual(b.rank_pids(process), [])
         self.assert_done(*self.start(name))
 
