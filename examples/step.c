@@ -20,7 +20,7 @@ int main(int argc, char **argv)
     job.run.steps = 100;
     job.vote.slots = N_SLOTS;
     job.data.context = CONTEXT;
-    need(bal_job_open_data(&job, argv[2], bundle.tokenizer, &text));
+    need(bal_job_open_data(&job, argv[2], &bundle, &text));
     need(bal_batch_init(&batch, N_EXAMPLES, CONTEXT));
 
     bal_machine machine = {.kernels = bal_kernels_at(bal_isa_best())};

@@ -57,10 +57,24 @@ typedef enum bal_feature {
 /** Words of the features in a set, in their order, with spaces between. Local.
  *  @param text  of n_bytes, enough for all: 160 */
 void bal_features_print(unsigned features, char *text, size_t n_bytes);
-/** The set of such words. Local. @return false: a word is no feature. */
-bool bal_features_parse(const char *text, unsigned *features);
 
-/** The shape of a model. */
+/** What a model adds up for a token before its first layer. */
+typedef struct bal_embed_shape {
+    int64_t dim;             /* width of embedding and head, projected to dim and back; 0: dim */
+    int64_t n_positions;     /* rows of learned positions; 0: rotary ones */
+    int64_t position_offset; /* row of a sequence's first token */
+    int64_t n_types;         /* rows of token types, of which the first is added to every token */
+} bal_embed_shape;
+
+/** Rotary positions. */
+typedef struct bal_rope {
+    bal_rope_pairs pairs;
+    bal_rope_kind kind;
+    double base;
+    double factor, low, high, original; /* of its kind, see there */
+} bal_rope;
+
+/** The shape of a model. Each member has a row in BAL_CONFIG_LIST. */
 typedef struct bal_model_config {
     int64_t dim;    /* width of the residual stream */
     int64_t hidden; /* width inside the feed-forward block */
@@ -69,27 +83,82 @@ typedef struct bal_model_config {
     int64_t n_kv_heads; /* divides n_heads */
     int64_t head_dim;   /* even where positions are rotary */
     int64_t n_vocab;
-    int64_t max_tokens;      /* longest sequence */
-    int64_t embed_dim;       /* width of embedding and head, projected to dim and back; 0: dim */
-    int64_t n_positions;     /* rows of learned positions; 0: rotary ones */
-    int64_t position_offset; /* row of a sequence's first token */
-    int64_t n_types;         /* rows of token types, of which the first is added to every token */
-    int64_t window;          /* tokens that one sees, its own the last of them; 0: all before it */
-    unsigned features;       /* of bal_feature */
+    int64_t max_tokens; /* longest sequence */
+    int64_t window;     /* tokens that one sees, its own the last of them; 0: all before it */
+    bal_embed_shape embed;
+    bal_rope rope;
+    double norm_eps;
+    unsigned features;         /* of bal_feature */
     bal_activation activation; /* of NO_GATE */
     bool tied_head;            /* the head is the embedding */
-    bal_rope_pairs rope_pairs;
-    bal_rope_kind rope_kind;
-    double rope_base;
-    double rope_factor, rope_low, rope_high, rope_original; /* of its kind */
-    double norm_eps;
 } bal_model_config;
 
-/** @return BAL_OK; BAL_ERR_INPUT with a sentence that starts with origin: a size is out of range
- *  (1 .. 2^31 - 1 codes per matrix, row length at most 65536) or they do not fit together. Local.
- */
+/* X(name, member, kind, low, high): the members of a config, in the order of their attributes in a
+ * checkpoint. Everything that goes through all of them follows from this list: the range check, the
+ * comparison, the checkpoint and what inspect prints. Kinds: SIZE, an int64_t; REAL, a double;
+ * FLAG, a bool; FEATURES, a set of bal_feature; and the enumerations. */
+#define BAL_CONFIG_LIST(X)                                      \
+    X(dim, dim, SIZE, 1, BAL_COLS_MAX)                          \
+    X(hidden, hidden, SIZE, 1, BAL_COLS_MAX)                    \
+    X(n_layers, n_layers, SIZE, 1, 4096)                        \
+    X(n_heads, n_heads, SIZE, 1, BAL_COLS_MAX)                  \
+    X(n_kv_heads, n_kv_heads, SIZE, 1, BAL_COLS_MAX)            \
+    X(head_dim, head_dim, SIZE, 1, BAL_HEAD_DIM_MAX)            \
+    X(n_vocab, n_vocab, SIZE, 1, 1 << 30)                       \
+    X(max_tokens, max_tokens, SIZE, 1, 1 << 30)                 \
+    X(embed_dim, embed.dim, SIZE, 0, BAL_COLS_MAX)              \
+    X(n_positions, embed.n_positions, SIZE, 0, 1 << 30)         \
+    X(position_offset, embed.position_offset, SIZE, 0, 1 << 30) \
+    X(n_types, embed.n_types, SIZE, 0, BAL_COLS_MAX)            \
+    X(window, window, SIZE, 0, 1 << 30)                         \
+    X(rope_base, rope.base, REAL, 1, 1e12)                      \
+    X(rope_factor, rope.factor, REAL, 0, 1e6)                   \
+    X(rope_low, rope.low, REAL, 0, 1e6)                         \
+    X(rope_high, rope.high, REAL, 0, 1e6)                       \
+    X(rope_original, rope.original, REAL, 0, 1 << 30)           \
+    X(norm_eps, norm_eps, REAL, 0, 1)                           \
+    X(tied_head, tied_head, FLAG, 0, 1)                         \
+    X(features, features, FEATURES, 0, 0)                       \
+    X(activation, activation, ACTIVATION, 0, 0)                 \
+    X(rope_pairs, rope.pairs, ROPE_PAIRS, 0, 0)                 \
+    X(rope_kind, rope.kind, ROPE_KIND, 0, 0)
+
+typedef enum bal_config_kind {
+    BAL_CONFIG_SIZE,
+    BAL_CONFIG_REAL,
+    BAL_CONFIG_FLAG,
+    BAL_CONFIG_FEATURES, /* this and the following have words instead of a range */
+    BAL_CONFIG_ACTIVATION,
+    BAL_CONFIG_ROPE_PAIRS,
+    BAL_CONFIG_ROPE_KIND,
+} bal_config_kind;
+
+/** A row of the list. */
+typedef struct bal_config_row {
+    const char *name;
+    bal_config_kind kind;
+    size_t offset;    /* in bal_model_config */
+    double low, high; /* a number in a config is one of these, or between them */
+} bal_config_row;
+
+#define BAL_CONFIG_COUNT(name, member, kind, low, high) +1
+enum { BAL_N_CONFIG_ROWS = 0 BAL_CONFIG_LIST(BAL_CONFIG_COUNT) };
+#undef BAL_CONFIG_COUNT
+extern const bal_config_row bal_config_rows[BAL_N_CONFIG_ROWS];
+
+#define BAL_CONFIG_WORDS_BYTES 256
+/** The words of a member that has words, with spaces between. Local. */
+void bal_config_print(const bal_config_row *row, const bal_model_config *config,
+                      char text[BAL_CONFIG_WORDS_BYTES]);
+/** All words that it may have. Local. */
+void bal_config_choices(const bal_config_row *row, char text[BAL_CONFIG_WORDS_BYTES]);
+/** Set it. Local. @return false: text is none of these words, or not one word of an enumeration. */
+bool bal_config_parse(const bal_config_row *row, const char *text, bal_model_config *config);
+
+/** @return BAL_OK; BAL_ERR_INPUT with a sentence that starts with origin: a member is out of its
+ *  range, a matrix would have more than 2^31 codes, or members do not fit together. Local. */
 bal_status bal_model_config_check(const bal_model_config *config, const char *origin);
-/** Two configs of one model: every field is the same. Local. */
+/** Two configs of one model: every member is the same. Local. */
 bool bal_model_config_same(const bal_model_config *a, const bal_model_config *b);
 
 #define BAL_FORMATS_BYTES 512

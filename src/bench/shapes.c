@@ -29,8 +29,8 @@ bool bal_bench_shape(const char *name, bal_model_config *config)
                                      .n_vocab = s->n_vocab,
                                      .max_tokens = 2048,
                                      .tied_head = s->tied_head,
-                                     .rope_pairs = BAL_ROPE_HALVES,
-                                     .rope_base = s->rope_base,
+                                     .rope.pairs = BAL_ROPE_HALVES,
+                                     .rope.base = s->rope_base,
                                      .norm_eps = 1e-5};
         return true;
     }

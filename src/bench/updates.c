@@ -60,7 +60,7 @@ bal_status bal_bench_updates(const bal_kernels *kernels, int64_t n_codes, bal_be
                                .n_vocab = 64,
                                .max_tokens = 64,
                                .tied_head = true,
-                               .rope_base = 1e4,
+                               .rope.base = 1e4,
                                .norm_eps = 1e-5};
     bal_model *model = NULL;
     config.n_layers = n_codes / (4 * 256 * 256 + 3 * 256 * 1024) + 1;

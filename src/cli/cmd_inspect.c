@@ -39,20 +39,29 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
+static json_t *member_json(const bal_config_row *row, const bal_model_config *config)
+{
+    const void *member = (const char *)config + row->offset;
+    char words[BAL_CONFIG_WORDS_BYTES];
+    switch (row->kind) {
+        case BAL_CONFIG_SIZE:
+            return json_integer(*(const int64_t *)member);
+        case BAL_CONFIG_REAL:
+            return json_real(*(const double *)member);
+        case BAL_CONFIG_FLAG:
+            return json_boolean(*(const bool *)member);
+        default:
+            bal_config_print(row, config, words);
+            return json_string(words);
+    }
+}
+
 static json_t *model_json(const bal_model *model)
 {
-    const bal_model_config *c = bal_model_shape(model);
-    char features[256];
-    bal_features_print(c->features, features, sizeof features);
-    json_t *shape = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:f, s:f, s:s, s:I, s:I, s:I}", "dim",
-        (json_int_t)c->dim, "hidden", (json_int_t)c->hidden, "n_layers", (json_int_t)c->n_layers,
-        "n_heads", (json_int_t)c->n_heads, "n_kv_heads", (json_int_t)c->n_kv_heads, "head_dim",
-        (json_int_t)c->head_dim, "n_vocab", (json_int_t)c->n_vocab, "max_tokens",
-        (json_int_t)c->max_tokens, "tied_head", c->tied_head, "rope_pairs",
-        c->rope_pairs == BAL_ROPE_ADJACENT ? "adjacent" : "halves", "rope_base", c->rope_base,
-        "norm_eps", c->norm_eps, "features", features, "n_positions", (json_int_t)c->n_positions,
-        "window", (json_int_t)c->window, "embed_dim", (json_int_t)c->embed_dim);
+    json_t *shape = json_object();
+    for (int i = 0; i < BAL_N_CONFIG_ROWS; ++i)
+        json_object_set_new(shape, bal_config_rows[i].name,
+                            member_json(&bal_config_rows[i], bal_model_shape(model)));
     json_t *tensors = json_array();
     for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
         const bal_tensor *t = &bal_model_tensors(model)->at[i];

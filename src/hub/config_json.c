@@ -196,7 +196,7 @@ static bal_status get_rope(const config_file *file, bal_model_config *config)
         if (get(&rope, type_key) != NULL || strcmp(key, "rope_scaling") == 0)
             BAL_TRY(get_text(&rope, type_key, &type));
     }
-    BAL_TRY(get_real(base, "rope_theta", 1e12, 10000.0, &config->rope_base));
+    BAL_TRY(get_real(base, "rope_theta", 1e12, 10000.0, &config->rope.base));
     double part, part_of_rope = 1.0;
     BAL_TRY(get_real(file, "partial_rotary_factor", 1.0, 1.0, &part));
     if (rope.json != NULL)
@@ -208,13 +208,13 @@ static bal_status get_rope(const config_file *file, bal_model_config *config)
     bool llama3 = strcmp(type, "llama3") == 0;
     if (!llama3 && strcmp(type, "linear") != 0)
         return refuse(file, key, "a rope_type of \"default\", \"linear\" or \"llama3\"");
-    config->rope_kind = llama3 ? BAL_ROPE_LLAMA3 : BAL_ROPE_LINEAR;
-    BAL_TRY(get_real(&rope, "factor", 1e6, 0.0, &config->rope_factor));
+    config->rope.kind = llama3 ? BAL_ROPE_LLAMA3 : BAL_ROPE_LINEAR;
+    BAL_TRY(get_real(&rope, "factor", 1e6, 0.0, &config->rope.factor));
     if (!llama3) return BAL_OK;
-    BAL_TRY(get_real(&rope, "low_freq_factor", 1e6, 0.0, &config->rope_low));
-    BAL_TRY(get_real(&rope, "high_freq_factor", 1e6, 0.0, &config->rope_high));
+    BAL_TRY(get_real(&rope, "low_freq_factor", 1e6, 0.0, &config->rope.low));
+    BAL_TRY(get_real(&rope, "high_freq_factor", 1e6, 0.0, &config->rope.high));
     return get_real(&rope, "original_max_position_embeddings", BAL_HUB_TOKENS_MAX, 0.0,
-                    &config->rope_original);
+                    &config->rope.original);
 }
 
 /* Learned positions: rows before those of a text, and how long it may be. */
@@ -228,9 +228,9 @@ static bal_status get_positions(const config_file *file, const bal_family *famil
         if ((pad != NULL && !json_is_integer(pad)) || offset < 1 || offset > BAL_HUB_SIZE_MAX)
             return refuse(file, "pad_token_id", "a token");
     }
-    config->position_offset = offset;
-    config->n_positions = config->max_tokens + (family->positions_are_all ? 0 : offset);
-    config->max_tokens = config->n_positions - offset;
+    config->embed.position_offset = offset;
+    config->embed.n_positions = config->max_tokens + (family->positions_are_all ? 0 : offset);
+    config->max_tokens = config->embed.n_positions - offset;
     if (config->max_tokens < 1)
         return refuse(file, family->keys->max_tokens,
                       "more than the rows before the first position");
@@ -254,10 +254,10 @@ static bal_status get_sizes(const config_file *file, const bal_family *family,
     BAL_TRY(get_size(file, "vocab_size", INT32_MAX, 0, &config->n_vocab));
     BAL_TRY(get_size(file, family->keys->max_tokens, BAL_HUB_TOKENS_MAX, 0, &config->max_tokens));
     if (family->keys->embed_dim != NULL)
-        BAL_TRY(get_size(file, family->keys->embed_dim, up, config->dim, &config->embed_dim));
-    if (config->embed_dim == config->dim) config->embed_dim = 0;
+        BAL_TRY(get_size(file, family->keys->embed_dim, up, config->dim, &config->embed.dim));
+    if (config->embed.dim == config->dim) config->embed.dim = 0;
     if (family->keys->n_types != NULL)
-        BAL_TRY(get_size(file, family->keys->n_types, up, 2, &config->n_types));
+        BAL_TRY(get_size(file, family->keys->n_types, up, 2, &config->embed.n_types));
     if (family->window != NULL && json_object_get(file->json, family->window) == NULL)
         config->window = family->window_fallback;
     if (family->window != NULL && get(file, family->window) != NULL)
@@ -269,7 +269,7 @@ static bal_status get_sizes(const config_file *file, const bal_family *family,
 static bal_status parse(const config_file *file, bal_model_config *config,
                         const bal_family **family)
 {
-    *config = (bal_model_config){.rope_pairs = BAL_ROPE_HALVES, .rope_base = 1.0};
+    *config = (bal_model_config){.rope.pairs = BAL_ROPE_HALVES, .rope.base = 1.0};
     BAL_TRY(find_family(file, family));
     const bal_family *f = *family;
     BAL_TRY(get_features(file, f, &config->features));

@@ -57,7 +57,7 @@ static json_t *make_config(const bal_bundle *bundle, const char *dtype)
         "num_key_value_heads", (json_int_t)c->n_kv_heads, "head_dim", (json_int_t)c->head_dim,
         "vocab_size", (json_int_t)c->n_vocab, "max_position_embeddings", (json_int_t)c->max_tokens);
     rest = json_pack("{s:f, s:f, s:n, s:b, s:b, s:b, s:f, s:f, s:i, s:b, s:o, s:o}", "rms_norm_eps",
-                     c->norm_eps, "rope_theta", c->rope_base, "rope_scaling", "tie_word_embeddings",
+                     c->norm_eps, "rope_theta", c->rope.base, "rope_scaling", "tie_word_embeddings",
                      (int)c->tied_head, "attention_bias", 0, "mlp_bias", 0, "attention_dropout",
                      0.0, "initializer_range", 0.02, "pretraining_tp", 1, "use_cache", 1,
                      "bos_token_id", token_id(bundle->tokenizer, BAL_SPECIAL_BOS), "eos_token_id",

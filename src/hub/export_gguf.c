@@ -85,7 +85,7 @@ static bal_status find_arch(const bal_bundle *bundle, const arch **found)
         bal_features_print(more != 0 ? more : less, text + n, sizeof text - n);
         return refuse(a, text);
     }
-    if (c->rope_kind == BAL_ROPE_LLAMA3 && !a->llama3) return refuse(a, "rotary scaling of llama3");
+    if (c->rope.kind == BAL_ROPE_LLAMA3 && !a->llama3) return refuse(a, "rotary scaling of llama3");
     if ((c->features & BAL_NO_GATE) != 0 && c->activation != BAL_ACT_GELU_TANH)
         return refuse(a, "another activation than gelu_new");
     return BAL_OK;
@@ -98,17 +98,17 @@ static void fill_rope_factors(const bal_model_config *c, float *factors)
     const double two_pi = 6.283185307179586;
     int64_t half = c->head_dim / 2;
     for (int64_t i = 0; i < half; ++i) {
-        double plain = bal_math_exp(-(double)i / (double)half * bal_math_log(c->rope_base));
-        double turns = c->rope_original * plain / two_pi;
-        double share = (turns - c->rope_low) / (c->rope_high - c->rope_low);
+        double plain = bal_math_exp(-(double)i / (double)half * bal_math_log(c->rope.base));
+        double turns = c->rope.original * plain / two_pi;
+        double share = (turns - c->rope.low) / (c->rope.high - c->rope.low);
         share = share < 0.0 ? 0.0 : share > 1.0 ? 1.0 : share;
-        factors[i] = (float)(1.0 / ((1.0 - share) / c->rope_factor + share));
+        factors[i] = (float)(1.0 / ((1.0 - share) / c->rope.factor + share));
     }
 }
 
 static void put_settings(bal_gguf_head *head, const arch *a, const bal_model_config *c)
 {
-    bool rotary = c->n_positions == 0;
+    bool rotary = c->embed.n_positions == 0;
     bal_gguf_put_u32(head, ".vocab_size", c->n_vocab);
     bal_gguf_put_u32(head, ".context_length", c->max_tokens);
     bal_gguf_put_u32(head, ".embedding_length", c->dim);
@@ -124,10 +124,10 @@ static void put_settings(bal_gguf_head *head, const arch *a, const bal_model_con
     bal_gguf_put_u32(head, ".attention.key_length", c->head_dim);
     bal_gguf_put_u32(head, ".attention.value_length", c->head_dim);
     bal_gguf_put_u32(head, ".rope.dimension_count", c->head_dim);
-    bal_gguf_put_f32(head, ".rope.freq_base", c->rope_base);
-    if (c->rope_kind == BAL_ROPE_LINEAR) {
+    bal_gguf_put_f32(head, ".rope.freq_base", c->rope.base);
+    if (c->rope.kind == BAL_ROPE_LINEAR) {
         bal_gguf_put_text(head, ".rope.scaling.type", "linear", 6);
-        bal_gguf_put_f32(head, ".rope.scaling.factor", c->rope_factor);
+        bal_gguf_put_f32(head, ".rope.scaling.factor", c->rope.factor);
     }
     if (c->window > 0) bal_gguf_put_u32(head, ".attention.sliding_window", c->window);
 }
@@ -186,7 +186,7 @@ static bal_status describe(const bal_bundle *bundle, const arch *a, const char *
     if (f->type != BAL_GGML_F16) bal_gguf_put_u32(h, "general.quantization_version", 2);
     put_settings(h, a, c);
     BAL_TRY(bal_gguf_put_tokenizer(h, bundle));
-    if (c->rope_kind == BAL_ROPE_LLAMA3) {
+    if (c->rope.kind == BAL_ROPE_LLAMA3) {
         f->rope_factors = bal_alloc((size_t)half[0], sizeof *f->rope_factors);
         if (f->rope_factors == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for %s", rope_name);
         fill_rope_factors(c, f->rope_factors);
@@ -203,7 +203,7 @@ static bal_status export_as(const bal_bundle *bundle, const arch *a, const char 
                             const char *name, file *f)
 {
     char stem[NAME_MAX + 1];
-    bool halves = bal_model_shape(bundle->model)->rope_pairs == BAL_ROPE_HALVES;
+    bool halves = bal_model_shape(bundle->model)->rope.pairs == BAL_ROPE_HALVES;
     bal_hub_rows rows = a->adjacent && halves ? BAL_HUB_ROWS_ADJACENT : BAL_HUB_ROWS_KEPT;
     snprintf(stem, sizeof stem, "%s", name);
     if (strrchr(stem, '.') != NULL) *strrchr(stem, '.') = '\0';

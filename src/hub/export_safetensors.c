@@ -175,7 +175,7 @@ bal_status bal_hub_weights_init(const bal_bundle *bundle, const bal_export_optio
                                           [BAL_EXPORT_F16] = BAL_HUB_F16};
     *w = (bal_hub_weights){.dtype = kinds[options->dtype]};
     const bal_family *family;
-    bool adjacent = bal_model_shape(bundle->model)->rope_pairs == BAL_ROPE_ADJACENT;
+    bool adjacent = bal_model_shape(bundle->model)->rope.pairs == BAL_ROPE_ADJACENT;
     BAL_TRY(bal_hub_bundle_family(bundle, &family));
     BAL_TRY(bal_hub_theirs_init(bundle->model, family,
                                 adjacent ? BAL_HUB_ROWS_HALVES : BAL_HUB_ROWS_KEPT, &w->theirs));

@@ -80,8 +80,8 @@ static bal_status parse_header(const uint8_t *data, size_t n_bytes, const char *
                                  .n_vocab = value[5],
                                  .max_tokens = value[6],
                                  .tied_head = tied,
-                                 .rope_pairs = BAL_ROPE_ADJACENT,
-                                 .rope_base = 10000.0,
+                                 .rope.pairs = BAL_ROPE_ADJACENT,
+                                 .rope.base = 10000.0,
                                  .norm_eps = 1e-5};
     return bal_model_config_check(config, origin);
 }

@@ -1,125 +1,206 @@
-/* config.c: what shapes a model may have, and the words for its features. */
+/* config.c: the members of a config, row by row, and what shapes a model may have. */
 #include <string.h>
 
 #include "model_impl.h"
 
-#define SIZE_MAX_OF_A_MODEL (1 << 30)
-#define LAYERS_MAX 4096
+#define CODES_MAX ((int64_t)1 << 31) /* of a matrix */
+
+const bal_config_row bal_config_rows[BAL_N_CONFIG_ROWS] = {
+#define ROW(name, member, kind, low, high) \
+    {#name, BAL_CONFIG_##kind, offsetof(bal_model_config, member), low, high},
+    BAL_CONFIG_LIST(ROW)
+#undef ROW
+};
+
+/* A member of 4 or 8 bytes without a row would be missed by everything that goes through them. */
+#define BYTES(name, member, kind, low, high) +sizeof((bal_model_config *)0)->member
+_Static_assert(sizeof(bal_model_config) - (0 BAL_CONFIG_LIST(BYTES)) < sizeof(int64_t),
+               "BAL_CONFIG_LIST lacks a member of bal_model_config");
+#undef BYTES
 
 static const char *const feature_words[] = {
-#define BAL_FEATURE_WORD(name, bit, word) [bit] = word,
-    BAL_FEATURE_LIST(BAL_FEATURE_WORD)
-#undef BAL_FEATURE_WORD
+#define WORD(name, bit, word) [bit] = word,
+    BAL_FEATURE_LIST(WORD)
+#undef WORD
 };
-#define N_FEATURES (sizeof feature_words / sizeof *feature_words)
+static const char *const activation_words[] = {[BAL_ACT_RELU] = "relu",
+                                               [BAL_ACT_GELU] = "gelu",
+                                               [BAL_ACT_GELU_TANH] = "gelu_tanh",
+                                               [BAL_ACT_SILU] = "silu"};
+static const char *const pairs_words[] = {"adjacent", "halves"};
+static const char *const rope_words[] = {"plain", "linear", "llama3"};
 
-void bal_features_print(unsigned features, char *text, size_t n_bytes)
+/* Words by the bit of a set, or by the value of an enumeration. */
+static const struct words {
+    const char *const *at;
+    unsigned n;
+} words_of[] = {
+#define WORDS(array)                        \
+    {                                       \
+        array, sizeof array / sizeof *array \
+    }
+    [BAL_CONFIG_FEATURES] = WORDS(feature_words),
+    [BAL_CONFIG_ACTIVATION] = WORDS(activation_words),
+    [BAL_CONFIG_ROPE_PAIRS] = WORDS(pairs_words),
+    [BAL_CONFIG_ROPE_KIND] = WORDS(rope_words),
+#undef WORDS
+};
+
+static void print_set(bal_config_kind kind, unsigned set, char *text, size_t n_bytes)
 {
     size_t used = 0;
     text[0] = 0;
-    for (size_t i = 0; i < N_FEATURES && used < n_bytes; ++i)
-        if ((features >> i & 1) != 0)
+    for (unsigned i = 0; i < words_of[kind].n && used < n_bytes; ++i)
+        if ((set >> i & 1) != 0)
             used += (size_t)snprintf(text + used, n_bytes - used, "%s%s", used > 0 ? " " : "",
-                                     feature_words[i]);
+                                     words_of[kind].at[i]);
 }
 
-bool bal_features_parse(const char *text, unsigned *features)
+static bool parse_set(bal_config_kind kind, const char *text, unsigned *set)
 {
-    *features = 0;
+    *set = 0;
     while (*text != 0) {
-        size_t n = strcspn(text, " "), i = 0;
-        while (i < N_FEATURES &&
-               (strlen(feature_words[i]) != n || memcmp(feature_words[i], text, n) != 0))
+        size_t n = strcspn(text, " ");
+        unsigned i = 0;
+        while (i < words_of[kind].n &&
+               (strlen(words_of[kind].at[i]) != n || memcmp(words_of[kind].at[i], text, n) != 0))
             ++i;
-        if (i == N_FEATURES) return false;
-        *features |= 1u << i;
+        if (i == words_of[kind].n) return false;
+        *set |= 1u << i;
         text += n + (text[n] == ' ');
     }
     return true;
 }
 
-/* Numbers of the scaling of rotary angles. */
-static bal_status check_rope(const bal_model_config *c, const char *origin)
+void bal_features_print(unsigned features, char *text, size_t n_bytes)
 {
-    if (!(c->rope_base >= 1.0 && c->rope_base <= 1e12))
-        return bal_fail(BAL_ERR_INPUT, "%s: rope_base is %g; expected 1 to 1e12", origin,
-                        c->rope_base);
-    if (c->rope_kind == BAL_ROPE_PLAIN) return BAL_OK;
-    if (!(c->rope_factor >= 1.0 && c->rope_factor <= 1e6))
-        return bal_fail(BAL_ERR_INPUT, "%s: rope_factor is %g; expected 1 to 1e6", origin,
-                        c->rope_factor);
-    if (c->rope_kind != BAL_ROPE_LLAMA3) return BAL_OK;
-    if (!(c->rope_low > 0.0 && c->rope_high > c->rope_low && c->rope_high <= 1e6))
-        return bal_fail(BAL_ERR_INPUT,
-                        "%s: rope_low and rope_high are %g and %g; expected 0 < rope_low < "
-                        "rope_high <= 1e6",
-                        origin, c->rope_low, c->rope_high);
-    if (!(c->rope_original >= 1.0 && c->rope_original <= SIZE_MAX_OF_A_MODEL))
-        return bal_fail(BAL_ERR_INPUT, "%s: rope_original is %g; expected 1 to %d", origin,
-                        c->rope_original, SIZE_MAX_OF_A_MODEL);
+    print_set(BAL_CONFIG_FEATURES, features, text, n_bytes);
+}
+
+/* Where a row's member is; those with words are unsigned, or enumerations of that size. */
+static const char *member(const bal_config_row *row, const bal_model_config *config)
+{
+    return (const char *)config + row->offset;
+}
+
+void bal_config_print(const bal_config_row *row, const bal_model_config *config,
+                      char text[BAL_CONFIG_WORDS_BYTES])
+{
+    unsigned value;
+    memcpy(&value, member(row, config), sizeof value);
+    print_set(row->kind, row->kind == BAL_CONFIG_FEATURES ? value : 1u << value, text,
+              BAL_CONFIG_WORDS_BYTES);
+}
+
+void bal_config_choices(const bal_config_row *row, char text[BAL_CONFIG_WORDS_BYTES])
+{
+    print_set(row->kind, ~0u, text, BAL_CONFIG_WORDS_BYTES);
+}
+
+bool bal_config_parse(const bal_config_row *row, const char *text, bal_model_config *config)
+{
+    unsigned value;
+    if (!parse_set(row->kind, text, &value)) return false;
+    if (row->kind != BAL_CONFIG_FEATURES) {
+        if (__builtin_popcount(value) != 1) return false;
+        value = (unsigned)__builtin_ctz(value);
+    }
+    memcpy((char *)config + row->offset, &value, sizeof value);
+    return true;
+}
+
+static bal_status check_ranges(const bal_model_config *c, const char *origin)
+{
+    for (const bal_config_row *row = bal_config_rows; row < bal_config_rows + BAL_N_CONFIG_ROWS;
+         ++row) {
+        double value;
+        int64_t size;
+        if (row->kind == BAL_CONFIG_REAL) {
+            memcpy(&value, member(row, c), sizeof value);
+        } else if (row->kind == BAL_CONFIG_SIZE) {
+            memcpy(&size, member(row, c), sizeof size);
+            value = (double)size;
+        } else {
+            continue;
+        }
+        if (!(value >= row->low && value <= row->high)) /* or no number */
+            return bal_fail(BAL_ERR_INPUT, "%s: %s is %.10g; expected %.10g to %.10g", origin,
+                            row->name, value, row->low, row->high);
+    }
     return BAL_OK;
 }
 
-bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
+static bal_status check_heads(const bal_model_config *c, const char *origin)
 {
-    const struct {
-        const char *name;
-        int64_t value, min, max;
-    } sizes[] = {
-        {"dim", c->dim, 1, BAL_COLS_MAX},
-        {"hidden", c->hidden, 1, BAL_COLS_MAX},
-        {"n_layers", c->n_layers, 1, LAYERS_MAX},
-        {"n_heads", c->n_heads, 1, BAL_COLS_MAX},
-        {"n_kv_heads", c->n_kv_heads, 1, c->n_heads},
-        {"head_dim", c->head_dim, 1, BAL_HEAD_DIM_MAX},
-        {"n_vocab", c->n_vocab, 1, SIZE_MAX_OF_A_MODEL},
-        {"max_tokens", c->max_tokens, 1, SIZE_MAX_OF_A_MODEL},
-        {"embed_dim", c->embed_dim, 0, BAL_COLS_MAX},
-        {"n_positions", c->n_positions, 0, SIZE_MAX_OF_A_MODEL},
-        {"position_offset", c->position_offset, 0, SIZE_MAX_OF_A_MODEL},
-        {"n_types", c->n_types, 0, BAL_COLS_MAX},
-        {"window", c->window, 0, SIZE_MAX_OF_A_MODEL},
-    };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i)
-        if (sizes[i].value < sizes[i].min || sizes[i].value > sizes[i].max)
-            return bal_fail(BAL_ERR_INPUT, "%s: %s is %lld; expected %lld to %lld", origin,
-                            sizes[i].name, (long long)sizes[i].value, (long long)sizes[i].min,
-                            (long long)sizes[i].max);
     if (c->n_heads % c->n_kv_heads != 0)
         return bal_fail(BAL_ERR_INPUT, "%s: %lld heads are no multiple of %lld key-value heads",
                         origin, (long long)c->n_heads, (long long)c->n_kv_heads);
-    if (c->n_positions == 0 && c->head_dim % 2 != 0)
+    if (c->embed.n_positions == 0 && c->head_dim % 2 != 0)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: head_dim is %lld; expected an even number, for rotary positions",
                         origin, (long long)c->head_dim);
     if (c->n_heads * c->head_dim > BAL_COLS_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: %lld heads of %lld are wider than %d", origin,
                         (long long)c->n_heads, (long long)c->head_dim, BAL_COLS_MAX);
-    int64_t q_width = c->n_heads * c->head_dim, tallest = c->hidden > q_width ? c->hidden : q_width;
-    if (bal_embed_dim(c) > tallest) tallest = bal_embed_dim(c);
-    if (c->n_types > tallest) tallest = c->n_types;
-    if ((c->features & BAL_HEAD_DENSE) != 0 && c->dim > tallest) tallest = c->dim;
-    if (tallest > ((int64_t)1 << 31) / c->dim)
-        return bal_fail(BAL_ERR_INPUT, "%s: a matrix of %lld x %lld is too large", origin,
-                        (long long)tallest, (long long)c->dim);
-    if (c->n_vocab > ((int64_t)1 << 31) / bal_embed_dim(c))
-        return bal_fail(BAL_ERR_INPUT, "%s: an embedding of %lld x %lld is too large", origin,
-                        (long long)c->n_vocab, (long long)bal_embed_dim(c));
-    if (c->n_positions > ((int64_t)1 << 31) / c->dim)
-        return bal_fail(BAL_ERR_INPUT, "%s: %lld x %lld learned positions are too many", origin,
-                        (long long)c->n_positions, (long long)c->dim);
-    if (c->n_positions > 0 && c->n_positions - c->position_offset < c->max_tokens)
-        return bal_fail(BAL_ERR_INPUT,
-                        "%s: %lld learned positions, the first of a text number %lld; expected "
-                        "enough for %lld tokens",
-                        origin, (long long)c->n_positions, (long long)c->position_offset,
-                        (long long)c->max_tokens);
+    return BAL_OK;
+}
+
+static bal_status check_matrices(const bal_model_config *c, const char *origin)
+{
+    const struct {
+        const char *name;
+        int64_t n_rows, n_cols;
+    } matrices[] = {
+        {"a feed-forward matrix", c->hidden, c->dim},
+        {"a query matrix", c->n_heads * c->head_dim, c->dim},
+        {"a projection", bal_embed_dim(c), c->dim},
+        {"an embedding", c->n_vocab, bal_embed_dim(c)},
+        {"a table of positions", c->embed.n_positions, c->dim},
+        {"a table of token types", c->embed.n_types, c->dim},
+    };
+    for (size_t i = 0; i < sizeof matrices / sizeof *matrices; ++i)
+        if (matrices[i].n_rows > CODES_MAX / matrices[i].n_cols)
+            return bal_fail(BAL_ERR_INPUT, "%s: %s of %lld x %lld is too large", origin,
+                            matrices[i].name, (long long)matrices[i].n_rows,
+                            (long long)matrices[i].n_cols);
     if ((c->features & BAL_HEAD_DENSE) != 0 && bal_embed_dim(c) != c->dim)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: a head with a dense layer and an embedding of width "
                         "%lld; expected the model's, %lld",
-                        origin, (long long)c->embed_dim, (long long)c->dim);
-    BAL_TRY(check_rope(c, origin));
+                        origin, (long long)c->embed.dim, (long long)c->dim);
+    return BAL_OK;
+}
+
+static bal_status check_positions(const bal_model_config *c, const char *origin)
+{
+    int64_t n = c->embed.n_positions, offset = c->embed.position_offset;
+    if (n > 0 && n - offset < c->max_tokens)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: %lld learned positions, the first of a text number %lld; expected "
+                        "enough for %lld tokens",
+                        origin, (long long)n, (long long)offset, (long long)c->max_tokens);
+    const bal_rope *rope = &c->rope;
+    if (rope->kind != BAL_ROPE_PLAIN && rope->factor < 1.0)
+        return bal_fail(BAL_ERR_INPUT, "%s: rope_factor is %g; expected at least 1", origin,
+                        rope->factor);
+    if (rope->kind != BAL_ROPE_LLAMA3) return BAL_OK;
+    if (!(rope->low > 0.0 && rope->high > rope->low))
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: rope_low and rope_high are %g and %g; expected 0 < rope_low < "
+                        "rope_high",
+                        origin, rope->low, rope->high);
+    if (rope->original < 1.0)
+        return bal_fail(BAL_ERR_INPUT, "%s: rope_original is %g; expected at least 1", origin,
+                        rope->original);
+    return BAL_OK;
+}
+
+bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
+{
+    BAL_TRY(check_ranges(c, origin));
+    BAL_TRY(check_heads(c, origin));
+    BAL_TRY(check_matrices(c, origin));
+    BAL_TRY(check_positions(c, origin));
     if (!(c->norm_eps > 0.0 && c->norm_eps < 1.0))
         return bal_fail(BAL_ERR_INPUT, "%s: norm_eps is %g; expected above 0 and below 1", origin,
                         c->norm_eps);
@@ -128,16 +209,7 @@ bal_status bal_model_config_check(const bal_model_config *c, const char *origin)
 
 bool bal_model_config_same(const bal_model_config *a, const bal_model_config *b)
 {
-    const int64_t sizes[2][13] = {
-        {a->dim, a->hidden, a->n_layers, a->n_heads, a->n_kv_heads, a->head_dim, a->n_vocab,
-         a->max_tokens, a->embed_dim, a->n_positions, a->position_offset, a->n_types, a->window},
-        {b->dim, b->hidden, b->n_layers, b->n_heads, b->n_kv_heads, b->head_dim, b->n_vocab,
-         b->max_tokens, b->embed_dim, b->n_positions, b->position_offset, b->n_types, b->window}};
-    const double reals[2][6] = {
-        {a->rope_base, a->rope_factor, a->rope_low, a->rope_high, a->rope_original, a->norm_eps},
-        {b->rope_base, b->rope_factor, b->rope_low, b->rope_high, b->rope_original, b->norm_eps}};
-    return memcmp(sizes[0], sizes[1], sizeof *sizes) == 0 &&
-           memcmp(reals[0], reals[1], sizeof *reals) == 0 && a->features == b->features &&
-           a->activation == b->activation && a->tied_head == b->tied_head &&
-           a->rope_pairs == b->rope_pairs && a->rope_kind == b->rope_kind;
+#define SAME(name, member, kind, low, high) &&memcmp(&a->member, &b->member, sizeof a->member) == 0
+    return true BAL_CONFIG_LIST(SAME);
+#undef SAME
 }

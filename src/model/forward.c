@@ -14,21 +14,21 @@ static double rotary_frequency(const bal_model_config *c, int64_t i)
 {
     const double two_pi = 6.283185307179586;
     double share = (double)i / (double)(c->head_dim / 2);
-    double plain = bal_math_exp(-share * bal_math_log(c->rope_base));
-    if (c->rope_kind == BAL_ROPE_PLAIN) return plain;
-    if (c->rope_kind == BAL_ROPE_LINEAR) return plain / c->rope_factor;
-    double turns = c->rope_original * plain / two_pi;
-    if (turns > c->rope_high) return plain;
-    if (turns < c->rope_low) return plain / c->rope_factor;
-    double smooth = (turns - c->rope_low) / (c->rope_high - c->rope_low);
-    return (1.0 - smooth) * plain / c->rope_factor + smooth * plain;
+    double plain = bal_math_exp(-share * bal_math_log(c->rope.base));
+    if (c->rope.kind == BAL_ROPE_PLAIN) return plain;
+    if (c->rope.kind == BAL_ROPE_LINEAR) return plain / c->rope.factor;
+    double turns = c->rope.original * plain / two_pi;
+    if (turns > c->rope.high) return plain;
+    if (turns < c->rope.low) return plain / c->rope.factor;
+    double smooth = (turns - c->rope.low) / (c->rope.high - c->rope.low);
+    return (1.0 - smooth) * plain / c->rope.factor + smooth * plain;
 }
 
 static void fill_rotary_tables(bal_forward *f)
 {
     const bal_model_config *c = &f->model->config;
     int64_t dim = c->head_dim, half = dim / 2;
-    bool halves = c->rope_pairs == BAL_ROPE_HALVES;
+    bool halves = c->rope.pairs == BAL_ROPE_HALVES;
     for (int64_t i = 0; i < half; ++i) {
         double frequency = rotary_frequency(c, i);
         int64_t first = halves ? i : 2 * i, second = halves ? i + half : 2 * i + 1;
@@ -61,7 +61,7 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
     int64_t vector = larger(larger(c->dim, c->head_dim), BAL_BLOCK_CODES);
     int64_t panel_bytes = (widest + 63) / 64 * 16 * BAL_BLOCK_CODES;
     int64_t strip_bytes = larger(panel_bytes, BAL_STRIP_BYTES) + 15 * BAL_BLOCK_CODES;
-    int64_t rotary = c->n_positions > 0 ? 1 : f->max_length * c->head_dim;
+    int64_t rotary = c->embed.n_positions > 0 ? 1 : f->max_length * c->head_dim;
     f->xq_stride = bal_row_stride(widest);
     const buffer all[N_BUFFERS] = {
         {&f->x, rows * c->dim, 4},
@@ -125,7 +125,7 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
         if (memory == NULL) goto done;
         memcpy(buffers[i].place, &memory, sizeof memory);
     }
-    if (model->config.n_positions == 0) fill_rotary_tables(f);
+    if (model->config.embed.n_positions == 0) fill_rotary_tables(f);
     *forward = f;
     f = NULL;
     status = BAL_OK;
@@ -171,7 +171,8 @@ static void embed(bal_forward *f, const bal_sequences *s)
     if (m->positions.weight >= 0) {
         for (int64_t i = 0; i < s->n; ++i)
             for (int64_t t = s->start[i]; t < s->start[i + 1]; ++t)
-                f->ids[t] = (int32_t)(c->position_offset + first_position(f) + t - s->start[i]);
+                f->ids[t] =
+                    (int32_t)(c->embed.position_offset + first_position(f) + t - s->start[i]);
         bal_forward_embed(f, &m->positions, f->ids, true, f->x);
     }
     if (m->types.weight >= 0) {
@@ -187,9 +188,9 @@ static void attend_sequence(bal_forward *f, int64_t layer, int64_t first, int64_
     const bal_model_config *c = &f->model->config;
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
     int64_t position = first_position(f);
-    bool halves = c->rope_pairs == BAL_ROPE_HALVES;
+    bool halves = c->rope.pairs == BAL_ROPE_HALVES;
     float *q = f->q + first * q_width, *k = f->k + first * kv_width, *v = f->v + first * kv_width;
-    if (c->n_positions == 0) {
+    if (c->embed.n_positions == 0) {
         const float *cosines = f->cosines + position * c->head_dim;
         const float *sines = f->sines + position * c->head_dim;
         f->kernels->rotate(n, c->n_heads, c->head_dim, halves, cosines, sines, q);

@@ -94,11 +94,11 @@ static bal_status add_tensors(outline *o)
     int64_t embed_dim = bal_embed_dim(c);
     bool layer_norm = bal_has(m, BAL_LAYER_NORM), dense = bal_has(m, BAL_HEAD_DENSE);
     BAL_TRY(add_matrix(o, &m->embedding, c->n_vocab, embed_dim, false, "model.embed_tokens"));
-    if (c->n_positions > 0)
-        BAL_TRY(
-            add_matrix(o, &m->positions, c->n_positions, c->dim, false, "model.embed_positions"));
-    if (c->n_types > 0)
-        BAL_TRY(add_matrix(o, &m->types, c->n_types, c->dim, false, "model.embed_types"));
+    if (c->embed.n_positions > 0)
+        BAL_TRY(add_matrix(o, &m->positions, c->embed.n_positions, c->dim, false,
+                           "model.embed_positions"));
+    if (c->embed.n_types > 0)
+        BAL_TRY(add_matrix(o, &m->types, c->embed.n_types, c->dim, false, "model.embed_types"));
     if (bal_has(m, BAL_EMBED_NORM))
         BAL_TRY(add_norm(o, &m->embed_norm, c->dim, layer_norm, "model.embed_norm"));
     if (embed_dim != c->dim)

@@ -30,7 +30,7 @@ static inline bool bal_has(const bal_model *model, bal_feature feature)
 /* Width of embedding and head. */
 static inline int64_t bal_embed_dim(const bal_model_config *config)
 {
-    return config->embed_dim > 0 ? config->embed_dim : config->dim;
+    return config->embed.dim > 0 ? config->embed.dim : config->dim;
 }
 
 /* Keys and values of the tokens so far: [n_layers][max_length][n_kv_heads * head_dim] each. */

@@ -23,36 +23,7 @@
 #define MAGIC "ballot checkpoint "
 
 const char *const bal_role_names[] = {"matrix", "vector", "gain", NULL};
-const char *const bal_pairs_names[] = {"adjacent", "halves", NULL};
-const char *const bal_rope_names[] = {"plain", "linear", "llama3", NULL};
-const char *const bal_activation_names[] = {[BAL_ACT_RELU] = "relu",
-                                            [BAL_ACT_GELU] = "gelu",
-                                            [BAL_ACT_GELU_TANH] = "gelu_tanh",
-                                            [BAL_ACT_SILU] = "silu",
-                                            NULL};
 
-const bal_field bal_config_fields[] = {
-    {"dim", BAL_FIELD_I64, offsetof(bal_model_config, dim)},
-    {"hidden", BAL_FIELD_I64, offsetof(bal_model_config, hidden)},
-    {"n_layers", BAL_FIELD_I64, offsetof(bal_model_config, n_layers)},
-    {"n_heads", BAL_FIELD_I64, offsetof(bal_model_config, n_heads)},
-    {"n_kv_heads", BAL_FIELD_I64, offsetof(bal_model_config, n_kv_heads)},
-    {"head_dim", BAL_FIELD_I64, offsetof(bal_model_config, head_dim)},
-    {"n_vocab", BAL_FIELD_I64, offsetof(bal_model_config, n_vocab)},
-    {"max_tokens", BAL_FIELD_I64, offsetof(bal_model_config, max_tokens)},
-    {"embed_dim", BAL_FIELD_I64, offsetof(bal_model_config, embed_dim)},
-    {"n_positions", BAL_FIELD_I64, offsetof(bal_model_config, n_positions)},
-    {"position_offset", BAL_FIELD_I64, offsetof(bal_model_config, position_offset)},
-    {"n_types", BAL_FIELD_I64, offsetof(bal_model_config, n_types)},
-    {"window", BAL_FIELD_I64, offsetof(bal_model_config, window)},
-    {"rope_base", BAL_FIELD_F64, offsetof(bal_model_config, rope_base)},
-    {"rope_factor", BAL_FIELD_F64, offsetof(bal_model_config, rope_factor)},
-    {"rope_low", BAL_FIELD_F64, offsetof(bal_model_config, rope_low)},
-    {"rope_high", BAL_FIELD_F64, offsetof(bal_model_config, rope_high)},
-    {"rope_original", BAL_FIELD_F64, offsetof(bal_model_config, rope_original)},
-    {"norm_eps", BAL_FIELD_F64, offsetof(bal_model_config, norm_eps)},
-    {NULL, BAL_FIELD_I32, 0},
-};
 const bal_field bal_run_id_fields[] = {
     {"seed", BAL_FIELD_U64, offsetof(bal_run_id, seed)},
     {"stream_version", BAL_FIELD_U32, offsetof(bal_run_id, stream_version)},

@@ -93,21 +93,6 @@ static bal_status expect_text(const reader *r, hid_t object, place at, const cha
     return status;
 }
 
-/* A text that is one of a list; *index says which. */
-static bal_status read_choice(const reader *r, hid_t object, place at, const char *name,
-                              const char *const *choices, int *index)
-{
-    char text[TEXT_BYTES], sentence[256];
-    BAL_TRY(read_text(r, object, at, name, text, sizeof text));
-    for (*index = 0; choices[*index] != NULL; ++*index)
-        if (strcmp(text, choices[*index]) == 0) return BAL_OK;
-    size_t used = (size_t)snprintf(sentence, sizeof sentence, "found \"%s\"; expected", text);
-    for (int i = 0; choices[i] != NULL && used < sizeof sentence; ++i)
-        used += (size_t)snprintf(sentence + used, sizeof sentence - used, "%s \"%s\"",
-                                 i == 0 ? "" : " or", choices[i]);
-    return damaged(r, at, name, sentence);
-}
-
 static bal_status read_fields(const reader *r, hid_t object, place at, const bal_field *fields,
                               void *structure)
 {
@@ -212,34 +197,52 @@ static bal_status read_dataset(const reader *r, hid_t group, place at, hid_t typ
     return finish_dataset(r, at, dataset, type, values);
 }
 
-static bal_status read_config(const reader *r, bal_model_config *config)
+/* A member of a config that is written in words. */
+static bal_status read_words(const reader *r, const bal_config_row *row, bal_model_config *config)
 {
     place at = {"/model", ""};
-    int32_t tied;
-    int pairs, rope, activation;
-    char features[256];
-    *config = (bal_model_config){0};
-    BAL_TRY(read_fields(r, r->model, at, bal_config_fields, config));
-    BAL_TRY(read_attribute(r, r->model, at, "tied_head", H5T_STD_I32LE, 0, &tied));
-    if (tied != 0 && tied != 1) return damaged(r, at, "tied_head", "expected 0 or 1");
-    BAL_TRY(read_text(r, r->model, at, "features", features, sizeof features));
-    if (!bal_features_parse(features, &config->features))
-        return damaged(r, at, "features", "found a word that is no feature of a model");
-    BAL_TRY(read_choice(r, r->model, at, "activation", bal_activation_names, &activation));
-    BAL_TRY(read_choice(r, r->model, at, "rope_pairs", bal_pairs_names, &pairs));
-    BAL_TRY(read_choice(r, r->model, at, "rope_kind", bal_rope_names, &rope));
-    config->tied_head = tied != 0;
-    config->activation = (bal_activation)activation;
-    config->rope_pairs = (bal_rope_pairs)pairs;
-    config->rope_kind = (bal_rope_kind)rope;
+    char words[BAL_CONFIG_WORDS_BYTES], choices[BAL_CONFIG_WORDS_BYTES];
+    char sentence[2 * BAL_CONFIG_WORDS_BYTES + 64];
+    BAL_TRY(read_text(r, r->model, at, row->name, words, sizeof words));
+    if (bal_config_parse(row, words, config)) return BAL_OK;
+    bal_config_choices(row, choices);
+    snprintf(sentence, sizeof sentence, "found \"%s\"; expected of: %s", words, choices);
+    return damaged(r, at, row->name, sentence);
+}
 
+static bal_status read_member(const reader *r, const bal_config_row *row, bal_model_config *config)
+{
+    place at = {"/model", ""};
+    void *member = (char *)config + row->offset;
+    int32_t flag;
+    switch (row->kind) {
+        case BAL_CONFIG_SIZE:
+            return read_attribute(r, r->model, at, row->name, H5T_STD_I64LE, 0, member);
+        case BAL_CONFIG_REAL:
+            return read_attribute(r, r->model, at, row->name, H5T_IEEE_F64LE, 0, member);
+        case BAL_CONFIG_FLAG:
+            BAL_TRY(read_attribute(r, r->model, at, row->name, H5T_STD_I32LE, 0, &flag));
+            if (flag != 0 && flag != 1) return damaged(r, at, row->name, "expected 0 or 1");
+            *(bool *)member = flag != 0;
+            return BAL_OK;
+        default:
+            return read_words(r, row, config);
+    }
+}
+
+static bal_status read_config(const reader *r, bal_model_config *config)
+{
+    *config = (bal_model_config){0};
+    for (int i = 0; i < BAL_N_CONFIG_ROWS; ++i)
+        BAL_TRY(read_member(r, &bal_config_rows[i], config));
     char origin[512];
     snprintf(origin, sizeof origin, "%.480s: /model", r->path);
     BAL_TRY(bal_model_config_check(config, origin));
     /* Every tensor is three objects of HDF5, of more than 256 bytes together: take no memory for
      * layers that the file cannot hold. */
     if (config->n_layers > r->file_bytes / (8 * 256))
-        return damaged(r, at, "n_layers", "found more layers than the file has room for");
+        return damaged(r, (place){"/model", ""}, "n_layers",
+                       "found more layers than the file has room for");
     return BAL_OK;
 }
 

@@ -176,24 +176,43 @@ static bool write_tensor(const tensor_groups *groups, const bal_tensor *t, void 
            write_dataset(groups->scale, t->name, H5T_IEEE_F32LE, 1, dims, t->scale, NULL);
 }
 
+static bool write_member(hid_t model, const bal_config_row *row, const bal_model_config *config)
+{
+    const void *member = (const char *)config + row->offset;
+    char words[BAL_CONFIG_WORDS_BYTES];
+    int32_t flag;
+    switch (row->kind) {
+        case BAL_CONFIG_SIZE:
+            return write_attribute(model, row->name, H5T_STD_I64LE, 0, NULL, member);
+        case BAL_CONFIG_REAL:
+            return write_attribute(model, row->name, H5T_IEEE_F64LE, 0, NULL, member);
+        case BAL_CONFIG_FLAG:
+            flag = *(const bool *)member;
+            return write_attribute(model, row->name, H5T_STD_I32LE, 0, NULL, &flag);
+        default:
+            bal_config_print(row, config, words);
+            return write_text(model, row->name, words);
+    }
+}
+
+static bool write_config(hid_t model, const bal_model_config *config)
+{
+    bool good = true;
+    for (int i = 0; good && i < BAL_N_CONFIG_ROWS; ++i)
+        good = write_member(model, &bal_config_rows[i], config);
+    return good;
+}
+
 static bool write_model(hid_t file, const bal_model *m, void *buffer)
 {
-    const bal_model_config *c = bal_model_shape(m);
     const bal_formats *formats = bal_model_formats(m);
-    int32_t tied = c->tied_head, group = formats->group;
-    char features[256];
+    int32_t group = formats->group;
     tensor_groups groups = {make_group(file, "model"), make_group(file, "scale"),
                             make_group(file, "factor"), make_group(file, "carry")};
     hid_t all[] = {groups.model, groups.scale, groups.factor, groups.carry}, model = groups.model;
     bool good = true;
-    bal_features_print(c->features, features, sizeof features);
     for (int i = 0; i < 4; ++i) good = all[i] >= 0 && good;
-    good = good && write_fields(model, bal_config_fields, c) &&
-           write_attribute(model, "tied_head", H5T_STD_I32LE, 0, NULL, &tied) &&
-           write_text(model, "features", features) &&
-           write_text(model, "activation", bal_activation_names[c->activation]) &&
-           write_text(model, "rope_pairs", bal_pairs_names[c->rope_pairs]) &&
-           write_text(model, "rope_kind", bal_rope_names[c->rope_kind]) &&
+    good = good && write_config(model, bal_model_shape(m)) &&
            write_text(model, "codes", bal_format_name(formats->matrices)) &&
            write_attribute(model, "group", H5T_STD_I32LE, 0, NULL, &group) &&
            write_text(model, "formats", formats->patterns);

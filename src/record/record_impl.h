@@ -23,16 +23,15 @@ typedef struct bal_field {
     bal_field_type type;
     size_t offset;
 } bal_field;
-/** Fields of bal_model_config that are numbers, and of bal_run_id; ended by a null name. */
-extern const bal_field bal_config_fields[], bal_run_id_fields[];
+/** Fields of bal_run_id; ended by a null name. */
+extern const bal_field bal_run_id_fields[];
 
 /** Names of all phases, or of all tensors, with commas between; to be released with
  *  free(); NULL: no memory. */
 char *bal_phase_names(void);
 char *bal_tensor_names(const bal_tensors *tensors);
-/** Words of enumerations, by value, each list ended by NULL. */
-extern const char *const bal_role_names[],
-    *const bal_pairs_names[], *const bal_rope_names[], *const bal_activation_names[];
+/** Words of bal_role, by value, ended by NULL. */
+extern const char *const bal_role_names[];
 
 /** Bytes of the codes of the largest tensor, as a file has them. */
 int64_t bal_largest_bytes(const bal_tensors *tensors);

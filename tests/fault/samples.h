@@ -18,8 +18,8 @@ static const bal_model_config sample_shape = {.dim = 12,
                                               .n_vocab = 70,
                                               .max_tokens = 32,
                                               .tied_head = true,
-                                              .rope_pairs = BAL_ROPE_HALVES,
-                                              .rope_base = 10000.0,
+                                              .rope.pairs = BAL_ROPE_HALVES,
+                                              .rope.base = 10000.0,
                                               .norm_eps = 1e-5};
 
 /* Codes of -1, 0 and 1, which every format has. */

@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
                                .n_vocab = 8,
                                .max_tokens = 8,
                                .tied_head = n_bytes % 2 == 0,
-                               .rope_base = 1e4,
+                               .rope.base = 1e4,
                                .norm_eps = 1e-5};
     static const char *const types[] = {"llama", "gpt2", "roberta", "opt"};
     bal_model *model = NULL;

@@ -17,7 +17,7 @@ static bal_model *replica_on(bal_comm *comm, bool share, bal_shared **shared)
                                      .head_dim = 6,
                                      .n_vocab = 70,
                                      .max_tokens = 8,
-                                     .rope_base = 1e4,
+                                     .rope.base = 1e4,
                                      .norm_eps = 1e-5};
     bal_model *model = NULL;
     uint64_t state = 1;

@@ -178,7 +178,7 @@ static const bal_model_config small_config = {.dim = 4,
                                               .head_dim = 2,
                                               .n_vocab = 512,
                                               .max_tokens = 16,
-                                              .rope_base = 10000.0,
+                                              .rope.base = 10000.0,
                                               .norm_eps = 1e-5};
 
 static inline safetensors small_safetensors(void)

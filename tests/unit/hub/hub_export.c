@@ -210,8 +210,8 @@ static void test_a_llama2c_model_becomes_a_llama(void)
                   c->n_layers == expected.n_layers && c->n_heads == expected.n_heads &&
                   c->n_kv_heads == expected.n_kv_heads && c->head_dim == expected.head_dim &&
                   c->n_vocab == expected.n_vocab && c->max_tokens == expected.max_tokens &&
-                  c->tied_head == expected.tied_head && c->rope_pairs == BAL_ROPE_HALVES &&
-                  c->rope_base == expected.rope_base && c->norm_eps == expected.norm_eps);
+                  c->tied_head == expected.tied_head && c->rope.pairs == BAL_ROPE_HALVES &&
+                  c->rope.base == expected.rope.base && c->norm_eps == expected.norm_eps);
         expect_reordered(bundle.model, again.model);
         if (!integer) expect_close_logits(bundle.model, again.model);
 

@@ -270,7 +270,7 @@ static void check_head(const bal_bundle *bundle, gguf *g, const char *arch)
                  {"vocab_size", c->n_vocab},
                  {"attention.head_count", c->n_heads},
                  {"attention.head_count_kv", c->n_kv_heads},
-                 {"attention.key_length", c->n_positions > 0 ? -1 : c->head_dim},
+                 {"attention.key_length", c->embed.n_positions > 0 ? -1 : c->head_dim},
                  {"attention.sliding_window", c->window > 0 ? c->window : -1}};
     char key[128], word[32] = "";
     CU_ASSERT_EQUAL(seek(g, "general.architecture"), 8);

@@ -10,8 +10,8 @@ static void test_v0_gives_the_known_values(void)
     const bal_model_config *c = bal_model_shape(model);
     CU_ASSERT(c->dim == 64 && c->hidden == 172 && c->n_layers == 5 && c->n_heads == 8);
     CU_ASSERT(c->n_kv_heads == 4 && c->head_dim == 8 && c->n_vocab == 512 && c->max_tokens == 512);
-    CU_ASSERT(c->tied_head && c->rope_pairs == BAL_ROPE_ADJACENT);
-    CU_ASSERT(c->norm_eps == 1e-5 && c->rope_base == 10000.0);
+    CU_ASSERT(c->tied_head && c->rope.pairs == BAL_ROPE_ADJACENT);
+    CU_ASSERT(c->norm_eps == 1e-5 && c->rope.base == 10000.0);
     static const struct {
         const char *first_name, *last_name;
         int64_t last;
@@ -187,9 +187,9 @@ static void test_folders_of_every_dtype_hold_the_same_but_for_rounding(void)
         write_safetensors(&file, &dir);
         CU_ASSERT_STRING_EQUAL(bal_hub_kind(dir.path), "Hugging Face");
         bal_model *again = load(dir.path, BAL_F32, false);
-        CU_ASSERT_EQUAL(bal_model_shape(again)->rope_pairs, BAL_ROPE_HALVES);
+        CU_ASSERT_EQUAL(bal_model_shape(again)->rope.pairs, BAL_ROPE_HALVES);
         CU_ASSERT_EQUAL(bal_model_shape(again)->norm_eps, 1e-5);
-        CU_ASSERT_EQUAL(bal_model_shape(again)->rope_base, 10000.0);
+        CU_ASSERT_EQUAL(bal_model_shape(again)->rope.base, 10000.0);
         expect_same_floats(model, again);
         bal_model_destroy(&again);
         free(file.data);
@@ -351,7 +351,7 @@ static void test_config_defaults_follow_transformers(void)
                  "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 500000}, "
                  "\"something_new\": [1, 2]");
     bal_model *model = load(dir.path, BAL_F32, false);
-    CU_ASSERT_EQUAL(bal_model_shape(model)->rope_base, 500000.0);
+    CU_ASSERT_EQUAL(bal_model_shape(model)->rope.base, 500000.0);
     CU_ASSERT_EQUAL(bal_model_shape(model)->head_dim, 2);
     bal_model_destroy(&model);
     free(file.data);

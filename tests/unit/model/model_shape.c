@@ -66,9 +66,9 @@ static void test_impossible_sizes_are_refused_with_their_origin(void)
     BAD(head_dim, 7);
     BAD(head_dim, BAL_HEAD_DIM_MAX + 2);
     BAD(n_vocab, (int64_t)1 << 28); /* x 20 is above 2^31 */
-    BAD(rope_base, 0.0);
-    BAD(rope_base, (double)NAN);
-    BAD(rope_base, (double)INFINITY);
+    BAD(rope.base, 0.0);
+    BAD(rope.base, (double)NAN);
+    BAD(rope.base, (double)INFINITY);
     BAD(norm_eps, 0.0);
     BAD(norm_eps, -1e-5);
     BAD(norm_eps, 1.0);
@@ -79,6 +79,31 @@ static void test_impossible_sizes_are_refused_with_their_origin(void)
     refuse(base);
     bal_model_config config = toy_config(true);
     CU_ASSERT_EQUAL(bal_model_config_check(&config, "x"), BAL_OK);
+}
+
+/* Every member has a row: two configs that differ in any of them are not the same; and what has
+ * words is read back from them. */
+static void test_every_member_of_a_config_has_a_row(void)
+{
+    bal_model_config config = toy_config(true), other = config;
+    config.features = BAL_QK_NORM | BAL_ENCODER;
+    CU_ASSERT_EQUAL(BAL_N_CONFIG_ROWS, 24);
+    for (int i = 0; i < BAL_N_CONFIG_ROWS; ++i) {
+        const bal_config_row *row = &bal_config_rows[i];
+        char words[BAL_CONFIG_WORDS_BYTES], choices[BAL_CONFIG_WORDS_BYTES];
+        other = config;
+        CU_ASSERT(bal_model_config_same(&config, &other));
+        ((char *)&other)[row->offset] ^= 1;
+        CU_ASSERT(!bal_model_config_same(&config, &other));
+        if (row->kind < BAL_CONFIG_FEATURES) continue;
+        bal_config_print(row, &other, words);
+        bal_config_choices(row, choices);
+        CU_ASSERT(bal_config_parse(row, words, &config));
+        CU_ASSERT(bal_model_config_same(&config, &other));
+        CU_ASSERT(!bal_config_parse(row, "unheard-of", &config));
+        CU_ASSERT_EQUAL(bal_config_parse(row, choices, &config), row->kind == BAL_CONFIG_FEATURES);
+        config = other;
+    }
 }
 
 static void test_sequences_longer_than_the_model_reads_are_refused(void)
@@ -153,6 +178,7 @@ const bal_test bal_suite_tests[] = {
     {"tensors carry their names in order", test_tensors_carry_their_names_in_order},
     {"impossible sizes are refused with their origin",
      test_impossible_sizes_are_refused_with_their_origin},
+    {"every member of a config has a row", test_every_member_of_a_config_has_a_row},
     {"sequences longer than the model reads are refused",
      test_sequences_longer_than_the_model_reads_are_refused},
     {"gains are steps of two percent", test_gains_are_steps_of_two_percent},

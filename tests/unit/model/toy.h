@@ -24,8 +24,8 @@ static inline bal_model_config toy_config(bool tied)
                               .n_vocab = TOY_VOCAB,
                               .max_tokens = TOY_CONTEXT,
                               .tied_head = tied,
-                              .rope_pairs = tied ? BAL_ROPE_ADJACENT : BAL_ROPE_HALVES,
-                              .rope_base = 1e4,
+                              .rope.pairs = tied ? BAL_ROPE_ADJACENT : BAL_ROPE_HALVES,
+                              .rope.base = 1e4,
                               .norm_eps = 1e-5};
 }
 
@@ -79,13 +79,13 @@ static inline bal_model *toy_kind(int kind)
 {
     bal_model_config c = toy_config(kind != 1);
     if (kind < 2) return toy_model(kind == 0);
-    c.rope_pairs = BAL_ROPE_HALVES;
+    c.rope.pairs = BAL_ROPE_HALVES;
     if (kind == 2) {
         c.features = BAL_LAYER_NORM | BAL_POST_NORM | BAL_NO_FINAL_NORM | BAL_NO_GATE |
                      BAL_BIAS_QKV | BAL_BIAS_O | BAL_BIAS_MLP | BAL_SCALE_BY_LAYER;
         c.activation = BAL_ACT_RELU;
-        c.embed_dim = 13;
-        c.n_positions = TOY_CONTEXT + 2, c.position_offset = 2;
+        c.embed.dim = 13;
+        c.embed.n_positions = TOY_CONTEXT + 2, c.embed.position_offset = 2;
         c.head_dim = 5;
         return toy_model_of(&c, &(bal_formats){.matrices = BAL_I4, .group = 32});
     }
@@ -94,13 +94,13 @@ static inline bal_model *toy_kind(int kind)
                      BAL_NO_GATE | BAL_ENCODER | BAL_HEAD_DENSE | BAL_BIAS_QKV | BAL_BIAS_O |
                      BAL_BIAS_MLP;
         c.activation = BAL_ACT_GELU;
-        c.n_positions = TOY_CONTEXT, c.n_types = 2;
+        c.embed.n_positions = TOY_CONTEXT, c.embed.n_types = 2;
         return toy_model_of(&c, &(bal_formats){.matrices = BAL_NF4, .group = 32});
     }
     c.features = BAL_QK_NORM | BAL_BIAS_QKV;
     c.window = 4;
-    c.rope_kind = BAL_ROPE_LLAMA3;
-    c.rope_factor = 8, c.rope_low = 1, c.rope_high = 4, c.rope_original = 8;
+    c.rope.kind = BAL_ROPE_LLAMA3;
+    c.rope.factor = 8, c.rope.low = 1, c.rope.high = 4, c.rope.original = 8;
     return toy_model_of(
         &c, &(bal_formats){.matrices = BAL_I8, .patterns = "*.mlp.*=i4:128 *embed*=nf4"});
 }

@@ -23,8 +23,8 @@ static const bal_model_config small = {.dim = 12,
                                        .n_vocab = N_VOCAB,
                                        .max_tokens = 32,
                                        .tied_head = true,
-                                       .rope_pairs = BAL_ROPE_HALVES,
-                                       .rope_base = 10000.0,
+                                       .rope.pairs = BAL_ROPE_HALVES,
+                                       .rope.base = 10000.0,
                                        .norm_eps = 1e-5};
 
 static bal_model *make_model(const bal_model_config *config, uint64_t seed)
@@ -150,8 +150,8 @@ static void check_same(const bal_snapshot *a, const bal_snapshot *b, bool with_c
               x->n_heads == y->n_heads && x->n_kv_heads == y->n_kv_heads &&
               x->head_dim == y->head_dim && x->n_vocab == y->n_vocab &&
               x->max_tokens == y->max_tokens && x->tied_head == y->tied_head &&
-              x->rope_pairs == y->rope_pairs);
-    CU_ASSERT(same_bytes(&x->rope_base, &y->rope_base, 8) &&
+              x->rope.pairs == y->rope.pairs);
+    CU_ASSERT(same_bytes(&x->rope.base, &y->rope.base, 8) &&
               same_bytes(&x->norm_eps, &y->norm_eps, 8));
     CU_ASSERT_EQUAL_FATAL(bal_model_tensors(a->model)->n, bal_model_tensors(b->model)->n);
     for (int i = 0; i < bal_model_tensors(a->model)->n; ++i)
@@ -212,7 +212,7 @@ static void test_models_of_other_shapes_come_back(void)
 {
     bal_model_config config = small;
     config.tied_head = false;
-    config.rope_pairs = BAL_ROPE_ADJACENT;
+    config.rope.pairs = BAL_ROPE_ADJACENT;
     check_comes_back(&config, 1, 128);
     config.n_layers = 150; /* more than 64 KiB of tensor names */
     check_comes_back(&config, 1, 128);
