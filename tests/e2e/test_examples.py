@@ -1,6 +1,7 @@
 """The programs of examples/ say what the program says. They stand beside it in the build folder."""
 import json
 import os
+import re
 import struct
 
 import ballot_run as b
@@ -35,6 +36,23 @@ class Examples(b.TestCase):
                    "rule.travel=4", "data.dev=")), [])], expect=b.STOPPED)
         fingerprint = b.inspect(os.path.join(run, "step-000001.h5"))["fingerprint"]
         self.assertRegex(alone, rf"^\d+ of 64 directions .*\nfingerprint {fingerprint}\n$")
+
+    def test_dataset(self):
+        """A last token costs what a whole sum costs more than all but its last character."""
+        out = example("dataset", b.STORIES).out
+        self.assertEqual(out, example("dataset", b.STORIES).out, "drawn otherwise")
+        nats = [float(n) for n in re.findall(r"([\d.]+) nats each", out)]
+        sums = [f"{i // 10}+{i % 10}={i // 10 + i % 10}" for i in range(100)]
+        costs, tokens = [], []
+        for name, texts in (("whole", sums), ("start", [text[:-1] for text in sums])):
+            file = self.write(name, "\n\n".join(texts))
+            score = json.loads(b.run(["eval", "--json", b.STORIES, "--job", b.JOB, "-s",
+                                      f"data.dev={file}", "-s", "data.examples=documents"]).out)
+            costs.append(score["loss_nats"] * score["tokens"])
+            tokens.append(score["tokens"])
+        self.assertEqual(tokens[0] - tokens[1], 100)
+        self.assertAlmostEqual(nats[0], (costs[0] - costs[1]) / 100, places=4)
+        self.assertTrue(0 < nats[1] < 2 * nats[0], out)
 
     def test_journal(self):
         run = self.folder("run")

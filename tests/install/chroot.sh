@@ -12,7 +12,11 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/ballot-chroot.XXXXXX")
 bare=$scratch/bare
 root=$scratch/root
 
-unmount() { for place in dev/shm sys proc; do ! mountpoint -q "$root/$place" || umount "$root/$place"; done; }
+unmount() {
+    for place in dev/pts dev/shm sys proc; do
+        ! mountpoint -q "$root/$place" || umount --lazy "$root/$place"
+    done
+}
 leave() { unmount && rm -rf --one-file-system "$scratch"; }
 trap leave EXIT
 
@@ -26,6 +30,7 @@ fresh() {
     mount -t proc proc "$root/proc"
     mount -t sysfs -o ro sysfs "$root/sys"
     mount -t tmpfs tmpfs "$root/dev/shm"
+    mount -t devpts devpts "$root/dev/pts"
 }
 
 # inside SCRIPT: run it there, with nothing of this environment.
