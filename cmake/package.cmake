@@ -1,6 +1,6 @@
 # package.cmake: cpack -G DEB packs what is installed for the Debian that it runs on.
 set(CPACK_GENERATOR DEB)
-set(CPACK_PACKAGE_CONTACT "ballot maintainers <ballot@localhost>")
+set(CPACK_PACKAGE_CONTACT "The ballot authors <ballot@localhost>")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# chroot.sh [package|container...]: try on a bare Debian 12, in a folder of TMPDIR, what takes minutes
-# and root: install the package of build/release and use it; do what jobs/apptainer.def says. In the
-# repository's root, after a build. BALLOT_MIRROR: where Debian's packages come from.
+# chroot.sh [package|container|quickstart...]: try on a bare Debian 12, in a folder of TMPDIR, what
+# takes minutes and root: install the package of build/release and use it; do what jobs/apptainer.def
+# says; run jobs/quickstart.sh. In the repository's root, after a build. BALLOT_MIRROR: where Debian's
+# packages come from.
 set -euo pipefail
 mirror=${BALLOT_MIRROR:-http://deb.debian.org/debian}
 if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then
@@ -71,7 +72,14 @@ try_container() {
 $(section runscript)"
 }
 
-for trial in "${@:-package container}"; do
+try_quickstart() {
+    fresh
+    mkdir "$root/work"
+    git archive HEAD | tar -x -C "$root/work"
+    inside 'cd /work; jobs/quickstart.sh; test -s runs/shakespeare/report.png'
+}
+
+for trial in "${@:-package container quickstart}"; do
     for one in $trial; do
         "try_$one"
         echo "$one: works on a bare Debian 12"

@@ -10,11 +10,14 @@ complain() { echo "$*" >&2; bad=1; }
 
 for header in include/ballot/*.h; do
     name=${header#include/}
-    "$compiler" -x c -std=c11 "${flags[@]}" "$header" || complain "$header is not complete C11"
-    "$compiler" -x c++ -std=c++17 "${flags[@]}" "$header" || complain "$header is not complete C++17"
+    for language in c=c11 c++=c++17; do
+        "$compiler" -x "${language%=*}" -std="${language#*=}" "${flags[@]}" -include "$header" /dev/null ||
+            complain "$header is not complete ${language#*=}"
+    done
     [ "$name" = ballot/ballot.h ] && continue
     grep -q 'extern "C"' "$header" || complain "$header: extern \"C\" is missing"
-    grep -q "^#include \"$name\"" include/ballot/ballot.h || complain "ballot/ballot.h does not include $name"
+    grep -q "^#include \"$name\"" include/ballot/ballot.h ||
+        complain "ballot/ballot.h does not include $name"
 done
 # The story that ballot.h opens with tells of functions that there are.
 for word in $(grep -o '\bbal_[a-z0-9_]*' include/ballot/ballot.h | sort -u); do
