@@ -141,12 +141,12 @@ typedef struct bal_kernels {
     void (*walsh)(int64_t n_pieces, uint8_t slot, const uint8_t *bytes, uint8_t *negative);
     /** Tally of a Walsh set, of the same pieces and bytes: sums[i] += s_i * table[byte of
      *  code i], s_i = -1 where bit i of signs is set. table [256]: the Walsh-Hadamard transform of
-     *  256 votes of -1, 0, 1. */
+     *  256 votes of -127 .. 127; quickest where its values lie in -255 .. 255. */
     void (*walsh_sums)(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
                        const uint8_t *signs, int16_t *sums);
     /** Tally of n_rows <= 255 independent directions of a piece: sums[i] += votes[r] * z_ri over
      *  rows r, z_ri = -1 where bit i of row r is set. Rows of 256 bytes are row_stride bytes apart;
-     *  votes -1 or 1. */
+     *  votes -127 .. 127, not 0; quickest for -1 and 1. Every sum fits 16 bits. */
     void (*bit_sums)(int64_t n_rows, int64_t row_stride, const int8_t *votes, const uint8_t *rows,
                      int16_t *sums);
     /** z[i] = -1 where bit i is set, else +1. n a multiple of 64. */

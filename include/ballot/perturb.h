@@ -88,7 +88,8 @@ typedef enum bal_tally_method {
 /** Make an empty tally of n_slots votes. Local. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_tally_create(int n_slots, bal_tally_method method, bal_tally **tally);
 void bal_tally_destroy(bal_tally **tally);
-/** Take a step's votes, [n_slots] of -1, 0, +1; borrows the measure's pointers. Local. */
+/** Take a step's votes, [n_slots] of -127 .. 127; the sum of |vote| * noise is below 2^31. Borrows
+ *  the measure's pointers. Local. */
 void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *votes);
 /** sums[n_blocks * 256] of a tensor's blocks, in the tensor's own order, before the gate, kept
  *  within +-32767. Quickest where first_block and n_blocks are multiples of 32. Local. */

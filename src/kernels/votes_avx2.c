@@ -109,6 +109,19 @@ static inline __m256i look_up(const __m256i tables[16], __m256i b)
     return found;
 }
 
+/* In GF(2^8). */
+static inline __m256i times_x(__m256i b)
+{
+    __m256i high = _mm256_cmpgt_epi8(_mm256_setzero_si256(), b);
+    return _mm256_xor_si256(_mm256_add_epi8(b, b), _mm256_and_si256(high, _mm256_set1_epi8(0x1B)));
+}
+
+static inline void load_tables(const uint8_t bytes[256], __m256i tables[16])
+{
+    for (int t = 0; t < 16; ++t)
+        tables[t] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)bytes + t));
+}
+
 /* sums += 2 half + odd, of 16 codes. */
 static inline void add_twice(__m128i half, __m256i odd, int16_t *sums)
 {
@@ -116,27 +129,59 @@ static inline void add_twice(__m128i half, __m256i odd, int16_t *sums)
     store(sums, _mm256_add_epi16(load(sums), value));
 }
 
-/* The values of a table are all odd, and between -255 and 255, or all even; their halves
- * (value - odd) / 2 are bytes unless one is 256 or -256. The half of -value is -half, or for odd
- * ones -half - 1. */
+/* sums += the words of low and high bytes, or less those, of 32 codes. */
+static inline void add_words(__m256i low, __m256i high, __m256i minus, int16_t *sums)
+{
+    __m256i sign = _mm256_unpacklo_epi8(minus, minus); /* of bytes 0 .. 7 and 16 .. 23 */
+    __m256i a = _mm256_unpacklo_epi8(low, high);
+    a = _mm256_sub_epi16(_mm256_xor_si256(a, sign), sign);
+    sign = _mm256_unpackhi_epi8(minus, minus); /* of the others */
+    __m256i b = _mm256_unpackhi_epi8(low, high);
+    b = _mm256_sub_epi16(_mm256_xor_si256(b, sign), sign);
+    store(sums, _mm256_add_epi16(load(sums), _mm256_permute2x128_si256(a, b, 0x20)));
+    store(sums + 16, _mm256_add_epi16(load(sums + 16), _mm256_permute2x128_si256(a, b, 0x31)));
+}
+
+/* For tables of any values: low bytes and high bytes are looked up apart. */
+static void walsh_sums_wide(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
+                            const uint8_t *signs, int16_t *sums)
+{
+    uint8_t low[256], high[256];
+    __m256i lows[16], highs[16];
+    for (int b = 0; b < 256; ++b) {
+        low[b] = (uint8_t)table[b];
+        high[b] = (uint8_t)(table[b] >> 8);
+    }
+    load_tables(low, lows);
+    load_tables(high, highs);
+    for (int64_t part = 0; part < 2 * n_pieces; ++part) { /* half of the bytes of a piece */
+        __m256i b = load(bytes + 32 * part);
+        const uint8_t *sign = signs + part / 2 * BAL_LINE_BYTES + part % 2 * 4;
+        int16_t *sum = sums + part / 2 * BAL_PIECE_CODES + part % 2 * 32;
+        for (int run = 0; run < BAL_PIECE_CODES / 64; ++run, sign += 8, sum += 64, b = times_x(b))
+            add_words(look_up(lows, b), look_up(highs, b), spread_bits(sign), sum);
+    }
+}
+
+/* The values of a table, sums of the same votes with other signs, are all odd or all even. Their
+ * halves (value - odd) / 2 are bytes where they lie in -255 .. 255, as tallies of signs do unless
+ * all 256 of a set agree. The half of -value is -half, or for odd ones -half - 1. */
 static void walsh_sums(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
                        const uint8_t *signs, int16_t *sums)
 {
     int odd = table[0] & 1;
     bool too_big = false;
-    int8_t halves[256];
+    uint8_t halves[256];
     __m256i tables[16];
     for (int b = 0; b < 256; ++b) {
-        too_big |= table[b] == 256 || table[b] == -256;
-        halves[b] = (int8_t)((table[b] - odd) >> 1);
+        too_big |= table[b] > 255 || table[b] < -255;
+        halves[b] = (uint8_t)((table[b] - odd) >> 1);
     }
     if (too_big) {
-        bal_walsh_sums_ref(n_pieces, table, bytes, signs, sums);
+        walsh_sums_wide(n_pieces, table, bytes, signs, sums);
         return;
     }
-    for (int t = 0; t < 16; ++t)
-        tables[t] =
-            _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(halves + 16 * t)));
+    load_tables(halves, tables);
     const __m256i odds = _mm256_set1_epi16((short)odd), even = _mm256_set1_epi8((char)(odd - 1));
     for (int64_t part = 0; part < 2 * n_pieces; ++part) { /* half of the bytes of a piece */
         __m256i b = load(bytes + 32 * part);
@@ -148,9 +193,7 @@ static void walsh_sums(int64_t n_pieces, const int16_t *table, const uint8_t *by
             half = _mm256_sub_epi8(half, _mm256_and_si256(minus, even));
             add_twice(_mm256_castsi256_si128(half), odds, sum);
             add_twice(_mm256_extracti128_si256(half, 1), odds, sum + 16);
-            __m256i above = _mm256_cmpgt_epi8(_mm256_setzero_si256(), b); /* times x */
-            b = _mm256_xor_si256(_mm256_add_epi8(b, b),
-                                 _mm256_and_si256(above, _mm256_set1_epi8(0x1B)));
+            b = times_x(b);
         }
     }
 }

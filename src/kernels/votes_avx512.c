@@ -113,31 +113,80 @@ static void walsh(int64_t n_pieces, uint8_t slot, const uint8_t *bytes, uint8_t 
     }
 }
 
-/* A transform of 256 votes as 256 bytes: all its values are odd or all even, and by Parseval the
- * sum of their squares is at most 2^16, so that one of 256 leaves 0 for all others. Hence
- * half = (sign * value - odd) / 2 fits a byte, where sign is -1 if a value is 256. */
+/* In GF(2^8). */
+INLINE __m512i times_x(__m512i b)
+{
+    __m512i low = _mm512_maskz_mov_epi8(_mm512_movepi8_mask(b), _mm512_set1_epi8(0x1B));
+    return _mm512_xor_si512(_mm512_add_epi8(b, b), low);
+}
+
+/* A piece's bytes: bytes 2 i and 2 i + 1 of the result belong to codes i and 32 + i of a run. */
+INLINE __m512i first_run(const uint8_t *bytes)
+{
+    __m512i low = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)bytes));
+    __m512i high = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(bytes + 32)));
+    return _mm512_or_si512(low, _mm512_slli_epi16(high, 8));
+}
+
+INLINE void add_signed(__m512i value, uint64_t minus, int16_t *sums)
+{
+    __m512i sum = load(sums);
+    sum = _mm512_mask_sub_epi16(_mm512_add_epi16(sum, value), (__mmask32)minus, sum, value);
+    store(sums, sum);
+}
+
+/* Values at bits 0 .. 7 of each word, of a table of 256. */
+INLINE __m512i look_up_values(const __m512i values[8], __m512i at)
+{
+    __mmask32 second = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x40));
+    __mmask32 upper = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x80));
+    __m512i low = _mm512_mask_mov_epi16(_mm512_permutex2var_epi16(values[0], at, values[1]), second,
+                                        _mm512_permutex2var_epi16(values[2], at, values[3]));
+    __m512i high =
+        _mm512_mask_mov_epi16(_mm512_permutex2var_epi16(values[4], at, values[5]), second,
+                              _mm512_permutex2var_epi16(values[6], at, values[7]));
+    return _mm512_mask_mov_epi16(low, upper, high);
+}
+
+/* For tables of any values. */
+static void walsh_sums_wide(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
+                            const uint8_t *signs, int16_t *sums)
+{
+    __m512i values[8];
+    for (int i = 0; i < 8; ++i) values[i] = load(table + 32 * i);
+    for (int64_t piece = 0; piece < n_pieces; ++piece, bytes += BAL_PIECE_BYTES) {
+        __m512i b = first_run(bytes);
+        for (int run = 0; run < BAL_PIECE_CODES / 64; ++run, signs += 8, sums += 64) {
+            uint64_t minus = load_mask(signs);
+            add_signed(look_up_values(values, b), minus, sums);
+            add_signed(look_up_values(values, _mm512_srli_epi16(b, 8)), minus >> 32, sums + 32);
+            b = times_x(b);
+        }
+    }
+}
+
+/* A table as 256 bytes. Its values, sums of the same votes with other signs, are all odd or all
+ * even: half = (value - odd) / 2 fits a byte where value lies in -256 .. 255. Tallies of signs do,
+ * unless all 256 of a set agree. */
 typedef struct halved {
     __m512i half[4];
-    __m512i odd;   /* 0 or 1 in each word */
-    uint64_t flip; /* all bits if sign is -1 */
+    __m512i odd; /* 0 or 1 in each word */
 } halved;
 
-INLINE halved halve(const int16_t *table)
+/* @return whether all values fit. */
+INLINE bool halve(const int16_t *table, halved *h)
 {
-    const __m512i top = _mm512_set1_epi16(256);
-    int odd = table[0] & 1;
-    halved h = {.odd = _mm512_set1_epi16((short)odd)};
-    uint32_t n_top = 0;
-    for (int i = 0; i < 8; ++i) n_top |= _mm512_cmpeq_epi16_mask(load(table + 32 * i), top);
-    h.flip = n_top != 0 ? ~(uint64_t)0 : 0;
-    const __m512i sign = _mm512_set1_epi16((short)h.flip);
+    uint32_t too_big = 0;
+    h->odd = _mm512_set1_epi16((short)(table[0] & 1));
     for (int i = 0; i < 8; ++i) {
-        __m512i value = _mm512_sub_epi16(_mm512_xor_si512(load(table + 32 * i), sign), sign);
+        __m512i value = load(table + 32 * i);
         __m256i bytes = _mm512_cvtepi16_epi8(_mm512_srai_epi16(value, 1));
-        h.half[i / 2] = i % 2 == 0 ? _mm512_castsi256_si512(bytes)
-                                   : _mm512_inserti64x4(h.half[i / 2], bytes, 1);
+        too_big |= _mm512_test_epi16_mask(_mm512_add_epi16(value, _mm512_set1_epi16(256)),
+                                          _mm512_set1_epi16((short)0xFE00));
+        h->half[i / 2] = i % 2 == 0 ? _mm512_castsi256_si512(bytes)
+                                    : _mm512_inserti64x4(h->half[i / 2], bytes, 1);
     }
-    return h;
+    return too_big == 0;
 }
 
 /* Halves of the bytes of 64 codes, each in the upper byte of a word, junk below: of the even
@@ -164,41 +213,33 @@ VBMI INLINE void look_up_bytes(const halved *h, __m512i b, __m512i *even, __m512
     *even = _mm512_slli_epi16(*odd, 8);
 }
 
-INLINE void add_signed(const halved *h, __m512i half, uint32_t minus, int16_t *sums)
+/* 2 half + odd. */
+INLINE __m512i twice(const halved *h, __m512i half)
 {
-    __m512i value = _mm512_ternarylogic_epi32(_mm512_srai_epi16(half, 7), _mm512_set1_epi16(1),
-                                              h->odd, 0xBA); /* 2 half + odd */
-    __m512i sum = load(sums);
-    sum = _mm512_mask_sub_epi16(_mm512_add_epi16(sum, value), minus, sum, value);
-    store(sums, sum);
+    return _mm512_ternarylogic_epi32(_mm512_srai_epi16(half, 7), _mm512_set1_epi16(1), h->odd,
+                                     0xBA);
 }
 
-/* In GF(2^8). */
-INLINE __m512i times_x(__m512i b)
-{
-    __m512i low = _mm512_maskz_mov_epi8(_mm512_movepi8_mask(b), _mm512_set1_epi8(0x1B));
-    return _mm512_xor_si512(_mm512_add_epi8(b, b), low);
-}
-
-/* Bytes 2 i and 2 i + 1 of b belong to codes i and 32 + i of the run. */
-#define DEFINE_WALSH_SUMS(kind, name, look_up)                                                   \
-    kind void name(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,                 \
-                   const uint8_t *signs, int16_t *sums)                                          \
-    {                                                                                            \
-        halved h = halve(table);                                                                 \
-        for (int64_t piece = 0; piece < n_pieces; ++piece, bytes += BAL_PIECE_BYTES) {           \
-            __m512i b = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)bytes));        \
-            __m512i c = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(bytes + 32))); \
-            b = _mm512_or_si512(b, _mm512_slli_epi16(c, 8));                                     \
-            for (int run = 0; run < BAL_PIECE_CODES / 64; ++run, signs += 8, sums += 64) {       \
-                __m512i even, odd;                                                               \
-                uint64_t minus = load_mask(signs) ^ h.flip;                                      \
-                look_up(&h, b, &even, &odd);                                                     \
-                add_signed(&h, even, (uint32_t)minus, sums);                                     \
-                add_signed(&h, odd, (uint32_t)(minus >> 32), sums + 32);                         \
-                b = times_x(b);                                                                  \
-            }                                                                                    \
-        }                                                                                        \
+#define DEFINE_WALSH_SUMS(kind, name, look_up)                                             \
+    kind void name(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,           \
+                   const uint8_t *signs, int16_t *sums)                                    \
+    {                                                                                      \
+        halved h;                                                                          \
+        if (!halve(table, &h)) {                                                           \
+            walsh_sums_wide(n_pieces, table, bytes, signs, sums);                          \
+            return;                                                                        \
+        }                                                                                  \
+        for (int64_t piece = 0; piece < n_pieces; ++piece, bytes += BAL_PIECE_BYTES) {     \
+            __m512i b = first_run(bytes);                                                  \
+            for (int run = 0; run < BAL_PIECE_CODES / 64; ++run, signs += 8, sums += 64) { \
+                __m512i even, odd;                                                         \
+                uint64_t minus = load_mask(signs);                                         \
+                look_up(&h, b, &even, &odd);                                               \
+                add_signed(twice(&h, even), minus, sums);                                  \
+                add_signed(twice(&h, odd), minus >> 32, sums + 32);                        \
+                b = times_x(b);                                                            \
+            }                                                                              \
+        }                                                                                  \
     }
 DEFINE_WALSH_SUMS(, bal_walsh_sums_bw, look_up_pairs)
 DEFINE_WALSH_SUMS(VBMI static, walsh_sums_vbmi, look_up_bytes)

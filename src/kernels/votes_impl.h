@@ -6,9 +6,6 @@
 
 #include "kernels_impl.h"
 
-void bal_walsh_sums_ref(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
-                        const uint8_t *signs, int16_t *sums);
-
 /* The avx512 level's where the processor lacks VBMI; by name, so that a test reaches it anywhere.
  */
 void bal_walsh_sums_bw(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,

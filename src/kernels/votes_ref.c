@@ -36,8 +36,8 @@ static void walsh(int64_t n_pieces, uint8_t slot, const uint8_t *bytes, uint8_t 
     }
 }
 
-void bal_walsh_sums_ref(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
-                        const uint8_t *signs, int16_t *sums)
+static void walsh_sums(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
+                       const uint8_t *signs, int16_t *sums)
 {
     int16_t values[2][256]; /* plus, minus */
     for (int b = 0; b < 256; ++b) values[0][b] = table[b], values[1][b] = (int16_t)-table[b];
@@ -76,7 +76,7 @@ void bal_votes_add_ref(bal_kernels *kernels)
 {
     kernels->philox = philox;
     kernels->walsh = walsh;
-    kernels->walsh_sums = bal_walsh_sums_ref;
+    kernels->walsh_sums = walsh_sums;
     kernels->signs = signs;
     kernels->carry = carry;
 }

@@ -1,17 +1,26 @@
 /* tally.c: what a step's votes say of each code: the sum over slots of vote * z. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "perturb_impl.h"
 
-#define ROWS_MAX 255  /* independent directions that are counted together */
-#define PARTS_MAX 127 /* parts of at most 256 votes whose sum fits 16 bits */
+#define ROWS_MAX 255 /* independent directions that are counted together */
+#define SUM_MAX 32767
+
+/* A way to add a part of the slots to the sums of whole pieces. */
+typedef struct way {
+    int n_slots; /* of a part: so few that their sum fits 16 bits */
+    void (*add)(const bal_tally *tally, int tensor, const bal_span *span, int part, int16_t *sums);
+} way;
 
 struct bal_tally {
     int n_slots, n_sets;
     bal_tally_method method;
     bal_measure measure;
+    way way;
     int8_t *votes;      /* [n_slots] */
+    int32_t *reach;     /* [n_slots] for each part: how far from 0 its sums may be */
     int16_t *transform; /* [n_sets][256] Walsh-Hadamard transform of a set's votes */
     uint8_t *rows;      /* [ROWS_MAX][LINE_PIECES] lines of bits of independent directions */
 };
@@ -24,10 +33,12 @@ bal_status bal_tally_create(int n_slots, bal_tally_method method, bal_tally **ta
         t->n_sets = (n_slots + BAL_WALSH_SLOTS - 1) / BAL_WALSH_SLOTS;
         t->method = method;
         t->votes = bal_alloc((size_t)n_slots, 1);
+        t->reach = bal_alloc((size_t)n_slots, sizeof *t->reach);
         t->transform = bal_alloc((size_t)t->n_sets * BAL_WALSH_SLOTS, sizeof *t->transform);
         t->rows = bal_alloc(ROWS_MAX * LINE_PIECES, BAL_LINE_BYTES);
     }
-    if (t == NULL || t->votes == NULL || t->transform == NULL || t->rows == NULL) {
+    if (t == NULL || t->votes == NULL || t->reach == NULL || t->transform == NULL ||
+        t->rows == NULL) {
         bal_tally_destroy(&t);
         return bal_fail(BAL_ERR_MEMORY, "no memory for a tally of %d votes", n_slots);
     }
@@ -39,35 +50,12 @@ void bal_tally_destroy(bal_tally **tally)
 {
     if (*tally == NULL) return;
     free((*tally)->votes);
+    free((*tally)->reach);
     free((*tally)->transform);
     free((*tally)->rows);
     free(*tally);
     *tally = NULL;
 }
-
-void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *votes)
-{
-    tally->measure = *measure;
-    memcpy(tally->votes, votes, (size_t)tally->n_slots);
-    for (int slot = 0; slot < tally->n_sets * BAL_WALSH_SLOTS; ++slot)
-        tally->transform[slot] = slot < tally->n_slots ? votes[slot] : 0;
-    for (int set = 0; set < tally->n_sets; ++set) {
-        int16_t *x = tally->transform + set * BAL_WALSH_SLOTS;
-        for (int apart = 1; apart < BAL_WALSH_SLOTS; apart *= 2)
-            for (int i = 0; i < BAL_WALSH_SLOTS; ++i)
-                if ((i & apart) == 0) {
-                    int a = x[i], b = x[i + apart];
-                    x[i] = (int16_t)(a + b);
-                    x[i + apart] = (int16_t)(a - b);
-                }
-    }
-}
-
-/* A way to add a part of the slots to the sums of whole pieces: at most 256 to each. */
-typedef struct way {
-    int n_slots; /* of a part */
-    void (*add)(const bal_tally *tally, int tensor, const bal_span *span, int part, int16_t *sums);
-} way;
 
 static void add_set(const bal_tally *tally, int tensor, const bal_span *span, int set,
                     int16_t *sums)
@@ -115,34 +103,72 @@ static void add_slot(const bal_tally *tally, int tensor, const bal_span *span, i
         sums[i] = (int16_t)(sums[i] + tally->votes[slot] * z[i]);
 }
 
-static way best_way(const bal_tally *tally)
+static way best_way(bal_tally_method method, bal_direction_kind kind)
 {
-    bal_direction_kind kind = tally->measure.options.kind;
-    if (tally->method == BAL_TALLY_TABLE && kind == BAL_DIRECTIONS_WALSH)
+    if (method == BAL_TALLY_TABLE && kind == BAL_DIRECTIONS_WALSH)
         return (way){BAL_WALSH_SLOTS, add_set};
-    if (tally->method == BAL_TALLY_TABLE && kind == BAL_DIRECTIONS_INDEPENDENT)
+    if (method == BAL_TALLY_TABLE && kind == BAL_DIRECTIONS_INDEPENDENT)
         return (way){ROWS_MAX, add_rows};
     return (way){1, add_slot};
 }
 
-/* Sums of whole pieces. */
+void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *votes)
+{
+    tally->measure = *measure;
+    tally->way = best_way(tally->method, measure->options.kind);
+    memcpy(tally->votes, votes, (size_t)tally->n_slots);
+    memset(tally->reach, 0, (size_t)tally->n_slots * sizeof *tally->reach);
+    int64_t reach = 0;
+    for (int slot = 0; slot < tally->n_slots; ++slot) {
+        int largest = abs(votes[slot]) * (int)measure->options.noise;
+        tally->reach[slot / tally->way.n_slots] += largest;
+        reach += largest;
+    }
+    assert(reach <= INT32_MAX);
+    for (int slot = 0; slot < tally->n_sets * BAL_WALSH_SLOTS; ++slot)
+        tally->transform[slot] = slot < tally->n_slots ? votes[slot] : 0;
+    for (int set = 0; set < tally->n_sets; ++set) {
+        int16_t *x = tally->transform + set * BAL_WALSH_SLOTS;
+        for (int apart = 1; apart < BAL_WALSH_SLOTS; apart *= 2)
+            for (int i = 0; i < BAL_WALSH_SLOTS; ++i)
+                if ((i & apart) == 0) {
+                    int a = x[i], b = x[i + apart];
+                    x[i] = (int16_t)(a + b);
+                    x[i + apart] = (int16_t)(a - b);
+                }
+    }
+}
+
+/* Move sums to total, or add them if they are not the first; they begin anew. */
+static void move_sums(int64_t n, bool first, int16_t *sums, int32_t *total)
+{
+    for (int64_t i = 0; i < n; ++i) total[i] = (first ? 0 : total[i]) + sums[i];
+    memset(sums, 0, (size_t)n * sizeof *sums);
+}
+
+/* Sums of whole pieces, in 16 bits as long as these are enough. */
 static void fill_pieces(const bal_tally *tally, int tensor, const bal_span *span, int16_t *sums)
 {
-    way how = best_way(tally);
     int64_t n = span->n_pieces * BAL_PIECE_CODES;
-    int n_parts = (tally->n_slots + how.n_slots - 1) / how.n_slots, part = 0;
+    int n_parts = (tally->n_slots + tally->way.n_slots - 1) / tally->way.n_slots;
+    int32_t total[SPAN_CODES], reach = 0; /* of sums */
+    bool fits = true;                     /* total has none yet */
     memset(sums, 0, (size_t)n * sizeof *sums);
-    for (; part < n_parts && part < PARTS_MAX; ++part) how.add(tally, tensor, span, part, sums);
-    if (part == n_parts) return;
-    int32_t total[SPAN_CODES]; /* the sums may leave 16 bits */
-    for (int64_t i = 0; i < n; ++i) total[i] = sums[i];
-    for (; part < n_parts; ++part) {
-        memset(sums, 0, (size_t)n * sizeof *sums);
-        how.add(tally, tensor, span, part, sums);
-        for (int64_t i = 0; i < n; ++i) total[i] += sums[i];
+    for (int part = 0; part < n_parts; ++part) {
+        if (reach + tally->reach[part] > SUM_MAX) {
+            move_sums(n, fits, sums, total);
+            fits = false;
+            reach = 0;
+        }
+        tally->way.add(tally, tensor, span, part, sums);
+        reach += tally->reach[part];
     }
+    if (fits) return;
+    move_sums(n, false, sums, total);
     for (int64_t i = 0; i < n; ++i)
-        sums[i] = (int16_t)(total[i] > 32767 ? 32767 : total[i] < -32767 ? -32767 : total[i]);
+        sums[i] = (int16_t)(total[i] > SUM_MAX    ? SUM_MAX
+                            : total[i] < -SUM_MAX ? -SUM_MAX
+                                                  : total[i]);
 }
 
 void bal_tally_fill(const bal_tally *tally, int tensor, int64_t first_block, int64_t n_blocks,

@@ -92,7 +92,9 @@ static void walsh_sums_of(const bal_kernels *level, const int8_t *votes, const c
     uint8_t *s = bytes(n_pieces * BAL_LINE_BYTES, true);
     int16_t table[256], *here = blank(n), *there = blank(n);
     walsh_transform(votes, table);
-    for (int64_t i = 0; i < n / 2; ++i) here[i] = there[i] = (int16_t)pick(-32000, 32000);
+    int room = 32767;
+    for (int slot = 0; slot < 256; ++slot) room -= abs(votes[slot]);
+    for (int64_t i = 0; i < n / 2; ++i) here[i] = there[i] = (int16_t)pick(-room, room);
     for (int i = 0; i < 64; i += 8) b[i] = (uint8_t)(i / 8 == 0 ? 255 : 1 << i / 8);
     ref->walsh_sums(n_pieces, table, b, s, here);
     level->walsh_sums(n_pieces, table, b, s, there);
@@ -104,19 +106,25 @@ static void walsh_sums(const bal_kernels *level)
 {
     int8_t votes[256] = {0};
     walsh_sums_of(level, votes, "no votes");
-    for (int i = 0; i < 100; ++i) { /* any number of them, odd and even, with and without ties */
-        int64_t n_slots = i < 10 ? 256 : pick(1, 256);
-        for (int64_t slot = 0; slot < 256; ++slot)
-            votes[slot] = (int8_t)(slot >= n_slots ? 0
-                                   : i % 2 == 0    ? 2 * pick(0, 1) - 1
-                                                   : pick(-1, 1));
-        walsh_sums_of(level, votes, "random votes");
-    }
-    for (int byte = 0; byte < 256; ++byte) /* one value of the transform is 256 or -256 */
-        for (int sign = -1; sign <= 1; sign += 2) {
+    for (int largest = 1; largest <= 127; ++largest)
+        for (int i = 0; i < 6; ++i) { /* any number, odd and even, with and without ties */
+            int64_t n_slots = i < 2 ? 256 : pick(1, 256);
+            for (int64_t slot = 0; slot < 256; ++slot)
+                votes[slot] = (int8_t)(slot >= n_slots ? 0
+                                       : i % 2 == 0    ? largest * (2 * pick(0, 1) - 1)
+                                                       : pick(-largest, largest));
+            walsh_sums_of(level, votes, "random votes");
+        }
+    static const int sizes[] = {1, 2, 7, 127, -1, -2, -7, -127};
+    for (int byte = 0; byte < 256; ++byte) /* the transform has one value, as large as can be */
+        for (int i = 0; i < 2; ++i) {
+            int size = sizes[(byte / 2 + 4 * i) % 8];
             for (int slot = 0; slot < 256; ++slot)
-                votes[slot] = (int8_t)(__builtin_parity((unsigned)(slot & byte)) ? -sign : sign);
+                votes[slot] = (int8_t)(__builtin_parity((unsigned)(slot & byte)) ? -size : size);
             walsh_sums_of(level, votes, "votes that are a Walsh function");
+            votes[pick(0, 255)] = 0; /* and what lies next to the ends of a byte's range */
+            votes[pick(0, 255)] = 0;
+            walsh_sums_of(level, votes, "nearly a Walsh function");
         }
 }
 static void bit_sums(const bal_kernels *level)
@@ -127,10 +135,14 @@ static void bit_sums(const bal_kernels *level)
         uint8_t *rows = bytes(n_rows * stride, true);
         int16_t *here = blank(n), *there = blank(n);
         int8_t votes[255];
-        for (int r = 0; r < 255; ++r) votes[r] = (int8_t)(i % 5 == 0 ? -1 : 2 * pick(0, 1) - 1);
+        static const int sizes[] = {1, 7, 1, 127, 1, 64};
+        for (int r = 0; r < 255; ++r) {
+            int64_t largest = sizes[i % 6], size = i % 4 == 0 ? largest : pick(1, largest);
+            votes[r] = (int8_t)(i % 5 == 0 ? -size : size * (2 * pick(0, 1) - 1));
+        }
         if (i % 7 == 0) memset(rows, i % 2 == 0 ? 0 : 255, (size_t)(n_rows * stride));
         for (int64_t at = 0; at < BAL_PIECE_CODES; ++at)
-            here[at] = there[at] = (int16_t)pick(-32000, 32000);
+            here[at] = there[at] = (int16_t)pick(-380, 380);
         ref->bit_sums(n_rows, stride, votes, rows, here);
         level->bit_sums(n_rows, stride, votes, rows, there);
         check(same(here, there, n), "%s bit_sums: %lld rows, stride %lld", level->name,

@@ -71,12 +71,13 @@ static void test_walsh_signs_are_parities_of_bytes_multiplied_in_a_field(void)
 static void test_tallies_are_sums_over_slots(void)
 {
     state = SEED;
-    for (int i = 0; i < 4; ++i) {
+    static const int sizes[] = {1, 1, 2, 3, 7, 7, 15, 31, 63};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
         uint8_t *b = bytes(BAL_PIECE_BYTES, true), *s = bytes(BAL_LINE_BYTES, true);
         uint8_t *rows = bytes(255 * BAL_LINE_BYTES, true);
         int8_t votes[256];
         int16_t table[256], sums[BAL_PIECE_CODES], want[BAL_PIECE_CODES] = {0};
-        for (int slot = 0; slot < 256; ++slot) votes[slot] = (int8_t)pick(-1, 1);
+        for (int slot = 0; slot < 256; ++slot) votes[slot] = (int8_t)pick(-sizes[i], sizes[i]);
         for (int code = 0; code < BAL_PIECE_CODES; ++code) {
             sums[code] = (int16_t)code;
             want[code] = (int16_t)code;
@@ -92,7 +93,7 @@ static void test_tallies_are_sums_over_slots(void)
         }
         walsh_transform(votes, table);
         ref->walsh_sums(1, table, b, s, sums);
-        check(memcmp(sums, want, sizeof sums) == 0, "walsh_sums");
+        check(memcmp(sums, want, sizeof sums) == 0, "walsh_sums, votes of %d", sizes[i]);
         for (int row = 0; row < 255; ++row) {
             if (votes[row] == 0) votes[row] = 1;
             for (int code = 0; code < BAL_PIECE_CODES; ++code) {
@@ -101,7 +102,7 @@ static void test_tallies_are_sums_over_slots(void)
             }
         }
         ref->bit_sums(255, BAL_LINE_BYTES, votes, rows, sums);
-        check(memcmp(sums, want, sizeof sums) == 0, "bit_sums");
+        check(memcmp(sums, want, sizeof sums) == 0, "bit_sums, votes of %d", sizes[i]);
         RELEASE(b, s, rows);
     }
 }
