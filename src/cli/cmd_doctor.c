@@ -19,7 +19,7 @@ typedef struct arguments {
 } arguments;
 
 static const struct argp_option options[] = {
-    {"run", 'r', "DIR", 0, "run directory to try; it need not be there", 0}, {0}};
+    {"run", 'r', "DIR", 0, "run directory to try; it need not exist", 0}, {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -212,11 +212,10 @@ bal_status bal_command_doctor(bal_context *context, int argc, char **argv)
         .parser = parse,
         .args_doc = "[JOB.ini]",
         .doc =
-            "Is this a place where a run goes well? One line for each thing that was looked "
-            "at: ok, warn or fail, what was found and what to do.\v"
-            "Start it as the run is started: mpirun -n RANKS ballot doctor JOB.ini --run "
-            "DIR, or srun. Nothing is left in the run directory. Exit code 1: something "
-            "fails.",
+            "Check whether this machine or cluster is fit for a run. Prints a line for each check: "
+            "ok, warn or fail, what was found and what to do.\v"
+            "Start it as the run will be started: mpirun -n RANKS ballot doctor JOB.ini --run DIR, "
+            "or with srun. Nothing is left in the run directory. Exit code 1: a check failed.",
         .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};

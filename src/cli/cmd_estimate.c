@@ -19,8 +19,8 @@ typedef struct arguments {
 
 static const struct argp_option options[] = {
     {"ranks", 'n', "N", 0, "ranks of the run (default: those of this command)", 0},
-    {"ranks-per-node", KEY_PER_NODE, "M", 0,
-     "of them on a node (default: all that the cores of this one are enough for)", 0},
+    {"ranks-per-node", KEY_PER_NODE, "M", 0, "ranks on a node (default: one per core of this one)",
+     0},
     {"memory", KEY_MEMORY, "GIB", 0, "memory of a node (default: that of this one)", 0},
     {0}};
 
@@ -212,9 +212,9 @@ bal_status bal_command_estimate(bal_context *context, int argc, char **argv)
         .parser = parse,
         .args_doc = "JOB.ini",
         .doc =
-            "What a run of the job takes, before it is submitted: memory by kind, bytes per "
-            "step, files, and, from a few probes with its model and data, seconds per step "
-            "and hours.\v"
+            "Say what a run of the job will take, before it is submitted: memory by kind, bytes "
+            "per step and files. A few probes with its model and data give seconds per step and "
+            "hours.\v"
             "On several ranks all of them probe at once, as in a run: mpirun -n RANKS "
             "ballot estimate JOB.ini. With --json it prints what analysis/scale.py reads to "
             "predict many nodes. Exit code 1: the job does not fit into the memory of a "

@@ -13,12 +13,12 @@ typedef struct arguments {
 } arguments;
 
 static const struct argp_option options[] = {
-    {"dtype", 'd', "TYPE", 0, "of the weights: f32 (default), bf16 or f16", 0},
+    {"dtype", 'd', "TYPE", 0, "type of the weights: f32 (default), bf16 or f16", 0},
     {"base", 'b', "FOLDER", 0,
      "the folder that the checkpoint was quantized from: tensors that have not changed since are "
      "copied from it, byte for byte, with its names",
      0},
-    {"gguf", 'g', "TYPE", 0, "of the matrices of a GGUF file: q8_0 (default), q4_0 or f16", 0},
+    {"gguf", 'g', "TYPE", 0, "type of the matrices in a GGUF file: q8_0 (default), q4_0 or f16", 0},
     {0}};
 
 /* The place of a word in a list that ends with NULL, -1: it is not there. */

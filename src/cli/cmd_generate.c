@@ -20,11 +20,11 @@ typedef struct arguments {
 static const struct argp_option options[] = {
     {"tokens", 'n', "N", 0, "tokens to add at most (default: 100)", 0},
     {"temperature", 'T', "T", 0,
-     "0 takes the likeliest token (default); 1 draws as the model predicts", 0},
-    {"top-k", 'k', "K", 0, "draw from the K likeliest tokens (default: 0, all)", 0},
+     "0 takes the likeliest token (default); 1 samples as the model predicts", 0},
+    {"top-k", 'k', "K", 0, "sample from the K likeliest tokens (default: 0, all)", 0},
     {"top-p", 'p', "P", 0,
-     "draw from the likeliest tokens that have a probability of P together (default: 1, all)", 0},
-    {"seed", 'e', "S", 0, "of the draws (default: 1)", 0},
+     "sample from the likeliest tokens with a total probability of P (default: 1, all)", 0},
+    {"seed", 'e', "S", 0, "random seed of the sampling (default: 1)", 0},
     {0}};
 
 static int64_t number(struct argp_state *state, const char *option, const char *text, int64_t min,

@@ -13,11 +13,12 @@ typedef struct arguments {
 
 static const struct argp_option options[] = {
     {"run", 'r', "DIR", 0, "run directory: journal, checkpoints, metrics (required)", 0},
-    {"max-hours", 'h', "H", 0, "save and stop with exit code 75 after H hours, loading counts", 0},
+    {"max-hours", 'h', "H", 0, "save and stop with exit code 75 after H hours, loading included",
+     0},
     {"wait-limit", 'w', "S", 0,
-     "name the missing ranks and leave with exit code 75 when others keep a rank waiting for S "
-     "seconds, which must be more than reading the model or writing a checkpoint takes (default: "
-     "1800; 0: wait for ever)",
+     "if a rank waits for others for S seconds, name the missing ones and leave with exit code 75; "
+     "must be longer than reading the model or writing a checkpoint takes (default: 1800; 0: wait "
+     "for ever)",
      0},
     {0}};
 

@@ -95,7 +95,7 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option job_options[] = {{"job", 'j', "JOB.ini", 0, "job file", 0}, {0}};
 static const struct argp_option set_options[] = {
-    {"set", 's', "SECTION.KEY=VALUE", 0, "set an option over the job file's; may be repeated", 0},
+    {"set", 's', "SECTION.KEY=VALUE", 0, "override an option of the job file; may be repeated", 0},
     {0}};
 static const struct argp_option isa_options[] = {
     {"isa", 'i', "LEVEL", 0,
@@ -103,7 +103,7 @@ static const struct argp_option isa_options[] = {
     {0}};
 static const struct argp_option tally_options[] = {
     {"tally", 't', "HOW", 0,
-     "count votes by table (default) or by slots, slowly; the result is the same", 0},
+     "count votes by table (default), or slot by slot, which is slow; the result is the same", 0},
     {0}};
 static const struct argp_option format_options[] = {
     {"format", 'f', "FORMAT", 0,
