@@ -11,6 +11,8 @@ extern "C" {
 
 typedef struct bal_comm bal_comm; /* an owned communicator; made in ballot/comm_mpi.h */
 
+/** The communicator of this process alone, which needs no MPI. Local; borrowed, for ever. */
+bal_comm *bal_comm_alone(void);
 /** Free the communicator and set the pointer to NULL; NULL is fine. Collective. */
 void bal_comm_destroy(bal_comm **comm);
 int bal_comm_rank(const bal_comm *comm);

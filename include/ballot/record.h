@@ -152,6 +152,30 @@ bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapsho
  *  BAL_ERR_INPUT: the tensors of the file do not match. */
 bal_status bal_checkpoint_fill(const char *path, bal_tensors *tensors);
 
+/* ---- the run directory: its files and its checkpoints ---- */
+
+#define BAL_PATH_BYTES 4096
+
+/** Make the directory, and those above it, where they are missing. Local. @return BAL_OK;
+ *  BAL_ERR_IO. */
+bal_status bal_run_dir_make(const char *dir);
+/** Delete what a killed writer left half-written, see bal_publish. Local. */
+void bal_run_dir_clean(const char *dir);
+/** DIR/name. Local. */
+void bal_run_path(const char *dir, const char *name, char path[BAL_PATH_BYTES]);
+
+/** The file name of the checkpoint of a step, and its path in the directory. Local. */
+void bal_checkpoint_name(int64_t step, char name[64]);
+void bal_checkpoint_path(const char *dir, int64_t step, char path[BAL_PATH_BYTES]);
+/** Steps that have a checkpoint in the directory, newest first; *steps is for free(). Local.
+ *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
+bal_status bal_checkpoint_list(const char *dir, int64_t **steps, int64_t *n);
+/** Step of the newest checkpoint that is whole, -1: none. Warns of those that are not. Local.
+ *  @return as above. */
+bal_status bal_checkpoint_find(const char *dir, int64_t *step);
+/** Delete all checkpoints but the newest keep of those up to a step. Local. @return as above. */
+bal_status bal_checkpoint_drop(const char *dir, int64_t step, int64_t keep);
+
 /* ---- run.lock: one writer at a time ---- */
 
 typedef struct bal_lock bal_lock;

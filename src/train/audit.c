@@ -17,14 +17,14 @@ static bool equal(bal_pair a, bal_pair b) { return a.minus == b.minus && a.plus 
 /* The vote on a slot, as it was counted. */
 static int counted(const bal_run *run, int slot)
 {
-    return bal_ballot_vote(bal_job_ballot(run->job), run->bits, slot);
+    return bal_ballot_vote(bal_job_ballot(run->job), run->poll.bits, slot);
 }
 
 /* A number that nobody knew before the votes were in. */
 static uint64_t draw(const bal_run *run)
 {
-    size_t n_bytes = (size_t)bal_ballot_words(bal_job_ballot(run->job)) * sizeof *run->bits;
-    return bal_hash(run->bits, n_bytes, run->id.seed + (uint64_t)run->step);
+    size_t n_bytes = (size_t)bal_ballot_words(bal_job_ballot(run->job)) * sizeof *run->poll.bits;
+    return bal_hash(run->poll.bits, n_bytes, run->id.seed + (uint64_t)run->step);
 }
 
 /* One step of every 1/share, each as likely as the next. */
@@ -32,10 +32,10 @@ static bool is_due(bal_run *run, uint64_t drawn)
 {
     int64_t window = llround(fmin(1.0 / run->job->vote.audit, 1e18)); /* 1 or more: share <= 1 */
     int64_t at = run->step % window;
-    if (at == 0) run->audited = false;
-    if (run->audited) return false;
-    run->audited = drawn % (uint64_t)(window - at) == 0;
-    return run->audited;
+    if (at == 0) run->audit.audited = false;
+    if (run->audit.audited) return false;
+    run->audit.audited = drawn % (uint64_t)(window - at) == 0;
+    return run->audit.audited;
 }
 
 /* Who checks the slots of a rank: another one, as long as there is another that may vote. */
@@ -44,7 +44,7 @@ static int auditor_of(const bal_run *run, int rank, uint64_t drawn)
     int size = bal_comm_size(run->comm);
     if (size == 1) return 0;
     int auditor = (rank + 1 + (int)((drawn >> 32) % (uint64_t)(size - 1))) % size;
-    while (auditor != rank && run->excluded[auditor]) auditor = (auditor + 1) % size;
+    while (auditor != rank && run->audit.excluded[auditor]) auditor = (auditor + 1) % size;
     return auditor;
 }
 
@@ -60,7 +60,7 @@ static bal_status judge(bal_run *run, const bal_measure *measure, int slot, cons
 {
     int rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm), n_asked = 0;
     int owner = bal_slot_rank(slot, size), best = 0, first = -1;
-    answer own = {.asked = !run->excluded[rank]};
+    answer own = {.asked = !run->audit.excluded[rank]};
     bal_status status = own.asked ? bal_run_probe(run, measure, slot, &own.says) : BAL_OK;
     own.said = mine != NULL ? *mine : own.says;
     BAL_TRY(bal_comm_agree(run->comm, status));
@@ -98,14 +98,14 @@ static void accuse(bal_run *run, bal_journal_entry *entry, int slot, int accused
                 "step %lld: the audit of slot %d found a difference that was gone when all ranks "
                 "were asked: a fault of memory that passed, or a rank that lies",
                 (long long)run->step, slot);
-    } else if (!run->accused[accused]) {
-        snprintf(run->accusation, sizeof run->accusation,
+    } else if (!run->audit.accused[accused]) {
+        snprintf(run->audit.accusation, sizeof run->audit.accusation,
                  "step %lld: rank %d on %s cast a wrong vote on slot %d, or checked one wrongly: "
                  "its losses are not those of the other ranks; check the memory of its machine",
                  (long long)run->step, accused, bal_comm_host(run->comm, accused), slot);
-        bal_log(BAL_LOG_WARN, "%s (%s)", run->accusation, what[run->job->vote.audit_action]);
-        run->accused[accused] = true;
-        ++run->n_accused;
+        bal_log(BAL_LOG_WARN, "%s (%s)", run->audit.accusation, what[run->job->vote.audit_action]);
+        run->audit.accused[accused] = true;
+        ++run->audit.n_accused;
         if (entry->accused < 0) entry->accused = accused;
     }
 }
@@ -115,13 +115,13 @@ static bal_status exclude(bal_run *run)
 {
     int size = bal_comm_size(run->comm), n_left = 0;
     for (int rank = 0; rank < size; ++rank) {
-        if (run->accused[rank] && run->job->vote.audit_action != BAL_AUDIT_WARN) {
-            run->excluded[rank] = true;
-            bal_ballot_strike(bal_job_ballot(run->job), run->bits, rank, size);
+        if (run->audit.accused[rank] && run->job->vote.audit_action != BAL_AUDIT_WARN) {
+            run->audit.excluded[rank] = true;
+            bal_ballot_strike(bal_job_ballot(run->job), run->poll.bits, rank, size);
         }
-        n_left += !run->excluded[rank];
+        n_left += !run->audit.excluded[rank];
     }
-    return n_left > 0 ? BAL_OK : bal_fail(BAL_ERR_NUMERIC, "%s", run->accusation);
+    return n_left > 0 ? BAL_OK : bal_fail(BAL_ERR_NUMERIC, "%s", run->audit.accusation);
 }
 
 /* Whose answers differ? One slot of each rank says enough. */
@@ -137,7 +137,7 @@ static bal_status look_into(bal_run *run, const bal_measure *measure, bal_journa
     for (int slot = 0; slot < run->job->vote.slots && status == BAL_OK; ++slot) {
         int owner = bal_slot_rank(slot, size), auditor = auditor_of(run, owner, drawn), accused;
         if (differences[slot] == 0 || seen[owner]) continue;
-        const bal_pair *mine = rank == owner     ? &run->losses[slot]
+        const bal_pair *mine = rank == owner     ? &run->poll.losses[slot]
                                : rank == auditor ? &checked[slot]
                                                  : NULL;
         seen[owner] = true;
@@ -158,7 +158,7 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
     if (!is_due(run, drawn)) return BAL_OK;
     int n_slots = (int)run->job->vote.slots, rank = bal_comm_rank(run->comm);
     int size = bal_comm_size(run->comm);
-    const bal_pair *cast = run->losses;
+    const bal_pair *cast = run->poll.losses;
     /* For each slot the hash of the voter's losses less that of the auditor's: 0 if they agree. */
     uint64_t print;
     uint64_t *differences = bal_alloc((size_t)n_slots, sizeof *differences);
@@ -168,7 +168,7 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
                             : BAL_OK;
     for (int slot = 0; slot < n_slots && status == BAL_OK; ++slot) {
         int owner = bal_slot_rank(slot, size);
-        if (!bal_ballot_has(bal_job_ballot(run->job), run->bits, slot)) continue;
+        if (!bal_ballot_has(bal_job_ballot(run->job), run->poll.bits, slot)) continue;
         if (rank == owner) differences[slot] += bal_hash(&cast[slot], sizeof *cast, 0);
         if (rank != auditor_of(run, owner, drawn)) continue;
         status = bal_run_probe(run, measure, slot, &checked[slot]);
@@ -177,13 +177,13 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
     }
     status = bal_comm_agree(run->comm, status);
     if (status == BAL_OK) status = bal_comm_sum(run->comm, (int64_t *)differences, n_slots);
-    ++run->n_audits;
-    memset(run->accused, 0, (size_t)size * sizeof *run->accused);
+    ++run->audit.n_audits;
+    memset(run->audit.accused, 0, (size_t)size * sizeof *run->audit.accused);
     bool differ = status == BAL_ERR_NUMERIC;
     for (int slot = 0; slot < n_slots && status == BAL_OK; ++slot) differ |= differences[slot] != 0;
     if (differ) status = bal_run_compare(run, status, &print, repaired); /* a drift is no lie */
     if (*repaired)
-        run->audited = false;
+        run->audit.audited = false;
     else if (status == BAL_OK && differ)
         status = look_into(run, measure, entry, differences, checked, drawn);
     free(differences);

@@ -10,7 +10,7 @@ struct bal_deal {
     bal_shared *shared;
     _Atomic uint64_t *taken; /* [2] from the pile, in this round and in the next */
     int *pile;               /* [n] slots */
-    int n;
+    int n, n_mine;           /* in the pile; of them those that fall to me */
     unsigned round;
 };
 
@@ -44,8 +44,11 @@ bal_status bal_deal_create(bal_comm *comm, int n_slots, bool by_node, bal_deal *
             for (int i = 0; i < 2; ++i) atomic_store(&deal->taken[i], 0);
         status = bal_comm_gather(comm, &mine, 1, tables); /* behind which all see zeros */
     }
-    for (int slot = 0; status == BAL_OK && slot < n_slots; ++slot)
-        if (tables[bal_slot_rank(slot, size)] == mine) deal->pile[deal->n++] = slot;
+    for (int slot = 0; status == BAL_OK && slot < n_slots; ++slot) {
+        int rank = bal_slot_rank(slot, size);
+        if (tables[rank] == mine) deal->pile[deal->n++] = slot;
+        deal->n_mine += rank == bal_comm_rank(comm);
+    }
     free(tables);
     return status;
 }
@@ -71,3 +74,5 @@ int bal_deal_next(bal_deal *deal)
     uint64_t at = atomic_fetch_add(&deal->taken[deal->round % 2], 1);
     return at < (uint64_t)deal->n ? deal->pile[at] : -1;
 }
+
+int bal_deal_n_mine(const bal_deal *deal) { return deal->n_mine; }

@@ -31,10 +31,10 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
 static void take_sizes(const bal_run *run, bal_estimate *e)
 {
     const bal_job *job = run->job;
-    int n = bal_model_tensors(run->model)->n;
+    int n = run->replica.tensors->n;
     int64_t batch = job->data.batch, context = job->data.context, largest = 0;
     for (int i = 0; i < n; ++i) {
-        const bal_tensor *t = &bal_model_tensors(run->model)->at[i];
+        const bal_tensor *t = &run->replica.tensors->at[i];
         int64_t carry = (int64_t)bal_tensor_carry_bytes(t);
         int64_t scale = (int64_t)bal_tensor_scale_bytes(t);
         *(t->role == BAL_GAIN ? &e->gains : &e->codes) +=
@@ -43,9 +43,9 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
         e->scales += scale;
         largest = larger(largest, bal_tensor_n(t));
     }
-    e->model = (int64_t)bal_tensors_bytes(bal_model_tensors(run->model));
-    e->work = (int64_t)bal_forward_bytes(run->model, batch * context, context);
-    e->text = (int64_t)(run->train.memory_bytes + run->dev.memory_bytes);
+    e->model = (int64_t)bal_tensors_bytes(run->replica.tensors);
+    e->work = (int64_t)bal_forward_bytes(run->replica.model, batch * context, context);
+    e->text = (int64_t)(run->inputs.train.memory_bytes + run->inputs.dev.memory_bytes);
     /* The texts are there by now, with the tokenizer and what the C library has not given back;
      * what was taken for a moment is known too. Of a matrix there will be two copies as floats. */
     int64_t rss, pss;
@@ -54,10 +54,10 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     e->loading = 8 * largest;
     e->metrics = bal_metrics_bytes(n, job->run.steps);
     e->step_bytes = bal_job_step_bytes(job);
-    bal_estimate_files(job, run->model, &run->bundle.files, e);
-    e->saving = bal_checkpoint_memory(bal_model_tensors(run->model), e->checkpoint);
-    if (run->dev.n_examples == 0) return;
-    int64_t n_examples = run->dev.n_examples, most = job->data.dev_examples;
+    bal_estimate_files(job, run->replica.model, &run->inputs.bundle.files, e);
+    e->saving = bal_checkpoint_memory(run->replica.tensors, e->checkpoint);
+    if (run->inputs.dev.n_examples == 0) return;
+    int64_t n_examples = run->inputs.dev.n_examples, most = job->data.dev_examples;
     e->n_eval_batches = blocks_of(most > 0 && most < n_examples ? most : n_examples, batch);
     e->n_evals = 1 + (job->run.eval_every > 0 ? blocks_of(job->run.steps, job->run.eval_every) : 1);
 }
@@ -66,16 +66,16 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
 static bal_status evaluate_batch(bal_run *run)
 {
     bal_losses losses = {0};
-    int64_t n = run->dev.n_examples, batch = run->job->data.batch;
-    bal_dataset_take(&run->dev, 0, n < batch ? n : batch, &run->batch);
-    return bal_forward_losses(run->forward, &run->batch, NULL, &losses);
+    int64_t n = run->inputs.dev.n_examples, batch = run->job->data.batch;
+    bal_dataset_take(&run->inputs.dev, 0, n < batch ? n : batch, &run->replica.batch);
+    return bal_forward_losses(run->replica.forward, &run->replica.batch, NULL, &losses);
 }
 
 /* Mean seconds of a probe, or of a batch of an evaluation, for about so long: a mean, as a run too
  * waits while others have the core. */
 static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n, double *seconds)
 {
-    bal_measure measure = bal_optim_measure(run->optim, 0);
+    bal_measure measure = bal_optim_measure(run->update.optim, 0);
     bal_status status = BAL_OK;
     double start = 0.0, spent = 0.0;
     for (*n = -1; status == BAL_OK && (*n < PASSES_MIN || spent < about); ++*n) {
@@ -98,12 +98,13 @@ static bal_status time_updates(bal_run *run, bal_estimate *e)
     double times[N_UPDATES];
     bal_ballot_shape ballot = bal_job_ballot(run->job);
     for (int slot = 0; slot < ballot.n_slots; ++slot)
-        bal_ballot_put(ballot, run->bits, slot, slot / 2 % 2 == 0 ? 1 : -1);
-    int part = bal_shared_part(run->shared), n_parts = bal_shared_n_parts(run->shared);
+        bal_ballot_put(ballot, run->poll.bits, slot, slot / 2 % 2 == 0 ? 1 : -1);
+    int part = bal_shared_part(run->replica.shared),
+        n_parts = bal_shared_n_parts(run->replica.shared);
     for (int i = 0; i < N_UPDATES; ++i) {
         BAL_TRY(bal_comm_agree(run->comm, BAL_OK)); /* all at once */
         double start = bal_seconds();
-        bal_optim_apply(run->optim, 0, run->bits, part, n_parts, run->flips);
+        bal_optim_apply(run->update.optim, 0, run->poll.bits, part, n_parts, run->update.flips);
         times[i] = bal_seconds() - start;
     }
     e->update_seconds = bal_median(times, N_UPDATES);
@@ -116,12 +117,12 @@ static bal_status measure(bal_run *run, bal_estimate *e)
 {
     BAL_TRY(bal_run_load_weights(run));
     BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
-    for (int i = 0; i < bal_model_tensors(run->model)->n; ++i)
-        if (run->on_ballot[i]) e->n_codes += bal_tensor_n(&bal_model_tensors(run->model)->at[i]);
+    for (int i = 0; i < run->replica.tensors->n; ++i)
+        if (run->update.on_ballot[i]) e->n_codes += bal_tensor_n(&run->replica.tensors->at[i]);
     e->measured = true;
     int n_batches;
     BAL_TRY(time_passes(run, false, PROBE_SECONDS, &e->n_probes, &e->probe_seconds));
-    if (run->dev.n_examples > 0)
+    if (run->inputs.dev.n_examples > 0)
         BAL_TRY(time_passes(run, true, EVAL_SECONDS, &n_batches, &e->eval_seconds));
     return time_updates(run, e);
 }

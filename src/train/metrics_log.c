@@ -22,8 +22,8 @@ static bal_status write_line(bal_metrics_log *log, json_t *object)
 static bal_status write_header(bal_metrics_log *log, const bal_run *run)
 {
     json_t *tensors = json_object();
-    for (int i = 0; i < bal_model_tensors(run->model)->n; ++i) {
-        const bal_tensor *tensor = &bal_model_tensors(run->model)->at[i];
+    for (int i = 0; i < run->replica.tensors->n; ++i) {
+        const bal_tensor *tensor = &run->replica.tensors->at[i];
         json_object_set_new(tensors, tensor->name, json_integer(bal_tensor_n(tensor)));
     }
     return write_line(
@@ -35,7 +35,7 @@ static bal_status write_header(bal_metrics_log *log, const bal_run *run)
 
 bal_status bal_metrics_log_open(bal_metrics_log *log, const bal_run *run, int64_t n_steps)
 {
-    bal_run_path(run, "metrics.jsonl", log->path);
+    bal_run_path(run->dir, "metrics.jsonl", log->path);
     log->n_steps = 0;
     log->file = fopen(log->path, "a+e");
     if (log->file == NULL)
@@ -69,8 +69,9 @@ static json_t *log_ranks(const bal_run *run, int64_t step, int *accused)
 {
     bal_journal_entry entry;
     *accused = -1;
-    if (bal_journal_read(run->journal, step, &entry) != BAL_OK || entry.n_ranks == 0) return NULL;
-    bal_ballot_shape ballot = bal_journal_ballot(run->journal);
+    if (bal_journal_read(run->record.journal, step, &entry) != BAL_OK || entry.n_ranks == 0)
+        return NULL;
+    bal_ballot_shape ballot = bal_journal_ballot(run->record.journal);
     json_t *ranks = json_object();
     *accused = entry.accused;
     for (int slot = 0; slot < ballot.n_slots; ++slot) {
@@ -87,14 +88,14 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
                                 const uint64_t *fingerprint)
 {
     if (step < log->n_steps) return BAL_OK;
-    const bal_metrics *m = &run->metrics;
+    const bal_metrics *m = &run->record.metrics;
     json_t *seconds = json_object(), *flips = json_object();
     for (int phase = 0; phase < BAL_N_PHASES; ++phase)
         json_object_set_new(seconds, bal_phase_name((bal_phase)phase),
                             json_real(m->seconds[step * BAL_N_PHASES + phase]));
     for (int i = 0; i < m->n_tensors; ++i)
         if (m->flips[step * m->n_tensors + i] > 0)
-            json_object_set_new(flips, bal_model_tensors(run->model)->at[i].name,
+            json_object_set_new(flips, run->replica.tensors->at[i].name,
                                 json_integer(m->flips[step * m->n_tensors + i]));
     double dev = m->dev_loss_nats[step], loss = m->loss_nats[step];
     json_t *object = json_pack("{s:I, s:o, s:o, s:f, s:I, s:o, s:o}", "step", (json_int_t)step,
@@ -120,10 +121,10 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
 
 bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run)
 {
-    return write_line(log,
-                      json_pack("{s:b, s:I, s:f, s:I}", "final", 1, "step", (json_int_t)run->step,
-                                "dev_loss_nats", bal_score_nats(&run->dev_score), "forward_passes",
-                                (json_int_t)run->metrics.n_passes[run->metrics.n - 1]));
+    return write_line(
+        log, json_pack("{s:b, s:I, s:f, s:I}", "final", 1, "step", (json_int_t)run->step,
+                       "dev_loss_nats", bal_score_nats(&run->record.dev_score), "forward_passes",
+                       (json_int_t)run->record.metrics.n_passes[run->record.metrics.n - 1]));
 }
 
 int64_t bal_metrics_log_bytes(const bal_tensors *tensors, int64_t n_steps)

@@ -14,27 +14,36 @@ static void clock_text(double seconds, char text[32])
         snprintf(text, 32, "%d:%02d", s / 60, s % 60);
 }
 
+void bal_clock_charge(bal_clock *clock, bal_phase phase)
+{
+    double now = bal_seconds();
+    clock->step_seconds[phase] += now - clock->lap;
+    clock->seconds[phase] += now - clock->lap;
+    clock->lap = now;
+}
+
 void bal_progress(bal_run *run, bool important)
 {
     if (!run->writes) return;
     double now = bal_seconds();
     bool terminal = isatty(STDERR_FILENO) == 1;
-    if (!important && now - run->last_line < (terminal ? 0.2 : 30.0)) return;
-    run->last_line = now;
+    if (!important && now - run->clock.last_line < (terminal ? 0.2 : 30.0)) return;
+    run->clock.last_line = now;
     char eta[32] = "?", loss[32] = "", dev[48] = "", rate[64] = "";
-    double elapsed = now - run->started;
-    if (run->step > run->first_step)
-        clock_text(elapsed / (double)(run->step - run->first_step) *
+    double elapsed = now - run->clock.started;
+    if (run->step > run->clock.first_step)
+        clock_text(elapsed / (double)(run->step - run->clock.first_step) *
                        (double)(run->job->run.steps - run->step),
                    eta);
-    if (run->metrics.n > 0) {
-        int64_t last = run->metrics.n - 1;
-        snprintf(loss, sizeof loss, "  loss %.3f", run->metrics.loss_nats[last]);
+    if (run->record.metrics.n > 0) {
+        int64_t last = run->record.metrics.n - 1;
+        snprintf(loss, sizeof loss, "  loss %.3f", run->record.metrics.loss_nats[last]);
         snprintf(rate, sizeof rate, "  agree %2.0f %%  %.1f probes/s",
-                 100.0 * run->metrics.agreement[last], (double)run->n_probes / elapsed);
+                 100.0 * run->record.metrics.agreement[last],
+                 (double)run->clock.n_probes / elapsed);
     }
-    if (run->dev_score.n_tokens > 0)
-        snprintf(dev, sizeof dev, "  dev %.4f", bal_score_nats(&run->dev_score));
+    if (run->record.dev_score.n_tokens > 0)
+        snprintf(dev, sizeof dev, "  dev %.4f", bal_score_nats(&run->record.dev_score));
     char line[256];
     snprintf(line, sizeof line, "step %lld/%lld%s%s%s  ETA %s", (long long)run->step,
              (long long)run->job->run.steps, loss, dev, rate, eta);
@@ -50,15 +59,15 @@ static void print_ranks(const bal_run *run)
 {
     int64_t n = 0;
     int size = bal_comm_size(run->comm);
-    for (int rank = 0; rank < size; ++rank) n += run->abstained[rank];
+    for (int rank = 0; rank < size; ++rank) n += run->clock.abstained[rank];
     if (n > 0) printf("abstained        %lld slots:", (long long)n);
     for (int rank = 0; rank < size && n > 0; ++rank)
-        if (run->abstained[rank] > 0)
-            printf(" rank %d %lld", rank, (long long)run->abstained[rank]);
+        if (run->clock.abstained[rank] > 0)
+            printf(" rank %d %lld", rank, (long long)run->clock.abstained[rank]);
     if (n > 0) printf("\n");
-    if (run->n_audits > 0)
+    if (run->audit.n_audits > 0)
         printf("audits           %lld ballots checked, %lld ranks accused\n",
-               (long long)run->n_audits, (long long)run->n_accused);
+               (long long)run->audit.n_audits, (long long)run->audit.n_accused);
 }
 
 bal_status bal_progress_table(bal_run *run)
@@ -67,15 +76,15 @@ bal_status bal_progress_table(bal_run *run)
     int64_t peak[2] = {bal_memory_peak(), 0};
     if (run->writes) peak[1] = peak[0];
     BAL_TRY(bal_comm_sum(run->comm, peak, 2));
-    BAL_TRY(bal_replica_fingerprint(run->shared, bal_model_tensors(run->model), &fingerprint));
+    BAL_TRY(bal_replica_fingerprint(run->replica.shared, run->replica.tensors, &fingerprint));
     if (!run->writes) return BAL_OK;
-    double elapsed = bal_seconds() - run->started, other = elapsed;
-    int64_t steps = run->step - run->first_step;
+    double elapsed = bal_seconds() - run->clock.started, other = elapsed;
+    int64_t steps = run->step - run->clock.first_step;
     printf("\nphase        seconds   share   (rank 0)\n");
     for (int phase = 0; phase < BAL_N_PHASES; ++phase) {
-        printf("%-10s %9.2f  %5.1f %%\n", bal_phase_name((bal_phase)phase), run->seconds[phase],
-               100.0 * run->seconds[phase] / elapsed);
-        other -= run->seconds[phase];
+        printf("%-10s %9.2f  %5.1f %%\n", bal_phase_name((bal_phase)phase),
+               run->clock.seconds[phase], 100.0 * run->clock.seconds[phase] / elapsed);
+        other -= run->clock.seconds[phase];
     }
     printf("%-10s %9.2f  %5.1f %%\n%-10s %9.2f\n", "other", other, 100.0 * other / elapsed, "total",
            elapsed);
@@ -83,11 +92,11 @@ bal_status bal_progress_table(bal_run *run)
            (long long)run->job->run.steps);
     if (steps > 0)
         printf("probes           %lld, %.1f per second, %.1f per second and rank\n",
-               (long long)run->n_probes, (double)run->n_probes / elapsed,
-               (double)run->n_probes / elapsed / bal_comm_size(run->comm));
+               (long long)run->clock.n_probes, (double)run->clock.n_probes / elapsed,
+               (double)run->clock.n_probes / elapsed / bal_comm_size(run->comm));
     print_ranks(run);
     printf("tokens           %.0f per second, each forward pass counted\n",
-           2.0 * (double)run->n_tokens / elapsed);
+           2.0 * (double)run->clock.n_tokens / elapsed);
     printf("bytes per step   %lld sent by each of %d ranks: ballot of %lld slots, 8 to agree\n",
            (long long)bal_job_step_bytes(run->job), bal_comm_size(run->comm),
            (long long)run->job->vote.slots);
@@ -95,10 +104,11 @@ bal_status bal_progress_table(bal_run *run)
         "peak memory      %.1f MiB on rank 0, %.1f MiB on all ranks; mapped files included, the "
         "shared model once\n",
         (double)peak[1] / 1048576, (double)peak[0] / 1048576);
-    if (run->dev_score.n_tokens > 0)
-        printf("dev loss         %.4f nats per token", bal_score_nats(&run->dev_score));
-    if (run->dev_score.n_tokens > 0 && isfinite(run->best_nats))
-        printf(", best %.4f after step %lld (best.h5)", run->best_nats, (long long)run->best_step);
+    if (run->record.dev_score.n_tokens > 0)
+        printf("dev loss         %.4f nats per token", bal_score_nats(&run->record.dev_score));
+    if (run->record.dev_score.n_tokens > 0 && isfinite(run->record.best_nats))
+        printf(", best %.4f after step %lld (best.h5)", run->record.best_nats,
+               (long long)run->record.best_step);
     printf("\nfingerprint      %016llx\n", (unsigned long long)fingerprint);
     return BAL_OK;
 }

@@ -160,7 +160,7 @@ int64_t bal_ballot_n_decided(bal_ballot_shape shape, const uint64_t *bits)
 
 void bal_ballot_strike(bal_ballot_shape shape, uint64_t *bits, int rank, int n_ranks)
 {
-    for (int slot = rank; slot < shape.n_slots; slot += n_ranks) /* those of bal_slot_rank */
-        for (int i = 0; i < shape.n_bits; ++i)
+    for (int slot = 0; slot < shape.n_slots; ++slot)
+        for (int i = 0; i < shape.n_bits && bal_slot_rank(slot, n_ranks) == rank; ++i)
             bits[i * map_words(shape) + slot / 64] &= ~((uint64_t)1 << slot % 64);
 }

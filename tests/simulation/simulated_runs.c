@@ -231,12 +231,12 @@ bal_status __wrap_bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, 
 }
 
 static int n_repairs;
-bal_status __real_bal_run_repair(bal_run *run, uint64_t *fingerprint);
-bal_status __wrap_bal_run_repair(bal_run *run, uint64_t *fingerprint);
-bal_status __wrap_bal_run_repair(bal_run *run, uint64_t *fingerprint)
+bal_status __real_bal_run_rebuild(bal_run *run);
+bal_status __wrap_bal_run_rebuild(bal_run *run);
+bal_status __wrap_bal_run_rebuild(bal_run *run)
 {
     if (bal_comm_rank(run->comm) == 0) ++n_repairs;
-    return __real_bal_run_repair(run, fingerprint);
+    return __real_bal_run_rebuild(run);
 }
 
 /* A bit of one rank's model flips before its nth ballot. */

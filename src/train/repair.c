@@ -1,0 +1,55 @@
+/* repair.c: replicas that drifted apart are found, and rebuilt from checkpoint and journal. */
+#include "train_impl.h"
+
+/* Replicas differ, as bal_failure says: rebuild all of them from checkpoint and journal, which are
+ * right. BAL_ERR_NUMERIC: for the second time in this step, or no replica was right. */
+static bal_status repair(bal_run *run, uint64_t *fingerprint)
+{
+    char drift[1024]; /* who and what, as the comparison has put it */
+    uint64_t before;
+    snprintf(drift, sizeof drift, "%s", bal_failure());
+    if (run->replica.repaired_step == run->step)
+        return bal_fail(
+            BAL_ERR_NUMERIC,
+            "%s; that was rebuilt from checkpoint and journal in this step already: take "
+            "its machine out, then run the same command again",
+            drift);
+    run->replica.repaired_step = run->step;
+    bal_log(BAL_LOG_WARN, "%s; the model is rebuilt from checkpoint and journal", drift);
+    BAL_TRY(bal_comm_agree(
+        run->comm, bal_replica_fingerprint(run->replica.shared, run->replica.tensors, &before)));
+
+    bal_metrics kept = run->record.metrics; /* with the seconds that a replayed step has not */
+    run->record.metrics = (bal_metrics){0};
+    bal_status status =
+        run->writes ? bal_metrics_init(&run->record.metrics, run->replica.tensors->n) : BAL_OK;
+    status = bal_comm_agree(run->comm, status);
+    if (status == BAL_OK) status = bal_run_rebuild(run);
+    bal_metrics_clear(&run->record.metrics);
+    run->record.metrics = kept;
+    BAL_TRY(status);
+
+    status =
+        bal_replicas_compare(run->comm, run->replica.shared, run->replica.tensors, fingerprint);
+    if (status == BAL_ERR_STATE) return repair(run, fingerprint); /* who says so */
+    BAL_TRY(status);
+    int64_t n_right = before == *fingerprint;
+    BAL_TRY(bal_comm_sum(run->comm, &n_right, 1));
+    if (n_right == 0)
+        return bal_fail(BAL_ERR_NUMERIC,
+                        "%s; and no rank has the model that checkpoint and journal give: check the "
+                        "machines' memory, then run the same command again",
+                        drift);
+    return BAL_OK;
+}
+
+bal_status bal_run_compare(bal_run *run, bal_status status, uint64_t *fingerprint, bool *repaired)
+{
+    *repaired = false;
+    if (status != BAL_OK && status != BAL_ERR_NUMERIC) return status;
+    bal_status compared =
+        bal_replicas_compare(run->comm, run->replica.shared, run->replica.tensors, fingerprint);
+    *repaired = compared == BAL_ERR_STATE;
+    if (*repaired) return repair(run, fingerprint);
+    return compared == BAL_OK ? status : compared;
+}

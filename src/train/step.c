@@ -1,0 +1,98 @@
+/* step.c: what live steps, replays and audits are made of: a failure kept for the next agreement,
+ * the probe of a slot, a ballot applied. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "train_impl.h"
+
+void bal_run_postpone(bal_run *run, bal_status status)
+{
+    if (status == BAL_OK || run->pending.status != BAL_OK) return;
+    run->pending.status = status;
+    snprintf(run->pending.reason, sizeof run->pending.reason, "%s", bal_failure());
+}
+
+bal_status bal_run_pending(const bal_run *run)
+{
+    return run->pending.status == BAL_OK ? BAL_OK
+                                         : bal_fail(run->pending.status, "%s", run->pending.reason);
+}
+
+bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_pair *pair)
+{
+    bal_dataset_draw(&run->inputs.train, run->machine->kernels, run->id.seed, (uint32_t)run->step,
+                     (uint32_t)slot, run->job->data.batch, &run->replica.batch);
+    bal_losses losses[2] = {{.per_sequence = run->poll.sequences[0]},
+                            {.per_sequence = run->poll.sequences[1]}};
+    bal_direction direction = {.measure = *measure, .slot = (uint32_t)slot};
+    BAL_TRY(bal_forward_losses(run->replica.forward, &run->replica.batch, &direction, losses));
+    *pair = (bal_pair){.minus = losses[1].loss, .plus = losses[0].loss};
+    return BAL_OK;
+}
+
+bal_status bal_update_init(bal_update *update, const bal_job *job, const bal_machine *machine,
+                           bal_tensors *tensors)
+{
+    size_t n = (size_t)tensors->n;
+    update->on_ballot = bal_alloc(n, sizeof *update->on_ballot);
+    update->flips = bal_alloc(n, sizeof *update->flips);
+    update->flip_sums = bal_alloc(n, sizeof *update->flip_sums);
+    if (update->on_ballot == NULL || update->flips == NULL || update->flip_sums == NULL)
+        return bal_fail(BAL_ERR_MEMORY, "no memory for the updates of %d tensors", tensors->n);
+    BAL_TRY(bal_job_tensors(job, tensors, update->on_ballot));
+    return bal_job_optim(job, machine, tensors, update->on_ballot, &update->optim);
+}
+
+void bal_update_clear(bal_update *update)
+{
+    bal_optim_destroy(&update->optim);
+    free(update->on_ballot);
+    free(update->flips);
+    free(update->flip_sums);
+}
+
+/* Move the codes of my part of the copy; then all of its ranks see them all, and what changed. */
+static bal_status update_codes(bal_run *run, const bal_journal_entry *entry)
+{
+    bal_update *update = &run->update;
+    bal_shared *shared = run->replica.shared;
+    int n = run->replica.tensors->n;
+    /* No rank is still in a forward pass: all have sent their votes, or wait for this step of a
+     * replay. Nor does one begin the next before every part is written. */
+    bal_optim_apply(update->optim, entry->step, entry->bits, bal_shared_part(shared),
+                    bal_shared_n_parts(shared), update->flips);
+    BAL_TRY(bal_shared_sync(shared));
+    for (int i = 0; i < n; ++i) update->flip_sums[i] = update->flips[i];
+    BAL_TRY(bal_shared_sum(shared, update->flip_sums, n));
+    for (int i = 0; i < n; ++i) update->flips[i] = (uint32_t)update->flip_sums[i];
+    return BAL_OK;
+}
+
+static bal_status add_metrics(bal_run *run, const bal_journal_entry *entry)
+{
+    bal_metrics *m = &run->record.metrics;
+    const bal_totals *totals = &entry->totals;
+    int64_t row = bal_metrics_add(m);
+    if (row < 0) return bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
+    double sequences = (double)bal_ballot_n_decided(bal_job_ballot(run->job), entry->bits) *
+                       (double)run->job->data.batch;
+    m->loss_nats[row] = totals->n_tokens > 0 ? (double)totals->loss / 2.0 /
+                                                   (double)totals->n_tokens / BAL_LOSS_UNITS_PER_NAT
+                                             : (double)NAN; /* all have abstained */
+    m->agreement[row] = sequences > 0 ? (double)totals->n_agree / sequences : 0.0;
+    m->n_passes[row] = (row > 0 ? m->n_passes[row - 1] : 0) + 2 * totals->n_cast;
+    if (entry->dev_loss >= 0)
+        m->dev_loss_nats[row] =
+            bal_score_nats(&(bal_score){.loss = entry->dev_loss, .n_tokens = entry->dev_tokens});
+    memcpy(m->flips + row * m->n_tensors, run->update.flips,
+           (size_t)m->n_tensors * sizeof *run->update.flips);
+    return BAL_OK;
+}
+
+bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
+{
+    BAL_TRY(update_codes(run, entry));
+    run->step = entry->step + 1;
+    return run->writes ? add_metrics(run, entry) : BAL_OK;
+}
