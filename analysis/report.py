@@ -209,7 +209,7 @@ def read_jsonl(path):
 
 
 def read_checkpoint(path):
-    """A checkpoint: HDF5 behind a user block; docs/formats/checkpoint.md describes it."""
+    """A checkpoint: HDF5 after a user block; docs/formats/checkpoint.md describes it."""
     np, h5py = need("numpy"), need("h5py")
     try:
         with h5py.File(path, "r") as file:

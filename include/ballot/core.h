@@ -84,7 +84,7 @@ void bal_mapping_close(bal_mapping *file);
 /** The bytes of a small file under its name. */
 typedef struct bal_named_bytes {
     char name[64];
-    uint8_t *bytes; /* [n_bytes + 1], a 0 behind them */
+    uint8_t *bytes; /* [n_bytes + 1], a 0 after them */
     size_t n_bytes;
 } bal_named_bytes;
 /** Small files held in memory, as those that lie beside a model's weights. {0}: none. */

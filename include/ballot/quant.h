@@ -73,7 +73,7 @@ typedef struct bal_tensor {
  *  @return BAL_OK; BAL_ERR_ARG: a size below 1 or above 2^31. */
 bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, bal_format format,
                            int64_t n_rows, int64_t n_cols);
-/** Bytes of memory that it takes, a multiple of 64. At least 4096 of them lie behind the codes of
+/** Bytes of memory that it takes, a multiple of 64. At least 4096 of them lie after the codes of
  *  an integer matrix: kernels read whole tiles. Local. */
 size_t bal_tensor_bytes(const bal_tensor *tensor, bool with_carry);
 /** Bytes of its carry alone, if it has one, and of its scales and factors. Local. */

@@ -82,7 +82,7 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
                 common->formats.matrices == BAL_I16)
                 argp_error(state,
                            "--format=%s: expected f32, i8, i4, nf4, or one of the last two "
-                           "with :32, :64 or :128 behind",
+                           "with :32, :64 or :128 after it",
                            arg);
             return 0;
         case 'J':

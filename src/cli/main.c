@@ -92,7 +92,7 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is then an error of write() */
     on_exit(end, NULL);
     bal_status status = bal_comm_start(&ranks);
-    signal(SIGBUS, on_bus_error); /* behind Open MPI, which takes it too */
+    signal(SIGBUS, on_bus_error); /* after Open MPI, which takes it too */
     bal_context context = {.comm = ranks, .prints = ranks == NULL || bal_comm_rank(ranks) == 0};
     bal_log_enable(context.prints);
     if (status == BAL_OK) {

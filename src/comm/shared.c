@@ -18,7 +18,7 @@ struct bal_shared {
     char refusal[1024];
 };
 
-/* Where Open MPI keeps the files behind shared windows: its parameter, asked for by name. */
+/* Where Open MPI keeps the files of shared windows: its parameter, asked for by name. */
 static void find_backing(char dir[BAL_BACKING_BYTES])
 {
     int provided, index, count;

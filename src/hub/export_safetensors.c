@@ -36,7 +36,7 @@ static size_t bytes_of(const bal_hub_weights *w, const bal_hub_item *item)
 }
 
 /* Tensors of ours that are copies of one another have the same codes, scales and factors; what
- * lies behind the last code of each is the same padding. */
+ * lies after the last code of each is the same padding. */
 static bool is_same(const bal_tensor *a, const bal_tensor *b)
 {
     if (a->format == BAL_F32)

@@ -44,7 +44,7 @@ void bal_gguf_put_u32(bal_gguf_head *head, const char *key, int64_t value);
 void bal_gguf_put_f32(bal_gguf_head *head, const char *key, double value);
 void bal_gguf_put_bool(bal_gguf_head *head, const char *key, bool value);
 void bal_gguf_put_text(bal_gguf_head *head, const char *key, const char *text, size_t n_bytes);
-/** Add a pair of n elements, which the caller puts behind it: */
+/** Add a pair of n elements, which the caller puts after it: */
 void bal_gguf_put_array(bal_gguf_head *head, const char *key, bal_gguf_type type, int64_t n);
 void bal_gguf_add_u32(bal_gguf_head *head, uint32_t value);
 void bal_gguf_add_f32(bal_gguf_head *head, float value);

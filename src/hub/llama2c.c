@@ -101,7 +101,7 @@ static size_t file_bytes(int64_t version, const bal_model_config *c)
            4 * (size_t)(words + c->n_layers * layer + c->dim);
 }
 
-/* The entry of a tensor of the model at *at, which moves behind it. */
+/* The entry of a tensor of the model at *at, which moves past it. */
 static void add_entry(bal_hub_table *table, const bal_model *model, const char *part, int64_t layer,
                       const uint8_t **at)
 {

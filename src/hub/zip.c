@@ -137,7 +137,7 @@ static bool is_name(const char *name, size_t n)
     return n >= 1 && n <= NAME_BYTES_MAX;
 }
 
-/* The entry at *at of the directory, which is moved behind it. */
+/* The entry at *at of the directory, which is moved past it. */
 static bal_status parse_entry(const archive *a, const directory *d, size_t *at,
                               bal_hub_zip_entry *entry)
 {

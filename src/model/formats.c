@@ -36,7 +36,7 @@ bal_status bal_format_list_init(bal_format_list *list, const bal_formats *format
             choice->format == BAL_F32 || choice->format == BAL_I16)
             return bal_fail(BAL_ERR_CONFIG,
                             "[model] formats: \"%s\"; expected PATTERN=i8, PATTERN=i4 or "
-                            "PATTERN=nf4, the last two with :32, :64 or :128 behind if so many "
+                            "PATTERN=nf4, the last two with :32, :64 or :128 after it if so many "
                             "columns shall share a factor",
                             word);
         *equals = 0;

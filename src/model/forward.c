@@ -151,7 +151,7 @@ void bal_forward_destroy(bal_forward **forward)
     *forward = NULL;
 }
 
-/* Position of a sequence's first token: behind those in the cache. */
+/* Position of a sequence's first token: after those in the cache. */
 static int64_t first_position(const bal_forward *f)
 {
     return f->cache != NULL ? f->cache->n_tokens : 0;

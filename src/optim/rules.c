@@ -1,4 +1,4 @@
-/* rules.c: the table of rules. Each moves codes by their tally, behind the gate: a code moves only
+/* rules.c: the table of rules. Each moves codes by their tally, past the gate: a code moves only
  * where code - |z| and code + |z| are in its range. Adding a rule is adding a row. */
 #include <assert.h>
 #include <math.h>

@@ -7,7 +7,7 @@
 
 #define GAIN_STEP 0.02f /* relative; what zoqo divides its learning rate by */
 #define N_ELEMENTS_MAX ((int64_t)1 << 31)
-#define READ_BEHIND 4096 /* bytes behind a matrix that a kernel may read */
+#define READ_PAST 4096 /* bytes after a matrix that a kernel may read */
 
 const int8_t bal_nf4_book[16] = {-127, -88, -67, -50, -36, -23, -12, 0,
                                  10,   20,  31,  43,  56,  71,  92,  127};
@@ -62,7 +62,7 @@ static size_t codes_bytes(const bal_tensor *t)
     size_t n_codes = (size_t)t->n_blocks * BAL_BLOCK_CODES;
     if (t->format == BAL_F32) return round_up((size_t)bal_tensor_n(t) * sizeof(float));
     if (t->format == BAL_I16) return n_codes * sizeof(int16_t);
-    return (bal_format_is_nibbles(t->format) ? n_codes / 2 : n_codes) + READ_BEHIND;
+    return (bal_format_is_nibbles(t->format) ? n_codes / 2 : n_codes) + READ_PAST;
 }
 static size_t carry_bytes(const bal_tensor *t) { return (size_t)t->n_blocks * BAL_BLOCK_CODES; }
 static size_t scale_bytes(const bal_tensor *t)

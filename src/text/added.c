@@ -39,7 +39,7 @@ void bal_added_sort(bal_tokenizer *tokenizer)
     }
 }
 
-/* Byte at a depth of a pattern, -1 behind its end. */
+/* Byte at a depth of a pattern, -1 past its end. */
 static int byte_at(const bal_added *added, size_t depth)
 {
     return depth < added->pattern.n ? (unsigned char)added->pattern.data[depth] : -1;

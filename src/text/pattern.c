@@ -363,7 +363,7 @@ static int match(const bal_pattern *pattern, bal_matcher *matcher, const char *t
     return found >= 0 ? 1 : found == PCRE2_ERROR_NOMATCH ? 0 : found;
 }
 
-/* As Oniguruma's iterator: an empty match right behind the match before is none. */
+/* As Oniguruma's iterator: an empty match right after the last one does not count. */
 bal_status bal_pattern_find(const bal_pattern *pattern, bal_matcher **made, const char *text,
                             size_t n_bytes, bal_text_spans *spans)
 {

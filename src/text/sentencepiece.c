@@ -176,7 +176,7 @@ static bal_status put_piece(bal_tokenizer *tokenizer, int32_t id, message from, 
     return bal_tokens_put(tokenizer, id, (const char *)spelling.at, n_bytes);
 }
 
-/* Tokens that files beside this one add lie behind its pieces. */
+/* Tokens that files beside this one add come after its pieces. */
 static bal_status read_pieces(bal_tokenizer *tokenizer, message all, int64_t n, bool bytes,
                               const json_t *added)
 {

@@ -16,7 +16,7 @@ typedef struct bal_bytes {
 /** Append n bytes. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_bytes_add(bal_bytes *bytes, const void *from, size_t n);
 
-/* A text in pieces, one behind the other. */
+/* A text in pieces, one after the other. */
 typedef struct bal_pieces {
     bal_bytes text;
     size_t *ends; /* [n] where each piece ends in text */

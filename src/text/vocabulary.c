@@ -116,7 +116,7 @@ bal_merge *bal_merges_find(const bal_tokenizer *tokenizer, int32_t left, int32_t
     }
 }
 
-/* The union of a pair is the right part without the prefix of continuing words behind the left. */
+/* The union of a pair: the left part, then the right without the prefix of continuing words. */
 bal_status bal_merges_put(bal_tokenizer *tokenizer, const char *place, size_t rank,
                           const char *left, size_t n_left, const char *right, size_t n_right)
 {

@@ -13,7 +13,7 @@ static int64_t count_characters(const char *text, size_t n_bytes, int64_t most)
     return n;
 }
 
-/* The longest token at the start of text, behind the prefix of n_prefix bytes. */
+/* The longest token at the start of text, after the prefix of n_prefix bytes. */
 static int32_t longest(const bal_tokenizer *tokenizer, const char *text, size_t n_prefix,
                        size_t *n_bytes)
 {

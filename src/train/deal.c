@@ -42,7 +42,7 @@ bal_status bal_deal_create(bal_comm *comm, int n_slots, bool by_node, bal_deal *
         deal->taken = bal_shared_memory(deal->shared);
         if (bal_shared_part(deal->shared) == 0)
             for (int i = 0; i < 2; ++i) atomic_store(&deal->taken[i], 0);
-        status = bal_comm_gather(comm, &mine, 1, tables); /* behind which all see zeros */
+        status = bal_comm_gather(comm, &mine, 1, tables); /* after which all see zeros */
     }
     for (int slot = 0; status == BAL_OK && slot < n_slots; ++slot) {
         int rank = bal_slot_rank(slot, size);

@@ -134,7 +134,7 @@ int64_t bal_metrics_log_bytes(const bal_tensors *tensors, int64_t n_steps)
         const bal_tensor *tensor = &tensors->at[i];
         line += snprintf(NULL, 0, "\"%s\":%lld,", tensor->name, (long long)bal_tensor_n(tensor));
     }
-    return (n_steps + 2) * line; /* one before them and one behind */
+    return (n_steps + 2) * line; /* one before them and one after */
 }
 
 void bal_metrics_log_close(bal_metrics_log *log)

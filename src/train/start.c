@@ -101,7 +101,7 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
         BAL_TRY(bal_run_compare_id(run, bal_journal_id(run->record.journal)));
         if (bal_journal_n(run->record.journal) < *checkpoint)
             return bal_fail(BAL_ERR_INPUT,
-                            "%s: the copy of the checkpoint of step %lld ends behind step %lld; "
+                            "%s: the copy of the checkpoint of step %lld ends after step %lld; "
                             "move that checkpoint out of the run directory",
                             path, (long long)*checkpoint,
                             (long long)bal_journal_n(run->record.journal));

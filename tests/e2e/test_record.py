@@ -116,7 +116,7 @@ class Record(b.TestCase):
                              f"{self.last} cut to {length} bytes: {result.out}{result.err}")
 
     def test_verify_finds_a_journal_that_was_cut_within_a_record(self):
-        """Cut behind a record it is the whole journal of an earlier moment."""
+        """Cut after a record it is the whole journal of an earlier moment."""
         size = os.path.getsize(self.journal)
         record = (size - HEADER_BYTES) // STEPS
         self.assertEqual(HEADER_BYTES + STEPS * record, size)

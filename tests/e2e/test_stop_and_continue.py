@@ -231,7 +231,7 @@ class StopAndContinue(b.TestCase):
             if result.rc != b.DONE:  # else all was written before
                 break
         self.assertEqual(result.rc, b.FAILURE, f"{result.command}\n{result.err}")
-        self.assertIn("ballots.journal: damaged on disk behind step 0 of", result.err)
+        self.assertIn("ballots.journal: damaged on disk after step 0 of", result.err)
         end = b.run(b.tiny(run, **LONG, run__checkpoint_every=5))
         self.assertEqual(b.printed_fingerprint(end), self.long_fingerprint, end.command)
         made = b.inspect(os.path.join(run, "ballots.journal"), "--verify")

@@ -1,7 +1,7 @@
 /* fault_commands.c: a command whose n-th allocation fails ends with exit code 4 and a sentence, or
  * does without it and ends well; it never crashes, leaks or leaves half a file, and a run goes on.
  * BALLOT_FAULT_FIRST: of each command the first so many allocations fail, one in each attempt;
- * BALLOT_FAULT_SAMPLE: so many of those behind, chosen by BALLOT_TEST_SEED. 0: all. */
+ * BALLOT_FAULT_SAMPLE: so many of those after, chosen by BALLOT_TEST_SEED. 0: all. */
 #include <dirent.h>
 #include <inttypes.h>
 

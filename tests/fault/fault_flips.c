@@ -6,7 +6,7 @@
 
 #include "lines.h"
 
-static char out[300], stopped[300]; /* a run that was killed behind its second checkpoint */
+static char out[300], stopped[300]; /* a run that was killed after its second checkpoint */
 
 /* A file and the commands that read it, taken in turn. OUT/run is a copy of the stopped run. */
 typedef struct victim {
@@ -46,7 +46,7 @@ static void begin_anew(void)
     shell("cp -r '%s' '%s/run'", stopped, out);
 }
 
-/* Kill a run at one fdatasync after the other, until it has the checkpoint and one record behind.
+/* Kill a run at one fdatasync after the other, until it has the checkpoint and one record more.
  */
 static void make_stopped_run(void)
 {

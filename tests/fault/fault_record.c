@@ -463,7 +463,7 @@ static void test_a_checkpoint_torn_at_every_sector(void)
     unsigned char *torn = malloc(whole.n);
     for (size_t cut = 0; cut < whole.n; cut += 512)
         for (int how = 0; how < 5; ++how) {
-            /* short; zeros behind; zeros before; another checkpoint behind, or before */
+            /* short; zeros after; zeros before; another checkpoint after, or before */
             size_t n = how == 0 ? cut : whole.n;
             for (size_t at = 0; at < whole.n; ++at) {
                 bool behind = at >= cut;

@@ -1,5 +1,5 @@
 /* fuzz_journal.c: any bytes are a journal with a valid prefix, or a sentence. The first byte of the
- * input says whether checksums are put right first, so that what lies behind them is reached too.
+ * input says whether checksums are put right first, so that what lies after them is reached too.
  */
 #include <assert.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* watch.c: ranks that do not answer are named, and no others. A rank is lost to a communicator of
  * which it does not call the collectives; those of a broadcast that would have had it from that
- * rank wait behind the rest. */
+ * rank wait after the rest. */
 #include <math.h>
 #include <unistd.h>
 

@@ -368,7 +368,7 @@ static void test_codes_are_the_nearest_of_rows_and_of_norms(void)
                 y[c] *= (double)weight[c] / sqrt(squares / (double)n_cols + (double)1e-5f);
             n_bad += n_bad_codes(n_cols, y, norm_q + row * stride, scale[n_rows + row],
                                  sum[n_rows + row]);
-            for (int64_t c = stride - 64; c < stride; ++c) /* what lies behind is left alone */
+            for (int64_t c = stride - 64; c < stride; ++c) /* what lies after is left alone */
                 n_bad += (uint8_t)q[row * stride + c] != 0xEE ||
                          (uint8_t)norm_q[row * stride + c] != 0xEE;
         }

@@ -32,7 +32,7 @@ typedef enum bal_fault_effect {
 typedef struct bal_fault_plan {
     unsigned calls; /* or of bal_fault_calls: which are counted */
     int64_t at;     /* the call that goes wrong, from 1 */
-    bool on;        /* and every counted call behind it, as on a full disk */
+    bool on;        /* and every counted call after it, as on a full disk */
     bal_fault_effect effect;
     int error;     /* of ERRNO */
     uint64_t seed; /* of POWER */

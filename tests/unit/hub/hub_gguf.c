@@ -72,7 +72,7 @@ static void skip_value(gguf *g, uint64_t type)
     }
 }
 
-/* Go behind the key of a pair; its type, 0 if there is no such key. */
+/* Go past the key of a pair; its type, 0 if there is no such key. */
 static uint64_t seek(gguf *g, const char *wanted)
 {
     char key[128];

@@ -17,7 +17,7 @@ static inline const char *golden(const char *name)
     return path;
 }
 
-/* A copy of exactly n bytes, so that a sanitizer sees a byte read behind them; free it. */
+/* A copy of exactly n bytes, so that a sanitizer sees a byte read past them; free it. */
 static inline uint8_t *exact_copy(const void *bytes, size_t n_bytes)
 {
     uint8_t *copy = malloc(n_bytes + (n_bytes == 0));

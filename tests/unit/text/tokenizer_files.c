@@ -344,7 +344,7 @@ static void test_a_pattern_that_never_ends_is_refused(void)
         char text[80];
         memset(text, 'a', sizeof text);
         text[78] = '!';
-        text[79] = 'b'; /* there, but not behind an a: no shortcut */
+        text[79] = 'b'; /* there, but not after an a: no shortcut */
         CU_ASSERT_EQUAL_FATAL(split_by(patterns[i], &tokenizer), BAL_OK);
         double start = bal_seconds();
         bal_status status = bal_tokenizer_encode(tokenizer, text, sizeof text, &ids, &n);

@@ -164,7 +164,7 @@ static bool starts_with_ids(const bal_tokenizer *tokenizer, const char *text, si
     return same && *end == 0;
 }
 
-/* All lines; golden stands behind its head. @return how many came back the same. */
+/* All lines; golden stands after its head. @return how many came back the same. */
 static int check_lines(const char *name, const bal_tokenizer *tokenizer, FILE *expected,
                        int n_lines)
 {
