@@ -15,7 +15,7 @@ static bal_status open_journal(const bal_run *run, bal_mapping *file)
     bal_journal_close(&journal);
     if (n == run->step && tail == 0) return bal_mapping_open(path, file);
     return bal_fail(BAL_ERR_IO,
-                    "%s: damaged on disk behind step %lld of %lld since it was written; check the "
+                    "%s: damaged on disk after step %lld of %lld since it was written; check the "
                     "disk, then run the same command again: it goes on from what is whole",
                     path, (long long)n, (long long)run->step);
 }
