@@ -293,6 +293,24 @@ class Formats(b.TestCase):
                     self.assertEqual(value, found[name], name)
 
 
+class Tour(b.TestCase):
+    def test_functions_and_files_of_the_tour_exist(self):
+        sources = {path: text_of(path) for path in glob.glob("src/**/*.[ch]", recursive=True)
+                   + glob.glob("include/ballot/*.h")}
+        everything = "\n".join(sources.values())
+        page = text_of("docs/code-tour.md")
+        names = re.findall(r"`(\w+)\(\)`", page)
+        self.assertGreater(len(names), 20)
+        for name in names:
+            self.assertRegex(everything, rf"\b{name}\(", f"docs/code-tour.md: {name}()")
+        # `name()` in `src/...c`: it is defined there
+        for name, path in re.findall(r"`(\w+)\(\)`\s+\(`(src/[\w/.]+)`\)", page):
+            self.assertRegex(sources.get(path, ""), rf"(?m)^\w.*\b{name}\(", f"{name}() in {path}")
+        self.assertEqual(set(re.findall(r"`src/(\w+)`", page)), set(next(os.walk("src"))[1]), "rooms")
+        for name in re.findall(r"`(bal_\w+)`", page):
+            self.assertRegex(everything, rf"\b{name}\b", f"docs/code-tour.md: {name}")
+
+
 class Json(b.TestCase):
     """docs/json.md has a key if, and only if, the command prints it."""
     def keys(self, value):
