@@ -44,6 +44,9 @@ typedef struct bal_rounding {
     double error;    /* root mean square of what they were changed by */
     double greatest; /* the largest change */
 } bal_rounding;
+/** What a tensor's codes are off the values that they were made of, [n_rows * n_cols] row-major;
+ * row has room for n_cols. Local. */
+bal_rounding bal_rounding_of(const bal_tensor *tensor, const float *values, float *row);
 /** The second half: read the weights into the model, once it is attached to memory. Local. Errors
  *  as above, and BAL_ERR_INPUT: the files have another shape than the model.
  *  @param rounding  [n_tensors], set but for gains; or NULL */

@@ -1,5 +1,6 @@
-/* include/ballot/source.h: a model from wherever a user has it: a Hugging Face folder, a llama2.c
- * folder or file, or a checkpoint. Knows what a path leads to; knows nothing of jobs or ranks. */
+/* include/ballot/source.h: a model from wherever a user has it: a Hugging Face folder or cache, a
+ * llama2.c folder or file, a checkpoint, or a run. Knows what a path leads to; knows nothing of
+ * jobs or ranks. */
 #ifndef BALLOT_SOURCE_H
 #define BALLOT_SOURCE_H
 
@@ -10,6 +11,16 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#define BAL_SOURCE_PATH_BYTES 4096
+
+/**
+ * The file or folder that a path leads to. A run directory leads to its best checkpoint, else to
+ * its latest; a model in the cache of huggingface_hub to its snapshot; anything else to itself. The
+ * functions below resolve their paths, and the log has a line where one leads elsewhere. Local.
+ * @return BAL_OK; BAL_ERR_INPUT: there is nothing yet, or nothing that is the only one.
+ */
+bal_status bal_source_resolve(const char *path, char found[BAL_SOURCE_PATH_BYTES]);
 
 /** What to make of a model. */
 typedef struct bal_source_options {
@@ -23,6 +34,12 @@ typedef struct bal_source_options {
  *  @return BAL_OK; errors of bal_hub_load and bal_checkpoint_read; BAL_ERR_CONFIG also where a
  *          checkpoint has other formats than those asked for. */
 bal_status bal_source_open(const char *path, const bal_source_options *options, bal_bundle *bundle);
+
+/** Read a model and round it to formats, with carries; a checkpoint's weights are dequantized
+ * first. Local. Errors as above.
+ *  @param rounding  [n_tensors] for free(): what it changed; all 0 for gains */
+bal_status bal_source_round(const char *path, const bal_formats *formats, bal_bundle *bundle,
+                            bal_rounding **rounding);
 
 /* The same in two halves, for a model in memory of the caller. */
 

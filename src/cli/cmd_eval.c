@@ -84,10 +84,9 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
         .options = options,
         .parser = parse,
         .args_doc = "MODEL",
-        .doc =
-            "Evaluate a model on a text of a job. MODEL is a Hugging Face style folder, a "
-            "llama2.c folder or file, or a ballot checkpoint.\v"
-            "On several ranks the text is shared out; the result is the same.",
+        .doc = "Evaluate a model on a text of a job. MODEL is " BAL_MODEL_WORDS
+               ".\v"
+               "On several ranks the text is shared out; the result is the same.",
         .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT, .split = "dev"};

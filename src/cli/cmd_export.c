@@ -93,10 +93,12 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
     const struct argp argp = {
         .options = options,
         .parser = parse,
-        .args_doc = "CHECKPOINT DIR\nCHECKPOINT FILE.gguf",
+        .args_doc = "MODEL DIR\nMODEL FILE.gguf",
         .doc =
             "Write a model, dequantized, as a Hugging Face folder of its family, which "
-            "transformers loads, or as a GGUF file, which llama.cpp loads.\v"
+            "transformers loads, or as a GGUF file, which llama.cpp loads. MODEL "
+            "is " BAL_MODEL_WORDS
+            ".\v"
             "A folder has model.safetensors, config.json and the files of the tokenizer as "
             "they came. With --base, a tensor is copied if its codes, scales and factors "
             "are those that quantizing the base gives now and its gains are 0: a checkpoint "
@@ -106,6 +108,9 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
     bal_parse(context, &argp, argc, argv, &a);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_bundle bundle = {0};
+    char base[BAL_SOURCE_PATH_BYTES];
+    if (a.options.base != NULL) BAL_TRY(bal_source_resolve(a.options.base, base));
+    if (a.options.base != NULL) a.options.base = base;
     bal_source_options as_it_is = {.formats = {.matrices = BAL_F32}, .keep_formats = true};
     bal_status status = bal_source_open(a.model, &as_it_is, &bundle);
     if (status == BAL_OK)

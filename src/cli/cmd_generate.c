@@ -205,11 +205,10 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv)
         .options = options,
         .parser = parse,
         .args_doc = "MODEL [PROMPT]",
-        .doc =
-            "Continue a text. MODEL is a Hugging Face style folder, a llama2.c folder or "
-            "file, or a ballot checkpoint.\v"
-            "The same integer model, prompt, options and seed give the same text on every "
-            "machine.",
+        .doc = "Continue a text. MODEL is " BAL_MODEL_WORDS
+               ".\v"
+               "The same integer model, prompt, options and seed give the same text on every "
+               "machine.",
         .children = children,
     };
     arguments a = {

@@ -207,12 +207,16 @@ bal_status bal_command_inspect(bal_context *context, int argc, char **argv)
         .options = options,
         .parser = parse,
         .args_doc = "FILE",
-        .doc = "Say what is in a checkpoint, a journal, or a model folder or file.",
+        .doc = "Say what is in FILE: a journal, or " BAL_MODEL_WORDS ".",
         .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, argc, argv, &a);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
+    char found[BAL_SOURCE_PATH_BYTES];
+    BAL_TRY(bal_source_resolve(a.path, found));
+    if (strcmp(found, a.path) != 0) bal_log(BAL_LOG_SAY, "the model is %s", found);
+    a.path = found;
     const char *dot = strrchr(a.path, '.');
     if (bal_checkpoint_recognizes(a.path) || (dot != NULL && strcmp(dot, ".h5") == 0))
         return inspect_checkpoint(context, &a);

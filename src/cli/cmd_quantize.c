@@ -97,20 +97,13 @@ static bal_status quantize(bal_context *context, const arguments *a, const bal_j
     if (formats.matrices == BAL_F32)
         return bal_fail(BAL_ERR_ARG, "--format=f32: expected i8, i4 or nf4");
     BAL_TRY(bal_check_output(a->out));
-    if (bal_checkpoint_recognizes(a->model))
-        return bal_fail(BAL_ERR_INPUT, "%s: a ballot checkpoint, which is quantized already",
-                        a->model);
-    BAL_TRY(bal_hub_outline(a->model, &formats, true, bundle));
-    BAL_TRY(bal_tensors_allocate(bal_model_tensors(bundle->model)));
-    size_t n = (size_t)bal_model_tensors(bundle->model)->n;
-    bal_rounding *rounding = bal_alloc(n, sizeof *rounding);
-    bal_status status = rounding == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for %zu errors", n)
-                                         : bal_hub_fill(a->model, bundle->model, rounding);
+    bal_rounding *rounding;
+    BAL_TRY(bal_source_round(a->model, &formats, bundle, &rounding));
     uint64_t print = 0;
     bal_run_id id = {.stream_version = BAL_STREAM_VERSION, .n_slots = 1, .n_steps = 1};
-    if (status == BAL_OK) id.base_hash = bal_tensors_fingerprint(bal_model_tensors(bundle->model));
-    if (status == BAL_OK)
-        status = bal_write_checkpoint(a->out, 0, bundle, &id, job, &a->common.machine, &print);
+    id.base_hash = bal_tensors_fingerprint(bal_model_tensors(bundle->model));
+    bal_status status =
+        bal_write_checkpoint(a->out, 0, bundle, &id, job, &a->common.machine, &print);
     if (status == BAL_OK) status = report(context, a, bundle->model, rounding, print);
     free(rounding);
     return status;
@@ -129,10 +122,13 @@ bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
         .args_doc = "MODEL",
         .doc =
             "Round a model to its lattice and write it as a checkpoint that can be trained, "
-            "evaluated and exported; print what rounding changed in each tensor.\v"
+            "evaluated and exported; print what rounding changed in each tensor. MODEL "
+            "is " BAL_MODEL_WORDS
+            ".\v"
             "Formats are those of [model] in the job or given with -s, as -s model.codes=i4 "
-            "-s model.group=32 -s \"model.formats=*embed*=i8\". Tensors are read one by "
-            "one: memory is that of codes and carries, and of two tensors.",
+            "-s model.group=32 -s \"model.formats=*embed*=i8\". Tensors of a model of "
+            "floats are read one by one: memory is that of codes and carries, and of two tensors; "
+            "a checkpoint is made floats first.",
         .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};

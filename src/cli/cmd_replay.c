@@ -2,6 +2,7 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "ballot/source.h"
 #include "ballot/train.h"
@@ -79,17 +80,23 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
         .args_doc = "BASE JOURNAL",
         .doc =
             "Rebuild the model of any step from the base model and the journal: updates "
-            "only, no forward pass.\v"
+            "only, no forward pass. BASE is " BAL_MODEL_WORDS
+            ". JOURNAL is a run's ballots.journal, or the run directory.\v"
             "The job is job.ini beside the journal unless --job names another.",
         .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT, .step = -1};
     bal_parse(context, &argp, argc, argv, &a);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
-    char beside[4096];
+    char beside[4096], inside[4096];
     bal_job_source source = {0};
     bal_bundle bundle = {0};
     bal_journal *journal = NULL;
+    struct stat info;
+    if (stat(a.journal, &info) == 0 && S_ISDIR(info.st_mode)) { /* of a run */
+        snprintf(inside, sizeof inside, "%s/ballots.journal", a.journal);
+        a.journal = inside;
+    }
     if (a.common.job == NULL) {
         char folder[4000];
         snprintf(folder, sizeof folder, "%s", a.journal);

@@ -10,11 +10,23 @@
 
 #include "ballot/core.h"
 
+/* The sentence for a file that cannot be opened, errno says why. */
+static bal_status refuse(const char *path)
+{
+    char target[PATH_MAX];
+    int why = errno;
+    ssize_t n = why == ENOENT ? readlink(path, target, sizeof target) : -1;
+    if (n < 0) return bal_fail(BAL_ERR_INPUT, "%s: cannot be read: %s", path, strerror(why));
+    return bal_fail(BAL_ERR_INPUT,
+                    "%s: a link to %.*s, which is not there; copy or download the file again", path,
+                    (int)n, target);
+}
+
 bal_status bal_open_to_read(const char *path, int *fd, int64_t *n_bytes)
 {
     struct stat info;
     *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe would keep us waiting */
-    if (*fd < 0) return bal_fail(BAL_ERR_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+    if (*fd < 0) return refuse(path);
     if (fstat(*fd, &info) == 0 && S_ISREG(info.st_mode)) {
         *n_bytes = info.st_size;
         return BAL_OK;

@@ -3,7 +3,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "hub_impl.h"
 
@@ -172,7 +172,8 @@ bal_status bal_hub_weights_open(const char *dir, bal_hub_table *table)
         char path[PATH_MAX];
         if (snprintf(path, sizeof path, "%s/%s", dir, layouts[i].name) >= (int)sizeof path)
             return bal_fail(BAL_ERR_INPUT, "%s: the path is too long", dir);
-        if (access(path, F_OK) != 0) continue;
+        struct stat info;
+        if (lstat(path, &info) != 0) continue; /* reading names a link that leads nowhere */
         bal_status status = (layouts[i].is_index ? add_files : add_file)(
             table, dir, layouts[i].name, layouts[i].parse);
         if (status != BAL_OK) bal_hub_table_clear(table);

@@ -32,10 +32,12 @@ static bal_status join(const char *dir, const char *name, char path[PATH_MAX])
     return BAL_OK;
 }
 
+/* Also a link that leads nowhere, which reading names. */
 static bool has(const char *dir, const char *name)
 {
     char path[PATH_MAX];
-    return snprintf(path, sizeof path, "%s/%s", dir, name) < PATH_MAX && access(path, F_OK) == 0;
+    struct stat info;
+    return snprintf(path, sizeof path, "%s/%s", dir, name) < PATH_MAX && lstat(path, &info) == 0;
 }
 
 /* The two kinds of *.bin in a llama2.c folder. */
@@ -118,6 +120,12 @@ static bal_status find_place(const char *path, place *p)
     if (strlen(path) >= PATH_MAX) return bal_fail(BAL_ERR_INPUT, "%s: the path is too long", path);
     strcpy(p->dir, path);
     if (is_dir(path)) {
+        if (!is_hugging_face(path) && !holds(path, is_model_bin))
+            return bal_fail(
+                BAL_ERR_INPUT,
+                "%s: no model in this folder; expected config.json and weights (Hugging "
+                "Face), a *.bin of llama2.c, or the directory of a run",
+                path);
         if (!is_hugging_face(path))
             return find_only(path, is_model_bin, "llama2.c model (*.bin)", p->weights);
         p->hugging_face = true;
@@ -208,8 +216,7 @@ static bal_status read_config(const char *dir, const bal_files *files, bal_model
     return bal_hub_config_parse(file->bytes, file->n_bytes, path, config, family);
 }
 
-/* What rounding made of values; row has room for one of the tensor's. */
-static bal_rounding compare(const bal_tensor *tensor, const float *values, float *row)
+bal_rounding bal_rounding_of(const bal_tensor *tensor, const float *values, float *row)
 {
     bal_rounding r = {0};
     int64_t n = bal_tensor_n(tensor);
@@ -255,7 +262,8 @@ static bal_status read_tensors(const bal_hub_table *table, const bal_family *fam
         if (tensor->role == BAL_GAIN) continue;
         status = bal_hub_match_read(table, family, model, tensor, values, whole);
         if (status == BAL_OK) status = bal_tensor_quantize(tensor, values);
-        if (status == BAL_OK && rounding != NULL) rounding[i] = compare(tensor, values, row);
+        if (status == BAL_OK && rounding != NULL)
+            rounding[i] = bal_rounding_of(tensor, values, row);
     }
     free(values);
     free(whole);

@@ -1,4 +1,5 @@
 /* source.c: which reader a path is for, and the formats of what was read. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ballot/quant.h"
@@ -42,15 +43,20 @@ static bal_status outline_checkpoint(const char *path, const bal_source_options 
 bal_status bal_source_outline(const char *path, const bal_source_options *options,
                               bal_bundle *bundle)
 {
-    return bal_checkpoint_recognizes(path)
-               ? outline_checkpoint(path, options, bundle)
-               : bal_hub_outline(path, &options->formats, options->with_carry, bundle);
+    char found[BAL_SOURCE_PATH_BYTES];
+    BAL_TRY(bal_source_resolve(path, found));
+    if (strcmp(found, path) != 0) bal_log(BAL_LOG_SAY, "the model is %s", found);
+    return bal_checkpoint_recognizes(found)
+               ? outline_checkpoint(found, options, bundle)
+               : bal_hub_outline(found, &options->formats, options->with_carry, bundle);
 }
 
 bal_status bal_source_fill(const char *path, bal_model *model)
 {
-    return bal_checkpoint_recognizes(path) ? bal_checkpoint_fill(path, bal_model_tensors(model))
-                                           : bal_hub_fill(path, model, NULL);
+    char found[BAL_SOURCE_PATH_BYTES];
+    BAL_TRY(bal_source_resolve(path, found));
+    return bal_checkpoint_recognizes(found) ? bal_checkpoint_fill(found, bal_model_tensors(model))
+                                            : bal_hub_fill(found, model, NULL);
 }
 
 /* A float model with the dequantized weights of an integer one, in its place. */
@@ -77,5 +83,71 @@ bal_status bal_source_open(const char *path, const bal_source_options *options, 
     if (status == BAL_OK && floats && bal_model_is_integer(bundle->model))
         status = dequantize(&bundle->model);
     if (status != BAL_OK) bal_bundle_clear(bundle);
+    return status;
+}
+
+/* Round a model of floats, which is given back. */
+static bal_status round_floats(bal_model **model, const bal_formats *formats,
+                               bal_rounding *rounding)
+{
+    bal_model *from = *model, *to = NULL;
+    const bal_tensors *floats = bal_model_tensors(from);
+    int64_t n_row = 1;
+    for (int i = 0; i < floats->n; ++i)
+        if (floats->at[i].n_cols > n_row) n_row = floats->at[i].n_cols;
+    float *row = bal_alloc((size_t)n_row, sizeof *row);
+    bal_status status = row == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory to round the model")
+                                    : bal_model_create(bal_model_shape(from), formats, true, &to);
+    for (int i = 0; status == BAL_OK && i < bal_model_tensors(to)->n; ++i) {
+        bal_tensor *tensor = &bal_model_tensors(to)->at[i];
+        if (tensor->role == BAL_GAIN) continue;
+        const float *values = floats->at[bal_tensors_find(floats, tensor->name)].codes;
+        status = bal_tensor_quantize(tensor, values);
+        if (status == BAL_OK) rounding[i] = bal_rounding_of(tensor, values, row);
+    }
+    free(row);
+    *model = to;
+    bal_model_destroy(&from);
+    return status;
+}
+
+static bal_status round_checkpoint(const char *path, const bal_formats *formats, bal_bundle *bundle,
+                                   bal_rounding **rounding)
+{
+    bal_source_options floats = {.formats = {.matrices = BAL_F32}};
+    BAL_TRY(bal_source_open(path, &floats, bundle));
+    size_t n = 2 * (size_t)bal_model_tensors(bundle->model)->n; /* a gain for each, at most */
+    *rounding = bal_alloc(n, sizeof **rounding);
+    return *rounding == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for %zu errors", n)
+                             : round_floats(&bundle->model, formats, *rounding);
+}
+
+static bal_status round_files(const char *path, const bal_formats *formats, bal_bundle *bundle,
+                              bal_rounding **rounding)
+{
+    bal_source_options options = {.formats = *formats, .with_carry = true};
+    BAL_TRY(bal_source_outline(path, &options, bundle));
+    bal_tensors *tensors = bal_model_tensors(bundle->model);
+    *rounding = bal_alloc((size_t)tensors->n, sizeof **rounding);
+    if (*rounding == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for %d errors", tensors->n);
+    BAL_TRY(bal_tensors_allocate(tensors));
+    return bal_hub_fill(path, bundle->model, *rounding);
+}
+
+bal_status bal_source_round(const char *path, const bal_formats *formats, bal_bundle *bundle,
+                            bal_rounding **rounding)
+{
+    char found[BAL_SOURCE_PATH_BYTES];
+    *bundle = (bal_bundle){0};
+    *rounding = NULL;
+    BAL_TRY(bal_source_resolve(path, found));
+    if (strcmp(found, path) != 0) bal_log(BAL_LOG_SAY, "the model is %s", found);
+    bal_status status = bal_checkpoint_recognizes(found)
+                            ? round_checkpoint(found, formats, bundle, rounding)
+                            : round_files(found, formats, bundle, rounding);
+    if (status == BAL_OK) return BAL_OK;
+    bal_bundle_clear(bundle);
+    free(*rounding);
+    *rounding = NULL;
     return status;
 }

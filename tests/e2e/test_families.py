@@ -98,8 +98,6 @@ class Families(b.TestCase):
                 self.assertEqual(direct[key], stored[key], f"{form}: {key}")
             other = b.run(["eval", out, "--job", JOB, "--format", "nf4:128"], expect=b.USAGE)
             self.assertIn("asked for are codes = nf4, group = 128", other.err)
-            again = b.run(["quantize", out, "-o", os.path.join(folder, "r.h5")], expect=b.INPUT)
-            self.assertIn("quantized already", again.err)
             b.run(["quantize", b.STORIES, "-o", out, "--format", form], expect=b.USAGE)
 
     def test_a_run_starts_from_a_quantized_model(self):

@@ -300,7 +300,7 @@ static void test_folders_that_do_not_fit_get_a_sentence(void)
 {
     test_dir dir = new_dir("folder");
     expect_refusal(in_dir(&dir, "nowhere"), "nowhere", "cannot be read");
-    expect_refusal(dir.path, dir.path, "no llama2.c model");
+    expect_refusal(dir.path, dir.path, "no model in this folder");
     write_file(&dir, "b.bin", "x", 1);
     expect_refusal(dir.path, "b.bin", "1 bytes");
     write_file(&dir, "a.bin", "x", 1);

@@ -1,0 +1,113 @@
+/* resolve.c: what a path leads to. A run directory leads to one of its checkpoints, a model in the
+ * cache of huggingface_hub (models--OWNER--NAME) to the snapshot that refs/main names. */
+#include <dirent.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ballot/source.h"
+
+#define NAME_BYTES 256
+
+static bool has(const char *dir, const char *name)
+{
+    char path[BAL_SOURCE_PATH_BYTES];
+    return snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path &&
+           access(path, F_OK) == 0;
+}
+
+static bool is_dir(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static bal_status join(const char *dir, const char *name, char found[BAL_SOURCE_PATH_BYTES])
+{
+    if (snprintf(found, BAL_SOURCE_PATH_BYTES, "%s/%s", dir, name) < BAL_SOURCE_PATH_BYTES)
+        return BAL_OK;
+    return bal_fail(BAL_ERR_INPUT, "%s/%s: the path is too long", dir, name);
+}
+
+/* The name that a small file of one line holds, of something in a folder. */
+static bal_status read_name(const char *dir, const char *file, char name[NAME_BYTES])
+{
+    char path[BAL_SOURCE_PATH_BYTES];
+    bal_mapping text;
+    BAL_TRY(join(dir, file, path));
+    BAL_TRY(bal_mapping_open(path, &text));
+    size_t n = text.n_bytes;
+    if (n > 0 && text.data[n - 1] == '\n') --n;
+    bool good = n > 0 && n < NAME_BYTES && memchr(text.data, '/', n) == NULL &&
+                memchr(text.data, 0, n) == NULL && text.data[0] != '.';
+    snprintf(name, NAME_BYTES, "%.*s", good ? (int)n : 0, (const char *)text.data);
+    bal_mapping_close(&text);
+    return good ? BAL_OK
+                : bal_fail(BAL_ERR_INPUT, "%s: expected the name of something in %s", path, dir);
+}
+
+static bal_status resolve_run(const char *run, char found[BAL_SOURCE_PATH_BYTES])
+{
+    char latest[NAME_BYTES];
+    if (has(run, "best.h5")) return join(run, "best.h5", found);
+    if (!has(run, "LATEST"))
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: a run directory that has no checkpoint yet; see how far the run is "
+                        "with: ballot inspect %s/ballots.journal",
+                        run, run);
+    BAL_TRY(read_name(run, "LATEST", latest));
+    return join(run, latest, found);
+}
+
+/* Names in a folder that begin with prefix, up to as many as fit; their number. */
+static int list(const char *dir, const char *prefix, char names[512])
+{
+    DIR *stream = opendir(dir);
+    int n = 0;
+    names[0] = 0;
+    for (struct dirent *item; stream != NULL && (item = readdir(stream)) != NULL;) {
+        size_t used = strlen(names);
+        if (item->d_name[0] == '.' || strncmp(item->d_name, prefix, strlen(prefix)) != 0) continue;
+        snprintf(names + used, 512 - used, "%s%s", n++ > 0 ? ", " : "", item->d_name);
+    }
+    if (stream != NULL) closedir(stream);
+    return n;
+}
+
+static bal_status resolve_cache(const char *root, char found[BAL_SOURCE_PATH_BYTES])
+{
+    char name[NAME_BYTES], snapshots[BAL_SOURCE_PATH_BYTES], names[512];
+    BAL_TRY(join(root, "snapshots", snapshots));
+    if (has(root, "refs/main")) {
+        BAL_TRY(read_name(root, "refs/main", name));
+    } else {
+        int n = list(snapshots, "", names);
+        if (n != 1)
+            return bal_fail(BAL_ERR_INPUT,
+                            "%s: a model in the cache of huggingface_hub without refs/main; "
+                            "expected one of the %d folders in %s: %s",
+                            root, n, snapshots, names);
+        snprintf(name, sizeof name, "%.*s", NAME_BYTES - 1, names);
+    }
+    BAL_TRY(join(snapshots, name, found));
+    if (is_dir(found)) return BAL_OK;
+    return bal_fail(BAL_ERR_INPUT,
+                    "%s: refs/main names the snapshot %s, which is not in %s; download the model "
+                    "again",
+                    root, name, snapshots);
+}
+
+bal_status bal_source_resolve(const char *path, char found[BAL_SOURCE_PATH_BYTES])
+{
+    char names[512];
+    if (strlen(path) >= BAL_SOURCE_PATH_BYTES)
+        return bal_fail(BAL_ERR_INPUT, "%s: the path is too long", path);
+    strcpy(found, path);
+    if (!is_dir(path) || has(path, "config.json")) return BAL_OK;
+    if (has(path, "ballots.journal") || has(path, "LATEST") || has(path, "best.h5"))
+        return resolve_run(path, found);
+    if (has(path, "snapshots")) return resolve_cache(path, found);
+    if (list(path, "models--", names) == 0) return BAL_OK;
+    return bal_fail(BAL_ERR_INPUT, "%s: a cache of several models; expected one of them: %s", path,
+                    names);
+}
