@@ -35,10 +35,10 @@ static void fill_rotary_tables(bal_forward *f)
         for (int64_t position = 0; position < f->max_length; ++position) {
             double sine, cosine;
             bal_math_sincos((double)position * frequency, &sine, &cosine);
-            f->cosines[position * dim + first] = (float)cosine;
-            f->cosines[position * dim + second] = (float)cosine;
-            f->sines[position * dim + first] = (float)-sine;
-            f->sines[position * dim + second] = (float)sine;
+            f->angles.cosines[position * dim + first] = (float)cosine;
+            f->angles.cosines[position * dim + second] = (float)cosine;
+            f->angles.sines[position * dim + first] = (float)-sine;
+            f->angles.sines[position * dim + second] = (float)sine;
         }
     }
 }
@@ -62,7 +62,7 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
     int64_t panel_bytes = (widest + 63) / 64 * 16 * BAL_BLOCK_CODES;
     int64_t strip_bytes = larger(panel_bytes, BAL_STRIP_BYTES) + 15 * BAL_BLOCK_CODES;
     int64_t rotary = c->embed.n_positions > 0 ? 1 : f->max_length * c->head_dim;
-    f->xq_stride = bal_row_stride(widest);
+    f->input.stride = bal_row_stride(widest);
     const buffer all[N_BUFFERS] = {
         {&f->x, rows * c->dim, 4},
         {&f->h, rows * wide, 4},
@@ -71,27 +71,27 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
         {&f->v, rows * kv_width, 4},
         {&f->gate, rows * c->hidden, 4},
         {&f->up, rows * (integer ? BAL_BLOCK_CODES : c->hidden), 4},
-        {&f->logits, rows * PIECE, 4},
-        {&f->target, rows, 4},
-        {&f->sums, rows, sizeof *f->sums},
+        {&f->out.logits, rows * PIECE, 4},
+        {&f->out.target, rows, 4},
+        {&f->out.sums, rows, sizeof *f->out.sums},
         {&f->ids, f->max_tokens, 4},
-        {&f->xq, rows * f->xq_stride, 1},
-        {&f->x_scale, rows, 4},
-        {&f->x_sum, rows, 4},
-        {&f->z, larger(panel_bytes, (vector + 255) / 256 * 256), 1},
-        {&f->negative, panel_bytes / 8, 1},
-        {&f->moves, panel_bytes / 8, 1},
-        {&f->strip[0], strip_bytes, 1},
-        {&f->strip[1], strip_bytes, 1},
-        {&f->row_scale[0], BAL_BLOCK_CODES, 4},
-        {&f->row_scale[1], BAL_BLOCK_CODES, 4},
-        {&f->vector[0][0], vector, 4},
-        {&f->vector[0][1], vector, 4},
-        {&f->vector[1][0], vector, 4},
-        {&f->vector[1][1], vector, 4},
-        {&f->scores, BAL_SCORES(f->max_length), 4},
-        {&f->cosines, rotary, 4},
-        {&f->sines, rotary, 4},
+        {&f->input.codes, rows * f->input.stride, 1},
+        {&f->input.scale, rows, 4},
+        {&f->input.sum, rows, 4},
+        {&f->moved.z, larger(panel_bytes, (vector + 255) / 256 * 256), 1},
+        {&f->moved.negative, panel_bytes / 8, 1},
+        {&f->moved.moves, panel_bytes / 8, 1},
+        {&f->moved.strip[0], strip_bytes, 1},
+        {&f->moved.strip[1], strip_bytes, 1},
+        {&f->moved.row_scale[0], BAL_BLOCK_CODES, 4},
+        {&f->moved.row_scale[1], BAL_BLOCK_CODES, 4},
+        {&f->moved.vector[0][0], vector, 4},
+        {&f->moved.vector[0][1], vector, 4},
+        {&f->moved.vector[1][0], vector, 4},
+        {&f->moved.vector[1][1], vector, 4},
+        {&f->angles.scores, BAL_SCORES(f->max_length), 4},
+        {&f->angles.cosines, rotary, 4},
+        {&f->angles.sines, rotary, 4},
     };
     memcpy(buffers, all, sizeof all);
 }
@@ -154,7 +154,7 @@ void bal_forward_destroy(bal_forward **forward)
 /* Position of a sequence's first token: after those in the cache. */
 static int64_t first_position(const bal_forward *f)
 {
-    return f->cache != NULL ? f->cache->n_tokens : 0;
+    return f->pass.cache != NULL ? f->pass.cache->n_tokens : 0;
 }
 
 /* The residual stream before the first layer. */
@@ -165,8 +165,8 @@ static void embed(bal_forward *f, const bal_sequences *s)
     bool projected = m->project_in.weight >= 0;
     bal_forward_embed(f, &m->embedding, s->tokens, false, projected ? f->h : f->x);
     if (projected) {
-        bal_forward_input(f, f->h, bal_embed_dim(c));
-        bal_forward_product(f, &m->project_in, false, f->x);
+        bal_forward_read(f, &m->project_in, f->h);
+        bal_forward_apply(f, &m->project_in, false, f->x);
     }
     if (m->positions.weight >= 0) {
         for (int64_t i = 0; i < s->n; ++i)
@@ -179,7 +179,7 @@ static void embed(bal_forward *f, const bal_sequences *s)
         memset(f->ids, 0, (size_t)s->n_tokens * sizeof *f->ids);
         bal_forward_embed(f, &m->types, f->ids, true, f->x);
     }
-    if (m->embed_norm.weight >= 0) bal_forward_norm(f, &m->embed_norm, f->x, f->x);
+    if (m->embed_norm.weight >= 0) bal_forward_norm(f, &m->embed_norm, s->n_tokens, f->x, f->x);
 }
 
 /* Attention of one sequence: n rows from row first on, of q to h. */
@@ -191,18 +191,19 @@ static void attend_sequence(bal_forward *f, int64_t layer, int64_t first, int64_
     bool halves = c->rope.pairs == BAL_ROPE_HALVES;
     float *q = f->q + first * q_width, *k = f->k + first * kv_width, *v = f->v + first * kv_width;
     if (c->embed.n_positions == 0) {
-        const float *cosines = f->cosines + position * c->head_dim;
-        const float *sines = f->sines + position * c->head_dim;
+        const float *cosines = f->angles.cosines + position * c->head_dim;
+        const float *sines = f->angles.sines + position * c->head_dim;
         f->kernels->rotate(n, c->n_heads, c->head_dim, halves, cosines, sines, q);
         f->kernels->rotate(n, c->n_kv_heads, c->head_dim, halves, cosines, sines, k);
     }
-    if (f->cache != NULL) {
-        int64_t from = layer * f->cache->max_length * kv_width, at = from + position * kv_width;
+    if (f->pass.cache != NULL) {
+        int64_t from = layer * f->pass.cache->max_length * kv_width,
+                at = from + position * kv_width;
         size_t bytes = (size_t)(n * kv_width) * sizeof *k;
-        memcpy(f->cache->k + at, k, bytes);
-        memcpy(f->cache->v + at, v, bytes);
-        k = f->cache->k + from;
-        v = f->cache->v + from;
+        memcpy(f->pass.cache->k + at, k, bytes);
+        memcpy(f->pass.cache->v + at, v, bytes);
+        k = f->pass.cache->k + from;
+        v = f->pass.cache->v + from;
     }
     f->kernels->attention(&(bal_attention){.n_queries = n,
                                            .n_keys = position + n,
@@ -216,90 +217,75 @@ static void attend_sequence(bal_forward *f, int64_t layer, int64_t first, int64_
                                            .k = k,
                                            .v = v,
                                            .y = f->h + first * q_width,
-                                           .scores = f->scores});
+                                           .scores = f->angles.scores});
 }
 
 static void attend(bal_forward *f, int64_t index, const bal_sequences *s)
 {
     const bal_model_config *c = &f->model->config;
     const bal_layer *layer = &f->model->layers[index];
-    bal_forward_product(f, &layer->q, false, f->q);
-    bal_forward_product(f, &layer->k, false, f->k);
-    bal_forward_product(f, &layer->v, false, f->v);
-    if (layer->q_norm.weight >= 0) {
-        bal_forward_norm_heads(f, &layer->q_norm, c->n_heads, f->q);
-        bal_forward_norm_heads(f, &layer->k_norm, c->n_kv_heads, f->k);
-    }
-    int64_t n_queries = f->n_signs * f->n_tokens * c->n_heads * c->head_dim;
+    bal_forward_read(f, &layer->q, f->x);
+    bal_forward_apply(f, &layer->q, false, f->q);
+    bal_forward_apply(f, &layer->k, false, f->k);
+    bal_forward_apply(f, &layer->v, false, f->v);
+    int64_t n_queries = f->pass.n_signs * f->pass.n_tokens * c->n_heads * c->head_dim;
     for (int64_t i = 0; i < n_queries && bal_has(f->model, BAL_SCALE_BY_LAYER); ++i)
         f->q[i] *= 1.0f / (float)(index + 1);
-    for (int sign = 0; sign < f->n_signs; ++sign)
+    for (int sign = 0; sign < f->pass.n_signs; ++sign)
         for (int64_t i = 0; i < s->n; ++i)
-            attend_sequence(f, index, sign * f->n_tokens + s->start[i],
+            attend_sequence(f, index, sign * f->pass.n_tokens + s->start[i],
                             s->start[i + 1] - s->start[i]);
-    bal_forward_input(f, f->h, c->n_heads * c->head_dim);
-    bal_forward_product(f, &layer->o, true, f->x);
+    bal_forward_read(f, &layer->o, f->h);
+    bal_forward_apply(f, &layer->o, true, f->x);
 }
 
 static void feed_forward(bal_forward *f, const bal_layer *layer)
 {
     const bal_model_config *c = &f->model->config;
-    int64_t rows = f->n_signs * f->n_tokens;
+    int64_t rows = f->pass.n_signs * f->pass.n_tokens;
     if (layer->gate.weight >= 0) {
+        bal_forward_read(f, &layer->gate, f->x);
         bal_forward_gated(f, layer);
     } else {
-        bal_forward_product(f, &layer->up, false, f->gate);
+        bal_forward_read(f, &layer->up, f->x);
+        bal_forward_apply(f, &layer->up, false, f->gate);
         f->kernels->activate(c->activation, rows, c->hidden, f->gate, c->hidden);
     }
-    bal_forward_input(f, f->gate, c->hidden);
-    bal_forward_product(f, &layer->down, true, f->x);
+    bal_forward_read(f, &layer->down, f->gate);
+    bal_forward_apply(f, &layer->down, true, f->x);
 }
 
 /* What the head reads, from the residual stream after the last layer. */
 static void finish(bal_forward *f)
 {
     const bal_model *m = f->model;
-    int64_t dim = m->config.dim;
-    if (m->final_norm.weight >= 0)
-        bal_forward_norm_input(f, &m->final_norm);
-    else
-        bal_forward_input(f, f->x, dim);
+    const float *x = f->x;
     if (m->project_out.weight >= 0) {
-        bal_forward_product(f, &m->project_out, false, f->q);
-        bal_forward_input(f, f->q, bal_embed_dim(&m->config));
+        bal_forward_read(f, &m->project_out, x);
+        bal_forward_apply(f, &m->project_out, false, f->q);
+        x = f->q;
     }
     if (m->head_dense.weight >= 0) {
-        bal_forward_product(f, &m->head_dense, false, f->q);
-        f->kernels->activate(BAL_ACT_GELU, f->n_signs * f->n_tokens, dim, f->q, dim);
-        bal_forward_norm(f, &m->head_norm, f->q, f->h);
-        bal_forward_input(f, f->h, dim);
+        int64_t dim = m->config.dim;
+        bal_forward_read(f, &m->head_dense, x);
+        bal_forward_apply(f, &m->head_dense, false, f->q);
+        f->kernels->activate(BAL_ACT_GELU, f->pass.n_signs * f->pass.n_tokens, dim, f->q, dim);
+        x = f->q;
     }
+    bal_forward_read(f, &m->head, x);
 }
 
 void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_sequences *s)
 {
     const bal_model *m = f->model;
-    bool post = bal_has(m, BAL_POST_NORM);
     assert(s->n_tokens <= f->max_tokens && (direction == NULL || bal_model_is_integer(m)));
-    f->direction = direction;
-    f->n_signs = direction != NULL ? 2 : 1;
-    f->n_tokens = s->n_tokens;
+    f->pass.direction = direction;
+    f->pass.n_signs = direction != NULL ? 2 : 1;
+    f->pass.n_tokens = s->n_tokens;
     embed(f, s);
     for (int64_t i = 0; i < m->config.n_layers; ++i) {
-        const bal_layer *layer = &m->layers[i];
-        if (post)
-            bal_forward_input(f, f->x, m->config.dim);
-        else
-            bal_forward_norm_input(f, &layer->attention_norm);
         attend(f, i, s);
-        if (post) {
-            bal_forward_norm(f, &layer->attention_norm, f->x, f->x);
-            bal_forward_input(f, f->x, m->config.dim);
-        } else {
-            bal_forward_norm_input(f, &layer->mlp_norm);
-        }
-        feed_forward(f, layer);
-        if (post) bal_forward_norm(f, &layer->mlp_norm, f->x, f->x);
+        feed_forward(f, &m->layers[i]);
     }
     finish(f);
 }

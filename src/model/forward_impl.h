@@ -9,51 +9,69 @@
 #define PIECE BAL_BLOCK_CODES /* words whose logits are held at once, for all tokens */
 #define N_SIGNS_MAX 2
 
-struct bal_forward {
-    const bal_model *model;
-    const bal_kernels *kernels;
-    int64_t max_tokens, max_length;
-    /* of the pass under way */
-    const bal_direction *direction;
-    bal_cache *cache; /* of the text that is continued, or NULL */
-    int n_signs;      /* 2 with a direction, else 1 */
-    int64_t n_tokens; /* of the batch; rows are n_signs * n_tokens */
-    /* activations, [rows][width] */
-    float *x, *h, *q, *k, *v, *gate, *up, *logits, *target;
-    bal_exp_sums *sums;
-    int32_t *ids; /* [max_tokens] rows of an embedding */
-    /* the rows that the products under way read: floats, or quantized */
-    const float *input;
-    int8_t *xq;
-    float *x_scale;
-    int32_t *x_sum;
-    int64_t xq_stride;
-    /* weights of the product or norm under way */
+/* The pass under way. */
+typedef struct bal_pass {
+    const bal_direction *direction; /* NULL: at the code itself */
+    bal_cache *cache;               /* of the text that is continued, or NULL */
+    int n_signs;                    /* 2 with a direction, else 1 */
+    int64_t n_tokens;               /* of the batch; rows are n_signs * n_tokens */
+} bal_pass;
+
+/* Rows that parts read: floats, and quantized for a model of integers. */
+typedef struct bal_input {
+    const float *floats;
+    int8_t *codes;
+    float *scale;
+    int32_t *sum;
+    int64_t stride; /* of codes */
+} bal_input;
+
+/* Weights of the part or norm under way, moved by the direction. */
+typedef struct bal_moved {
     int8_t *z;
     uint8_t *negative, *moves, *strip[N_SIGNS_MAX];
     float *row_scale[N_SIGNS_MAX];
     float *vector[2][N_SIGNS_MAX];
-    float *scores;
-    float *cosines, *sines; /* [max_length][head_dim], see bal_kernels.rotate */
+} bal_moved;
+
+/* What attention needs: scores of a query, and of positions [max_length][head_dim] each, see
+ * bal_kernels.rotate. */
+typedef struct bal_angles {
+    float *scores, *cosines, *sines;
+} bal_angles;
+
+/* What becomes of a row at the head: [rows][PIECE] logits, the target's, sums of exponentials. */
+typedef struct bal_outputs {
+    float *logits, *target;
+    bal_exp_sums *sums;
+} bal_outputs;
+
+struct bal_forward {
+    const bal_model *model;
+    const bal_kernels *kernels;
+    int64_t max_tokens, max_length;
+    bal_pass pass;
+    float *x, *h, *q, *k, *v, *gate, *up; /* activations, [rows][width] */
+    int32_t *ids;                         /* [max_tokens] rows of an embedding */
+    bal_input input;
+    bal_moved moved;
+    bal_angles angles;
+    bal_outputs out;
 };
 
-/* linear.c: products with the matrices of a part, norms, embeddings. */
+/* linear.c: parts, norms and embeddings. */
 
-/** What the next products read: x, [rows][n_cols]. */
-void bal_forward_input(bal_forward *f, const float *x, int64_t n_cols);
-/** The same: the norm of the residual stream; floats of it in f->h where the input is of floats or
- *  the norm subtracts means. */
-void bal_forward_norm_input(bal_forward *f, const bal_part *norm);
-/** y = norm of x; rows of both are dim long, and y may be x. */
-void bal_forward_norm(bal_forward *f, const bal_part *norm, const float *x, float *y);
-/** RMS norm of every head, in place; [rows][n_heads][head_dim]. */
-void bal_forward_norm_heads(bal_forward *f, const bal_part *norm, int64_t n_heads, float *x);
-/** y = x w^T + bias, or y + that; x is the input. */
-void bal_forward_product(bal_forward *f, const bal_part *part, bool adds, float *y);
+/** Make x, [rows][columns of the part], the input: its norm if there is one before the part. */
+void bal_forward_read(bal_forward *f, const bal_part *part, const float *x);
+/** y = what a part makes of the input, or y + that; normed if there is a norm after the part. */
+void bal_forward_apply(bal_forward *f, const bal_part *part, bool adds, float *y);
+/** y = norm of n_rows of x at each sign; y may be x. */
+void bal_forward_norm(bal_forward *f, const bal_norm *norm, int64_t n_rows, const float *x,
+                      float *y);
 /** f->gate = silu(gate) * up. */
 void bal_forward_gated(bal_forward *f, const bal_layer *layer);
-/** f->logits of n words from word on, n at most PIECE and word a multiple of it: for n input rows
- *  of each sign from first on. */
+/** Logits of n_words words from word on, n_words at most PIECE and word a multiple of it: for n
+ *  input rows of each sign from first on. */
 void bal_forward_fill_logits(bal_forward *f, int64_t word, int64_t n_words, int64_t first,
                              int64_t n);
 /** y = rows of a table, or y + that: row ids[t] for token t, at each sign. */

@@ -1,17 +1,22 @@
-/* linear.c: matrices and vectors, moved by the direction where there is one, met with rows of
- * activations. */
+/* linear.c: what a part makes of rows of activations; its matrix and its vectors are moved by the
+ * direction where there is one. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "forward_impl.h"
 
-/* z of blocks of a tensor in f->z, zeros at the code itself. */
+static const bal_tensor *tensor_at(const bal_forward *f, int index)
+{
+    return &f->model->tensors.at[index];
+}
+
+/* z of blocks of a tensor in f->moved.z, zeros at the code itself. */
 static void fill_z(bal_forward *f, int index, int64_t first_block, int64_t n_blocks)
 {
-    if (f->direction != NULL)
-        bal_direction_fill(f->direction, index, first_block, n_blocks, f->z);
+    if (f->pass.direction != NULL)
+        bal_direction_fill(f->pass.direction, index, first_block, n_blocks, f->moved.z);
     else
-        memset(f->z, 0, (size_t)(n_blocks * BAL_BLOCK_CODES));
+        memset(f->moved.z, 0, (size_t)(n_blocks * BAL_BLOCK_CODES));
 }
 
 /* A code of a vector or gain moved by z where it may move, at + (sign 0) and - (sign 1). */
@@ -22,33 +27,33 @@ static int moved(const bal_tensor *tensor, int64_t at, int z, int sign)
     return sign == 0 ? code + z : code - z;
 }
 
-/* n values of a vector from block first on, at each sign, in f->vector[which]. */
+/* n values of a vector from block first on, at each sign, in f->moved.vector[which]. */
 static void fill_vector(bal_forward *f, int which, int index, int64_t first, int64_t n)
 {
-    const bal_tensor *vector = &f->model->tensors.at[index];
+    const bal_tensor *vector = tensor_at(f, index);
     int64_t from = first * BAL_BLOCK_CODES;
     if (vector->format == BAL_F32) {
-        memcpy(f->vector[which][0], (const float *)vector->codes + from, (size_t)n * sizeof(float));
+        memcpy(f->moved.vector[which][0], (const float *)vector->codes + from,
+               (size_t)n * sizeof(float));
         return;
     }
     fill_z(f, index, first, (n + BAL_BLOCK_CODES - 1) / BAL_BLOCK_CODES);
-    for (int sign = 0; sign < f->n_signs; ++sign)
+    for (int sign = 0; sign < f->pass.n_signs; ++sign)
         for (int64_t i = 0; i < n; ++i)
-            f->vector[which][sign][i] =
-                vector->scale[0] * (float)moved(vector, from + i, f->z[i], sign);
+            f->moved.vector[which][sign][i] =
+                vector->scale[0] * (float)moved(vector, from + i, f->moved.z[i], sign);
 }
 
-/* f->row_scale: per sign and row of a strip, its scale times its gain. A strip is n_rows rows from
- * row on, whole panels, that share a block of gains. */
-static void fill_row_scales(bal_forward *f, int index, int64_t row, int64_t n_rows)
+/* f->moved.row_scale: per sign and row of a strip, its scale times its gain. A strip is n_rows rows
+ * from row on, whole panels, that share a block of gains. */
+static void fill_row_scales(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows)
 {
-    const bal_tensor *matrix = &f->model->tensors.at[index];
-    const bal_tensor *gain = &f->model->tensors.at[index + 1];
-    const int8_t *z = f->z + row % BAL_BLOCK_CODES;
-    fill_z(f, index + 1, row / BAL_BLOCK_CODES, 1);
-    for (int sign = 0; sign < f->n_signs; ++sign)
+    const bal_tensor *matrix = tensor_at(f, part->weight), *gain = tensor_at(f, part->gain);
+    const int8_t *z = f->moved.z + row % BAL_BLOCK_CODES;
+    fill_z(f, part->gain, row / BAL_BLOCK_CODES, 1);
+    for (int sign = 0; sign < f->pass.n_signs; ++sign)
         for (int64_t r = 0; r < n_rows; ++r)
-            f->row_scale[sign][r] =
+            f->moved.row_scale[sign][r] =
                 matrix->scale[row + r] * bal_gain_factor(moved(gain, row + r, z[r], sign));
 }
 
@@ -70,169 +75,171 @@ static bal_panel panel_at(const bal_tensor *matrix, int64_t row)
 }
 
 /* A strip at each sign, as the product reads it, and its row scales. */
-static void fill_strip(bal_forward *f, int index, int64_t row, int64_t n_rows,
+static void fill_strip(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows,
                        const uint8_t *strip[N_SIGNS_MAX])
 {
-    const bal_tensor *matrix = &f->model->tensors.at[index];
+    const bal_tensor *matrix = tensor_at(f, part->weight);
     int64_t blocks = (matrix->n_cols + 3) / 4;
-    fill_row_scales(f, index, row, n_rows);
-    strip[0] = f->strip[0];
-    strip[1] = f->strip[1];
-    if (f->direction == NULL && matrix->format == BAL_I8) {
+    fill_row_scales(f, part, row, n_rows);
+    strip[0] = f->moved.strip[0];
+    strip[1] = f->moved.strip[1];
+    if (f->pass.direction == NULL && matrix->format == BAL_I8) {
         strip[0] = panel_at(matrix, row).codes; /* which are what the product reads */
         return;
     }
     for (int64_t at = 0; at < n_rows; at += BAL_PANEL_ROWS) {
         int64_t to = at * 4 * blocks, first = (row + at) / BAL_PANEL_ROWS * blocks;
         bal_panel panel = panel_at(matrix, row + at);
-        if (f->direction == NULL) {
-            f->kernels->move_panel(&panel, f->strip[0] + to, NULL);
+        if (f->pass.direction == NULL) {
+            f->kernels->move_panel(&panel, f->moved.strip[0] + to, NULL);
             continue;
         }
-        if (f->direction->measure.options.kind == BAL_DIRECTIONS_UNIFORM) {
-            fill_z(f, index, first, blocks);
-            panel.z = f->z;
+        if (f->pass.direction->measure.options.kind == BAL_DIRECTIONS_UNIFORM) {
+            fill_z(f, part->weight, first, blocks);
+            panel.z = f->moved.z;
         } else {
-            bal_direction_bits(f->direction, index, first, blocks, f->negative, f->moves);
-            panel.negative = f->negative;
-            panel.moves = f->moves;
+            bal_direction_bits(f->pass.direction, part->weight, first, blocks, f->moved.negative,
+                               f->moved.moves);
+            panel.negative = f->moved.negative;
+            panel.moves = f->moved.moves;
         }
-        f->kernels->move_panel(&panel, f->strip[0] + to, f->strip[1] + to);
+        f->kernels->move_panel(&panel, f->moved.strip[0] + to, f->moved.strip[1] + to);
     }
 }
 
-void bal_forward_input(bal_forward *f, const float *x, int64_t n_cols)
+/* Rows for parts to read. */
+static void set_input(bal_forward *f, const float *x, int64_t n_cols)
 {
-    f->input = x;
+    bal_input *in = &f->input;
+    in->floats = x;
     if (bal_model_is_integer(f->model))
-        f->kernels->quantize(f->n_signs * f->n_tokens, n_cols, x, f->xq, f->xq_stride, f->x_scale,
-                             f->x_sum);
+        f->kernels->quantize(f->pass.n_signs * f->pass.n_tokens, n_cols, x, in->codes, in->stride,
+                             in->scale, in->sum);
 }
 
-void bal_forward_norm(bal_forward *f, const bal_part *norm, const float *x, float *y)
+void bal_forward_norm(bal_forward *f, const bal_norm *norm, int64_t n_rows, const float *x,
+                      float *y)
 {
-    int64_t n = f->n_tokens, dim = f->model->config.dim;
+    int64_t dim = tensor_at(f, norm->weight)->n_cols;
     float eps = (float)f->model->config.norm_eps;
     fill_vector(f, 0, norm->weight, 0, dim);
     if (norm->bias >= 0) fill_vector(f, 1, norm->bias, 0, dim);
-    for (int sign = 0; sign < f->n_signs; ++sign, x += n * dim, y += n * dim)
+    for (int sign = 0; sign < f->pass.n_signs; ++sign, x += n_rows * dim, y += n_rows * dim)
         if (norm->bias >= 0)
-            f->kernels->layer_norm(n, dim, x, f->vector[0][sign], f->vector[1][sign], eps, y);
+            f->kernels->layer_norm(n_rows, dim, x, f->moved.vector[0][sign],
+                                   f->moved.vector[1][sign], eps, y);
         else
-            f->kernels->rms_norm(n, dim, x, f->vector[0][sign], eps, y);
+            f->kernels->rms_norm(n_rows, dim, x, f->moved.vector[0][sign], eps, y);
 }
 
-void bal_forward_norm_input(bal_forward *f, const bal_part *norm)
+void bal_forward_read(bal_forward *f, const bal_part *part, const float *x)
 {
-    int64_t n = f->n_tokens, dim = f->model->config.dim;
-    if (norm->bias >= 0 || !bal_model_is_integer(f->model)) {
-        bal_forward_norm(f, norm, f->x, f->h);
-        bal_forward_input(f, f->h, dim);
-        return;
+    const bal_norm *norm = &part->before;
+    const bal_input *in = &f->input;
+    int64_t n = f->pass.n_tokens, dim = tensor_at(f, part->weight)->n_cols;
+    if (norm->weight < 0) {
+        set_input(f, x, dim);
+    } else if (norm->bias >= 0 || !bal_model_is_integer(f->model)) {
+        bal_forward_norm(f, norm, n, x, f->h);
+        set_input(f, f->h, dim);
+    } else {
+        fill_vector(f, 0, norm->weight, 0, dim);
+        for (int64_t sign = 0; sign < f->pass.n_signs; ++sign)
+            f->kernels->rms_norm_i8(n, dim, x + sign * n * dim, f->moved.vector[0][sign],
+                                    (float)f->model->config.norm_eps,
+                                    in->codes + sign * n * in->stride, in->stride,
+                                    in->scale + sign * n, in->sum + sign * n);
     }
-    fill_vector(f, 0, norm->weight, 0, dim);
-    for (int64_t sign = 0; sign < f->n_signs; ++sign)
-        f->kernels->rms_norm_i8(n, dim, f->x + sign * n * dim, f->vector[0][sign],
-                                (float)f->model->config.norm_eps, f->xq + sign * n * f->xq_stride,
-                                f->xq_stride, f->x_scale + sign * n, f->x_sum + sign * n);
 }
 
-void bal_forward_norm_heads(bal_forward *f, const bal_part *norm, int64_t n_heads, float *x)
+/* y = bias, or y + that, for outputs row .. row + n_rows - 1 in n rows of each sign. */
+static void add_bias(bal_forward *f, int index, int64_t row, int64_t n_rows, int64_t n, bool adds,
+                     float *y, int64_t y_stride)
 {
-    int64_t n = f->n_tokens * n_heads, dim = f->model->config.head_dim;
-    fill_vector(f, 0, norm->weight, 0, dim);
-    for (int sign = 0; sign < f->n_signs; ++sign, x += n * dim)
-        f->kernels->rms_norm(n, dim, x, f->vector[0][sign], (float)f->model->config.norm_eps, x);
-}
-
-/* y = bias, or y + that, for n_rows of its values in n rows of each sign. */
-static void add_bias(bal_forward *f, float *const bias[N_SIGNS_MAX], int64_t n_rows, int64_t n,
-                     bool adds, float *y, int64_t y_stride)
-{
-    for (int sign = 0; sign < f->n_signs; ++sign)
+    const bal_tensor *vector = tensor_at(f, index);
+    int64_t from = row % BAL_BLOCK_CODES;
+    const float *bias[] = {f->moved.vector[0][0] + from, f->moved.vector[0][1] + from};
+    if (vector->format == BAL_F32)
+        bias[0] = (const float *)vector->codes + row;
+    else
+        fill_vector(f, 0, index, row / BAL_BLOCK_CODES, from + n_rows);
+    for (int sign = 0; sign < f->pass.n_signs; ++sign)
         for (int64_t t = 0; t < n; ++t, y += y_stride)
             for (int64_t r = 0; r < n_rows; ++r) y[r] = adds ? y[r] + bias[sign][r] : bias[sign][r];
 }
 
-/* y = x w^T + bias, or y + that, of a strip: n of the input's rows of each sign, from first on, to
- * rows of y that lie y_stride apart, those of - after those of +. */
+/* y = x w^T, or y + that, of integers, see fill_part. */
 static void strip_product(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows,
                           int64_t first, int64_t n, bool adds, float *y, int64_t y_stride)
 {
-    const bal_tensor *matrix = &f->model->tensors.at[part->weight];
+    const bal_tensor *matrix = tensor_at(f, part->weight);
+    const bal_input *in = &f->input;
     int64_t blocks = (matrix->n_cols + 3) / 4;
     const uint8_t *strip[N_SIGNS_MAX], *codes = matrix->codes;
     bal_weights_u8 w = {.n_blocks = blocks, .n_rows = n_rows};
-    if (part->bias >= 0) {
-        int64_t from = row % BAL_BLOCK_CODES;
-        float *bias[N_SIGNS_MAX] = {f->vector[0][0] + from, f->vector[0][1] + from};
-        fill_vector(f, 0, part->bias, row / BAL_BLOCK_CODES, from + n_rows);
-        add_bias(f, bias, n_rows, n, adds, y, y_stride);
-    }
-    fill_strip(f, part->weight, row, n_rows, strip);
-    for (int sign = 0; sign < f->n_signs; ++sign) {
-        int64_t from = sign * f->n_tokens + first;
-        bal_rows_i8 rows = {n, f->xq_stride, f->xq + from * f->xq_stride, f->x_scale + from,
-                            f->x_sum + from};
+    fill_strip(f, part, row, n_rows, strip);
+    for (int sign = 0; sign < f->pass.n_signs; ++sign) {
+        int64_t from = sign * f->pass.n_tokens + first;
+        bal_rows_i8 rows = {n, in->stride, in->codes + from * in->stride, in->scale + from,
+                            in->sum + from};
         w.entries = strip[sign];
-        w.scale = f->row_scale[sign];
-        w.next = sign == f->n_signs - 1 && matrix->format == BAL_I8
+        w.scale = f->moved.row_scale[sign];
+        w.next = sign == f->pass.n_signs - 1 && matrix->format == BAL_I8
                      ? codes + (row + n_rows) * 4 * blocks
                      : NULL;
-        f->kernels->product_i8(&w, &rows, adds || part->bias >= 0, y + sign * n * y_stride,
-                               y_stride);
+        f->kernels->product_i8(&w, &rows, adds, y + sign * n * y_stride, y_stride);
     }
 }
 
-/* The same with floats, of n_rows outputs from row on. */
-static void product_f32(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows,
-                        int64_t first, int64_t n, bool adds, float *y)
+/* Outputs row .. row + n_rows - 1 of a part, a strip or all of a matrix of floats, or y + those: of
+ * n input rows of each sign from first on, to rows of y that lie y_stride apart, those of - after
+ * those of +. */
+static void fill_part(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows,
+                      int64_t first, int64_t n, bool adds, float *y, int64_t y_stride)
 {
-    const bal_tensor *matrix = &f->model->tensors.at[part->weight];
+    const bal_tensor *matrix = tensor_at(f, part->weight);
     int64_t n_cols = matrix->n_cols;
     if (part->bias >= 0) {
-        float *bias = f->model->tensors.at[part->bias].codes;
-        add_bias(f, (float *[]){bias + row, NULL}, n_rows, n, adds, y, n_rows);
+        add_bias(f, part->bias, row, n_rows, n, adds, y, y_stride);
+        adds = true;
     }
-    bal_product_f32(n, n_cols, n_rows, f->input + first * n_cols,
-                    (const float *)matrix->codes + row * n_cols, adds || part->bias >= 0, y);
+    if (matrix->format != BAL_F32)
+        strip_product(f, part, row, n_rows, first, n, adds, y, y_stride);
+    else
+        bal_product_f32(n, n_cols, n_rows, f->input.floats + first * n_cols,
+                        (const float *)matrix->codes + row * n_cols, adds, y);
 }
 
-static int64_t strip_rows(const bal_tensor *matrix, int64_t row)
+/* Outputs that fill_part makes at once, from row on. */
+static int64_t rows_at_once(const bal_tensor *matrix, int64_t row, int64_t end)
 {
+    if (matrix->format == BAL_F32) return end - row;
     return bal_strip_rows(matrix->n_rows, (matrix->n_cols + 3) / 4, row);
 }
 
-void bal_forward_product(bal_forward *f, const bal_part *part, bool adds, float *y)
+void bal_forward_apply(bal_forward *f, const bal_part *part, bool adds, float *y)
 {
-    const bal_tensor *matrix = &f->model->tensors.at[part->weight];
-    int64_t n = f->n_tokens, width = matrix->n_rows;
-    if (matrix->format == BAL_F32) {
-        product_f32(f, part, 0, width, 0, n, adds, y);
-        return;
-    }
+    const bal_tensor *matrix = tensor_at(f, part->weight);
+    int64_t n = f->pass.n_tokens, width = matrix->n_rows;
     for (int64_t row = 0, n_rows; row < width; row += n_rows) {
-        n_rows = strip_rows(matrix, row);
-        strip_product(f, part, row, n_rows, 0, n, adds, y + row, width);
+        n_rows = rows_at_once(matrix, row, width);
+        fill_part(f, part, row, n_rows, 0, n, adds, y + row, width);
     }
+    if (part->after.weight < 0) return;
+    int64_t per_row = width / tensor_at(f, part->after.weight)->n_cols; /* heads, or 1 */
+    bal_forward_norm(f, &part->after, n * per_row, y, y);
 }
 
 /* Strip by strip while it is near. */
 void bal_forward_gated(bal_forward *f, const bal_layer *layer)
 {
-    const bal_tensor *gate = &f->model->tensors.at[layer->gate.weight];
-    int64_t n = f->n_tokens, width = gate->n_rows;
-    if (gate->format == BAL_F32) {
-        bal_forward_product(f, &layer->gate, false, f->gate);
-        bal_forward_product(f, &layer->up, false, f->up);
-        f->kernels->swiglu(n, width, f->gate, width, f->up, width);
-        return;
-    }
+    const bal_tensor *gate = tensor_at(f, layer->gate.weight);
+    int64_t n = f->pass.n_tokens, width = gate->n_rows;
     for (int64_t row = 0, n_rows; row < width; row += n_rows) {
-        n_rows = strip_rows(gate, row);
-        strip_product(f, &layer->gate, row, n_rows, 0, n, false, f->gate + row, width);
-        strip_product(f, &layer->up, row, n_rows, 0, n, false, f->up, n_rows);
-        f->kernels->swiglu(f->n_signs * n, n_rows, f->gate + row, width, f->up, n_rows);
+        n_rows = rows_at_once(gate, row, width);
+        fill_part(f, &layer->gate, row, n_rows, 0, n, false, f->gate + row, width);
+        fill_part(f, &layer->up, row, n_rows, 0, n, false, f->up, n_rows);
+        f->kernels->swiglu(f->pass.n_signs * n, n_rows, f->gate + row, width, f->up, n_rows);
     }
 }
 
@@ -240,14 +247,9 @@ void bal_forward_fill_logits(bal_forward *f, int64_t word, int64_t n_words, int6
                              int64_t n)
 {
     const bal_part *head = &f->model->head;
-    const bal_tensor *matrix = &f->model->tensors.at[head->weight];
-    if (matrix->format == BAL_F32) {
-        product_f32(f, head, word, n_words, first, n, false, f->logits);
-        return;
-    }
     for (int64_t end = word + n_words, row = word, n_rows; row < end; row += n_rows) {
-        n_rows = strip_rows(matrix, row); /* a strip divides a piece */
-        strip_product(f, head, row, n_rows, first, n, false, f->logits + row - word, n_words);
+        n_rows = rows_at_once(tensor_at(f, head->weight), row, end); /* a strip divides a piece */
+        fill_part(f, head, row, n_rows, first, n, false, f->out.logits + row - word, n_words);
     }
 }
 
@@ -263,8 +265,8 @@ static void embed_row(const uint8_t *entries, float scale, int64_t dim, bool add
 void bal_forward_embed(bal_forward *f, const bal_part *part, const int32_t *ids, bool adds,
                        float *y)
 {
-    const bal_tensor *table = &f->model->tensors.at[part->weight];
-    int64_t dim = table->n_cols, n = f->n_tokens;
+    const bal_tensor *table = tensor_at(f, part->weight);
+    int64_t dim = table->n_cols, n = f->pass.n_tokens;
     for (int64_t t = 0; t < n && table->format == BAL_F32; ++t)
         for (int64_t i = 0; i < dim; ++i) {
             float value = ((const float *)table->codes)[ids[t] * dim + i];
@@ -278,11 +280,12 @@ void bal_forward_embed(bal_forward *f, const bal_part *part, const int32_t *ids,
         bool filled = false;
         for (int64_t t = 0; t < n; ++t) {
             if (ids[t] < first || ids[t] >= first + n_rows) continue;
-            if (!filled) fill_strip(f, part->weight, first, n_rows, panel);
+            if (!filled) fill_strip(f, part, first, n_rows, panel);
             filled = true;
-            for (int sign = 0; sign < f->n_signs; ++sign)
-                embed_row(panel[sign] + 4 * (ids[t] - first), f->row_scale[sign][ids[t] - first],
-                          dim, adds, y + (sign * n + t) * dim);
+            for (int sign = 0; sign < f->pass.n_signs; ++sign)
+                embed_row(panel[sign] + 4 * (ids[t] - first),
+                          f->moved.row_scale[sign][ids[t] - first], dim, adds,
+                          y + (sign * n + t) * dim);
         }
     }
 }

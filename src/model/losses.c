@@ -13,10 +13,12 @@ static void sum_pieces(bal_forward *f, const bal_batch *batch)
     for (int64_t word = 0; word < n_vocab; word += PIECE) {
         int64_t n_words = n_vocab - word < PIECE ? n_vocab - word : PIECE;
         bal_forward_fill_logits(f, word, n_words, 0, n);
-        f->kernels->exp_sums(f->n_signs * n, n_words, f->logits, n_words, word == 0, f->sums);
-        for (int64_t row = 0; row < f->n_signs * n; ++row) {
+        f->kernels->exp_sums(f->pass.n_signs * n, n_words, f->out.logits, n_words, word == 0,
+                             f->out.sums);
+        for (int64_t row = 0; row < f->pass.n_signs * n; ++row) {
             int64_t target = batch->targets[row % n] - word;
-            if (target >= 0 && target < n_words) f->target[row] = f->logits[row * n_words + target];
+            if (target >= 0 && target < n_words)
+                f->out.target[row] = f->out.logits[row * n_words + target];
         }
     }
 }
@@ -28,7 +30,7 @@ bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
     bal_forward_run(f, direction,
                     &(bal_sequences){batch->tokens, n, batch->n_sequences, batch->start});
     sum_pieces(f, batch);
-    for (int sign = 0; sign < f->n_signs; ++sign) {
+    for (int sign = 0; sign < f->pass.n_signs; ++sign) {
         losses[sign].loss = losses[sign].n_right = 0;
         if (losses[sign].per_sequence != NULL)
             memset(losses[sign].per_sequence, 0,
@@ -37,10 +39,10 @@ bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
     for (int64_t t = 0; t < n; ++t) {
         while (t >= batch->start[sequence + 1]) ++sequence;
         if (batch->targets[t] < 0) continue;
-        for (int sign = 0; sign < f->n_signs; ++sign) {
+        for (int sign = 0; sign < f->pass.n_signs; ++sign) {
             int64_t row = sign * n + t;
             bool right;
-            float nats = f->kernels->cross_entropy(&f->sums[row], f->target[row], &right);
+            float nats = f->kernels->cross_entropy(&f->out.sums[row], f->out.target[row], &right);
             if (!isfinite(nats))
                 return bal_fail(BAL_ERR_NUMERIC,
                                 "the loss of token %lld of sequence %lld is %g; the weights or "
@@ -64,7 +66,7 @@ static bal_status fill_all_logits(bal_forward *f, int64_t first, int64_t n, floa
         int64_t n_words = n_vocab - word < PIECE ? n_vocab - word : PIECE;
         bal_forward_fill_logits(f, word, n_words, first, n);
         for (int64_t row = 0; row < n; ++row)
-            memcpy(logits + row * n_vocab + word, f->logits + row * n_words,
+            memcpy(logits + row * n_vocab + word, f->out.logits + row * n_words,
                    (size_t)n_words * sizeof *logits);
     }
     for (int64_t i = 0; i < n * n_vocab; ++i)
@@ -119,9 +121,9 @@ bal_status bal_forward_extend(bal_forward *f, bal_cache *cache, const int32_t *t
     assert(cache->n_tokens + n_tokens <= cache->max_length && cache->max_length <= f->max_length);
     for (int64_t n; n_tokens > 0; tokens += n, n_tokens -= n) {
         n = n_tokens < f->max_tokens ? n_tokens : f->max_tokens;
-        f->cache = cache;
+        f->pass.cache = cache;
         bal_forward_run(f, NULL, &(bal_sequences){tokens, n, 1, (int64_t[]){0, n}});
-        f->cache = NULL;
+        f->pass.cache = NULL;
         cache->n_tokens += n;
         if (n == n_tokens) BAL_TRY(fill_all_logits(f, n - 1, 1, logits));
     }

@@ -6,6 +6,8 @@
 #include "formats.h"
 #include "model_impl.h"
 
+#define NO_PART ((bal_part){-1, -1, -1, {-1, -1}, {-1, -1}})
+
 /* Tensors of a model that is being outlined. */
 typedef struct outline {
     bal_model *model;
@@ -27,24 +29,29 @@ static bal_status add_tensor(outline *o, bal_role role, int64_t n_rows, int64_t 
     return BAL_OK;
 }
 
+static int n_tensors(const outline *o) { return o->model->tensors.n; }
+
 /* A matrix, its gain, and its bias if it has one. */
 static bal_status add_matrix(outline *o, bal_part *part, int64_t n_rows, int64_t n_cols, bool bias,
                              const char *name)
 {
-    *part = (bal_part){o->model->tensors.n, -1};
+    part->weight = n_tensors(o);
     BAL_TRY(add_tensor(o, BAL_MATRIX, n_rows, n_cols, name, "weight"));
-    if (bal_model_is_integer(o->model)) BAL_TRY(add_tensor(o, BAL_GAIN, 1, n_rows, name, "gain"));
+    if (bal_model_is_integer(o->model)) {
+        part->gain = n_tensors(o);
+        BAL_TRY(add_tensor(o, BAL_GAIN, 1, n_rows, name, "gain"));
+    }
     if (!bias) return BAL_OK;
-    part->bias = o->model->tensors.n;
+    part->bias = n_tensors(o);
     return add_tensor(o, BAL_VECTOR, 1, n_rows, name, "bias");
 }
 
-static bal_status add_norm(outline *o, bal_part *part, int64_t n, bool bias, const char *name)
+static bal_status add_norm(outline *o, bal_norm *norm, int64_t n, bool bias, const char *name)
 {
-    *part = (bal_part){o->model->tensors.n, -1};
+    norm->weight = n_tensors(o);
     BAL_TRY(add_tensor(o, BAL_VECTOR, 1, n, name, "weight"));
     if (!bias) return BAL_OK;
-    part->bias = o->model->tensors.n;
+    norm->bias = n_tensors(o);
     return add_tensor(o, BAL_VECTOR, 1, n, name, "bias");
 }
 
@@ -55,44 +62,45 @@ static bal_status add_layer(outline *o, int64_t index, bal_layer *l)
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
     bool layer_norm = bal_has(m, BAL_LAYER_NORM), qk_norm = bal_has(m, BAL_QK_NORM);
     bool qkv = bal_has(m, BAL_BIAS_QKV), mlp = bal_has(m, BAL_BIAS_MLP);
+    bool gated = !bal_has(m, BAL_NO_GATE), post = bal_has(m, BAL_POST_NORM);
+    bal_norm *attention_norm = post ? &l->o.after : &l->q.before;
+    bal_norm *mlp_norm = post ? &l->down.after : gated ? &l->gate.before : &l->up.before;
     const struct {
-        bal_part *part;
+        bal_part *part; /* a matrix, */
+        bal_norm *norm; /* or a norm */
         const char *name;
-        int64_t n_rows, n_cols; /* n_cols 0: a norm */
+        int64_t n_rows, n_cols;
         bool bias, there;
-    } parts[] = {
-        {&l->attention_norm, "input_layernorm", c->dim, 0, layer_norm, true},
-        {&l->q, "self_attn.q_proj", q_width, c->dim, qkv, true},
-        {&l->k, "self_attn.k_proj", kv_width, c->dim, qkv, true},
-        {&l->v, "self_attn.v_proj", kv_width, c->dim, qkv, true},
-        {&l->q_norm, "self_attn.q_norm", c->head_dim, 0, false, qk_norm},
-        {&l->k_norm, "self_attn.k_norm", c->head_dim, 0, false, qk_norm},
-        {&l->o, "self_attn.o_proj", c->dim, q_width, bal_has(m, BAL_BIAS_O), true},
-        {&l->mlp_norm, "post_attention_layernorm", c->dim, 0, layer_norm, true},
-        {&l->gate, "mlp.gate_proj", c->hidden, c->dim, mlp, !bal_has(m, BAL_NO_GATE)},
-        {&l->up, "mlp.up_proj", c->hidden, c->dim, mlp, true},
-        {&l->down, "mlp.down_proj", c->dim, c->hidden, mlp, true},
+    } all[] = {
+        {NULL, attention_norm, "input_layernorm", c->dim, 0, layer_norm, true},
+        {&l->q, NULL, "self_attn.q_proj", q_width, c->dim, qkv, true},
+        {&l->k, NULL, "self_attn.k_proj", kv_width, c->dim, qkv, true},
+        {&l->v, NULL, "self_attn.v_proj", kv_width, c->dim, qkv, true},
+        {NULL, &l->q.after, "self_attn.q_norm", c->head_dim, 0, false, qk_norm},
+        {NULL, &l->k.after, "self_attn.k_norm", c->head_dim, 0, false, qk_norm},
+        {&l->o, NULL, "self_attn.o_proj", c->dim, q_width, bal_has(m, BAL_BIAS_O), true},
+        {NULL, mlp_norm, "post_attention_layernorm", c->dim, 0, layer_norm, true},
+        {&l->gate, NULL, "mlp.gate_proj", c->hidden, c->dim, mlp, gated},
+        {&l->up, NULL, "mlp.up_proj", c->hidden, c->dim, mlp, true},
+        {&l->down, NULL, "mlp.down_proj", c->dim, c->hidden, mlp, true},
     };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
+    *l = (bal_layer){NO_PART, NO_PART, NO_PART, NO_PART, NO_PART, NO_PART, NO_PART};
+    for (size_t i = 0; i < sizeof all / sizeof *all; ++i) {
         char name[BAL_NAME_BYTES - 16];
-        *parts[i].part = (bal_part){-1, -1};
-        if (!parts[i].there) continue;
-        snprintf(name, sizeof name, "model.layers.%d.%s", (int)index, parts[i].name);
-        if (parts[i].n_cols == 0)
-            BAL_TRY(add_norm(o, parts[i].part, parts[i].n_rows, parts[i].bias, name));
-        else
-            BAL_TRY(add_matrix(o, parts[i].part, parts[i].n_rows, parts[i].n_cols, parts[i].bias,
-                               name));
+        if (!all[i].there) continue;
+        snprintf(name, sizeof name, "model.layers.%d.%s", (int)index, all[i].name);
+        BAL_TRY(all[i].norm != NULL
+                    ? add_norm(o, all[i].norm, all[i].n_rows, all[i].bias, name)
+                    : add_matrix(o, all[i].part, all[i].n_rows, all[i].n_cols, all[i].bias, name));
     }
     return BAL_OK;
 }
 
-static bal_status add_tensors(outline *o)
+static bal_status add_embedding(outline *o)
 {
     bal_model *m = o->model;
     const bal_model_config *c = &m->config;
     int64_t embed_dim = bal_embed_dim(c);
-    bool layer_norm = bal_has(m, BAL_LAYER_NORM), dense = bal_has(m, BAL_HEAD_DENSE);
     BAL_TRY(add_matrix(o, &m->embedding, c->n_vocab, embed_dim, false, "model.embed_tokens"));
     if (c->embed.n_positions > 0)
         BAL_TRY(add_matrix(o, &m->positions, c->embed.n_positions, c->dim, false,
@@ -100,22 +108,46 @@ static bal_status add_tensors(outline *o)
     if (c->embed.n_types > 0)
         BAL_TRY(add_matrix(o, &m->types, c->embed.n_types, c->dim, false, "model.embed_types"));
     if (bal_has(m, BAL_EMBED_NORM))
-        BAL_TRY(add_norm(o, &m->embed_norm, c->dim, layer_norm, "model.embed_norm"));
-    if (embed_dim != c->dim)
-        BAL_TRY(add_matrix(o, &m->project_in, c->dim, embed_dim, false, "model.project_in"));
-    for (int64_t layer = 0; layer < c->n_layers; ++layer)
-        BAL_TRY(add_layer(o, layer, &m->layers[layer]));
+        BAL_TRY(
+            add_norm(o, &m->embed_norm, c->dim, bal_has(m, BAL_LAYER_NORM), "model.embed_norm"));
+    if (embed_dim == c->dim) return BAL_OK;
+    return add_matrix(o, &m->project_in, c->dim, embed_dim, false, "model.project_in");
+}
+
+static bal_status add_head(outline *o)
+{
+    bal_model *m = o->model;
+    const bal_model_config *c = &m->config;
+    int64_t embed_dim = bal_embed_dim(c);
+    bool layer_norm = bal_has(m, BAL_LAYER_NORM), dense = bal_has(m, BAL_HEAD_DENSE);
+    bool projected = embed_dim != c->dim;
+    bal_part *first = projected ? &m->project_out : dense ? &m->head_dense : &m->head;
     if (!bal_has(m, BAL_NO_FINAL_NORM))
-        BAL_TRY(add_norm(o, &m->final_norm, c->dim, layer_norm, "model.norm"));
-    if (embed_dim != c->dim)
+        BAL_TRY(add_norm(o, &first->before, c->dim, layer_norm, "model.norm"));
+    if (projected)
         BAL_TRY(add_matrix(o, &m->project_out, embed_dim, c->dim, false, "model.project_out"));
     if (dense) {
         BAL_TRY(add_matrix(o, &m->head_dense, c->dim, c->dim, true, "lm_head.dense"));
-        BAL_TRY(add_norm(o, &m->head_norm, c->dim, layer_norm, "lm_head.norm"));
+        BAL_TRY(add_norm(o, &m->head.before, c->dim, layer_norm, "lm_head.norm"));
     }
     if (!c->tied_head) return add_matrix(o, &m->head, c->n_vocab, embed_dim, dense, "lm_head");
-    m->head = (bal_part){m->embedding.weight, dense ? m->tensors.n : -1};
-    return dense ? add_tensor(o, BAL_VECTOR, 1, c->n_vocab, "lm_head", "bias") : BAL_OK;
+    m->head.weight = m->embedding.weight;
+    m->head.gain = m->embedding.gain;
+    if (!dense) return BAL_OK;
+    m->head.bias = n_tensors(o);
+    return add_tensor(o, BAL_VECTOR, 1, c->n_vocab, "lm_head", "bias");
+}
+
+static bal_status add_tensors(outline *o)
+{
+    bal_model *m = o->model;
+    m->embedding = m->positions = m->types = m->project_in = NO_PART;
+    m->project_out = m->head_dense = m->head = NO_PART;
+    m->embed_norm = (bal_norm){-1, -1};
+    BAL_TRY(add_embedding(o));
+    for (int64_t layer = 0; layer < m->config.n_layers; ++layer)
+        BAL_TRY(add_layer(o, layer, &m->layers[layer]));
+    return add_head(o);
 }
 
 bal_status bal_model_outline(const bal_model_config *config, const bal_formats *formats,
@@ -130,9 +162,6 @@ bal_status bal_model_outline(const bal_model_config *config, const bal_formats *
     m->config = *config;
     m->formats = *formats;
     m->tensors.with_carry = with_carry;
-    bal_part none = {-1, -1};
-    m->positions = m->types = m->embed_norm = m->project_in = m->final_norm = m->project_out = none;
-    m->head_dense = m->head_norm = none;
     m->layers = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
     if (m->layers == NULL) goto done;
     status = bal_format_list_init(&o.formats, &m->formats);

@@ -4,21 +4,30 @@
 
 #include "ballot/model.h"
 
-/* Indices of the tensors of a part; -1: it has none. The gain of an integer matrix follows it. */
-typedef struct bal_part {
+/* Members of a norm and of a part are indices of tensors; -1: there is none. */
+typedef struct bal_norm {
     int weight, bias;
+} bal_norm;
+
+/* A part of a layer, as a chain: it reads a row, normed if there is a norm before it, multiplies it
+ * by its matrix, adds its bias, and norms what comes out if there is a norm after it. Parts that
+ * read the same rows leave the norm before them to the first. */
+typedef struct bal_part {
+    int weight, gain, bias; /* a gain: of an integer matrix */
+    bal_norm before, after;
 } bal_part;
 
 typedef struct bal_layer {
-    bal_part attention_norm, q, k, v, q_norm, k_norm, o, mlp_norm, gate, up, down;
+    bal_part q, k, v, o, gate, up, down;
 } bal_layer;
 
 struct bal_model {
     bal_model_config config;
     bal_formats formats;
     bal_tensors tensors;
-    bal_part embedding, positions, types, embed_norm, project_in, final_norm, project_out,
-        head_dense, head_norm, head; /* head.weight is embedding.weight where tied */
+    bal_part embedding, positions, types;
+    bal_norm embed_norm;                                /* of their sum */
+    bal_part project_in, project_out, head_dense, head; /* a tied head has the embedding's weight */
     bal_layer *layers;
 };
 
