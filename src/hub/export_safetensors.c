@@ -143,6 +143,7 @@ static bal_status plan_from_base(const bal_bundle *bundle, const bal_family *fam
                         "model from a Hugging Face folder",
                         base);
     BAL_TRY(bal_hub_weights_open(base, &w->base));
+    bal_hub_match_unwrap(&w->base, family);
     BAL_TRY(bal_hub_match(&w->base, family, bundle->model));
     w->items = bal_alloc((size_t)w->base.n_entries + 1, sizeof *w->items);
     if (w->items == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for names", base);

@@ -87,6 +87,10 @@ bal_status bal_hub_table_copy(const bal_hub_table *table, const bal_hub_entry *e
 /** The entry that has one of our tensors, all of it or a part; NULL: there is none. */
 bal_hub_entry *bal_hub_match_find(const bal_hub_table *table, const bal_family *family,
                                   const bal_model *model, const char *ours);
+/** Take off a prefix that all names have and the family does not, as wrappers of torch put it
+ * there:
+ *  "_orig_mod.", "module.". */
+void bal_hub_match_unwrap(bal_hub_table *table, const bal_family *family);
 /** @return BAL_OK: the table has every tensor of the model, in its shape, and no others that the
  *  family does not know; BAL_ERR_INPUT. */
 bal_status bal_hub_match(bal_hub_table *table, const bal_family *family, const bal_model *model);

@@ -297,6 +297,7 @@ static bal_status open_source(const char *path, source *s)
     if (status == BAL_OK && !llama2c)
         status = read_config(s->place.dir, &s->files, &s->config, &s->family);
     if (status == BAL_OK && !llama2c) status = bal_hub_weights_open(s->place.dir, &s->table);
+    if (status == BAL_OK) bal_hub_match_unwrap(&s->table, s->family);
     /* before a model is made: its size must be that of files, not of a header */
     if (status == BAL_OK && s->config.n_layers > s->table.n_entries)
         status =

@@ -13,6 +13,43 @@ static bal_hub_entry *find(const bal_hub_table *table, const bal_family *family,
     return entry;
 }
 
+/* The only entry whose name is a prefix, a dot and this name; NULL: none, or several. */
+static bal_hub_entry *find_wrapped(const bal_hub_table *table, const char *name)
+{
+    bal_hub_entry *found = NULL;
+    size_t n = strlen(name);
+    for (int64_t i = 0; i < table->n_entries; ++i) {
+        bal_hub_entry *entry = &table->entries[i];
+        size_t all = strlen(entry->name);
+        if (all < n + 2 || entry->name[all - n - 1] != '.') continue;
+        if (strcmp(entry->name + all - n, name) != 0) continue;
+        if (found != NULL) return NULL;
+        found = entry;
+    }
+    return found;
+}
+
+void bal_hub_match_unwrap(bal_hub_table *table, const bal_family *family)
+{
+    bal_family_place place;
+    bal_family_place_of(family, "model.embed_tokens.weight", &place);
+    if (find(table, family, place.name) != NULL) return;
+    const char *name = place.name, *without = bal_family_short_name(family, name);
+    const bal_hub_entry *one = find_wrapped(table, name);
+    if (one == NULL && without != NULL) one = find_wrapped(table, name = without);
+    if (one == NULL) return;
+    char prefix[BAL_NAME_BYTES];
+    size_t n = strlen(one->name) - strlen(name);
+    snprintf(prefix, sizeof prefix, "%.*s", (int)n, one->name);
+    for (int64_t i = 0; i < table->n_entries; ++i)
+        if (strncmp(table->entries[i].name, prefix, n) != 0 || table->entries[i].name[n] == 0)
+            return; /* not that of all */
+    for (int64_t i = 0; i < table->n_entries; ++i) {
+        char *at = table->entries[i].name;
+        memmove(at, at + n, strlen(at + n) + 1);
+    }
+}
+
 /* A tied model may store its one matrix under the name of either. */
 static bal_hub_entry *find_head(const bal_hub_table *table, const bal_family *family)
 {
@@ -43,6 +80,26 @@ static const char *shape_text(int n_dims, const int64_t *shape, char text[192])
     return text;
 }
 
+/* What else the files have that may be meant. */
+static bal_status refuse_missing(const bal_hub_table *table, const bal_family *family,
+                                 const char *ours, const char *name)
+{
+    const bal_hub_entry *wrapped = find_wrapped(table, name);
+    const char *without = bal_family_short_name(family, name);
+    if (wrapped == NULL && without != NULL) wrapped = find_wrapped(table, without);
+    if (wrapped != NULL)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: tensor %s is missing, but there is %s; expected all names with one "
+                        "prefix, or none",
+                        table->origin, name, wrapped->name);
+    if (strcmp(ours, "lm_head.weight") == 0)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: tensor %s is missing; if the embedding is the head too, config.json "
+                        "must have \"tie_word_embeddings\": true",
+                        table->origin, name);
+    return bal_fail(BAL_ERR_INPUT, "%s: tensor %s is missing", table->origin, name);
+}
+
 /* The entry of a tensor is there, in the right shape. */
 static bal_status match_tensor(bal_hub_table *table, const bal_family *family,
                                const bal_model *model, const bal_tensor *tensor)
@@ -50,8 +107,7 @@ static bal_status match_tensor(bal_hub_table *table, const bal_family *family,
     bal_family_place place;
     bal_family_place_of(family, tensor->name, &place);
     bal_hub_entry *entry = bal_hub_match_find(table, family, model, tensor->name);
-    if (entry == NULL)
-        return bal_fail(BAL_ERR_INPUT, "%s: tensor %s is missing", table->origin, place.name);
+    if (entry == NULL) return refuse_missing(table, family, tensor->name, place.name);
     bool vector = tensor->role == BAL_VECTOR;
     int64_t n_rows = (vector ? tensor->n_cols : tensor->n_rows) * place.n_parts;
     int64_t need[2] = {n_rows, tensor->n_cols};

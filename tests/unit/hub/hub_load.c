@@ -368,8 +368,61 @@ static void test_what_is_not_a_model_is_not_recognized(void)
     CU_ASSERT_STRING_EQUAL(bal_hub_kind(bal_test_data(STORIES_FILE)), "llama2.c v0");
 }
 
+/* Put a prefix before the names of the tensors from first on. */
+static test_dir wrapped_dir(const char *prefix, int first)
+{
+    safetensors file = small_safetensors();
+    for (int i = first; i < file.n_lines; ++i) {
+        char name[BAL_NAME_BYTES];
+        snprintf(name, sizeof name, "%s", file.lines[i].name);
+        snprintf(file.lines[i].name, BAL_NAME_BYTES, "%s%.80s", prefix, name);
+    }
+    test_dir dir = small_dir("wrapped", &file);
+    free(file.data);
+    return dir;
+}
+
+static void test_a_prefix_of_all_tensors_is_taken_off(void)
+{
+    static const char *const prefixes[] = {"", "_orig_mod.", "module.", "base_model.model.",
+                                           "model."};
+    uint64_t first = 0;
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; ++i) {
+        test_dir dir = wrapped_dir(prefixes[i], 0);
+        bal_model *model = load(dir.path, BAL_I8, true);
+        uint64_t found = bal_tensors_fingerprint(bal_model_tensors(model));
+        if (i == 0) first = found;
+        CU_ASSERT_EQUAL(found, first);
+        bal_model_destroy(&model);
+    }
+    test_dir some = wrapped_dir("module.", 2);
+    expect_refusal(some.path, "model.safetensors",
+                   "q_proj.weight is missing, but there is module.model.layers.0.self_attn.q_proj");
+    test_dir others = wrapped_dir("module.", 0);
+    safetensors file = small_safetensors();
+    snprintf(file.lines[0].name, BAL_NAME_BYTES, "module.model.embed_tokens.weight");
+    write_safetensors(&file, &others);
+    free(file.data);
+    expect_refusal(others.path, "model.safetensors",
+                   "tensor model.embed_tokens.weight is missing, but there is module.model.embed");
+}
+
+static void test_a_missing_head_names_the_option_that_ties_it(void)
+{
+    safetensors file = small_safetensors();
+    file.n_data = (size_t)file.lines[--file.n_lines].begin;
+    test_dir dir = small_dir("headless", &file);
+    free(file.data);
+    expect_refusal(dir.path, "model.safetensors",
+                   "lm_head.weight is missing; if the embedding is the head too, config.json must "
+                   "have \"tie_word_embeddings\": true");
+}
+
 const char bal_suite_name[] = "hub_load";
 const bal_test bal_suite_tests[] = {
+    {"a prefix of all tensors is taken off", test_a_prefix_of_all_tensors_is_taken_off},
+    {"a missing head names the option that ties it",
+     test_a_missing_head_names_the_option_that_ties_it},
     {"v0 gives the known values", test_v0_gives_the_known_values},
     {"llama2.c files of both versions, tied or not, hold the same",
      test_llama2c_files_of_both_versions_tied_or_not_hold_the_same},
