@@ -96,6 +96,8 @@ bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *tota
 int64_t bal_ballot_words(bal_ballot_shape shape);
 /** Bytes that a rank sends to count one ballot. Local. */
 int64_t bal_ballot_bytes(bal_ballot_shape shape);
+/** The largest vote, 2^(n_bits - 1) - 1; the smallest is less that. Local. */
+int bal_ballot_vote_max(bal_ballot_shape shape);
 /** Write a vote into the bits of a slot that has none. Local. */
 void bal_ballot_put(bal_ballot_shape shape, uint64_t *bits, int slot, int vote);
 /** One slot's vote; 0 for a tie or an abstention. Local. */

@@ -30,7 +30,9 @@ static uint32_t update_carry(const bal_rule_step *step, bal_tensor *tensor, int6
                              int64_t n, int16_t *tally)
 {
     int bound = ((1 << 14) - 1) >> step->shift;
-    for (int64_t i = 0; i < n && step->options->ballot.n_slots > bound; ++i)
+    bal_ballot_shape ballot = step->options->ballot;
+    bool may_exceed = ballot.n_slots * bal_ballot_vote_max(ballot) > bound;
+    for (int64_t i = 0; i < n && may_exceed; ++i)
         tally[i] = (int16_t)(tally[i] > bound ? bound : tally[i] < -bound ? -bound : tally[i]);
     if (tensor->role == BAL_MATRIX) {
         uint8_t spread[BAL_SPAN_BLOCKS * BAL_BLOCK_CODES];
@@ -57,9 +59,10 @@ static uint32_t update_carry(const bal_rule_step *step, bal_tensor *tensor, int6
 
 static bal_status check_zoqo(const bal_optim_options *options)
 {
-    if (options->perturb.kind != BAL_DIRECTIONS_UNIFORM || options->ballot.n_slots != 1)
+    if (options->perturb.kind != BAL_DIRECTIONS_UNIFORM || options->ballot.n_slots != 1 ||
+        options->ballot.n_bits != BAL_SIGN_BITS)
         return bal_fail(BAL_ERR_CONFIG,
-                        "rule zoqo takes one direction of uniform noise: set "
+                        "rule zoqo takes one sign, along uniform noise: set "
                         "[vote] directions = uniform and slots = 1");
     return BAL_OK;
 }

@@ -29,7 +29,7 @@ int64_t bal_ballot_bytes(bal_ballot_shape shape)
 
 /* A slot with all bits set: 2^n_bits - 1, or minus zero in ones' complement. */
 static int all_bits(bal_ballot_shape shape) { return (1 << shape.n_bits) - 1; }
-static int largest(bal_ballot_shape shape) { return all_bits(shape) / 2; }
+int bal_ballot_vote_max(bal_ballot_shape shape) { return all_bits(shape) / 2; }
 
 bal_status bal_ballot_create(bal_comm *comm, bal_ballot_shape shape, bal_ballot **ballot)
 {
@@ -70,9 +70,9 @@ bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int vote)
     bal_ballot_shape shape = ballot->shape;
     if (slot < 0 || slot >= shape.n_slots)
         return bal_fail(BAL_ERR_ARG, "slot %d; expected 0 to %d", slot, shape.n_slots - 1);
-    if (vote < -largest(shape) || vote > largest(shape))
-        return bal_fail(BAL_ERR_ARG, "a vote of %d; expected %d to %d", vote, -largest(shape),
-                        largest(shape));
+    int max = bal_ballot_vote_max(shape);
+    if (vote < -max || vote > max)
+        return bal_fail(BAL_ERR_ARG, "a vote of %d; expected %d to %d", vote, -max, max);
     if (bal_ballot_has(shape, ballot->words, slot))
         return bal_fail(BAL_ERR_STATE, "slot %d has voted before in this step", slot);
     bal_ballot_put(shape, ballot->words, slot, vote);
@@ -136,7 +136,7 @@ int bal_ballot_vote(bal_ballot_shape shape, const uint64_t *bits, int slot)
     int code = 0;
     for (int i = 0; i < shape.n_bits; ++i)
         code |= (int)(bits[i * map_words(shape) + slot / 64] >> slot % 64 & 1) << i;
-    return code > largest(shape) ? code - all_bits(shape) : code;
+    return code > bal_ballot_vote_max(shape) ? code - all_bits(shape) : code;
 }
 
 void bal_ballot_votes(bal_ballot_shape shape, const uint64_t *bits, int8_t *votes)

@@ -84,12 +84,19 @@ static void test_an_update_is_its_definition(void)
     static const struct {
         bal_direction_kind kind;
         double density, travel;
-        int n_slots;
+        bal_ballot_shape ballot;
     } settings[] = {
-        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, 1},        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, 64},
-        {BAL_DIRECTIONS_WALSH, 0.3, 40.0, 300},     {BAL_DIRECTIONS_WALSH, 0.02, 4.0, 7},
-        {BAL_DIRECTIONS_INDEPENDENT, 1.0, 4.0, 17}, {BAL_DIRECTIONS_INDEPENDENT, 0.3, 0.06, 64},
-        {BAL_DIRECTIONS_WALSH, 1.0, 1e6, 64},       {BAL_DIRECTIONS_INDEPENDENT, 1.0, 0.0, 3},
+        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, {1, 2}},
+        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, {64, 2}},
+        {BAL_DIRECTIONS_WALSH, 0.3, 40.0, {300, 2}},
+        {BAL_DIRECTIONS_WALSH, 0.02, 4.0, {7, 2}},
+        {BAL_DIRECTIONS_INDEPENDENT, 1.0, 4.0, {17, 2}},
+        {BAL_DIRECTIONS_INDEPENDENT, 0.3, 0.06, {64, 2}},
+        {BAL_DIRECTIONS_WALSH, 1.0, 1e6, {64, 2}},
+        {BAL_DIRECTIONS_INDEPENDENT, 1.0, 0.0, {3, 2}},
+        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, {64, 4}},
+        {BAL_DIRECTIONS_WALSH, 1.0, 2.0, {300, 8}},
+        {BAL_DIRECTIONS_INDEPENDENT, 1.0, 400.0, {300, 8}},
     };
     uint64_t state = SEED;
     static const bal_format formats[] = {BAL_I8, BAL_I4, BAL_NF4};
@@ -97,7 +104,8 @@ static void test_an_update_is_its_definition(void)
         size_t k = run / 3;
         bal_tensors *model = new_model_in(formats[run % 3]),
                     *by_hand = new_model_in(formats[run % 3]);
-        setting s = setting_of(settings[k].n_slots, 10);
+        setting s = setting_of(settings[k].ballot.n_slots, 10);
+        s.options.ballot = settings[k].ballot;
         s.options.rule.travel = settings[k].travel;
         s.options.perturb.kind = settings[k].kind;
         s.options.perturb.density = settings[k].density;
@@ -108,8 +116,11 @@ static void test_an_update_is_its_definition(void)
         for (int64_t step = 0; step < 10; step += 3) {
             int8_t votes[N_SLOTS_MAX];
             uint32_t flips[N_TENSORS_MAX];
-            random_votes(settings[k].n_slots, &state, true, votes);
-            apply(optim, step, settings[k].n_slots, votes, flips);
+            random_votes(settings[k].ballot.n_slots, &state, true, votes);
+            int most = bal_ballot_vote_max(settings[k].ballot);
+            for (int slot = 0; slot < settings[k].ballot.n_slots; ++slot)
+                votes[slot] = (int8_t)(votes[slot] * (slot % 5 == 0 ? 1 + slot % most : most));
+            apply_part(optim, step, settings[k].ballot, votes, 0, 1, flips);
             for (int i = 0; i < model->n; ++i) {
                 bal_tensor *mine = &by_hand->at[i];
                 uint32_t n = update_by_hand(optim, &s, step, i, votes, mine);
@@ -318,7 +329,7 @@ static uint64_t run_in_parts(bal_direction_kind kind, double density, int n_part
         random_votes(n, &state, false, votes);
         for (int part = n_parts - 1; part >= 0; --part) {
             uint32_t of_part[N_TENSORS_MAX];
-            apply_part(optim, step, n, votes, part, n_parts, of_part);
+            apply_part(optim, step, s.options.ballot, votes, part, n_parts, of_part);
             for (int i = 0; i < model->n; ++i) flips[i] += of_part[i];
         }
     }

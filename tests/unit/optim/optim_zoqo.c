@@ -84,17 +84,19 @@ static void test_levels_make_the_same_codes(void)
     }
 }
 
-static void test_other_directions_and_several_slots_are_refused(void)
+static void test_other_directions_several_slots_and_more_than_a_sign_are_refused(void)
 {
     bal_tensors *model = new_model();
     for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_UNIFORM; ++kind)
-        for (int n_slots = 1; n_slots <= 2; ++n_slots) {
+        for (int i = 0; i < 3; ++i) {
+            static const bal_ballot_shape shapes[] = {
+                {1, BAL_SIGN_BITS}, {2, BAL_SIGN_BITS}, {1, 4}};
             setting s = zoqo(1, 0.1);
             bal_optim *optim = NULL;
             s.options.perturb.kind = (bal_direction_kind)kind;
-            s.options.ballot.n_slots = n_slots;
+            s.options.ballot = shapes[i];
             s.options.on_ballot = s.on_ballot;
-            bool right = kind == BAL_DIRECTIONS_UNIFORM && n_slots == 1;
+            bool right = kind == BAL_DIRECTIONS_UNIFORM && i == 0;
             CU_ASSERT_EQUAL(
                 bal_optim_create(model, bal_kernels_at(BAL_ISA_REF), &s.options, &optim),
                 right ? BAL_OK : BAL_ERR_CONFIG);
@@ -110,7 +112,7 @@ const bal_test bal_suite_tests[] = {
     {"codes move by the learning rate in code steps, or by one",
      test_codes_move_by_the_learning_rate_in_code_steps_or_by_one},
     {"levels make the same codes", test_levels_make_the_same_codes},
-    {"other directions and several slots are refused",
-     test_other_directions_and_several_slots_are_refused},
+    {"other directions, several slots and more than a sign are refused",
+     test_other_directions_several_slots_and_more_than_a_sign_are_refused},
     {NULL, NULL},
 };

@@ -126,19 +126,20 @@ static inline bal_optim *new_optim(bal_tensors *model, setting *s)
     return optim;
 }
 
-/** Apply votes of -1, 0, +1 to a part of each tensor. */
-static inline void apply_part(bal_optim *optim, int64_t step, int n_slots, const int8_t *votes,
-                              int part, int n_parts, uint32_t *flips)
+/** Apply votes to a part of each tensor. */
+static inline void apply_part(bal_optim *optim, int64_t step, bal_ballot_shape shape,
+                              const int8_t *votes, int part, int n_parts, uint32_t *flips)
 {
-    uint64_t bits[2 * N_SLOTS_MAX / 64] = {0};
-    bal_ballot_shape shape = {.n_slots = n_slots, .n_bits = BAL_SIGN_BITS};
-    for (int slot = 0; slot < n_slots; ++slot) bal_ballot_put(shape, bits, slot, votes[slot]);
+    uint64_t bits[BAL_VOTE_BITS_MAX * N_SLOTS_MAX / 64] = {0};
+    for (int slot = 0; slot < shape.n_slots; ++slot) bal_ballot_put(shape, bits, slot, votes[slot]);
     bal_optim_apply(optim, step, bits, part, n_parts, flips);
 }
+/** Apply signs. */
 static inline void apply(bal_optim *optim, int64_t step, int n_slots, const int8_t *votes,
                          uint32_t *flips)
 {
-    apply_part(optim, step, n_slots, votes, 0, 1, flips);
+    bal_ballot_shape signs = {.n_slots = n_slots, .n_bits = BAL_SIGN_BITS};
+    apply_part(optim, step, signs, votes, 0, 1, flips);
 }
 
 static inline void random_votes(int n_slots, uint64_t *state, bool ties, int8_t *votes)
