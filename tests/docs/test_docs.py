@@ -302,13 +302,13 @@ class Tour(b.TestCase):
         names = re.findall(r"`(\w+)\(\)`", page)
         self.assertGreater(len(names), 20)
         for name in names:
-            self.assertRegex(everything, rf"\b{name}\(", f"docs/code-tour.md: {name}()")
+            self.assertTrue(re.search(rf"\b{name}\(", everything), f"docs/code-tour.md: {name}() is nowhere")
         # `name()` in `src/...c`: it is defined there
         for name, path in re.findall(r"`(\w+)\(\)`\s+\(`(src/[\w/.]+)`\)", page):
             self.assertRegex(sources.get(path, ""), rf"(?m)^\w.*\b{name}\(", f"{name}() in {path}")
         self.assertEqual(set(re.findall(r"`src/(\w+)`", page)), set(next(os.walk("src"))[1]), "rooms")
         for name in re.findall(r"`(bal_\w+)`", page):
-            self.assertRegex(everything, rf"\b{name}\b", f"docs/code-tour.md: {name}")
+            self.assertTrue(re.search(rf"\b{name}\b", everything), f"docs/code-tour.md: {name} is nowhere")
 
 
 class Json(b.TestCase):
