@@ -46,6 +46,7 @@ TINY = {
     "run.check_every": 1,
     "run.eval_every": 5,
     "run.checkpoint_every": 3,
+    "data.train": "data/shakespeare/dev.txt",  # short: reading the text is what a start costs
     "data.context": 16,
     "data.batch": 1,
     "data.dev_examples": 4,

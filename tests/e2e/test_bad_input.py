@@ -231,7 +231,7 @@ class BadInput(b.TestCase):
         self.assertEqual([n for n in before if n != "run.lock" and before[n] != after.get(n)], [],
                          "files of the first job were changed")
         # What decides nothing may change: where the same data lies, how often to save.
-        copy = self.write("copy.txt", b.bytes_of("data/shakespeare/train.txt"))
+        copy = self.write("copy.txt", b.bytes_of("data/shakespeare/dev.txt"))
         b.run(b.tiny(run, data__train=copy, run__keep=5, run__checkpoint_every=7))
 
     def test_a_journal_of_another_program(self):
