@@ -11,7 +11,7 @@ extern "C" {
 
 typedef struct bal_comm bal_comm; /* an owned communicator; made in ballot/comm_mpi.h */
 
-/** The communicator of this process alone, which needs no MPI. Local; borrowed, for ever. */
+/** The communicator of this process alone, which needs no MPI. Local; borrowed, never freed. */
 bal_comm *bal_comm_alone(void);
 /** Free the communicator and set the pointer to NULL; NULL is fine. Collective. */
 void bal_comm_destroy(bal_comm **comm);
@@ -24,23 +24,23 @@ void bal_comm_describe(char *text, size_t n_bytes);
 /** The name of a rank's host. Local; borrowed. */
 const char *bal_comm_host(bal_comm *comm, int rank);
 
-/* A rank may die, and its host be cut off. If there is a limit, each collective below waits for the
- * others no longer than that on rank 0, and on other ranks up to 6 s and a sixteenth of it more,
- * for rank 0 to be the first; then it returns BAL_LOST with a sentence that names the missing
- * ranks, their hosts and the step in which they were last heard of, and so does every later call.
- * After that only destroy is to be called, then the process is to end without MPI_Finalize, with
- * the exit code of BAL_LOST. */
+/* A rank may die, or its host may be cut off. If a limit is set, each collective below waits no
+ * longer than that for the others on rank 0. Other ranks wait up to 6 s and a sixteenth of the
+ * limit longer, so that rank 0 is the first to give up. Then the call returns BAL_LOST, with a
+ * sentence that names the missing ranks, their hosts and the step in which they were last heard of.
+ * So does every later call. After that, call destroy alone, and end the process without
+ * MPI_Finalize, with the exit code of BAL_LOST. */
 
 #define BAL_WAIT_LIMIT_DEFAULT 1800.0 /* s; more than an uneven step or a large file takes */
 
-/** Seconds that a collective may wait for other ranks; 0, as after creation: for ever. Local; all
- *  ranks set the same, but for those that do nothing more than wait for the end. */
+/** Seconds that a collective may wait for other ranks; 0, the default: for ever. Local. All ranks
+ * set the same, except those that only wait for the end. */
 void bal_comm_set_limit(bal_comm *comm, double seconds);
 /** The step that sentences name. Local. */
 void bal_comm_set_step(bal_comm *comm, int64_t step);
 
-/** The worst status of all ranks, and its sentence (of the lowest such rank) on all of them. Call
- *  it wherever one rank may fail alone. Collective. */
+/** Give every rank the worst status of all, with the sentence of the lowest rank that has it. Call
+ * it wherever one rank may fail alone. Collective. */
 bal_status bal_comm_agree(bal_comm *comm, bal_status status);
 /** Bytes of rank 0 to all ranks. Collective. @return BAL_OK; BAL_LOST. */
 bal_status bal_comm_broadcast(bal_comm *comm, void *bytes, size_t n_bytes);
@@ -57,25 +57,25 @@ typedef struct bal_reduction {
 /** One allreduce of n_or + n_sum + n_min + n_max words, in place. Integers only, so the result
  *  does not depend on order or number of ranks. Collective. @return BAL_OK; BAL_LOST. */
 bal_status bal_comm_reduce(bal_comm *comm, const bal_reduction *how, uint64_t *words);
-/** The seconds of the slowest rank, in place, to a nanosecond. Collective. @return as above. */
+/** The seconds of the slowest rank, in place, to the nanosecond. Collective. @return as above. */
 bal_status bal_comm_slowest(bal_comm *comm, double *seconds);
 
 /* ---- one copy per node ---- */
 
-/** Memory of the ranks of a node: one copy, of which each rank has a part to write. Where there is
- *  nothing to share each rank has a copy of its own, in one part. */
+/** Memory that the ranks of a node share: one copy, of which each rank writes a part. Without
+ *  sharing, each rank has a copy of its own, in one part. */
 typedef struct bal_shared bal_shared;
 
 #define BAL_BACKING_BYTES 4096 /* room for a path; Open MPI 4.1 wants 2048 */
-/** Where memory to share comes from on this machine, and the bytes that are free there. Local.
+/** The directory that shared memory comes from on this machine, and the bytes free there. Local.
  *  @return BAL_OK; BAL_ERR_MEMORY: it cannot be used. */
 bal_status bal_shared_room(char dir[BAL_BACKING_BYTES], double *free_bytes);
 /** Bytes that must be free there to share n_bytes. Local. */
 double bal_shared_needs(size_t n_bytes);
 
 /**
- * Make n_bytes of it, aligned to 64 bytes. Collective; a node whose shared memory is too small
- * gives each of its ranks a copy instead, see bal_shared_refusal.
+ * Allocate n_bytes of shared memory, aligned to 64 bytes. On a node whose shared memory is too
+ * small, each rank gets a copy instead; see bal_shared_refusal. Collective.
  * @param share  false: a copy for each rank
  * @return BAL_OK; BAL_ERR_MEMORY, BAL_ERR_MPI, BAL_LOST, on all ranks.
  */
@@ -83,11 +83,11 @@ bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_sha
 /** Free it and set the pointer to NULL; NULL is fine. Collective; before its communicator goes. */
 void bal_shared_destroy(bal_shared **shared);
 void *bal_shared_memory(const bal_shared *shared);
-/** This rank's part, 0 .. n_parts - 1, of the copy that it sees. The rank of part 0 fills it. */
+/** This rank's part, 0 .. n_parts - 1, of its copy. The rank with part 0 fills the copy. */
 int bal_shared_part(const bal_shared *shared);
 int bal_shared_n_parts(const bal_shared *shared);
-/** Why the ranks of some node, perhaps another one, could not share; NULL: all do, or were not
- *  asked to. The same on all ranks. */
+/** Why the ranks of some node, perhaps another one, could not share; NULL: all do, or none was
+ * asked to. The same on all ranks. */
 const char *bal_shared_refusal(const bal_shared *shared);
 /** Wait for all ranks of the copy; then each sees what the others wrote. Collective on the copy.
  *  @return BAL_OK; BAL_LOST; BAL_ERR_MPI. */

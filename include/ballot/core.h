@@ -44,7 +44,7 @@ typedef enum bal_status {
         if (try_status_ != BAL_OK) return try_status_; \
     } while (0)
 
-/** Exit code of the program for this status (DESIGN: 0 done, 1 failure, 2 usage, ...). Local. */
+/** The exit code that the program ends with on this status: second column above. Local. */
 int bal_status_exit_code(bal_status status);
 /** A few words for this status. Local; static storage. */
 const char *bal_status_words(bal_status status);
@@ -67,8 +67,8 @@ void bal_log_enable(bool on);
 /** Print one line to stderr if enabled. Warnings start with "warning: ". Local. */
 void bal_log(bal_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/** count elements of element_bytes each, zeroed, aligned to 64 bytes; NULL on overflow or when
- *  there is no memory. Release with free(). Local. */
+/** count zeroed elements of element_bytes each, aligned to 64 bytes; NULL on overflow or out of
+ *  memory. Release with free(). Local. */
 void *bal_alloc(size_t count, size_t element_bytes);
 
 /** A file mapped read-only. data is NULL when n_bytes is 0. */
@@ -87,7 +87,7 @@ typedef struct bal_named_bytes {
     uint8_t *bytes; /* [n_bytes + 1], a 0 after them */
     size_t n_bytes;
 } bal_named_bytes;
-/** Small files held in memory, as those that lie beside a model's weights. {0}: none. */
+/** Small files held in memory, such as those beside a model's weights. {0}: none. */
 typedef struct bal_files {
     int n;
     bal_named_bytes *at; /* [n], in the order in which they were added; owned */
@@ -97,33 +97,34 @@ typedef struct bal_files {
 bal_status bal_files_add(bal_files *files, const char *name, const void *bytes, size_t n_bytes);
 /** The file of that name, NULL if there is none; valid until the next change. Local. */
 const bal_named_bytes *bal_files_find(const bal_files *files, const char *name);
-/** Forget them all. Local. */
+/** Free them all. Local. */
 void bal_files_clear(bal_files *files);
 
-/* A disk that cannot give back what it has stored fails a read, but ends a process that has mapped
- * it: what must be known to be whole is read. */
+/* A disk that cannot give back what it stored fails a read, but kills a process that has mapped the
+ * file. So whatever has to be verified is read, not mapped. */
 
 /** Open a regular file of n_bytes. Local. @return BAL_OK; BAL_ERR_INPUT: as bal_mapping_open. */
 bal_status bal_open_to_read(const char *path, int *fd, int64_t *n_bytes);
-/** Read through short reads and EINTR. what names the file in the sentence. Local.
+/** Read, going on after short reads and EINTR. what names the file in the sentence. Local.
  *  @return the bytes read, fewer than n_bytes only at the end of the file; -1: BAL_ERR_IO. */
 ssize_t bal_read_at(int fd, void *bytes, size_t n_bytes, int64_t offset, const char *what);
 /** XXH3-64 of a file's bytes from one on, the same as bal_hash with seed 0. Local.
  *  @param n_bytes  how many the file has, if not fewer than from
  *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
 bal_status bal_file_hash(int fd, int64_t from, const char *what, uint64_t *hash, int64_t *n_bytes);
-/** Write all bytes to fd, through short writes and EINTR. what names the file in the sentence.
- *  Local. @return BAL_OK; BAL_ERR_IO. */
+/** Write all bytes to fd, going on after short writes and EINTR. what names the file in the
+ * sentence. Local. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_write_all(int fd, const void *bytes, size_t n_bytes, const char *what);
 /** Writes what it is given to fd; path is for sentences. */
 typedef bal_status bal_writer(const void *what, int fd, const char *path);
 /** The bal_writer of a bal_named_bytes. */
 bal_status bal_write_named(const void *named, int fd, const char *path);
-/** Make a file of what is written to it, and fsync it; after a failure there is none. Local.
+/** Create a file with what write writes, and fsync it; after a failure there is no file. Local.
  *  @return BAL_OK; BAL_ERR_IO; errors of write. */
 bal_status bal_create(const char *path, bal_writer *write, const void *what);
-/** Publish bytes as dir/name: temporary file, fsync, rename, fsync the directory; either the old
- *  or the new file is there, whole, whenever the machine stops. Local. @return BAL_OK; BAL_ERR_IO.
+/** Publish bytes as dir/name: temporary file, fsync, rename, fsync of the directory. Whenever the
+ *  machine stops, either the old or the new file is there, whole. Local. @return BAL_OK;
+ * BAL_ERR_IO.
  */
 bal_status bal_publish(const char *dir, const char *name, const void *bytes, size_t n_bytes);
 /** fsync the directory itself, so that a rename in it lasts. Local. */
@@ -136,11 +137,12 @@ uint64_t bal_hash(const void *bytes, size_t n_bytes, uint64_t seed);
 /** The character of UTF-8 that text starts with; n_bytes > 0. Local. @return its bytes, 1 .. 4. */
 size_t bal_character(const char *text, size_t n_bytes, int32_t *character);
 
-/** Bytes of this process in memory: all, and with pages of several processes shared out among them,
- *  so that ranks may be added up. Local. @return false, both 0: the system does not say. */
+/** Resident memory of this process: all of it (RSS), and with each shared page divided by the
+ * number of processes that share it (PSS), so that ranks may be added up. Local. @return false,
+ * both 0: the system does not say. */
 bool bal_memory_resident(int64_t *rss, int64_t *pss);
-/** The most of the latter so far, as far as it can be known: the peak of all, less what is shared
- *  now. Local. */
+/** The peak of PSS so far, as far as it can be known: the peak of RSS less what is shared now.
+ *  Local. */
 int64_t bal_memory_peak(void);
 
 #define BAL_HOST_BYTES 65 /* the longest name that Linux gives a machine, and a 0 */
@@ -149,7 +151,7 @@ void bal_host_name(char name[BAL_HOST_BYTES]);
 
 /** Seconds of the monotonic clock; for durations, never for results. Local. */
 double bal_seconds(void);
-/** The middle one of n values, n > 0, which are sorted. Local. */
+/** The median of n > 0 values, which are sorted in place. Local. */
 double bal_median(double *values, int n);
 
 #ifdef __cplusplus

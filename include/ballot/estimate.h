@@ -42,12 +42,12 @@ bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_
 /** Its files alone; the model need only be outlined. Local. */
 void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_files *files,
                         bal_estimate *estimate);
-/** Most bytes that per_node ranks of a node take at once. Local. @param n_copies  of the model on
- * it */
+/** The most bytes that per_node ranks of a node take at once. Local. @param n_copies  of the model
+ * on the node */
 int64_t bal_estimate_node(const bal_estimate *estimate, int64_t per_node, int64_t n_copies);
-/** Seconds of the whole run on ranks, per_node to a node that share a model in n_copies, audits
- * counted; waiting for the slowest rank, messages, journal and checkpoints are left out, and so is
- * what a deadline cuts off. Local. */
+/** Seconds of the whole run on these ranks, per_node on a node with n_copies of the model, audits
+ *  included. Waiting for the slowest rank, messages, journal, checkpoints and what a deadline cuts
+ *  off are left out. Local. */
 double bal_estimate_seconds(const bal_estimate *estimate, const bal_job *job, int64_t ranks,
                             int64_t per_node, int64_t n_copies);
 

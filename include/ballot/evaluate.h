@@ -19,8 +19,8 @@ typedef struct bal_score {
 double bal_score_nats(const bal_score *score);
 
 /**
- * Evaluate consecutive examples, dealt to the ranks; integer sums, so the result does not depend
- * on their number. Collective.
+ * Evaluate consecutive examples, dealt to the ranks. Sums are integers, so the result does not
+ * depend on the number of ranks. Collective.
  * @param n_examples  at most so many; 0: all
  * @param batch       work space for n_per_batch examples
  */

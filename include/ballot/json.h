@@ -1,7 +1,7 @@
 /* include/ballot/json.h: JSON read and written with jansson, whole or not at all.
- * Jansson 2.14 goes wrong without memory: a string that cannot grow loses a character or writes
- * before its buffer, and the functions that add a part leave it out. Nothing else may load or dump.
- * Knows memory; knows nothing of what the JSON says. */
+ * Jansson 2.14 fails badly without memory: a string that cannot grow loses a character or writes
+ * before its buffer, and functions that add a part leave it out. So all loading and dumping goes
+ * through here. Knows memory; knows nothing of what the JSON says. */
 #ifndef BALLOT_JSON_H
 #define BALLOT_JSON_H
 
@@ -11,8 +11,8 @@
 extern "C" {
 #endif
 
-/** json_loadb of jansson, which refuses integers beyond 64 bits: here they are reals, for other
- *  programs write a length without a limit as 10^30. Local; one load at a time in a thread.
+/** json_loadb of jansson, except that integers beyond 64 bits become reals: other programs write
+ *  "no limit" as 10^30. Local; one load at a time in a thread.
  *  @return NULL: no JSON, or no memory (json_error_code(error) is json_error_out_of_memory). */
 json_t *bal_json_load(const void *bytes, size_t n_bytes, size_t flags, json_error_t *error);
 

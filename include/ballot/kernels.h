@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/** avx512: F, BW, DQ, VL and VNNI; amx: those, and int8 tiles that the system lets us use. */
+/** avx512: F, BW, DQ, VL and VNNI; amx: those, and int8 tiles that the system permits. */
 typedef enum bal_isa { BAL_ISA_REF, BAL_ISA_AVX2, BAL_ISA_AVX512, BAL_ISA_AMX } bal_isa;
 
 #define BAL_LINE_BYTES \
@@ -46,8 +46,8 @@ typedef enum bal_activation {
     BAL_ACT_SILU,      /* x / (1 + exp(-x)): the same paper */
 } bal_activation;
 
-/** How the codes of a panel are written. The product reads one format alone, an unsigned byte
- *  entry + 128, so that a format costs its unpacking and nothing else. */
+/** How the codes of a panel are stored. The product reads only one format, an unsigned byte
+ *  entry + 128, so a format costs its unpacking and nothing else. */
 typedef enum bal_panel_format {
     BAL_PANEL_I8,  /* a byte, code + 128, code in -127 .. 127; the entry is the code */
     BAL_PANEL_I4,  /* a nibble, code + 8, code in -7 .. 7; the entry is code * factor, factor in
@@ -71,10 +71,10 @@ typedef struct bal_panel {
 
 #define BAL_STRIP_BYTES 262144 /* of several panels at most */
 
-/** Rows of the strip of a matrix that starts at a row, a strip's: the panels that are best moved
- * and multiplied at once, 4, 2 or 1, or what is left of the matrix. Both signs of a strip stay in a
- *  second cache of 1 MiB while activations in the first one meet all of it. No result depends on
- *  it. */
+/** Rows of the strip that starts at a row of a matrix. A strip is the 4, 2 or 1 panels that are
+ * best moved and multiplied at once, or what is left of the matrix. Both signs of a strip stay in a
+ *  second-level cache of 1 MiB, while activations in the first-level cache meet all of it. No
+ * result depends on it. */
 static inline int64_t bal_strip_rows(int64_t n_rows, int64_t n_blocks, int64_t row)
 {
     int64_t bytes = n_blocks * BAL_BLOCK_CODES;
@@ -85,15 +85,15 @@ static inline int64_t bal_strip_rows(int64_t n_rows, int64_t n_blocks, int64_t r
 }
 
 /** Bytes between rows of activations of n_cols columns: whole cache lines, and not a multiple of
- *  4096, where all rows would share one set of the first cache. */
+ * 4096, where all rows would share one set of the first-level cache. */
 static inline int64_t bal_row_stride(int64_t n_cols)
 {
     int64_t stride = (n_cols + 63) / 64 * 64;
     return stride % 4096 == 0 ? stride + 64 : stride;
 }
 
-/** Whole code steps of one code under rule carry, see bal_kernels.carry; what is left over stays in
- *  the carry. */
+/** Whole code steps of one code under rule carry, see bal_kernels.carry; the remainder stays in the
+ *  carry. */
 static inline int bal_carry_moves(int tally, int multiplier, int shift, int8_t *carry)
 {
     int fraction = *carry + ((tally * (1 << shift) * multiplier + (1 << 14)) >> 15);
@@ -108,7 +108,7 @@ typedef struct bal_weights_u8 {
     const uint8_t *entries; /* [panel][n_blocks][64 rows][4 columns]; of the last one, blocks up to
                                a multiple of 16 are read */
     const float *scale;     /* [n_rows] */
-    const uint8_t *next;    /* what the caller reads afterwards, as many bytes: fetched into a near
+    const uint8_t *next;    /* what the caller reads next, as many bytes: prefetched into a near
                                cache as far as it pays; or NULL */
 } bal_weights_u8;
 
@@ -120,8 +120,8 @@ typedef struct bal_rows_i8 {
     const int32_t *sum;     /* [n_rows] of q */
 } bal_rows_i8;
 
-/** Sums of exponentials of the numbers of a row that were read so far, number i of each piece in
- *  lane i % 16. */
+/** Sums of exponentials over the numbers of a row read so far; number i of each piece is in lane
+ *  i % 16. */
 typedef struct bal_exp_sums {
     float top[16], sum[16]; /* per lane: the maximum, and the sum of exp(x - maximum) */
 } bal_exp_sums;
@@ -163,8 +163,8 @@ typedef struct bal_kernels {
     uint32_t (*carry)(int64_t n, int low, int high, int multiplier, int shift, const int16_t *tally,
                       uint8_t *codes, int8_t *carry);
 
-    /** A panel's entries at + and - in the product's layout, [n_blocks * 256] bytes each; minus
-     *  NULL: of the codes as they are, alone. */
+    /** A panel's entries at + and - in the product's layout, [n_blocks * 256] bytes each. If minus
+     * is NULL: only those of the codes as they are. */
     void (*move_panel)(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
     /**
      * y[t][r] = (sum_c x[t][c] * (w[r][c] - 128)) * (x.scale[t] * w.scale[r]), or y[t][r] + that if
@@ -174,9 +174,9 @@ typedef struct bal_kernels {
     void (*product_i8)(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                        int64_t y_stride);
 
-    /** Run n rounds of this level's dot-product instruction on registers alone, as many at a time
-     *  as hide its latency: what no product can beat. Returns the operations done; a multiplication
-     *  and an addition are two. ref: of its plain loop. */
+    /** Run n rounds of this level's dot-product instruction on registers alone, enough at a time to
+     *  hide its latency: no product can be faster. Returns the operations done; a multiplication
+     * and an addition count as two. ref: those of its plain loop. */
     int64_t (*dots)(int64_t n);
 
     /** Per row: scale = max |x| / 127, q = round(x / scale) in -127 .. 127, sum = sum of q. q is
@@ -205,7 +205,7 @@ typedef struct bal_kernels {
     /** Attention of one sequence; sums run over keys in order. */
     void (*attention)(const bal_attention *attention);
     /** x = the activation of x, element by element; rows are x_stride floats apart. NaN stays NaN;
-     *  of -infinity comes what is 0 or below 1e-30. */
+     *  -infinity gives 0 or a magnitude below 1e-30. */
     void (*activate)(bal_activation kind, int64_t n_rows, int64_t n_cols, float *x,
                      int64_t x_stride);
     /** gate = gate / (1 + exp(-gate)) * up, element by element; rows are gate_stride and up_stride

@@ -1,15 +1,15 @@
 /* include/ballot/text.h: bytes to tokens and back, with the tokenizer that came with a model.
  * Knows tokenizer files; knows nothing of models or corpora.
  *
- * Bytes that are no valid UTF-8 are never lost: where the vocabulary has byte tokens or a
- * byte-level alphabet they are encoded as themselves, and decoded as themselves; elsewhere each is
- * one unknown token. Normalizers leave them alone. Patterns see each as one control character
- * (U+0001), that is, no letter, number or space. (The programs these tokenizers are from replace
- * such bytes by U+FFFD before they see them, and when they decode.)
+ * Bytes that are not valid UTF-8 are never lost. Where the vocabulary has byte tokens or a
+ * byte-level alphabet, they are encoded and decoded as themselves; elsewhere each is one unknown
+ * token. Normalizers leave them alone. Patterns see each as one control character (U+0001): no
+ * letter, no number, no space. (The programs that these tokenizers come from replace such bytes by
+ * U+FFFD.)
  *
- * Classes of characters are those of PCRE2 in patterns and of utf8proc elsewhere: in Debian 12,
- * Unicode 14 and 15. tokenizers 0.23 has Unicode 16 in patterns and, for accents and punctuation of
- * BERT, Unicode 8, so that characters added to Unicode between these may be cut otherwise. */
+ * Character classes are those of PCRE2 in patterns and of utf8proc elsewhere: in Debian 12, Unicode
+ * 14 and 15. tokenizers 0.23 uses Unicode 16 in patterns and, for accents and punctuation of BERT,
+ * Unicode 8. So characters added to Unicode in between may be split differently. */
 #ifndef BALLOT_TEXT_H
 #define BALLOT_TEXT_H
 
@@ -27,7 +27,7 @@ typedef enum bal_special {
     BAL_SPECIAL_EOS,     /* ends it */
     BAL_SPECIAL_UNKNOWN, /* stands for what has no token */
     BAL_SPECIAL_PAD,
-    BAL_SPECIAL_MASK, /* hides a token that is to be guessed */
+    BAL_SPECIAL_MASK, /* hides a token that is to be predicted */
 } bal_special;
 
 /**
@@ -44,8 +44,8 @@ typedef enum bal_special {
  */
 bal_status bal_tokenizer_create(const bal_files *files, int64_t n_vocab, const char *origin,
                                 bal_tokenizer **tokenizer);
-/** Is a file of this name, without folders, one of the above, config.json among them, or one that
- *  belongs to a tokenizer and goes where it goes, as chat_template.jinja? Local. */
+/** Is a file of this name (without folders) one of the above, or one that belongs to a tokenizer
+ * and travels with it, such as chat_template.jinja? Local. */
 bool bal_tokenizer_reads(const char *name);
 /** Free it and set the pointer to NULL; NULL is fine. Local. */
 void bal_tokenizer_destroy(bal_tokenizer **tokenizer);
@@ -54,7 +54,7 @@ void bal_tokenizer_destroy(bal_tokenizer **tokenizer);
 int64_t bal_tokenizer_n_vocab(const bal_tokenizer *tokenizer);
 /** Id of a special token; -1 if there is none. Local. */
 int32_t bal_tokenizer_special(const bal_tokenizer *tokenizer, bal_special kind);
-/** Does this token end a text: the end token, or another one of a list of eos_token_id? Local. */
+/** Does this token end a text: is it the end token, or listed in eos_token_id? Local. */
 bool bal_tokenizer_ends(const bal_tokenizer *tokenizer, int32_t id);
 /** The [*n] tokens that stand before and after a single text ("<s>" and "</s>" for RoBERTa, none
  *  for GPT-2). Local; borrowed. */
@@ -80,7 +80,7 @@ bal_status bal_tokenizer_encode(const bal_tokenizer *tokenizer, const char *text
 bal_status bal_tokenizer_decode(const bal_tokenizer *tokenizer, const int32_t *tokens,
                                 int64_t n_tokens, char **text, size_t *n_bytes);
 
-/* The vocabulary itself, for who writes it into another file. */
+/* The vocabulary itself, for writing it to another file. */
 
 /** What a token is, with the numbers of SentencePiece. */
 typedef enum bal_token_kind {
