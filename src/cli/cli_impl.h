@@ -87,15 +87,11 @@ typedef struct bal_command {
 } bal_command;
 extern const bal_command bal_commands[]; /* ends with a name of NULL */
 
-/** argp_parse that speaks on rank 0 only; a usage error ends the program with exit code 2. */
-void bal_parse(const bal_context *context, const struct argp *argp, int argc, char **argv,
-               void *input);
-
 /** In a command of rank 0 alone: true on the others, which from now on wait for rank 0 at the end,
  *  for as long as that takes. */
 bool bal_leaves_to_rank_0(bal_context *context);
 
-/** Options that several commands share; a child of their argp, input bal_common. */
+/** What the options that several commands share say; the first member of their arguments. */
 typedef struct bal_common {
     const char *job;
     char *overrides[64];
@@ -108,12 +104,22 @@ typedef struct bal_common {
 #define BAL_COMMON_DEFAULT                                                \
     ((bal_common){.machine = {.kernels = bal_kernels_at(bal_isa_best())}, \
                   .formats = {.matrices = BAL_N_FORMATS}})
-extern const struct argp bal_argp_job;    /* --job */
-extern const struct argp bal_argp_set;    /* -s */
-extern const struct argp bal_argp_isa;    /* --isa */
-extern const struct argp bal_argp_tally;  /* --tally */
-extern const struct argp bal_argp_format; /* --format */
-extern const struct argp bal_argp_json;   /* --json */
+
+/** argp_parse that speaks on rank 0 only; a usage error ends the program with exit code 2.
+ *  @param shared  which options that commands share this one takes, by their letters: j(ob) s(et)
+ *                 i(sa) t(ally) f(ormat) J(SON)
+ *  @param input   the first member of what argp's parser is given */
+void bal_parse(const bal_context *context, const struct argp *argp, const char *shared, int argc,
+               char **argv, bal_common *input);
+/* For parsers: each ends the program where what was given is wrong. */
+/** Set *place, once, to an argument. @param what  names it in the sentence */
+error_t bal_take_once(struct argp_state *state, const char *what, const char *arg,
+                      const char **place);
+/** The value of an option that takes integers from min to max. */
+int64_t bal_take_int(struct argp_state *state, const char *option, const char *arg, int64_t min,
+                     int64_t max);
+/** The number that a text is, NAN if it is none. */
+double bal_real_of(const char *text);
 
 /** BAL_ERR_ARG: the processor of this rank does not have the level of --isa. Local: agree on it. */
 bal_status bal_isa_check(const bal_common *common);

@@ -26,32 +26,20 @@ static const struct argp_option options[] = {
     {"share", KEY_SHARE, "node|rank", 0, "one model per node or per rank (default: node)", 0},
     {0}};
 
-static int64_t parse_count(const char *arg, struct argp_state *state, const char *name)
-{
-    char *end;
-    long long value = strtoll(arg, &end, 10);
-    if (*arg == 0 || *end != 0 || value < 1 || value > 1048576)
-        argp_error(state, "--%s=%s: expected a number from 1 to 1048576", name, arg);
-    return value;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
     switch (key) {
-        case ARGP_KEY_INIT:
-            for (int child = 0; child < 2; ++child) state->child_inputs[child] = &a->common;
-            return 0;
         case 'm':
             if (!bal_bench_shape(arg, &a->config))
                 argp_error(state, "--shape=%s: expected opt-125m, llama-1b or llama-7b", arg);
             a->shape = arg;
             return 0;
         case KEY_TOKENS:
-            a->n_tokens = parse_count(arg, state, a->of_shape = "tokens");
+            a->n_tokens = bal_take_int(state, a->of_shape = "tokens", arg, 1, 1048576);
             return 0;
         case KEY_CONTEXT:
-            a->context = parse_count(arg, state, a->of_shape = "context");
+            a->context = bal_take_int(state, a->of_shape = "context", arg, 1, 1048576);
             return 0;
         case KEY_SHARE:
             if (strcmp(arg, "node") != 0 && strcmp(arg, "rank") != 0)
@@ -231,8 +219,6 @@ static bal_status bench_parts(bal_context *context, const arguments *a)
 
 bal_status bal_command_bench(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {
-        {&bal_argp_isa, 0, NULL, 0}, {&bal_argp_json, 0, NULL, 0}, {0}};
     const struct argp argp = {
         .options = options,
         .parser = parse,
@@ -246,10 +232,9 @@ bal_status bal_command_bench(bal_context *context, int argc, char **argv)
             "processor time, a step by the clock of its slowest rank. Without --shape every "
             "rank measures and rank 0 reports: with one rank per core, the rate of a busy "
             "machine.",
-        .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT, .n_tokens = 512, .context = 128, .share = true};
-    bal_parse(context, &argp, argc, argv, &a);
+    bal_parse(context, &argp, "iJ", argc, argv, &a.common);
     BAL_TRY(bal_comm_agree(context->comm, bal_isa_check(&a.common)));
     return a.shape != NULL ? bench_shape(context, &a) : bench_parts(context, &a);
 }

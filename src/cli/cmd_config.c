@@ -15,16 +15,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
     switch (key) {
-        case ARGP_KEY_INIT:
-            for (int child = 0; child < 2; ++child) state->child_inputs[child] = &a->common;
-            return 0;
         case 'm':
             a->markdown = true;
             return 0;
         case ARGP_KEY_ARG:
-            if (a->common.job != NULL) argp_error(state, "more than one job file: %s", arg);
-            a->common.job = arg;
-            return 0;
+            return bal_take_once(state, "job file", arg, &a->common.job);
         default:
             return ARGP_ERR_UNKNOWN;
     }
@@ -77,8 +72,6 @@ static json_t *to_json(const bal_job_source *source)
 
 bal_status bal_command_config(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {
-        {&bal_argp_set, 0, NULL, 0}, {&bal_argp_json, 0, NULL, 0}, {0}};
     const struct argp argp = {
         .options = options,
         .parser = parse,
@@ -86,10 +79,9 @@ bal_status bal_command_config(bal_context *context, int argc, char **argv)
         .doc =
             "Print every option of a job, resolved, with its source; without a job file, "
             "the defaults. What it prints is a job file.",
-        .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};
-    bal_parse(context, &argp, argc, argv, &a);
+    bal_parse(context, &argp, "sJ", argc, argv, &a.common);
     bal_job_source source;
     bal_status status =
         bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);

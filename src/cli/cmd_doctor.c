@@ -25,17 +25,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
     switch (key) {
-        case ARGP_KEY_INIT:
-            for (int child = 0; child < 2; ++child) state->child_inputs[child] = &a->common;
-            return 0;
         case 'r':
             if (arg[0] == 0) argp_error(state, "--run: a directory is missing");
             a->run = arg;
             return 0;
         case ARGP_KEY_ARG:
-            if (a->common.job != NULL) argp_error(state, "more than one job file: %s", arg);
-            a->common.job = arg;
-            return 0;
+            return bal_take_once(state, "job file", arg, &a->common.job);
         case ARGP_KEY_END:
             if (a->common.job == NULL && a->common.n_overrides > 0)
                 argp_error(state, "-s is of a job: give JOB.ini as well");
@@ -205,8 +200,6 @@ static bal_status examine(bal_context *context, const arguments *a, const bal_jo
 
 bal_status bal_command_doctor(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {
-        {&bal_argp_set, 0, NULL, 0}, {&bal_argp_json, 0, NULL, 0}, {0}};
     const struct argp argp = {
         .options = options,
         .parser = parse,
@@ -216,10 +209,9 @@ bal_status bal_command_doctor(bal_context *context, int argc, char **argv)
             "ok, warn or fail, what was found and what to do.\v"
             "Start it as the run will be started: mpirun -n RANKS ballot doctor JOB.ini --run DIR, "
             "or with srun. Nothing is left in the run directory. Exit code 1: a check failed.",
-        .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};
-    bal_parse(context, &argp, argc, argv, &a);
+    bal_parse(context, &argp, "sJ", argc, argv, &a.common);
     bal_job_source source = {0};
     bal_estimate needs = {0};
     bal_status status = BAL_OK;

@@ -27,29 +27,20 @@ static const struct argp_option options[] = {
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
-    char *end = NULL;
     switch (key) {
-        case ARGP_KEY_INIT:
-            for (int child = 0; child < 4; ++child) state->child_inputs[child] = &a->common;
-            return 0;
         case 'n':
-        case KEY_PER_NODE: {
-            long long n = strtoll(arg, &end, 10);
-            if (end == arg || *end != 0 || n < 1 || n > 16777216)
-                argp_error(state, "--%s=%s: expected a number from 1 to 16777216",
-                           key == 'n' ? "ranks" : "ranks-per-node", arg);
-            *(key == 'n' ? &a->ranks : &a->per_node) = n;
+            a->ranks = bal_take_int(state, "ranks", arg, 1, 16777216);
             return 0;
-        }
+        case KEY_PER_NODE:
+            a->per_node = bal_take_int(state, "ranks-per-node", arg, 1, 16777216);
+            return 0;
         case KEY_MEMORY:
-            a->memory = strtod(arg, &end);
-            if (end == arg || *end != 0 || !(a->memory > 0.0 && a->memory < 1e9))
+            a->memory = bal_real_of(arg);
+            if (!(a->memory > 0.0 && a->memory < 1e9))
                 argp_error(state, "--memory=%s: expected GiB, a number above 0", arg);
             return 0;
         case ARGP_KEY_ARG:
-            if (a->common.job != NULL) argp_error(state, "more than one job file: %s", arg);
-            a->common.job = arg;
-            return 0;
+            return bal_take_once(state, "job file", arg, &a->common.job);
         case ARGP_KEY_END:
             if (a->common.job == NULL) argp_error(state, "a job file is missing");
             return 0;
@@ -201,12 +192,6 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
 
 bal_status bal_command_estimate(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {{&bal_argp_set, 0, NULL, 0},
-                                          {&bal_argp_isa, 0, NULL, 0},
-                                          {&bal_argp_tally, 0, NULL, 0},
-                                          {&bal_argp_json, 0, NULL, 0},
-                                          {0}};
-
     const struct argp argp = {
         .options = options,
         .parser = parse,
@@ -219,10 +204,9 @@ bal_status bal_command_estimate(bal_context *context, int argc, char **argv)
             "ballot estimate JOB.ini. With --json it prints what analysis/scale.py reads to "
             "predict many nodes. Exit code 1: the job does not fit into the memory of a "
             "node.",
-        .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};
-    bal_parse(context, &argp, argc, argv, &a);
+    bal_parse(context, &argp, "sitJ", argc, argv, &a.common);
     bal_job_source source;
     bal_host host;
     bal_estimate e;

@@ -20,18 +20,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
     switch (key) {
-        case ARGP_KEY_INIT:
-            for (int child = 0; child < 5; ++child) state->child_inputs[child] = &a->common;
-            return 0;
         case 'p':
             if (strcmp(arg, "dev") != 0 && strcmp(arg, "test") != 0)
                 argp_error(state, "--split=%s: expected dev or test", arg);
             a->split = arg;
             return 0;
         case ARGP_KEY_ARG:
-            if (a->model != NULL) argp_error(state, "more than one model: %s", arg);
-            a->model = arg;
-            return 0;
+            return bal_take_once(state, "model", arg, &a->model);
         case ARGP_KEY_END:
             if (a->model == NULL) argp_error(state, "a model is missing");
             if (a->common.job == NULL)
@@ -77,9 +72,6 @@ static bal_status print(bal_context *context, const arguments *a, const bal_mode
 
 bal_status bal_command_eval(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {
-        {&bal_argp_job, 0, NULL, 0},  {&bal_argp_set, 0, NULL, 0},    {&bal_argp_isa, 0, NULL, 0},
-        {&bal_argp_json, 0, NULL, 0}, {&bal_argp_format, 0, NULL, 0}, {0}};
     const struct argp argp = {
         .options = options,
         .parser = parse,
@@ -87,10 +79,9 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
         .doc = "Evaluate a model on a text of a job. MODEL is " BAL_MODEL_WORDS
                ".\v"
                "On several ranks the text is shared out; the result is the same.",
-        .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT, .split = "dev"};
-    bal_parse(context, &argp, argc, argv, &a);
+    bal_parse(context, &argp, "jsiJf", argc, argv, &a.common);
     bal_job_source source = {0};
     bal_bundle bundle = {0};
     bal_dataset dataset = {0};

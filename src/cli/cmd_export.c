@@ -6,6 +6,7 @@
 #include "cli_impl.h"
 
 typedef struct arguments {
+    bal_common common;
     const char *model, *to;
     bal_export_options options;
     bal_export_gguf gguf;
@@ -105,7 +106,7 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
             "that was not trained becomes its base again. Nothing is overwritten.",
     };
     arguments a = {0};
-    bal_parse(context, &argp, argc, argv, &a);
+    bal_parse(context, &argp, "", argc, argv, &a.common);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_bundle bundle = {0};
     char base[BAL_SOURCE_PATH_BYTES];

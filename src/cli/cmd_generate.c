@@ -27,22 +27,10 @@ static const struct argp_option options[] = {
     {"seed", 'e', "S", 0, "random seed of the sampling (default: 1)", 0},
     {0}};
 
-static int64_t number(struct argp_state *state, const char *option, const char *text, int64_t min,
-                      int64_t max)
-{
-    char *end;
-    long long value = strtoll(text, &end, 10);
-    if (end == text || *end != 0 || value < min || value > max)
-        argp_error(state, "--%s=%s: expected %lld to %lld", option, text, (long long)min,
-                   (long long)max);
-    return value;
-}
-
 static double real(struct argp_state *state, const char *option, const char *text, double max)
 {
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end != 0 || !(value >= 0.0 && value <= max))
+    double value = bal_real_of(text);
+    if (!(value >= 0.0 && value <= max))
         argp_error(state, "--%s=%s: expected 0 to %g", option, text, max);
     return value;
 }
@@ -51,20 +39,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
     switch (key) {
-        case ARGP_KEY_INIT:
-            for (int child = 0; child < 3; ++child) state->child_inputs[child] = &a->common;
-            return 0;
         case 'n':
-            a->n_tokens = number(state, "tokens", arg, 1, 1 << 20);
+            a->n_tokens = bal_take_int(state, "tokens", arg, 1, 1 << 20);
             return 0;
         case 'e':
-            a->seed = number(state, "seed", arg, 0, INT64_MAX);
+            a->seed = bal_take_int(state, "seed", arg, 0, INT64_MAX);
             return 0;
         case 'T':
             a->sampling.temperature = real(state, "temperature", arg, 100.0);
             return 0;
         case 'k':
-            a->sampling.top_k = number(state, "top-k", arg, 0, INT32_MAX);
+            a->sampling.top_k = bal_take_int(state, "top-k", arg, 0, INT32_MAX);
             return 0;
         case 'p':
             a->sampling.top_p = real(state, "top-p", arg, 1.0);
@@ -197,10 +182,6 @@ static bal_status print(bal_context *context, const arguments *a, const bal_bund
 
 bal_status bal_command_generate(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {{&bal_argp_isa, 0, NULL, 0},
-                                          {&bal_argp_json, 0, NULL, 0},
-                                          {&bal_argp_format, 0, NULL, 0},
-                                          {0}};
     const struct argp argp = {
         .options = options,
         .parser = parse,
@@ -209,11 +190,10 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv)
                ".\v"
                "The same integer model, prompt, options and seed give the same text on every "
                "machine.",
-        .children = children,
     };
     arguments a = {
         .common = BAL_COMMON_DEFAULT, .n_tokens = 100, .seed = 1, .sampling = {.top_p = 1.0}};
-    bal_parse(context, &argp, argc, argv, &a);
+    bal_parse(context, &argp, "iJf", argc, argv, &a.common);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_bundle bundle = {0};
     text t = {0};

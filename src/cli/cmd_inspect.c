@@ -21,16 +21,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
     switch (key) {
-        case ARGP_KEY_INIT:
-            state->child_inputs[0] = &a->common;
-            return 0;
         case 'v':
             a->verify = true;
             return 0;
         case ARGP_KEY_ARG:
-            if (a->path != NULL) argp_error(state, "more than one file: %s", arg);
-            a->path = arg;
-            return 0;
+            return bal_take_once(state, "file", arg, &a->path);
         case ARGP_KEY_END:
             if (a->path == NULL) argp_error(state, "a file is missing");
             return 0;
@@ -202,16 +197,14 @@ static bool is_journal(const char *path)
 
 bal_status bal_command_inspect(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {{&bal_argp_json, 0, NULL, 0}, {0}};
     const struct argp argp = {
         .options = options,
         .parser = parse,
         .args_doc = "FILE",
         .doc = "Say what is in FILE: a journal, or " BAL_MODEL_WORDS ".",
-        .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};
-    bal_parse(context, &argp, argc, argv, &a);
+    bal_parse(context, &argp, "J", argc, argv, &a.common);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     char found[BAL_SOURCE_PATH_BYTES];
     BAL_TRY(bal_source_resolve(a.path, found));

@@ -17,16 +17,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
     switch (key) {
-        case ARGP_KEY_INIT:
-            for (int child = 0; child < 4; ++child) state->child_inputs[child] = &a->common;
-            return 0;
         case 'o':
             a->out = arg;
             return 0;
         case ARGP_KEY_ARG:
-            if (a->model != NULL) argp_error(state, "more than one model: %s", arg);
-            a->model = arg;
-            return 0;
+            return bal_take_once(state, "model", arg, &a->model);
         case ARGP_KEY_END:
             if (a->model == NULL) argp_error(state, "a model is missing");
             if (a->out == NULL) argp_error(state, "-o OUT.h5 is missing");
@@ -111,11 +106,6 @@ static bal_status quantize(bal_context *context, const arguments *a, const bal_j
 
 bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {{&bal_argp_job, 0, NULL, 0},
-                                          {&bal_argp_set, 0, NULL, 0},
-                                          {&bal_argp_format, 0, NULL, 0},
-                                          {&bal_argp_json, 0, NULL, 0},
-                                          {0}};
     const struct argp argp = {
         .options = options,
         .parser = parse,
@@ -129,10 +119,9 @@ bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
             "-s model.group=32 -s \"model.formats=*embed*=i8\". Tensors of a model of "
             "floats are read one by one: memory is that of codes and carries, and of two tensors; "
             "a checkpoint is made floats first.",
-        .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};
-    bal_parse(context, &argp, argc, argv, &a);
+    bal_parse(context, &argp, "jsfJ", argc, argv, &a.common);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_job_source source = {0};
     bal_bundle bundle = {0};

@@ -22,18 +22,12 @@ static const struct argp_option options[] = {
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
-    char *end;
     switch (key) {
-        case ARGP_KEY_INIT:
-            for (int child = 0; child < 4; ++child) state->child_inputs[child] = &a->common;
-            return 0;
         case 'o':
             a->out = arg;
             return 0;
         case 'n':
-            a->step = strtoll(arg, &end, 10);
-            if (end == arg || *end != 0 || a->step < 0)
-                argp_error(state, "--step=%s: expected a step", arg);
+            a->step = bal_take_int(state, "step", arg, 0, INT64_MAX);
             return 0;
         case ARGP_KEY_ARG:
             if (a->base == NULL)
@@ -69,11 +63,6 @@ static bal_status write_out(bal_context *context, const arguments *a, const bal_
 
 bal_status bal_command_replay(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {{&bal_argp_job, 0, NULL, 0},
-                                          {&bal_argp_isa, 0, NULL, 0},
-                                          {&bal_argp_tally, 0, NULL, 0},
-                                          {&bal_argp_json, 0, NULL, 0},
-                                          {0}};
     const struct argp argp = {
         .options = options,
         .parser = parse,
@@ -83,10 +72,9 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
             "only, no forward pass. BASE is " BAL_MODEL_WORDS
             ". JOURNAL is a run's ballots.journal, or the run directory.\v"
             "The job is job.ini beside the journal unless --job names another.",
-        .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT, .step = -1};
-    bal_parse(context, &argp, argc, argv, &a);
+    bal_parse(context, &argp, "jitJ", argc, argv, &a.common);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     char beside[4096], inside[4096];
     bal_job_source source = {0};

@@ -25,28 +25,22 @@ static const struct argp_option options[] = {
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
-    char *end = NULL;
     switch (key) {
-        case ARGP_KEY_INIT:
-            for (int child = 0; child < 3; ++child) state->child_inputs[child] = &a->common;
-            return 0;
         case 'r':
             a->run = arg;
             return 0;
         case 'h':
-            a->common.machine.max_hours = strtod(arg, &end);
-            if (end == arg || *end != 0 || !(a->common.machine.max_hours > 0.0))
+            a->common.machine.max_hours = bal_real_of(arg);
+            if (!(a->common.machine.max_hours > 0.0))
                 argp_error(state, "--max-hours=%s: expected a number above 0", arg);
             return 0;
         case 'w':
-            a->wait_limit = strtod(arg, &end);
-            if (end == arg || *end != 0 || !(a->wait_limit >= 0.0 && a->wait_limit <= 1e6))
+            a->wait_limit = bal_real_of(arg);
+            if (!(a->wait_limit >= 0.0 && a->wait_limit <= 1e6))
                 argp_error(state, "--wait-limit=%s: expected 0 to 1000000 seconds", arg);
             return 0;
         case ARGP_KEY_ARG:
-            if (a->common.job != NULL) argp_error(state, "more than one job file: %s", arg);
-            a->common.job = arg;
-            return 0;
+            return bal_take_once(state, "job file", arg, &a->common.job);
         case ARGP_KEY_END:
             if (a->common.job == NULL) argp_error(state, "a job file is missing");
             if (a->run == NULL || a->run[0] == 0) argp_error(state, "--run DIR is missing");
@@ -71,10 +65,6 @@ static void listen(void)
 
 bal_status bal_command_train(bal_context *context, int argc, char **argv)
 {
-    const struct argp_child children[] = {{&bal_argp_set, 0, NULL, 0},
-                                          {&bal_argp_isa, 0, NULL, 0},
-                                          {&bal_argp_tally, 0, NULL, 0},
-                                          {0}};
     const struct argp argp = {
         .options = options,
         .parser = parse,
@@ -86,10 +76,9 @@ bal_status bal_command_train(bal_context *context, int argc, char **argv)
             "TERM or Ctrl-C it kills the ranks after a moment (nothing is lost then either: "
             "the journal has every step). On several ranks: mpirun -n RANKS ballot train "
             "JOB.ini --run DIR",
-        .children = children,
     };
     arguments a = {.common = BAL_COMMON_DEFAULT, .wait_limit = BAL_WAIT_LIMIT_DEFAULT};
-    bal_parse(context, &argp, argc, argv, &a);
+    bal_parse(context, &argp, "sit", argc, argv, &a.common);
     listen();
     bal_comm_set_limit(context->comm, a.wait_limit);
     bal_job_source source;

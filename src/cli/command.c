@@ -18,20 +18,6 @@ bool bal_leaves_to_rank_0(bal_context *context)
     return !context->prints;
 }
 
-void bal_parse(const bal_context *context, const struct argp *argp, int argc, char **argv,
-               void *input)
-{
-    FILE *out = stdout, *err = stderr, *nowhere = NULL;
-    if (!context->prints && (nowhere = fopen("/dev/null", "we")) != NULL) stdout = stderr = nowhere;
-    static char name[64]; /* argv keeps it */
-    snprintf(name, sizeof name, "ballot %s", argv[0]);
-    argv[0] = name;
-    argp_parse(argp, argc, argv, 0, NULL, input);
-    stdout = out;
-    stderr = err;
-    if (nowhere != NULL) fclose(nowhere);
-}
-
 bal_source_options bal_common_source(const bal_common *common, const bal_job *job)
 {
     bal_source_options options = {.formats = {.matrices = BAL_I8, .group = BAL_GROUP_DEFAULT}};
@@ -93,32 +79,76 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp_option job_options[] = {{"job", 'j', "JOB.ini", 0, "job file", 0}, {0}};
-static const struct argp_option set_options[] = {
+static const struct argp_option shared_options[] = {
+    {"job", 'j', "JOB.ini", 0, "job file", 0},
     {"set", 's', "SECTION.KEY=VALUE", 0, "override an option of the job file; may be repeated", 0},
-    {0}};
-static const struct argp_option isa_options[] = {
     {"isa", 'i', "LEVEL", 0,
      "kernels: ref, avx2, avx512 or amx (default: the best here); the result is the same", 0},
-    {0}};
-static const struct argp_option tally_options[] = {
     {"tally", 't', "HOW", 0,
      "count votes by table (default), or slot by slot, which is slow; the result is the same", 0},
-    {0}};
-static const struct argp_option format_options[] = {
     {"format", 'f', "FORMAT", 0,
      "run a model of floats in f32, i8, i4 or nf4, the last two with :32, :64 or :128 columns that "
      "share a factor, or a checkpoint in f32 (default: that of the job, else i8)",
      0},
-    {0}};
-static const struct argp_option json_options[] = {
-    {"json", 'J', NULL, 0, "print one JSON object", 0}, {0}};
-const struct argp bal_argp_job = {.options = job_options, .parser = parse_common};
-const struct argp bal_argp_set = {.options = set_options, .parser = parse_common};
-const struct argp bal_argp_tally = {.options = tally_options, .parser = parse_common};
-const struct argp bal_argp_isa = {.options = isa_options, .parser = parse_common};
-const struct argp bal_argp_format = {.options = format_options, .parser = parse_common};
-const struct argp bal_argp_json = {.options = json_options, .parser = parse_common};
+    {"json", 'J', NULL, 0, "print one JSON object", 0},
+};
+#define N_SHARED (sizeof shared_options / sizeof *shared_options)
+
+static error_t hand_down(int key, char *arg, struct argp_state *state)
+{
+    (void)arg;
+    if (key != ARGP_KEY_INIT) return ARGP_ERR_UNKNOWN;
+    state->child_inputs[0] = state->child_inputs[1] = state->input;
+    return 0;
+}
+
+void bal_parse(const bal_context *context, const struct argp *argp, const char *shared, int argc,
+               char **argv, bal_common *input)
+{
+    struct argp_option taken[N_SHARED + 1] = {0};
+    for (size_t i = 0, n = 0; i < N_SHARED; ++i)
+        if (strchr(shared, shared_options[i].key) != NULL) taken[n++] = shared_options[i];
+    const struct argp common = {.options = taken, .parser = parse_common};
+    const struct argp_child children[] = {{.argp = argp}, {.argp = &common}, {0}};
+    const struct argp all = {.parser = hand_down, .children = children};
+    FILE *out = stdout, *err = stderr, *nowhere = NULL;
+    if (!context->prints && (nowhere = fopen("/dev/null", "we")) != NULL) stdout = stderr = nowhere;
+    static char name[64]; /* argv keeps it */
+    snprintf(name, sizeof name, "ballot %s", argv[0]);
+    argv[0] = name;
+    argp_parse(&all, argc, argv, 0, NULL, input);
+    stdout = out;
+    stderr = err;
+    if (nowhere != NULL) fclose(nowhere);
+}
+
+error_t bal_take_once(struct argp_state *state, const char *what, const char *arg,
+                      const char **place)
+{
+    if (*place != NULL) argp_error(state, "more than one %s: %s", what, arg);
+    *place = arg;
+    return 0;
+}
+
+int64_t bal_take_int(struct argp_state *state, const char *option, const char *arg, int64_t min,
+                     int64_t max)
+{
+    char *end;
+    long long value = strtoll(arg, &end, 10);
+    if (end == arg || *end != 0 || value < min || value > max)
+        argp_error(state,
+                   max == INT64_MAX ? "--%s=%s: expected a number of %lld or more"
+                                    : "--%s=%s: expected a number from %lld to %lld",
+                   option, arg, (long long)min, (long long)max);
+    return value;
+}
+
+double bal_real_of(const char *text)
+{
+    char *end;
+    double value = strtod(text, &end);
+    return end == text || *end != 0 ? (double)NAN : value;
+}
 
 bal_status bal_check_output(const char *path)
 {
