@@ -1,5 +1,5 @@
-/* include/ballot/comm.h: the ranks of a run: who they are, exact reductions, agreement on failure,
- * memory that the ranks of a node share. Knows MPI; knows nothing of what the numbers mean. */
+/* include/ballot/comm.h: the ranks (processes) of a run: who they are, exact reductions, agreement
+ * on failure, memory shared on a node. Knows MPI; knows nothing of what the numbers mean. */
 #ifndef BALLOT_COMM_H
 #define BALLOT_COMM_H
 
@@ -17,9 +17,9 @@ bal_comm *bal_comm_alone(void);
 void bal_comm_destroy(bal_comm **comm);
 int bal_comm_rank(const bal_comm *comm);
 int bal_comm_size(const bal_comm *comm);
-/** The node of this rank, by the lowest of the ranks that share memory with it. Local. */
+/** This rank's node, named by the lowest rank that shares memory with it. Local. */
 int bal_comm_node(bal_comm *comm);
-/** What carries the messages: "Open MPI v4.1.4, threads: single". Local. */
+/** The message library, such as "Open MPI v4.1.4, threads: single". Local. */
 void bal_comm_describe(char *text, size_t n_bytes);
 /** The name of a rank's host. Local; borrowed. */
 const char *bal_comm_host(bal_comm *comm, int rank);
@@ -36,15 +36,15 @@ const char *bal_comm_host(bal_comm *comm, int rank);
 /** Seconds that a collective may wait for other ranks; 0, the default: for ever. Local. All ranks
  * set the same, except those that only wait for the end. */
 void bal_comm_set_limit(bal_comm *comm, double seconds);
-/** The step that sentences name. Local. */
+/** The step that messages name. Local. */
 void bal_comm_set_step(bal_comm *comm, int64_t step);
 
 /** Give every rank the worst status of all, with the sentence of the lowest rank that has it. Call
  * it wherever one rank may fail alone. Collective. */
 bal_status bal_comm_agree(bal_comm *comm, bal_status status);
-/** Bytes of rank 0 to all ranks. Collective. @return BAL_OK; BAL_LOST. */
+/** Copy bytes from rank 0 to all ranks. Collective. @return BAL_OK; BAL_LOST. */
 bal_status bal_comm_broadcast(bal_comm *comm, void *bytes, size_t n_bytes);
-/** 64-bit words of every rank on every rank: all [size * n]. Collective. @return as above. */
+/** Give every rank the n words of every rank: all [size * n]. Collective. @return as above. */
 bal_status bal_comm_gather(bal_comm *comm, const uint64_t *mine, int n, uint64_t *all);
 /** Sums over the ranks, in place. Exact, so the order does not matter. Collective. */
 bal_status bal_comm_sum(bal_comm *comm, int64_t *values, int n);
@@ -54,8 +54,8 @@ bal_status bal_comm_sum(bal_comm *comm, int64_t *values, int n);
 typedef struct bal_reduction {
     int n_or, n_sum, n_min, n_max;
 } bal_reduction;
-/** One allreduce of n_or + n_sum + n_min + n_max words, in place. Integers only, so the result
- *  does not depend on order or number of ranks. Collective. @return BAL_OK; BAL_LOST. */
+/** One allreduce of n_or + n_sum + n_min + n_max words, in place. All are integers, so the result
+ *  does not depend on the order or number of ranks. Collective. @return BAL_OK; BAL_LOST. */
 bal_status bal_comm_reduce(bal_comm *comm, const bal_reduction *how, uint64_t *words);
 /** The seconds of the slowest rank, in place, to the nanosecond. Collective. @return as above. */
 bal_status bal_comm_slowest(bal_comm *comm, double *seconds);
@@ -80,7 +80,8 @@ double bal_shared_needs(size_t n_bytes);
  * @return BAL_OK; BAL_ERR_MEMORY, BAL_ERR_MPI, BAL_LOST, on all ranks.
  */
 bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_shared **shared);
-/** Free it and set the pointer to NULL; NULL is fine. Collective; before its communicator goes. */
+/** Free it and set the pointer to NULL; NULL is fine. Collective; call it before the communicator
+ * is destroyed. */
 void bal_shared_destroy(bal_shared **shared);
 void *bal_shared_memory(const bal_shared *shared);
 /** This rank's part, 0 .. n_parts - 1, of its copy. The rank with part 0 fills the copy. */
@@ -89,7 +90,8 @@ int bal_shared_n_parts(const bal_shared *shared);
 /** Why the ranks of some node, perhaps another one, could not share; NULL: all do, or none was
  * asked to. The same on all ranks. */
 const char *bal_shared_refusal(const bal_shared *shared);
-/** Wait for all ranks of the copy; then each sees what the others wrote. Collective on the copy.
+/** Wait for all ranks of the copy; after that, each sees what the others wrote. Collective on the
+ *  copy.
  *  @return BAL_OK; BAL_LOST; BAL_ERR_MPI. */
 bal_status bal_shared_sync(bal_shared *shared);
 /** Sums modulo 2^64 over the ranks of the copy, in place. Collective on the copy. */

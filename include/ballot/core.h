@@ -1,5 +1,5 @@
-/* include/ballot/core.h: what every room stands on: status codes, the sentence that goes with a
- * failure, memory, files, hashing, log. Knows nothing of models, ranks or votes. */
+/* include/ballot/core.h: what every room uses: status codes, the message that explains a failure,
+ * memory, files, hashing, log. Knows nothing of models, ranks or votes. */
 #ifndef BALLOT_CORE_H
 #define BALLOT_CORE_H
 
@@ -37,7 +37,7 @@ typedef enum bal_status {
 #undef BAL_STATUS_ENUM
 } bal_status;
 
-/** Pass a failure up. Only where nothing has to be released. */
+/** Return a failure to the caller. Only where nothing has to be released. */
 #define BAL_TRY(call)                                  \
     do {                                               \
         bal_status try_status_ = (call);               \
@@ -50,19 +50,19 @@ int bal_status_exit_code(bal_status status);
 const char *bal_status_words(bal_status status);
 
 /**
- * Remember the sentence that explains a failure and return its status:
- * `return bal_fail(BAL_ERR_INPUT, "%s: ...", path)`. A sentence names file, place, what was found
- * and what was expected; no final full stop, no newline: control characters become "?". At most
- * 1023 bytes are kept. Local.
+ * Keep the message that explains a failure, and return its status:
+ * `return bal_fail(BAL_ERR_INPUT, "%s: ...", path)`. A message names the file, the place, what was
+ * found and what was expected. It has no final full stop. Control characters, newlines too, become
+ * "?"; bytes after the first 1023 are dropped. Local.
  */
 bal_status bal_fail(bal_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/** The sentence of the last bal_fail of this process, "" before the first. Local. */
+/** The message of the last bal_fail of this process; "" before the first. Local. */
 const char *bal_failure(void);
 
-/** What a log line is for: a person watching (say), a person who should act (warn). */
+/** Whom a log line is for: someone who watches (say), or someone who should act (warn). */
 typedef enum bal_log_level { BAL_LOG_SAY, BAL_LOG_WARN } bal_log_level;
-/** Let this process print log lines to stderr (main turns it on for rank 0 alone). Local. */
+/** Whether this process prints log lines to stderr; main enables it on rank 0 alone. Local. */
 void bal_log_enable(bool on);
 /** Print one line to stderr if enabled. Warnings start with "warning: ". Local. */
 void bal_log(bal_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -71,31 +71,31 @@ void bal_log(bal_log_level level, const char *format, ...) __attribute__((format
  *  memory. Release with free(). Local. */
 void *bal_alloc(size_t count, size_t element_bytes);
 
-/** A file mapped read-only. data is NULL when n_bytes is 0. */
+/** A file mapped read-only. data is NULL if n_bytes is 0. */
 typedef struct bal_mapping {
     const uint8_t *data;
     size_t n_bytes;
 } bal_mapping;
-/** Map path. Local. @return BAL_OK; BAL_ERR_INPUT: it does not exist, is no regular file or may
- *  not be read; BAL_ERR_MEMORY: it could not be mapped. */
+/** Map path. Local. @return BAL_OK; BAL_ERR_INPUT: it is missing, not a regular file, or not
+ *  readable; BAL_ERR_MEMORY: it could not be mapped. */
 bal_status bal_mapping_open(const char *path, bal_mapping *file);
 /** Unmap; a cleared or zeroed file is fine. Local. */
 void bal_mapping_close(bal_mapping *file);
-/** The bytes of a small file under its name. */
+/** A small file: its name and its bytes. */
 typedef struct bal_named_bytes {
     char name[64];
-    uint8_t *bytes; /* [n_bytes + 1], a 0 after them */
+    uint8_t *bytes; /* [n_bytes + 1], with a final 0 */
     size_t n_bytes;
 } bal_named_bytes;
 /** Small files held in memory, such as those beside a model's weights. {0}: none. */
 typedef struct bal_files {
     int n;
-    bal_named_bytes *at; /* [n], in the order in which they were added; owned */
+    bal_named_bytes *at; /* [n], in the order they were added; owned */
 } bal_files;
-/** Add a copy of bytes under a name of at most 63 bytes, in place of what had it. Local.
+/** Add a copy of bytes under a name of at most 63 bytes; a file of that name is replaced. Local.
  *  @return BAL_OK; BAL_ERR_MEMORY, files unchanged. */
 bal_status bal_files_add(bal_files *files, const char *name, const void *bytes, size_t n_bytes);
-/** The file of that name, NULL if there is none; valid until the next change. Local. */
+/** The file of that name, or NULL; valid until the next change. Local. */
 const bal_named_bytes *bal_files_find(const bal_files *files, const char *name);
 /** Free them all. Local. */
 void bal_files_clear(bal_files *files);
@@ -103,19 +103,19 @@ void bal_files_clear(bal_files *files);
 /* A disk that cannot give back what it stored fails a read, but kills a process that has mapped the
  * file. So whatever has to be verified is read, not mapped. */
 
-/** Open a regular file of n_bytes. Local. @return BAL_OK; BAL_ERR_INPUT: as bal_mapping_open. */
+/** Open a regular file, of *n_bytes. Local. @return BAL_OK; BAL_ERR_INPUT as bal_mapping_open. */
 bal_status bal_open_to_read(const char *path, int *fd, int64_t *n_bytes);
 /** Read, going on after short reads and EINTR. what names the file in the sentence. Local.
  *  @return the bytes read, fewer than n_bytes only at the end of the file; -1: BAL_ERR_IO. */
 ssize_t bal_read_at(int fd, void *bytes, size_t n_bytes, int64_t offset, const char *what);
-/** XXH3-64 of a file's bytes from one on, the same as bal_hash with seed 0. Local.
- *  @param n_bytes  how many the file has, if not fewer than from
+/** XXH3-64 of a file's bytes after the first `from`: bal_hash with seed 0. Local.
+ *  @param n_bytes  the size of the file, or from if it is shorter
  *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
 bal_status bal_file_hash(int fd, int64_t from, const char *what, uint64_t *hash, int64_t *n_bytes);
 /** Write all bytes to fd, going on after short writes and EINTR. what names the file in the
  * sentence. Local. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_write_all(int fd, const void *bytes, size_t n_bytes, const char *what);
-/** Writes what it is given to fd; path is for sentences. */
+/** A function that writes `what` to fd; path is for messages. */
 typedef bal_status bal_writer(const void *what, int fd, const char *path);
 /** The bal_writer of a bal_named_bytes. */
 bal_status bal_write_named(const void *named, int fd, const char *path);
@@ -133,8 +133,8 @@ bal_status bal_sync_dir(const char *dir);
 /** XXH3-64 of bytes with a seed. Local. Source: xxHash 0.8, XXH3_64bits_withSeed. */
 uint64_t bal_hash(const void *bytes, size_t n_bytes, uint64_t seed);
 
-#define BAL_NO_CHARACTER -1 /* a byte that is no part of valid UTF-8 */
-/** The character of UTF-8 that text starts with; n_bytes > 0. Local. @return its bytes, 1 .. 4. */
+#define BAL_NO_CHARACTER -1 /* a byte that is not part of valid UTF-8 */
+/** The UTF-8 character at the start of text; n_bytes > 0. Local. @return its bytes, 1 .. 4. */
 size_t bal_character(const char *text, size_t n_bytes, int32_t *character);
 
 /** Resident memory of this process: all of it (RSS), and with each shared page divided by the
@@ -146,10 +146,10 @@ bool bal_memory_resident(int64_t *rss, int64_t *pss);
 int64_t bal_memory_peak(void);
 
 #define BAL_HOST_BYTES 65 /* the longest name that Linux gives a machine, and a 0 */
-/** The name of this machine, "unknown" if the system does not say. Local. */
+/** The name of this machine; "unknown" if the system does not say. Local. */
 void bal_host_name(char name[BAL_HOST_BYTES]);
 
-/** Seconds of the monotonic clock; for durations, never for results. Local. */
+/** Seconds of the monotonic clock, for durations; no result depends on it. Local. */
 double bal_seconds(void);
 /** The median of n > 0 values, which are sorted in place. Local. */
 double bal_median(double *values, int n);
