@@ -26,7 +26,7 @@
  * replicas.h), and bal_estimate_job says what a job takes (estimate.h). kernels.h is the
  * arithmetic below it all, bench.h its speed, json.h how JSON is read and written.
  *
- * Calls that can fail return a bal_status, and bal_failure gives the sentence that explains it
+ * Calls that can fail return a bal_status, and bal_failure gives the message that explains it
  * (core.h). "Collective" in a comment says that all ranks make the call together; "Local", that one
  * rank may make it alone. The programs in examples/ show the first steps. */
 #ifndef BALLOT_BALLOT_H

@@ -27,7 +27,7 @@ const char *bal_comm_host(bal_comm *comm, int rank);
 /* A rank may die, or its host may be cut off. If a limit is set, each collective below waits no
  * longer than that for the others on rank 0. Other ranks wait up to 6 s and a sixteenth of the
  * limit longer, so that rank 0 is the first to give up. Then the call returns BAL_LOST, with a
- * sentence that names the missing ranks, their hosts and the step in which they were last heard of.
+ * message that names the missing ranks, their hosts and the step in which they were last heard of.
  * So does every later call. After that, call destroy alone, and end the process without
  * MPI_Finalize, with the exit code of BAL_LOST. */
 
@@ -39,7 +39,7 @@ void bal_comm_set_limit(bal_comm *comm, double seconds);
 /** The step that messages name. Local. */
 void bal_comm_set_step(bal_comm *comm, int64_t step);
 
-/** Give every rank the worst status of all, with the sentence of the lowest rank that has it. Call
+/** Give every rank the worst status of all, with the message of the lowest rank that has it. Call
  * it wherever one rank may fail alone. Collective. */
 bal_status bal_comm_agree(bal_comm *comm, bal_status status);
 /** Copy bytes from rank 0 to all ranks. Collective. @return BAL_OK; BAL_LOST. */

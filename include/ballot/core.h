@@ -105,7 +105,7 @@ void bal_files_clear(bal_files *files);
 
 /** Open a regular file, of *n_bytes. Local. @return BAL_OK; BAL_ERR_INPUT as bal_mapping_open. */
 bal_status bal_open_to_read(const char *path, int *fd, int64_t *n_bytes);
-/** Read, going on after short reads and EINTR. what names the file in the sentence. Local.
+/** Read, going on after short reads and EINTR. what names the file in the message. Local.
  *  @return the bytes read, fewer than n_bytes only at the end of the file; -1: BAL_ERR_IO. */
 ssize_t bal_read_at(int fd, void *bytes, size_t n_bytes, int64_t offset, const char *what);
 /** XXH3-64 of a file's bytes after the first `from`: bal_hash with seed 0. Local.
@@ -113,7 +113,7 @@ ssize_t bal_read_at(int fd, void *bytes, size_t n_bytes, int64_t offset, const c
  *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
 bal_status bal_file_hash(int fd, int64_t from, const char *what, uint64_t *hash, int64_t *n_bytes);
 /** Write all bytes to fd, going on after short writes and EINTR. what names the file in the
- * sentence. Local. @return BAL_OK; BAL_ERR_IO. */
+ * message. Local. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_write_all(int fd, const void *bytes, size_t n_bytes, const char *what);
 /** A function that writes `what` to fd; path is for messages. */
 typedef bal_status bal_writer(const void *what, int fd, const char *path);

@@ -29,7 +29,7 @@ void bal_bundle_clear(bal_bundle *bundle);
  * @param with_carry  make carries, holding what rounding left over
  * @param bundle      made; for bal_bundle_clear
  * @return BAL_OK; BAL_ERR_INPUT: missing, short, damaged, unsupported, or parts that do not fit
- *         together; the sentence names file, place, what was found and expected; BAL_ERR_CONFIG:
+ *         together; the message names file, place, what was found and expected; BAL_ERR_CONFIG:
  *         formats do not fit the model; BAL_ERR_MEMORY.
  */
 bal_status bal_hub_load(const char *path, const bal_formats *formats, bool with_carry,

@@ -155,7 +155,7 @@ void bal_config_choices(const bal_config_row *row, char text[BAL_CONFIG_WORDS_BY
 /** Set it. Local. @return false: text is none of these words, or not one word of an enumeration. */
 bool bal_config_parse(const bal_config_row *row, const char *text, bal_model_config *config);
 
-/** @return BAL_OK; BAL_ERR_INPUT with a sentence that starts with origin: a member is out of its
+/** @return BAL_OK; BAL_ERR_INPUT with a message that starts with origin: a member is out of its
  *  range, a matrix would have more than 2^31 codes, or members do not fit together. Local. */
 bal_status bal_model_config_check(const bal_model_config *config, const char *origin);
 /** Two configs of one model: every member is the same. Local. */

@@ -182,7 +182,7 @@ typedef struct bal_lock bal_lock;
 /**
  * Take the run directory: dir/run.lock, held with flock and naming host, pid, job id (of Slurm, if
  * any) and a generation one above the last. Local.
- * @return BAL_OK; BAL_ERR_STATE: a live process on this host has it (the sentence says which);
+ * @return BAL_OK; BAL_ERR_STATE: a live process on this host has it (the message says which);
  *         BAL_ERR_IO: the directory cannot be written.
  */
 bal_status bal_lock_take(const char *dir, bal_lock **lock);

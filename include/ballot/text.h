@@ -38,9 +38,9 @@ typedef enum bal_special {
  * config.json say which tokens are special and which stand before and after a text.
  * @param files    what is needed of them is copied
  * @param n_vocab  tokens of the model; the tokenizer must not have more
- * @param origin   folder or file, for sentences: "ORIGIN/tokenizer.json: ..."
+ * @param origin   folder or file, for messages: "ORIGIN/tokenizer.json: ..."
  * @return BAL_OK; BAL_ERR_INPUT: none is there, damaged, of a kind that is not supported (the
- *         sentence names the part), or of another vocabulary size than the model; BAL_ERR_MEMORY.
+ *         message names the part), or of another vocabulary size than the model; BAL_ERR_MEMORY.
  */
 bal_status bal_tokenizer_create(const bal_files *files, int64_t n_vocab, const char *origin,
                                 bal_tokenizer **tokenizer);

@@ -64,7 +64,7 @@ const char *bal_watch_host(const struct bal_watch *watch, int rank);
 /** Guard calls of this communicator that cannot be given up for as long as others may be waited for
  *  (on); or no longer. */
 void bal_watch_guard(const bal_mpi *m, bool on);
-/** BAL_LOST, with its sentence, once ranks are lost: then MPI is not to be called any more. */
+/** BAL_LOST, with its message, once ranks are lost: then MPI is not to be called any more. */
 bal_status bal_watch_status(const struct bal_watch *watch);
 
 #endif

@@ -10,7 +10,7 @@
 
 #include "ballot/core.h"
 
-/* The sentence for a file that cannot be opened, errno says why. */
+/* The message for a file that cannot be opened, errno says why. */
 static bal_status refuse(const char *path)
 {
     char target[PATH_MAX];

@@ -1,4 +1,4 @@
-/* status.c: status codes, the sentence of the last failure, log lines. */
+/* status.c: status codes, the message of the last failure, log lines. */
 #include <string.h>
 
 #include "ballot/core.h"

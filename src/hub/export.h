@@ -22,7 +22,7 @@ bal_status bal_hub_publish(const char *dir, bool may_make, const bal_hub_output 
 
 uint16_t bal_hub_f16_of(float value);
 uint16_t bal_hub_bf16_of(float value);
-/** Write n floats, little endian, as dtype (not OTHER). name is their tensor, for sentences.
+/** Write n floats, little endian, as dtype (not OTHER). name is their tensor, for messages.
  *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_NUMERIC: a value is too large for the dtype. */
 bal_status bal_hub_write_floats(bal_hub_dtype dtype, const float *values, int64_t n,
                                 const char *name, int fd, const char *path);

@@ -49,7 +49,7 @@ typedef struct bal_family {
 /** The family of a model_type or of a class of transformers, NULL: none. */
 const bal_family *bal_family_of_type(const char *type);
 const bal_family *bal_family_of_class(const char *class);
-/** "a, b or c": all of them, for sentences. */
+/** "a, b or c": all of them, for messages. */
 void bal_family_list(char *text, size_t n_bytes);
 
 /** Where the family's files have one of our tensors. */

@@ -21,7 +21,7 @@ typedef enum bal_hub_dtype { BAL_HUB_F32, BAL_HUB_F16, BAL_HUB_BF16, BAL_HUB_OTH
 typedef struct bal_hub_entry {
     char name[BAL_NAME_BYTES]; /* as in Hugging Face files */
     bal_hub_dtype dtype;
-    const char *dtype_name;          /* as the format calls it, for sentences; static */
+    const char *dtype_name;          /* as the format calls it, for messages; static */
     int n_dims;                      /* 0 (a scalar) to 8 */
     int64_t shape[BAL_HUB_DIMS_MAX]; /* 1 beyond n_dims */
     const uint8_t *data;             /* in the mapped file, of any alignment; borrowed */
@@ -38,7 +38,7 @@ typedef struct bal_hub_file {
 /** name -> place, dtype, shape. A table that was opened owns its mapped files; one that was parsed
  *  from memory has none. {0}: empty. */
 typedef struct bal_hub_table {
-    const char *origin; /* what was opened, for sentences: the weights or their index; borrowed,
+    const char *origin; /* what was opened, for messages: the weights or their index; borrowed,
                            or path of files[0] */
     int n_files;
     bal_hub_file *files;
@@ -46,14 +46,14 @@ typedef struct bal_hub_table {
     bal_hub_entry *entries; /* sorted by name; owned */
 } bal_hub_table;
 
-/** True if all n characters are visible ASCII: names go into sentences and onto terminals. */
+/** True if all n characters are visible ASCII: names go into messages and onto terminals. */
 bool bal_hub_is_plain(const char *text, size_t n);
 /** Name the entry. @return BAL_OK; BAL_ERR_INPUT: too long, or not plain. */
 bal_status bal_hub_entry_name(bal_hub_entry *entry, const char *name, size_t n, const char *origin);
 /** Set n_bytes as the shape says; false: it is no size in elements, or overflows. */
 bool bal_hub_entry_measure(bal_hub_entry *entry, size_t element_bits);
 int64_t bal_hub_entry_n(const bal_hub_entry *entry);
-/** Path of the file that has the entry, for sentences. */
+/** Path of the file that has the entry, for messages. */
 const char *bal_hub_entry_origin(const bal_hub_table *table, const bal_hub_entry *entry);
 
 /** Open whichever of model.safetensors, model.safetensors.index.json, pytorch_model.bin and
@@ -78,7 +78,7 @@ bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *e
 bool bal_hub_table_same(const bal_hub_table *table, const bal_hub_entry *a, const bal_hub_entry *b);
 
 /** Write the entry's bytes to fd; its pages are let go as they are written. path names the file
- * that is written, for sentences. @return BAL_OK; BAL_ERR_IO. */
+ * that is written, for messages. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_hub_table_copy(const bal_hub_table *table, const bal_hub_entry *entry, int fd,
                               const char *path);
 

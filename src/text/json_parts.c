@@ -1,5 +1,6 @@
-/* json_parts.c: what every reader of a JSON part needs: its type, its strings, and the sentence for what
- * is not as expected. Parts that would change the tokens and are not known are refused by name. */
+/* json_parts.c: what every reader of a JSON part needs: its type, its strings, and the message for
+ * what is not as expected. Parts that would change the tokens and are not known are refused by
+ * name. */
 #include <stdlib.h>
 #include <string.h>
 

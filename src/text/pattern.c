@@ -18,7 +18,7 @@
 
 struct bal_pattern {
     pcre2_code *code;
-    char *words; /* of the file, for sentences */
+    char *words; /* of the file, for messages */
     char *origin;
 };
 

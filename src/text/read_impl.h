@@ -10,7 +10,7 @@
 bal_status bal_json_parse(const char *origin, const void *bytes, size_t n_bytes, json_t **root);
 const char *bal_json_type(const json_t *part);
 bool bal_json_is_type(const json_t *part, const char *type);
-/** The sentence for a part that is not as expected. @return BAL_ERR_INPUT. */
+/** The message for a part that is not as expected. @return BAL_ERR_INPUT. */
 bal_status bal_json_refuse(const char *origin, const char *part, const json_t *found,
                            const char *expected);
 /** Keep a string of 1, or 0, .. BAL_STEP_BYTES_MAX bytes. */
@@ -27,7 +27,7 @@ bal_status bal_json_bool(const bal_tokenizer *tokenizer, const char *part, const
 typedef bal_status (*bal_read_step)(bal_tokenizer *tokenizer, const json_t *json);
 bal_status bal_json_sequence(bal_tokenizer *tokenizer, const char *part, const json_t *json,
                              const char *name, int depth, bal_read_step read);
-/** An id below the model's and the file's bounds; -1 and a sentence. */
+/** An id below the model's and the file's bounds; -1 and a message. */
 int32_t bal_json_id(const bal_tokenizer *tokenizer, const char *content, const json_t *value);
 
 /** Are there few steps that turn bytes into letters? */

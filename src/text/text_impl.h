@@ -87,7 +87,7 @@ typedef struct bal_pattern bal_pattern; /* a compiled regular expression */
 typedef struct bal_matcher bal_matcher; /* what matching needs, for one thread */
 /**
  * Compile a pattern in the syntax of Oniguruma for Ruby, as the tokenizers library has them.
- * @param origin, part  for the sentence
+ * @param origin, part  for the message
  * @return BAL_OK; BAL_ERR_INPUT: damaged, or of a meaning that is not known here; BAL_ERR_MEMORY.
  */
 bal_status bal_pattern_create(const char *origin, const char *part, const char *pattern,
@@ -163,7 +163,7 @@ typedef struct bal_steps {
     bal_step step[BAL_STEPS_MAX];
     int n;
 } bal_steps;
-/** A new last step. NULL, with a sentence, if there are too many. */
+/** A new last step. NULL, with a message, if there are too many. */
 bal_step *bal_steps_next(bal_steps *steps, const char *origin, const char *part);
 
 /* vocabulary.c, added.c */
@@ -331,7 +331,7 @@ bal_status bal_unigram_encode(bal_work *work, const char *text, size_t n_bytes);
 bal_status bal_characters_encode(bal_work *work, const char *text, size_t n_bytes);
 /** Higher scores first; -0 and 0 are equal. */
 uint32_t bal_score_priority(float score);
-/** The sentence for a byte that has no token. @return BAL_ERR_INPUT. */
+/** The message for a byte that has no token. @return BAL_ERR_INPUT. */
 bal_status bal_refuse_byte(char byte);
 /** SentencePiece: bytes of the user-defined piece or else character that text starts with. */
 size_t bal_unit_bytes(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes,
@@ -351,7 +351,7 @@ bal_status bal_tokens_put(bal_tokenizer *tokenizer, int32_t id, const char *byte
 bal_status bal_merges_create(bal_tokenizer *tokenizer, size_t n_merges);
 /** The place of a pair: it is there, or left < 0 and it may be put there. */
 bal_merge *bal_merges_find(const bal_tokenizer *tokenizer, int32_t left, int32_t right);
-/** Put a merge of that rank in the table. place names it in the sentence. */
+/** Put a merge of that rank in the table. place names it in the message. */
 bal_status bal_merges_put(bal_tokenizer *tokenizer, const char *place, size_t rank,
                           const char *left, size_t n_left, const char *right, size_t n_right);
 
