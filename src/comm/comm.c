@@ -1,4 +1,4 @@
-/* comm.c: what all transports share: agreement on failure, sums. */
+/* comm.c: what works with every transport: agreement on failure, sums. */
 #include <string.h>
 
 #include "comm_impl.h"

@@ -1,12 +1,12 @@
-/* comm_mpi.c: the transport of MPI. Every collective is started and then waited for with a limit,
- * see watch.c: a rank that is gone must not keep the others for ever. */
+/* comm_mpi.c: the transport over MPI. Every collective is nonblocking and waited for with a limit
+ * (watch.c), so that a lost rank cannot block the others for ever. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "comm_impl.h"
 
-static int layout_key = MPI_KEYVAL_INVALID; /* an operation is handed its data type alone */
+static int layout_key = MPI_KEYVAL_INVALID; /* an MPI operation is given only the data type */
 
 static void combine(void *in_bytes, void *inout_bytes, int *count, MPI_Datatype *type)
 {
@@ -37,7 +37,7 @@ static bal_status reduce(bal_comm *comm, const bal_reduction *how, uint64_t *wor
     int n = how->n_or + how->n_sum + how->n_min + how->n_max, code;
     BAL_TRY(bal_watch_status(m->world->watch));
     MPI_Request request;
-    if (how->n_sum == n || how->n_max == n) { /* of one kind: MPI has it */
+    if (how->n_sum == n || how->n_max == n) { /* only one kind: MPI has an operation for it */
         code = MPI_Iallreduce(MPI_IN_PLACE, words, n, MPI_UINT64_T,
                               how->n_sum == n ? MPI_SUM : MPI_MAX, m->mpi, &request);
     } else {
@@ -96,7 +96,7 @@ bal_mpi *bal_comm_mpi(bal_comm *comm)
     return comm->transport == &transport ? (bal_mpi *)comm : NULL;
 }
 
-/* Own a communicator that MPI has just made. */
+/* Take over a communicator that MPI has just made. */
 static bal_status wrap(int code, const char *what, MPI_Comm mpi, bal_mpi *world, bal_mpi **made)
 {
     BAL_TRY(bal_mpi_check(code, what));

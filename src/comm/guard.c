@@ -1,5 +1,5 @@
-/* guard.c: what calls of MPI return, as a status; and an alarm for those that cannot be given up:
- * none of them has a time limit of its own, so the alarm ends the process. */
+/* guard.c: the status of MPI calls, and an alarm for calls that cannot be interrupted. These have
+ * no time limit of their own, so the alarm ends the process. */
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,7 +17,7 @@ bal_status bal_mpi_check(int code, const char *what)
     return bal_fail(BAL_ERR_MPI, "%s failed: %s", what, text);
 }
 
-static char sentence[512]; /* for the alarm, which must not format */
+static char sentence[512]; /* made in advance: a signal handler must not format */
 static size_t n_sentence;
 
 static void on_alarm(int number)

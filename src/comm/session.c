@@ -1,4 +1,4 @@
-/* session.c: MPI from its start to its end. */
+/* session.c: starting and ending MPI. */
 #include "comm_impl.h"
 
 bal_status bal_comm_start(bal_comm **comm)

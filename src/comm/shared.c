@@ -1,5 +1,5 @@
-/* shared.c: memory that the ranks of a node share, through a window of MPI-3; where that cannot be
- * had, memory of each rank. */
+/* shared.c: memory that the ranks of a node share, as an MPI-3 window. Where there is none, each
+ * rank has memory of its own. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ struct bal_shared {
     char refusal[1024];
 };
 
-/* Where Open MPI keeps the files of shared windows: its parameter, asked for by name. */
+/* Where Open MPI keeps the files of shared windows: a parameter of its own, read by name. */
 static void find_backing(char dir[BAL_BACKING_BYTES])
 {
     int provided, index, count;
@@ -49,11 +49,11 @@ bal_status bal_shared_room(char dir[BAL_BACKING_BYTES], double *free_bytes)
     return BAL_OK;
 }
 
-/* Open MPI wants 5 % to spare. */
+/* Open MPI wants 5 % more than the window. */
 double bal_shared_needs(size_t n_bytes) { return 1.0625 * (double)n_bytes + 0x1p20; }
 
-/* Is there room for a window? Where Open MPI finds too little only the rank that looks hears of it,
- * while the others wait for ever: so look first. */
+/* Is there room for a window? If Open MPI itself finds too little, only one rank learns of it and
+ * the others wait for ever. So look first. */
 static bal_status check_room(size_t n_bytes)
 {
     char dir[BAL_BACKING_BYTES], host[BAL_HOST_BYTES];
@@ -68,14 +68,14 @@ static bal_status check_room(size_t n_bytes)
     return BAL_OK;
 }
 
-/* Give every page of the window its memory now: what is missing later is a SIGBUS. */
+/* Allocate every page of the window now: memory that is missing later is a SIGBUS. */
 static bal_status populate(void *memory, size_t n_bytes)
 {
 #ifdef MADV_POPULATE_WRITE
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t first = (uintptr_t)memory / page * page;
     if (madvise((void *)first, (uintptr_t)memory + n_bytes - first, MADV_POPULATE_WRITE) != 0 &&
-        errno != EINVAL) /* a kernel before 5.14 cannot */
+        errno != EINVAL) /* Linux before 5.14 */
         return bal_fail(BAL_ERR_MEMORY, "there are no %.0f MiB of memory to share",
                         (double)n_bytes / 0x1p20 + 0.5);
 #else
@@ -110,7 +110,7 @@ static bal_status make_window(bal_shared *s, size_t n_bytes)
     bal_watch_guard(s->node, false);
     status = bal_comm_agree(node, status);
     if (status != BAL_OK) {
-        s->window = MPI_WIN_NULL; /* where one was made it is lost: freeing it takes all ranks */
+        s->window = MPI_WIN_NULL; /* leaks if this rank has one: freeing takes all ranks */
         return status;
     }
     MPI_Win_set_errhandler(s->window, MPI_ERRORS_RETURN);
@@ -123,7 +123,7 @@ static bal_status make_window(bal_shared *s, size_t n_bytes)
                                "MPI_Win_get_attr");
     if (status == BAL_OK && (!found || *model != MPI_WIN_UNIFIED))
         status = bal_fail(BAL_ERR_MEMORY, "windows of this MPI are not one memory for all ranks");
-    /* pages begin at the same offset in every rank, so this is the same byte */
+    /* pages have the same offset on every rank, so this is the same byte */
     s->memory = (void *)(((uintptr_t)memory + 63) / 64 * 64);
     if (status == BAL_OK && first) status = populate(s->memory, n_bytes);
     status = bal_comm_agree(node, status);
@@ -135,13 +135,13 @@ bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_sha
 {
     bal_shared *s = bal_alloc(1, sizeof *s);
     bal_status status = s == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory to share") : BAL_OK;
-    if (s != NULL) s->window = MPI_WIN_NULL; /* which is not zero */
+    if (s != NULL) s->window = MPI_WIN_NULL; /* not a zero value */
     status = bal_comm_agree(comm, status);
     if (status != BAL_OK) goto done;
     s->node = bal_comm_mpi(comm) == NULL ? NULL : bal_comm_mpi(comm)->node;
     s->part = s->node == NULL ? 0 : s->node->base.rank;
     s->n_parts = s->node == NULL ? 1 : s->node->base.size;
-    /* nodes may differ, but all ranks hear of one that has to do without */
+    /* nodes may differ, but all ranks learn of one that cannot share */
     bal_status refused = share && s->n_parts > 1 ? make_window(s, n_bytes) : BAL_OK;
     refused = bal_comm_agree(comm, refused);
     if (refused != BAL_OK) snprintf(s->refusal, sizeof s->refusal, "%s", bal_failure());
@@ -186,9 +186,9 @@ bal_status bal_shared_sync(bal_shared *s)
 {
     int64_t nothing = 0;
     if (s->window == MPI_WIN_NULL) return BAL_OK;
-    BAL_TRY(bal_mpi_check(MPI_Win_sync(s->window), "MPI_Win_sync")); /* what I wrote, out */
+    BAL_TRY(bal_mpi_check(MPI_Win_sync(s->window), "MPI_Win_sync")); /* publish what I wrote */
     BAL_TRY(bal_comm_sum(&s->node->base, &nothing, 1));              /* all are here */
-    return bal_mpi_check(MPI_Win_sync(s->window), "MPI_Win_sync");   /* what others wrote, in */
+    return bal_mpi_check(MPI_Win_sync(s->window), "MPI_Win_sync");   /* see what others wrote */
 }
 
 bal_status bal_shared_sum(bal_shared *s, uint64_t *values, int n)

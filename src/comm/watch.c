@@ -1,10 +1,10 @@
 /* watch.c: waiting with a limit, and finding out who does not answer.
  *
- * Open MPI 4.1 has no way to go on without a rank, and to a rank that waits, one that died on a
- * host that was cut off looks like one that is slow. So whoever has waited for half the limit says
- * so, again and again, to two reporters: rank 0 and the first rank of another host. When the limit
- * is over a reporter knows who waits too, perhaps in the collective before or after its own; the
- * others are missing. It costs nothing while all is well.
+ * Open MPI 4.1 cannot go on without a rank. To a rank that waits, a rank that died on a host that
+ * was cut off looks like a slow one. So a rank that has waited for half the limit tells two
+ * reporters, again and again: rank 0 and the first rank of another host. When the limit is over, a
+ * reporter knows who waits too, perhaps in the collective before or after its own; all others are
+ * missing. As long as nobody waits that long, this costs nothing.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,14 +13,14 @@
 
 #include "comm_impl.h"
 
-#define TAG 1    /* of the only messages that are no collectives; they are empty */
-#define N_TOLD 8 /* times that a rank says that it waits, before the limit */
+#define TAG 1    /* of the only point-to-point messages, which are empty */
+#define N_TOLD 8 /* times that a rank reports before the limit */
 
 struct bal_watch {
     bal_mpi *world;
     char (*hosts)[BAL_HOST_BYTES]; /* [size] */
-    bool *waits;                   /* [size] said so since this rank did for the first time */
-    int64_t last_step;             /* step of the last collective that this rank is done with */
+    bool *waits;                   /* [size] reported since this rank first did */
+    int64_t last_step;             /* step of the last collective that ended on this rank */
     int reporters[2], n_reporters, n_told;
     MPI_Request sends[2];
     bool lost;
@@ -76,16 +76,16 @@ static bool reports(const struct bal_watch *w)
     return rank == w->reporters[0] || rank == w->reporters[1];
 }
 
-/* Seconds beyond the limit that a rank leaves to others to name the missing. Whoever ends its
- * process ends the run, and ranks begin to wait at different times; so rank 0 is first, then the
- * other reporter, then the rest, who speak only for themselves. */
+/* Seconds after the limit that a rank gives others to name the missing. The first rank that ends
+ * its process ends the run, and ranks begin to wait at different times. So rank 0 is first, then
+ * the other reporter, then the rest, who know only about themselves. */
 static double patience(const struct bal_watch *w)
 {
     double most = 6.0 + w->world->base.limit / 16.0;
     return w->world->base.rank == 0 ? 0.0 : reports(w) ? most / 2.0 : most;
 }
 
-/* Note who says that it waits. */
+/* Take note of the ranks that report waiting. */
 static void listen(struct bal_watch *w)
 {
     MPI_Comm mpi = w->world->mpi;
@@ -98,12 +98,12 @@ static void listen(struct bal_watch *w)
             w->waits[status.MPI_SOURCE] = true;
 }
 
-/* Half the limit is over, and share (0 to 1) of the rest. */
+/* Half the limit is over, and this share, 0 to 1, of the other half. */
 static void tell_and_listen(struct bal_watch *w, double share)
 {
     const bal_comm *comm = &w->world->base;
     listen(w);
-    if (w->n_told == 0) { /* what was said until now may be of a wait that has ended */
+    if (w->n_told == 0) { /* earlier reports may be of a wait that has ended */
         memset(w->waits, 0, (size_t)comm->size * sizeof *w->waits);
         w->waits[comm->rank] = true;
     }
@@ -112,12 +112,12 @@ static void tell_and_listen(struct bal_watch *w, double share)
     for (int i = 0; i < w->n_reporters; ++i) {
         int sent = 0;
         MPI_Test(&w->sends[i], &sent, MPI_STATUS_IGNORE);
-        if (sent) /* else the last one has not left: this host is cut off */
+        if (sent) /* else the last report has not left: this host is cut off */
             MPI_Isend(NULL, 0, MPI_BYTE, w->reporters[i], TAG, w->world->mpi, &w->sends[i]);
     }
 }
 
-/* "rank 3 on h2, rank 5 on h3" of those that do not wait; their number. */
+/* "rank 3 on h2, rank 5 on h3": the ranks that do not wait. @return their number */
 static int list_missing(const struct bal_watch *w, char *text, size_t n_bytes)
 {
     int n_missing = 0;
@@ -173,7 +173,7 @@ bal_status bal_watch_wait(bal_mpi *m, int code, MPI_Request *request, const char
         code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
         if (done || code != MPI_SUCCESS) break;
         double now = bal_seconds();
-        if (now - seen > 1.0) began += now - seen; /* this process was stopped itself */
+        if (now - seen > 1.0) began += now - seen; /* this process itself was stopped meanwhile */
         seen = now;
         waited = now - began;
         if (waited > 0.01) nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);

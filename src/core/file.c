@@ -10,7 +10,7 @@
 
 #include "ballot/core.h"
 
-/* The message for a file that cannot be opened, errno says why. */
+/* The message for a file that cannot be opened; errno says why. */
 static bal_status refuse(const char *path)
 {
     char target[PATH_MAX];
@@ -25,7 +25,7 @@ static bal_status refuse(const char *path)
 bal_status bal_open_to_read(const char *path, int *fd, int64_t *n_bytes)
 {
     struct stat info;
-    *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe would keep us waiting */
+    *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* do not wait for a pipe's writer */
     if (*fd < 0) return refuse(path);
     if (fstat(*fd, &info) == 0 && S_ISREG(info.st_mode)) {
         *n_bytes = info.st_size;
@@ -113,7 +113,7 @@ bal_status bal_sync_dir(const char *dir)
     if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", dir, strerror(errno));
     bal_status status = BAL_OK;
     if (TEMP_FAILURE_RETRY(fsync(fd)) != 0 &&
-        errno != EINVAL) /* EINVAL: a file system without it */
+        errno != EINVAL) /* EINVAL: the file system cannot fsync */
         status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", dir, strerror(errno));
     close(fd);
     return status;

@@ -1,5 +1,4 @@
-/* memory.c: aligned zeroed memory and how much there is, hashing, the machine's name, the clock,
- * medians. */
+/* memory.c: aligned zeroed memory, memory use, hashing, the machine's name, the clock, medians. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,7 +10,7 @@
 
 #include "ballot/core.h"
 
-#define LARGE_PAGE ((size_t)1 << 21) /* rows far apart then need few entries of the TLB */
+#define LARGE_PAGE ((size_t)1 << 21) /* so that rows far apart need few TLB entries */
 
 void *bal_alloc(size_t count, size_t element_bytes)
 {
@@ -22,7 +21,7 @@ void *bal_alloc(size_t count, size_t element_bytes)
     void *memory = NULL;
     bool large = n_bytes >= 2 * LARGE_PAGE;
     if (posix_memalign(&memory, large ? LARGE_PAGE : 64, n_bytes) != 0) return NULL;
-    if (large) madvise(memory, n_bytes, MADV_HUGEPAGE); /* advice: it may fail without harm */
+    if (large) madvise(memory, n_bytes, MADV_HUGEPAGE); /* only advice: failure does no harm */
     memset(memory, 0, n_bytes);
     return memory;
 }
@@ -43,7 +42,7 @@ bool bal_memory_resident(int64_t *rss, int64_t *pss)
 
 int64_t bal_memory_peak(void)
 {
-    FILE *file = fopen("/proc/self/status", "re"); /* getrusage remembers who called exec */
+    FILE *file = fopen("/proc/self/status", "re"); /* getrusage still counts what ran before exec */
     char line[256];
     long long kib = 0;
     int64_t rss, pss;

@@ -34,7 +34,7 @@ bal_status bal_fail(bal_status status, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     for (unsigned char *c = (unsigned char *)text; *c != 0; ++c)
-        if (*c < ' ' || *c == 127) *c = '?'; /* what a file says must not steer a terminal */
+        if (*c < ' ' || *c == 127) *c = '?'; /* bytes of a file must not control the terminal */
     memcpy(failure, text, sizeof failure);
     return status;
 }

@@ -1,4 +1,4 @@
-/* utf8.c: the characters of UTF-8. */
+/* utf8.c: reading UTF-8 characters. */
 #include "ballot/core.h"
 
 size_t bal_character(const char *text, size_t n_bytes, int32_t *character)

@@ -16,8 +16,8 @@ struct bal_ballot {
     uint64_t my_pace, pace;
 };
 
-/* Totals travel as they lie: 1 word to or, 4 to add, 1 minimum, 1 maximum; the pace, whose
- * smallest is wanted, as a maximum of its complement. */
+/* Totals travel as they lie in memory: 1 word to or, 4 to add, 1 minimum, 1 maximum. The smallest
+ * pace is found as the maximum of its complement. */
 _Static_assert(sizeof(bal_totals) == 8 * N_TOTALS, "all of bal_totals travels");
 
 static int64_t map_words(bal_ballot_shape shape) { return (shape.n_slots + 63) / 64; }
@@ -85,7 +85,7 @@ bal_totals *bal_ballot_totals(bal_ballot *ballot) { return &ballot->totals; }
 void bal_ballot_set_pace(bal_ballot *ballot, uint64_t us) { ballot->my_pace = us; }
 uint64_t bal_ballot_pace(const bal_ballot *ballot) { return ballot->pace; }
 
-/* Slots of a word of the maps that have any bit set, and those that have all. */
+/* Of the slots of one word: those with any bit set, and those with all. */
 static uint64_t or_of(bal_ballot_shape shape, const uint64_t *bits, int64_t word)
 {
     uint64_t any = 0;
