@@ -7,6 +7,7 @@
 #include "ballot/model.h"
 #include "ballot/optim.h"
 #include "ballot/perturb.h"
+#include "ballot/probe.h"
 #include "ballot/source.h"
 #include "ballot/vote.h"
 
@@ -80,7 +81,9 @@ typedef struct bal_inputs {
  *  @return BAL_OK; errors of bal_source_outline, bal_job_open_data and bal_job_tensors. */
 bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs);
 void bal_inputs_clear(bal_inputs *inputs);
-/** The ballots of a job: a sign for each slot. Local. */
+/** How a job probes its slots. Local. */
+const bal_way *bal_job_way(const bal_job *job);
+/** The ballots of a job. Local. */
 bal_ballot_shape bal_job_ballot(const bal_job *job);
 /** Which tensors a job votes on: on_ballot [n_tensors], or NULL. Local. @return BAL_OK;
  * BAL_ERR_CONFIG: none. */

@@ -231,7 +231,7 @@ size_t bal_forward_bytes(const bal_model *model, int64_t max_tokens, int64_t max
  * are never written. The same bits at every instruction set for integer models. Local.
  * @param batch      targets below 0 are not scored
  * @param direction  a direction over the model's codes, if it is an integer model; or NULL
- * @param losses     [2]: at + and at -; [1] when direction is NULL
+ * @param losses     [2]: at + and at -; [1] if direction is NULL, or one-sided: at +
  * @return BAL_OK; BAL_ERR_NUMERIC: a loss is not finite.
  */
 bal_status bal_forward_losses(bal_forward *forward, const bal_batch *batch,

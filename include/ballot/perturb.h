@@ -41,6 +41,7 @@ typedef struct bal_measure {
 typedef struct bal_direction {
     bal_measure measure;
     uint32_t slot;
+    bool one_sided; /* a forward pass looks at code + z alone, not at code - z too */
 } bal_direction;
 
 /**

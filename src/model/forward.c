@@ -280,7 +280,7 @@ void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_s
     const bal_model *m = f->model;
     assert(s->n_tokens <= f->max_tokens && (direction == NULL || bal_model_is_integer(m)));
     f->pass.direction = direction;
-    f->pass.n_signs = direction != NULL ? 2 : 1;
+    f->pass.n_signs = direction != NULL && !direction->one_sided ? 2 : 1;
     f->pass.n_tokens = s->n_tokens;
     embed(f, s);
     for (int64_t i = 0; i < m->config.n_layers; ++i) {

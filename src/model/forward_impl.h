@@ -13,7 +13,7 @@
 typedef struct bal_pass {
     const bal_direction *direction; /* NULL: at the code itself */
     bal_cache *cache;               /* of the text that is continued, or NULL */
-    int n_signs;                    /* 2 with a direction, else 1 */
+    int n_signs;                    /* 2 with a direction of both sides, else 1 */
     int64_t n_tokens;               /* of the batch; rows are n_signs * n_tokens */
 } bal_pass;
 

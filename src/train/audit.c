@@ -12,12 +12,47 @@
 
 #include "train_impl.h"
 
-static bool equal(bal_pair a, bal_pair b) { return a.minus == b.minus && a.plus == b.plus; }
+/* Slots that are probed, and so checked, together. */
+typedef struct group {
+    int first, n;
+    int owner; /* rank that they were dealt to */
+    int n_losses;
+} group;
 
-/* The vote on a slot, as it was counted. */
-static int counted(const bal_run *run, int slot)
+static group group_at(const bal_run *run, int first)
 {
-    return bal_ballot_vote(bal_job_ballot(run->job), run->poll.bits, slot);
+    const bal_way *way = run->poll.prober.way;
+    int n = bal_way_slots(way, first, (int)run->job->vote.slots);
+    return (group){.first = first,
+                   .n = n,
+                   .owner = bal_slot_rank(first, way->group, bal_comm_size(run->comm)),
+                   .n_losses = n * way->n_points};
+}
+
+static bool equal(const group *g, const int64_t *a, const int64_t *b)
+{
+    return memcmp(a, b, (size_t)g->n_losses * sizeof *a) == 0;
+}
+
+static uint64_t hash(const group *g, const int64_t *losses)
+{
+    return bal_hash(losses, (size_t)g->n_losses * sizeof *losses, 0);
+}
+
+/* Are the votes that were counted those that the losses say? */
+static bool counted(const bal_run *run, const group *g, const int64_t *losses)
+{
+    int8_t votes[BAL_WAY_GROUP_MAX];
+    bool same = true;
+    run->poll.prober.way->vote(g->n, losses, votes);
+    for (int i = 0; i < g->n; ++i)
+        same &= bal_ballot_vote(bal_job_ballot(run->job), run->poll.bits, g->first + i) == votes[i];
+    return same;
+}
+
+static bal_status probe(bal_run *run, const bal_measure *measure, const group *g, int64_t *losses)
+{
+    return bal_probe(&run->poll.prober, measure, g->first, g->n, losses);
 }
 
 /* A number that nobody knew before the votes were in. */
@@ -48,41 +83,49 @@ static int auditor_of(const bal_run *run, int rank, uint64_t drawn)
     return auditor;
 }
 
-/* What a rank said of a slot, and what it says now that all are asked. */
+/* What a rank said of a group, and what it says now that all are asked. */
 typedef struct answer {
-    bal_pair said, says;
+    int64_t said[2 * BAL_WAY_GROUP_MAX], says[2 * BAL_WAY_GROUP_MAX];
     uint64_t asked; /* 0: it is excluded */
 } answer;
 
-/* Ask all ranks. The first that is wrong in *accused, -1: none that could be found again. */
-static bal_status judge(bal_run *run, const bal_measure *measure, int slot, const bal_pair *mine,
-                        answer *all, int *accused)
+/* The rank whose answer is that of most; -1 if they are not more than half of those asked. */
+static int majority(const group *g, const answer *all, int size)
 {
-    int rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm), n_asked = 0;
-    int owner = bal_slot_rank(slot, size), best = 0, first = -1;
-    answer own = {.asked = !run->audit.excluded[rank]};
-    bal_status status = own.asked ? bal_run_probe(run, measure, slot, &own.says) : BAL_OK;
-    own.said = mine != NULL ? *mine : own.says;
-    BAL_TRY(bal_comm_agree(run->comm, status));
-    BAL_TRY(bal_comm_gather(run->comm, (const uint64_t *)&own, sizeof own / 8, (uint64_t *)all));
+    int best = 0, first = -1, n_asked = 0;
     for (int a = 0; a < size; ++a) {
         int same = 0;
         for (int b = 0; b < size; ++b)
-            same += all[a].asked && all[b].asked && equal(all[a].says, all[b].says);
+            same += all[a].asked && all[b].asked && equal(g, all[a].says, all[b].says);
         n_asked += all[a].asked != 0;
         if (same > best) best = same, first = a;
     }
-    *accused = -1;
-    if (2 * best <= n_asked)
+    return 2 * best > n_asked ? first : -1;
+}
+
+/* Ask all ranks. The first that is wrong in *accused, -1: none that could be found again. */
+static bal_status judge(bal_run *run, const bal_measure *measure, const group *g,
+                        const int64_t *mine, answer *all, int *accused)
+{
+    int rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
+    answer own = {.asked = !run->audit.excluded[rank]};
+    bal_status status = own.asked ? probe(run, measure, g, own.says) : BAL_OK;
+    memcpy(own.said, mine != NULL ? mine : own.says, (size_t)g->n_losses * sizeof *own.said);
+    BAL_TRY(bal_comm_agree(run->comm, status));
+    BAL_TRY(bal_comm_gather(run->comm, (const uint64_t *)&own, sizeof own / 8, (uint64_t *)all));
+    int right = majority(g, all, size);
+    if (right < 0)
         return bal_fail(BAL_ERR_NUMERIC,
                         "step %lld: the ranks compute different losses for slot %d, and no answer "
                         "is that of more than half of them; check the memory of %s, the host of "
                         "rank %d, and of the others, then run the same command again",
-                        (long long)run->step, slot, bal_comm_host(run->comm, owner), owner);
+                        (long long)run->step, g->first, bal_comm_host(run->comm, g->owner),
+                        g->owner);
+    *accused = -1;
     for (int r = 0; r < size && *accused < 0; ++r)
         if (all[r].asked &&
-            (!equal(all[r].says, all[first].says) || !equal(all[r].said, all[first].says) ||
-             (r == owner && counted(run, slot) != bal_pair_vote(all[first].says))))
+            (!equal(g, all[r].says, all[right].says) || !equal(g, all[r].said, all[right].says) ||
+             (r == g->owner && !counted(run, g, all[right].says))))
             *accused = r;
     return BAL_OK;
 }
@@ -117,76 +160,104 @@ static bal_status exclude(bal_run *run)
     for (int rank = 0; rank < size; ++rank) {
         if (run->audit.accused[rank] && run->job->vote.audit_action != BAL_AUDIT_WARN) {
             run->audit.excluded[rank] = true;
-            bal_ballot_strike(bal_job_ballot(run->job), run->poll.bits, rank, size);
+            bal_ballot_strike(bal_job_ballot(run->job), run->poll.bits, run->poll.prober.way->group,
+                              rank, size);
         }
         n_left += !run->audit.excluded[rank];
     }
     return n_left > 0 ? BAL_OK : bal_fail(BAL_ERR_NUMERIC, "%s", run->audit.accusation);
 }
 
-/* Whose answers differ? One slot of each rank says enough. */
-static bal_status look_into(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
-                            const uint64_t *differences, const bal_pair *checked, uint64_t drawn)
+/* What a check of all groups found. */
+typedef struct check {
+    uint64_t drawn;        /* see draw */
+    uint64_t *differences; /* [n_slots] at a group's first slot: 0 if voter and auditor agree */
+    int64_t *losses;       /* [n_slots][n_points] of the groups that I checked */
+} check;
+
+/* Probe the groups whose auditor I am. Where they agree, the hash of the voter's losses less that
+ * of the auditor's is 0. Local. */
+static bal_status check_mine(bal_run *run, const bal_measure *measure, check *c)
 {
+    const bal_poll *poll = &run->poll;
+    const bal_way *way = poll->prober.way;
+    int rank = bal_comm_rank(run->comm);
+    for (int first = 0; first < run->job->vote.slots; first += way->group) {
+        group g = group_at(run, first);
+        uint64_t *difference = &c->differences[first];
+        int64_t *losses = &c->losses[first * way->n_points];
+        if (!bal_ballot_has(bal_job_ballot(run->job), poll->bits, first)) continue;
+        if (rank == g.owner) *difference += hash(&g, &poll->losses[first * way->n_points]);
+        if (rank != auditor_of(run, g.owner, c->drawn)) continue;
+        BAL_TRY(probe(run, measure, &g, losses));
+        *difference -= hash(&g, losses);
+        if (!counted(run, &g, losses)) ++*difference;
+    }
+    return BAL_OK;
+}
+
+/* Whose answers differ? One group of each rank says enough. Collective. */
+static bal_status look_into(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
+                            const check *c)
+{
+    const bal_way *way = run->poll.prober.way;
     int rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
     answer *all = bal_alloc((size_t)size, sizeof *all);
-    bool *seen = bal_alloc((size_t)size, sizeof *seen); /* owners of slots that were looked at */
+    bool *seen = bal_alloc((size_t)size, sizeof *seen); /* owners of groups that were looked at */
     bal_status status =
         all == NULL || seen == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for an audit") : BAL_OK;
     status = bal_comm_agree(run->comm, status);
-    for (int slot = 0; slot < run->job->vote.slots && status == BAL_OK; ++slot) {
-        int owner = bal_slot_rank(slot, size), auditor = auditor_of(run, owner, drawn), accused;
-        if (differences[slot] == 0 || seen[owner]) continue;
-        const bal_pair *mine = rank == owner     ? &run->poll.losses[slot]
-                               : rank == auditor ? &checked[slot]
-                                                 : NULL;
-        seen[owner] = true;
-        status = judge(run, measure, slot, mine, all, &accused);
-        if (status == BAL_OK) accuse(run, entry, slot, accused);
+    for (int first = 0; first < run->job->vote.slots && status == BAL_OK; first += way->group) {
+        group g = group_at(run, first);
+        int auditor = auditor_of(run, g.owner, c->drawn), accused;
+        if (c->differences[first] == 0 || seen[g.owner]) continue;
+        const int64_t *mine = rank == g.owner   ? &run->poll.losses[first * way->n_points]
+                              : rank == auditor ? &c->losses[first * way->n_points]
+                                                : NULL;
+        seen[g.owner] = true;
+        status = judge(run, measure, &g, mine, all, &accused);
+        if (status == BAL_OK) accuse(run, entry, first, accused);
     }
     free(all);
     free(seen);
     return status == BAL_OK ? exclude(run) : status;
 }
 
+/* Check the ballot that drawn stands for. Collective. */
+static bal_status check_ballot(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
+                               check *c, bool *repaired)
+{
+    int n_slots = (int)run->job->vote.slots;
+    uint64_t fingerprint;
+    bal_status status = c->differences == NULL || c->losses == NULL
+                            ? bal_fail(BAL_ERR_MEMORY, "no memory for an audit")
+                            : check_mine(run, measure, c);
+    status = bal_comm_agree(run->comm, status);
+    if (status == BAL_OK) status = bal_comm_sum(run->comm, (int64_t *)c->differences, n_slots);
+    bool differ = status == BAL_ERR_NUMERIC;
+    for (int slot = 0; slot < n_slots && status == BAL_OK; ++slot)
+        differ |= c->differences[slot] != 0;
+    if (differ) status = bal_run_compare(run, status, &fingerprint, repaired); /* no lie if drift */
+    if (!differ || *repaired || status != BAL_OK) return status;
+    return look_into(run, measure, entry, c);
+}
+
 bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
                          bool *repaired)
 {
+    bal_audit *audit = &run->audit;
+    size_t n_slots = (size_t)run->job->vote.slots;
     *repaired = false;
     if (run->job->vote.audit <= 0.0) return BAL_OK;
-    uint64_t drawn = draw(run);
-    if (!is_due(run, drawn)) return BAL_OK;
-    int n_slots = (int)run->job->vote.slots, rank = bal_comm_rank(run->comm);
-    int size = bal_comm_size(run->comm);
-    const bal_pair *cast = run->poll.losses;
-    /* For each slot the hash of the voter's losses less that of the auditor's: 0 if they agree. */
-    uint64_t print;
-    uint64_t *differences = bal_alloc((size_t)n_slots, sizeof *differences);
-    bal_pair *checked = bal_alloc((size_t)n_slots, sizeof *checked);
-    bal_status status = differences == NULL || checked == NULL
-                            ? bal_fail(BAL_ERR_MEMORY, "no memory for an audit")
-                            : BAL_OK;
-    for (int slot = 0; slot < n_slots && status == BAL_OK; ++slot) {
-        int owner = bal_slot_rank(slot, size);
-        if (!bal_ballot_has(bal_job_ballot(run->job), run->poll.bits, slot)) continue;
-        if (rank == owner) differences[slot] += bal_hash(&cast[slot], sizeof *cast, 0);
-        if (rank != auditor_of(run, owner, drawn)) continue;
-        status = bal_run_probe(run, measure, slot, &checked[slot]);
-        differences[slot] -= bal_hash(&checked[slot], sizeof *checked, 0);
-        if (counted(run, slot) != bal_pair_vote(checked[slot])) ++differences[slot];
-    }
-    status = bal_comm_agree(run->comm, status);
-    if (status == BAL_OK) status = bal_comm_sum(run->comm, (int64_t *)differences, n_slots);
-    ++run->audit.n_audits;
-    memset(run->audit.accused, 0, (size_t)size * sizeof *run->audit.accused);
-    bool differ = status == BAL_ERR_NUMERIC;
-    for (int slot = 0; slot < n_slots && status == BAL_OK; ++slot) differ |= differences[slot] != 0;
-    if (differ) status = bal_run_compare(run, status, &print, repaired); /* a drift is no lie */
-    if (*repaired)
-        run->audit.audited = false;
-    else if (status == BAL_OK && differ)
-        status = look_into(run, measure, entry, differences, checked, drawn);
-    free(differences);
-    free(checked);
+    check c = {.drawn = draw(run)};
+    if (!is_due(run, c.drawn)) return BAL_OK;
+    ++audit->n_audits;
+    memset(audit->accused, 0, (size_t)bal_comm_size(run->comm) * sizeof *audit->accused);
+    c.differences = bal_alloc(n_slots, sizeof *c.differences);
+    c.losses = bal_alloc(n_slots * (size_t)run->poll.prober.way->n_points, sizeof *c.losses);
+    bal_status status = check_ballot(run, measure, entry, &c, repaired);
+    if (*repaired) audit->audited = false;
+    free(c.differences);
+    free(c.losses);
     return status;
 }

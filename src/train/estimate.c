@@ -71,20 +71,27 @@ static bal_status evaluate_batch(bal_run *run)
     return bal_forward_losses(run->replica.forward, &run->replica.batch, NULL, &losses);
 }
 
-/* Mean seconds of a probe, or of a batch of an evaluation, for about so long: a mean, as a run too
- * waits while others have the core. */
+/* Probe the group of a slot. */
+static bal_status probe(bal_run *run, const bal_measure *measure, int64_t slot)
+{
+    const bal_way *way = run->poll.prober.way;
+    int64_t losses[2 * BAL_WAY_GROUP_MAX], first = slot - slot % way->group;
+    int n = bal_way_slots(way, (int)first, (int)run->job->vote.slots);
+    return bal_probe(&run->poll.prober, measure, (int)first, n, losses);
+}
+
+/* Mean seconds of probing a group, or of a batch of an evaluation, for about so long: a mean, as a
+ * run too waits while others have the core. */
 static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n, double *seconds)
 {
     bal_measure measure = bal_optim_measure(run->update.optim, 0);
     bal_status status = BAL_OK;
     double start = 0.0, spent = 0.0;
     for (*n = -1; status == BAL_OK && (*n < PASSES_MIN || spent < about); ++*n) {
-        bal_pair losses;
         int64_t slot = (*n + 1) * (int64_t)bal_comm_size(run->comm) + bal_comm_rank(run->comm);
         if (*n == 0) start = bal_seconds(); /* the first warmed caches up */
-        status = evaluates
-                     ? evaluate_batch(run)
-                     : bal_run_probe(run, &measure, (int)(slot % run->job->vote.slots), &losses);
+        status =
+            evaluates ? evaluate_batch(run) : probe(run, &measure, slot % run->job->vote.slots);
         if (*n >= 0) spent = bal_seconds() - start;
     }
     BAL_TRY(bal_comm_agree(run->comm, status));
@@ -122,6 +129,8 @@ static bal_status measure(bal_run *run, bal_estimate *e)
     e->measured = true;
     int n_batches;
     BAL_TRY(time_passes(run, false, PROBE_SECONDS, &e->n_probes, &e->probe_seconds));
+    e->n_probes *= run->poll.prober.way->group;
+    e->probe_seconds /= run->poll.prober.way->group;
     if (run->inputs.dev.n_examples > 0)
         BAL_TRY(time_passes(run, true, EVAL_SECONDS, &n_batches, &e->eval_seconds));
     return time_updates(run, e);

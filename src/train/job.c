@@ -26,9 +26,15 @@ bal_formats bal_job_formats(const bal_job *job)
     return formats;
 }
 
+const bal_way *bal_job_way(const bal_job *job)
+{
+    (void)job; /* there is one way */
+    return &bal_ways[BAL_WAY_TWO_SIDED];
+}
+
 bal_ballot_shape bal_job_ballot(const bal_job *job)
 {
-    return (bal_ballot_shape){.n_slots = (int)job->vote.slots, .n_bits = BAL_SIGN_BITS};
+    return (bal_ballot_shape){.n_slots = (int)job->vote.slots, .n_bits = bal_job_way(job)->n_bits};
 }
 
 static bool matches(const char *patterns, const char *name)

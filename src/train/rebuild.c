@@ -24,7 +24,8 @@ static bal_status read_checkpoint(bal_run *run, int64_t step)
         if (row < 0)
             status = bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
         else
-            snapshot.metrics.n_passes[row] = (row + 1) * 2 * run->job->vote.slots;
+            snapshot.metrics.n_passes[row] =
+                (row + 1) * bal_job_way(run->job)->n_points * run->job->vote.slots;
     }
     if (status == BAL_OK) status = bal_checkpoint_fill(path, run->replica.tensors);
     if (status == BAL_OK && run->writes) {

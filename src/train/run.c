@@ -65,21 +65,15 @@ static bal_status evaluate(bal_run *run, step *s)
     return BAL_OK;
 }
 
-/* My vote on a slot of mine. */
-static bal_status cast(bal_run *run, const bal_measure *measure, int slot)
+/* Vote on the slots of a group of mine. */
+static bal_status cast(bal_run *run, const bal_measure *measure, int first, int n)
 {
-    bal_pair losses;
-    BAL_TRY(bal_run_probe(run, measure, slot, &losses));
-    int vote = bal_pair_vote(losses);
-    BAL_TRY(bal_ballot_cast(run->poll.ballot, slot, vote));
-    run->poll.losses[slot] = losses;
-    bal_totals *totals = bal_ballot_totals(run->poll.ballot);
-    totals->loss += losses.plus + losses.minus;
-    totals->n_tokens += run->replica.batch.n_scored;
-    for (int64_t i = 0; i < run->replica.batch.n_sequences; ++i) {
-        bal_pair own = {.minus = run->poll.sequences[1][i], .plus = run->poll.sequences[0][i]};
-        totals->n_agree += vote != 0 && bal_pair_vote(own) == vote;
-    }
+    bal_poll *poll = &run->poll;
+    int64_t *losses = poll->losses + first * poll->prober.way->n_points;
+    int8_t votes[BAL_WAY_GROUP_MAX];
+    BAL_TRY(bal_probe(&poll->prober, measure, first, n, losses));
+    bal_probe_votes(&poll->prober, n, losses, votes, bal_ballot_totals(poll->ballot));
+    for (int i = 0; i < n; ++i) BAL_TRY(bal_ballot_cast(poll->ballot, first + i, votes[i]));
     return BAL_OK;
 }
 
@@ -94,22 +88,24 @@ static double deadline_of(const bal_run *run)
     return seconds > 0.0 ? seconds : (double)INFINITY;
 }
 
-/* Vote on slots of mine until the deadline, on one of them in any case. */
+/* Vote on groups of mine until the deadline, on one of them in any case. */
 static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
 {
+    bal_poll *poll = &run->poll;
     int64_t n_done = 0;
     double began = bal_seconds(), limit = deadline_of(run);
-    bal_deal_begin(run->poll.deal);
+    bal_deal_begin(poll->deal);
     if (run->audit.excluded[bal_comm_rank(run->comm)]) return BAL_OK;
     while (n_done == 0 || bal_seconds() - began < limit) {
-        int slot = bal_deal_next(run->poll.deal);
-        if (slot < 0) break;
-        BAL_TRY(cast(run, measure, slot));
-        ++n_done;
+        int first = bal_deal_next(poll->deal);
+        if (first < 0) break;
+        int n = bal_way_slots(poll->prober.way, first, (int)run->job->vote.slots);
+        BAL_TRY(cast(run, measure, first, n));
+        n_done += n;
         bal_progress(run, false);
     }
     if (n_done > 0)
-        bal_ballot_set_pace(run->poll.ballot,
+        bal_ballot_set_pace(poll->ballot,
                             (uint64_t)(1e6 * (bal_seconds() - began) / (double)n_done));
     return BAL_OK;
 }
@@ -118,10 +114,11 @@ static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
 static void note_ranks(bal_run *run, bal_journal_entry *entry)
 {
     int size = bal_comm_size(run->comm), n_slots = (int)run->job->vote.slots;
+    int group = run->poll.prober.way->group;
     if (entry->totals.n_cast == n_slots && entry->accused < 0) return;
     for (int slot = 0; slot < n_slots; ++slot)
         if (!bal_ballot_has(bal_job_ballot(run->job), run->poll.bits, slot))
-            ++run->clock.abstained[bal_slot_rank(slot, size)];
+            ++run->clock.abstained[bal_slot_rank(slot, group, size)];
     entry->n_ranks = size;
 }
 

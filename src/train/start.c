@@ -121,22 +121,27 @@ bal_status bal_run_make_tools(bal_run *run)
     int64_t batch = job->data.batch, context = job->data.context;
     size_t size = (size_t)bal_comm_size(run->comm);
     poll->bits = bal_alloc((size_t)bal_ballot_words(bal_job_ballot(job)), sizeof *poll->bits);
-    poll->losses = bal_alloc((size_t)job->vote.slots, sizeof *poll->losses);
-    poll->sequences[0] = bal_alloc((size_t)batch, sizeof **poll->sequences);
-    poll->sequences[1] = bal_alloc((size_t)batch, sizeof **poll->sequences);
+    poll->prober = (bal_prober){.way = bal_job_way(job),
+                                .data = &run->inputs.train,
+                                .n_sequences = batch,
+                                .batch = &run->replica.batch};
+    poll->losses =
+        bal_alloc((size_t)(job->vote.slots * poll->prober.way->n_points), sizeof *poll->losses);
     run->audit.excluded = bal_alloc(size, sizeof *run->audit.excluded);
     run->audit.accused = bal_alloc(size, sizeof *run->audit.accused);
     run->clock.abstained = bal_alloc(size, sizeof *run->clock.abstained);
-    if (!poll->bits || !poll->losses || !poll->sequences[0] || !poll->sequences[1] ||
-        !run->audit.excluded || !run->audit.accused || !run->clock.abstained)
+    if (!poll->bits || !poll->losses || !run->audit.excluded || !run->audit.accused ||
+        !run->clock.abstained)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the run");
     if (run->writes && run->record.metrics.n_tensors == 0)
         BAL_TRY(bal_metrics_init(&run->record.metrics, run->replica.tensors->n));
     BAL_TRY(bal_update_init(&run->update, job, run->machine, run->replica.tensors));
     BAL_TRY(bal_ballot_create(run->comm, bal_job_ballot(job), &poll->ballot));
     BAL_TRY(bal_batch_init(&run->replica.batch, batch, context));
-    return bal_forward_create(run->replica.model, run->machine->kernels, batch * context, context,
-                              &run->replica.forward);
+    BAL_TRY(bal_forward_create(run->replica.model, run->machine->kernels, batch * context, context,
+                               &run->replica.forward));
+    poll->prober.forward = run->replica.forward;
+    return bal_prober_init(&poll->prober);
 }
 
 /* Rank 0: the dev losses of the steps so far, from the journal. */
@@ -176,7 +181,7 @@ bal_status bal_run_start(bal_run *run)
     BAL_TRY(bal_comm_broadcast(run->comm, found, sizeof found));
     if (found[0] >= 0) BAL_TRY(bal_run_fill(run, found[0]));
     BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
-    BAL_TRY(bal_deal_create(run->comm, (int)run->job->vote.slots,
+    BAL_TRY(bal_deal_create(run->comm, (int)run->job->vote.slots, bal_job_way(run->job)->group,
                             run->job->vote.dealing == BAL_DEALING_NODE, &run->poll.deal));
     BAL_TRY(bal_run_replay(run, found[1]));
     if (run->writes) {
@@ -198,8 +203,7 @@ void bal_run_clear(bal_run *run)
     bal_ballot_destroy(&run->poll.ballot);
     free(run->poll.bits);
     free(run->poll.losses);
-    free(run->poll.sequences[0]);
-    free(run->poll.sequences[1]);
+    bal_prober_clear(&run->poll.prober);
     bal_update_clear(&run->update);
     bal_forward_destroy(&run->replica.forward);
     bal_batch_clear(&run->replica.batch);

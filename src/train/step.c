@@ -19,18 +19,6 @@ bal_status bal_run_pending(const bal_run *run)
                                          : bal_fail(run->pending.status, "%s", run->pending.reason);
 }
 
-bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_pair *pair)
-{
-    bal_dataset_draw(&run->inputs.train, run->machine->kernels, run->id.seed, (uint32_t)run->step,
-                     (uint32_t)slot, run->job->data.batch, &run->replica.batch);
-    bal_losses losses[2] = {{.per_sequence = run->poll.sequences[0]},
-                            {.per_sequence = run->poll.sequences[1]}};
-    bal_direction direction = {.measure = *measure, .slot = (uint32_t)slot};
-    BAL_TRY(bal_forward_losses(run->replica.forward, &run->replica.batch, &direction, losses));
-    *pair = (bal_pair){.minus = losses[1].loss, .plus = losses[0].loss};
-    return BAL_OK;
-}
-
 bal_status bal_update_init(bal_update *update, const bal_job *job, const bal_machine *machine,
                            bal_tensors *tensors)
 {
@@ -73,6 +61,7 @@ static bal_status add_metrics(bal_run *run, const bal_journal_entry *entry)
 {
     bal_metrics *m = &run->record.metrics;
     const bal_totals *totals = &entry->totals;
+    int n_points = bal_job_way(run->job)->n_points;
     int64_t row = bal_metrics_add(m);
     if (row < 0) return bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
     double sequences = (double)bal_ballot_n_decided(bal_job_ballot(run->job), entry->bits) *
@@ -81,7 +70,7 @@ static bal_status add_metrics(bal_run *run, const bal_journal_entry *entry)
                                                    (double)totals->n_tokens / BAL_LOSS_UNITS_PER_NAT
                                              : (double)NAN; /* all have abstained */
     m->agreement[row] = sequences > 0 ? (double)totals->n_agree / sequences : 0.0;
-    m->n_passes[row] = (row > 0 ? m->n_passes[row - 1] : 0) + 2 * totals->n_cast;
+    m->n_passes[row] = (row > 0 ? m->n_passes[row - 1] : 0) + n_points * totals->n_cast;
     if (entry->dev_loss >= 0)
         m->dev_loss_nats[row] =
             bal_score_nats(&(bal_score){.loss = entry->dev_loss, .n_tokens = entry->dev_tokens});

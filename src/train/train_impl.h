@@ -9,6 +9,7 @@
 #include "ballot/hub.h"
 #include "ballot/kernels.h"
 #include "ballot/perturb.h"
+#include "ballot/probe.h"
 #include "ballot/quant.h"
 #include "ballot/replicas.h"
 #include "ballot/source.h"
@@ -25,14 +26,15 @@ typedef struct bal_metrics_log {
 /** The slots that a rank takes, see deal.c. */
 typedef struct bal_deal bal_deal;
 
-/** @param by_node  the ranks of a node share their slots, where they can share memory. Collective.
+/** @param group    slots that stay together
+ *  @param by_node  the ranks of a node share their slots, where they can share memory. Collective.
  *  @return BAL_OK; BAL_ERR_MEMORY, BAL_ERR_MPI, BAL_LOST, on all ranks; destroy it in any case. */
-bal_status bal_deal_create(bal_comm *comm, int n_slots, bool by_node, bal_deal **deal);
+bal_status bal_deal_create(bal_comm *comm, int n_slots, int group, bool by_node, bal_deal **deal);
 /** Collective. */
 void bal_deal_destroy(bal_deal **deal);
 /** A round begins, of a step; between two of them all ranks wait for each other. Local. */
 void bal_deal_begin(bal_deal *deal);
-/** The next slot of the round; -1: none is left. Local. */
+/** The first slot of the next group of the round; -1: none is left. Local. */
 int bal_deal_next(bal_deal *deal);
 /** Slots that fall to this rank where nobody takes another's, see bal_slot_rank. Local. */
 int bal_deal_n_mine(const bal_deal *deal);
@@ -50,10 +52,10 @@ typedef struct bal_replica {
 /** The votes of a step. */
 typedef struct bal_poll {
     bal_deal *deal;
+    bal_prober prober;
+    int64_t *losses; /* [n_slots][n_points] of my slots in this step */
     bal_ballot *ballot;
-    uint64_t *bits;        /* the counted ballot */
-    bal_pair *losses;      /* [n_slots] of my slots in this step */
-    int64_t *sequences[2]; /* [batch] loss of each sequence at + and - */
+    uint64_t *bits; /* the counted ballot */
 } bal_poll;
 
 /** From a ballot to codes. */
@@ -121,14 +123,12 @@ typedef struct bal_run {
 
 /* Each file uses those above it here. */
 
-/* ---- step.c: what live steps, replays and audits are made of ---- */
+/* ---- step.c: what live steps and replays are made of ---- */
 
 /** Keep a failure, and its sentence, until all ranks agree on one the next time. Local. */
 void bal_run_postpone(bal_run *run, bal_status status);
 /** The first failure kept; BAL_OK: none. Local. */
 bal_status bal_run_pending(const bal_run *run);
-/** Both losses of a slot at this step; those of each sequence in run->poll.sequences. Local. */
-bal_status bal_run_probe(bal_run *run, const bal_measure *measure, int slot, bal_pair *losses);
 /** Updates of the tensors for a job. Local; clear it in any case. @return BAL_OK; BAL_ERR_MEMORY;
  *  BAL_ERR_CONFIG. */
 bal_status bal_update_init(bal_update *update, const bal_job *job, const bal_machine *machine,

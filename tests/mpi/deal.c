@@ -8,7 +8,7 @@ enum { N_SLOTS = 41, N_ROUNDS = 6 };
 static bal_deal *dealt(bal_comm *comm, bool by_node)
 {
     bal_deal *deal = NULL;
-    CU_ASSERT_EQUAL_FATAL(bal_deal_create(comm, N_SLOTS, by_node, &deal), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_deal_create(comm, N_SLOTS, 1, by_node, &deal), BAL_OK);
     return deal;
 }
 
@@ -36,7 +36,7 @@ static void test_by_rank_each_takes_its_own_and_no_others(void)
         int64_t counts[N_SLOTS] = {0};
         bal_deal_begin(deal);
         for (int slot = rank; slot < N_SLOTS; slot += size) {
-            CU_ASSERT_EQUAL(bal_slot_rank(slot, size), rank);
+            CU_ASSERT_EQUAL(bal_slot_rank(slot, 1, size), rank);
             CU_ASSERT_EQUAL(bal_deal_next(deal), slot);
             ++counts[slot];
         }
@@ -89,12 +89,34 @@ static void test_nodes_do_not_take_from_each_other(void)
         bal_deal_begin(deal);
         take_all(deal, counts);
         for (int slot = 0; slot < N_SLOTS; ++slot)
-            n_bad += counts[slot] > 0 && bal_slot_rank(slot, size) / 2 != rank / 2;
+            n_bad += counts[slot] > 0 && bal_slot_rank(slot, 1, size) / 2 != rank / 2;
         CU_ASSERT_EQUAL(n_bad, 0);
         check_once(counts);
     }
     bal_deal_destroy(&deal);
     bal_comm_destroy(&nodes);
+}
+
+/* Groups of three, the last of fewer, go to one rank each. */
+static void test_groups_are_dealt_whole(void)
+{
+    enum { GROUP = 3 };
+    bal_deal *deal = NULL;
+    int64_t counts[N_SLOTS] = {0};
+    int n_mine = 0;
+    CU_ASSERT_EQUAL_FATAL(bal_deal_create(test_comm, N_SLOTS, GROUP, false, &deal), BAL_OK);
+    bal_deal_begin(deal);
+    for (int first; (first = bal_deal_next(deal)) >= 0;) {
+        CU_ASSERT_EQUAL(first % GROUP, 0);
+        for (int slot = first; slot < first + GROUP && slot < N_SLOTS; ++slot) {
+            CU_ASSERT_EQUAL(bal_slot_rank(slot, GROUP, size), rank);
+            ++counts[slot];
+            ++n_mine;
+        }
+    }
+    CU_ASSERT_EQUAL(bal_deal_n_mine(deal), n_mine);
+    check_once(counts);
+    bal_deal_destroy(&deal);
 }
 
 const char bal_suite_name[] = "deal";
@@ -105,5 +127,6 @@ const bal_test bal_suite_tests[] = {
     {"by node the others take what a late rank does not",
      test_by_node_the_others_take_what_a_late_rank_does_not},
     {"nodes do not take from each other", test_nodes_do_not_take_from_each_other},
+    {"groups are dealt whole", test_groups_are_dealt_whole},
     {NULL, NULL},
 };

@@ -428,7 +428,7 @@ bal_status __wrap_bal_forward_losses(bal_forward *forward, const bal_batch *batc
 {
     bal_status status = __real_bal_forward_losses(forward, batch, direction, losses);
     if (direction == NULL || wrong.n == 0 || my_rank != wrong.rank) return status;
-    bool of_others = bal_slot_rank((int)direction->slot, wrong.n_ranks) != wrong.rank;
+    bool of_others = bal_slot_rank((int)direction->slot, 1, wrong.n_ranks) != wrong.rank;
     if (of_others != wrong.of_others || wrong.first-- > 0) return status;
     --wrong.n;
     ++losses[0].loss;

@@ -154,7 +154,7 @@ static inline void random_votes(int n_slots, uint64_t *state, bool ties, int8_t 
 static inline int8_t *direction_of(const bal_optim *optim, int64_t step, int slot, int index,
                                    const bal_tensor *tensor)
 {
-    bal_direction direction = {bal_optim_measure(optim, step), (uint32_t)slot};
+    bal_direction direction = {.measure = bal_optim_measure(optim, step), .slot = (uint32_t)slot};
     int8_t *z = bal_alloc((size_t)n_places(tensor), 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(z);
     bal_direction_fill(&direction, index, 0, tensor->n_blocks, z);

@@ -8,7 +8,7 @@
 
 static void fill(const bal_measure *measure, uint32_t slot, int tensor, int64_t n_blocks, int8_t *z)
 {
-    bal_direction direction = {*measure, slot};
+    bal_direction direction = {.measure = *measure, .slot = slot};
     bal_direction_fill(&direction, tensor, 0, n_blocks, z);
 }
 
@@ -17,7 +17,7 @@ static void test_pieces_do_not_matter(void)
     static int8_t whole[N], piece[N];
     uint64_t state = SEED;
     for (size_t k = 0; k < N_KINDS; ++k) {
-        bal_direction direction = {measure_at(k), 300};
+        bal_direction direction = {.measure = measure_at(k), .slot = 300};
         bal_direction_fill(&direction, 2, 0, N_BLOCKS, whole);
         for (int64_t block = 0; block < N_BLOCKS; ++block) { /* one by one */
             bal_direction_fill(&direction, 2, block, 1, piece);
@@ -40,7 +40,8 @@ static void test_bits_are_the_signs_and_the_measure(void)
     for (size_t k = 0; k < N_KINDS; ++k) {
         if (kinds[k].kind == BAL_DIRECTIONS_UNIFORM) continue;
         for (int i = 0; i < 60; ++i) { /* any blocks, of tensors on the ballot and off it */
-            bal_direction direction = {measure_at(k), (uint32_t)(bal_test_random(&state) % 600)};
+            bal_direction direction = {.measure = measure_at(k),
+                                       .slot = (uint32_t)(bal_test_random(&state) % 600)};
             int64_t first = (int64_t)(bal_test_random(&state) % N_BLOCKS), n_bad = 0;
             int64_t n = 1 + (int64_t)(bal_test_random(&state) % (uint64_t)(N_BLOCKS - first));
             if (i % 3 == 0)

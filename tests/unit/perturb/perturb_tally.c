@@ -16,7 +16,7 @@ static void add_up(const bal_measure *measure, int n_slots, const int8_t *votes,
     static int32_t total[N];
     memset(total, 0, sizeof total);
     for (int slot = 0; slot < n_slots; ++slot) {
-        bal_direction direction = {*measure, (uint32_t)slot};
+        bal_direction direction = {.measure = *measure, .slot = (uint32_t)slot};
         bal_direction_fill(&direction, tensor, 0, N_BLOCKS, z);
         for (int i = 0; i < N; ++i) total[i] += votes[slot] * z[i];
     }
@@ -71,7 +71,7 @@ static void add_many(bal_direction_kind kind, int n_slots, int vote)
     bal_measure measure = measure_of(kind, 1, 1.0);
     memset(want, 0, sizeof want);
     for (int slot = 0; slot < n_slots; ++slot) {
-        bal_direction direction = {measure, (uint32_t)slot};
+        bal_direction direction = {.measure = measure, .slot = (uint32_t)slot};
         bal_direction_fill(&direction, 0, 0, N_BLOCKS_HERE, z);
         votes[slot] = (int8_t)(vote * z[0]);
         for (int i = 0; i < N_HERE; ++i) want[i] += votes[slot] * z[i];

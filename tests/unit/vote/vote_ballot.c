@@ -176,9 +176,9 @@ static void test_votes_of_a_rank_can_be_taken_back(void)
             uint64_t bits[3 * BAL_VOTE_BITS_MAX] = {0};
             for (int slot = 0; slot < N; ++slot)
                 bal_ballot_put(shape, bits, slot, vote_of(slot, largest));
-            bal_ballot_strike(shape, bits, bad, n_ranks);
+            bal_ballot_strike(shape, bits, 1, bad, n_ranks);
             for (int slot = 0; slot < N; ++slot) {
-                bool struck = bal_slot_rank(slot, n_ranks) == bad;
+                bool struck = bal_slot_rank(slot, 1, n_ranks) == bad;
                 n_bad += bal_ballot_has(shape, bits, slot) == struck;
                 n_bad +=
                     bal_ballot_vote(shape, bits, slot) != (struck ? 0 : vote_of(slot, largest));

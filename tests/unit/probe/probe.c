@@ -1,0 +1,163 @@
+/* probe.c: what a group of slots is found to say, by the table's way and by one of this test. */
+#include "ballot/probe.h"
+
+#include "../model/toy.h"
+
+#define N_SEQUENCES 6
+#define N_TENSORS_MAX 64
+
+/* Windows of toy tokens, each decided by its random number alone. */
+static void draw(const void *self, uint64_t random, bal_batch *batch)
+{
+    (void)self;
+    int n = 2 + (int)(random % (TOY_CONTEXT - 1));
+    for (int i = 0; i < n; ++i) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        bal_batch_add(batch, (int32_t)(random >> 33) % TOY_VOCAB,
+                      i == 0 ? -1 : (int32_t)(random >> 40) % TOY_VOCAB);
+    }
+    bal_batch_end(batch);
+}
+
+static const bal_dataset windows = {.n_examples = 1, .draw = draw};
+
+/* One pass a slot, three slots on a mini-batch: the loss of the group less n times that of the
+ * slot, within what three bits hold. */
+static void vote_against_the_mean(int n, const int64_t *losses, int8_t *votes)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < n; ++i) sum += losses[i];
+    for (int i = 0; i < n; ++i) {
+        int64_t better = sum - n * losses[i];
+        votes[i] = (int8_t)(better > 3 ? 3 : better < -3 ? -3 : better);
+    }
+}
+static const bal_way against_the_mean = {.name = "against the mean",
+                                         .n_points = 1,
+                                         .group = 3,
+                                         .n_bits = 3,
+                                         .vote = vote_against_the_mean};
+
+/* A prober of a toy model, and the measure of its step. */
+typedef struct bench {
+    bal_model *model;
+    bal_batch batch;
+    bal_prober prober;
+    bal_measure measure;
+    bool on_ballot[N_TENSORS_MAX];
+} bench;
+
+static void set_up(bench *b, const bal_way *way)
+{
+    const bal_kernels *kernels = bal_kernels_at(bal_isa_best());
+    *b = (bench){.model = toy_model(true)};
+    memset(b->on_ballot, true, sizeof b->on_ballot);
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&b->batch, N_SEQUENCES, TOY_CONTEXT), BAL_OK);
+    b->prober =
+        (bal_prober){.way = way, .data = &windows, .n_sequences = N_SEQUENCES, .batch = &b->batch};
+    CU_ASSERT_EQUAL_FATAL(bal_forward_create(b->model, kernels, N_SEQUENCES * TOY_CONTEXT,
+                                             TOY_CONTEXT, &b->prober.forward),
+                          BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_prober_init(&b->prober), BAL_OK);
+    b->measure = (bal_measure){.kernels = kernels,
+                               .options = {.noise = 1, .density = 1.0},
+                               .seed = SEED,
+                               .step = 5,
+                               .n_tensors = bal_model_tensors(b->model)->n,
+                               .on_ballot = b->on_ballot};
+}
+
+static void clear(bench *b)
+{
+    bal_prober_clear(&b->prober);
+    bal_forward_destroy(&b->prober.forward);
+    bal_batch_clear(&b->batch);
+    bal_model_destroy(&b->model);
+}
+
+/* Both losses of a slot on the mini-batch of another, [0] at +, with those of each sequence. */
+static void lose(bench *b, int drawn_by, int slot, bal_losses losses[2],
+                 int64_t sequences[2][N_SEQUENCES])
+{
+    bal_direction direction = {.measure = b->measure, .slot = (uint32_t)slot};
+    for (int sign = 0; sign < 2; ++sign) losses[sign].per_sequence = sequences[sign];
+    bal_dataset_draw(&windows, b->measure.kernels, SEED, b->measure.step, (uint32_t)drawn_by,
+                     N_SEQUENCES, &b->batch);
+    CU_ASSERT_EQUAL_FATAL(bal_forward_losses(b->prober.forward, &b->batch, &direction, losses),
+                          BAL_OK);
+}
+
+static void test_a_two_sided_vote_is_the_sign_of_a_difference(void)
+{
+    const bal_way *way = &bal_ways[BAL_WAY_TWO_SIDED];
+    const int64_t losses[][2] = {{9, 4}, {4, 9}, {7, 7}, {-1, INT64_MIN}, {INT64_MIN, INT64_MAX}};
+    const int8_t right[] = {1, -1, 0, 1, -1};
+    for (int i = 0; i < 5; ++i) {
+        int8_t vote;
+        way->vote(1, losses[i], &vote);
+        CU_ASSERT_EQUAL(vote, right[i]);
+    }
+}
+
+static void test_a_two_sided_probe_looks_at_both_sides(void)
+{
+    bench b;
+    set_up(&b, &bal_ways[BAL_WAY_TWO_SIDED]);
+    bal_totals totals = {0}, expected = {0};
+    for (int slot = 0; slot < 40; ++slot) {
+        bal_losses by_hand[2];
+        int64_t losses[2], sequences[2][N_SEQUENCES];
+        int8_t vote;
+        lose(&b, slot, slot, by_hand, sequences);
+        CU_ASSERT_EQUAL_FATAL(bal_probe(&b.prober, &b.measure, slot, 1, losses), BAL_OK);
+        bal_probe_votes(&b.prober, 1, losses, &vote, &totals);
+        CU_ASSERT_EQUAL(losses[0], by_hand[1].loss);
+        CU_ASSERT_EQUAL(losses[1], by_hand[0].loss);
+        int sign = (losses[0] > losses[1]) - (losses[0] < losses[1]);
+        CU_ASSERT_EQUAL(vote, sign);
+        expected.loss += losses[0] + losses[1];
+        expected.n_tokens += b.batch.n_scored;
+        for (int i = 0; i < N_SEQUENCES; ++i) {
+            int64_t difference = (sequences[1][i] - sequences[0][i]) * sign;
+            expected.n_agree += difference > 0;
+        }
+    }
+    CU_ASSERT(expected.n_agree > 40 * N_SEQUENCES / 2); /* as a sum has the sign of most of it */
+    CU_ASSERT_EQUAL(memcmp(&totals, &expected, sizeof totals), 0);
+    clear(&b);
+}
+
+static void test_a_group_shares_a_mini_batch(void)
+{
+    bench b;
+    set_up(&b, &against_the_mean);
+    for (int first = 0; first < 8; first += 3) {
+        int n = bal_way_slots(&against_the_mean, first, 8); /* 3, 3, 2 */
+        int64_t losses[3], sequences[2][N_SEQUENCES];
+        int8_t votes[3], right[3];
+        bal_totals totals = {0};
+        CU_ASSERT_EQUAL(n, first == 6 ? 2 : 3);
+        CU_ASSERT_EQUAL_FATAL(bal_probe(&b.prober, &b.measure, first, n, losses), BAL_OK);
+        bal_probe_votes(&b.prober, n, losses, votes, &totals);
+        CU_ASSERT_EQUAL(totals.n_tokens, n * b.batch.n_scored);
+        CU_ASSERT(totals.n_agree > 0 && totals.n_agree <= n * N_SEQUENCES);
+        vote_against_the_mean(n, losses, right);
+        CU_ASSERT_EQUAL(memcmp(votes, right, (size_t)n), 0);
+        for (int i = 0; i < n; ++i) {
+            bal_losses by_hand[2];
+            lose(&b, first, first + i, by_hand, sequences);
+            CU_ASSERT_EQUAL(losses[i], by_hand[0].loss);
+            totals.loss -= losses[i];
+        }
+        CU_ASSERT_EQUAL(totals.loss, 0);
+    }
+    clear(&b);
+}
+
+const char bal_suite_name[] = "probe";
+const bal_test bal_suite_tests[] = {
+    {"a two-sided vote is the sign of a difference",
+     test_a_two_sided_vote_is_the_sign_of_a_difference},
+    {"a two-sided probe looks at both sides", test_a_two_sided_probe_looks_at_both_sides},
+    {"a group shares a mini-batch", test_a_group_shares_a_mini_batch},
+    {NULL, NULL}};
