@@ -56,10 +56,11 @@ def line(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", metavar="RUN")
-    parser.add_argument("-o", dest="out", required=True, metavar="OUT")
-    parser.add_argument("--line", type=line, action="append", default=[], metavar="LABEL=NATS")
-    parser.add_argument("--title", default="")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories, in order")
+    parser.add_argument("-o", dest="out", required=True, metavar="OUT", help="write OUT.png")
+    parser.add_argument("--line", type=line, action="append", default=[], metavar="LABEL=NATS",
+                        help="draw a level to compare with; may be repeated")
+    parser.add_argument("--title", default="", help="title of the picture")
     options = parser.parse_args()
     try:
         curves = points(options.runs)

@@ -129,8 +129,8 @@ def columns(run):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", metavar="RUNS")
-    parser.add_argument("settings", metavar="SETTINGS.txt")
+    parser.add_argument("runs", metavar="RUNS", help="folder with the runs 000, 001, ...")
+    parser.add_argument("settings", metavar="SETTINGS.txt", help="the list that the array was given")
     options = parser.parse_args()
     try:
         lines = settings(options.settings)

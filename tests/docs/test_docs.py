@@ -143,6 +143,15 @@ class Commands(b.TestCase):
                 self.assertTrue(word.partition("=")[0] in self.options | {"section.key"},
                                 f"{told}: no option {word} in a job file")
 
+    def check_script(self, page, words):
+        if words[0] not in self.helps:
+            self.helps[words[0]] = subprocess.run([sys.executable, words[0], "--help"], check=True,
+                                                  capture_output=True, text=True).stdout
+        for word in words[1:]:
+            if word.startswith("-"):
+                known = re.search(rf"^ +(?:-\w, )?{word}\b", self.helps[words[0]], re.M)
+                self.assertTrue(known, f"{page}: {' '.join(words)}: no option {word}")
+
     def test_commands_exist_with_their_options(self):
         n_seen = 0
         for page in PAGES:
@@ -158,6 +167,8 @@ class Commands(b.TestCase):
                                         f"{page}: {line}: {word} cannot be run")
                     if SCRIPT.match(word):
                         self.assertTrue(os.path.exists(word), f"{page}: {line}: there is no {word}")
+                if re.match(r"analysis/\w+\.py", line):
+                    self.check_script(page, words)
         self.assertGreater(n_seen, 20, "command lines")
 
     def test_options_that_are_named_exist(self):
