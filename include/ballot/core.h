@@ -120,8 +120,12 @@ typedef bal_status bal_writer(const void *what, int fd, const char *path);
 /** The bal_writer of a bal_named_bytes. */
 bal_status bal_write_named(const void *named, int fd, const char *path);
 /** Create a file with what write writes, and fsync it; after a failure there is no file. Local.
+ *  @param name  what sentences call it, such as the name that it will have
  *  @return BAL_OK; BAL_ERR_IO; errors of write. */
-bal_status bal_create(const char *path, bal_writer *write, const void *what);
+bal_status bal_create(const char *path, const char *name, bal_writer *write, const void *what);
+/** The path of a file in a folder, as its user would write it: in "." its name alone. Local.
+ *  @return BAL_OK; BAL_ERR_IO: it has more than n_bytes with its 0. */
+bal_status bal_path_join(const char *dir, const char *name, char *path, size_t n_bytes);
 /** Publish bytes as dir/name: temporary file, fsync, rename, fsync of the directory. Whenever the
  *  machine stops, either the old or the new file is there, whole. Local. @return BAL_OK;
  * BAL_ERR_IO.

@@ -157,8 +157,10 @@ bal_status bal_checkpoint_fill(const char *path, bal_tensors *tensors);
 #define BAL_PATH_BYTES 4096
 
 /** Make the directory, and those above it, where they are missing. Local. @return BAL_OK;
- *  BAL_ERR_IO. */
-bal_status bal_run_dir_make(const char *dir);
+ *  BAL_ERR_IO. @param made  whether it was missing */
+bal_status bal_run_dir_make(const char *dir, bool *made);
+/** Delete a directory that was made, unless it holds more than its lock. Local. */
+void bal_run_dir_unmake(const char *dir);
 /** Delete what a killed writer left half-written, see bal_publish. Local. */
 void bal_run_dir_clean(const char *dir);
 /** DIR/name. Local. */

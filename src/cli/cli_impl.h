@@ -59,6 +59,8 @@ bal_status bal_option_set(bal_job_source *job, const char *section, const char *
                           const char *value, const char *source);
 /** The value of an option as text, as it stands in a job file. */
 void bal_option_print(const bal_job *job, const bal_option *option, char text[BAL_TEXT_BYTES]);
+/** Edits that turn one word into the other (Levenshtein), for "did you mean". */
+size_t bal_distance(const char *a, const char *b);
 /** What values an option takes, in words. */
 void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES]);
 
@@ -118,6 +120,8 @@ error_t bal_take_once(struct argp_state *state, const char *what, const char *ar
 /** The value of an option that takes integers from min to max. */
 int64_t bal_take_int(struct argp_state *state, const char *option, const char *arg, int64_t min,
                      int64_t max);
+/** Set formats from a word such as i4:32. */
+error_t bal_take_format(struct argp_state *state, const char *arg, bal_formats *formats);
 /** The number that a text is, NAN if it is none. */
 double bal_real_of(const char *text);
 

@@ -11,7 +11,12 @@ typedef struct arguments {
 } arguments;
 
 static const struct argp_option options[] = {
-    {"output", 'o', "OUT.h5", 0, "checkpoint to write (required); it must not exist", 0}, {0}};
+    {"output", 'o', "OUT.h5", 0, "checkpoint to write (required); it must not exist", 0},
+    {"format", 'f', "FORMAT", 0,
+     "round to i8, i4 or nf4, the last two with :32, :64 or :128 columns that share a factor "
+     "(default: that of the job, else i8)",
+     0},
+    {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -20,6 +25,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         case 'o':
             a->out = arg;
             return 0;
+        case 'f':
+            return bal_take_format(state, arg, &a->common.formats);
         case ARGP_KEY_ARG:
             return bal_take_once(state, "model", arg, &a->model);
         case ARGP_KEY_END:
@@ -121,7 +128,7 @@ bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
             "a checkpoint is made floats first.",
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};
-    bal_parse(context, &argp, "jsfJ", argc, argv, &a.common);
+    bal_parse(context, &argp, "jsJ", argc, argv, &a.common);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_job_source source = {0};
     bal_bundle bundle = {0};

@@ -38,6 +38,17 @@ void bal_formats_print(const bal_formats *formats, char *text, size_t n_bytes)
     if (formats->patterns[0] != 0) snprintf(text + used, n_bytes - used, " %s", formats->patterns);
 }
 
+error_t bal_take_format(struct argp_state *state, const char *arg, bal_formats *formats)
+{
+    formats->group = BAL_GROUP_DEFAULT;
+    if (!bal_format_read(arg, &formats->matrices, &formats->group) || formats->matrices == BAL_I16)
+        argp_error(state,
+                   "--format=%s: expected f32, i8, i4, nf4, or one of the last two with :32, :64 "
+                   "or :128 after it",
+                   arg);
+    return 0;
+}
+
 static error_t parse_common(int key, char *arg, struct argp_state *state)
 {
     bal_common *common = state->input;
@@ -63,14 +74,7 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
             common->machine.tally = arg[0] == 't' ? BAL_TALLY_TABLE : BAL_TALLY_SLOTS;
             return 0;
         case 'f':
-            common->formats.group = BAL_GROUP_DEFAULT;
-            if (!bal_format_read(arg, &common->formats.matrices, &common->formats.group) ||
-                common->formats.matrices == BAL_I16)
-                argp_error(state,
-                           "--format=%s: expected f32, i8, i4, nf4, or one of the last two "
-                           "with :32, :64 or :128 after it",
-                           arg);
-            return 0;
+            return bal_take_format(state, arg, &common->formats);
         case 'J':
             common->json = true;
             return 0;

@@ -72,16 +72,25 @@ static bal_status read_file(const char *path, bal_job_source *job)
     return status;
 }
 
+/* Without the white space around the value, as in a job file: a list of settings may have lines
+ * that end with a carriage return. */
 static bal_status apply_override(const char *text, bal_job_source *job)
 {
-    char section[64] = "", key[64] = "", source[BAL_TEXT_BYTES];
+    char section[64] = "", key[64] = "", source[BAL_TEXT_BYTES], value[BAL_TEXT_BYTES];
     const char *equals = strchr(text, '='), *dot = strchr(text, '.');
     snprintf(source, sizeof source, "-s %.*s", 400, text);
     if (equals == NULL || dot == NULL || dot > equals || dot - text >= 64 || equals - dot > 64)
         return bal_fail(BAL_ERR_CONFIG, "%s: expected -s section.key=value", source);
     memcpy(section, text, (size_t)(dot - text));
     memcpy(key, dot + 1, (size_t)(equals - dot - 1));
-    return bal_option_set(job, section, key, equals + 1, source);
+    const char *start = equals + 1 + strspn(equals + 1, " \t\r\n");
+    size_t n = strlen(start);
+    while (n > 0 && strchr(" \t\r\n", start[n - 1]) != NULL) --n;
+    if (n >= sizeof value)
+        return bal_fail(BAL_ERR_CONFIG, "%s: a value of %zu bytes; expected at most %zu", source, n,
+                        sizeof value - 1);
+    snprintf(value, sizeof value, "%.*s", (int)n, start);
+    return bal_option_set(job, section, key, value, source);
 }
 
 /* job.text: what was resolved; job.identity and its hash: what decides the result. */

@@ -70,6 +70,21 @@ static void print_help(FILE *to)
             "again\n");
 }
 
+static bal_status refuse(const char *name)
+{
+    const char *nearest = NULL;
+    size_t least = strlen(name) / 2 + 1; /* farther ones are not meant */
+    if (name[0] == 0) return bal_fail(BAL_ERR_ARG, "a command is missing");
+    for (const bal_command *command = bal_commands; command->name != NULL; ++command) {
+        size_t d = bal_distance(name, command->name);
+        if (d < least) least = d, nearest = command->name;
+    }
+    return nearest == NULL
+               ? bal_fail(BAL_ERR_ARG, "there is no command \"%s\"", name)
+               : bal_fail(BAL_ERR_ARG, "there is no command \"%s\"; did you mean \"%s\"?", name,
+                          nearest);
+}
+
 static bal_status dispatch(bal_context *context, int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
@@ -82,9 +97,7 @@ static bal_status dispatch(bal_context *context, int argc, char **argv)
         return BAL_OK;
     }
     if (context->prints) print_help(asked ? stdout : stderr);
-    if (asked) return BAL_OK;
-    return name[0] == 0 ? bal_fail(BAL_ERR_ARG, "a command is missing")
-                        : bal_fail(BAL_ERR_ARG, "there is no command \"%s\"", name);
+    return asked ? BAL_OK : refuse(name);
 }
 
 int main(int argc, char **argv)

@@ -104,8 +104,7 @@ void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES])
         add_word(text, between, name->name);
 }
 
-/* Edits that turn one word into the other (Levenshtein), for "did you mean". */
-static size_t distance(const char *a, const char *b)
+size_t bal_distance(const char *a, const char *b)
 {
     size_t row[64], n = strlen(b);
     if (n >= 63) return 64;
@@ -129,7 +128,7 @@ static bal_status unknown(const char *section, const char *key, const char *sour
     const bal_option *nearest = bal_options;
     size_t least = SIZE_MAX;
     for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
-        size_t d = distance(key, o->key) + distance(section, o->section);
+        size_t d = bal_distance(key, o->key) + bal_distance(section, o->section);
         if (d < least) least = d, nearest = o;
     }
     return bal_fail(BAL_ERR_CONFIG,

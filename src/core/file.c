@@ -125,27 +125,35 @@ bal_status bal_write_named(const void *named, int fd, const char *path)
     return bal_write_all(fd, file->bytes, file->n_bytes, path);
 }
 
-bal_status bal_create(const char *path, bal_writer *write, const void *what)
+bal_status bal_create(const char *path, const char *name, bal_writer *write, const void *what)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be created: %s", path, strerror(errno));
-    bal_status status = write(what, fd, path);
+    if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be created: %s", name, strerror(errno));
+    bal_status status = write(what, fd, name);
     if (status == BAL_OK && TEMP_FAILURE_RETRY(fsync(fd)) != 0)
-        status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", path, strerror(errno));
+        status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", name, strerror(errno));
     if (close(fd) != 0 && status == BAL_OK)
-        status = bal_fail(BAL_ERR_IO, "%s: closing failed: %s", path, strerror(errno));
+        status = bal_fail(BAL_ERR_IO, "%s: closing failed: %s", name, strerror(errno));
     if (status != BAL_OK) unlink(path);
     return status;
 }
 
+bal_status bal_path_join(const char *dir, const char *name, char *path, size_t n_bytes)
+{
+    bool here = strcmp(dir, ".") == 0, top = strcmp(dir, "/") == 0;
+    int n = snprintf(path, n_bytes, "%s%s%s", here || top ? "" : dir, here ? "" : "/", name);
+    if (n >= 0 && (size_t)n < n_bytes) return BAL_OK;
+    return bal_fail(BAL_ERR_IO, "%s/%s: the path is too long", dir, name);
+}
+
 bal_status bal_publish(const char *dir, const char *name, const void *bytes, size_t n_bytes)
 {
-    char path[PATH_MAX], temporary[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path ||
-        snprintf(temporary, sizeof temporary, "%s/.%s.new", dir, name) >= (int)sizeof temporary)
-        return bal_fail(BAL_ERR_IO, "%s/%s: the path is too long", dir, name);
+    char path[PATH_MAX], temporary[PATH_MAX], hidden[PATH_MAX];
+    snprintf(hidden, sizeof hidden, ".%s.new", name);
+    BAL_TRY(bal_path_join(dir, name, path, sizeof path));
+    BAL_TRY(bal_path_join(dir, hidden, temporary, sizeof temporary));
     bal_named_bytes file = {.bytes = (uint8_t *)(uintptr_t)bytes, .n_bytes = n_bytes};
-    BAL_TRY(bal_create(temporary, bal_write_named, &file));
+    BAL_TRY(bal_create(temporary, path, bal_write_named, &file));
     if (rename(temporary, path) != 0) {
         bal_status status = bal_fail(BAL_ERR_IO, "%s: renaming failed: %s", path, strerror(errno));
         unlink(temporary);

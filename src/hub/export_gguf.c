@@ -223,8 +223,8 @@ bal_status bal_hub_export_gguf(const bal_bundle *bundle, bal_export_gguf kind, c
     const char *slash = strrchr(path, '/');
     const char *name = slash != NULL ? slash + 1 : path;
     char dir[PATH_MAX];
-    if (snprintf(dir, sizeof dir, "%.*s", slash != NULL ? (int)(slash - path) + 1 : 2,
-                 slash != NULL ? path : "./") >= (int)sizeof dir ||
+    int n_dir = slash == NULL || slash == path ? 1 : (int)(slash - path);
+    if (snprintf(dir, sizeof dir, "%.*s", n_dir, slash != NULL ? path : ".") >= (int)sizeof dir ||
         strlen(name) > NAME_MAX)
         return bal_fail(BAL_ERR_IO, "%s: the path is too long", path);
     BAL_TRY(find_arch(bundle, &a));

@@ -31,9 +31,10 @@ static bal_status publish(paths *p)
 static bal_status name_files(const char *dir, const bal_hub_output *files, int n, paths *p)
 {
     for (int i = 0; i < n; ++i) {
-        snprintf(p[i].final, PATH_MAX, "%s/%s", dir, files[i].name);
-        if (snprintf(p[i].temporary, PATH_MAX, "%s/.%s.new", dir, files[i].name) >= PATH_MAX)
-            return bal_fail(BAL_ERR_IO, "%s: the path is too long", dir);
+        char hidden[PATH_MAX];
+        snprintf(hidden, sizeof hidden, ".%s.new", files[i].name);
+        BAL_TRY(bal_path_join(dir, files[i].name, p[i].final, PATH_MAX));
+        BAL_TRY(bal_path_join(dir, hidden, p[i].temporary, PATH_MAX));
         if (access(p[i].final, F_OK) == 0)
             return bal_fail(BAL_ERR_STATE, "%s: is there already; expected a free name",
                             p[i].final);
@@ -44,7 +45,7 @@ static bal_status name_files(const char *dir, const bal_hub_output *files, int n
 static bal_status write_all(const char *dir, const bal_hub_output *files, int n, paths *p)
 {
     for (int i = 0; i < n; ++i) {
-        BAL_TRY(bal_create(p[i].temporary, files[i].write, files[i].what));
+        BAL_TRY(bal_create(p[i].temporary, p[i].final, files[i].write, files[i].what));
         p[i].written = true;
     }
     for (int i = 0; i < n; ++i) BAL_TRY(publish(&p[i]));

@@ -137,23 +137,24 @@ bal_status bal_checkpoint_verify(const char *path)
     return status;
 }
 
-/* Write the user block of a file that is otherwise complete, verify the whole, and fsync it. */
-static bal_status seal(const char *path, int64_t step)
+/* Write the user block of a file that is otherwise complete, verify the whole, and fsync it. name
+ * is what it will be called. */
+static bal_status seal(const char *path, const char *name, int64_t step)
 {
     char block[BLOCK_BYTES];
     uint64_t hash;
     int64_t n_bytes;
     int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", path, strerror(errno));
-    bal_status status = bal_file_hash(fd, BLOCK_BYTES, path, &hash, &n_bytes);
+    if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", name, strerror(errno));
+    bal_status status = bal_file_hash(fd, BLOCK_BYTES, name, &hash, &n_bytes);
     if (status != BAL_OK) goto done;
     assert(n_bytes > BLOCK_BYTES);
     make_user_block(block, (uint64_t)n_bytes, hash);
-    status = bal_write_all(fd, block, BLOCK_BYTES, path);
-    if (status == BAL_OK) status = verify(path, fd);
-    if (status == BAL_OK) status = bal_checkpoint_reopen(path, step);
+    status = bal_write_all(fd, block, BLOCK_BYTES, name);
+    if (status == BAL_OK) status = verify(name, fd);
+    if (status == BAL_OK) status = bal_checkpoint_reopen(path, name, step);
     if (status == BAL_OK && TEMP_FAILURE_RETRY(fsync(fd)) != 0)
-        status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", path, strerror(errno));
+        status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", name, strerror(errno));
 done:
     close(fd);
     /* Our own file that cannot be read back is a failing disk, not damaged input. */
@@ -162,12 +163,12 @@ done:
 
 bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_snapshot *snapshot)
 {
-    char path[PATH_MAX], temporary[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path ||
-        snprintf(temporary, sizeof temporary, "%s/.%s.new", dir, name) >= (int)sizeof temporary)
-        return bal_fail(BAL_ERR_IO, "%s/%s: the path is too long", dir, name);
-    bal_status status = bal_checkpoint_write_hdf5(temporary, snapshot);
-    if (status == BAL_OK) status = seal(temporary, snapshot->step);
+    char path[PATH_MAX], temporary[PATH_MAX], hidden[PATH_MAX];
+    snprintf(hidden, sizeof hidden, ".%s.new", name);
+    BAL_TRY(bal_path_join(dir, name, path, sizeof path));
+    BAL_TRY(bal_path_join(dir, hidden, temporary, sizeof temporary));
+    bal_status status = bal_checkpoint_write_hdf5(temporary, path, snapshot);
+    if (status == BAL_OK) status = seal(temporary, path, snapshot->step);
     if (status == BAL_OK && rename(temporary, path) != 0)
         status = bal_fail(BAL_ERR_IO, "%s: renaming failed: %s", path, strerror(errno));
     if (status != BAL_OK) {

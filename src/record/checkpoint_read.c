@@ -524,18 +524,18 @@ static hid_t open_file(const char *path)
     return file;
 }
 
-bal_status bal_checkpoint_reopen(const char *path, int64_t step)
+bal_status bal_checkpoint_reopen(const char *path, const char *name, int64_t step)
 {
     bal_hdf5_listen();
     int64_t found = -1;
-    reader r = {.path = path, .file = open_file(path)};
+    reader r = {.path = name, .file = open_file(path)};
     if (r.file < 0)
-        return bal_fail(BAL_ERR_IO, "%s: cannot be read back: %s", path, bal_hdf5_reason());
+        return bal_fail(BAL_ERR_IO, "%s: cannot be read back: %s", name, bal_hdf5_reason());
     bal_status status =
         read_attribute(&r, r.file, (place){"", ""}, "step", H5T_STD_I64LE, 0, &found);
     H5Fclose(r.file);
     if (status != BAL_OK || found == step) return status;
-    return bal_fail(BAL_ERR_IO, "%s: read back as step %" PRId64 "; expected %" PRId64, path, found,
+    return bal_fail(BAL_ERR_IO, "%s: read back as step %" PRId64 "; expected %" PRId64, name, found,
                     step);
 }
 

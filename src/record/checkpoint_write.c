@@ -337,7 +337,7 @@ int64_t bal_largest_bytes(const bal_tensors *tensors)
     return largest;
 }
 
-bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *s)
+bal_status bal_checkpoint_write_hdf5(const char *path, const char *name, const bal_snapshot *s)
 {
     assert(bal_model_is_integer(s->model));
     const bal_tensors *tensors = bal_model_tensors(s->model);
@@ -350,7 +350,7 @@ bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *s)
     char *phases = bal_phase_names();
     char *names = bal_tensor_names(tensors);
     if (buffer == NULL || steps == NULL || phases == NULL || names == NULL) {
-        status = bal_fail(BAL_ERR_MEMORY, "%s: no memory to write a checkpoint", path);
+        status = bal_fail(BAL_ERR_MEMORY, "%s: no memory to write a checkpoint", name);
         goto done;
     }
     for (int64_t row = 0; row < s->metrics.n; ++row) steps[row] = row;
@@ -362,9 +362,9 @@ bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *s)
     if (file >= 0) good = H5Fclose(file) >= 0 && good;
     if (bal_hdf5_driver_errno() != 0)
         status = bal_fail(bal_hdf5_driver_errno() == ENOMEM ? BAL_ERR_MEMORY : BAL_ERR_IO,
-                          "%s: writing failed: %s", path, strerror(bal_hdf5_driver_errno()));
+                          "%s: writing failed: %s", name, strerror(bal_hdf5_driver_errno()));
     else if (!good)
-        status = bal_fail(BAL_ERR_IO, "%s: writing failed: %s", path, bal_hdf5_reason());
+        status = bal_fail(BAL_ERR_IO, "%s: writing failed: %s", name, bal_hdf5_reason());
 done:
     free(buffer);
     free(steps);

@@ -26,21 +26,39 @@ void bal_checkpoint_path(const char *dir, int64_t step, char path[BAL_PATH_BYTES
     bal_run_path(dir, name, path);
 }
 
-bal_status bal_run_dir_make(const char *dir)
+bal_status bal_run_dir_make(const char *dir, bool *made)
 {
     char path[BAL_PATH_BYTES];
+    *made = false;
     if (snprintf(path, sizeof path, "%s", dir) >= (int)sizeof path)
         return bal_fail(BAL_ERR_IO, "%s: the path is too long", dir);
     for (char *at = path + 1;; ++at) { /* parents first */
         char here = *at;
         if (here != '/' && here != 0) continue;
         *at = 0;
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        if (mkdir(path, 0777) == 0)
+            *made = true;
+        else if (errno != EEXIST)
             return bal_fail(BAL_ERR_IO, "%s: the run directory cannot be made: %s", path,
                             strerror(errno));
         *at = here;
         if (here == 0) return BAL_OK;
     }
+}
+
+void bal_run_dir_unmake(const char *dir)
+{
+    char lock[BAL_PATH_BYTES];
+    DIR *stream = opendir(dir);
+    bool bare = stream != NULL;
+    for (struct dirent *entry; bare && (entry = readdir(stream)) != NULL;)
+        bare = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+               strcmp(entry->d_name, "run.lock") == 0;
+    if (stream != NULL) closedir(stream);
+    if (!bare) return;
+    bal_run_path(dir, "run.lock", lock);
+    unlink(lock);
+    rmdir(dir);
 }
 
 void bal_run_dir_clean(const char *dir)

@@ -38,11 +38,13 @@ int64_t bal_largest_bytes(const bal_tensors *tensors);
 /** Make room for capacity rows of metrics; false: no memory. */
 bool bal_metrics_reserve(bal_metrics *metrics, int64_t capacity);
 
-/** Write the HDF5 part of a checkpoint to path, leaving the user block to the caller.
+/** Write the HDF5 part of a checkpoint to path, leaving the user block to the caller. name is what
+ *  sentences call it.
  *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
-bal_status bal_checkpoint_write_hdf5(const char *path, const bal_snapshot *snapshot);
-/** Open path as HDF5 and compare its step. @return BAL_OK; BAL_ERR_IO. */
-bal_status bal_checkpoint_reopen(const char *path, int64_t step);
+bal_status bal_checkpoint_write_hdf5(const char *path, const char *name,
+                                     const bal_snapshot *snapshot);
+/** Open path as HDF5 and compare its step; name as above. @return BAL_OK; BAL_ERR_IO. */
+bal_status bal_checkpoint_reopen(const char *path, const char *name, int64_t step);
 
 /** The HDF5 type (an hid_t) of a field in a checkpoint. */
 int64_t bal_hdf5_type(bal_field_type type);

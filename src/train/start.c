@@ -166,7 +166,7 @@ bal_status bal_run_start(bal_run *run)
     run->record.best_nats = INFINITY;
     run->replica.repaired_step = -1;
     bal_status status = BAL_OK;
-    if (run->writes) status = bal_run_dir_make(run->dir);
+    if (run->writes) status = bal_run_dir_make(run->dir, &run->record.made);
     if (run->writes && status == BAL_OK) status = bal_lock_take(run->dir, &run->record.lock);
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_comm_agree(run->comm, bal_run_load(run)));

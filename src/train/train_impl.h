@@ -77,6 +77,7 @@ typedef struct bal_audit {
 
 /** The run directory, of rank 0 alone but for dev_score. */
 typedef struct bal_record {
+    bool made; /* the directory, by this process */
     bal_lock *lock;
     bal_journal *journal;
     bal_metrics metrics;

@@ -339,7 +339,9 @@ class BadInput(b.TestCase):
     # ---- arguments ----
 
     def test_unknown_command_or_none(self):
-        self.assert_refused(b.USAGE, [r'"trian"'], ["trian"], alone=False)
+        for word, meant in (("trian", "train"), ("evla", "eval"), ("exprot", "export")):
+            self.assert_refused(b.USAGE, [f'"{word}"; did you mean "{meant}"'], [word], alone=False)
+        self.assert_refused(b.USAGE, ['there is no command "xyz"$'], ["xyz"], ranks=(1,), alone=False)
         self.assert_refused(b.USAGE, [r"command"], [], alone=False)
 
     def test_wrong_arguments(self):
@@ -366,6 +368,29 @@ class BadInput(b.TestCase):
 
     def test_prompt_longer_than_the_context(self):
         self.assert_refused(b.USAGE, [r"\b512\b|\b511\b"], ["generate", b.STORIES, "word " * 600])
+
+    def test_a_start_that_fails_leaves_no_directory(self):
+        run = self.folder("run")
+        for ranks in (1, 2):
+            b.run(b.tiny(run, data__train="nowhere.txt"), ranks=ranks, expect=b.INPUT)
+            self.assertFalse(os.path.exists(run))
+        os.mkdir(run)  # of its user
+        b.run(b.tiny(run, data__train="nowhere.txt"), expect=b.INPUT)
+        self.assertEqual(os.listdir(run), ["run.lock"])
+
+    def test_failures_to_write_name_what_was_asked_for(self):
+        """And not the hidden name under which it is written first."""
+        little = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
+        here, stories = os.getcwd(), os.path.abspath(b.STORIES)
+        self.addCleanup(os.chdir, here)
+        os.chdir(self.class_dir)
+        for command, name in ((["export", stories, "x.gguf"], "x.gguf"),
+                              (["export", stories, "./x.gguf"], "x.gguf"),
+                              (["export", stories, "made"], "made/model.safetensors"),
+                              (["quantize", stories, "-o", "x.h5"], "x.h5")):
+            result = b.run(command, expect=b.FAILURE, preexec=little,
+                           OMPI_MCA_ess_singleton_isolated="1")
+            self.assertRegex(result.err, rf"(?m)^ballot: {re.escape(name)}: ")
 
     def test_help_of_every_command(self):
         for command in COMMANDS:

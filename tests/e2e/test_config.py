@@ -45,6 +45,13 @@ class Config(b.TestCase):
         self.assertEqual(b.printed_fingerprint(first), b.printed_fingerprint(again),
                          "the job.ini of a run directory continues it")
 
+    def test_carriage_returns_are_white_space(self):
+        text = "; a comment\n[rule]\ntravel = 2\n\n[data]\ntrain = some/a b.txt\n"
+        lf, crlf = self.write("lf.ini", text), self.write("crlf.ini", text.replace("\n", "\r\n"))
+        self.assertEqual(self.values(crlf), self.values(lf))
+        self.assertEqual(self.values("-s", "rule.travel=3\r", "-s", "data.train= a b \r\n"),
+                         self.values("-s", "rule.travel=3", "-s", "data.train=a b"))
+
     def test_every_option_shows_its_source(self):
         job = self.write("job.ini", "; a comment\n[run]\nsteps = 7\n\n[vote]\nslots=3\n")
         sources = {name: option["source"] for name, option in
