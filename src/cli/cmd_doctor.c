@@ -81,9 +81,7 @@ static bal_status know_myself(bal_comm *comm, const bal_job *job, bal_facts *me)
     *me = (bal_facts){
         .node = bal_comm_node(comm),
         .job = job == NULL ? 0 : bal_hash(job->text, strlen(job->text), 0),
-        .locked = limit(RLIMIT_MEMLOCK),
-        .file_size = limit(RLIMIT_FSIZE),
-        .memory = limit(RLIMIT_AS),
+        .limits = {limit(RLIMIT_MEMLOCK), limit(RLIMIT_FSIZE), limit(RLIMIT_AS)},
         .has_infiniband = folder_has_entries("/sys/class/infiniband"),
         .slurm_rank = number_of("SLURM_STEP_ID", -1) < 0 ? -1 : number_of("SLURM_PROCID", -1),
         .slurm_tasks = number_of("SLURM_STEP_NUM_TASKS", -1)};

@@ -5,14 +5,19 @@
 #include "ballot/estimate.h"
 #include "host.h"
 
+/** Limits of a process, bytes; -1: none. */
+typedef struct bal_limits {
+    int64_t locked, file_size, memory;
+} bal_limits;
+
 /** What a rank knows of itself. Plain words, which ranks send to each other. */
 typedef struct bal_facts {
     bal_host host;
     char mpi[64], kernels[16];
-    int64_t node;                      /* see bal_comm_node */
-    uint64_t program, job;             /* hashes; 0: no job was given */
-    int64_t n_threads;                 /* of BLAS */
-    int64_t locked, file_size, memory; /* limits in bytes; -1: none */
+    int64_t node;          /* see bal_comm_node */
+    uint64_t program, job; /* hashes; 0: no job was given */
+    int64_t n_threads;     /* of BLAS */
+    bal_limits limits;
     int64_t has_infiniband;
     double shared_free;   /* bytes that ranks of the node may share; below 0: none can be had */
     double clock;         /* seconds since 1970, read between two gatherings */

@@ -237,22 +237,22 @@ static void check_limits(const bal_findings *f, bal_check *c)
         const bal_facts *me = &f->ranks[rank];
         double memory = (double)f->needs.model + (double)f->needs.work + (double)me->program_bytes;
         double largest = (double)f->needs.checkpoint;
-        if (me->file_size >= 0 && largest > (double)me->file_size && rank == 0)
+        if (me->limits.file_size >= 0 && largest > (double)me->limits.file_size && rank == 0)
             say(c, BAL_BAD,
                 "ulimit -f allows files of %.1f MiB on %s; a checkpoint of the job has %.1f: raise "
                 "it",
-                (double)me->file_size / MIB, me->host.name, largest / MIB);
-        else if (me->memory >= 0 && f->job != NULL && memory > (double)me->memory)
+                (double)me->limits.file_size / MIB, me->host.name, largest / MIB);
+        else if (me->limits.memory >= 0 && f->job != NULL && memory > (double)me->limits.memory)
             say(c, BAL_BAD, "ulimit -v allows rank %d on %s %.1f MiB; the job takes %.1f: raise it",
-                rank, me->host.name, (double)me->memory / MIB, memory / MIB);
-        else if (me->memory >= 0 || me->file_size >= 0)
+                rank, me->host.name, (double)me->limits.memory / MIB, memory / MIB);
+        else if (me->limits.memory >= 0 || me->limits.file_size >= 0)
             say(c, BAL_WARN, "ulimit -%s is set on %s (rank %d): raise it if the run fails",
-                me->memory >= 0 ? "v (memory)" : "f (size of files)", me->host.name, rank);
-        else if (me->locked >= 0 && me->has_infiniband && count_nodes(f) > 1)
+                me->limits.memory >= 0 ? "v (memory)" : "f (size of files)", me->host.name, rank);
+        else if (me->limits.locked >= 0 && me->has_infiniband && count_nodes(f) > 1)
             say(c, BAL_WARN,
                 "ulimit -l allows %.1f MiB of locked memory on %s, which InfiniBand wants without "
                 "limit: set memlock in /etc/security/limits.conf, and for slurmd",
-                (double)me->locked / MIB, me->host.name);
+                (double)me->limits.locked / MIB, me->host.name);
         else
             continue;
         if (c->verdict == BAL_BAD) return;

@@ -258,10 +258,10 @@ static bal_status get_sizes(const config_file *file, const bal_family *family,
     if (config->embed.dim == config->dim) config->embed.dim = 0;
     if (family->keys->n_types != NULL)
         BAL_TRY(get_size(file, family->keys->n_types, up, 2, &config->embed.n_types));
-    if (family->window != NULL && json_object_get(file->json, family->window) == NULL)
-        config->window = family->window_fallback;
-    if (family->window != NULL && get(file, family->window) != NULL)
-        BAL_TRY(get_size(file, family->window, INT32_MAX, 0, &config->window));
+    if (family->window.key != NULL && json_object_get(file->json, family->window.key) == NULL)
+        config->window = family->window.fallback;
+    if (family->window.key != NULL && get(file, family->window.key) != NULL)
+        BAL_TRY(get_size(file, family->window.key, INT32_MAX, 0, &config->window));
     if (config->window >= config->max_tokens) config->window = 0;
     return BAL_OK;
 }

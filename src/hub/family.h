@@ -27,18 +27,23 @@ typedef struct bal_family_keys {
     bool hidden_is_4_dim; /* where the key is absent */
 } bal_family_keys;
 
+/** The sliding window; null in a file: it has none. */
+typedef struct bal_family_window {
+    const char *key;  /* NULL: the family has none */
+    int64_t fallback; /* where the key is absent */
+} bal_family_window;
+
 typedef struct bal_family {
     const char *type;  /* model_type */
     const char *class; /* of transformers */
     const char *base;  /* what names of the base model start with, and may also lack */
     unsigned features; /* of bal_feature */
     bool tied_head, rotary;
-    const char *gate;        /* the only activation where there is a gate */
-    const char *window;      /* key of the sliding window; null in a file: none */
-    int64_t window_fallback; /* where the key is absent */
-    double eps;              /* of norms, where the key is absent */
-    int position_offset;     /* row of the first token; -1: one after pad_token_id */
-    bool positions_are_all;  /* max_tokens counts the rows before the offset too */
+    const char *gate; /* the only activation where there is a gate */
+    bal_family_window window;
+    double eps;             /* of norms, where the key is absent */
+    int position_offset;    /* row of the first token; -1: one after pad_token_id */
+    bool positions_are_all; /* max_tokens counts the rows before the offset too */
     const bal_family_keys *keys;
     const bal_family_switch *switches; /* end with a null key */
     const bal_family_name *names;      /* what differs from ours; end with a null name */

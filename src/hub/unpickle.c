@@ -303,8 +303,10 @@ static bal_status push_flag(machine *m, bool flag)
     return push(m, (bal_hub_value){.kind = BAL_HUB_FLAG, .at = flag});
 }
 
-static bal_status step(machine *m, uint8_t opcode)
+/* Opcodes that push a constant, an empty dictionary or a mark. */
+static bal_status push_constant(machine *m, uint8_t opcode)
 {
+    char found[64];
     switch (opcode) {
         case '(': /* MARK */
             return push(m, (bal_hub_value){.kind = BAL_HUB_MARK});
@@ -326,6 +328,17 @@ static bal_status step(machine *m, uint8_t opcode)
             return push_text(m, 4);
         case 0x8c: /* SHORT_BINUNICODE */
             return push_text(m, 1);
+        case '}': /* EMPTY_DICT */
+            return push_dict(m);
+        default:
+            snprintf(found, sizeof found, "opcode 0x%02x, which no tensor needs,", opcode);
+            return refuse(m, found);
+    }
+}
+
+static bal_status step(machine *m, uint8_t opcode)
+{
+    switch (opcode) {
         case 'c': /* GLOBAL */
             return push_named_global(m);
         case 0x93: /* STACK_GLOBAL */
@@ -340,8 +353,6 @@ static bal_status step(machine *m, uint8_t opcode)
             return make_tuple(m, 3);
         case 't': /* TUPLE */
             return make_marked_tuple(m);
-        case '}': /* EMPTY_DICT */
-            return push_dict(m);
         case 's': /* SETITEM */
             return set_items(m, 2, 0);
         case 'u': /* SETITEMS */
@@ -365,11 +376,8 @@ static bal_status step(machine *m, uint8_t opcode)
         case 0x95: /* FRAME */
             return skip_frame(m);
         default:
-            break;
+            return push_constant(m, opcode);
     }
-    char found[64];
-    snprintf(found, sizeof found, "opcode 0x%02x, which no tensor needs,", opcode);
-    return refuse(m, found);
 }
 
 static bal_status run(machine *m)

@@ -8,7 +8,7 @@ static bal_status put_normalized(bal_tokenizer *tokenizer, const char *content, 
 {
     bal_work work = {.tokenizer = tokenizer};
     bal_bytes *pattern = &work.normal;
-    bal_token *token = &tokenizer->tokens[flags.id];
+    bal_token *token = &tokenizer->vocab.tokens[flags.id];
     bool start = true;
     bal_status status = bal_bytes_add(pattern, content, n_bytes);
     if (status == BAL_OK) status = bal_normalize(&work, &tokenizer->normalizer, pattern, &start);
@@ -40,7 +40,7 @@ static bal_status read_one(bal_tokenizer *tokenizer, const char *part, const jso
     BAL_TRY(bal_json_bool(tokenizer, part, json, "lstrip", false, &flags.lstrip));
     BAL_TRY(bal_json_bool(tokenizer, part, json, "rstrip", false, &flags.rstrip));
     if (known < 0) BAL_TRY(bal_tokens_put(tokenizer, id, content, n_bytes));
-    tokenizer->tokens[id].special = special;
+    tokenizer->vocab.tokens[id].special = special;
     if (n_bytes == 0) return BAL_OK;
     return normalized ? put_normalized(tokenizer, content, n_bytes, flags)
                       : bal_added_put(tokenizer, BAL_ADDED_RAW, content, n_bytes, flags);

@@ -32,7 +32,7 @@ bal_status bal_charsmap_read(bal_tokenizer *tokenizer, const void *bytes, size_t
                         "%s: precompiled_charsmap is damaged; expected a trie and texts of at most "
                         "%d bytes, each ended by a 0",
                         tokenizer->origin, TEXT_BYTES_MAX);
-    tokenizer->charsmap = map;
+    tokenizer->subword.charsmap = map;
     return BAL_OK;
 }
 
@@ -66,7 +66,7 @@ static size_t find(const bal_charsmap *map, const char *text, size_t n_bytes, si
 static size_t next(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes,
                    const char **normal, size_t *n_normal)
 {
-    const bal_charsmap *map = &tokenizer->charsmap;
+    const bal_charsmap *map = &tokenizer->subword.charsmap;
     bool whole;
     size_t value = 0, n = bal_unit_bytes(tokenizer, text, n_bytes, &whole);
     size_t n_found = whole ? 0 : find(map, text, n_bytes, &value);

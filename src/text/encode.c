@@ -25,7 +25,7 @@ bal_status bal_subword_encode(bal_work *work, const char *text, size_t n_bytes)
     if (n_bytes > INT32_MAX)
         return bal_fail(BAL_ERR_INPUT, "a normalized text of %zu bytes; expected less than 2^31",
                         n_bytes);
-    switch (work->tokenizer->model) {
+    switch (work->tokenizer->subword.kind) {
         case BAL_SUBWORD_WORDPIECE:
             return bal_wordpiece_encode(work, text, n_bytes);
         case BAL_SUBWORD_SP_UNIGRAM:
@@ -153,14 +153,15 @@ static bal_status finish_part(bal_work *work, bal_bytes *text)
 static bal_status put_token(bal_work *work, int32_t id)
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
-    const bal_token *token = &tokenizer->tokens[id];
+    const bal_token *token = &tokenizer->vocab.tokens[id];
     bal_bytes *text = &work->pieces.text;
     if (token->special || token->bytes == NULL) return BAL_OK;
     if (tokenizer->join_with_spaces && work->pieces.n > 0) BAL_TRY(bal_bytes_add(text, " ", 1));
     if (token->shown != NULL)
         BAL_TRY(bal_bytes_add(text, token->shown, token->n_shown));
-    else if (id == tokenizer->unknown && tokenizer->unknown_text != NULL)
-        BAL_TRY(bal_bytes_add(text, tokenizer->unknown_text, tokenizer->n_unknown_text));
+    else if (id == tokenizer->subword.unknown && tokenizer->subword.unknown_text != NULL)
+        BAL_TRY(bal_bytes_add(text, tokenizer->subword.unknown_text,
+                              tokenizer->subword.n_unknown_text));
     else
         BAL_TRY(bal_bytes_add(text, token->bytes, token->n_bytes));
     return bal_pieces_end(&work->pieces);
@@ -171,14 +172,15 @@ static bal_status decode(bal_work *work, const int32_t *tokens, int64_t n_tokens
     const bal_tokenizer *tokenizer = work->tokenizer;
     for (int64_t i = 0; i < n_tokens; ++i) {
         int32_t id = tokens[i];
-        if (id < 0 || id >= tokenizer->n_ids)
+        if (id < 0 || id >= tokenizer->vocab.n_ids)
             return bal_fail(BAL_ERR_ARG, "token %lld is %d; expected 0 to %lld", (long long)i, id,
-                            (long long)tokenizer->n_ids - 1);
+                            (long long)tokenizer->vocab.n_ids - 1);
         /* run.c strips a space after every start token, not only after the first */
-        if (tokenizer->kind == BAL_TOKENIZER_LLAMA2C && id == tokenizer->special[BAL_SPECIAL_BOS])
+        if (tokenizer->kind == BAL_TOKENIZER_LLAMA2C &&
+            id == tokenizer->specials.ids[BAL_SPECIAL_BOS])
             BAL_TRY(finish_part(work, text));
         /* the model may have more, without a meaning */
-        if (id < tokenizer->n_tokens) BAL_TRY(put_token(work, id));
+        if (id < tokenizer->vocab.n_tokens) BAL_TRY(put_token(work, id));
     }
     BAL_TRY(finish_part(work, text));
     return bal_bytes_add(text, "", 1);

@@ -49,10 +49,11 @@ static bal_status read_unknown(bal_tokenizer *tokenizer, const json_t *model, co
         return bal_json_refuse(tokenizer->origin, "model.unk_token", value,
                                "null or a token of model.vocab");
     if (name == NULL || name[0] == 0) return BAL_OK;
-    tokenizer->unknown = bal_tokens_find(tokenizer, name, strlen(name));
-    return tokenizer->unknown >= 0 ? BAL_OK
-                                   : bal_json_refuse(tokenizer->origin, "model.unk_token", value,
-                                                     "null or a token of model.vocab");
+    tokenizer->subword.unknown = bal_tokens_find(tokenizer, name, strlen(name));
+    return tokenizer->subword.unknown >= 0
+               ? BAL_OK
+               : bal_json_refuse(tokenizer->origin, "model.unk_token", value,
+                                 "null or a token of model.vocab");
 }
 
 static bal_status read_bpe(bal_tokenizer *tokenizer, const json_t *model)
@@ -63,14 +64,15 @@ static bal_status read_bpe(bal_tokenizer *tokenizer, const json_t *model)
     if (dropout != NULL && !json_is_null(dropout) &&
         !(json_is_number(dropout) && json_number_value(dropout) == 0))
         return bal_json_refuse(tokenizer->origin, "model.dropout", dropout, "null or 0");
-    BAL_TRY(bal_json_bool(tokenizer, "model", model, "fuse_unk", false, &tokenizer->fuse_unknown));
+    BAL_TRY(bal_json_bool(tokenizer, "model", model, "fuse_unk", false,
+                          &tokenizer->subword.fuse_unknown));
     BAL_TRY(bal_json_bool(tokenizer, "model", model, "byte_fallback", false, &bytes));
     BAL_TRY(bal_json_bool(tokenizer, "model", model, "ignore_merges", false,
-                          &tokenizer->ignore_merges));
-    BAL_TRY(read_affix(tokenizer, model, "continuing_subword_prefix", "", &tokenizer->prefix,
-                       &tokenizer->n_prefix));
-    BAL_TRY(read_affix(tokenizer, model, "end_of_word_suffix", "", &tokenizer->suffix,
-                       &tokenizer->n_suffix));
+                          &tokenizer->subword.ignore_merges));
+    BAL_TRY(read_affix(tokenizer, model, "continuing_subword_prefix", "",
+                       &tokenizer->subword.prefix, &tokenizer->subword.n_prefix));
+    BAL_TRY(read_affix(tokenizer, model, "end_of_word_suffix", "", &tokenizer->subword.suffix,
+                       &tokenizer->subword.n_suffix));
     if (!json_is_array(merges))
         return bal_json_refuse(tokenizer->origin, "model.merges", merges, "an array");
     BAL_TRY(bal_merges_create(tokenizer, json_array_size(merges)));
@@ -79,9 +81,9 @@ static bal_status read_bpe(bal_tokenizer *tokenizer, const json_t *model)
     for (int byte = 0; byte < 256 && bytes; ++byte) {
         char name[8];
         snprintf(name, sizeof name, "<0x%02X>", (unsigned)byte);
-        tokenizer->byte_ids[byte] = bal_tokens_find(tokenizer, name, 6);
+        tokenizer->subword.byte_ids[byte] = bal_tokens_find(tokenizer, name, 6);
     }
-    if (bytes && (tokenizer->n_prefix > 0 || tokenizer->n_suffix > 0))
+    if (bytes && (tokenizer->subword.n_prefix > 0 || tokenizer->subword.n_suffix > 0))
         return bal_fail(BAL_ERR_INPUT,
                         "%s: model.byte_fallback together with a prefix or suffix of words is not "
                         "supported",
@@ -92,14 +94,14 @@ static bal_status read_bpe(bal_tokenizer *tokenizer, const json_t *model)
 static bal_status read_wordpiece(bal_tokenizer *tokenizer, const json_t *model)
 {
     const json_t *most = json_object_get(model, "max_input_chars_per_word");
-    tokenizer->model = BAL_SUBWORD_WORDPIECE;
-    tokenizer->word_max = most != NULL ? json_integer_value(most) : 100;
-    if (most != NULL && (!json_is_integer(most) || tokenizer->word_max < 0 ||
-                         tokenizer->word_max > WORD_CHARACTERS_MAX))
+    tokenizer->subword.kind = BAL_SUBWORD_WORDPIECE;
+    tokenizer->subword.word_max = most != NULL ? json_integer_value(most) : 100;
+    if (most != NULL && (!json_is_integer(most) || tokenizer->subword.word_max < 0 ||
+                         tokenizer->subword.word_max > WORD_CHARACTERS_MAX))
         return bal_json_refuse(tokenizer->origin, "model.max_input_chars_per_word", most,
                                "0 to 10000");
-    BAL_TRY(read_affix(tokenizer, model, "continuing_subword_prefix", "##", &tokenizer->prefix,
-                       &tokenizer->n_prefix));
+    BAL_TRY(read_affix(tokenizer, model, "continuing_subword_prefix", "##",
+                       &tokenizer->subword.prefix, &tokenizer->subword.n_prefix));
     return read_unknown(tokenizer, model, "[UNK]");
 }
 

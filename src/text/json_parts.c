@@ -105,11 +105,12 @@ int32_t bal_json_id(const bal_tokenizer *tokenizer, const char *content, const j
 {
     json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
     /* a token takes some bytes of the file: no id is larger than the file, unless damaged */
-    if (id >= 0 && id < tokenizer->n_ids && (uint64_t)id < tokenizer->n_source) return (int32_t)id;
+    if (id >= 0 && id < tokenizer->vocab.n_ids && (uint64_t)id < tokenizer->n_source)
+        return (int32_t)id;
     bal_fail(BAL_ERR_INPUT,
              "%s: token \"%.40s\" has id %lld; expected 0 to %lld, as the model has %lld tokens "
              "and the file %zu bytes",
-             tokenizer->origin, content, (long long)id, (long long)tokenizer->n_ids - 1,
-             (long long)tokenizer->n_ids, tokenizer->n_source);
+             tokenizer->origin, content, (long long)id, (long long)tokenizer->vocab.n_ids - 1,
+             (long long)tokenizer->vocab.n_ids, tokenizer->n_source);
     return -1;
 }

@@ -53,15 +53,15 @@ static int32_t merged(const bal_work *work, const char *text, const bal_symbol *
     const bal_tokenizer *tokenizer = work->tokenizer;
     if (left->next < 0) return -1;
     const bal_symbol *right = &work->symbols[left->next];
-    if (tokenizer->model == BAL_SUBWORD_BPE) {
+    if (tokenizer->subword.kind == BAL_SUBWORD_BPE) {
         const bal_merge *merge = bal_merges_find(tokenizer, left->id, right->id);
         *priority = merge->priority;
         return merge->left >= 0 ? merge->merged : -1;
     }
     size_t n = (size_t)left->n_bytes + (size_t)right->n_bytes;
-    if (left->whole || right->whole || n > tokenizer->longest) return -1;
+    if (left->whole || right->whole || n > tokenizer->vocab.longest) return -1;
     int32_t id = bal_tokens_find(tokenizer, text + left->start, n);
-    if (id >= 0) *priority = bal_score_priority(tokenizer->tokens[id].score);
+    if (id >= 0) *priority = bal_score_priority(tokenizer->vocab.tokens[id].score);
     return id;
 }
 
@@ -91,14 +91,15 @@ static int32_t find_character(bal_work *work, const char *text, size_t n_bytes, 
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
     bal_bytes *word = &work->spare;
-    if ((first || tokenizer->n_prefix == 0) && (!last || tokenizer->n_suffix == 0))
+    if ((first || tokenizer->subword.n_prefix == 0) && (!last || tokenizer->subword.n_suffix == 0))
         return bal_tokens_find(tokenizer, text, n_bytes);
     word->n = 0;
     bal_status status = BAL_OK;
-    if (!first) status = bal_bytes_add(word, tokenizer->prefix, tokenizer->n_prefix);
+    if (!first)
+        status = bal_bytes_add(word, tokenizer->subword.prefix, tokenizer->subword.n_prefix);
     if (status == BAL_OK) status = bal_bytes_add(word, text, n_bytes);
     if (status == BAL_OK && last)
-        status = bal_bytes_add(word, tokenizer->suffix, tokenizer->n_suffix);
+        status = bal_bytes_add(word, tokenizer->subword.suffix, tokenizer->subword.n_suffix);
     return status == BAL_OK ? bal_tokens_find(tokenizer, word->data, word->n) : -2;
 }
 
@@ -113,7 +114,7 @@ static void put_symbol(bal_work *work, int32_t *n, int32_t id, size_t start, siz
 static bal_status cut_characters(bal_work *work, const char *text, size_t n_bytes, int32_t *n)
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
-    int32_t unknown = tokenizer->unknown;
+    int32_t unknown = tokenizer->subword.unknown;
     bool pending = false;
     for (size_t at = 0, step; at < n_bytes; at += step) {
         step = step_bytes(tokenizer, text, n_bytes, at);
@@ -121,16 +122,17 @@ static bal_status cut_characters(bal_work *work, const char *text, size_t n_byte
         if (id == -2) return BAL_ERR_MEMORY;
         bool in_bytes = id < 0;
         for (size_t i = 0; i < step && in_bytes; ++i)
-            in_bytes = tokenizer->byte_ids[(unsigned char)text[at + i]] >= 0;
+            in_bytes = tokenizer->subword.byte_ids[(unsigned char)text[at + i]] >= 0;
         if (id >= 0) {
             if (pending) put_symbol(work, n, unknown, at, 1);
             pending = false;
             put_symbol(work, n, id, at, step);
         } else if (in_bytes) {
             for (size_t i = 0; i < step; ++i)
-                put_symbol(work, n, tokenizer->byte_ids[(unsigned char)text[at + i]], at + i, 1);
+                put_symbol(work, n, tokenizer->subword.byte_ids[(unsigned char)text[at + i]],
+                           at + i, 1);
         } else if (unknown >= 0) {
-            if (pending && !tokenizer->fuse_unknown) put_symbol(work, n, unknown, at, 1);
+            if (pending && !tokenizer->subword.fuse_unknown) put_symbol(work, n, unknown, at, 1);
             pending = true;
         } else {
             return bal_refuse_byte(text[at]);
@@ -202,7 +204,7 @@ static bal_status encode(bal_work *work, const char *text, size_t n_bytes)
 {
     int32_t n = 0;
     BAL_TRY(make_room(work, n_bytes));
-    if (work->tokenizer->model == BAL_SUBWORD_BPE)
+    if (work->tokenizer->subword.kind == BAL_SUBWORD_BPE)
         BAL_TRY(cut_characters(work, text, n_bytes, &n));
     else
         BAL_TRY(cut_units(work, text, n_bytes, &n));
@@ -210,7 +212,7 @@ static bal_status encode(bal_work *work, const char *text, size_t n_bytes)
     bool unknown = false;
     for (int32_t i = n > 0 ? 0 : -1; i >= 0; i = work->symbols[i].next) {
         const bal_symbol *symbol = &work->symbols[i];
-        if (work->tokenizer->model == BAL_SUBWORD_BPE)
+        if (work->tokenizer->subword.kind == BAL_SUBWORD_BPE)
             BAL_TRY(bal_ids_add(&work->ids, symbol->id));
         else
             BAL_TRY(bal_piece_put(work, text + symbol->start, (size_t)symbol->n_bytes, symbol->id,
@@ -222,7 +224,7 @@ static bal_status encode(bal_work *work, const char *text, size_t n_bytes)
 bal_status bal_merges_encode(bal_work *work, const char *text, size_t n_bytes)
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
-    if (tokenizer->ignore_merges) { /* a word that is a token needs none */
+    if (tokenizer->subword.ignore_merges) { /* a word that is a token needs none */
         int32_t id = bal_tokens_find(tokenizer, text, n_bytes);
         if (id >= 0) return bal_ids_add(&work->ids, id);
     }

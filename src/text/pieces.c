@@ -26,14 +26,14 @@ bal_status bal_piece_put(bal_work *work, const char *text, size_t n_bytes, int32
     bool before = *unknown;
     *unknown = false;
     if (id >= 0) return bal_ids_add(&work->ids, id);
-    if (tokenizer->byte_ids[0] >= 0) {
+    if (tokenizer->subword.byte_ids[0] >= 0) {
         for (size_t i = 0; i < n_bytes; ++i)
-            BAL_TRY(bal_ids_add(&work->ids, tokenizer->byte_ids[(unsigned char)text[i]]));
+            BAL_TRY(bal_ids_add(&work->ids, tokenizer->subword.byte_ids[(unsigned char)text[i]]));
         return BAL_OK;
     }
-    if (tokenizer->unknown < 0) return bal_refuse_byte(text[0]);
+    if (tokenizer->subword.unknown < 0) return bal_refuse_byte(text[0]);
     *unknown = true;
-    return before ? BAL_OK : bal_ids_add(&work->ids, tokenizer->unknown);
+    return before ? BAL_OK : bal_ids_add(&work->ids, tokenizer->subword.unknown);
 }
 
 bal_status bal_characters_encode(bal_work *work, const char *text, size_t n_bytes)

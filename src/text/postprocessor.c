@@ -7,8 +7,8 @@
 /* New tokens before those that are there, or after them. */
 static bal_status put_around(bal_tokenizer *tokenizer, bool before, const int32_t *ids, int64_t n)
 {
-    int32_t *all = before ? tokenizer->before : tokenizer->after;
-    int64_t *n_all = before ? &tokenizer->n_before : &tokenizer->n_after;
+    int32_t *all = before ? tokenizer->specials.before : tokenizer->specials.after;
+    int64_t *n_all = before ? &tokenizer->specials.n_before : &tokenizer->specials.n_after;
     if (*n_all + n > BAL_AFFIX_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: post_processor puts more than %d tokens %s a text",
                         tokenizer->origin, BAL_AFFIX_MAX, before ? "before" : "after");
@@ -21,7 +21,7 @@ static bal_status put_around(bal_tokenizer *tokenizer, bool before, const int32_
 static int32_t read_id(const bal_tokenizer *tokenizer, const json_t *json)
 {
     json_int_t id = json_is_integer(json) ? json_integer_value(json) : -1;
-    return id >= 0 && id < tokenizer->n_tokens ? (int32_t)id : -1;
+    return id >= 0 && id < tokenizer->vocab.n_tokens ? (int32_t)id : -1;
 }
 
 /* {"cls": ["<s>", 0], "sep": ["</s>", 2]} */
@@ -34,7 +34,7 @@ static bal_status read_cls_and_sep(bal_tokenizer *tokenizer, const json_t *json)
                         "%s: post_processor of type \"%.40s\" has no cls and sep; expected pairs "
                         "of a token and its id",
                         tokenizer->origin, bal_json_type(json));
-    tokenizer->fixed_affixes = true;
+    tokenizer->specials.fixed_affixes = true;
     BAL_TRY(put_around(tokenizer, true, &cls, 1));
     return put_around(tokenizer, false, &sep, 1);
 }

@@ -135,7 +135,7 @@ static bal_status put_piece(bal_tokenizer *tokenizer, int32_t id, message from, 
     int more;
     message spelling = {0};
     uint64_t type = PIECE_NORMAL, score_bits = 0;
-    bal_token *token = &tokenizer->tokens[id];
+    bal_token *token = &tokenizer->vocab.tokens[id];
     static const int types[] = {[1] = 2, [2] = 5, [3] = 0};
     while ((more = next_field(&from, &found)) > 0) {
         if (found.number < 1 || found.number > 3) continue;
@@ -160,16 +160,16 @@ static bal_status put_piece(bal_tokenizer *tokenizer, int32_t id, message from, 
                         "%s: piece %d is of type UNUSED, which is not supported; expected a model "
                         "that uses all its pieces",
                         tokenizer->origin, id);
-    if (type == PIECE_UNKNOWN && tokenizer->unknown >= 0)
+    if (type == PIECE_UNKNOWN && tokenizer->subword.unknown >= 0)
         return bal_fail(BAL_ERR_INPUT, "%s: pieces %d and %d are both of type UNKNOWN",
-                        tokenizer->origin, tokenizer->unknown, id);
+                        tokenizer->origin, tokenizer->subword.unknown, id);
     token->special = type == PIECE_CONTROL;
     token->hidden = type == PIECE_CONTROL || type == PIECE_UNKNOWN || type == PIECE_BYTE;
     token->whole = type == PIECE_USER_DEFINED;
-    if (type == PIECE_UNKNOWN) tokenizer->unknown = id;
-    if (type == PIECE_BYTE) tokenizer->byte_ids[byte] = id;
-    if (type == PIECE_NORMAL && token->score < tokenizer->lowest_score)
-        tokenizer->lowest_score = token->score;
+    if (type == PIECE_UNKNOWN) tokenizer->subword.unknown = id;
+    if (type == PIECE_BYTE) tokenizer->subword.byte_ids[byte] = id;
+    if (type == PIECE_NORMAL && token->score < tokenizer->subword.lowest_score)
+        tokenizer->subword.lowest_score = token->score;
     if (token->whole)
         BAL_TRY(bal_added_put(tokenizer, BAL_ADDED_PIECES, (const char *)spelling.at, n_bytes,
                               (bal_added){.id = id}));
@@ -182,24 +182,25 @@ static bal_status read_pieces(bal_tokenizer *tokenizer, message all, int64_t n, 
 {
     field found;
     int32_t id = 0;
-    if (n < 1 || n > tokenizer->n_ids)
+    if (n < 1 || n > tokenizer->vocab.n_ids)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: %lld pieces; expected 1 to %lld, as the model has that many tokens",
-                        tokenizer->origin, (long long)n, (long long)tokenizer->n_ids);
-    tokenizer->n_tokens = n;
-    tokenizer->lowest_score = INFINITY;
+                        tokenizer->origin, (long long)n, (long long)tokenizer->vocab.n_ids);
+    tokenizer->vocab.n_tokens = n;
+    tokenizer->subword.lowest_score = INFINITY;
     for (size_t i = 0; i < json_array_size(added); ++i) {
         const json_t *each = json_array_get(added, i);
         int32_t more = bal_json_id(tokenizer, bal_token_content(each), json_object_get(each, "id"));
         if (more < 0) return BAL_ERR_INPUT;
-        if (more >= tokenizer->n_tokens) tokenizer->n_tokens = more + 1;
+        if (more >= tokenizer->vocab.n_tokens) tokenizer->vocab.n_tokens = more + 1;
     }
-    tokenizer->tokens = bal_alloc((size_t)tokenizer->n_tokens, sizeof *tokenizer->tokens);
-    if (tokenizer->tokens == NULL) return BAL_ERR_MEMORY;
+    tokenizer->vocab.tokens =
+        bal_alloc((size_t)tokenizer->vocab.n_tokens, sizeof *tokenizer->vocab.tokens);
+    if (tokenizer->vocab.tokens == NULL) return BAL_ERR_MEMORY;
     while (next_field(&all, &found) > 0)
         if (found.number == 1 && found.type == 2)
             BAL_TRY(put_piece(tokenizer, id++, found.bytes, bytes));
-    if (!isfinite(tokenizer->lowest_score)) tokenizer->lowest_score = 0;
+    if (!isfinite(tokenizer->subword.lowest_score)) tokenizer->subword.lowest_score = 0;
     return BAL_OK;
 }
 
@@ -222,7 +223,8 @@ static void put_steps(bal_tokenizer *tokenizer, const settings *s)
 
 static int32_t setting_id(const bal_tokenizer *tokenizer, uint64_t value)
 {
-    bool known = value < (uint64_t)tokenizer->n_tokens && tokenizer->tokens[value].special;
+    bool known =
+        value < (uint64_t)tokenizer->vocab.n_tokens && tokenizer->vocab.tokens[value].special;
     return known ? (int32_t)value : -1;
 }
 
@@ -242,27 +244,28 @@ static bal_status use_settings(bal_tokenizer *tokenizer, const settings *s)
     if (s->charsmap.at != s->charsmap.end)
         BAL_TRY(bal_charsmap_read(tokenizer, s->charsmap.at,
                                   (size_t)(s->charsmap.end - s->charsmap.at)));
-    tokenizer->model = models[s->type];
+    tokenizer->subword.kind = models[s->type];
     for (int byte = 0; byte < 256 && s->bytes; ++byte)
-        if (tokenizer->byte_ids[byte] < 0)
+        if (tokenizer->subword.byte_ids[byte] < 0)
             return bal_fail(BAL_ERR_INPUT,
                             "%s: byte_fallback is set, but byte 0x%02X has no piece; expected 256",
                             tokenizer->origin, (unsigned)byte);
-    if (tokenizer->unknown < 0 && !s->bytes)
+    if (tokenizer->subword.unknown < 0 && !s->bytes)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: no piece is of type UNKNOWN; expected one, or byte_fallback",
                         tokenizer->origin);
-    tokenizer->special[BAL_SPECIAL_UNKNOWN] = tokenizer->unknown;
-    tokenizer->special[BAL_SPECIAL_BOS] = setting_id(tokenizer, s->bos);
-    tokenizer->special[BAL_SPECIAL_EOS] = setting_id(tokenizer, s->eos);
-    tokenizer->special[BAL_SPECIAL_PAD] = setting_id(tokenizer, s->pad);
+    tokenizer->specials.ids[BAL_SPECIAL_UNKNOWN] = tokenizer->subword.unknown;
+    tokenizer->specials.ids[BAL_SPECIAL_BOS] = setting_id(tokenizer, s->bos);
+    tokenizer->specials.ids[BAL_SPECIAL_EOS] = setting_id(tokenizer, s->eos);
+    tokenizer->specials.ids[BAL_SPECIAL_PAD] = setting_id(tokenizer, s->pad);
     /* models that come with such a file are of the LLaMA family, whose texts have a start */
-    if (tokenizer->special[BAL_SPECIAL_BOS] >= 0)
-        tokenizer->before[tokenizer->n_before++] = tokenizer->special[BAL_SPECIAL_BOS];
+    if (tokenizer->specials.ids[BAL_SPECIAL_BOS] >= 0)
+        tokenizer->specials.before[tokenizer->specials.n_before++] =
+            tokenizer->specials.ids[BAL_SPECIAL_BOS];
     size_t n = (size_t)(s->unknown_text.end - s->unknown_text.at);
-    tokenizer->unknown_text = bal_keep(tokenizer, (const char *)s->unknown_text.at, n);
-    tokenizer->n_unknown_text = n;
-    if (tokenizer->unknown_text == NULL) return BAL_ERR_MEMORY;
+    tokenizer->subword.unknown_text = bal_keep(tokenizer, (const char *)s->unknown_text.at, n);
+    tokenizer->subword.n_unknown_text = n;
+    if (tokenizer->subword.unknown_text == NULL) return BAL_ERR_MEMORY;
     put_steps(tokenizer, s);
     return BAL_OK;
 }

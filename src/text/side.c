@@ -191,8 +191,8 @@ bal_status bal_side_added(const bal_side *side, const json_t *vocab,
 int32_t bal_side_find(const bal_tokenizer *tokenizer, const char *bytes)
 {
     size_t n = strlen(bytes);
-    for (int32_t id = 0; id < tokenizer->n_tokens; ++id) {
-        const bal_token *token = &tokenizer->tokens[id];
+    for (int32_t id = 0; id < tokenizer->vocab.n_tokens; ++id) {
+        const bal_token *token = &tokenizer->vocab.tokens[id];
         if (token->n_bytes == n && n > 0 && memcmp(token->bytes, bytes, n) == 0) return id;
     }
     return -1;
@@ -208,7 +208,7 @@ static int32_t configured(const bal_tokenizer *tokenizer, const bal_side *side, 
         const json_t *value = json_object_get(roots[i], key);
         if (json_is_array(value)) value = json_array_get(value, 0);
         json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
-        if (id >= 0 && id < tokenizer->n_tokens) return (int32_t)id;
+        if (id >= 0 && id < tokenizer->vocab.n_tokens) return (int32_t)id;
     }
     return -1;
 }
@@ -217,17 +217,17 @@ static int32_t configured(const bal_tokenizer *tokenizer, const bal_side *side, 
 static bal_status read_ends(bal_tokenizer *tokenizer, const bal_side *side)
 {
     const json_t *roots[] = {side->generation_config, side->config};
-    for (int i = 0; i < 2 && tokenizer->n_ends == 0; ++i) {
+    for (int i = 0; i < 2 && tokenizer->specials.n_ends == 0; ++i) {
         const json_t *list = json_object_get(roots[i], "eos_token_id"), *value;
         size_t at;
         json_array_foreach(list, at, value)
         {
             json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
-            if (id < 0 || id >= tokenizer->n_ids) continue;
-            if (tokenizer->n_ends == BAL_ENDS_MAX)
+            if (id < 0 || id >= tokenizer->vocab.n_ids) continue;
+            if (tokenizer->specials.n_ends == BAL_ENDS_MAX)
                 return bal_fail(BAL_ERR_INPUT, "%s: eos_token_id lists more than %d tokens",
                                 tokenizer->origin, BAL_ENDS_MAX);
-            tokenizer->ends[tokenizer->n_ends++] = (int32_t)id;
+            tokenizer->specials.ends[tokenizer->specials.n_ends++] = (int32_t)id;
         }
     }
     return BAL_OK;
@@ -243,12 +243,14 @@ static int32_t guessed(const bal_tokenizer *tokenizer, int kind)
         [BAL_SPECIAL_PAD] = {"<pad>", "[PAD]"},
         [BAL_SPECIAL_MASK] = {"<mask>", "[MASK]"}};
     /* what stands before a text that has no end is its start */
-    if (kind == BAL_SPECIAL_BOS && tokenizer->n_before > 0 && tokenizer->n_after == 0)
-        return tokenizer->before[0];
-    if (kind == BAL_SPECIAL_UNKNOWN && tokenizer->unknown >= 0) return tokenizer->unknown;
+    if (kind == BAL_SPECIAL_BOS && tokenizer->specials.n_before > 0 &&
+        tokenizer->specials.n_after == 0)
+        return tokenizer->specials.before[0];
+    if (kind == BAL_SPECIAL_UNKNOWN && tokenizer->subword.unknown >= 0)
+        return tokenizer->subword.unknown;
     for (int i = 0; i < 6 && names[kind][i] != NULL; ++i) {
         int32_t id = bal_side_find(tokenizer, names[kind][i]);
-        if (id >= 0 && tokenizer->tokens[id].special) return id;
+        if (id >= 0 && tokenizer->vocab.tokens[id].special) return id;
     }
     return -1;
 }
@@ -273,7 +275,7 @@ bal_status bal_side_apply(bal_tokenizer *tokenizer, const bal_side *side)
         const char *name = bal_token_names[kind];
         const json_t *said = bal_side_token(side, name);
         const char *content = bal_token_content(said);
-        int32_t *id = &tokenizer->special[kind];
+        int32_t *id = &tokenizer->specials.ids[kind];
         if (tokenizer->kind == BAL_TOKENIZER_LLAMA2C) continue;
         if (said != NULL) {
             *id = content != NULL ? bal_side_find(tokenizer, content) : -1;
@@ -286,9 +288,9 @@ bal_status bal_side_apply(bal_tokenizer *tokenizer, const bal_side *side)
         }
     }
     BAL_TRY(read_ends(tokenizer, side));
-    if (tokenizer->fixed_affixes) return BAL_OK;
-    BAL_TRY(set_affix(tokenizer, side, "add_bos_token", tokenizer->special[BAL_SPECIAL_BOS],
-                      tokenizer->before, &tokenizer->n_before));
-    return set_affix(tokenizer, side, "add_eos_token", tokenizer->special[BAL_SPECIAL_EOS],
-                     tokenizer->after, &tokenizer->n_after);
+    if (tokenizer->specials.fixed_affixes) return BAL_OK;
+    BAL_TRY(set_affix(tokenizer, side, "add_bos_token", tokenizer->specials.ids[BAL_SPECIAL_BOS],
+                      tokenizer->specials.before, &tokenizer->specials.n_before));
+    return set_affix(tokenizer, side, "add_eos_token", tokenizer->specials.ids[BAL_SPECIAL_EOS],
+                     tokenizer->specials.after, &tokenizer->specials.n_after);
 }

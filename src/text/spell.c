@@ -14,10 +14,10 @@ static bool is_added(const bal_tokenizer *tokenizer, int32_t id)
 
 static bal_token_kind kind_of(const bal_tokenizer *tokenizer, int32_t id)
 {
-    const bal_token *token = &tokenizer->tokens[id];
+    const bal_token *token = &tokenizer->vocab.tokens[id];
     int byte = bal_byte_token(token->bytes, token->n_bytes);
-    if (id == tokenizer->unknown) return BAL_TOKEN_UNKNOWN;
-    if (byte >= 0 && tokenizer->byte_ids[byte] == id) return BAL_TOKEN_BYTE;
+    if (id == tokenizer->subword.unknown) return BAL_TOKEN_UNKNOWN;
+    if (byte >= 0 && tokenizer->subword.byte_ids[byte] == id) return BAL_TOKEN_BYTE;
     if (token->special) return BAL_TOKEN_CONTROL;
     return is_added(tokenizer, id) ? BAL_TOKEN_USER_DEFINED : BAL_TOKEN_NORMAL;
 }
@@ -25,8 +25,8 @@ static bal_token_kind kind_of(const bal_tokenizer *tokenizer, int32_t id)
 void bal_tokenizer_spell(const bal_tokenizer *tokenizer, int32_t id, bal_spelling *spelling)
 {
     *spelling = (bal_spelling){.kind = BAL_TOKEN_UNUSED};
-    if (id >= tokenizer->n_tokens || tokenizer->tokens[id].bytes == NULL) return;
-    const bal_token *token = &tokenizer->tokens[id];
+    if (id >= tokenizer->vocab.n_tokens || tokenizer->vocab.tokens[id].bytes == NULL) return;
+    const bal_token *token = &tokenizer->vocab.tokens[id];
     *spelling = (bal_spelling){token->bytes, token->n_bytes, kind_of(tokenizer, id), token->score};
 }
 
@@ -46,9 +46,9 @@ bool bal_tokenizer_adds_space(const bal_tokenizer *tokenizer)
 
 bal_merging bal_tokenizer_merging(const bal_tokenizer *tokenizer)
 {
-    if (tokenizer->model == BAL_SUBWORD_SP_BPE || tokenizer->kind == BAL_TOKENIZER_LLAMA2C)
+    if (tokenizer->subword.kind == BAL_SUBWORD_SP_BPE || tokenizer->kind == BAL_TOKENIZER_LLAMA2C)
         return BAL_MERGING_BY_SCORE;
-    return tokenizer->model == BAL_SUBWORD_BPE ? BAL_MERGING_BY_RANK : BAL_MERGING_NONE;
+    return tokenizer->subword.kind == BAL_SUBWORD_BPE ? BAL_MERGING_BY_RANK : BAL_MERGING_NONE;
 }
 
 static int by_priority(const void *a, const void *b)
@@ -60,7 +60,7 @@ static int by_priority(const void *a, const void *b)
 bal_status bal_tokenizer_merges(const bal_tokenizer *tokenizer, int32_t (**merges)[3],
                                 int64_t *n_merges)
 {
-    size_t n_places = tokenizer->merges != NULL ? tokenizer->merges_mask + 1 : 0, n = 0;
+    size_t n_places = tokenizer->vocab.merges != NULL ? tokenizer->vocab.merges_mask + 1 : 0, n = 0;
     bal_merge *sorted = bal_alloc(n_places + 1, sizeof *sorted);
     *merges = bal_alloc(n_places + 1, sizeof **merges);
     if (sorted == NULL || *merges == NULL) {
@@ -69,7 +69,7 @@ bal_status bal_tokenizer_merges(const bal_tokenizer *tokenizer, int32_t (**merge
         return bal_fail(BAL_ERR_MEMORY, "no memory for the merges of a tokenizer");
     }
     for (size_t i = 0; i < n_places; ++i)
-        if (tokenizer->merges[i].left >= 0) sorted[n++] = tokenizer->merges[i];
+        if (tokenizer->vocab.merges[i].left >= 0) sorted[n++] = tokenizer->vocab.merges[i];
     qsort(sorted, n, sizeof *sorted, by_priority);
     for (size_t i = 0; i < n; ++i) {
         (*merges)[i][0] = sorted[i].left;

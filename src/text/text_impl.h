@@ -227,43 +227,54 @@ typedef struct bal_charsmap {
 
 #define BAL_ENDS_MAX 16
 
-struct bal_tokenizer {
-    bal_tokenizer_kind kind;
-    const char *origin;       /* of the file being read */
-    size_t n_source;          /* bytes of all files: bounds what they may ask for */
-    struct bal_block *blocks; /* kept strings */
-
+/* Tokens by id and by string, merges by pair. */
+typedef struct bal_vocab {
     int64_t n_ids;     /* of the model */
     int64_t n_tokens;  /* highest id + 1; at most n_ids */
     bal_token *tokens; /* [n_tokens] */
     size_t longest;    /* bytes of the longest token */
-
-    int32_t *ids; /* hash table from strings to the lowest id, -1: empty */
+    int32_t *ids;      /* hash table from strings to the lowest id, -1: empty */
     size_t ids_mask;
     bal_merge *merges; /* hash table from (left, right) */
     size_t merges_mask;
+} bal_vocab;
 
-    bal_subword_kind model;
+/* How a word becomes tokens. */
+typedef struct bal_subword {
+    bal_subword_kind kind;
     const char *prefix, *suffix; /* of what continues and of what ends a word; "": none */
     size_t n_prefix, n_suffix;
-    int64_t word_max;                      /* characters of a word that WordPiece looks at */
-    int32_t byte_ids[256];                 /* byte tokens, -1: none */
-    int32_t unknown;                       /* of the model, -1: none */
-    int32_t special[BAL_SPECIAL_MASK + 1]; /* -1: none */
-    int32_t ends[BAL_ENDS_MAX];            /* that end a text, beside the end token */
-    int n_ends;
+    int64_t word_max;      /* characters of a word that WordPiece looks at */
+    int32_t byte_ids[256]; /* byte tokens, -1: none */
+    int32_t unknown;       /* -1: none */
     bool fuse_unknown, ignore_merges;
     float lowest_score;       /* of normal tokens */
     const char *unknown_text; /* SentencePiece: what the unknown token decodes to */
     size_t n_unknown_text;
     bal_charsmap charsmap;
+} bal_subword;
 
-    bal_added_list added[BAL_ADDED_LISTS];
-    bal_steps normalizer, splits, decoder;
-    bool join_with_spaces; /* no decoder */
+/* Tokens with a meaning of their own, and those that stand around a text. */
+typedef struct bal_specials {
+    int32_t ids[BAL_SPECIAL_MASK + 1]; /* -1: none */
+    int32_t ends[BAL_ENDS_MAX];        /* that end a text, beside the end token */
+    int n_ends;
     int32_t before[BAL_AFFIX_MAX], after[BAL_AFFIX_MAX];
     int64_t n_before, n_after;
     bool fixed_affixes; /* add_bos_token does not change them */
+} bal_specials;
+
+struct bal_tokenizer {
+    bal_tokenizer_kind kind;
+    const char *origin;       /* of the file being read */
+    size_t n_source;          /* bytes of all files: bounds what they may ask for */
+    struct bal_block *blocks; /* kept strings */
+    bal_vocab vocab;
+    bal_subword subword;
+    bal_specials specials;
+    bal_added_list added[BAL_ADDED_LISTS];
+    bal_steps normalizer, splits, decoder;
+    bool join_with_spaces; /* no decoder */
 };
 
 /** Keep a copy of a string as long as the tokenizer. NULL: no memory. */

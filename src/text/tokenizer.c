@@ -79,11 +79,11 @@ bal_status bal_tokenizer_create(const bal_files *files, int64_t n_vocab, const c
     bal_tokenizer *t = bal_alloc(1, sizeof *t);
     if (t == NULL) goto done;
     t->kind = BAL_TOKENIZER_HF;
-    t->n_ids = n_vocab;
-    t->unknown = -1;
-    t->prefix = t->suffix = "";
-    memset(t->special, 0xff, sizeof t->special);
-    memset(t->byte_ids, 0xff, sizeof t->byte_ids);
+    t->vocab.n_ids = n_vocab;
+    t->subword.unknown = -1;
+    t->subword.prefix = t->subword.suffix = "";
+    memset(t->specials.ids, 0xff, sizeof t->specials.ids);
+    memset(t->subword.byte_ids, 0xff, sizeof t->subword.byte_ids);
     status = read_files(t, files, origin);
     if (status != BAL_OK) goto done;
     *tokenizer = t;
@@ -112,35 +112,35 @@ void bal_tokenizer_destroy(bal_tokenizer **tokenizer)
     clear_steps(&t->normalizer);
     clear_steps(&t->splits);
     clear_steps(&t->decoder);
-    free(t->merges);
-    free(t->ids);
-    free(t->tokens);
+    free(t->vocab.merges);
+    free(t->vocab.ids);
+    free(t->vocab.tokens);
     bal_blocks_free(t->blocks);
     free(t);
 }
 
-int64_t bal_tokenizer_n_vocab(const bal_tokenizer *tokenizer) { return tokenizer->n_tokens; }
+int64_t bal_tokenizer_n_vocab(const bal_tokenizer *tokenizer) { return tokenizer->vocab.n_tokens; }
 
 int32_t bal_tokenizer_special(const bal_tokenizer *tokenizer, bal_special kind)
 {
-    return tokenizer->special[kind];
+    return tokenizer->specials.ids[kind];
 }
 
 bool bal_tokenizer_ends(const bal_tokenizer *tokenizer, int32_t id)
 {
-    bool ends = id >= 0 && id == tokenizer->special[BAL_SPECIAL_EOS];
-    for (int i = 0; i < tokenizer->n_ends; ++i) ends |= id == tokenizer->ends[i];
+    bool ends = id >= 0 && id == tokenizer->specials.ids[BAL_SPECIAL_EOS];
+    for (int i = 0; i < tokenizer->specials.n_ends; ++i) ends |= id == tokenizer->specials.ends[i];
     return ends;
 }
 
 const int32_t *bal_tokenizer_prefix(const bal_tokenizer *tokenizer, int64_t *n)
 {
-    *n = tokenizer->n_before;
-    return tokenizer->before;
+    *n = tokenizer->specials.n_before;
+    return tokenizer->specials.before;
 }
 
 const int32_t *bal_tokenizer_suffix(const bal_tokenizer *tokenizer, int64_t *n)
 {
-    *n = tokenizer->n_after;
-    return tokenizer->after;
+    *n = tokenizer->specials.n_after;
+    return tokenizer->specials.after;
 }

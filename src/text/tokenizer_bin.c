@@ -19,27 +19,29 @@ static int32_t read_i32(const char *at)
 static bal_status read_tokens(bal_tokenizer *tokenizer, const char *at, size_t n_bytes)
 {
     const char *end = at + n_bytes, *origin = tokenizer->origin;
-    if (n_bytes < 4 || (size_t)tokenizer->n_ids > (n_bytes - 4) / 8 || tokenizer->n_ids < 3)
+    if (n_bytes < 4 || (size_t)tokenizer->vocab.n_ids > (n_bytes - 4) / 8 ||
+        tokenizer->vocab.n_ids < 3)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: %zu bytes cannot be a llama2.c tokenizer of the model's %lld tokens; "
                         "expected at least 3 tokens, and 4 + 8 bytes per token",
-                        origin, n_bytes, (long long)tokenizer->n_ids);
+                        origin, n_bytes, (long long)tokenizer->vocab.n_ids);
     int32_t longest = read_i32(at);
     at += 4;
     if (longest < 1 || longest > TOKEN_BYTES_MAX)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: the longest token should have %d bytes; expected 1 to %d", origin,
                         longest, TOKEN_BYTES_MAX);
-    tokenizer->n_tokens = tokenizer->n_ids;
-    tokenizer->tokens = bal_alloc((size_t)tokenizer->n_ids, sizeof *tokenizer->tokens);
-    if (tokenizer->tokens == NULL) return BAL_ERR_MEMORY;
-    for (int32_t id = 0; id < tokenizer->n_ids; ++id) {
+    tokenizer->vocab.n_tokens = tokenizer->vocab.n_ids;
+    tokenizer->vocab.tokens =
+        bal_alloc((size_t)tokenizer->vocab.n_ids, sizeof *tokenizer->vocab.tokens);
+    if (tokenizer->vocab.tokens == NULL) return BAL_ERR_MEMORY;
+    for (int32_t id = 0; id < tokenizer->vocab.n_ids; ++id) {
         if (end - at < 8)
             return bal_fail(BAL_ERR_INPUT,
                             "%s: ends within token %d; expected the model's %lld tokens", origin,
-                            id, (long long)tokenizer->n_ids);
+                            id, (long long)tokenizer->vocab.n_ids);
         int32_t token_bytes = read_i32(at + 4);
-        memcpy(&tokenizer->tokens[id].score, at, sizeof(float));
+        memcpy(&tokenizer->vocab.tokens[id].score, at, sizeof(float));
         at += 8;
         if (token_bytes < 0 || token_bytes > longest || token_bytes > end - at)
             return bal_fail(BAL_ERR_INPUT,
@@ -52,8 +54,8 @@ static bal_status read_tokens(bal_tokenizer *tokenizer, const char *at, size_t n
         return bal_fail(BAL_ERR_INPUT,
                         "%s: %td bytes follow token %lld; expected the model's %lld tokens and no "
                         "more",
-                        origin, end - at, (long long)tokenizer->n_ids - 1,
-                        (long long)tokenizer->n_ids);
+                        origin, end - at, (long long)tokenizer->vocab.n_ids - 1,
+                        (long long)tokenizer->vocab.n_ids);
     return BAL_OK;
 }
 
@@ -62,8 +64,8 @@ static bal_status read_tokens(bal_tokenizer *tokenizer, const char *at, size_t n
 static size_t find_merges(bal_tokenizer *tokenizer)
 {
     size_t n = 0;
-    for (int32_t id = 0; id < tokenizer->n_tokens; ++id) {
-        const bal_token *token = &tokenizer->tokens[id];
+    for (int32_t id = 0; id < tokenizer->vocab.n_tokens; ++id) {
+        const bal_token *token = &tokenizer->vocab.tokens[id];
         if (token->n_bytes < 2 || bal_tokens_find(tokenizer, token->bytes, token->n_bytes) != id)
             continue;
         /* run.c never makes tokens of lower scores, nor those whose score is no number */
@@ -74,7 +76,7 @@ static size_t find_merges(bal_tokenizer *tokenizer)
             int32_t right = bal_tokens_find(tokenizer, token->bytes + cut, token->n_bytes - cut);
             if (right < 0) continue;
             ++n;
-            if (tokenizer->merges != NULL)
+            if (tokenizer->vocab.merges != NULL)
                 *bal_merges_find(tokenizer, left, right) =
                     (bal_merge){left, right, id, bal_score_priority(token->score)};
         }
@@ -89,16 +91,16 @@ bal_status bal_llama2c_read(bal_tokenizer *tokenizer, const bal_named_bytes *fil
     BAL_TRY(bal_tokens_index(tokenizer));
     BAL_TRY(bal_merges_create(tokenizer, find_merges(tokenizer)));
     find_merges(tokenizer);
-    tokenizer->unknown = 0;
-    tokenizer->special[BAL_SPECIAL_UNKNOWN] = 0;
-    tokenizer->special[BAL_SPECIAL_BOS] = 1;
-    tokenizer->special[BAL_SPECIAL_EOS] = 2;
-    tokenizer->before[tokenizer->n_before++] = 1;
-    for (int id = 0; id < 3; ++id) tokenizer->tokens[id].special = true;
-    for (int byte = 0; byte < 256 && byte + FIRST_BYTE_ID < tokenizer->n_tokens; ++byte) {
-        const bal_token *token = &tokenizer->tokens[byte + FIRST_BYTE_ID];
+    tokenizer->subword.unknown = 0;
+    tokenizer->specials.ids[BAL_SPECIAL_UNKNOWN] = 0;
+    tokenizer->specials.ids[BAL_SPECIAL_BOS] = 1;
+    tokenizer->specials.ids[BAL_SPECIAL_EOS] = 2;
+    tokenizer->specials.before[tokenizer->specials.n_before++] = 1;
+    for (int id = 0; id < 3; ++id) tokenizer->vocab.tokens[id].special = true;
+    for (int byte = 0; byte < 256 && byte + FIRST_BYTE_ID < tokenizer->vocab.n_tokens; ++byte) {
+        const bal_token *token = &tokenizer->vocab.tokens[byte + FIRST_BYTE_ID];
         if (bal_byte_token(token->bytes, token->n_bytes) == byte)
-            tokenizer->byte_ids[byte] = byte + FIRST_BYTE_ID;
+            tokenizer->subword.byte_ids[byte] = byte + FIRST_BYTE_ID;
     }
     tokenizer->normalizer.step[tokenizer->normalizer.n++] =
         (bal_step){.kind = BAL_STEP_PREPEND, .content = " ", .n_content = 1};

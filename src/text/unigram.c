@@ -41,19 +41,19 @@ static void extend(bal_work *work, const char *text, size_t n_bytes, size_t star
     int32_t c;
     size_t first = bal_character(text + start, n_bytes - start, &c), end = start;
     bool single = false;
-    while (end < n_bytes && end - start < tokenizer->longest) {
+    while (end < n_bytes && end - start < tokenizer->vocab.longest) {
         end += bal_character(text + end, n_bytes - end, &c);
         int32_t id = bal_tokens_find(tokenizer, text + start, end - start);
         if (id < 0) continue;
-        const bal_token *token = &tokenizer->tokens[id];
+        const bal_token *token = &tokenizer->vocab.tokens[id];
         float score = token->whole ? (float)(0.1 * (double)(end - start - 1)) : token->score;
         offer(&paths[end], score + paths[start].score, id, start);
         if (end > *farthest) *farthest = end;
         if (end - start == first) single = true;
     }
     if (single) return;
-    offer(&paths[start + first], tokenizer->lowest_score - UNKNOWN_PENALTY + paths[start].score, -1,
-          start);
+    offer(&paths[start + first],
+          tokenizer->subword.lowest_score - UNKNOWN_PENALTY + paths[start].score, -1, start);
     if (start + first > *farthest) *farthest = start + first;
 }
 

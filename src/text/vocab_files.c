@@ -66,7 +66,8 @@ static bal_status read_tokens(bal_tokenizer *tokenizer, const json_t *vocab, con
     BAL_TRY(bal_side_added(side, vocab, names, 0, added));
     BAL_TRY(bal_vocab_read(tokenizer, vocab, *added));
     for (int kind = 0; kind <= BAL_SPECIAL_MASK; ++kind)
-        if (names[kind] != NULL) tokenizer->special[kind] = bal_side_find(tokenizer, names[kind]);
+        if (names[kind] != NULL)
+            tokenizer->specials.ids[kind] = bal_side_find(tokenizer, names[kind]);
     return BAL_OK;
 }
 
@@ -80,11 +81,11 @@ static void put_around(bal_tokenizer *tokenizer, const bal_side *side,
             bal_token_content(bal_side_token(side, bal_token_names[BAL_NAMED_TOKENS - 2 + i]));
         ids[i] = bal_side_find(tokenizer, said != NULL ? said : names[BAL_NAMED_TOKENS - 2 + i]);
     }
-    tokenizer->fixed_affixes = true;
-    tokenizer->before[0] = ids[0];
-    tokenizer->n_before = ids[0] >= 0;
-    tokenizer->after[0] = ids[1];
-    tokenizer->n_after = ids[1] >= 0;
+    tokenizer->specials.fixed_affixes = true;
+    tokenizer->specials.before[0] = ids[0];
+    tokenizer->specials.n_before = ids[0] >= 0;
+    tokenizer->specials.after[0] = ids[1];
+    tokenizer->specials.n_after = ids[1] >= 0;
 }
 
 static bal_status use_vocab_and_merges(bal_tokenizer *tokenizer, const json_t *vocab,
@@ -161,11 +162,11 @@ static bal_status use_vocab_txt(bal_tokenizer *tokenizer, const json_t *vocab, c
     BAL_TRY(bal_added_read(tokenizer, *added));
     const char *unknown = bal_token_content(bal_side_token(side, "unk_token"));
     unknown = unknown != NULL ? unknown : "[UNK]";
-    tokenizer->unknown = bal_tokens_find(tokenizer, unknown, strlen(unknown));
-    tokenizer->model = BAL_SUBWORD_WORDPIECE;
-    tokenizer->word_max = 100;
-    tokenizer->prefix = "##";
-    tokenizer->n_prefix = 2;
+    tokenizer->subword.unknown = bal_tokens_find(tokenizer, unknown, strlen(unknown));
+    tokenizer->subword.kind = BAL_SUBWORD_WORDPIECE;
+    tokenizer->subword.word_max = 100;
+    tokenizer->subword.prefix = "##";
+    tokenizer->subword.n_prefix = 2;
     put_around(tokenizer, side, names);
     return BAL_OK;
 }

@@ -14,39 +14,39 @@ static size_t table_places(size_t n)
 
 bal_status bal_tokens_index(bal_tokenizer *tokenizer)
 {
-    size_t places = table_places((size_t)tokenizer->n_tokens);
-    tokenizer->ids = bal_alloc(places, sizeof *tokenizer->ids);
-    if (tokenizer->ids == NULL) return BAL_ERR_MEMORY;
-    memset(tokenizer->ids, 0xff, places * sizeof *tokenizer->ids);
-    tokenizer->ids_mask = places - 1;
-    for (int32_t id = 0; id < tokenizer->n_tokens; ++id) {
-        const bal_token *token = &tokenizer->tokens[id];
+    size_t places = table_places((size_t)tokenizer->vocab.n_tokens);
+    tokenizer->vocab.ids = bal_alloc(places, sizeof *tokenizer->vocab.ids);
+    if (tokenizer->vocab.ids == NULL) return BAL_ERR_MEMORY;
+    memset(tokenizer->vocab.ids, 0xff, places * sizeof *tokenizer->vocab.ids);
+    tokenizer->vocab.ids_mask = places - 1;
+    for (int32_t id = 0; id < tokenizer->vocab.n_tokens; ++id) {
+        const bal_token *token = &tokenizer->vocab.tokens[id];
         if (token->n_bytes == 0 || token->hidden ||
             bal_tokens_find(tokenizer, token->bytes, token->n_bytes) >= 0)
             continue;
-        size_t place = bal_hash(token->bytes, token->n_bytes, 0) & tokenizer->ids_mask;
-        while (tokenizer->ids[place] >= 0) place = (place + 1) & tokenizer->ids_mask;
-        tokenizer->ids[place] = id;
-        if (token->n_bytes > tokenizer->longest) tokenizer->longest = token->n_bytes;
+        size_t place = bal_hash(token->bytes, token->n_bytes, 0) & tokenizer->vocab.ids_mask;
+        while (tokenizer->vocab.ids[place] >= 0) place = (place + 1) & tokenizer->vocab.ids_mask;
+        tokenizer->vocab.ids[place] = id;
+        if (token->n_bytes > tokenizer->vocab.longest) tokenizer->vocab.longest = token->n_bytes;
     }
     return BAL_OK;
 }
 
 int32_t bal_tokens_find(const bal_tokenizer *tokenizer, const char *bytes, size_t n_bytes)
 {
-    size_t place = bal_hash(bytes, n_bytes, 0) & tokenizer->ids_mask;
+    size_t place = bal_hash(bytes, n_bytes, 0) & tokenizer->vocab.ids_mask;
     int32_t id;
-    while ((id = tokenizer->ids[place]) >= 0) {
-        const bal_token *token = &tokenizer->tokens[id];
+    while ((id = tokenizer->vocab.ids[place]) >= 0) {
+        const bal_token *token = &tokenizer->vocab.tokens[id];
         if (token->n_bytes == n_bytes && memcmp(token->bytes, bytes, n_bytes) == 0) return id;
-        place = (place + 1) & tokenizer->ids_mask;
+        place = (place + 1) & tokenizer->vocab.ids_mask;
     }
     return -1;
 }
 
 bal_status bal_tokens_put(bal_tokenizer *tokenizer, int32_t id, const char *bytes, size_t n_bytes)
 {
-    bal_token *token = &tokenizer->tokens[id];
+    bal_token *token = &tokenizer->vocab.tokens[id];
     if (token->bytes != NULL)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: id %d is both \"%.*s\" and \"%.40s\"; expected one token per id",
@@ -85,9 +85,9 @@ bal_status bal_vocab_read(bal_tokenizer *tokenizer, const json_t *vocab, const j
         if (id > highest) highest = id;
     }
     if (highest < 0) return bal_json_refuse(tokenizer->origin, "model.vocab", vocab, "tokens");
-    tokenizer->n_tokens = highest + 1;
-    tokenizer->tokens = bal_alloc((size_t)highest + 1, sizeof *tokenizer->tokens);
-    if (tokenizer->tokens == NULL) return BAL_ERR_MEMORY;
+    tokenizer->vocab.n_tokens = highest + 1;
+    tokenizer->vocab.tokens = bal_alloc((size_t)highest + 1, sizeof *tokenizer->vocab.tokens);
+    if (tokenizer->vocab.tokens == NULL) return BAL_ERR_MEMORY;
     json_object_foreach(entries, content, value)
     {
         id = (int32_t)json_integer_value(value);
@@ -99,19 +99,19 @@ bal_status bal_vocab_read(bal_tokenizer *tokenizer, const json_t *vocab, const j
 bal_status bal_merges_create(bal_tokenizer *tokenizer, size_t n_merges)
 {
     size_t places = table_places(n_merges);
-    tokenizer->merges = bal_alloc(places, sizeof *tokenizer->merges);
-    if (tokenizer->merges == NULL) return BAL_ERR_MEMORY;
-    memset(tokenizer->merges, 0xff, places * sizeof *tokenizer->merges);
-    tokenizer->merges_mask = places - 1;
+    tokenizer->vocab.merges = bal_alloc(places, sizeof *tokenizer->vocab.merges);
+    if (tokenizer->vocab.merges == NULL) return BAL_ERR_MEMORY;
+    memset(tokenizer->vocab.merges, 0xff, places * sizeof *tokenizer->vocab.merges);
+    tokenizer->vocab.merges_mask = places - 1;
     return BAL_OK;
 }
 
 bal_merge *bal_merges_find(const bal_tokenizer *tokenizer, int32_t left, int32_t right)
 {
     uint64_t hash = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
-    size_t place = (hash ^ hash >> 32) & tokenizer->merges_mask;
-    for (;; place = (place + 1) & tokenizer->merges_mask) {
-        bal_merge *merge = &tokenizer->merges[place];
+    size_t place = (hash ^ hash >> 32) & tokenizer->vocab.merges_mask;
+    for (;; place = (place + 1) & tokenizer->vocab.merges_mask) {
+        bal_merge *merge = &tokenizer->vocab.merges[place];
         if (merge->left < 0 || (merge->left == left && merge->right == right)) return merge;
     }
 }
@@ -120,7 +120,7 @@ bal_merge *bal_merges_find(const bal_tokenizer *tokenizer, int32_t left, int32_t
 bal_status bal_merges_put(bal_tokenizer *tokenizer, const char *place, size_t rank,
                           const char *left, size_t n_left, const char *right, size_t n_right)
 {
-    size_t skip = tokenizer->n_prefix;
+    size_t skip = tokenizer->subword.n_prefix;
     bal_bytes whole = {0};
     bal_merge merge = {.left = bal_tokens_find(tokenizer, left, n_left),
                        .right = bal_tokens_find(tokenizer, right, n_right),

@@ -20,7 +20,7 @@ static int32_t longest(const bal_tokenizer *tokenizer, const char *text, size_t 
     size_t n = *n_bytes;
     int32_t c;
     while (n > n_prefix) {
-        int32_t id = n <= tokenizer->longest ? bal_tokens_find(tokenizer, text, n) : -1;
+        int32_t id = n <= tokenizer->vocab.longest ? bal_tokens_find(tokenizer, text, n) : -1;
         if (id >= 0) {
             *n_bytes = n;
             return id;
@@ -34,11 +34,12 @@ bal_status bal_wordpiece_encode(bal_work *work, const char *text, size_t n_bytes
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
     int64_t before = work->ids.n;
-    bool known = count_characters(text, n_bytes, tokenizer->word_max) <= tokenizer->word_max;
+    bool known =
+        count_characters(text, n_bytes, tokenizer->subword.word_max) <= tokenizer->subword.word_max;
     for (size_t at = 0; at < n_bytes && known;) {
-        size_t n_prefix = at > 0 ? tokenizer->n_prefix : 0, n = n_prefix + n_bytes - at;
+        size_t n_prefix = at > 0 ? tokenizer->subword.n_prefix : 0, n = n_prefix + n_bytes - at;
         work->spare.n = 0;
-        BAL_TRY(bal_bytes_add(&work->spare, tokenizer->prefix, n_prefix));
+        BAL_TRY(bal_bytes_add(&work->spare, tokenizer->subword.prefix, n_prefix));
         BAL_TRY(bal_bytes_add(&work->spare, text + at, n_bytes - at));
         int32_t id = longest(tokenizer, work->spare.data, n_prefix, &n);
         known = id >= 0;
@@ -47,6 +48,6 @@ bal_status bal_wordpiece_encode(bal_work *work, const char *text, size_t n_bytes
     }
     if (known) return BAL_OK;
     work->ids.n = before; /* one unknown token for the whole word */
-    int32_t unknown = tokenizer->unknown;
+    int32_t unknown = tokenizer->subword.unknown;
     return unknown >= 0 ? bal_ids_add(&work->ids, unknown) : bal_refuse_byte(text[0]);
 }
