@@ -9,13 +9,13 @@
 #define N_REPEATS 9
 #define N_SLOTS 256
 
-/** Seconds that this thread has had a core: time that others took does not count. */
+/** Processor seconds of this thread: time that other processes take does not count. */
 double bal_cpu_seconds(void);
 
 extern const bal_ballot_shape bal_bench_signs; /* N_SLOTS of them */
 /** Rule carry, Walsh directions, N_SLOTS slots; borrows on_ballot. */
 bal_optim_options bal_bench_options(const bool *on_ballot);
-/** A vote of every slot, for or against. */
+/** A vote for every slot, for or against its direction. */
 void bal_bench_votes(uint64_t bits[2 * N_SLOTS / 64]);
 
 #endif

@@ -1,4 +1,4 @@
-/* clock.c: time, the clock of the core and its peak rate. */
+/* clock.c: processor time, the clock rate of the core and its peak rate. */
 #include <time.h>
 
 #include "bench_impl.h"
@@ -19,7 +19,7 @@ double bal_bench_clock(void)
         double start = bal_cpu_seconds();
         for (int i = 0; i < N; ++i) {
 #ifdef __x86_64__
-            __asm__ volatile("imul %0, %0" : "+r"(x)); /* not an addition or a shift */
+            __asm__ volatile("imul %0, %0" : "+r"(x)); /* so that it becomes no addition or shift */
 #else
             x *= x;
             __asm__ volatile("" : "+r"(x));

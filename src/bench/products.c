@@ -1,4 +1,4 @@
-/* products.c: the rate of the product by shape and format, and what moving the codes adds. */
+/* products.c: the rate of products by shape and format, and what moving the codes adds. */
 #include <stdlib.h>
 
 #include "ballot/perturb.h"
@@ -15,7 +15,7 @@ typedef struct work {
     float *row_scale, *y;
 } work;
 
-/* One pass over the codes as they are, or one at + and one at -. */
+/* One pass over the codes as they are, or a pair: one at + and one at -. */
 static void pass(const work *w, bal_panel_format format, bool moved)
 {
     bool bytes = format == BAL_PANEL_I8;
@@ -51,7 +51,7 @@ static void pass(const work *w, bal_panel_format format, bool moved)
     }
 }
 
-/* Seconds of a pass, from as many as take a few milliseconds. */
+/* Seconds of a pass, from as many passes as take a few milliseconds. */
 static double time_pass(const work *w, bal_panel_format format, bool moved)
 {
     int n = 0;
@@ -81,7 +81,7 @@ static bal_status init(work *w, int64_t m, int64_t n, int64_t k)
     }
     w->negative = bal_alloc((size_t)panel / 8, 1);
     w->moves = bal_alloc((size_t)panel / 8, 1);
-    w->plus = bal_alloc((size_t)(4 * panel), 1); /* and what is read past it */
+    w->plus = bal_alloc((size_t)(4 * panel), 1); /* and what is read past their end */
     w->minus = bal_alloc((size_t)(4 * panel), 1);
     w->row_scale = bal_alloc((size_t)(n_panels * BAL_PANEL_ROWS), sizeof *w->row_scale);
     w->y = bal_alloc((size_t)(m * n), sizeof *w->y);

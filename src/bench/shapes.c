@@ -1,4 +1,4 @@
-/* shapes.c: sizes of models that people know. */
+/* shapes.c: the sizes of some well-known models. */
 #include <string.h>
 
 #include "bench_impl.h"
@@ -9,7 +9,7 @@ static const struct shape {
     bool tied_head;
     double rope_base;
 } shapes[] = {
-    /* OPT-125M has two matrices of 768 x 3072 where this decoder has three of 768 x 2048. */
+    /* OPT-125M has two matrices of 768 x 3072; this decoder has three of 768 x 2048 instead. */
     {"opt-125m", 768, 2048, 12, 12, 12, 50272, true, 1e4},
     {"llama-1b", 2048, 8192, 16, 32, 8, 128256, true, 5e5}, /* Llama 3.2 1B */
     {"llama-7b", 4096, 11008, 32, 32, 32, 32000, false, 1e4},

@@ -1,5 +1,5 @@
-/* steps.c: a whole step of a model with random codes: probes, products within them, the update, and
- * the memory that it takes. */
+/* steps.c: a whole step of a model with random codes: probes, the products within them, the update,
+ * and the memory that a step takes. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "ballot/batch.h"
 #include "bench_impl.h"
 
-/* Kernels that add up the time spent in them; one bench at a time. */
+/* Kernels that add up the time spent in them; for one benchmark at a time. */
 static const bal_kernels *timed_kernels;
 static double in_products, in_moves;
 
@@ -62,11 +62,11 @@ static bal_status sum_memory(bal_comm *comm, bal_bench_step *result)
     return BAL_OK;
 }
 
-/* Operations of a probe: a multiplication and an addition per code, token and sign, in products. */
+/* Operations of a probe's products: a multiplication and an addition per code, token and sign. */
 static double probe_operations(const bal_model *model, int64_t n_tokens)
 {
     const bal_model_config *config = bal_model_shape(model);
-    int64_t n = 0; /* a table that is no head is only looked up */
+    int64_t n = 0; /* an embedding that is not the head is only looked up */
     for (int i = 0; i < bal_model_tensors(model)->n; ++i)
         if (bal_model_tensors(model)->at[i].role == BAL_MATRIX)
             n += bal_tensor_n(&bal_model_tensors(model)->at[i]);
@@ -79,12 +79,12 @@ static bal_status time_probes(bal_comm *comm, const bal_model *model, bal_forwar
                               bal_bench_step *result)
 {
     double times[N_REPEATS], products[N_REPEATS], moves[N_REPEATS], shares[N_REPEATS];
-    for (int repeat = -1; repeat < N_REPEATS; ++repeat) { /* the first warms caches up */
+    for (int repeat = -1; repeat < N_REPEATS; ++repeat) { /* the first one warms the caches */
         bal_losses losses[2] = {{0}};
         bal_direction direction = {.measure = *measure, .slot = (uint32_t)(repeat + 1)};
         double peak = bal_bench_peak(timed_kernels);
         in_products = in_moves = 0.0;
-        BAL_TRY(bal_comm_agree(comm, BAL_OK)); /* all at once */
+        BAL_TRY(bal_comm_agree(comm, BAL_OK)); /* all ranks begin together */
         double start = bal_seconds();
         bal_status status = bal_forward_losses(forward, batch, &direction, losses);
         double seconds = bal_seconds() - start;
@@ -134,7 +134,7 @@ typedef struct tools {
     bal_kernels timed;
 } tools;
 
-/* Everything but the shared memory, which is there. Local. */
+/* Everything but the shared memory, which exists already. Local. */
 static bal_status make_tools(tools *t, const bal_kernels *kernels, int64_t n_sequences,
                              int64_t context)
 {

@@ -28,7 +28,7 @@ void bal_bench_votes(uint64_t bits[2 * N_SLOTS / 64])
     }
 }
 
-/* Median seconds of applying one step's votes. */
+/* Median seconds for applying the votes of a step. */
 static bal_status time_updates(const bal_kernels *kernels, bal_tensors *tensors,
                                const bool *on_ballot, bal_direction_kind kind, uint32_t *flips,
                                double *seconds)

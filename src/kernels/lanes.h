@@ -1,10 +1,10 @@
-/* lanes.h: vectors of LANES floats and what is done with them. The float kernels, lanes_*.h, are
- * written once on these and built once per instruction set. The bits do not depend on LANES: what
- * is element-wise rounds alike everywhere, and a sum has lanes of its own, the same at every level:
- * squares of a norm 64, element i in lane i % 64, and exponentials of a loss 16, folded half onto
- * half down to 1; attention one per query, its terms in order. Multiply-adds are fused where
- * fused() says so and nowhere else (-ffp-contract=off): rounding once is IEEE arithmetic too, the
- * same in hardware and in libm. */
+/* lanes.h: vectors of LANES floats and their operations. The float kernels, lanes_*.h, are written
+ * once with these and built once per instruction set. The bits do not depend on LANES. Element-wise
+ * operations round alike everywhere. Sums have lanes of their own, the same at every level: 64 for
+ * the squares of a norm, with element i in lane i % 64; 16 for the exponentials of a loss; both are
+ * folded half onto half down to 1. Attention has one lane per query, with its terms in order.
+ * Multiply-adds are fused only where fused() is called (-ffp-contract=off). Rounding once is IEEE
+ * arithmetic too, the same in hardware and in libm. */
 #ifndef BALLOT_LANES_H
 #define BALLOT_LANES_H
 
@@ -33,8 +33,8 @@ typedef __m256i wide_i;
 
 #include "kernels_impl.h"
 
-#define BLOCK 64                /* rows are read in blocks of as many elements */
-#define N_PARTS (BLOCK / LANES) /* registers that hold them */
+#define BLOCK 64                /* elements of a row that are read at a time */
+#define N_PARTS (BLOCK / LANES) /* registers that hold a block */
 
 typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES)));
@@ -50,11 +50,11 @@ INLINE vf load(const float *from)
     return x;
 }
 INLINE void store(float *to, vf x) { memcpy(to, &x, sizeof x); }
-INLINE vf splat(float x) { return x - (vf){0}; } /* not (vf){0} + x: that turns -0 to 0 */
+INLINE vf splat(float x) { return x - (vf){0}; } /* not (vf){0} + x, which turns -0 into 0 */
 
 INLINE vi lane_numbers(void) { return (vi){NUMBERS}; }
 INLINE vf pick(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
-/* The first n of the floats at from, rest fill; n may exceed LANES or be below 1. */
+/* The first n floats at from, then fill; n may exceed LANES or be below 1. */
 INLINE vf load_some(const float *from, int64_t n, float fill)
 {
     if (n >= LANES) return load(from);
@@ -100,7 +100,7 @@ INLINE vf fused(vf x, vf y, vf z)
 #endif
 }
 
-/* x > y ? x : y and x < y ? x : y, in lanes: y where either is not a number. */
+/* x > y ? x : y and x < y ? x : y per lane: y where either is NaN. */
 #if LANES > 4
 INLINE vf greater(vf x, vf y) { return (vf)WIDE(max_ps)((wide)x, (wide)y); }
 INLINE vf lesser(vf x, vf y) { return (vf)WIDE(min_ps)((wide)x, (wide)y); }
@@ -110,17 +110,17 @@ INLINE vf greater(vf x, vf y) { return pick(x > y, x, y); }
 INLINE vf lesser(vf x, vf y) { return pick(x < y, x, y); }
 INLINE vi larger(vi x, vi y) { return ((x > y) & x) | (~(x > y) & y); }
 #endif
-/* Bits of magnitudes compare like them, and those of NaN are above all. */
+/* Bits of magnitudes compare as the magnitudes do; those of NaN are above all others. */
 INLINE vi magnitude_bits(vf x) { return (vi)x & 0x7FFFFFFF; }
 
-#define SHIFTER 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer n, ties to even, ... */
-#define SHIFTED 0x4B400000  /* ... and leaves the bits of this + n */
+#define SHIFTER 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer n, ties to even ... */
+#define SHIFTED 0x4B400000  /* ... and gives the bits of this number + n */
 #define LOG2_E 1.44269504f
 #define LOG2_E_REST 1.92596299e-8f
 
-/* 2^(n + r): n as the bits of n + SHIFTER, -127 <= n <= 126, |r| <= 1/2. 1 at r = 0, so 0 at
- * n = -127, r = 0. Minimax polynomial of degree 5 through 1: relative error 9.2e-8, 1.7e-7 with
- * rounding. */
+/* 2^(n + r), with n as the bits of n + SHIFTER, -127 <= n <= 126 and |r| <= 1/2. By a minimax
+ * polynomial of degree 5 that is 1 at r = 0; so n = -127 and r = 0 give 0. The relative error is
+ * 9.2e-8, or 1.7e-7 with rounding. */
 INLINE vf power(vf shifted, vf r)
 {
     vf sum = fused(r, splat(1.3264727e-3f), splat(9.6715127e-3f));
@@ -128,10 +128,10 @@ INLINE vf power(vf shifted, vf r)
     sum = fused(sum, r, splat(2.4022242e-1f));
     sum = fused(sum, r, splat(6.9314698e-1f));
     sum = fused(sum, r, splat(1.0f));
-    return (vf)((vu)sum + ((vu)shifted << 23)); /* the bits of SHIFTER leave at the top */
+    return (vf)((vu)sum + ((vu)shifted << 23)); /* the bits of SHIFTER are shifted out */
 }
-/* 2^x for x <= 126: to 1.7e-7 from -126 on, some number below 2^-126 down to -127, then exactly 0,
- * as of NaN. */
+/* 2^x for x <= 126, to 1.7e-7 from -126 on. Between -127 and -126 it is some number below 2^-126;
+ * below -127, and for NaN, exactly 0. */
 INLINE vf power_of_two(vf x)
 {
     vf low = greater(x, splat(-127.0f));
@@ -146,7 +146,7 @@ INLINE vf exponential_of_minus(vf x)
     return power(shifted, fused(x, splat(-LOG2_E_REST), r));
 }
 
-/* Lanes of x as numbered by from, 0 .. LANES - 1. */
+/* Lane i of the result is lane from[i] of x, 0 .. LANES - 1. */
 INLINE vf permute(vf x, vi from)
 {
 #if LANES == 16
@@ -160,10 +160,10 @@ INLINE vf permute(vf x, vi from)
 #endif
 }
 
-/* Each lane's partner, the given power of two apart. */
+/* Each lane's partner: the lane that is the given power of two apart. */
 INLINE vf partner(vf x, int apart) { return permute(x, lane_numbers() ^ apart); }
 
-/* n floats at from, or the block's 64 if there are more; rest fill. */
+/* n floats at from, at most a block of 64; then fill. */
 INLINE void load_block(const float *from, int64_t n, float fill, vf x[N_PARTS])
 {
     if (n >= BLOCK)
@@ -180,8 +180,8 @@ INLINE void store_block(float *to, int64_t n, const vf x[N_PARTS])
         for (int p = 0; p < N_PARTS; ++p) store_some(to + p * LANES, n - p * LANES, x[p]);
 }
 
-/* Fold N_PARTS registers to one: half of them onto the other half, and so on. Written out, as
- * arrays that loops fold stay in memory. */
+/* Fold N_PARTS registers to one: half of them onto the other half, and so on. Written out, as an
+ * array that a loop folds would stay in memory. */
 #if LANES == 16
 #define FOLD(f, x) f(f(x[0], x[2]), f(x[1], x[3]))
 #elif LANES == 8
@@ -190,7 +190,7 @@ INLINE void store_block(float *to, int64_t n, const vf x[N_PARTS])
 #define FOLD_(f, x, i) f(f(x[i], x[i + 8]), f(x[i + 4], x[i + 12]))
 #define FOLD(f, x) f(f(FOLD_(f, x, 0), FOLD_(f, x, 2)), f(FOLD_(f, x, 1), FOLD_(f, x, 3)))
 #endif
-/* The sum, or the largest, of a block's lanes; the order of maxima does not matter. */
+/* The sum or the maximum of a block's lanes; for a maximum, the order does not matter. */
 INLINE vf plus(vf x, vf y) { return x + y; }
 INLINE float fold_sum(const vf parts[N_PARTS])
 {
@@ -204,7 +204,7 @@ INLINE float fold_max(const vf parts[N_PARTS])
     for (int apart = LANES / 2; apart > 0; apart /= 2) x = greater(x, partner(x, apart));
     return x[0];
 }
-/* The same of magnitude bits, as the float they are. */
+/* The maximum of magnitude bits, as a float. */
 INLINE float fold_larger(vi x)
 {
     for (int apart = LANES / 2; apart > 0; apart /= 2) x = larger(x, (vi)partner((vf)x, apart));

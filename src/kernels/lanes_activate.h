@@ -1,5 +1,5 @@
-/* lanes_activate.h: activations, element by element, and the gate of a feed-forward layer. Far
- * below 0, where nothing is left of x, all is as at a number whose exponential is still normal. */
+/* lanes_activate.h: activations, element by element, and the gate of a feed-forward layer. x is
+ * kept from going so far below 0 that its exponential would no longer be a normal number. */
 #include "lanes.h"
 
 /* x / (1 + exp(-x)). */
@@ -60,7 +60,7 @@ INLINE void activate_rows(bal_activation kind, int64_t n_rows, int64_t n_cols, f
     }
 }
 
-/* A loop for each kind. */
+/* One loop for each kind. */
 static void activate(bal_activation kind, int64_t n_rows, int64_t n_cols, float *x,
                      int64_t x_stride)
 {

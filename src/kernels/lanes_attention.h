@@ -1,19 +1,20 @@
-/* lanes_attention.h: attention, one lane per query, so that a query meets its keys in order
- * whatever LANES is. A block is QUERIES queries in N_VECTORS vectors; its work space holds
- * [key][QUERIES]. Few queries go one at a time, with the same terms in the same order. A key that a
- * query does not see has weight 0, which changes no sum: no result depends on the block. */
+/* lanes_attention.h: attention with one lane per query, so that a query meets its keys in order
+ * whatever LANES is. A block is QUERIES queries in N_VECTORS vectors; its work space is
+ * [key][QUERIES]. A few queries are done one at a time, with the same terms in the same order. A
+ * key that a query does not see has weight 0, which changes no sum. So no result depends on the
+ * block. */
 #include "lanes_turn.h"
 
-#define N_KEYS (LANES == 16 ? 8 : 4) /* scores at a time: with q and k, all that registers hold */
+#define N_KEYS (LANES == 16 ? 8 : 4) /* scores at a time: with q and k, they fill the registers */
 #define N_DIMS N_KEYS                /* outputs at a time */
-#define N_SINGLE (QUERIES / 5)       /* queries that cost less one at a time than as a block */
+#define N_SINGLE (QUERIES / 5)       /* so few queries are faster one at a time */
 
-/* What the queries from one on have in common, for a head. */
+/* What the queries of a block have in common, for one head. */
 struct task {
-    const float *q, *k, *v; /* of the first query and of the first key that it sees */
+    const float *q, *k, *v; /* the first query, and the first key that it sees */
     float *y;
-    int64_t n_queries, n_keys; /* keys from the first on that any of them sees */
-    int64_t position, window;  /* of the first query among those keys; beyond all: no mask */
+    int64_t n_queries, n_keys; /* keys, from the first on, that any query sees */
+    int64_t position, window;  /* of the first query among those keys; after all: no mask */
     float factor;              /* of q, so that scores are exponents of 2 */
 };
 
@@ -35,7 +36,7 @@ INLINE struct task task_at(const bal_attention *a, int64_t head, int64_t query, 
                          .factor = LOG2_E / sqrtf((float)hd)};
 }
 
-/* Scores of the keys j .. j + N_KEYS - 1 with the vectors of queries from the given one on. */
+/* Scores of keys j .. j + N_KEYS - 1 for the given vector of queries and those after it. */
 INLINE void score(const bal_attention *a, const struct task *t, const float *q, int64_t j, int from,
                   vf top[N_VECTORS])
 {
@@ -49,11 +50,11 @@ INLINE void score(const bal_attention *a, const struct task *t, const float *q, 
             for (int v = from; v < N_VECTORS; ++v)
                 s[v][i] = fused(load(q + d * QUERIES + v * LANES), splat(key[i][d]), s[v][i]);
     for (int v = from; v < N_VECTORS; ++v) {
-        int64_t position = t->position + v * LANES - j; /* of the vector's first query, from j on */
+        int64_t position = t->position + v * LANES - j; /* of its first query, counted from j */
         vi query = lane_numbers() + (int32_t)position;
         if (position < N_KEYS - 1) /* a query sees no later key */
             for (int i = 0; i < N_KEYS; ++i) s[v][i] = pick(query >= i, s[v][i], splat(-INFINITY));
-        if (position + LANES > t->window) /* and none before its window */
+        if (position + LANES > t->window) /* nor one before its window */
             for (int i = 0; i < N_KEYS; ++i)
                 s[v][i] = pick(query - (int32_t)t->window < i, s[v][i], splat(-INFINITY));
         for (int i = 0; i < N_KEYS; ++i) {
@@ -63,7 +64,7 @@ INLINE void score(const bal_attention *a, const struct task *t, const float *q, 
     }
 }
 
-/* y[d][query] of n_dims elements from v on: sums over keys, the last of them seen by one vector. */
+/* y[d][query] for n_dims elements at v: sums over keys, up to the last that the vector sees. */
 INLINE void weigh(const bal_attention *a, const float *v, int n_dims, const int64_t n_keys[],
                   const vf inverse[], float *y)
 {
@@ -77,7 +78,7 @@ INLINE void weigh(const bal_attention *a, const float *v, int n_dims, const int6
                 sum[at][i] = fused(load(p + at * LANES), splat(v[i]), sum[at][i]);
     for (; j < n_keys[1]; ++j, v += width, p += QUERIES)
         for (int i = 0; i < n_dims; ++i) sum[1][i] = fused(load(p + LANES), splat(v[i]), sum[1][i]);
-    for (int i = 0; i < n_dims; ++i) /* + 0 makes -0 of masked keys 0 */
+    for (int i = 0; i < n_dims; ++i) /* + 0 turns the -0 of masked keys into 0 */
         for (int at = 0; at < N_VECTORS; ++at)
             store(y + i * QUERIES + at * LANES, sum[at][i] * inverse[at] + 0.0f);
 }
@@ -111,7 +112,7 @@ static void attend(const bal_attention *a, const struct task *t)
     turn_back(y, t->n_queries, width, hd, t->y);
 }
 
-/* Weights of the keys of one query, with keys in lanes; beyond the last, more like its own. */
+/* Weights of the keys of one query, with keys in lanes; lanes after the last key repeat it. */
 INLINE void weights_of_one(const bal_attention *a, const struct task *t)
 {
     int64_t hd = a->head_dim, width = a->n_kv_heads * hd;

@@ -1,10 +1,10 @@
-/* lanes_loss.h: the loss of rows of logits that come in pieces. */
+/* lanes_loss.h: the loss of rows of logits that arrive in pieces. */
 #include "lanes.h"
 
 #define N_SUMS (16 / LANES) /* registers of bal_exp_sums.sum, a quarter of a block */
 
-/* Number i of a piece goes to lane i % 16; a lane has its own maximum so far, to which its sum is
- * relative. */
+/* Number i of a piece goes to lane i % 16. A lane has its own maximum so far, and its sum is
+ * relative to that. */
 static void exp_sums(int64_t n_rows, int64_t n_cols, const float *x, int64_t x_stride, bool first,
                      bal_exp_sums *sums)
 {
@@ -20,7 +20,7 @@ static void exp_sums(int64_t n_rows, int64_t n_cols, const float *x, int64_t x_s
                 vf top = tops[at];
                 for (int p = at; p < N_PARTS; p += N_SUMS) top = greater(xs[p], top);
                 sum[at] *= power_of_two((tops[at] - top) * LOG2_E);
-                vf parts[4]; /* added up before they meet a sum that may be far larger */
+                vf parts[4]; /* added up before they join a sum that may be far larger */
                 for (int p = 0; p < 4; ++p)
                     parts[p] = power_of_two((xs[at + p * N_SUMS] - top) * LOG2_E);
                 sum[at] += (parts[0] + parts[2]) + (parts[1] + parts[3]);

@@ -1,11 +1,11 @@
-/* lanes_norm.h: norms of rows, and rows as codes of a byte. */
+/* lanes_norm.h: norms of rows, and rows quantized to int8. */
 #include <float.h>
 
 #include "lanes.h"
 
 INLINE float largest_magnitude(int64_t n, const float *x)
 {
-    vi top = {0}; /* integers need no more: their maximum takes one cycle */
+    vi top = {0}; /* two are enough for integers, whose maximum takes one cycle */
     for (int64_t i = 0; i < n; i += BLOCK) {
         vf xs[N_PARTS];
         load_block(x + i, n - i, 0.0f, xs);
@@ -14,7 +14,7 @@ INLINE float largest_magnitude(int64_t n, const float *x)
     return fold_larger(top);
 }
 
-/* Bytes of the integers in four registers, -128 .. 127. */
+/* The integers of four registers, -128 .. 127, as bytes. */
 INLINE vq narrow(const vi x[4])
 {
 #if LANES > 4
@@ -34,8 +34,8 @@ INLINE vq narrow(const vi x[4])
 #endif
 }
 
-/* One row of quantize: x, times the weights unless that is NULL; absmax is the largest
- * magnitude. Returns the step: 0 where all is 0 or nearly, infinite where x is not finite. */
+/* Quantize one row, x times weight, or x if weight is NULL; absmax is the largest magnitude.
+ * Returns the scale: 0 if all is 0 or nearly so, infinity if x is not finite. */
 INLINE float quantize_row(int64_t n, const float *x, const float *weight, float absmax, int8_t *q,
                           int32_t *sum)
 {
@@ -70,7 +70,7 @@ static void quantize(int64_t n_rows, int64_t n_cols, const float *x, int8_t *q, 
         scale[row] = quantize_row(n_cols, x, NULL, largest_magnitude(n_cols, x), q, sum + row);
 }
 
-/* Over the root of the mean square. */
+/* x divided by its root mean square. */
 INLINE float inverse_norm(vf squares[N_PARTS], int64_t n, float eps)
 {
     return 1.0f / sqrtf(fold_sum(squares) / (float)n + eps);
@@ -95,7 +95,7 @@ static void rms_norm(int64_t n_rows, int64_t n_cols, const float *x, const float
     }
 }
 
-/* The mean first, then squares of differences: no digits cancel. */
+/* First the mean, then squares of differences, so that no digits cancel. */
 static void layer_norm(int64_t n_rows, int64_t n_cols, const float *x, const float *weight,
                        const float *bias, float eps, float *y)
 {
@@ -124,7 +124,7 @@ static void layer_norm(int64_t n_rows, int64_t n_cols, const float *x, const flo
     }
 }
 
-/* The codes do not depend on the root mean square, so that two passes do. */
+/* The codes do not depend on the root mean square, so two passes are enough. */
 static void rms_norm_i8(int64_t n_rows, int64_t n_cols, const float *x, const float *weight,
                         float eps, int8_t *q, int64_t q_stride, float *scale, int32_t *sum)
 {

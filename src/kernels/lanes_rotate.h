@@ -1,7 +1,7 @@
 /* lanes_rotate.h: rotary positions. */
 #include "lanes.h"
 
-/* One token of which a register holds several heads; partners are apart. */
+/* One token, if a register holds several heads; the partners of a pair are apart. */
 INLINE void rotate_small(int64_t n, int64_t head_dim, int apart, const float *cosines,
                          const float *signed_sines, float *x)
 {
@@ -14,7 +14,8 @@ INLINE void rotate_small(int64_t n, int64_t head_dim, int apart, const float *co
     }
 }
 
-/* One token of n numbers, pairs half of head_dim apart: LANES pairs of every head, and the next. */
+/* One token of n numbers, with pairs half of head_dim apart, in steps of LANES pairs of every head.
+ */
 INLINE void rotate_halves(int64_t n, int64_t head_dim, const float *cosines,
                           const float *signed_sines, float *x)
 {
@@ -32,7 +33,7 @@ INLINE void rotate_halves(int64_t n, int64_t head_dim, const float *cosines,
     }
 }
 
-/* The same, the pairs side by side. */
+/* The same with pairs side by side. */
 INLINE void rotate_neighbours(int64_t n, int64_t head_dim, const float *cosines,
                               const float *signed_sines, float *x)
 {

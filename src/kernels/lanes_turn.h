@@ -1,4 +1,4 @@
-/* lanes_turn.h: rows of a head as columns, QUERIES at a time, and back. */
+/* lanes_turn.h: transposing rows of a head, QUERIES at a time, and back. */
 #include "lanes.h"
 
 #define N_VECTORS 2
@@ -6,7 +6,7 @@
 
 INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Four floats from each of every fourth row. */
+/* Four floats from every fourth row. */
 INLINE vf gather(const float *const rows[], int64_t at)
 {
 #if LANES == 16
@@ -23,7 +23,7 @@ INLINE vf gather(const float *const rows[], int64_t at)
 #endif
 }
 
-/* Transpose the 4 x 4 floats that stand in each 16 bytes of four registers. */
+/* Transpose the 4 x 4 floats in each 16 bytes of four registers. */
 INLINE void turn(vf x[4])
 {
 #if LANES > 4
@@ -45,7 +45,8 @@ INLINE void turn(vf x[4])
 #endif
 }
 
-/* to[d][row] = factor times element d of n rows of a head; beyond n, those of the last. */
+/* to[d][row] = factor times element d of the row, for n rows of a head; the last row is repeated.
+ */
 INLINE void turn_rows(const float *from, int64_t n, int64_t width, int64_t hd, float factor,
                       float *to)
 {

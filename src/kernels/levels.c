@@ -1,4 +1,4 @@
-/* levels.c: the levels, lowest first, each replacing what it improves. */
+/* levels.c: the levels, lowest first; each replaces the kernels that it improves. */
 #include <string.h>
 #ifdef __x86_64__
 #include <cpuid.h>

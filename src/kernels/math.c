@@ -1,5 +1,5 @@
-/* math.c: transcendental functions in double from +, -, *, / alone, so that tables made from them
- * (rotary angles, gain factors) are the same bits on every machine. Not for inner loops. */
+/* math.c: transcendental functions of doubles, made of +, -, *, / alone. So tables made with them
+ * (rotary angles, gain factors) have the same bits on every machine. Not for inner loops. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

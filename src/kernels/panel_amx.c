@@ -1,5 +1,5 @@
-/* panel_amx.c: the product with AMX tiles of 16 rows by 64 bytes. A panel's layout is that of a
- * tile as it stands: 16 blocks of 4 columns, 256 bytes apart, 16 rows in each. */
+/* panel_amx.c: the product with AMX tiles of 16 rows by 64 bytes. A panel can be loaded as tiles as
+ * it is: 16 blocks of 4 columns, 256 bytes apart, with 16 rows in each. */
 #include <immintrin.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -8,17 +8,17 @@
 #include "kernels_impl.h"
 #include "scaled_avx512.h"
 
-/* What the tiles of a configuration hold. */
+/* The operand of ldtilecfg: the shape of each tile. */
 typedef struct tile_shapes {
     uint8_t palette, start_row, reserved[14];
     uint16_t row_bytes[16];
     uint8_t n_rows[16];
 } tile_shapes;
 
-/* Tokens of a block. Up to 16 make it wide: tiles 0 to 3 are sums by 64 rows, tile 4 the tokens, 5
- * to 7 rows. More make it tall: tiles 0 and 1 are sums of the first 16 tokens by 32 rows, 2 and 3
- * those of the others, 4 and 5 the tokens, 6 and 7 rows. Either way four sums hide their latency.
- */
+/* A block of up to 16 tokens is wide: tiles 0 to 3 are sums by 64 rows, tile 4 holds the tokens,
+ * and 5 to 7 hold rows. A block of more is tall: tiles 0 and 1 are sums of the first 16 tokens by
+ * 32 rows, 2 and 3 those of the others, 4 and 5 hold the tokens, and 6 and 7 rows. Either way, four
+ * sums at a time hide the latency. */
 static bool is_wide(int64_t n) { return n <= 16; }
 
 static void configure(int64_t n)
@@ -30,11 +30,11 @@ static void configure(int64_t n)
         s.n_rows[tile] = (uint8_t)(rows ? 16 : tile < 2 || tile == 4 ? first : second);
         s.row_bytes[tile] = 64;
     }
-    __asm__ volatile("" ::"r"(&s) : "memory"); /* gcc 12 thinks that 8 bytes of it are read */
+    __asm__ volatile("" ::"r"(&s) : "memory"); /* gcc 12 takes the operand for 8 bytes */
     _tile_loadconfig(&s);
 }
 
-/* Sums of n tokens from first on by the rows from row on, which are not in y yet. */
+/* Sums of n tokens, from first on, by rows from row on, that are not yet in y. */
 typedef struct block {
     int32_t sums[4][16][16] __attribute__((aligned(64))); /* [tile][token][row] */
     int64_t first, row, n, n_done;
@@ -47,11 +47,11 @@ typedef struct task {
     bool adds;
     float *y;
     int64_t y_stride;
-    const uint8_t *next; /* lines to fetch, */
-    int64_t n_left;      /* so many */
+    const uint8_t *next; /* cache lines to fetch */
+    int64_t n_left;      /* how many */
 } task;
 
-/* Tokens of a block up to end to y, by n_rows rows in n_tiles tiles each. */
+/* Write tokens of a block, up to end, to y, by n_rows rows in n_tiles tiles each. */
 static inline __attribute__((always_inline)) void finish_rows(const task *t, block *b, int64_t end,
                                                               int n_tiles, int64_t n_rows,
                                                               bool adds)
@@ -72,7 +72,7 @@ static void finish(const task *t, block *b, int64_t end)
 {
     int n_tiles = is_wide(b->n) ? 4 : 2;
     int64_t n_rows = t->w->n_rows - b->row;
-    if (n_tiles == 2 && n_rows >= 32 && t->adds) /* constants, so that no mask is left inside */
+    if (n_tiles == 2 && n_rows >= 32 && t->adds) /* constants, so that all masks go */
         finish_rows(t, b, end, 2, 32, true);
     else if (n_tiles == 2 && n_rows >= 32)
         finish_rows(t, b, end, 2, 32, false);
@@ -80,7 +80,7 @@ static void finish(const task *t, block *b, int64_t end)
         finish_rows(t, b, end, n_tiles, n_rows, t->adds);
 }
 
-/* 64 columns of a tall block. Weights are loaded past the first cache, where the tokens stay until
+/* 64 columns of a tall block. Weights bypass the first-level cache, where the tokens stay until
  * they have met all rows. */
 static inline void step_tall(const uint8_t *entries, const int8_t *q, int64_t stride)
 {
@@ -107,8 +107,8 @@ static inline void step_wide(const uint8_t *entries, const int8_t *q, int64_t st
     _tile_dpbsud(3, 4, 5);
 }
 
-/* The sums of a block; those of the block before go to y meanwhile: tiles and vectors are worked on
- * by different units. */
+/* The sums of a block. Meanwhile those of the block before are written to y: tiles and vectors use
+ * different units. */
 static void multiply(task *t, block *b, block *before)
 {
     int64_t stride = t->x->stride, n_blocks = t->w->n_blocks;
@@ -138,7 +138,7 @@ static void multiply(task *t, block *b, block *before)
 static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                        int64_t y_stride)
 {
-    if (x->n_rows < 8) { /* tiles would be nearly empty */
+    if (x->n_rows < 8) { /* the tiles would be nearly empty */
         bal_product_i8_avx512(w, x, adds, y, y_stride);
         return;
     }
@@ -176,14 +176,13 @@ static int64_t dots(int64_t n)
 
 bool bal_amx_allowed(void)
 {
-    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* of arch_prctl; Linux 5.16 and later */
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* for arch_prctl; Linux 5.16 and later */
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
 void bal_panel_add_amx(bal_kernels *kernels)
 {
-    (void)
-        bal_amx_allowed(); /* the caller knows that it is; asking is what lets the tiles be used */
+    (void)bal_amx_allowed(); /* the caller knows that they are; the request itself enables them */
     kernels->product_i8 = product_i8;
     kernels->dots = dots;
 }

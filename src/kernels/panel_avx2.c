@@ -1,4 +1,4 @@
-/* panel_avx2.c: a panel's codes as the product reads them, and the product, with AVX2. */
+/* panel_avx2.c: unpacking and moving a panel's codes, and the product, with AVX2. */
 #include <immintrin.h>
 #include <string.h>
 
@@ -8,7 +8,7 @@
 static inline __m256i load(const void *from) { return _mm256_loadu_si256((const __m256i *)from); }
 static inline void store(void *to, __m256i x) { _mm256_storeu_si256((__m256i *)to, x); }
 
-/* z * size of 32 codes: 0 where a code does not move or stands outside low .. high. */
+/* z * size of 32 codes: 0 where a code does not move or lies outside low .. high. */
 static inline __m256i step(const bal_panel *panel, int64_t at, __m256i code, int low, int high,
                            __m256i size)
 {
@@ -101,7 +101,7 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
     }
 }
 
-/* Groups of columns at a time, so that four tokens' halves stay in the first cache. */
+/* So many columns at a time that the halves of four tokens stay in the first-level cache. */
 #define CHUNK 512
 
 /* Columns 0 and 2, and 1 and 3, of each block as pairs of 16-bit numbers: products of pairs are

@@ -1,4 +1,4 @@
-/* panel_avx512.c: a panel's codes as the product reads them, and the product, with AVX-512 BW and
+/* panel_avx512.c: unpacking and moving a panel's codes, and the product, with AVX-512 BW and
  * VNNI. */
 #include <immintrin.h>
 #include <string.h>
@@ -13,7 +13,7 @@ static inline uint64_t load_mask(const uint8_t *from)
     return mask;
 }
 
-/* Bytes low .. high of x, as a mask. */
+/* A mask of the bytes of x in low .. high. */
 static inline __mmask64 within(__m512i x, int low, int high)
 {
     return _mm512_cmple_epu8_mask(_mm512_sub_epi8(x, _mm512_set1_epi8((char)low)),
@@ -39,7 +39,7 @@ static inline __m512i spread_factors(const uint8_t *factors)
     return _mm512_mullo_epi32(words, _mm512_set1_epi32(0x01010101));
 }
 
-/* Bytes x * factor, the products within a signed byte. */
+/* Bytes x * factor; the products fit a signed byte. */
 static inline __m512i times(__m512i x, __m512i factor)
 {
     const __m512i low = _mm512_set1_epi16(255);
@@ -58,7 +58,7 @@ static inline __m512i times_shifted(__m512i x, __m512i factor)
     return _mm512_mask_mov_epi8(even, 0xAAAAAAAAAAAAAAAA, odd);
 }
 
-/* Part (16 rows) of a block of nibbles. */
+/* A part (16 rows) of a block of nibbles. */
 static inline __m512i load_nibbles(const uint8_t *block, int part)
 {
     __m512i bytes = _mm512_loadu_si512(block + part % 2 * 64);
@@ -130,13 +130,13 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
     }
 }
 
-/* The compiler may reorder, but not merge or spill, what stands here as one instruction. */
+/* As one asm statement, so that the compiler may move the instruction but not merge or spill it. */
 #define DOT(acc, w, x) __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
 
 /* T tokens by 64 rows: 4 T accumulators stay in registers over all columns. They have names,
- * a##t##0 to a##t##3, because gcc 12 keeps an array of them in memory. Weights are asked for 8
- * blocks ahead, for a panel larger than the first cache comes from the second once per tile; and
- * n_fetched lines of what is read next are asked for per block.
+ * a##t##0 to a##t##3, because gcc 12 keeps an array of them in memory. Weights are prefetched 8
+ * blocks ahead, as a panel larger than the first-level cache comes from the second once per tile.
+ * Of what is read next, n_fetched lines are prefetched per block.
  */
 #define TOKENS_1(X) X(0)
 #define TOKENS_2(X) TOKENS_1(X) X(1)
@@ -199,8 +199,8 @@ DEFINE_TILE(4)
 DEFINE_TILE(5)
 DEFINE_TILE(6)
 
-/* A tile of tokens meets all panels while it is near; a panel of more than a few columns comes from
- * the second cache either way. */
+/* A tile of tokens meets all panels while it is cached; a panel of more than a few columns comes
+ * from the second-level cache either way. */
 void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,
                            int64_t y_stride)
 {
@@ -209,7 +209,7 @@ void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool a
                                  int64_t) = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
     int64_t n_tiles = (x->n_rows + 5) / 6;
     int per_block = n_tiles < 4 ? 2 : 1;             /* of the 4 lines, in the first tiles */
-    for (int64_t tile = 0; tile < n_tiles; ++tile) { /* of nearly one size: 16 is 5 + 5 + 6 */
+    for (int64_t tile = 0; tile < n_tiles; ++tile) { /* nearly equal: 16 is 5 + 5 + 6 */
         int64_t first = x->n_rows * tile / n_tiles, end = x->n_rows * (tile + 1) / n_tiles;
         int n_fetched = w->next != NULL && tile * per_block < 4 ? per_block : 0;
         for (int64_t row = 0; row < w->n_rows; row += BAL_PANEL_ROWS) {

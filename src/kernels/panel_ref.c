@@ -1,9 +1,9 @@
-/* panel_ref.c: a panel's codes as the product reads them, and the product, in plain C. */
+/* panel_ref.c: unpacking and moving a panel's codes, and the product, in plain C. */
 #include <stdlib.h>
 
 #include "kernels_impl.h"
 
-/* Entry at a place of a panel, within its format's range, as the product reads it. */
+/* The entry at a place of a panel, kept in its format's range, as the product reads it. */
 static uint8_t entry(const bal_panel *panel, int64_t at, int code)
 {
     if (panel->format == BAL_PANEL_I8) return (uint8_t)(code + 128);
@@ -42,7 +42,7 @@ static void multiply_panel(const bal_weights_u8 *w, const bal_rows_i8 *x, bool a
                            int64_t y_stride)
 {
     for (int64_t t = 0; t < x->n_rows; ++t) {
-        uint32_t acc[BAL_PANEL_ROWS]; /* what NaN left in q may wrap around */
+        uint32_t acc[BAL_PANEL_ROWS]; /* q of a row with NaN may wrap around */
         for (int r = 0; r < BAL_PANEL_ROWS; ++r) acc[r] = (uint32_t)(-128 * x->sum[t]);
         for (int64_t g = 0; g < w->n_blocks; ++g) {
             const int8_t *xs = x->q + t * x->stride + 4 * g;

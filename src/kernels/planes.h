@@ -7,7 +7,7 @@
 #include "kernels_impl.h"
 
 #define N_PLANES 8                              /* counts up to 255 */
-#define HALF_LANES (PLANE_BYTES >= 32 ? 16 : 8) /* 16-bit numbers side by side when spreading */
+#define HALF_LANES (PLANE_BYTES >= 32 ? 16 : 8) /* 16-bit sums side by side in spread() */
 
 typedef uint64_t plane __attribute__((vector_size(PLANE_BYTES)));
 typedef uint16_t halves __attribute__((vector_size(2 * HALF_LANES)));
@@ -15,7 +15,7 @@ typedef uint16_t halves __attribute__((vector_size(2 * HALF_LANES)));
 #define UNROLL _Pragma("GCC unroll 8") /* or gcc 12 keeps the rows in memory */
 #define INLINE static inline __attribute__((always_inline))
 
-/* Add bits a and b to plane sum; what is carried into the next plane. */
+/* Add bits a and b to plane sum. @return what is carried into the next plane */
 INLINE plane add(plane *sum, plane a, plane b)
 {
     plane both = *sum ^ a, carried = (*sum & a) | (both & b);
@@ -87,7 +87,7 @@ INLINE void add_bit(bool all, int bit, int64_t n_rows, int64_t row_stride, const
 static void bit_sums(int64_t n_rows, int64_t row_stride, const int8_t *votes, const uint8_t *rows,
                      int16_t *sums)
 {
-    int bits = 0; /* that the size of any vote has */
+    int bits = 0; /* set in the size of any vote */
     for (int64_t row = 0; row < n_rows; ++row) bits |= size_of(votes[row]);
     if (bits == 1) { /* signs */
         add_bit(true, 0, n_rows, row_stride, votes, rows, sums);

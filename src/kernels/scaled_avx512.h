@@ -1,4 +1,4 @@
-/* scaled_avx512.h: from integer sums to floats, for every product with 512-bit registers. */
+/* scaled_avx512.h: integer sums to floats, for every product with 512-bit registers. */
 #ifndef BALLOT_SCALED_AVX512_H
 #define BALLOT_SCALED_AVX512_H
 

@@ -13,8 +13,8 @@ static inline __m256i xor3(__m256i x, __m256i y, __m256i z)
     return _mm256_xor_si256(_mm256_xor_si256(x, y), z);
 }
 
-/* 8 counters from first on, as 4 even and 4 odd ones: each word in the lower half of 64 bits, where
- * multiplications read it; the upper half is left to chance. */
+/* 8 counters from first on, as 4 even and 4 odd ones. Each word is in the lower half of 64 bits,
+ * where multiplications read it; the upper half is unspecified. */
 static inline void philox_half_line(const philox_plan *plan, uint32_t first, uint8_t *out)
 {
     const __m256i m0 = ones(PHILOX_M0), m1 = ones(PHILOX_M1);
@@ -97,9 +97,9 @@ static void signs(int64_t n, const uint8_t *bits, int8_t *z)
         store(z + i, _mm256_or_si256(spread_bits(bits + i / 8), _mm256_set1_epi8(1)));
 }
 
-/* Of 32 bytes b what tables of 16 bytes each hold for them. Byte b - 16 t is a place of table t
- * where it is below 16; adding 0x70 then leaves its top bit clear, and a shuffle gives 0 elsewhere.
- */
+/* Look 32 bytes up in a table of 256, cut into 16 tables of 16 bytes. b - 16 t is an index of table
+ * t if it is below 16. Adding 0x70 sets the top bit of every other one, for which a shuffle
+ * gives 0. */
 static inline __m256i look_up(const __m256i tables[16], __m256i b)
 {
     const __m256i sixteen = _mm256_set1_epi8(16), reach = _mm256_set1_epi8(0x70);
@@ -135,14 +135,14 @@ static inline void add_words(__m256i low, __m256i high, __m256i minus, int16_t *
     __m256i sign = _mm256_unpacklo_epi8(minus, minus); /* of bytes 0 .. 7 and 16 .. 23 */
     __m256i a = _mm256_unpacklo_epi8(low, high);
     a = _mm256_sub_epi16(_mm256_xor_si256(a, sign), sign);
-    sign = _mm256_unpackhi_epi8(minus, minus); /* of the others */
+    sign = _mm256_unpackhi_epi8(minus, minus); /* of bytes 8 .. 15 and 24 .. 31 */
     __m256i b = _mm256_unpackhi_epi8(low, high);
     b = _mm256_sub_epi16(_mm256_xor_si256(b, sign), sign);
     store(sums, _mm256_add_epi16(load(sums), _mm256_permute2x128_si256(a, b, 0x20)));
     store(sums + 16, _mm256_add_epi16(load(sums + 16), _mm256_permute2x128_si256(a, b, 0x31)));
 }
 
-/* For tables of any values: low bytes and high bytes are looked up apart. */
+/* For tables of any values: low bytes and high bytes are looked up separately. */
 static void walsh_sums_wide(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
                             const uint8_t *signs, int16_t *sums)
 {
@@ -163,9 +163,9 @@ static void walsh_sums_wide(int64_t n_pieces, const int16_t *table, const uint8_
     }
 }
 
-/* The values of a table, sums of the same votes with other signs, are all odd or all even. Their
- * halves (value - odd) / 2 are bytes where they lie in -255 .. 255, as tallies of signs do unless
- * all 256 of a set agree. The half of -value is -half, or for odd ones -half - 1. */
+/* The values of a table are sums of the same votes with different signs, so all are odd or all are
+ * even. Their halves, (value - odd) / 2, fit a byte if all values lie in -255 .. 255. Tallies of
+ * signs do, unless all 256 of a set agree. The half of -value is -half, or -half - 1 if odd. */
 static void walsh_sums(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
                        const uint8_t *signs, int16_t *sums)
 {

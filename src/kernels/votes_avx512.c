@@ -17,9 +17,9 @@ INLINE __m512i xor3(__m512i x, __m512i y, __m512i z)
     return _mm512_ternarylogic_epi32(x, y, z, 0x96);
 }
 
-/* n_sets times 8 counters, each word in the lower half of 64 bits, where multiplications read it;
- * the upper half is left to chance. Set 2 i has the even counters of line i, set 2 i + 1 the odd.
- * Several sets at once, as each round waits for the one before. */
+/* n_sets times 8 counters. Each word is in the lower half of 64 bits, where multiplications read
+ * it; the upper half is unspecified. Set 2 i has the even counters of line i, set 2 i + 1 the odd
+ * ones. Several sets are computed at once, as each round waits for the one before. */
 INLINE void philox_sets(int n_sets, const philox_plan *plan, uint32_t first, uint8_t *out)
 {
     const __m512i m0 = ones(PHILOX_M0), m1 = ones(PHILOX_M1);
@@ -64,7 +64,7 @@ static void philox(uint64_t key, uint32_t c1, uint32_t c2, uint32_t c3, int64_t 
     philox_prepare(key, c1, c2, c3, &plan);
     uint32_t lane = (uint32_t)(16 * first);
     for (; n_lines > 0; n_lines -= 2, lane += 32, out += 2 * BAL_LINE_BYTES) {
-        /* the plan stays in memory: gcc 12 would spread it over registers and spill these */
+        /* keep the plan in memory: gcc 12 would load it into registers and spill those */
         __asm__ volatile("" : "+m"(plan));
         if (n_lines > 1)
             philox_sets(4, &plan, lane, out);
@@ -135,7 +135,7 @@ INLINE void add_signed(__m512i value, uint64_t minus, int16_t *sums)
     store(sums, sum);
 }
 
-/* Values at bits 0 .. 7 of each word, of a table of 256. */
+/* Values of a table of 256, each at the index in bits 0 .. 7 of a word. */
 INLINE __m512i look_up_values(const __m512i values[8], __m512i at)
 {
     __mmask32 second = _mm512_test_epi16_mask(at, _mm512_set1_epi16(0x40));
@@ -165,15 +165,15 @@ static void walsh_sums_wide(int64_t n_pieces, const int16_t *table, const uint8_
     }
 }
 
-/* A table as 256 bytes. Its values, sums of the same votes with other signs, are all odd or all
- * even: half = (value - odd) / 2 fits a byte where value lies in -256 .. 255. Tallies of signs do,
- * unless all 256 of a set agree. */
+/* A table as 256 bytes. Its values are sums of the same votes with different signs, so all are odd
+ * or all are even. half = (value - odd) / 2 fits a byte if value lies in -256 .. 255. Tallies of
+ * signs do, unless all 256 of a set agree. */
 typedef struct halved {
     __m512i half[4];
     __m512i odd; /* 0 or 1 in each word */
 } halved;
 
-/* @return whether all values fit. */
+/* @return whether all values fit */
 INLINE bool halve(const int16_t *table, halved *h)
 {
     uint32_t too_big = 0;
@@ -189,8 +189,8 @@ INLINE bool halve(const int16_t *table, halved *h)
     return too_big == 0;
 }
 
-/* Halves of the bytes of 64 codes, each in the upper byte of a word, junk below: of the even
- * bytes, and of the odd ones. With 16-bit look-ups a pair of halves is found by bits 1 .. 7. */
+/* Halves for the bytes of 64 codes, even bytes and odd bytes apart: each in the upper byte of a
+ * word, whose lower byte is unspecified. A 16-bit look-up by bits 1 .. 7 finds a pair of halves. */
 INLINE void look_up_pairs(const halved *h, __m512i b, __m512i *even, __m512i *odd)
 {
     __m512i at = _mm512_srli_epi16(b, 1), at_odd = _mm512_srli_epi16(b, 9);
@@ -262,8 +262,8 @@ INLINE __m512i fractions(const int16_t *tally, const int8_t *carries, __m512i mu
     return _mm512_add_epi16(_mm512_add_epi16(before, _mm512_set1_epi16(128)), increment);
 }
 
-/* Codes between an update and the one whose codes and carries are fetched meanwhile: the next
- * call's, if calls are of 8192 codes. */
+/* How many codes ahead codes and carries are prefetched: those of the next call, if calls have 8192
+ * codes. */
 #define AHEAD 8192
 
 static uint32_t carry(int64_t n, int low, int high, int multiplier, int shift, const int16_t *tally,

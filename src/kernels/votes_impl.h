@@ -6,19 +6,19 @@
 
 #include "kernels_impl.h"
 
-/* The avx512 level's where the processor lacks VBMI; by name, so that a test reaches it anywhere.
- */
+/* That of the avx512 level if the processor lacks VBMI; not static, so that a test reaches it on
+ * every processor. */
 void bal_walsh_sums_bw(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
                        const uint8_t *signs, int16_t *sums);
 
-/* Philox4x32-10: multipliers, and what is added to the key each round. */
+/* Philox4x32-10: its multipliers, and what each round adds to the key. */
 #define PHILOX_M0 0xD2511F53u
 #define PHILOX_M1 0xCD9E8D57u
 #define PHILOX_W0 0x9E3779B9u
 #define PHILOX_W1 0xBB67AE85u
 
-/* What all counters of a call have in common. They differ in word 0 alone, so in round 0 the
- * product of word 2, and in round 1 that of word 0, is one number for all of them. */
+/* What all counters of a call have in common. They differ only in word 0, so all have the same
+ * product of word 2 in round 0, and of word 0 in round 1. */
 typedef struct philox_plan {
     uint32_t key[10][2];
     uint32_t start2, start3;      /* round 0: words 2, 3 to be mixed with the product of word 0 */
@@ -51,9 +51,10 @@ static inline uint64_t walsh_windows(uint8_t slot)
     return bits;
 }
 
-/* Tables of eight runs from one on: bit r of low[b & 15] ^ high[b >> 4] is the parity of b and
- * window run + r. Entry 1 << i thus holds bits run + i .. run + i + 7 of the sequence, and every
- * entry is the xor of such. Here 16 entries as two words: at is run for low, run + 4 for high. */
+/* Tables for eight runs, from one on: bit r of low[b & 15] ^ high[b >> 4] is the parity of b and
+ * window run + r. So entry 1 << i holds bits run + i .. run + i + 7 of the sequence, and every
+ * entry is the xor of such entries. Here are 16 entries as two words; at is run for low and run + 4
+ * for high. */
 static inline void walsh_table(uint64_t windows, int at, uint64_t entries[2])
 {
     windows >>= at;

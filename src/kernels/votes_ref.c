@@ -63,7 +63,7 @@ static uint32_t carry(int64_t n, int low, int high, int multiplier, int shift, c
     uint32_t n_flips = 0;
     for (int64_t i = 0; i < n; ++i) {
         int old = codes[i] - 128;
-        if (old - 1 < low || old + 1 > high) continue; /* the gate: padding too */
+        if (old - 1 < low || old + 1 > high) continue; /* the gate, which also stops padding */
         int code = old + bal_carry_moves(tally[i], multiplier, shift, &carries[i]);
         code = code > high ? high : code < low ? low : code;
         codes[i] = (uint8_t)(code + 128);

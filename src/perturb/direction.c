@@ -45,7 +45,7 @@ bal_span bal_span_next(int64_t first_block, int64_t n_blocks)
     return span;
 }
 
-/* Signs of whole pieces: a line each. */
+/* Signs of whole pieces, one line for each. */
 static void fill_signs(const bal_direction *direction, int tensor, const bal_span *span,
                        uint8_t *negative)
 {
@@ -65,7 +65,7 @@ static void fill_signs(const bal_direction *direction, int tensor, const bal_spa
                             negative);
 }
 
-/* Close the quarters of blocks that are outside the measure. */
+/* Close the quarters of blocks that the measure leaves out. */
 static void close_groups(const bal_measure *measure, int tensor, const bal_span *span,
                          uint8_t *negative, uint8_t *moves)
 {

@@ -1,4 +1,4 @@
-/* tally.c: what a step's votes say of each code: the sum over slots of vote * z. */
+/* tally.c: what a step's votes say about each code: the sum over slots of vote * z. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 
 /* A way to add a part of the slots to the sums of whole pieces. */
 typedef struct way {
-    int n_slots; /* of a part: so few that their sum fits 16 bits */
+    int n_slots; /* of a part: few enough for sums of 16 bits */
     void (*add)(const bal_tally *tally, int tensor, const bal_span *span, int part, int16_t *sums);
 } way;
 
@@ -20,7 +20,7 @@ struct bal_tally {
     bal_measure measure;
     way way;
     int8_t *votes;      /* [n_slots] */
-    int32_t *reach;     /* [n_slots] for each part: how far from 0 its sums may be */
+    int32_t *reach;     /* [n_slots], one per part: the largest possible |sum| */
     int16_t *transform; /* [n_sets][256] Walsh-Hadamard transform of a set's votes */
     uint8_t *rows;      /* [ROWS_MAX][LINE_PIECES] lines of bits of independent directions */
 };
@@ -139,20 +139,20 @@ void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *
     }
 }
 
-/* Move sums to total, or add them if they are not the first; they begin anew. */
+/* Move sums to total, to which they are added unless they are the first. */
 static void move_sums(int64_t n, bool first, int16_t *sums, int32_t *total)
 {
     for (int64_t i = 0; i < n; ++i) total[i] = (first ? 0 : total[i]) + sums[i];
     memset(sums, 0, (size_t)n * sizeof *sums);
 }
 
-/* Sums of whole pieces, in 16 bits as long as these are enough. */
+/* Sums of whole pieces, in 16 bits as long as they fit. */
 static void fill_pieces(const bal_tally *tally, int tensor, const bal_span *span, int16_t *sums)
 {
     int64_t n = span->n_pieces * BAL_PIECE_CODES;
     int n_parts = (tally->n_slots + tally->way.n_slots - 1) / tally->way.n_slots;
-    int32_t total[SPAN_CODES], reach = 0; /* of sums */
-    bool fits = true;                     /* total has none yet */
+    int32_t total[SPAN_CODES], reach = 0; /* the largest possible |sum| in sums */
+    bool fits = true;                     /* total is not in use */
     memset(sums, 0, (size_t)n * sizeof *sums);
     for (int part = 0; part < n_parts; ++part) {
         if (reach + tally->reach[part] > SUM_MAX) {
