@@ -6,7 +6,7 @@ import struct
 
 import ballot_run as b
 
-TRAIN, TEXT = "data/shakespeare/train.txt", "data/shakespeare/dev.txt"
+TEXT = "data/shakespeare/dev.txt"
 
 
 def example(name, *arguments, ranks=1, expect=b.DONE):
@@ -27,13 +27,13 @@ class Examples(b.TestCase):
         self.assertEqual(int(words[0][-2]), score["tokens"])
 
     def test_step(self):
-        alone, several = (example("step", b.STORIES, TRAIN, ranks=n).out for n in (1, 3))
+        alone, several = (example("step", b.STORIES, TEXT, ranks=n).out for n in (1, 3))
         self.assertEqual(alone, several)
         run = self.folder("run")
         b.run(["train", b.JOB, "--run", run, "--max-hours", "1e-9", "-s", f"model.path={b.STORIES}",
                *sum((["-s", setting] for setting in (
                    "run.steps=100", "vote.slots=64", "data.context=64", "data.batch=2",
-                   "rule.travel=4", "data.dev=")), [])], expect=b.STOPPED)
+                   "rule.travel=4", f"data.train={TEXT}", "data.dev=")), [])], expect=b.STOPPED)
         fingerprint = b.inspect(os.path.join(run, "step-000001.h5"))["fingerprint"]
         self.assertRegex(alone, rf"^\d+ of 64 directions .*\nfingerprint {fingerprint}\n$")
 
@@ -73,7 +73,7 @@ class Examples(b.TestCase):
                 self.assertAlmostEqual(float(row[5]), step["dev_loss_nats"], places=4)
 
     def test_what_they_cannot_do(self):
-        for name, arguments in (("loss", ["/nowhere", TEXT]), ("step", ["/nowhere", TRAIN]),
+        for name, arguments in (("loss", ["/nowhere", TEXT]), ("step", ["/nowhere", TEXT]),
                                 ("journal", ["/nowhere"])):
             result = example(name, *arguments, expect=b.INPUT)
             self.assertRegex(result.err, r"^/nowhere\b")
