@@ -1,5 +1,5 @@
-/* config_json.c: config.json to the shape of a model, by the table of families. What would change
- * the model and is not understood here is refused; everything else in the file is left alone. */
+/* config_json.c: config.json to the shape of a model, by the table of families. Settings that would
+ * change the model but are unknown here are refused; all others are ignored. */
 #include <string.h>
 
 #include "family.h"
@@ -7,8 +7,8 @@
 
 #define CONFIG_BYTES_MAX 1048576
 
-/* Objects and arrays take far more memory than bytes: those of a file of tensors' names, each with
- * its dtype, shape and place, begin less often than in every eighth byte. */
+/* Objects and arrays take far more memory than their bytes. In a file of tensors' names, each with
+ * its dtype, shape and place, they begin less often than every eight bytes. */
 static bool is_flat(const char *bytes, size_t n_bytes)
 {
     size_t n = 0;
@@ -35,7 +35,7 @@ bal_status bal_hub_json(const void *bytes, size_t n_bytes, const char *origin, j
         json_decref(json);
         snprintf(error.text, sizeof error.text, "not a JSON object");
     }
-    for (char *c = error.text; *c != '\0'; ++c) /* it quotes the file */
+    for (char *c = error.text; *c != '\0'; ++c) /* the message quotes the file */
         if (*c < ' ' || *c > '~') *c = '?';
     if (error.line < 1)
         return bal_fail(BAL_ERR_INPUT, "%s: %s; expected an object", origin, error.text);
@@ -48,7 +48,7 @@ typedef struct config_file {
     json_t *json;
 } config_file;
 
-/* The value of a key; NULL if it is absent or null, which mean the same to transformers. */
+/* The value of a key; NULL if it is absent or null, which transformers treats alike. */
 static json_t *get(const config_file *file, const char *key)
 {
     json_t *value = json_object_get(file->json, key);
@@ -68,26 +68,26 @@ static bal_status refuse(const config_file *file, const char *key, const char *e
     return bal_fail(BAL_ERR_INPUT, "%s: %s is %s; expected %s", file->origin, key, text, expected);
 }
 
-/* Sizes are at least 1; fallback 0: the key must be there. */
+/* Sizes are at least 1. fallback 0: the key is required. */
 static bal_status get_size(const config_file *file, const char *key, int64_t highest,
                            int64_t fallback, int64_t *size)
 {
     json_t *value = get(file, key);
     *size = fallback;
     if (value == NULL && fallback > 0) return BAL_OK;
-    *size = json_integer_value(value); /* 0 if it is no integer */
+    *size = json_integer_value(value); /* 0 if it is not an integer */
     if (*size >= 1 && *size <= highest) return BAL_OK;
     char expected[64];
     snprintf(expected, sizeof expected, "an integer from 1 to %lld", (long long)highest);
     return refuse(file, key, expected);
 }
 
-/* fallback 0: the key must be there. */
+/* fallback 0: the key is required. */
 static bal_status get_real(const config_file *file, const char *key, double highest,
                            double fallback, double *real)
 {
     json_t *value = get(file, key);
-    *real = value == NULL ? fallback : json_number_value(value); /* 0 if it is none */
+    *real = value == NULL ? fallback : json_number_value(value); /* 0 if it is not a number */
     if (*real > 0.0 && *real <= highest) return BAL_OK;
     char expected[64];
     snprintf(expected, sizeof expected, "a number above 0, at most %g", highest);
@@ -101,7 +101,7 @@ static bal_status get_flag(const config_file *file, const char *key, bool fallba
     return value == NULL || json_is_boolean(value) ? BAL_OK : refuse(file, key, "true or false");
 }
 
-/* "" if it is not there. */
+/* "" if the key is absent. */
 static bal_status get_text(const config_file *file, const char *key, const char **text)
 {
     json_t *value = get(file, key);
@@ -217,7 +217,7 @@ static bal_status get_rope(const config_file *file, bal_model_config *config)
                     &config->rope.original);
 }
 
-/* Learned positions: rows before those of a text, and how long it may be. */
+/* Learned positions: the rows before those of a text, and its largest length. */
 static bal_status get_positions(const config_file *file, const bal_family *family,
                                 bal_model_config *config)
 {

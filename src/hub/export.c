@@ -1,5 +1,5 @@
-/* export.c: a model as a Hugging Face folder: its weights, its config.json, and its other files as
- * they came. */
+/* export.c: a model as a Hugging Face folder: its weights, its config.json, and its other files
+ * unchanged. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include "export.h"
 
-/* Would a reader of this folder read a file of that name? */
+/* Would a reader of the folder read a file of that name? */
 static bool is_read(const char *name)
 {
     return strncmp(name, "model.safetensors", 17) == 0 ||
@@ -17,7 +17,7 @@ static bool is_read(const char *name)
 
 static int is_read_item(const struct dirent *item) { return is_read(item->d_name); }
 
-/* One that is there already would be read instead of ours, or together with them. */
+/* A file that is there already would be read instead of ours, or with them. */
 static bal_status check_free(const char *dir)
 {
     struct dirent **items;
@@ -33,7 +33,7 @@ static bal_status check_free(const char *dir)
     return status;
 }
 
-/* The files of the folder; config.json last, for without it there is no model. */
+/* The files of the folder; config.json is last, as without it there is no model. */
 static bal_status list_files(const bal_bundle *bundle, const bal_hub_weights *weights,
                              const bal_named_bytes *config, bal_hub_output *files, int *n)
 {

@@ -4,7 +4,7 @@
 
 #include "export.h"
 
-/* 15 digits print 1e-05 as a person writes it; 17 are exact for every double. */
+/* 15 digits print 1e-05 as a person writes it; 17 are exact for all doubles. */
 static size_t digits_for(double value)
 {
     char text[32];
@@ -15,8 +15,8 @@ static size_t digits_for(double value)
     return 17;
 }
 
-/* Digits with which every number of a value is exact. Parsed text is no deeper than jansson
- * allows. */
+/* The digits that make every number of a value exact. Recursion is bounded, as jansson bounds the
+ * depth of what it parses. */
 static size_t digits_of(const json_t *value)
 {
     size_t most = json_is_real(value) ? digits_for(json_real_value(value)) : 15, at, here;
@@ -44,7 +44,7 @@ static json_t *token_id(const bal_tokenizer *tokenizer, bal_special kind)
     return id < 0 ? json_null() : json_integer(id);
 }
 
-/* That of a model which had none: a LLaMA. */
+/* A config.json for a model without one: that of a LLaMA. */
 static json_t *make_config(const bal_bundle *bundle, const char *dtype)
 {
     const bal_model_config *c = bal_model_shape(bundle->model);
@@ -70,7 +70,7 @@ static json_t *make_config(const bal_bundle *bundle, const char *dtype)
     return config;
 }
 
-/* transformers 5 calls it dtype. */
+/* transformers 5 calls torch_dtype dtype. */
 static void set_dtype(json_t *config, const char *dtype)
 {
     bool newer = json_object_get(config, "dtype") != NULL;
@@ -79,7 +79,7 @@ static void set_dtype(json_t *config, const char *dtype)
         json_object_set_new(config, "torch_dtype", json_string(dtype));
 }
 
-/* Its own text, unless something in it must change. */
+/* The model's own text, unless something in it must change. */
 static bal_status change_config(const bal_named_bytes *file, const char *dtype, char **text)
 {
     json_t *config;

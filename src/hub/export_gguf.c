@@ -1,5 +1,5 @@
-/* export_gguf.c: a model as a GGUF file: which architecture of llama.cpp it is, what that calls its
- * tensors, and its settings. */
+/* export_gguf.c: a model as a GGUF file: its architecture in llama.cpp, the names of its tensors
+ * there, and its settings. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,14 +38,14 @@ static const bal_family_name gpt2_names[] = {
     {.ours = "model.layers.#.mlp.down_proj", .theirs = "blk.#.ffn_down"},
     {0}};
 
-/* What llama.cpp has for a family. */
+/* What llama.cpp calls a family, and supports of it. */
 typedef struct arch {
     const char *family, *name;
     bal_family names;
     unsigned features, may_have;
     bool adjacent; /* rotary pairs */
-    bool llama3;   /* knows that scaling of rotary positions */
-    bool window;   /* its family may have one, which llama.cpp does not know */
+    bool llama3;   /* supports that scaling of rotary positions */
+    bool window;   /* the family may have one, which llama.cpp does not support */
 } arch;
 
 #define LLAMA_MAY_HAVE (BAL_BIAS_QKV | BAL_BIAS_O | BAL_BIAS_MLP)
@@ -132,7 +132,7 @@ static void put_settings(bal_gguf_head *head, const arch *a, const bal_model_con
     if (c->window > 0) bal_gguf_put_u32(head, ".attention.sliding_window", c->window);
 }
 
-/* The file that is to be written. */
+/* The file to be written. */
 typedef struct file {
     bal_ggml_type type;
     bal_gguf_head head;
@@ -141,7 +141,7 @@ typedef struct file {
     float *whole, *ours; /* owned */
 } file;
 
-/* Vectors and positions stay as they are; rows that are no whole blocks are halves. */
+/* Vectors and positions stay floats; rows that are not whole blocks become halves. */
 static bal_ggml_type type_of(const file *f, const bal_hub_theirs *theirs)
 {
     if (theirs->n_dims == 1 || strcmp(theirs->name, "position_embd.weight") == 0)

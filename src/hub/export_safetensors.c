@@ -1,5 +1,5 @@
-/* export_safetensors.c: a model as one model.safetensors, made new or from the file that it was
- * quantized from, of which what has not changed is copied. */
+/* export_safetensors.c: a model as one model.safetensors, made anew or from the file that it was
+ * quantized from. Tensors that have not changed since are copied from there. */
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@ static const struct {
               [BAL_HUB_F16] = {"F16", "float16"},
               [BAL_HUB_BF16] = {"BF16", "bfloat16"}};
 
-/* A dtype that is no float of ours, as safetensors calls it. */
+/* A dtype that is not one of our floats, as safetensors calls it. */
 static const char *other_name(const char *name)
 {
     static const char *const names[][2] = {{"torch.float64", "F64"}, {"torch.int64", "I64"},
@@ -35,8 +35,8 @@ static size_t bytes_of(const bal_hub_weights *w, const bal_hub_item *item)
     return (size_t)bal_hub_theirs_n(item->theirs) * (w->dtype == BAL_HUB_F32 ? 4 : 2);
 }
 
-/* Tensors of ours that are copies of one another have the same codes, scales and factors; what
- * lies after the last code of each is the same padding. */
+/* Two of our tensors are equal if codes, scales and factors are; the padding after the last code is
+ * the same in both. */
 static bool is_same(const bal_tensor *a, const bal_tensor *b)
 {
     if (a->format == BAL_F32)
@@ -62,7 +62,7 @@ static bool has_gain(const bal_model *model, int index)
     return false;
 }
 
-/* Is a part what quantizing these values gives? */
+/* Does quantizing these values give this part? */
 static bal_status compare(const bal_tensor *tensor, const float *values, bool *same)
 {
     bal_tensor again = *tensor;
@@ -92,7 +92,7 @@ static bal_status decide(const bal_hub_weights *w, bal_hub_item *item)
     return BAL_OK;
 }
 
-/* Those of the base's entries that have a tensor of theirs by this name. */
+/* The base's entries that have the tensor of this name. */
 static void claim(const bal_hub_weights *w, const bal_family *family, const char *name,
                   const bal_hub_theirs *theirs)
 {
@@ -122,7 +122,7 @@ static void claim_all(const bal_hub_weights *w, const bal_family *family)
     }
 }
 
-/* Elements of many bits first: then each is aligned. Else the order of names. */
+/* Larger elements first, so that each is aligned; then by name. */
 static int compare_items(const void *a, const void *b)
 {
     const bal_hub_entry *x = ((const bal_hub_item *)a)->entry,
@@ -208,7 +208,7 @@ const char *bal_hub_weights_dtype(const bal_hub_weights *w)
     return !written ? NULL : dtypes[mixed ? BAL_HUB_F32 : dtype].config_name;
 }
 
-/* Header text with its length in front, padded so that the data starts at a multiple of 8. */
+/* The header: its length, then its text, padded so that the data starts at a multiple of 8. */
 static char *make_header(const bal_hub_weights *w, size_t *n_bytes)
 {
     json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");

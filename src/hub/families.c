@@ -238,7 +238,7 @@ void bal_family_list(char *text, size_t n_bytes)
                                  families[i].type);
 }
 
-/* If stem is pattern with a number for #: that number, else -1; -2: they are the same. */
+/* The number that stem has where pattern has #. @return -2: they are equal; -1: no match */
 static long match(const char *pattern, const char *stem)
 {
     const char *hash = strchr(pattern, '#');
@@ -258,7 +258,7 @@ void bal_family_place_of(const bal_family *family, const char *ours, bal_family_
     snprintf(place->name, sizeof place->name, "%s", ours);
     snprintf(stem, sizeof stem, "%.*s", (int)(tail - ours), ours);
     for (const bal_family_name *name = family->names; name != NULL && name->ours != NULL; ++name) {
-        bool whole = strcmp(name->ours, ours) == 0; /* one that is called otherwise than its bias */
+        bool whole = strcmp(name->ours, ours) == 0; /* weight and bias have names of their own */
         long layer = whole ? -2 : match(name->ours, stem);
         if (layer == -1) continue;
         if (whole) tail = "";

@@ -1,4 +1,4 @@
-/* ggml_blocks.c: Q8_0 and Q4_0, rounded as the reference of ggml does, to the bit. Source:
+/* ggml_blocks.c: Q8_0 and Q4_0, with the bits of the reference code of ggml. Source:
  * github.com/ggml-org/ggml, src/ggml-quants.c, quantize_row_q8_0_ref and quantize_row_q4_0_ref. */
 #include <math.h>
 
@@ -28,7 +28,7 @@ static bool put_scale(float scale, uint8_t *to)
     return (half & 0x7FFF) < 0x7C00;
 }
 
-/* The largest magnitude is code 127. */
+/* The largest magnitude becomes code 127. */
 static bool quantize_q8(const float *x, uint8_t *to)
 {
     float largest = 0.0f;
@@ -38,7 +38,7 @@ static bool quantize_q8(const float *x, uint8_t *to)
     return put_scale(scale, to);
 }
 
-/* The value of largest magnitude is code -8, stored as 0, whatever its sign. */
+/* The value of largest magnitude becomes code -8, stored as 0, whatever its sign. */
 static int q4_of(float x)
 {
     int code = (int)(x + 8.5f);

@@ -1,5 +1,5 @@
-/* gguf.c: the layout of a GGUF file of version 3: pairs of keys and values, descriptions of
- * tensors, then their data, each tensor from a multiple of 32 bytes on. Little endian. */
+/* gguf.c: writing a GGUF file of version 3: pairs of keys and values, descriptions of tensors, then
+ * their data, each tensor aligned to 32 bytes. Little-endian. */
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,7 +98,7 @@ void bal_gguf_add_text(bal_gguf_head *head, const char *text, size_t n_bytes)
     put_string(&head->pairs, text, n_bytes);
 }
 
-/* Sizes stand in the other order: that of the elements that lie side by side first. */
+/* Sizes are in the other order: the dimension whose elements are adjacent comes first. */
 void bal_gguf_put_tensor(bal_gguf_head *head, const char *name, int n_dims, const int64_t shape[2],
                          bal_ggml_type type)
 {

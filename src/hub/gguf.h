@@ -1,5 +1,5 @@
-/* gguf.h: the parts of a GGUF file. Source: github.com/ggml-org/ggml, docs/gguf.md; what the keys
- * mean to programs, github.com/ggml-org/llama.cpp, gguf-py and convert_hf_to_gguf.py. */
+/* gguf.h: the parts of a GGUF file. Source: github.com/ggml-org/ggml, docs/gguf.md; for what
+ * programs expect of the keys, github.com/ggml-org/llama.cpp, gguf-py and convert_hf_to_gguf.py. */
 #ifndef BALLOT_GGUF_H
 #define BALLOT_GGUF_H
 
@@ -23,7 +23,8 @@ typedef enum bal_ggml_type {
 
 /* gguf.c: the file */
 
-/** Bytes that grow. After a failure to grow, nothing more is put: ask once at the end. */
+/** Growing bytes. After a failure to grow nothing more is added, so it is enough to ask at the end.
+ */
 typedef struct bal_gguf_bytes {
     uint8_t *at; /* owned */
     size_t n, room;
@@ -32,7 +33,7 @@ typedef struct bal_gguf_bytes {
 
 void bal_gguf_bytes_put(bal_gguf_bytes *bytes, const void *from, size_t n);
 
-/** What stands before the data. {.arch = ...}: empty. */
+/** What comes before the data. {.arch = ...}: empty. */
 typedef struct bal_gguf_head {
     const char *arch;
     bal_gguf_bytes pairs, tensors;
@@ -44,7 +45,7 @@ void bal_gguf_put_u32(bal_gguf_head *head, const char *key, int64_t value);
 void bal_gguf_put_f32(bal_gguf_head *head, const char *key, double value);
 void bal_gguf_put_bool(bal_gguf_head *head, const char *key, bool value);
 void bal_gguf_put_text(bal_gguf_head *head, const char *key, const char *text, size_t n_bytes);
-/** Add a pair of n elements, which the caller puts after it: */
+/** Add a pair whose value is an array of n elements; the caller puts the elements next: */
 void bal_gguf_put_array(bal_gguf_head *head, const char *key, bal_gguf_type type, int64_t n);
 void bal_gguf_add_u32(bal_gguf_head *head, uint32_t value);
 void bal_gguf_add_f32(bal_gguf_head *head, float value);
@@ -64,20 +65,20 @@ size_t bal_ggml_bytes(bal_ggml_type type, int64_t n);
 
 /* ggml_blocks.c */
 
-/** Elements in blocks of 32, the last of them full; bytes [bal_ggml_bytes]. @return false: a scale
- *  is beyond F16. */
+/** Elements as blocks of 32, all of them full; bytes [bal_ggml_bytes]. @return false: a scale is
+ *  too large for F16. */
 bool bal_ggml_quantize(bal_ggml_type type, const float *values, int64_t n, uint8_t *bytes);
 
 /* gguf_tokenizer.c */
 
-/** Describe the tokenizer: one token for each id of the model. @return BAL_OK; BAL_ERR_INPUT: of a
- *  kind that llama.cpp does not have; BAL_ERR_MEMORY. */
+/** Describe the tokenizer: one token for each id of the model. @return BAL_OK; BAL_ERR_INPUT: a
+ *  kind that llama.cpp does not support; BAL_ERR_MEMORY. */
 bal_status bal_gguf_put_tokenizer(bal_gguf_head *head, const bal_bundle *bundle);
 
 /* gguf_chat.c */
 
-/** Put the chat templates that a model's files have, if any. @return BAL_OK; BAL_ERR_INPUT: they
- *  are not as they should be; BAL_ERR_MEMORY. */
+/** Add the chat templates of a model's files, if any. @return BAL_OK; BAL_ERR_INPUT: they are
+ *  malformed; BAL_ERR_MEMORY. */
 bal_status bal_gguf_put_chat(bal_gguf_head *head, const bal_files *files);
 
 #endif

@@ -1,5 +1,5 @@
-/* gguf_chat.c: the chat templates of a GGUF file: a template, or a list of named ones, of which
- * that called "default" is the usual one. Sources: github.com/ggml-org/llama.cpp, gguf-py/gguf,
+/* gguf_chat.c: the chat templates of a GGUF file: one template, or a list of named ones, of which
+ * "default" is the usual one. Sources: github.com/ggml-org/llama.cpp, gguf-py/gguf,
  * vocab.py and gguf_writer.py. */
 #include <ctype.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static bal_status refuse(const char *file, const char *found)
                     file, found, NAME_BYTES);
 }
 
-/* The name as it may stand in a key. @return false: it is none. */
+/* The name as a part of a key. @return false: it cannot be one. */
 static bool read_name(const json_t *item, char name[NAME_BYTES])
 {
     const char *given = json_string_value(json_object_get(item, "name"));
@@ -30,7 +30,7 @@ static bool read_name(const json_t *item, char name[NAME_BYTES])
     return true;
 }
 
-/* Templates under their names; the names of those that are not the usual one go into a list. */
+/* Add templates under their names, and a list of the names except the usual one. */
 static bal_status put_named(bal_gguf_head *head, const char *file, const json_t *list,
                             json_t *names)
 {
@@ -69,7 +69,7 @@ static bal_status put_list(bal_gguf_head *head, const char *file, const json_t *
     return status;
 }
 
-/* @param found  whether the file says anything */
+/* @param found  whether the file has a template */
 static bal_status put_json(bal_gguf_head *head, const bal_named_bytes *file, bool *found)
 {
     json_error_t error;

@@ -1,5 +1,5 @@
-/* gguf_tokenizer.c: the tokenizer of a GGUF file. llama.cpp has two that matter here: "gpt2", byte
- * letters merged by rank, after one of the splits that it knows by name; and "llama", pieces of
+/* gguf_tokenizer.c: the tokenizer of a GGUF file. Two kinds of llama.cpp matter here: "gpt2", byte
+ * letters merged by rank after one of the splits that it knows by name; and "llama", pieces of
  * SentencePiece merged by score. Source: github.com/ggml-org/llama.cpp, src/llama-vocab.cpp and
  * convert_hf_to_gguf.py. */
 #include <stdlib.h>
@@ -7,12 +7,12 @@
 
 #include "gguf.h"
 
-#define SPACE "\xe2\x96\x81" /* what stands for a space in a piece */
+#define SPACE "\xe2\x96\x81" /* a space within a piece */
 
-/* How the tokenizer's file says that texts are cut. */
+/* How texts are split, according to the tokenizer's file. */
 typedef struct style {
-    const char *split; /* of "gpt2", as llama.cpp calls it; NULL: "llama" */
-    bool plain_spaces; /* llama2.c spells them so */
+    const char *split; /* the split of "gpt2", as llama.cpp calls it; NULL: "llama" */
+    bool plain_spaces; /* the spelling of llama2.c */
 } style;
 
 static bal_status refuse(const char *what)
@@ -29,7 +29,7 @@ static const char *type_of(const json_t *part)
     return type != NULL ? type : "";
 }
 
-/* Step i of a part, which is one step or a Sequence that lists its steps; NULL: it has no more. */
+/* Step i of a part, which is a step or a Sequence of steps; NULL: there is none. */
 static const json_t *step_of(const json_t *part, const char *list, size_t i)
 {
     if (strcmp(type_of(part), "Sequence") == 0)
@@ -54,7 +54,7 @@ static bool only_has(const json_t *part, const char *list, const char *type, con
     return true;
 }
 
-/* Llama 3's split; Qwen's differs in how many digits stay together. */
+/* The split of Llama 3; that of Qwen differs in how many digits stay together. */
 #define WORDS_BEFORE "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
 #define WORDS_BEHIND "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
@@ -84,7 +84,7 @@ static bal_status read_split(const json_t *root, style *s)
     return s->split != NULL ? BAL_OK : refuse("a pre_tokenizer that cuts words in its own way");
 }
 
-/* BPE with byte fallback: spaces become a letter, and one may be put in front. */
+/* BPE with byte fallback: spaces become a letter, and one may be added in front. */
 static bal_status check_spaces(const json_t *root)
 {
     if (!only_has(json_object_get(root, "normalizer"), "normalizers", "Prepend", "Replace"))
@@ -99,7 +99,7 @@ static bal_status read_json(const bal_named_bytes *file, style *s)
 {
     json_error_t error;
     json_t *root = bal_json_load(file->bytes, file->n_bytes, JSON_ALLOW_NUL, &error);
-    if (root == NULL) /* it was read before */
+    if (root == NULL) /* it has been read before */
         return bal_fail(BAL_ERR_MEMORY, "tokenizer.json: no memory to read it a second time");
     bool fallback = json_is_true(json_object_get(json_object_get(root, "model"), "byte_fallback"));
     bal_status status = fallback ? check_spaces(root) : read_split(root, s);
@@ -164,7 +164,7 @@ static bal_status put_tokens(bal_gguf_head *head, const bal_tokenizer *tokenizer
     return text.failed ? bal_fail(BAL_ERR_MEMORY, "no memory for a token") : BAL_OK;
 }
 
-/* A pair is "left right": no letter that stands for a byte is a space. */
+/* A pair is written "left right": no letter that stands for a byte is a space. */
 static bal_status put_merges(bal_gguf_head *head, const bal_tokenizer *tokenizer)
 {
     int32_t(*merges)[3];
@@ -187,8 +187,8 @@ static bal_status put_merges(bal_gguf_head *head, const bal_tokenizer *tokenizer
     return text.failed ? bal_fail(BAL_ERR_MEMORY, "no memory for a merge") : BAL_OK;
 }
 
-/* Scores as the file has them; else pieces are merged in the order of their first merge, and those
- * that nothing is merged to come last. */
+/* The scores of the file. Without scores, pieces rank by the first merge that makes them, and
+ * pieces that no merge makes come last. */
 static bal_status put_scores(bal_gguf_head *head, const bal_tokenizer *tokenizer, int64_t n)
 {
     int32_t(*merges)[3] = NULL;

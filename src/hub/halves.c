@@ -5,7 +5,7 @@
 
 #include "export.h"
 
-#define PIECE 16384 /* elements that are converted before they are written */
+#define PIECE 16384 /* elements that are converted at a time */
 
 static uint32_t bits_of(float value)
 {
@@ -25,8 +25,8 @@ uint16_t bal_hub_f16_of(float value)
 {
     uint32_t bits = bits_of(value), sign = bits >> 16 & 0x8000u, size = bits & 0x7FFFFFFFu;
     if (size > 0x7F800000u) return (uint16_t)(sign | 0x7E00u);
-    if (size >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u); /* 65520 on: infinite */
-    if (size >= 0x38800000u)                                    /* 2^-14 on: a carry is right */
+    if (size >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u); /* 65520 and above: infinite */
+    if (size >= 0x38800000u) /* 2^-14 and above: a carry into the exponent is right */
         return (uint16_t)(sign | (shift(size, 13) - (112u << 10)));
     uint32_t exponent = size >> 23, fraction = (size & 0x7FFFFFu) | 0x800000u;
     if (exponent < 102) return (uint16_t)sign;                 /* below 2^-25: 0 */

@@ -1,5 +1,5 @@
-/* hub_impl.h: what the readers of the room share: the table of where tensors lie in mapped files,
- * the same for every layout, and which of them a model is made of. */
+/* hub_impl.h: what the readers of this room share: a table of where tensors lie in mapped files,
+ * the same for every layout, and which of them make a model. */
 #ifndef BALLOT_HUB_IMPL_H
 #define BALLOT_HUB_IMPL_H
 
@@ -8,12 +8,12 @@
 #include "ballot/quant.h"
 #include "family.h"
 
-#define BAL_HUB_SIZE_MAX 65536     /* widths, heads, layers: products of two stay far from 2^63 */
-#define BAL_HUB_TOKENS_MAX 1048576 /* positions have tables that no file justifies */
+#define BAL_HUB_SIZE_MAX 65536     /* widths, heads, layers: products of two fit 63 bits */
+#define BAL_HUB_TOKENS_MAX 1048576 /* positions: a small file could ask for large tables */
 
 #define BAL_HUB_DIMS_MAX 8
 
-/** How elements are stored. OTHER may stand in a file (buffers such as position_ids or attn.bias)
+/** How elements are stored. OTHER may occur in a file (buffers such as position_ids or attn.bias)
  *  but cannot be read as weights. */
 typedef enum bal_hub_dtype { BAL_HUB_F32, BAL_HUB_F16, BAL_HUB_BF16, BAL_HUB_OTHER } bal_hub_dtype;
 
@@ -27,7 +27,7 @@ typedef struct bal_hub_entry {
     const uint8_t *data;             /* in the mapped file, of any alignment; borrowed */
     size_t n_bytes;
     int file;    /* of the table's files */
-    bool wanted; /* the config needs it, or it repeats one that is needed */
+    bool wanted; /* the config needs it, or it repeats a tensor that is needed */
 } bal_hub_entry;
 
 typedef struct bal_hub_file {
@@ -35,8 +35,8 @@ typedef struct bal_hub_file {
     bal_mapping file;
 } bal_hub_file;
 
-/** name -> place, dtype, shape. A table that was opened owns its mapped files; one that was parsed
- *  from memory has none. {0}: empty. */
+/** From name to place, dtype and shape. A table that was opened owns its mapped files; a table that
+ *  was parsed from memory has none. {0}: empty. */
 typedef struct bal_hub_table {
     const char *origin; /* what was opened, for messages: the weights or their index; borrowed,
                            or path of files[0] */
@@ -46,56 +46,55 @@ typedef struct bal_hub_table {
     bal_hub_entry *entries; /* sorted by name; owned */
 } bal_hub_table;
 
-/** True if all n characters are visible ASCII: names go into messages and onto terminals. */
+/** True if all n characters are visible ASCII, as names appear in messages and on terminals. */
 bool bal_hub_is_plain(const char *text, size_t n);
-/** Name the entry. @return BAL_OK; BAL_ERR_INPUT: too long, or not plain. */
+/** Name the entry. @return BAL_OK; BAL_ERR_INPUT: too long, or not visible ASCII. */
 bal_status bal_hub_entry_name(bal_hub_entry *entry, const char *name, size_t n, const char *origin);
-/** Set n_bytes as the shape says; false: it is no size in elements, or overflows. */
+/** Set n_bytes from the shape. @return false: that is not a size, or overflows. */
 bool bal_hub_entry_measure(bal_hub_entry *entry, size_t element_bits);
 int64_t bal_hub_entry_n(const bal_hub_entry *entry);
 /** Path of the file that has the entry, for messages. */
 const char *bal_hub_entry_origin(const bal_hub_table *table, const bal_hub_entry *entry);
 
-/** Open whichever of model.safetensors, model.safetensors.index.json, pytorch_model.bin and
- *  pytorch_model.bin.index.json is in dir, the first that is. Files are mapped and stay so until
- *  bal_hub_table_clear; tensors are not touched. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+/** Open the first of model.safetensors, model.safetensors.index.json, pytorch_model.bin and
+ *  pytorch_model.bin.index.json that is in dir. Files stay mapped until bal_hub_table_clear;
+ * tensors are not read. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
 bal_status bal_hub_weights_open(const char *dir, bal_hub_table *table);
-/** Map path as the last of the table's files. */
+/** Map path as another file of the table. */
 bal_status bal_hub_table_map(bal_hub_table *table, const char *path);
-/** Move the entries of part into the table, as those of its last file; after the last of several
- *  parts, the caller sorts. */
+/** Move the entries of part into the table, as entries of its last file. After the last part, the
+ *  caller sorts them. */
 bal_status bal_hub_table_append(bal_hub_table *table, bal_hub_table *part);
 void bal_hub_table_sort(bal_hub_table *table);
 void bal_hub_table_clear(bal_hub_table *table);
-/** The entry of that name, NULL if there is none. */
+/** The entry of that name, or NULL. */
 bal_hub_entry *bal_hub_table_find(const bal_hub_table *table, const char *name);
-/** All elements in order, values [bal_hub_entry_n]. Mapped pages are let go as they are read, so
- *  that little of a large file is resident. @return BAL_OK; BAL_ERR_INPUT: a value is not finite,
+/** Read all elements in order, values [bal_hub_entry_n]. Mapped pages are released once read, so
+ *  that little of a large file is in memory. @return BAL_OK; BAL_ERR_INPUT: a value is not finite,
  *  or the dtype is OTHER. */
 bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *entry,
                               float *values);
-/** True if both are stored as the same bytes; lets go of pages as above. */
+/** True if both are stored as the same bytes; releases pages as above. */
 bool bal_hub_table_same(const bal_hub_table *table, const bal_hub_entry *a, const bal_hub_entry *b);
 
-/** Write the entry's bytes to fd; its pages are let go as they are written. path names the file
- * that is written, for messages. @return BAL_OK; BAL_ERR_IO. */
+/** Write the entry's bytes to fd; pages are released once written. path names the file that is
+ * written, for messages. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_hub_table_copy(const bal_hub_table *table, const bal_hub_entry *entry, int fd,
                               const char *path);
 
-/* match.c: which entries a model is made of. */
+/* match.c: which entries make a model. */
 
-/** The entry that has one of our tensors, all of it or a part; NULL: there is none. */
+/** The entry that has one of our tensors, as the whole entry or a part of it; NULL: none. */
 bal_hub_entry *bal_hub_match_find(const bal_hub_table *table, const bal_family *family,
                                   const bal_model *model, const char *ours);
-/** Take off a prefix that all names have and the family does not, as wrappers of torch put it
- * there:
- *  "_orig_mod.", "module.". */
+/** Remove a prefix that all names have although the family does not, such as "_orig_mod." or
+ *  "module.", which wrappers of torch add. */
 void bal_hub_match_unwrap(bal_hub_table *table, const bal_family *family);
-/** @return BAL_OK: the table has every tensor of the model, in its shape, and no others that the
- *  family does not know; BAL_ERR_INPUT. */
+/** @return BAL_OK: the table has every tensor of the model, in the right shape, and no tensor that
+ *  the family does not know; BAL_ERR_INPUT. */
 bal_status bal_hub_match(bal_hub_table *table, const bal_family *family, const bal_model *model);
-/** Elements of our tensor, row-major, values [bal_tensor_n]; whole is work space for all elements
- *  of an entry that has it as a part or transposed. Errors as bal_hub_table_read. */
+/** Read our tensor, row-major, values [bal_tensor_n]. whole is work space for all elements of an
+ *  entry that has the tensor as a part or transposed. Errors as bal_hub_table_read. */
 bal_status bal_hub_match_read(const bal_hub_table *table, const bal_family *family,
                               const bal_model *model, const bal_tensor *tensor, float *values,
                               float *whole);
@@ -111,14 +110,14 @@ bal_status bal_hub_config_parse(const void *bytes, size_t n_bytes, const char *o
                                 bal_model_config *config, const bal_family **family);
 bal_status bal_hub_safetensors_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                                      bal_hub_table *table);
-/** pytorch_model.bin: a zip file, data.pkl in it naming the tensors. */
+/** pytorch_model.bin: a zip file in which data.pkl names the tensors. */
 bal_status bal_hub_pickle_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                                 bal_hub_table *table);
 bal_status bal_hub_llama2c_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                                  bal_model_config *config, bal_hub_table *table);
 /** The same from a file, which the table then owns. */
 bal_status bal_hub_llama2c_open(const char *path, bal_model_config *config, bal_hub_table *table);
-/** Version of the llama2.c layout that the first bytes announce. */
+/** The version of the llama2.c layout, by the first bytes. */
 int64_t bal_hub_llama2c_version(const uint8_t *data, size_t n_bytes);
 
 /** The *.index.json of a model in several files. */
@@ -131,8 +130,8 @@ typedef struct bal_hub_index {
 } bal_hub_index;
 bal_status bal_hub_index_parse(const void *bytes, size_t n_bytes, const char *origin,
                                bal_hub_index *index);
-/** @return BAL_OK: the map and the table, of whose entries file is 1 + index of files, have the
- * same tensors in the same files, each once; BAL_ERR_INPUT. */
+/** @return BAL_OK: the index and the table have the same tensors in the same files, each once. In
+ * the table's entries, file is 1 + the index in files; BAL_ERR_INPUT. */
 bal_status bal_hub_index_check(const bal_hub_index *index, const bal_hub_table *table);
 void bal_hub_index_clear(bal_hub_index *index);
 

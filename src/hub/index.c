@@ -1,5 +1,5 @@
-/* index.c: finds the weights of a folder and opens them: one file, or the many that an index names.
- * The index, "weight_map": {tensor: file}, and the files must agree about every tensor. */
+/* index.c: finds and opens the weights of a folder: one file, or the files that an index names. The
+ * index, "weight_map": {tensor: file}, and the files must agree on every tensor. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 
 #include "hub_impl.h"
 
-#define INDEX_BYTES_MAX 100000000 /* that of a safetensors header */
+#define INDEX_BYTES_MAX 100000000 /* the limit of a safetensors header */
 #define FILES_MAX 4096
 #define NAME_BYTES_MAX 255
 
@@ -19,7 +19,7 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* The name of a file in the folder itself. */
+/* Whether it is the name of a file in the folder itself. */
 static bool is_file_name(const char *name)
 {
     size_t n = strlen(name);
@@ -27,7 +27,7 @@ static bool is_file_name(const char *name)
            bal_hub_is_plain(name, n);
 }
 
-/* Checks each pair of the map and lists its files, as often as they are named. */
+/* Check each pair of the map and list its files, as often as they are named. */
 static bal_status list_files(bal_hub_index *index)
 {
     const char *name;
@@ -49,7 +49,7 @@ static bal_status list_files(bal_hub_index *index)
 static bal_status parse_map(bal_hub_index *index)
 {
     index->map = json_object_get(index->json, "weight_map");
-    size_t n = json_object_size(index->map); /* 0 if it is no object */
+    size_t n = json_object_size(index->map); /* 0 if it is not an object */
     if (n == 0 || n > INT_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: weight_map has %zu tensors; expected an object of them",
                         index->origin, n);
@@ -173,7 +173,7 @@ bal_status bal_hub_weights_open(const char *dir, bal_hub_table *table)
         if (snprintf(path, sizeof path, "%s/%s", dir, layouts[i].name) >= (int)sizeof path)
             return bal_fail(BAL_ERR_INPUT, "%s: the path is too long", dir);
         struct stat info;
-        if (lstat(path, &info) != 0) continue; /* reading names a link that leads nowhere */
+        if (lstat(path, &info) != 0) continue; /* a dangling link is named when it is read */
         bal_status status = (layouts[i].is_index ? add_files : add_file)(
             table, dir, layouts[i].name, layouts[i].parse);
         if (status != BAL_OK) bal_hub_table_clear(table);

@@ -1,16 +1,16 @@
-/* llama2c.c: the files of github.com/karpathy/llama2.c, float layouts v0 and v1. All tensors of
- * one kind follow each other, layer by layer, without names: the header alone says where. */
+/* llama2c.c: the files of github.com/karpathy/llama2.c, float layouts v0 and v1. Tensors have no
+ * names: those of one kind follow each other, layer by layer, and the header gives the sizes. */
 #include <endian.h>
 #include <string.h>
 
 #include "hub_impl.h"
 
-#define MAGIC 0x616b3432 /* "ak42", from v1 on */
+#define MAGIC 0x616b3432 /* "ak42", since v1 */
 #define N_FIELDS 7
 #define V0_HEADER 28
 #define V1_HEADER 256
 
-/* Order in the file; # stands for every layer. w1 is the gate, w2 the down projection, w3 the up
+/* The order in the file; # is each layer in turn. w1 is the gate, w2 the down projection, w3 the up
  * projection. */
 #define N_PARTS 12
 static const char *const order[2][N_PARTS] = {
@@ -59,7 +59,7 @@ static bal_status parse_header(const uint8_t *data, size_t n_bytes, const char *
                         origin, data[8 + 4 * N_FIELDS]);
     for (int i = 0; i < N_FIELDS; ++i) {
         value[i] = read_i32(data + (version == 0 ? 0 : 8) + 4 * i);
-        if (version == 0 && i == 5 && value[i] < 0) { /* v0's way to say: untied head */
+        if (version == 0 && i == 5 && value[i] < 0) { /* how v0 marks an untied head */
             value[i] = -value[i];
             tied = false;
         }
@@ -86,7 +86,7 @@ static bal_status parse_header(const uint8_t *data, size_t n_bytes, const char *
     return bal_model_config_check(config, origin);
 }
 
-/* Bytes that the header asks for; v0 has two tables of rotary positions, [seq_len, head_dim / 2]
+/* The bytes that the header implies. v0 has two tables of rotary positions, [seq_len, head_dim / 2]
  * each, before the head. */
 static size_t rotary_bytes(int64_t version, const bal_model_config *c)
 {
@@ -101,7 +101,7 @@ static size_t file_bytes(int64_t version, const bal_model_config *c)
            4 * (size_t)(words + c->n_layers * layer + c->dim);
 }
 
-/* The entry of a tensor of the model at *at, which moves past it. */
+/* The entry of a tensor of the model at *at; *at moves past it. */
 static void add_entry(bal_hub_table *table, const bal_model *model, const char *part, int64_t layer,
                       const uint8_t **at)
 {

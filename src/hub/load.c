@@ -1,5 +1,5 @@
-/* load.c: from a path to a model and its tokenizer: finds the files, then reads tensor by tensor.
- */
+/* load.c: from a path to a model and its tokenizer: finds the files, then reads tensor by
+ * tensor. */
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -32,7 +32,7 @@ static bal_status join(const char *dir, const char *name, char path[PATH_MAX])
     return BAL_OK;
 }
 
-/* Also a link that leads nowhere, which reading names. */
+/* True for a dangling link too: it is named when it is read. */
 static bool has(const char *dir, const char *name)
 {
     char path[PATH_MAX];
@@ -50,7 +50,7 @@ static int is_model_bin(const struct dirent *item)
     return item->d_name[0] != '.' && ends_with(item->d_name, ".bin") && !is_tokenizer_bin(item);
 }
 
-/* The only file of dir that filter lets through. */
+/* The only file of dir that the filter accepts. */
 static bal_status find_only(const char *dir, int (*filter)(const struct dirent *), const char *what,
                             char path[PATH_MAX])
 {
@@ -75,7 +75,7 @@ static bal_status find_only(const char *dir, int (*filter)(const struct dirent *
     return status;
 }
 
-/* Some file of dir gets through the filter. */
+/* Whether the filter accepts any file of dir. */
 static bool holds(const char *dir, int (*filter)(const struct dirent *))
 {
     struct dirent **items;
@@ -93,7 +93,7 @@ static bool is_hugging_face(const char *dir)
 
 #define NO_LLAMA2C INT64_MIN
 
-/* Layout of a llama2.c file, NO_LLAMA2C if it cannot be one. */
+/* The layout of a llama2.c file; NO_LLAMA2C if it cannot be one. */
 static int64_t peek_version(const char *path)
 {
     struct stat info;
@@ -107,7 +107,7 @@ static int64_t peek_version(const char *path)
     return ends_with(path, ".bin") && memcmp(first, "\x89HDF", 4) != 0 ? 0 : NO_LLAMA2C;
 }
 
-/* Where the weights of path are, in which folder, and in which layout. */
+/* Where the weights of a path are: folder, file and layout. */
 typedef struct place {
     bool hugging_face;
     char dir[PATH_MAX];
@@ -136,7 +136,7 @@ static bal_status find_place(const char *path, place *p)
     if (slash == NULL)
         strcpy(p->dir, ".");
     else
-        slash[slash == p->dir] = '\0'; /* "/" stays */
+        slash[slash == p->dir] = '\0'; /* keep "/" */
     if (ends_with(path, ".safetensors") || ends_with(path, ".json"))
         return bal_fail(BAL_ERR_INPUT, "%s: part of a Hugging Face model; expected its folder, %s",
                         path, p->dir);
@@ -152,7 +152,7 @@ static bal_status find_place(const char *path, place *p)
     return BAL_OK;
 }
 
-#define SMALL_FILE_MAX 268435456 /* bytes of a file that is held in memory */
+#define SMALL_FILE_MAX 268435456 /* largest file that is held in memory */
 
 static bal_status add_small_file(const char *path, const char *name, bal_files *files)
 {
@@ -183,7 +183,7 @@ static int by_name(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-/* What stands beside the weights; of several tok*.bin none is the model's. */
+/* The files beside the weights. If there are several tok*.bin, none is taken. */
 static bal_status read_small_files(const place *p, bal_files *files)
 {
     struct dirent **items;
@@ -234,8 +234,8 @@ bal_rounding bal_rounding_of(const bal_tensor *tensor, const float *values, floa
     return r;
 }
 
-/* Fill the model; the largest tensor, and it once more where it is turned or cut, is all the float
- * memory there is. */
+/* Fill the model. The largest tensor is held as floats, twice where it is transposed or cut; no
+ * more than that. */
 static bal_status read_tensors(const bal_hub_table *table, const bal_family *family,
                                bal_model *model, bal_rounding *rounding)
 {
@@ -271,7 +271,7 @@ static bal_status read_tensors(const bal_hub_table *table, const bal_family *fam
     return status;
 }
 
-/* The files of a model, mapped and understood. */
+/* The files of a model, mapped and parsed. */
 typedef struct source {
     place place;
     bal_hub_table table;
@@ -298,7 +298,7 @@ static bal_status open_source(const char *path, source *s)
         status = read_config(s->place.dir, &s->files, &s->config, &s->family);
     if (status == BAL_OK && !llama2c) status = bal_hub_weights_open(s->place.dir, &s->table);
     if (status == BAL_OK) bal_hub_match_unwrap(&s->table, s->family);
-    /* before a model is made: its size must be that of files, not of a header */
+    /* before a model is made: its size must come from files, not only from a header */
     if (status == BAL_OK && s->config.n_layers > s->table.n_entries)
         status =
             bal_fail(BAL_ERR_INPUT, "%s: %lld tensors; expected those of %lld layers",

@@ -1,10 +1,10 @@
-/* match.c: the tensors of a model in the files of its family: other names, transposed, several in
- * one, or one under two names. */
+/* match.c: finding the tensors of a model in the files of its family, where they may have other
+ * names, be transposed, or be parts of one tensor, and one tensor may have two names. */
 #include <string.h>
 
 #include "hub_impl.h"
 
-/* By the name of the family, or without the prefix of its base model. */
+/* By the family's name for it, with or without the prefix of its base model. */
 static bal_hub_entry *find(const bal_hub_table *table, const bal_family *family, const char *name)
 {
     bal_hub_entry *entry = bal_hub_table_find(table, name);
@@ -43,14 +43,14 @@ void bal_hub_match_unwrap(bal_hub_table *table, const bal_family *family)
     snprintf(prefix, sizeof prefix, "%.*s", (int)n, one->name);
     for (int64_t i = 0; i < table->n_entries; ++i)
         if (strncmp(table->entries[i].name, prefix, n) != 0 || table->entries[i].name[n] == 0)
-            return; /* not that of all */
+            return; /* not the prefix of all */
     for (int64_t i = 0; i < table->n_entries; ++i) {
         char *at = table->entries[i].name;
         memmove(at, at + n, strlen(at + n) + 1);
     }
 }
 
-/* A tied model may store its one matrix under the name of either. */
+/* A tied model may store its one matrix under either name. */
 static bal_hub_entry *find_head(const bal_hub_table *table, const bal_family *family)
 {
     bal_family_place place;
@@ -80,7 +80,7 @@ static const char *shape_text(int n_dims, const int64_t *shape, char text[192])
     return text;
 }
 
-/* What else the files have that may be meant. */
+/* What else in the files may be meant. */
 static bal_status refuse_missing(const bal_hub_table *table, const bal_family *family,
                                  const char *ours, const char *name)
 {
@@ -100,7 +100,7 @@ static bal_status refuse_missing(const bal_hub_table *table, const bal_family *f
     return bal_fail(BAL_ERR_INPUT, "%s: tensor %s is missing", table->origin, name);
 }
 
-/* The entry of a tensor is there, in the right shape. */
+/* Check that a tensor has an entry of the right shape. */
 static bal_status match_tensor(bal_hub_table *table, const bal_family *family,
                                const bal_model *model, const bal_tensor *tensor)
 {
@@ -124,7 +124,7 @@ static bal_status match_tensor(bal_hub_table *table, const bal_family *family,
     return BAL_OK;
 }
 
-/* Embedding and head of a tied model, if both are stored, have the same bytes. */
+/* If a tied model stores both embedding and head, their bytes must be equal. */
 static bal_status match_tied_head(bal_hub_table *table, const bal_family *family,
                                   const bal_model *model)
 {
@@ -141,7 +141,7 @@ static bal_status match_tied_head(bal_hub_table *table, const bal_family *family
     return BAL_OK;
 }
 
-/* Tensors of a pickle may share bytes, so that a small file could ask for any amount of memory. */
+/* Tensors of a pickle may share bytes, so a small file could ask for any amount of memory. */
 static bool fits_its_files(const bal_hub_table *table, const bal_hub_entry *twin)
 {
     size_t files = 0, tensors = 0;
@@ -152,7 +152,7 @@ static bool fits_its_files(const bal_hub_table *table, const bal_hub_entry *twin
     return table->n_files == 0 || tensors <= files;
 }
 
-/* A bias that is stored twice is one. */
+/* A bias that is stored twice must be the same both times. */
 static bal_status match_twin(const bal_hub_table *table, const bal_family *family)
 {
     if (family->head_bias_twin == NULL) return BAL_OK;

@@ -6,7 +6,7 @@
 
 #include "pickle_impl.h"
 
-#define PICKLE_BYTES_MAX 16777216 /* some 100,000 tensors */
+#define PICKLE_BYTES_MAX 16777216 /* about 100,000 tensors */
 
 static const struct {
     const char *name;
@@ -44,7 +44,7 @@ static const bal_hub_value *items_of(const source *s, bal_hub_value value)
     return (const bal_hub_value *)s->pickle->items.at + value.at;
 }
 
-/* The arguments of a call of function, NULL if value is no such call with n of them. */
+/* The arguments of a call of function; NULL if value is not such a call with n of them. */
 static const bal_hub_value *arguments_of(const source *s, bal_hub_value value,
                                          bal_hub_global function, uint32_t n)
 {
@@ -53,7 +53,8 @@ static const bal_hub_value *arguments_of(const source *s, bal_hub_value value,
     return call[0].at == (int64_t)function && call[1].n == n ? items_of(s, call[1]) : NULL;
 }
 
-/* A row-major layout steps by the product of the sizes after it; a size of 1 is never stepped. */
+/* Row-major: each stride is the product of the sizes after it; that of a size of 1 does not matter.
+ */
 static bool is_row_major(const bal_hub_entry *entry, const bal_hub_value *strides)
 {
     int64_t expected = 1;
@@ -182,7 +183,7 @@ bal_status bal_hub_pickle_tensors(const bal_hub_pickle *pickle, const bal_hub_zi
     return status;
 }
 
-/* All entries lie in one folder, named when the file was saved: that of the only data.pkl. */
+/* All entries lie in one folder, which the file's first name gave it: that of the only data.pkl. */
 static bal_status find_archive(const bal_hub_zip *zip, char archive[256],
                                const bal_hub_zip_entry **pickle)
 {
@@ -221,7 +222,7 @@ static bal_status check_byte_order(const bal_hub_zip *zip, const char *archive)
     return bal_fail(BAL_ERR_INPUT, "%s: its byteorder is another; expected little", zip->origin);
 }
 
-/* Until torch 1.6, a file was several pickles, the first of them this number. */
+/* Before torch 1.6, a file was several pickles; the first was this number. */
 static bool is_old_format(const uint8_t *data, size_t n_bytes)
 {
     static const uint8_t magic[] = {0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46,

@@ -1,5 +1,5 @@
-/* pickle_impl.h: the steps from pytorch_model.bin to tensors: a zip file, a pickle in it taken
- * apart, and what its parts say about tensors. */
+/* pickle_impl.h: the steps from pytorch_model.bin to tensors: the zip file, the pickle in it, taken
+ * apart, and what the parts say about tensors. */
 #ifndef BALLOT_HUB_PICKLE_IMPL_H
 #define BALLOT_HUB_PICKLE_IMPL_H
 
@@ -9,7 +9,7 @@
 typedef struct bal_hub_zip_entry {
     const char *name; /* visible ASCII and spaces, no final 0; borrowed */
     size_t n_name;
-    size_t start; /* of its local header in the file */
+    size_t start; /* where its local header is in the file */
     const uint8_t *data;
     size_t n_bytes;
 } bal_hub_zip_entry;
@@ -20,11 +20,12 @@ typedef struct bal_hub_zip {
     bal_hub_zip_entry *entries; /* sorted by name; owned */
 } bal_hub_zip;
 
-/** Stored entries alone, without overlap. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+/** Read the directory of a zip file with stored (uncompressed) entries that do not overlap. @return
+ * BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
 bal_status bal_hub_zip_parse(const uint8_t *data, size_t n_bytes, const char *origin,
                              bal_hub_zip *zip);
 void bal_hub_zip_clear(bal_hub_zip *zip);
-/** The entry of that name, NULL if there is none. */
+/** The entry of that name, or NULL. */
 const bal_hub_zip_entry *bal_hub_zip_find(const bal_hub_zip *zip, const char *name);
 
 /** The only names that a pickle may ask for. */
@@ -32,7 +33,7 @@ typedef enum bal_hub_global {
     BAL_HUB_ORDERED_DICT,
     BAL_HUB_REBUILD_TENSOR,
     BAL_HUB_REBUILD_PARAMETER,
-    BAL_HUB_FLOAT_STORAGE, /* from here on, storages */
+    BAL_HUB_FLOAT_STORAGE, /* storages from here on */
     BAL_HUB_HALF_STORAGE,
     BAL_HUB_BFLOAT16_STORAGE,
     BAL_HUB_DOUBLE_STORAGE,
@@ -46,7 +47,7 @@ typedef enum bal_hub_global {
 } bal_hub_global;
 
 typedef enum bal_hub_value_kind {
-    BAL_HUB_MARK, /* on the stack only */
+    BAL_HUB_MARK, /* only on the stack */
     BAL_HUB_NONE,
     BAL_HUB_FLAG,
     BAL_HUB_INTEGER,
@@ -58,7 +59,7 @@ typedef enum bal_hub_value_kind {
     BAL_HUB_STORAGE
 } bal_hub_value_kind;
 
-/** What a pickle is made of; parts are named by number, so that no value owns another. */
+/** What a pickle is made of. Parts are referred to by number, so no value owns another. */
 typedef struct bal_hub_value {
     bal_hub_value_kind kind;
     uint32_t n; /* TEXT: bytes; TUPLE, CALL (function and arguments), STORAGE: items */
@@ -71,7 +72,7 @@ typedef struct bal_hub_pair {
     bal_hub_value key, value;
 } bal_hub_pair;
 
-/** Elements in one block that doubles as it fills. */
+/** Elements in one block, which doubles when it is full. */
 typedef struct bal_hub_pool {
     void *at; /* owned */
     size_t n, capacity;
@@ -84,11 +85,11 @@ typedef struct bal_hub_pickle {
     size_t n_bytes;
     bal_hub_value root;
     bal_hub_pool items; /* of bal_hub_value */
-    bal_hub_pool pairs; /* of bal_hub_pair: of all dicts, in the order in which they were set */
+    bal_hub_pool pairs; /* of bal_hub_pair: those of all dicts, in the order they were set */
     int64_t n_dicts;
 } bal_hub_pickle;
 
-/** Run the machine; memory is in proportion to n_bytes. Clear the pickle whatever it returns.
+/** Run the pickle machine; memory is proportional to n_bytes. Clear the pickle whatever it returns.
  *  @return BAL_OK; BAL_ERR_INPUT: damaged, or it asks for more than a dict of tensors needs. */
 bal_status bal_hub_unpickle(const uint8_t *bytes, size_t n_bytes, const char *origin,
                             bal_hub_pickle *pickle);

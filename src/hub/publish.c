@@ -1,5 +1,5 @@
-/* publish.c: files that appear together. Each is written under a temporary name, and only when all
- * of them are whole are they given their own. */
+/* publish.c: files that appear together. Each is written under a temporary name; once all are
+ * whole, they get their own names. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,7 +18,7 @@ typedef struct paths {
 static bal_status publish(paths *p)
 {
     int failed = renameat2(AT_FDCWD, p->temporary, AT_FDCWD, p->final, RENAME_NOREPLACE);
-    if (failed && (errno == EINVAL || errno == ENOSYS)) /* a file system without the flag */
+    if (failed && (errno == EINVAL || errno == ENOSYS)) /* the file system lacks the flag */
         failed =
             access(p->final, F_OK) == 0 ? (errno = EEXIST, -1) : rename(p->temporary, p->final);
     if (failed && errno == EEXIST)

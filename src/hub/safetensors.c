@@ -1,5 +1,6 @@
-/* safetensors.c: the header of a .safetensors file: 8 bytes of length, JSON, then tensor data that
- * covers the rest without gap or overlap (github.com/huggingface/safetensors, "Format"). */
+/* safetensors.c: the header of a .safetensors file: 8 bytes of length, then JSON. Tensor data
+ * covers the rest of the file without gap or overlap (github.com/huggingface/safetensors,
+ * "Format"). */
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 static const struct {
     const char *name;
-    size_t n_bits; /* of an element */
+    size_t n_bits; /* bytes of an element */
     bal_hub_dtype dtype;
 } dtypes[] = {
     {"F32", 32, BAL_HUB_F32},      {"F16", 16, BAL_HUB_F16},      {"BF16", 16, BAL_HUB_BF16},
@@ -54,7 +55,7 @@ static bal_status parse_shape(const json_t *shape, const char *origin, bal_hub_e
     return BAL_OK;
 }
 
-/* The data of a tensor is a range of the n_data bytes, as many as its shape says. */
+/* The data of a tensor is a range of the n_data bytes, as long as its shape implies. */
 static bal_status parse_tensor(const char *name, json_t *info, const uint8_t *data, size_t n_data,
                                const char *origin, bal_hub_entry *entry)
 {
@@ -98,7 +99,7 @@ static int compare_places(const void *a, const void *b)
     return (x->n_bytes > y->n_bytes) - (x->n_bytes < y->n_bytes); /* empty ones first */
 }
 
-/* Entries tile the n_data bytes of data. */
+/* Check that the entries cover the n_data bytes, without gap or overlap. */
 static bal_status check_cover(bal_hub_table *table, const uint8_t *data, size_t n_data)
 {
     qsort(table->entries, (size_t)table->n_entries, sizeof *table->entries, compare_places);

@@ -1,4 +1,4 @@
-/* tensor_table.c: the tensors that files have, where they lie, and reading one as floats. */
+/* tensor_table.c: the tensors of files, where they lie, and reading them as floats. */
 #include <endian.h>
 #include <math.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "hub_impl.h"
 
-#define PIECE 1048576 /* elements, or bytes compared, before their pages are let go */
+#define PIECE 1048576 /* elements read, or bytes compared, before their pages are released */
 
 bool bal_hub_is_plain(const char *text, size_t n)
 {
@@ -125,7 +125,7 @@ static float f32_from_bits(uint32_t bits)
 static float f16_to_f32(uint16_t half)
 {
     uint32_t sign = (half & 0x8000u) << 16, exponent = half >> 10 & 31u, fraction = half & 1023u;
-    if (exponent == 0) /* zero and subnormals: exact products */
+    if (exponent == 0) /* zero and subnormals: the product is exact */
         return (sign != 0 ? -0x1p-24f : 0x1p-24f) * (float)fraction;
     exponent = exponent == 31 ? 255 : exponent + 112;
     return f32_from_bits(sign | exponent << 23 | fraction << 13);
@@ -154,7 +154,7 @@ static void widen(const bal_hub_entry *entry, int64_t start, int64_t n, float *v
     }
 }
 
-/* Memory that is not a mapped file would lose its bytes. */
+/* Only for mapped files: other memory would lose its bytes. */
 static void drop(const bal_hub_table *table, const uint8_t *from, size_t n_bytes)
 {
     if (table->n_files == 0 || n_bytes == 0) return;

@@ -1,4 +1,4 @@
-/* theirs.c: the tensors of a model as the files of a family have them: the opposite of match.c. */
+/* theirs.c: our tensors as the files of a family have them: the reverse of match.c. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +48,7 @@ bal_status bal_hub_bundle_family(const bal_bundle *bundle, const bal_family **fa
     return check_config(&config, bundle->model);
 }
 
-/* Rows and columns of one of ours; a vector has a row for each element. */
+/* Rows and columns of one of our tensors; a vector has a row for each element. */
 static int64_t rows_of(const bal_tensor *t)
 {
     return t->role == BAL_VECTOR ? t->n_cols : t->n_rows;
@@ -57,7 +57,7 @@ static int64_t cols_of(const bal_tensor *t) { return t->role == BAL_VECTOR ? 1 :
 
 static bal_hub_theirs *find_theirs(bal_hub_theirs_list *list, const char *name)
 {
-    for (int i = list->n; i-- > 0;) /* parts of one stand close together */
+    for (int i = list->n; i-- > 0;) /* the parts of a tensor are close together */
         if (strcmp(list->at[i].name, name) == 0) return &list->at[i];
     return NULL;
 }
@@ -128,8 +128,8 @@ bal_status bal_hub_theirs_space(const bal_hub_theirs_list *list, float **whole, 
     return bal_fail(BAL_ERR_MEMORY, "no memory for the largest tensor");
 }
 
-/* Row of ours that stands at a row of theirs. Pair k of a head is rows (2k, 2k + 1) in adjacent
- * order and (k, k + head_dim / 2) in half-pair order, and both turn it by the same angle. */
+/* The row of ours that is at a row of theirs. Pair k of a head is rows (2k, 2k + 1) in adjacent
+ * order and (k, k + head_dim / 2) in half-pair order; both rotate it by the same angle. */
 static int64_t source_row(const bal_hub_theirs_list *list, const bal_tensor *tensor, int64_t row)
 {
     int64_t half = bal_model_shape(list->model)->head_dim / 2, i = row % (2 * half);
@@ -141,7 +141,7 @@ static int64_t source_row(const bal_hub_theirs_list *list, const bal_tensor *ten
     return row - i + from;
 }
 
-/* Where in theirs an element of a part stands. */
+/* Where an element of a part is in theirs. */
 static int64_t place_of(const bal_hub_theirs *theirs, int64_t row, int64_t col)
 {
     return theirs->transposed ? col * theirs->shape[1] + row : row * theirs->shape[1] + col;

@@ -1,7 +1,7 @@
-/* unpickle.c: takes a pickle apart without doing what it says (opcodes: Python's pickletools,
- * protocols 2 to 5). The machine has the opcodes that a dict of tensors needs and knows a few
- * names; calls are written down, never made. No value owns another, so nothing here recurses,
- * and a cycle is only a number. Every opcode takes a byte and adds at most a few values. */
+/* unpickle.c: takes a pickle apart without executing it (opcodes: Python's pickletools, protocols 2
+ * to 5). The machine has the opcodes that a dict of tensors needs and knows a few names. Calls are
+ * recorded, never made. No value owns another, so nothing here recurses, and a cycle is only a
+ * number. Every opcode takes a byte and adds at most a few values. */
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,7 +159,7 @@ static bal_status push_stack_global(machine *m)
     return push_global(m, bytes + module.at, module.n, bytes + name.at, name.n);
 }
 
-/* How many values lie above the last mark. Whoever asks pops them, so all asking is linear. */
+/* How many values are above the last mark. Each caller pops them, so the total cost is linear. */
 static bal_status count_to_mark(const machine *m, size_t *n)
 {
     const bal_hub_value *values = m->stack.at;
@@ -170,7 +170,7 @@ static bal_status count_to_mark(const machine *m, size_t *n)
     return BAL_OK;
 }
 
-/* The last n values, none of them a mark, become one. */
+/* Replace the last n values, none of them a mark, by one. */
 static bal_status make_tuple(machine *m, size_t n)
 {
     if (n > m->stack.n) return refuse(m, "an empty stack");
@@ -191,7 +191,7 @@ static bal_status make_marked_tuple(machine *m)
     BAL_TRY(count_to_mark(m, &n));
     BAL_TRY(make_tuple(m, n));
     bal_hub_value tuple = *top(m);
-    m->stack.n -= 2; /* it and the mark */
+    m->stack.n -= 2; /* the value and the mark */
     return push(m, tuple);
 }
 
@@ -200,7 +200,7 @@ static bal_status push_dict(machine *m)
     return push(m, (bal_hub_value){.kind = BAL_HUB_DICT, .at = m->pickle->n_dicts++});
 }
 
-/* Keys and values in turn, the last n of the stack, go into the dict below, and a mark if any. */
+/* Move the last n values of the stack, keys and values in turn, into the dict below them. */
 static bal_status set_items(machine *m, size_t n, size_t n_marks)
 {
     const bal_hub_value *values = m->stack.at;
@@ -225,7 +225,7 @@ static bal_status set_marked_items(machine *m)
     return set_items(m, n, 1);
 }
 
-/* Write a call down; an empty OrderedDict is the one that is also made. */
+/* Record a call. Only an empty OrderedDict is also made. */
 static bal_status reduce(machine *m)
 {
     bal_hub_value arguments, function;
@@ -261,7 +261,7 @@ static bal_status name_storage(machine *m)
     return push(m, id);
 }
 
-/* Picklers number what they remember in order. */
+/* Picklers number the memo in order. */
 static bal_status remember(machine *m, uint64_t index)
 {
     if (m->stack.n == 0 || top_is(m, BAL_HUB_MARK)) return refuse(m, "nothing to remember");

@@ -1,6 +1,6 @@
-/* zip.c: the entries of a zip file that compresses nothing, as torch.save writes it (PKWARE
- * APPNOTE.TXT 6.3, with ZIP64). What two readers could understand differently is refused. Checksums
- * are not compared: that would read the whole file before its first tensor is needed. */
+/* zip.c: the entries of an uncompressed zip file, as torch.save writes it (PKWARE APPNOTE.TXT 6.3,
+ * with ZIP64). What two readers could understand differently is refused. Checksums are not checked:
+ * that would read the whole file before its first tensor is needed. */
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +14,8 @@
 #define N_LOCATOR 20
 #define NAME_BYTES_MAX 255
 #define FULL32 UINT32_MAX     /* "see the ZIP64 field" */
-#define FLAG_SIZES 0x0008     /* sizes follow the data; the directory has them as well */
-#define FLAGS_HARMLESS 0x080e /* that, UTF-8 names, and how a compressor was set */
+#define FLAG_SIZES 0x0008     /* sizes come after the data; the directory has them too */
+#define FLAGS_HARMLESS 0x080e /* that, UTF-8 names, and options of the compressor */
 
 typedef struct archive {
     const uint8_t *data;
@@ -46,13 +46,13 @@ static bal_status damaged(const archive *a, const char *what, size_t at)
                     what, at);
 }
 
-/* A 32-bit field agrees with the 64-bit one if it is the same or says to look there. */
+/* A 32-bit field agrees with the 64-bit one if it is equal to it or refers to it. */
 static bool agree(uint64_t field, uint64_t full, uint64_t wide)
 {
     return field == wide || field == full;
 }
 
-/* The end record must be the last thing of the file, so that there is only one place for it. */
+/* The end record must be the last bytes of the file, so that there is only one place for it. */
 static bal_status find_directory(const archive *a, directory *d)
 {
     if (a->n_bytes < N_END || !has_signature(a->data + a->n_bytes - N_END, "\5\6"))
@@ -65,7 +65,7 @@ static bal_status find_directory(const archive *a, directory *d)
     *d = (directory){number(end + 16, 4), number(end + 12, 4), number(end + 10, 2)};
     if (number(end + 4, 4) != 0 || number(end + 8, 2) != d->n_entries || number(end + 20, 2) != 0)
         return damaged(a, "an end record of several volumes or with a comment", at);
-    size_t start = at; /* of the records of the end */
+    size_t start = at; /* of the end records */
     if (at >= N_LOCATOR + N_END64 && has_signature(end - N_LOCATOR, "\6\7")) {
         const uint8_t *end64 = end - N_LOCATOR - N_END64;
         start = at - N_LOCATOR - N_END64;
@@ -83,7 +83,7 @@ static bal_status find_directory(const archive *a, directory *d)
     return BAL_OK;
 }
 
-/* Values that did not fit their 32 bits are, in this order, in the extra field 1. */
+/* Values that do not fit 32 bits are in extra field 1, in this order. */
 static bool widen(const uint8_t *extra, size_t n_extra, uint64_t *const values[], int n_values)
 {
     while (n_extra >= 4 && number(extra, 2) != 1) {
@@ -105,7 +105,7 @@ static bool widen(const uint8_t *extra, size_t n_extra, uint64_t *const values[]
     return true;
 }
 
-/* The header before the data says the same as the directory, or leaves the sizes to it. */
+/* The header before the data must agree with the directory, or leave the sizes to it. */
 static bal_status check_local(const archive *a, uint64_t flags, bal_hub_zip_entry *entry,
                               size_t end)
 {
@@ -137,7 +137,7 @@ static bool is_name(const char *name, size_t n)
     return n >= 1 && n <= NAME_BYTES_MAX;
 }
 
-/* The entry at *at of the directory, which is moved past it. */
+/* The entry at *at of the directory; *at moves past it. */
 static bal_status parse_entry(const archive *a, const directory *d, size_t *at,
                               bal_hub_zip_entry *entry)
 {
