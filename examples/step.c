@@ -14,20 +14,20 @@ int main(int argc, char **argv)
     bal_ballot *ballot;
     if (argc != 3) need(bal_fail(BAL_ERR_ARG, "usage: step MODEL TEXT"));
     need(bal_comm_start(&comm));
-    bal_source_options to_train = {.formats = {.matrices = BAL_I8}, .with_carry = true};
-    need(bal_source_open(argv[1], &to_train, &bundle));
     bal_job job = bal_job_default();
+    bal_states states = bal_rule_of(job.rule.name)->states; /* what the rule remembers */
+    bal_source_options to_train = {.formats = {.matrices = BAL_I8}, .states = &states};
+    need(bal_source_open(argv[1], &to_train, &bundle));
     job.run.steps = 100;
     job.vote.slots = N_SLOTS;
     job.data.context = CONTEXT;
     need(bal_job_open_data(&job, argv[2], &bundle, &text));
     need(bal_batch_init(&batch, N_EXAMPLES, CONTEXT));
-
     bal_machine machine = {.kernels = bal_kernels_at(bal_isa_best())};
     bal_tensors *tensors = bal_model_tensors(bundle.model);
     bool on_ballot[MAX_TENSORS]; /* which tensors are voted on */
     need(bal_job_tensors(&job, tensors, on_ballot));
-    need(bal_job_optim(&job, &machine, tensors, on_ballot, &optim));
+    need(bal_job_optim(&job, &machine, tensors, &states, on_ballot, &optim));
     need(bal_ballot_create(comm, bal_job_ballot(&job), &ballot));
     need(
         bal_forward_create(bundle.model, machine.kernels, N_EXAMPLES * CONTEXT, CONTEXT, &forward));
@@ -46,14 +46,14 @@ int main(int argc, char **argv)
     if (bal_comm_rank(comm) == 0)
         printf("%lld of %d directions raise or lower the loss\nfingerprint %016llx\n",
                (long long)bal_ballot_n_decided(bal_job_ballot(&job), bits), N_SLOTS,
-               (unsigned long long)bal_tensors_fingerprint(tensors));
-
+               (unsigned long long)bal_states_fingerprint(&states, tensors));
     bal_ballot_destroy(&ballot);
     bal_optim_destroy(&optim);
     bal_forward_destroy(&forward);
     bal_batch_clear(&batch);
     bal_dataset_clear(&text);
     bal_bundle_clear(&bundle);
+    bal_states_clear(&states);
     bal_comm_end(&comm);
     return 0;
 }

@@ -19,7 +19,7 @@
  * bal_ballot_count adds up the votes of all ranks, the one message of a step. Rank 0 writes the
  * ballot to disk with bal_journal_append (record.h) before anyone acts on it. Then bal_optim_apply
  * adds each code's votes over the slots, and the rule moves codes by them (optim.h). That takes
- * integers alone, so every rank moves its codes alike; bal_tensors_fingerprint shows that they
+ * integers alone, so every rank moves its codes alike; bal_states_fingerprint shows that they
  * agree. From time to time bal_checkpoint_write saves the model.
  *
  * bal_train does all of this for a bal_job, or continues where it stopped (job.h, train.h).
@@ -53,6 +53,7 @@
 #include "ballot/record.h"
 #include "ballot/replicas.h"
 #include "ballot/source.h"
+#include "ballot/states.h"
 #include "ballot/tensors.h"
 #include "ballot/text.h"
 #include "ballot/train.h"

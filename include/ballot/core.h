@@ -67,6 +67,12 @@ void bal_log_enable(bool on);
 /** Print one line to stderr if enabled. Warnings start with "warning: ". Local. */
 void bal_log(bal_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/** A word that users write for a number. */
+typedef struct bal_choice {
+    const char *name;
+    double value;
+} bal_choice;
+
 /** count zeroed elements of element_bytes each, aligned to 64 bytes; NULL on overflow or out of
  *  memory. Release with free(). Local. */
 void *bal_alloc(size_t count, size_t element_bytes);

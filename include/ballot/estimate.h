@@ -11,16 +11,17 @@ extern "C" {
 
 /** What a job takes, before it runs: bytes, unless a name says otherwise. */
 typedef struct bal_estimate {
-    int64_t n_codes;                       /* on the ballot: codes and gains */
-    int64_t codes, gains, carries, scales; /* of one model; scales with factors */
-    int64_t model;                         /* all of it */
-    int64_t program, text, work; /* of a rank: at its start; tokens, tokenizer; activations */
-    int64_t reading;             /* of a rank, on top, while it reads the texts */
-    int64_t loading;             /* of a copy, on top, while it is read */
-    int64_t metrics, saving;     /* of rank 0: after the last step; on top, writing a checkpoint */
-    int64_t step_bytes;          /* sent by a rank in a step */
-    int64_t checkpoint, journal; /* files after the last step */
-    int64_t log;                 /* metrics.jsonl then, at most, where nobody abstains */
+    int64_t n_codes;              /* on the ballot: codes and gains */
+    int64_t codes, gains, scales; /* of one model; scales with factors */
+    int64_t carries;              /* what the rule remembers of its codes */
+    int64_t model;                /* all of it */
+    int64_t program, text, work;  /* of a rank: at its start; tokens, tokenizer; activations */
+    int64_t reading;              /* of a rank, on top, while it reads the texts */
+    int64_t loading;              /* of a copy, on top, while it is read */
+    int64_t metrics, saving;      /* of rank 0: after the last step; on top, writing a checkpoint */
+    int64_t step_bytes;           /* sent by a rank in a step */
+    int64_t checkpoint, journal;  /* files after the last step */
+    int64_t log;                  /* metrics.jsonl then, at most, where nobody abstains */
     int64_t n_kept, disk; /* checkpoints then, stops counted; all files while one is written */
     int64_t n_evals, n_eval_batches; /* evaluations of the run; batches in each */
     /* measured on the ranks of the call, all at once; the slowest counts */

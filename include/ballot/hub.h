@@ -5,6 +5,7 @@
 
 #include "ballot/core.h"
 #include "ballot/model.h"
+#include "ballot/states.h"
 #include "ballot/text.h"
 
 #ifdef __cplusplus
@@ -25,19 +26,16 @@ void bal_bundle_clear(bal_bundle *bundle);
  *              pytorch_model.bin, whole or in several files with their index, in F32, F16 or BF16,
  *              and tokenizer files); a llama2.c folder (one *.bin model beside tok*.bin); or a
  *              llama2.c file, v0 or v1 (tokenizer: tokenizer.bin or the only tok*.bin beside it)
- * @param formats     of the model made
- * @param with_carry  make carries, holding what rounding left over
- * @param bundle      made; for bal_bundle_clear
+ * @param formats  of the model made
+ * @param bundle   made; for bal_bundle_clear
  * @return BAL_OK; BAL_ERR_INPUT: missing, short, damaged, unsupported, or parts that do not fit
  *         together; the message names file, place, what was found and expected; BAL_ERR_CONFIG:
  *         formats do not fit the model; BAL_ERR_MEMORY.
  */
-bal_status bal_hub_load(const char *path, const bal_formats *formats, bool with_carry,
-                        bal_bundle *bundle);
+bal_status bal_hub_load(const char *path, const bal_formats *formats, bal_bundle *bundle);
 /** The first half of bal_hub_load: the tokenizer, and the model outlined (bal_model_outline). The
  *  weights are known to be there, in their shapes, but not read. Local. Errors as above. */
-bal_status bal_hub_outline(const char *path, const bal_formats *formats, bool with_carry,
-                           bal_bundle *bundle);
+bal_status bal_hub_outline(const char *path, const bal_formats *formats, bal_bundle *bundle);
 /** What rounding changed in a tensor. */
 typedef struct bal_rounding {
     double rms;      /* root mean square of the weights */
@@ -49,8 +47,11 @@ typedef struct bal_rounding {
 bal_rounding bal_rounding_of(const bal_tensor *tensor, const float *values, float *row);
 /** The second half: read the weights into the model, once it is attached to memory. Local. Errors
  *  as above, and BAL_ERR_INPUT: the files have another shape than the model.
+ *  @param states    of the model's tensors, in memory: 0, or what rounding left over, as each says;
+ *                   or NULL
  *  @param rounding  [n_tensors], set but for gains; or NULL */
-bal_status bal_hub_fill(const char *path, bal_model *model, bal_rounding *rounding);
+bal_status bal_hub_fill(const char *path, bal_model *model, bal_states *states,
+                        bal_rounding *rounding);
 /** What a model folder or file is called by users: "llama2.c v0", "llama2.c v1", "Hugging Face". */
 const char *bal_hub_kind(const char *path);
 

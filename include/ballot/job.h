@@ -49,6 +49,7 @@ typedef struct bal_job {
 #define INT(section, key, ...) int64_t key;
 #define REAL(section, key, ...) double key;
 #define CHOICE(type, section, key, ...) type key;
+#define LISTED(section, key, ...) unsigned key;
 #define FLAGS(section, key, ...) unsigned key;
 #include "ballot/job_options.def"
     /* set by who read the job */
@@ -88,9 +89,10 @@ bal_ballot_shape bal_job_ballot(const bal_job *job);
 /** Which tensors a job votes on: on_ballot [n_tensors], or NULL. Local. @return BAL_OK;
  * BAL_ERR_CONFIG: none. */
 bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool *on_ballot);
-/** Updates of a job for these tensors; owns nothing of its arguments. Local. */
+/** Updates of a job for these tensors and the states of its rule; owns nothing of its arguments.
+ *  Local. */
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,
-                         const bool *on_ballot, bal_optim **optim);
+                         const bal_states *states, const bool *on_ballot, bal_optim **optim);
 /** Bytes that a rank sends in a step: the ballot, and whether rank 0 has written it down. Local. */
 int64_t bal_job_step_bytes(const bal_job *job);
 

@@ -185,12 +185,11 @@ typedef struct bal_model bal_model;
  * lm_head.dense, lm_head.norm, lm_head, each NAME.weight as far as the model has it. Matrices are
  * [outputs, inputs]. In an integer model each is followed by its gain NAME.gain; then comes
  * NAME.bias, where there is one. Local.
- * @param with_carry  carries as well (integer models only)
  * @return BAL_OK; BAL_ERR_INPUT as bal_model_config_check; BAL_ERR_CONFIG: formats->patterns is no
  *         list of patterns, or one of them matches no matrix; BAL_ERR_MEMORY.
  */
 bal_status bal_model_create(const bal_model_config *config, const bal_formats *formats,
-                            bool with_carry, bal_model **model);
+                            bal_model **model);
 /** Free it and set the pointer to NULL; NULL is fine. Memory that its tensors were given stays.
  *  Local. */
 void bal_model_destroy(bal_model **model);
@@ -199,7 +198,7 @@ void bal_model_destroy(bal_model **model);
  *  bal_tensors_attach or bal_tensors_allocate gives them some. Local. @return as bal_model_create.
  */
 bal_status bal_model_outline(const bal_model_config *config, const bal_formats *formats,
-                             bool with_carry, bal_model **model);
+                             bal_model **model);
 
 const bal_model_config *bal_model_shape(const bal_model *model);
 const bal_formats *bal_model_formats(const bal_model *model);

@@ -1,26 +1,22 @@
-/* include/ballot/optim.h: a tally to new codes and carries: the table of rules. Knows integers and
+/* include/ballot/optim.h: a tally to new codes: the table of rules. Knows integers and
  * the schedule; knows nothing of losses or ranks. */
 #ifndef BALLOT_OPTIM_H
 #define BALLOT_OPTIM_H
 
 #include "ballot/core.h"
 #include "ballot/perturb.h"
-#include "ballot/tensors.h"
+#include "ballot/states.h"
 #include "ballot/vote.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/** How a tally moves codes: a row of the table of rules. */
-typedef enum bal_rule_kind {
-    BAL_RULE_CARRY, /* a fraction per code collects the tallies; whole steps move the code */
-    BAL_RULE_ZOQO,  /* every code takes a step against the sign of its gradient estimate */
-} bal_rule_kind;
+typedef struct bal_rule bal_rule;
 
-/** A rule and its settings. */
+/** A rule and the settings of all of them. */
 typedef struct bal_rule_options {
-    bal_rule_kind kind;
+    const bal_rule *kind;
     double travel; /* carry: RMS distance in code steps that pure noise carries a code over
                       the whole run */
     double eta;    /* zoqo: learning rate, in units of the weights */
@@ -37,20 +33,56 @@ typedef struct bal_optim_options {
     bal_tally_method tally;
 } bal_optim_options;
 
+/** What the updates of a step share. */
+typedef struct bal_rule_step {
+    const bal_optim_options *options;
+    const bal_kernels *kernels;
+    int64_t step;
+    double constants[4]; /* for the rule's begin to set and its update to read */
+} bal_rule_step;
+
+/** How a tally moves codes. The rules that job files name are rows of a table, see
+ *  bal_rule_choices; a program may bring one of its own. */
+struct bal_rule {
+    /** Can the rule work with these settings? @return BAL_OK; BAL_ERR_CONFIG. NULL: with any. */
+    bal_status (*check)(const bal_optim_options *options);
+    /** Set the constants of a step; NULL: it has none. */
+    void (*begin)(bal_rule_step *step);
+    /** What it remembers of each code. {0}: nothing. */
+    bal_states states;
+    /**
+     * Move n codes of a tensor from first on: whole blocks, at most BAL_SPAN_BLOCKS of them. A code
+     * may move only behind the gate: where the direction z may move it, code - |z| and code + |z|
+     * in low .. high, and to nowhere outside. Integers only, the same everywhere.
+     * @param remembered  [states.n] bytes of each state, [n]
+     * @param tally       [n] sum over slots of vote * z; may be overwritten
+     * @return codes that changed
+     */
+    uint32_t (*update)(const bal_rule_step *step, bal_tensor *tensor, int64_t first, int64_t n,
+                       int8_t *const remembered[], int16_t *tally);
+};
+#define BAL_SPAN_BLOCKS 32 /* codes, states and tallies of so many stay in the first cache */
+
+/** The names of the rules of the table, in its order; ended by NULL. */
+extern const bal_choice bal_rule_choices[];
+/** The rule of a choice's value, 0: carry, the default. Local. */
+const bal_rule *bal_rule_of(unsigned value);
+
 typedef struct bal_optim bal_optim;
 
-/** Make the updates of a run. Borrows tensors, which have carries, kernels and the options'
- *  pointers. Local. @return BAL_OK; BAL_ERR_CONFIG: settings that the rule cannot work with;
- *  BAL_ERR_MEMORY. */
-bal_status bal_optim_create(bal_tensors *tensors, const bal_kernels *kernels,
-                            const bal_optim_options *options, bal_optim **optim);
+/** Make the updates of a run. Borrows tensors, kernels and the options' pointers. Local.
+ *  @param states  those of the rule, in memory
+ *  @return BAL_OK; BAL_ERR_CONFIG: settings that the rule cannot work with; BAL_ERR_MEMORY. */
+bal_status bal_optim_create(bal_tensors *tensors, const bal_states *states,
+                            const bal_kernels *kernels, const bal_optim_options *options,
+                            bal_optim **optim);
 void bal_optim_destroy(bal_optim **optim);
 
 /** The measure of a step: what its directions are made from. Local. */
 bal_measure bal_optim_measure(const bal_optim *optim, int64_t step);
 
 /**
- * Apply the counted ballot of a step to codes and carries: integers only, the same everywhere.
+ * Apply the counted ballot of a step to codes and states: integers only, the same everywhere.
  * A code moves only where the direction may move it: code - |z| and code + |z| in its range. Of
  * each tensor's n blocks, blocks n part / n_parts to n (part + 1) / n_parts, so that ranks which
  * share tensors can share the work: all parts together, in any order, are the whole. Local.

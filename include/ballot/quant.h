@@ -1,5 +1,5 @@
-/* include/ballot/quant.h: one tensor on its lattice: codes, scales, carry, and their order in
- * memory. Knows nothing of models, ranks or arithmetic. */
+/* include/ballot/quant.h: one tensor on its lattice: codes, scales, and their order in memory.
+ * Knows nothing of models, ranks or arithmetic. */
 #ifndef BALLOT_QUANT_H
 #define BALLOT_QUANT_H
 
@@ -47,22 +47,22 @@ typedef enum bal_role {
  * Codes of four bits stand in nibbles: those at j and j + 128 of a block share byte j of its 128,
  * the first one low. Weight = scale * code, or scale * entry where the format has entries.
  * Padding holds low - 1, or index 0 of NF4: the end of its range, or beyond, is what no probe or
- * move can touch. Its carry is 0.
+ * move can touch.
  */
 typedef struct bal_tensor {
     char name[BAL_NAME_BYTES]; /* as in Hugging Face files; a gain ends in ".gain" */
     bal_role role;
     bal_format format;
     int64_t n_rows, n_cols;
-    int64_t n_blocks; /* 0 for BAL_F32 */
-    int low, high;    /* codes lie in low .. high */
-    int group;        /* columns that share a factor; 0 where there are none */
+    int64_t n_blocks;    /* 0 for BAL_F32 */
+    int64_t first_block; /* blocks of the tensors before it in a list, see bal_tensors_add */
+    int low, high;       /* codes lie in low .. high */
+    int group;           /* columns that share a factor; 0 where there are none */
     /* parts of memory that the caller owns, each aligned to 64 bytes */
-    void *codes;   /* BAL_I8: uint8_t [n_blocks * 256], code + 128; BAL_I4 and BAL_NF4: two nibbles,
-                      code + 8 or index, in each of [n_blocks * 128]; int16_t [n_blocks * 256]; or
-                      float [n_rows * n_cols] */
-    int8_t *carry; /* [n_blocks * 256], 1/256 of a code step; NULL where nothing trains */
-    float *scale;  /* [n_rows]; NULL for BAL_F32 */
+    void *codes;  /* BAL_I8: uint8_t [n_blocks * 256], code + 128; BAL_I4 and BAL_NF4: two nibbles,
+                     code + 8 or index, in each of [n_blocks * 128]; int16_t [n_blocks * 256]; or
+                     float [n_rows * n_cols] */
+    float *scale; /* [n_rows]; NULL for BAL_F32 */
     uint8_t *factors; /* [n_rows / 64, rounded up][n_cols / group, rounded up][64 rows], or NULL */
 } bal_tensor;
 
@@ -75,14 +75,13 @@ bal_status bal_tensor_init(bal_tensor *tensor, const char *name, bal_role role, 
                            int64_t n_rows, int64_t n_cols);
 /** Bytes of memory that it takes, a multiple of 64. At least 4096 of them lie after the codes of
  *  an integer matrix: kernels read whole tiles. Local. */
-size_t bal_tensor_bytes(const bal_tensor *tensor, bool with_carry);
-/** Bytes of its carry alone, if it has one, and of its scales and factors. Local. */
-size_t bal_tensor_carry_bytes(const bal_tensor *tensor);
+size_t bal_tensor_bytes(const bal_tensor *tensor);
+/** Bytes of its scales and factors alone. Local. */
 size_t bal_tensor_scale_bytes(const bal_tensor *tensor);
 /** Let it stand in memory, codes first. Not a byte is read or written: the tensor may be there
  *  already. Local. @param memory  [bal_tensor_bytes], aligned to 64 bytes; borrowed */
-void bal_tensor_attach(bal_tensor *tensor, bool with_carry, void *memory);
-/** Zeros (weights) with scale 1, carries of 0, and the padding. Local. */
+void bal_tensor_attach(bal_tensor *tensor, void *memory);
+/** Zeros (weights) with scale 1, and the padding. Local. */
 void bal_tensor_zero(bal_tensor *tensor);
 
 /** True where two codes share a byte. Local. */
@@ -126,12 +125,14 @@ int64_t bal_tensor_n(const bal_tensor *tensor);
  * BAL_I8 is code 120, that of a vector code 250 (so that one probe step is 0.4 % of it); that of a
  * group of BAL_I4 is code 7 and of BAL_NF4 the last value, the group's factor rounded up or down to
  * what leaves the smaller squared error. A row of zeros takes the mean scale of the others, so that
- * a probe moves it as it moves them; in a tensor of zeros the absolute maximum counts as 1. The
- * carry, if there is one, becomes what rounding left over. BAL_F32 copies. Not for gains. Local.
- * @param values  [n_rows * n_cols], row-major
+ * a probe moves it as it moves them; in a tensor of zeros the absolute maximum counts as 1.
+ * BAL_F32 copies. Not for gains. Local.
+ * @param values    [n_rows * n_cols], row-major
+ * @param leftover  [n_blocks * 256], in the order of the codes: what rounding left over, in 1/256
+ * of a code step, padding untouched; NULL: not wanted
  * @return BAL_OK; BAL_ERR_INPUT: a value is not finite.
  */
-bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values);
+bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values, int8_t *leftover);
 /** values[i] = weight (or the float itself), row-major; gains not applied. Local. */
 void bal_tensor_dequantize(const bal_tensor *tensor, float *values);
 /** The same of one row, [n_cols]. Local. */
@@ -145,9 +146,10 @@ float bal_gain_factor(int code);
  *  @return for the second: BAL_OK; BAL_ERR_INPUT: a code is outside low .. high. */
 void bal_tensor_get_codes(const bal_tensor *tensor, void *row_major);
 bal_status bal_tensor_set_codes(bal_tensor *tensor, const void *row_major);
-/** The same for carries, int8_t [n_rows * n_cols]; the tensor has a carry. Local. */
-void bal_tensor_get_carry(const bal_tensor *tensor, int8_t *row_major);
-void bal_tensor_set_carry(bal_tensor *tensor, const int8_t *row_major);
+/** The same for bytes that stand beside the codes, int8_t [n_blocks * 256] in their order; of the
+ *  second, padding stays what it is. Local. */
+void bal_tensor_get_bytes(const bal_tensor *tensor, const int8_t *bytes, int8_t *row_major);
+void bal_tensor_set_bytes(const bal_tensor *tensor, const int8_t *row_major, int8_t *bytes);
 
 /** The same for factors, uint8_t [n_rows][n_cols / group, rounded up]; the tensor has factors.
  * Local.
@@ -174,8 +176,8 @@ static inline void bal_tensor_slice(const bal_tensor *tensor, int part, int n_pa
     *end = tensor->n_blocks * (part + 1) / n_parts;
 }
 
-/** Sum over blocks of XXH3(codes) and XXH3(carry), seeded with index and block, modulo 2^64; and
- *  of the scales and factors. Local. */
+/** Sum over blocks of XXH3(codes), seeded with index and block, modulo 2^64; and of the scales and
+ *  factors. Local. */
 uint64_t bal_tensor_fingerprint(const bal_tensor *tensor, int index);
 /** A summand of it: what the blocks of a part add, part 0 with the scales. Local. */
 uint64_t bal_tensor_fingerprint_part(const bal_tensor *tensor, int index, int part, int n_parts);

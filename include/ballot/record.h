@@ -5,6 +5,7 @@
 
 #include "ballot/core.h"
 #include "ballot/model.h"
+#include "ballot/states.h"
 #include "ballot/text.h"
 #include "ballot/vote.h"
 
@@ -106,10 +107,11 @@ int64_t bal_metrics_add(bal_metrics *metrics);
  *  snapshot owns them (bal_snapshot_clear). */
 typedef struct bal_snapshot {
     int64_t step;         /* steps applied */
-    uint64_t fingerprint; /* bal_tensors_fingerprint */
+    uint64_t fingerprint; /* bal_states_fingerprint of model and states */
     bal_run_id id;
-    bal_model *model; /* of integers, with carries */
-    bal_files files;  /* what stood beside its weights: config.json, the tokenizer's files */
+    bal_model *model;  /* of integers */
+    bal_states states; /* what the rule remembers of its codes; outlined: by name */
+    bal_files files;   /* what stood beside its weights: config.json, the tokenizer's files */
     bal_tokenizer *tokenizer; /* made from these files; not needed for writing */
     char *job_text;           /* the resolved job, INI */
     char *isa;                /* kernel level that wrote it, see bal_kernels.name */
@@ -126,10 +128,10 @@ void bal_snapshot_clear(bal_snapshot *snapshot);
  * @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY.
  */
 bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_snapshot *snapshot);
-/** Bytes of the checkpoint of a run after n_steps steps, to a few per cent; tensors need no
- *  memory. Local. */
-int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_files *files, int n_slots,
-                             int64_t n_steps);
+/** Bytes of the checkpoint of a run after n_steps steps, to a few per cent; tensors and states need
+ *  no memory. Local. */
+int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *states,
+                             const bal_files *files, int n_slots, int64_t n_steps);
 /** Bytes of memory that writing a checkpoint of n_bytes takes, about. Local. */
 int64_t bal_checkpoint_memory(const bal_tensors *tensors, int64_t n_bytes);
 /** True if the file starts like a checkpoint. Local. */
@@ -139,18 +141,20 @@ bool bal_checkpoint_recognizes(const char *path);
 bal_status bal_checkpoint_verify(const char *path);
 /**
  * Read a checkpoint, verifying it first, and check the fingerprint of what was read. Local.
- * @param with_carry  read carries too (a model that only runs needs none; then the fingerprint
- *                    is taken from the file and not compared)
+ * @param with_states  read the states of the file too (a model that only runs needs none; then the
+ *                     fingerprint is taken from the file and not compared)
  * @return BAL_OK; BAL_ERR_INPUT: missing, damaged, or of another version; BAL_ERR_MEMORY.
  */
-bal_status bal_checkpoint_read(const char *path, bool with_carry, bal_snapshot *snapshot);
+bal_status bal_checkpoint_read(const char *path, bool with_states, bal_snapshot *snapshot);
 /** The first half of it: all but the weights; the model is outlined (bal_model_outline). Local.
  *  Errors as above. */
-bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapshot *snapshot);
-/** The second half: read codes, scales, and carries if they have some, into the tensors of the
- *  outlined model, or others that match them, once they have memory. Local. Errors as above, and
- *  BAL_ERR_INPUT: the tensors of the file do not match. */
-bal_status bal_checkpoint_fill(const char *path, bal_tensors *tensors);
+bal_status bal_checkpoint_outline(const char *path, bal_snapshot *snapshot);
+/** The second half: read codes and scales into the tensors of the outlined model, or others that
+ *  match them, and their states, once all have memory. The fingerprint is checked if these are all
+ *  the states of the file. Local. @param states  those wanted, by name; NULL: none
+ *  @return errors as above, and BAL_ERR_INPUT: the tensors of the file do not match, or it lacks a
+ *          state. */
+bal_status bal_checkpoint_fill(const char *path, bal_tensors *tensors, bal_states *states);
 
 /* ---- the run directory: its files and its checkpoints ---- */
 

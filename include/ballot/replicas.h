@@ -4,21 +4,21 @@
 #define BALLOT_REPLICAS_H
 
 #include "ballot/comm.h"
-#include "ballot/tensors.h"
+#include "ballot/states.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/** bal_tensors_fingerprint of tensors in shared memory: the ranks of the copy hash a part each.
+/** bal_states_fingerprint of tensors in shared memory: the ranks of the copy hash a part each.
  *  Collective on the copy. @return BAL_OK; BAL_ERR_MPI. */
 bal_status bal_replica_fingerprint(bal_shared *shared, const bal_tensors *tensors,
-                                   uint64_t *fingerprint);
+                                   const bal_states *states, uint64_t *fingerprint);
 /** Are all copies of the tensors the same? Names rank and tensor if not. Collective.
  *  @param fingerprint  of the tensors, where they are
  *  @return BAL_OK; BAL_ERR_STATE; BAL_ERR_MPI. */
 bal_status bal_replicas_compare(bal_comm *comm, bal_shared *shared, const bal_tensors *tensors,
-                                uint64_t *fingerprint);
+                                const bal_states *states, uint64_t *fingerprint);
 
 #ifdef __cplusplus
 }

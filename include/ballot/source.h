@@ -26,7 +26,9 @@ bal_status bal_source_resolve(const char *path, char found[BAL_SOURCE_PATH_BYTES
 typedef struct bal_source_options {
     bal_formats formats; /* of the model made; BAL_F32 of a checkpoint: its weights, dequantized */
     bool keep_formats;   /* a checkpoint keeps its own formats, whatever formats says */
-    bool with_carry;     /* with carries, as a run needs them */
+    bal_states *states;  /* filled with the model, in memory of their own, for bal_states_clear;
+                            NULL: none */
+    bool keep_states;    /* of a checkpoint they are its own, whatever states says */
 } bal_source_options;
 
 /** Read a model, ready to work with. Local.
@@ -35,20 +37,22 @@ typedef struct bal_source_options {
  *          checkpoint has other formats than those asked for. */
 bal_status bal_source_open(const char *path, const bal_source_options *options, bal_bundle *bundle);
 
-/** Read a model and round it to formats, with carries; a checkpoint's weights are dequantized
- * first. Local. Errors as above.
+/** Read a model and round it to formats; a checkpoint's weights are dequantized first. Local.
+ * Errors as above.
+ *  @param states    made for it, in memory of their own, for bal_states_clear
  *  @param rounding  [n_tensors] for free(): what it changed; all 0 for gains */
 bal_status bal_source_round(const char *path, const bal_formats *formats, bal_bundle *bundle,
-                            bal_rounding **rounding);
+                            bal_states *states, bal_rounding **rounding);
 
 /* The same in two halves, for a model in memory of the caller. */
 
 /** Everything but the weights: the model is outlined (bal_model_outline), in a checkpoint's own
- *  formats if BAL_F32 is asked for. Local. Errors as above. */
+ *  formats if BAL_F32 is asked for; states get no memory. Local. Errors as above. */
 bal_status bal_source_outline(const char *path, const bal_source_options *options,
                               bal_bundle *bundle);
-/** Read the weights into the model, once it is attached to memory. Local. Errors as above. */
-bal_status bal_source_fill(const char *path, bal_model *model);
+/** Read the weights into the model, and what belongs to them into the states, once all have memory.
+ *  Local. @param states  NULL: none @return errors as above */
+bal_status bal_source_fill(const char *path, bal_model *model, bal_states *states);
 
 #ifdef __cplusplus
 }

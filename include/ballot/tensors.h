@@ -13,9 +13,8 @@ extern "C" {
  *  followed by its gain. */
 typedef struct bal_tensors {
     int n;
-    bal_tensor *at;  /* [n] */
-    bool with_carry; /* in their memory, too */
-    void *owned;     /* memory of all of them where bal_tensors_allocate made it, else NULL */
+    bal_tensor *at; /* [n] */
+    void *owned;    /* memory of all of them where bal_tensors_allocate made it, else NULL */
 } bal_tensors;
 
 /** Add a tensor that has no memory yet. Pointers to those before it may change. Local.

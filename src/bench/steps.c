@@ -126,6 +126,7 @@ static bal_status time_updates(bal_comm *comm, bal_shared *shared, bal_optim *op
 typedef struct tools {
     bal_shared *shared;
     bal_model *model;
+    bal_states states;
     bal_forward *forward;
     bal_optim *optim;
     bal_batch batch;
@@ -146,7 +147,8 @@ static bal_status make_tools(tools *t, const bal_kernels *kernels, int64_t n_seq
         return bal_fail(BAL_ERR_MEMORY, "no memory to measure a step");
     for (int i = 0; i < n_tensors; ++i) t->on_ballot[i] = true;
     bal_optim_options options = bal_bench_options(t->on_ballot);
-    BAL_TRY(bal_optim_create(bal_model_tensors(t->model), kernels, &options, &t->optim));
+    BAL_TRY(
+        bal_optim_create(bal_model_tensors(t->model), &t->states, kernels, &options, &t->optim));
     BAL_TRY(bal_batch_init(&t->batch, n_sequences, context));
     t->batch.n_sequences = n_sequences;
     t->batch.n_tokens = n_tokens;
@@ -167,20 +169,26 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
                            const bal_model_config *config, int64_t n_sequences, int64_t context,
                            bool share, bal_bench_step *result)
 {
-    tools t = {0};
+    tools t = {.states = bal_bench_options(NULL).rule.kind->states};
+    size_t n_bytes = 0, n_state_bytes = 0;
     *result = (bal_bench_step){0};
     bal_status status = bal_comm_agree(
-        comm, bal_model_outline(config, &(bal_formats){.matrices = BAL_I8}, true, &t.model));
-    if (status == BAL_OK)
-        status = bal_shared_create(comm, bal_tensors_bytes(bal_model_tensors(t.model)), share,
-                                   &t.shared);
+        comm, bal_model_outline(config, &(bal_formats){.matrices = BAL_I8}, &t.model));
+    if (status == BAL_OK) {
+        n_bytes = bal_tensors_bytes(bal_model_tensors(t.model));
+        n_state_bytes = bal_states_bytes(&t.states, bal_model_tensors(t.model));
+        status = bal_shared_create(comm, n_bytes + n_state_bytes, share, &t.shared);
+    }
     if (status == BAL_OK && bal_shared_refusal(t.shared) != NULL)
         bal_log(BAL_LOG_WARN, "%s; each rank there holds a model of its own",
                 bal_shared_refusal(t.shared));
     if (status == BAL_OK) {
-        bal_tensors_attach(bal_model_tensors(t.model), bal_shared_memory(t.shared));
+        bal_tensors *tensors = bal_model_tensors(t.model);
+        bal_tensors_attach(tensors, bal_shared_memory(t.shared));
+        bal_states_attach(&t.states, tensors, (char *)bal_shared_memory(t.shared) + n_bytes);
         int part = bal_shared_part(t.shared);
-        if (part == 0) bal_tensors_zero(bal_model_tensors(t.model));
+        if (part == 0) bal_tensors_zero(tensors);
+        if (part == 0) bal_states_zero(&t.states, tensors);
         status = bal_shared_sync(t.shared);
         fill_part(t.model, kernels, part, bal_shared_n_parts(t.shared));
         if (status == BAL_OK) status = bal_shared_sync(t.shared);
@@ -189,10 +197,9 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
     }
     if (status == BAL_OK) {
         bal_measure measure = bal_optim_measure(t.optim, 0);
-        result->model_bytes = (int64_t)bal_tensors_bytes(bal_model_tensors(t.model));
+        result->model_bytes = (int64_t)(n_bytes + n_state_bytes);
         result->shared = bal_shared_n_parts(t.shared) > 1;
-        for (int i = 0; i < bal_model_tensors(t.model)->n; ++i)
-            result->n_codes += bal_tensor_n(&bal_model_tensors(t.model)->at[i]);
+        result->n_codes = bal_tensors_n(bal_model_tensors(t.model));
         status = time_probes(comm, t.model, t.forward, &t.batch, &measure, result);
     }
     if (status == BAL_OK)

@@ -10,7 +10,7 @@ const bal_ballot_shape bal_bench_signs = {.n_slots = N_SLOTS, .n_bits = BAL_SIGN
 bal_optim_options bal_bench_options(const bool *on_ballot)
 {
     return (bal_optim_options){
-        .rule = {.kind = BAL_RULE_CARRY, .travel = 4.0},
+        .rule = {.kind = bal_rule_of(0), .travel = 4.0},
         .perturb = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
         .ballot = bal_bench_signs,
         .n_steps = 1000,
@@ -30,15 +30,15 @@ void bal_bench_votes(uint64_t bits[2 * N_SLOTS / 64])
 
 /* Median seconds for applying the votes of a step. */
 static bal_status time_updates(const bal_kernels *kernels, bal_tensors *tensors,
-                               const bool *on_ballot, bal_direction_kind kind, uint32_t *flips,
-                               double *seconds)
+                               const bal_states *states, const bool *on_ballot,
+                               bal_direction_kind kind, uint32_t *flips, double *seconds)
 {
     bal_optim_options options = bal_bench_options(on_ballot);
     bal_optim *optim = NULL;
     double times[N_REPEATS];
     uint64_t bits[2 * N_SLOTS / 64];
     options.perturb.kind = kind;
-    BAL_TRY(bal_optim_create(tensors, kernels, &options, &optim));
+    BAL_TRY(bal_optim_create(tensors, states, kernels, &options, &optim));
     bal_bench_votes(bits);
     for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
         double start = bal_cpu_seconds();
@@ -64,13 +64,14 @@ bal_status bal_bench_updates(const bal_kernels *kernels, int64_t n_codes, bal_be
                                .norm_eps = 1e-5};
     bal_model *model = NULL;
     config.n_layers = n_codes / (4 * 256 * 256 + 3 * 256 * 1024) + 1;
-    BAL_TRY(bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, true, &model));
+    BAL_TRY(bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, &model));
     bal_tensors *tensors = bal_model_tensors(model);
+    bal_states states = bal_bench_options(NULL).rule.kind->states;
     int n_tensors = tensors->n;
     bool *on_ballot = bal_alloc((size_t)n_tensors, sizeof *on_ballot);
     uint32_t *flips = bal_alloc((size_t)n_tensors, sizeof *flips);
     bal_status status = on_ballot != NULL && flips != NULL
-                            ? BAL_OK
+                            ? bal_states_allocate(&states, tensors)
                             : bal_fail(BAL_ERR_MEMORY, "no memory to measure updates");
     result->n_codes = 0;
     for (int i = 0; i < n_tensors && status == BAL_OK; ++i) {
@@ -78,13 +79,14 @@ bal_status bal_bench_updates(const bal_kernels *kernels, int64_t n_codes, bal_be
         result->n_codes += bal_tensor_n(&tensors->at[i]);
     }
     if (status == BAL_OK)
-        status = time_updates(kernels, tensors, on_ballot, BAL_DIRECTIONS_WALSH, flips,
+        status = time_updates(kernels, tensors, &states, on_ballot, BAL_DIRECTIONS_WALSH, flips,
                               &result->walsh_seconds);
     if (status == BAL_OK)
-        status = time_updates(kernels, tensors, on_ballot, BAL_DIRECTIONS_INDEPENDENT, flips,
-                              &result->independent_seconds);
+        status = time_updates(kernels, tensors, &states, on_ballot, BAL_DIRECTIONS_INDEPENDENT,
+                              flips, &result->independent_seconds);
     free(on_ballot);
     free(flips);
+    bal_states_clear(&states);
     bal_model_destroy(&model);
     return status;
 }

@@ -29,19 +29,15 @@ typedef enum bal_option_type {
     BAL_OPT_FLAGS,  /* unsigned: or of values of names */
 } bal_option_type;
 
-typedef struct bal_option_name {
-    const char *name;
-    double value;
-} bal_option_name;
-
 /** An option of the job file: a row of job_options.def. */
 typedef struct bal_option {
     const char *section, *key;
     size_t offset; /* in bal_job */
     bal_option_type type;
     double min, max;
-    bal_option_name names[12]; /* ends with a name of NULL */
-    bool decides;              /* codes or journal depend on it: part of the job's hash */
+    bal_choice own[12];       /* its words; ends with a name of NULL */
+    const bal_choice *listed; /* words that another room lists; NULL: none */
+    bool decides;             /* codes or journal depend on it: part of the job's hash */
     const char *help;
 } bal_option;
 extern const bal_option bal_options[];
@@ -135,10 +131,10 @@ void bal_formats_print(const bal_formats *formats, char *text, size_t n_bytes);
 /** A file to be written does not exist, but its folder does. @return BAL_OK; BAL_ERR_CONFIG: it
  *  exists; BAL_ERR_IO. */
 bal_status bal_check_output(const char *path);
-/** Write a model and what it came with as a checkpoint of a step, without journal and metrics; its
- *  fingerprint in *fingerprint. @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
+/** Write a model, its states and what it came with as a checkpoint of a step, without journal and
+ * metrics; its fingerprint in *fingerprint. @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
 bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle *bundle,
-                                const bal_run_id *id, const bal_job *job,
+                                const bal_states *states, const bal_run_id *id, const bal_job *job,
                                 const bal_machine *machine, uint64_t *fingerprint);
 /** Print an object as JSON and release it. */
 bal_status bal_print_json(const bal_context *context, json_t *object);

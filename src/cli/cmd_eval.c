@@ -38,7 +38,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static bal_status print(bal_context *context, const arguments *a, const bal_model *model,
-                        const bal_dataset *dataset, const bal_job *job, const bal_score *score)
+                        const bal_states *states, const bal_dataset *dataset, const bal_job *job,
+                        const bal_score *score)
 {
     char format[BAL_TEXT_BYTES];
     bal_formats_print(bal_model_formats(model), format, sizeof format);
@@ -50,7 +51,7 @@ static bal_status print(bal_context *context, const arguments *a, const bal_mode
     double bits = (double)score->loss / BAL_LOSS_UNITS_PER_NAT / log(2.0) /
                   (double)dataset->n_bytes; /* of a whole text only */
     char hex[17];
-    bal_hex(bal_tensors_fingerprint(bal_model_tensors(model)), hex);
+    bal_hex(bal_states_fingerprint(states, bal_model_tensors(model)), hex);
     if (a->common.json)
         return bal_print_json(
             context, json_pack("{s:o, s:s, s:s, s:s, s:I, s:f, s:o, s:o, s:f, s:s}", "model",
@@ -96,7 +97,12 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     if (status == BAL_OK && text[0] == 0)
         status = bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set", a.common.job, a.split);
     bal_source_options how = bal_common_source(&a.common, &source.job);
-    how.with_carry = how.formats.matrices != BAL_F32; /* for the fingerprint */
+    bal_states states = {0}; /* for the fingerprint */
+    how.keep_states = true;
+    if (how.formats.matrices != BAL_F32) {
+        states = bal_rule_of(source.job.rule.name)->states;
+        how.states = &states;
+    }
     if (status == BAL_OK) status = bal_source_open(a.model, &how, &bundle);
     if (status == BAL_OK) status = bal_job_open_data(&source.job, text, &bundle, &dataset);
     if (status == BAL_OK) status = bal_batch_init(&batch, job->data.batch, job->data.context);
@@ -109,11 +115,13 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
         status = bal_evaluate(context->comm, forward, &dataset,
                               strcmp(a.split, "dev") == 0 ? job->data.dev_examples : 0,
                               job->data.batch, &batch, &score);
-    if (status == BAL_OK) status = print(context, &a, bundle.model, &dataset, &source.job, &score);
+    if (status == BAL_OK)
+        status = print(context, &a, bundle.model, &states, &dataset, &source.job, &score);
     bal_forward_destroy(&forward);
     bal_batch_clear(&batch);
     bal_dataset_clear(&dataset);
     bal_bundle_clear(&bundle);
+    bal_states_clear(&states);
     bal_job_source_clear(&source);
     return status;
 }

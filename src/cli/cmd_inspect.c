@@ -94,9 +94,18 @@ static void print_model(const bal_model *model)
     }
 }
 
+/* Names of what the rule remembers. */
+static json_t *states_json(const bal_states *states)
+{
+    json_t *names = json_array();
+    for (int i = 0; i < states->n; ++i)
+        json_array_append_new(names, bal_json_text(states->at[i].name));
+    return names;
+}
+
 static bal_status inspect_checkpoint(bal_context *context, const arguments *a)
 {
-    bal_snapshot snapshot; /* reading verifies every byte; with carries, the fingerprint too */
+    bal_snapshot snapshot; /* reading verifies every byte; with its states, the fingerprint too */
     BAL_TRY(bal_checkpoint_read(a->path, true, &snapshot));
     bal_status status = BAL_OK;
     char hex[17];
@@ -114,11 +123,14 @@ static bal_status inspect_checkpoint(bal_context *context, const arguments *a)
             object, "dev_loss_nats",
             isnan(snapshot.dev_loss_nats) ? json_null() : json_real(snapshot.dev_loss_nats));
         json_object_set_new(object, "verified", json_true());
+        json_object_set_new(object, "optimizer", states_json(&snapshot.states));
         status = bal_print_json(context, object);
     } else {
         printf("checkpoint   step %lld of %lld, every checksum right\n", (long long)snapshot.step,
                (long long)snapshot.id.n_steps);
-        printf("fingerprint  %s\nkernels      %s\n", hex, snapshot.isa);
+        printf("fingerprint  %s\nkernels      %s\noptimizer   ", hex, snapshot.isa);
+        for (int i = 0; i < snapshot.states.n; ++i) printf(" %s", snapshot.states.at[i].name);
+        printf("%s\n", snapshot.states.n == 0 ? " remembers nothing" : "");
         if (!isnan(snapshot.dev_loss_nats))
             printf("dev loss     %.4f nats per token\n", snapshot.dev_loss_nats);
         print_model(snapshot.model);
@@ -169,7 +181,7 @@ static bal_status inspect_journal(bal_context *context, const arguments *a)
 static bal_status inspect_model(bal_context *context, const arguments *a)
 {
     bal_bundle bundle;
-    BAL_TRY(bal_hub_outline(a->path, &(bal_formats){.matrices = BAL_F32}, false, &bundle));
+    BAL_TRY(bal_hub_outline(a->path, &(bal_formats){.matrices = BAL_F32}, &bundle));
     bal_status status = BAL_OK;
     if (a->common.json) {
         json_t *object = model_json(bundle.model);

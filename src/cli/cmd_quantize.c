@@ -75,7 +75,8 @@ static json_t *tensors_json(const bal_model *model, const bal_rounding *rounding
 }
 
 static bal_status report(bal_context *context, const arguments *a, const bal_model *model,
-                         const bal_rounding *rounding, uint64_t fingerprint)
+                         const bal_states *states, const bal_rounding *rounding,
+                         uint64_t fingerprint)
 {
     char hex[17];
     bal_hex(fingerprint, hex);
@@ -83,30 +84,33 @@ static bal_status report(bal_context *context, const arguments *a, const bal_mod
         return bal_print_json(
             context, json_pack("{s:o, s:s, s:o}", "output", bal_json_text(a->out), "fingerprint",
                                hex, "tensors", tensors_json(model, rounding)));
+    const bal_tensors *tensors = bal_model_tensors(model);
     print_tensors(model, rounding);
     printf(
         "\n%s: %.1f MiB of codes, carries and scales, fingerprint %s\n"
         "error and greatest: root mean square and largest change of a weight, of the root mean "
         "square of the tensor's weights\n",
-        a->out, (double)bal_tensors_bytes(bal_model_tensors(model)) / 1048576.0, hex);
+        a->out,
+        (double)(bal_tensors_bytes(tensors) + bal_states_bytes(states, tensors)) / 1048576.0, hex);
     return BAL_OK;
 }
 
 static bal_status quantize(bal_context *context, const arguments *a, const bal_job *job,
-                           bal_bundle *bundle)
+                           bal_bundle *bundle, bal_states *states)
 {
     bal_formats formats = bal_common_source(&a->common, job).formats;
     if (formats.matrices == BAL_F32)
         return bal_fail(BAL_ERR_ARG, "--format=f32: expected i8, i4 or nf4");
     BAL_TRY(bal_check_output(a->out));
     bal_rounding *rounding;
-    BAL_TRY(bal_source_round(a->model, &formats, bundle, &rounding));
+    *states = bal_rule_of(job->rule.name)->states;
+    BAL_TRY(bal_source_round(a->model, &formats, bundle, states, &rounding));
     uint64_t print = 0;
     bal_run_id id = {.stream_version = BAL_STREAM_VERSION, .n_slots = 1, .n_steps = 1};
-    id.base_hash = bal_tensors_fingerprint(bal_model_tensors(bundle->model));
+    id.base_hash = bal_states_fingerprint(states, bal_model_tensors(bundle->model));
     bal_status status =
-        bal_write_checkpoint(a->out, 0, bundle, &id, job, &a->common.machine, &print);
-    if (status == BAL_OK) status = report(context, a, bundle->model, rounding, print);
+        bal_write_checkpoint(a->out, 0, bundle, states, &id, job, &a->common.machine, &print);
+    if (status == BAL_OK) status = report(context, a, bundle->model, states, rounding, print);
     free(rounding);
     return status;
 }
@@ -132,10 +136,12 @@ bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_job_source source = {0};
     bal_bundle bundle = {0};
+    bal_states states = {0};
     bal_status status =
         bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
-    if (status == BAL_OK) status = quantize(context, &a, &source.job, &bundle);
+    if (status == BAL_OK) status = quantize(context, &a, &source.job, &bundle, &states);
     bal_bundle_clear(&bundle);
+    bal_states_clear(&states);
     bal_job_source_clear(&source);
     return status;
 }

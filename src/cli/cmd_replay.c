@@ -47,12 +47,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static bal_status write_out(bal_context *context, const arguments *a, const bal_job *job,
-                            const bal_bundle *bundle, const bal_run_id *id)
+                            const bal_bundle *bundle, const bal_states *states,
+                            const bal_run_id *id)
 {
     uint64_t fingerprint;
     char hex[17];
-    BAL_TRY(
-        bal_write_checkpoint(a->out, a->step, bundle, id, job, &a->common.machine, &fingerprint));
+    BAL_TRY(bal_write_checkpoint(a->out, a->step, bundle, states, id, job, &a->common.machine,
+                                 &fingerprint));
     bal_hex(fingerprint, hex);
     if (a->common.json)
         return bal_print_json(context, json_pack("{s:o, s:I, s:s}", "output", bal_json_text(a->out),
@@ -101,17 +102,19 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
                           "what is good",
                           a.journal, (long long)bal_journal_tail(journal),
                           (long long)bal_journal_n(journal), (long long)bal_journal_n(journal));
-    bal_source_options base = {.formats = bal_job_formats(&source.job), .with_carry = true};
+    bal_states states = bal_rule_of(source.job.rule.name)->states;
+    bal_source_options base = {.formats = bal_job_formats(&source.job), .states = &states};
     if (status == BAL_OK) status = bal_source_open(a.base, &base, &bundle);
     if (status == BAL_OK) {
         if (a.step < 0) a.step = bal_journal_n(journal);
         status = bal_replay(&source.job, &a.common.machine, journal, a.step,
-                            bal_model_tensors(bundle.model));
+                            bal_model_tensors(bundle.model), &states);
     }
     if (status == BAL_OK)
-        status = write_out(context, &a, &source.job, &bundle, bal_journal_id(journal));
+        status = write_out(context, &a, &source.job, &bundle, &states, bal_journal_id(journal));
     bal_journal_close(&journal);
     bal_bundle_clear(&bundle);
+    bal_states_clear(&states);
     bal_job_source_clear(&source);
     return status;
 }

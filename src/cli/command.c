@@ -167,7 +167,7 @@ bal_status bal_check_output(const char *path)
 }
 
 bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle *bundle,
-                                const bal_run_id *id, const bal_job *job,
+                                const bal_states *states, const bal_run_id *id, const bal_job *job,
                                 const bal_machine *machine, uint64_t *fingerprint)
 {
     char folder[4096], name[4096];
@@ -175,11 +175,12 @@ bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle
         return bal_fail(BAL_ERR_IO, "%s: the path is too long", path);
     strcpy(folder, path);
     strcpy(name, path);
-    *fingerprint = bal_tensors_fingerprint(bal_model_tensors(bundle->model));
+    *fingerprint = bal_states_fingerprint(states, bal_model_tensors(bundle->model));
     bal_snapshot snapshot = {.step = step,
                              .fingerprint = *fingerprint,
                              .id = *id,
                              .model = bundle->model,
+                             .states = *states,
                              .files = bundle->files,
                              .job_text = job->text,
                              .isa = (char *)(uintptr_t)machine->kernels->name,

@@ -15,19 +15,26 @@
 #define DECIDES true
 #define FREE false
 #define TEXT(section, key, value, use, help) \
-    {AT(section, key), BAL_OPT_TEXT, 0, sizeof(((bal_job *)0)->section.key), {}, use, help},
+    {AT(section, key), BAL_OPT_TEXT, 0, sizeof(((bal_job *)0)->section.key), {}, NULL, use, help},
 #define INT(section, key, value, min, max, use, help) \
-    {AT(section, key), BAL_OPT_INT, min, max, {}, use, help},
+    {AT(section, key), BAL_OPT_INT, min, max, {}, NULL, use, help},
 #define REAL(section, key, value, bound, max, use, help, ...) \
-    {AT(section, key), BAL_OPT_REAL, bound, max, {__VA_ARGS__}, use, help},
+    {AT(section, key), BAL_OPT_REAL, bound, max, {__VA_ARGS__}, NULL, use, help},
 #define CHOICE(type, section, key, value, use, help, ...) \
-    {AT(section, key), BAL_OPT_CHOICE, 0, 0, {__VA_ARGS__}, use, help},
+    {AT(section, key), BAL_OPT_CHOICE, 0, 0, {__VA_ARGS__}, NULL, use, help},
+#define LISTED(section, key, value, use, help, list) \
+    {AT(section, key), BAL_OPT_CHOICE, 0, 0, {}, list, use, help},
 #define FLAGS(section, key, value, use, help, ...) \
-    {AT(section, key), BAL_OPT_FLAGS, 0, 0, {__VA_ARGS__}, use, help},
+    {AT(section, key), BAL_OPT_FLAGS, 0, 0, {__VA_ARGS__}, NULL, use, help},
 const bal_option bal_options[] = {
 #include "ballot/job_options.def"
 };
 const int bal_n_options = sizeof bal_options / sizeof *bal_options;
+
+static const bal_choice *names_of(const bal_option *option)
+{
+    return option->listed != NULL ? option->listed : option->own;
+}
 
 static const void *field(const bal_job *job, const bal_option *option)
 {
@@ -43,7 +50,7 @@ static void add_word(char text[BAL_TEXT_BYTES], const char *between, const char 
 
 static void print_real(const bal_option *option, double value, char text[BAL_TEXT_BYTES])
 {
-    for (const bal_option_name *name = option->names; name->name != NULL; ++name)
+    for (const bal_choice *name = names_of(option); name->name != NULL; ++name)
         if (name->value == value) {
             strcpy(text, name->name);
             return;
@@ -70,7 +77,7 @@ void bal_option_print(const bal_job *job, const bal_option *option, char text[BA
         case BAL_OPT_CHOICE:
         case BAL_OPT_FLAGS:
             memcpy(&value, at, sizeof value);
-            for (const bal_option_name *name = option->names; name->name != NULL; ++name) {
+            for (const bal_choice *name = names_of(option); name->name != NULL; ++name) {
                 unsigned its = (unsigned)name->value;
                 if (option->type == BAL_OPT_CHOICE ? its == value : (its & value) != 0)
                     add_word(text, " ", name->name);
@@ -100,7 +107,7 @@ void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES])
         case BAL_OPT_FLAGS:
             break;
     }
-    for (const bal_option_name *name = option->names; name->name != NULL; ++name)
+    for (const bal_choice *name = names_of(option); name->name != NULL; ++name)
         add_word(text, between, name->name);
 }
 
@@ -152,7 +159,7 @@ static bool set_int(const bal_option *option, const char *value, int64_t *at)
 static bool set_real(const bal_option *option, const char *value, double *at)
 {
     char *rest = NULL;
-    for (const bal_option_name *name = option->names; name->name != NULL; ++name)
+    for (const bal_choice *name = names_of(option); name->name != NULL; ++name)
         if (strcmp(name->name, value) == 0) {
             *at = name->value;
             return true;
@@ -184,7 +191,7 @@ static bool set_names(const bal_option *option, const char *value, unsigned *at)
     snprintf(copy, sizeof copy, "%s", value);
     for (char *word = strtok_r(copy, " ,", &rest); word != NULL;
          word = strtok_r(NULL, " ,", &rest)) {
-        const bal_option_name *name = option->names;
+        const bal_choice *name = names_of(option);
         while (name->name != NULL && strcmp(name->name, word) != 0) ++name;
         if (name->name == NULL) return false;
         result |= (unsigned)name->value;

@@ -66,12 +66,12 @@ static bool has_gain(const bal_model *model, int index)
 static bal_status compare(const bal_tensor *tensor, const float *values, bool *same)
 {
     bal_tensor again = *tensor;
-    void *memory = bal_alloc(bal_tensor_bytes(tensor, false), 1);
+    void *memory = bal_alloc(bal_tensor_bytes(tensor), 1);
     if (memory == NULL)
         return bal_fail(BAL_ERR_MEMORY, "%s: no memory to quantize it again", tensor->name);
-    bal_tensor_attach(&again, false, memory);
+    bal_tensor_attach(&again, memory);
     bal_tensor_zero(&again);
-    bal_status status = bal_tensor_quantize(&again, values);
+    bal_status status = bal_tensor_quantize(&again, values, NULL);
     *same = status == BAL_OK && is_same(tensor, &again);
     free(memory);
     return status;

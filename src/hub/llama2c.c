@@ -140,7 +140,7 @@ bal_status bal_hub_llama2c_parse(const uint8_t *data, size_t n_bytes, const char
                         "says",
                         origin, n_bytes, file_bytes(version, config), (long long)version);
     bal_model *model = NULL;
-    BAL_TRY(bal_model_outline(config, &(bal_formats){.matrices = BAL_F32}, false, &model));
+    BAL_TRY(bal_model_outline(config, &(bal_formats){.matrices = BAL_F32}, &model));
     table->entries = bal_alloc((size_t)bal_model_tensors(model)->n, sizeof *table->entries);
     const uint8_t *at = data + (version == 0 ? V0_HEADER : V1_HEADER);
     for (int i = 0; i < N_PARTS && table->entries != NULL; ++i) {

@@ -237,7 +237,7 @@ bal_rounding bal_rounding_of(const bal_tensor *tensor, const float *values, floa
 /* Fill the model. The largest tensor is held as floats, twice where it is transposed or cut; no
  * more than that. */
 static bal_status read_tensors(const bal_hub_table *table, const bal_family *family,
-                               bal_model *model, bal_rounding *rounding)
+                               bal_model *model, bal_states *states, bal_rounding *rounding)
 {
     int64_t n_largest = 1, n_whole = 1, n_row = 1;
     for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
@@ -261,7 +261,8 @@ static bal_status read_tensors(const bal_hub_table *table, const bal_family *fam
         bal_tensor *tensor = &bal_model_tensors(model)->at[i];
         if (tensor->role == BAL_GAIN) continue;
         status = bal_hub_match_read(table, family, model, tensor, values, whole);
-        if (status == BAL_OK) status = bal_tensor_quantize(tensor, values);
+        if (status == BAL_OK)
+            status = bal_tensor_quantize(tensor, values, bal_states_leftover(states, tensor));
         if (status == BAL_OK && rounding != NULL)
             rounding[i] = bal_rounding_of(tensor, values, row);
     }
@@ -314,13 +315,12 @@ void bal_bundle_clear(bal_bundle *bundle)
     bal_files_clear(&bundle->files);
 }
 
-bal_status bal_hub_outline(const char *path, const bal_formats *formats, bool with_carry,
-                           bal_bundle *bundle)
+bal_status bal_hub_outline(const char *path, const bal_formats *formats, bal_bundle *bundle)
 {
     source s;
     *bundle = (bal_bundle){0};
     BAL_TRY(open_source(path, &s));
-    bal_status status = bal_model_outline(&s.config, formats, with_carry, &bundle->model);
+    bal_status status = bal_model_outline(&s.config, formats, &bundle->model);
     if (status == BAL_OK) status = bal_hub_match(&s.table, s.family, bundle->model);
     if (status == BAL_OK)
         status = bal_tokenizer_create(&s.files, s.config.n_vocab, s.place.dir, &bundle->tokenizer);
@@ -331,23 +331,24 @@ bal_status bal_hub_outline(const char *path, const bal_formats *formats, bool wi
     return status;
 }
 
-bal_status bal_hub_fill(const char *path, bal_model *model, bal_rounding *rounding)
+bal_status bal_hub_fill(const char *path, bal_model *model, bal_states *states,
+                        bal_rounding *rounding)
 {
     source s;
     BAL_TRY(open_source(path, &s));
     bal_status status = bal_hub_match(&s.table, s.family, model);
     if (status == BAL_OK) bal_tensors_zero(bal_model_tensors(model));
-    if (status == BAL_OK) status = read_tensors(&s.table, s.family, model, rounding);
+    if (status == BAL_OK && states != NULL) bal_states_zero(states, bal_model_tensors(model));
+    if (status == BAL_OK) status = read_tensors(&s.table, s.family, model, states, rounding);
     close_source(&s);
     return status;
 }
 
-bal_status bal_hub_load(const char *path, const bal_formats *formats, bool with_carry,
-                        bal_bundle *bundle)
+bal_status bal_hub_load(const char *path, const bal_formats *formats, bal_bundle *bundle)
 {
-    BAL_TRY(bal_hub_outline(path, formats, with_carry, bundle));
+    BAL_TRY(bal_hub_outline(path, formats, bundle));
     bal_status status = bal_tensors_allocate(bal_model_tensors(bundle->model));
-    if (status == BAL_OK) status = bal_hub_fill(path, bundle->model, NULL);
+    if (status == BAL_OK) status = bal_hub_fill(path, bundle->model, NULL, NULL);
     if (status != BAL_OK) bal_bundle_clear(bundle);
     return status;
 }

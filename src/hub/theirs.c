@@ -9,7 +9,7 @@
 static bal_status check_config(const bal_model_config *config, const bal_model *model)
 {
     bal_model *other = NULL;
-    BAL_TRY(bal_model_outline(config, &(bal_formats){.matrices = BAL_F32}, false, &other));
+    BAL_TRY(bal_model_outline(config, &(bal_formats){.matrices = BAL_F32}, &other));
     int n = 0, k = 0;
     bal_status status = BAL_OK;
     for (int i = 0; i < bal_model_tensors(model)->n; ++i)

@@ -151,9 +151,8 @@ static bal_status add_tensors(outline *o)
 }
 
 bal_status bal_model_outline(const bal_model_config *config, const bal_formats *formats,
-                             bool with_carry, bal_model **model)
+                             bal_model **model)
 {
-    assert(formats->matrices != BAL_F32 || !with_carry);
     BAL_TRY(bal_model_config_check(config, "model"));
     bal_status status = BAL_ERR_MEMORY;
     outline o = {.model = bal_alloc(1, sizeof *o.model)};
@@ -161,7 +160,6 @@ bal_status bal_model_outline(const bal_model_config *config, const bal_formats *
     if (m == NULL) goto done;
     m->config = *config;
     m->formats = *formats;
-    m->tensors.with_carry = with_carry;
     m->layers = bal_alloc((size_t)config->n_layers, sizeof *m->layers);
     if (m->layers == NULL) goto done;
     status = bal_format_list_init(&o.formats, &m->formats);
@@ -177,9 +175,9 @@ done:
 }
 
 bal_status bal_model_create(const bal_model_config *config, const bal_formats *formats,
-                            bool with_carry, bal_model **model)
+                            bal_model **model)
 {
-    BAL_TRY(bal_model_outline(config, formats, with_carry, model));
+    BAL_TRY(bal_model_outline(config, formats, model));
     bal_status status = bal_tensors_allocate(&(*model)->tensors);
     if (status == BAL_OK)
         bal_tensors_zero(&(*model)->tensors);

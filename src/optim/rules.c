@@ -1,61 +1,9 @@
-/* rules.c: the table of rules. Each moves codes by their tally, past the gate: a code moves only
- * where code - |z| and code + |z| are in its range. Adding a rule is adding a row. */
-#include <assert.h>
+/* rules.c: the table of rules, and the rules that remember nothing that they need. A new rule is a
+ * row of RULES, its struct and its functions, here or in a file of its own. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "optim_impl.h"
-
-/* Put a code that moved, kept within its range. @return whether it changed. */
-static uint32_t put(bal_tensor *tensor, int64_t at, int old, int code)
-{
-    code = code > tensor->high ? tensor->high : code < tensor->low ? tensor->low : code;
-    bal_tensor_put(tensor, at, code);
-    return code != old;
-}
-
-static bal_status check_carry(const bal_optim_options *options)
-{
-    if (options->perturb.kind == BAL_DIRECTIONS_UNIFORM)
-        return bal_fail(BAL_ERR_CONFIG,
-                        "rule carry counts votes along +-1: set [vote] directions "
-                        "to walsh or independent");
-    return BAL_OK;
-}
-
-/* carry += round(256 rate tally / sqrt(n_slots)); whole steps move the code, the remainder, in
- * [-1/2, 1/2), stays. It is a 16-bit weight of which the model reads the top byte. A tally counts
- * up to where its increment is 32 to 64 code steps. */
-static uint32_t update_carry(const bal_rule_step *step, bal_tensor *tensor, int64_t first,
-                             int64_t n, int16_t *tally)
-{
-    int bound = ((1 << 14) - 1) >> step->shift;
-    bal_ballot_shape ballot = step->options->ballot;
-    bool may_exceed = ballot.n_slots * bal_ballot_vote_max(ballot) > bound;
-    for (int64_t i = 0; i < n && may_exceed; ++i)
-        tally[i] = (int16_t)(tally[i] > bound ? bound : tally[i] < -bound ? -bound : tally[i]);
-    if (tensor->role == BAL_MATRIX) {
-        uint8_t spread[BAL_SPAN_BLOCKS * BAL_BLOCK_CODES];
-        bool nibbles = bal_format_is_nibbles(tensor->format);
-        uint8_t *codes = nibbles ? spread : (uint8_t *)tensor->codes + first;
-        int64_t block = first / BAL_BLOCK_CODES, n_blocks = n / BAL_BLOCK_CODES;
-        assert(n_blocks <= BAL_SPAN_BLOCKS);
-        if (nibbles) bal_tensor_spread(tensor, block, n_blocks, spread);
-        uint32_t n_flips = step->kernels->carry(n, tensor->low, tensor->high, step->multiplier,
-                                                step->shift, tally, codes, tensor->carry + first);
-        if (nibbles) bal_tensor_gather(tensor, block, n_blocks, spread);
-        return n_flips;
-    }
-    uint32_t n_flips = 0;
-    for (int64_t i = 0; i < n; ++i) {
-        int old = bal_tensor_code(tensor, first + i);
-        if (old - 1 < tensor->low || old + 1 > tensor->high) continue;
-        int moves =
-            bal_carry_moves(tally[i], step->multiplier, step->shift, &tensor->carry[first + i]);
-        n_flips += put(tensor, first + i, old, old + moves);
-    }
-    return n_flips;
-}
 
 static bal_status check_zoqo(const bal_optim_options *options)
 {
@@ -84,8 +32,9 @@ static float code_scale(const bal_tensor *tensor, int64_t at)
  * slot, so that |tally| is |z|, or 0 without a vote.
  * Source: ZOQO, Bar & Giryes 2025, arXiv 2501.06736. */
 static uint32_t update_zoqo(const bal_rule_step *step, bal_tensor *tensor, int64_t first, int64_t n,
-                            int16_t *tally)
+                            int8_t *const remembered[], int16_t *tally)
 {
+    (void)remembered;
     uint32_t n_flips = 0;
     for (int64_t i = 0; i < n; ++i) {
         int old = bal_tensor_code(tensor, first + i);
@@ -94,12 +43,28 @@ static uint32_t update_zoqo(const bal_rule_step *step, bal_tensor *tensor, int64
             continue;
         double quotient = floor(step->options->rule.eta / (double)code_scale(tensor, first + i));
         int size = quotient >= 32767.0 ? 32767 : quotient > 1.0 ? (int)quotient : 1;
-        n_flips += put(tensor, first + i, old, old + (tally[i] > 0 ? size : -size));
+        n_flips += bal_rule_put(tensor, first + i, old, old + (tally[i] > 0 ? size : -size));
     }
     return n_flips;
 }
 
-const bal_rule bal_rules[] = {
-    [BAL_RULE_CARRY] = {.check = check_carry, .update = update_carry},
-    [BAL_RULE_ZOQO] = {.check = check_zoqo, .update = update_zoqo},
+/* Version 0.1 kept carries whatever the rule was, and counted them in fingerprints: here they stay
+ * what rounding left over. */
+static const bal_rule bal_rule_zoqo = {
+    .check = check_zoqo,
+    .states = {.n = 1, .at = {{.name = "carry", .from_rounding = true}}},
+    .update = update_zoqo,
 };
+
+/* The words of job files. The order decides nothing but that of the help, and that the first is the
+ * default. */
+#define RULES(X) X(carry) X(zoqo)
+
+#define NUMBER(word) RULE_##word,
+#define ROW(word) &bal_rule_##word,
+#define WORD(word) {#word, RULE_##word},
+enum { RULES(NUMBER) };
+static const bal_rule *const rules[] = {RULES(ROW)};
+const bal_choice bal_rule_choices[] = {RULES(WORD){NULL, 0}};
+
+const bal_rule *bal_rule_of(unsigned value) { return rules[value]; }

@@ -1,5 +1,4 @@
-/* round.c: float values to the nearest weights of a lattice; what is left over goes to the carry.
- */
+/* round.c: float values to the nearest weights of a lattice, and what rounding leaves over. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -36,20 +35,20 @@ static void fill_scales(bal_tensor *tensor, const float *values)
         if (tensor->scale[row] == 0.0f) tensor->scale[row] = mean;
 }
 
-/* A carry of so many code steps; 1/2 is not in its range: 127/256 stands for it. */
-static int8_t carry_of(float steps)
+/* So many code steps in 1/256; 1/2 is not in the range of a byte: 127/256 stands for it. */
+static int8_t leftover_of(float steps)
 {
     return (int8_t)fmaxf(fminf(rintf(256.0f * steps), 127.0f), -128.0f);
 }
 
-/* The code nearest to x, which is in units of entries, and the carry of what is left. */
+/* The code nearest to x, which is in units of entries, and what is left. */
 static int round_value(bal_format format, int factor, const float entries[16], float x,
-                       int8_t *carry)
+                       int8_t *left)
 {
     if (format != BAL_NF4) {
         float steps = format == BAL_I4 ? x / (float)factor : x, code = rintf(steps);
         if (format == BAL_I4) code = fmaxf(fminf(code, 7.0f), -7.0f);
-        *carry = carry_of(steps - code);
+        *left = leftover_of(steps - code);
         return (int)code;
     }
     int low = 0; /* the entry at x or below, and the share of the way to the next one */
@@ -58,7 +57,7 @@ static int round_value(bal_format format, int factor, const float entries[16], f
     float share = apart > 0.0f ? (x - entries[low]) / apart : 0.0f;
     share = fmaxf(fminf(share, 1.0f), 0.0f);
     int code = low + (share >= 0.5f);
-    *carry = carry_of(share - (float)(code - low));
+    *left = leftover_of(share - (float)(code - low));
     return code;
 }
 
@@ -76,11 +75,11 @@ static double group_error(bal_format format, int factor, const float *values, in
     double sum = 0.0;
     fill_entries(format, factor, entries);
     for (int64_t i = 0; i < n; ++i) {
-        int8_t carry;
+        int8_t left;
         float x = values[i] / scale;
-        int code = round_value(format, factor, entries, x, &carry);
-        double left = (double)x - bal_code_entry(format, code, factor);
-        sum += left * left;
+        int code = round_value(format, factor, entries, x, &left);
+        double error = (double)x - bal_code_entry(format, code, factor);
+        sum += error * error;
     }
     return sum;
 }
@@ -98,22 +97,22 @@ static int best_factor(bal_format format, const float *values, int64_t n, float 
 }
 
 /* Columns first .. first + n - 1 of a row. */
-static void round_group(bal_tensor *tensor, const float *values, int64_t row, int64_t first,
-                        int64_t n, int factor)
+static void round_group(bal_tensor *tensor, const float *values, int8_t *leftover, int64_t row,
+                        int64_t first, int64_t n, int factor)
 {
     float entries[16];
     fill_entries(tensor->format, factor, entries);
     for (int64_t i = 0; i < n; ++i) {
-        int8_t carry;
+        int8_t left;
         int64_t at = bal_code_index(tensor, row, first + i);
         int code =
-            round_value(tensor->format, factor, entries, values[i] / tensor->scale[row], &carry);
+            round_value(tensor->format, factor, entries, values[i] / tensor->scale[row], &left);
         bal_tensor_put(tensor, at, code);
-        if (tensor->carry != NULL) tensor->carry[at] = carry;
+        if (leftover != NULL) leftover[at] = left;
     }
 }
 
-bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values)
+bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values, int8_t *leftover)
 {
     assert(tensor->role != BAL_GAIN);
     int64_t n = bal_tensor_n(tensor), n_cols = tensor->n_cols;
@@ -136,7 +135,7 @@ bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values)
                 factor = best_factor(tensor->format, from, here, tensor->scale[row]);
                 tensor->factors[bal_tensor_factor_at(tensor, row, first / step)] = (uint8_t)factor;
             }
-            round_group(tensor, from, row, first, here, factor);
+            round_group(tensor, from, leftover, row, first, here, factor);
         }
     return BAL_OK;
 }

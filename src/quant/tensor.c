@@ -1,4 +1,4 @@
-/* tensor.c: a tensor's codes, scales and carries: where they stand, and their order in files. */
+/* tensor.c: a tensor's codes and scales: where they stand, and their order in files. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +64,6 @@ static size_t codes_bytes(const bal_tensor *t)
     if (t->format == BAL_I16) return n_codes * sizeof(int16_t);
     return (bal_format_is_nibbles(t->format) ? n_codes / 2 : n_codes) + READ_PAST;
 }
-static size_t carry_bytes(const bal_tensor *t) { return (size_t)t->n_blocks * BAL_BLOCK_CODES; }
 static size_t scale_bytes(const bal_tensor *t)
 {
     return t->format == BAL_F32 ? 0 : round_up((size_t)t->n_rows * sizeof *t->scale);
@@ -75,29 +74,25 @@ static size_t factor_bytes(const bal_tensor *t)
     return n_panels * (size_t)bal_tensor_n_groups(t) * BAL_PANEL_ROWS;
 }
 
-size_t bal_tensor_carry_bytes(const bal_tensor *tensor) { return carry_bytes(tensor); }
 size_t bal_tensor_scale_bytes(const bal_tensor *tensor)
 {
     return scale_bytes(tensor) + factor_bytes(tensor);
 }
 
-size_t bal_tensor_bytes(const bal_tensor *tensor, bool with_carry)
+size_t bal_tensor_bytes(const bal_tensor *tensor)
 {
-    return codes_bytes(tensor) + scale_bytes(tensor) + factor_bytes(tensor) +
-           (with_carry ? carry_bytes(tensor) : 0);
+    return codes_bytes(tensor) + scale_bytes(tensor) + factor_bytes(tensor);
 }
 
-void bal_tensor_attach(bal_tensor *tensor, bool with_carry, void *memory)
+void bal_tensor_attach(bal_tensor *tensor, void *memory)
 {
-    assert((uintptr_t)memory % 64 == 0 && (tensor->format != BAL_F32 || !with_carry));
+    assert((uintptr_t)memory % 64 == 0);
     char *at = memory;
     tensor->codes = at;
     at += codes_bytes(tensor);
     tensor->scale = tensor->format == BAL_F32 ? NULL : (float *)(void *)at;
     at += scale_bytes(tensor);
     tensor->factors = tensor->group > 0 ? (uint8_t *)at : NULL;
-    at += factor_bytes(tensor);
-    tensor->carry = with_carry ? (int8_t *)at : NULL;
 }
 
 void bal_tensor_zero(bal_tensor *tensor)
@@ -110,7 +105,6 @@ void bal_tensor_zero(bal_tensor *tensor)
         memset(tensor->codes, 0, (size_t)(n_rows * n_cols) * sizeof(float));
         return;
     }
-    if (tensor->carry != NULL) memset(tensor->carry, 0, (size_t)n_codes);
     if (tensor->factors != NULL) memset(tensor->factors, 1, factor_bytes(tensor));
     for (int64_t at = 0; at < n_codes; ++at) bal_tensor_put(tensor, at, padding);
     for (int64_t row = 0; row < n_rows; ++row) {
@@ -227,18 +221,18 @@ bal_status bal_tensor_set_factors(bal_tensor *tensor, const uint8_t *row_major)
     return BAL_OK;
 }
 
-void bal_tensor_get_carry(const bal_tensor *tensor, int8_t *row_major)
+void bal_tensor_get_bytes(const bal_tensor *tensor, const int8_t *bytes, int8_t *row_major)
 {
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col)
-            row_major[row * tensor->n_cols + col] = tensor->carry[bal_code_index(tensor, row, col)];
+            row_major[row * tensor->n_cols + col] = bytes[bal_code_index(tensor, row, col)];
 }
 
-void bal_tensor_set_carry(bal_tensor *tensor, const int8_t *row_major)
+void bal_tensor_set_bytes(const bal_tensor *tensor, const int8_t *row_major, int8_t *bytes)
 {
     for (int64_t row = 0; row < tensor->n_rows; ++row)
         for (int64_t col = 0; col < tensor->n_cols; ++col)
-            tensor->carry[bal_code_index(tensor, row, col)] = row_major[row * tensor->n_cols + col];
+            bytes[bal_code_index(tensor, row, col)] = row_major[row * tensor->n_cols + col];
 }
 
 /* Hash of a block of codes: as int8_t or int16_t, or its nibbles. */
@@ -269,11 +263,8 @@ uint64_t bal_tensor_fingerprint_part(const bal_tensor *tensor, int index, int pa
     if (part == 0 && tensor->factors != NULL)
         sum += bal_hash(tensor->factors, factor_bytes(tensor), ~seed - 1);
     int64_t block, end;
-    for (bal_tensor_slice(tensor, part, n_parts, &block, &end); block < end; ++block) {
-        uint64_t place = seed + 2 * (uint64_t)block;
-        sum += hash_codes(tensor, block, place);
-        if (tensor->carry != NULL)
-            sum += bal_hash(tensor->carry + block * BAL_BLOCK_CODES, BAL_BLOCK_CODES, place + 1);
-    }
+    for (bal_tensor_slice(tensor, part, n_parts, &block, &end); block < end; ++block)
+        sum +=
+            hash_codes(tensor, block, seed + 2 * (uint64_t)block); /* states have the odd seeds */
     return sum;
 }

@@ -15,7 +15,9 @@ bal_status bal_tensors_add(bal_tensors *tensors, const char *name, bal_role role
         if (at == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the model");
         tensors->at = at;
     }
-    BAL_TRY(bal_tensor_init(&tensors->at[tensors->n], name, role, format, n_rows, n_cols));
+    bal_tensor *tensor = &tensors->at[tensors->n];
+    BAL_TRY(bal_tensor_init(tensor, name, role, format, n_rows, n_cols));
+    if (tensors->n > 0) tensor->first_block = tensor[-1].first_block + tensor[-1].n_blocks;
     ++tensors->n;
     return BAL_OK;
 }
@@ -30,8 +32,7 @@ void bal_tensors_clear(bal_tensors *tensors)
 size_t bal_tensors_bytes(const bal_tensors *tensors)
 {
     size_t n_bytes = 0;
-    for (int i = 0; i < tensors->n; ++i)
-        n_bytes += bal_tensor_bytes(&tensors->at[i], tensors->with_carry);
+    for (int i = 0; i < tensors->n; ++i) n_bytes += bal_tensor_bytes(&tensors->at[i]);
     return n_bytes;
 }
 
@@ -39,8 +40,8 @@ void bal_tensors_attach(bal_tensors *tensors, void *memory)
 {
     char *at = memory;
     for (int i = 0; i < tensors->n; ++i) {
-        bal_tensor_attach(&tensors->at[i], tensors->with_carry, at);
-        at += bal_tensor_bytes(&tensors->at[i], tensors->with_carry);
+        bal_tensor_attach(&tensors->at[i], at);
+        at += bal_tensor_bytes(&tensors->at[i]);
     }
 }
 

@@ -2,7 +2,7 @@
  * in the HDF5 part is left to checkpoint_write.c and checkpoint_read.c.
  *
  * The first 512 bytes are an HDF5 user block with four lines of text, filled up with newlines:
- *   ballot checkpoint 2
+ *   ballot checkpoint 3
  *   bytes <size of the file>
  *   xxh3 <XXH3-64 of bytes 512 to the end, 16 hex digits>
  *   self <XXH3-64 of the user block with these 16 digits as zeros>
@@ -60,6 +60,7 @@ char *bal_tensor_names(const bal_tensors *tensors)
 void bal_snapshot_clear(bal_snapshot *snapshot)
 {
     bal_model_destroy(&snapshot->model);
+    bal_states_clear(&snapshot->states);
     bal_tokenizer_destroy(&snapshot->tokenizer);
     bal_files_clear(&snapshot->files);
     bal_metrics_clear(&snapshot->metrics);
@@ -69,12 +70,12 @@ void bal_snapshot_clear(bal_snapshot *snapshot)
     *snapshot = (bal_snapshot){0};
 }
 
-static void make_user_block(char block[BLOCK_BYTES], uint64_t n_bytes, uint64_t hash)
+static void make_user_block(char block[BLOCK_BYTES], int version, uint64_t n_bytes, uint64_t hash)
 {
     memset(block, '\n', BLOCK_BYTES);
     int n = snprintf(block, BLOCK_BYTES,
-                     MAGIC "%d\nbytes %" PRIu64 "\nxxh3 %016" PRIx64 "\nself %016d\n",
-                     BAL_CHECKPOINT_VERSION, n_bytes, hash, 0);
+                     MAGIC "%d\nbytes %" PRIu64 "\nxxh3 %016" PRIx64 "\nself %016d\n", version,
+                     n_bytes, hash, 0);
     block[n] = '\n';
     char digits[17];
     snprintf(digits, sizeof digits, "%016" PRIx64, bal_hash(block, BLOCK_BYTES, 0));
@@ -108,10 +109,10 @@ static bal_status verify(const char *path, int fd)
     /* Widths keep the numbers in range; the comparison below does the checking. */
     int n_fields = sscanf(found, MAGIC "%9d\nbytes %18" SCNu64 "\nxxh3 %16" SCNx64 "\nself ",
                           &version, &n_expected, &hash);
-    if (n_fields >= 1 && version != BAL_CHECKPOINT_VERSION)
-        return bal_fail(BAL_ERR_INPUT, "%s: checkpoint version %d; expected %d", path, version,
-                        BAL_CHECKPOINT_VERSION);
-    if (n_fields == 3) make_user_block(expected, n_expected, hash);
+    if (n_fields >= 1 && (version < BAL_CHECKPOINT_OLDEST || version > BAL_CHECKPOINT_VERSION))
+        return bal_fail(BAL_ERR_INPUT, "%s: checkpoint version %d; expected %d to %d", path,
+                        version, BAL_CHECKPOINT_OLDEST, BAL_CHECKPOINT_VERSION);
+    if (n_fields == 3) make_user_block(expected, version, n_expected, hash);
     if (n_fields != 3 || memcmp(found, expected, BLOCK_BYTES) != 0)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: the user block (bytes 0 to 511) does not match its checksum", path);
@@ -149,7 +150,7 @@ static bal_status seal(const char *path, const char *name, int64_t step)
     bal_status status = bal_file_hash(fd, BLOCK_BYTES, name, &hash, &n_bytes);
     if (status != BAL_OK) goto done;
     assert(n_bytes > BLOCK_BYTES);
-    make_user_block(block, (uint64_t)n_bytes, hash);
+    make_user_block(block, BAL_CHECKPOINT_VERSION, (uint64_t)n_bytes, hash);
     status = bal_write_all(fd, block, BLOCK_BYTES, name);
     if (status == BAL_OK) status = verify(name, fd);
     if (status == BAL_OK) status = bal_checkpoint_reopen(path, name, step);

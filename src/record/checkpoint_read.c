@@ -15,7 +15,10 @@
 typedef struct reader {
     const char *path;
     int64_t file_bytes;
-    hid_t file, model, scale, factor, carry, metrics, ballots, job, files;
+    int32_t version;
+    hid_t file, model, scale, factor, metrics, ballots, job, files;
+    bal_states states; /* that the file has */
+    hid_t state[BAL_STATES_MAX];
 } reader;
 
 /* Where an attribute or dataset stands: group is "" for the root, object "" for the group itself.
@@ -265,13 +268,13 @@ static bal_status read_formats(const reader *r, bal_formats *formats)
 
 /* The model without its memory, and that no larger than the file, which has a byte for each code.
  */
-static bal_status outline_model(const reader *r, bool with_carry, bal_model **model)
+static bal_status outline_model(const reader *r, bal_model **model)
 {
     bal_model_config config;
     bal_formats formats;
     BAL_TRY(read_config(r, &config));
     BAL_TRY(read_formats(r, &formats));
-    bal_status status = bal_model_outline(&config, &formats, with_carry, model);
+    bal_status status = bal_model_outline(&config, &formats, model);
     if (status == BAL_ERR_CONFIG)
         return bal_fail(BAL_ERR_INPUT, "%s: /model: %s", r->path, bal_failure());
     if (status != BAL_OK) return status;
@@ -326,15 +329,39 @@ static bal_status read_tensor(const reader *r, bal_tensor *t, void *buffer)
         if (bal_tensor_set_factors(t, buffer) != BAL_OK)
             return bal_fail(BAL_ERR_INPUT, "%s: /factor/%s", r->path, bal_failure());
     }
-    if (t->carry == NULL) return BAL_OK;
-    at.group = "/carry";
-    BAL_TRY(read_dataset(r, r->carry, at, H5T_STD_I8LE, rank, shape, buffer));
-    bal_tensor_set_carry(t, buffer);
     return BAL_OK;
 }
 
-/* All tensors, which are those of the file. */
-static bal_status read_tensors(const reader *r, bal_tensors *tensors)
+/* Where the datasets of a state of the file stand. */
+static const char *state_path(const reader *r, int i, char path[64])
+{
+    const char *above = r->version == BAL_CHECKPOINT_OLDEST ? "" : "/optimizer";
+    snprintf(path, 64, "%s/%s", above, r->states.at[i].name);
+    return path;
+}
+
+/* What a tensor has of a state that the rule wants; buffer as above. */
+static bal_status read_state(const reader *r, const bal_state *wanted, const bal_tensor *t,
+                             void *buffer)
+{
+    char path[64];
+    int64_t dims[2] = {t->n_rows, t->n_cols};
+    int rank = t->role == BAL_MATRIX ? 2 : 1, i = 0;
+    while (i < r->states.n && strcmp(r->states.at[i].name, wanted->name) != 0) ++i;
+    if (i == r->states.n)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: has no /optimizer/%s, which the rule of the run remembers: it was "
+                        "written by a run with another rule; use that rule, or start from an "
+                        "export of this checkpoint",
+                        r->path, wanted->name);
+    BAL_TRY(read_dataset(r, r->state[i], (place){state_path(r, i, path), t->name}, H5T_STD_I8LE,
+                         rank, dims + 2 - rank, buffer));
+    bal_tensor_set_bytes(t, buffer, bal_state_of(wanted, t));
+    return BAL_OK;
+}
+
+/* All tensors, which are those of the file, and the states that are wanted. */
+static bal_status read_tensors(const reader *r, bal_tensors *tensors, bal_states *states)
 {
     int64_t n_largest = bal_largest_bytes(tensors);
     void *buffer = bal_alloc((size_t)n_largest, 1);
@@ -343,8 +370,12 @@ static bal_status read_tensors(const reader *r, bal_tensors *tensors)
                         r->path, n_largest);
     bal_status status = BAL_OK;
     bal_tensors_zero(tensors);
-    for (int i = 0; status == BAL_OK && i < tensors->n; ++i)
+    bal_states_zero(states, tensors);
+    for (int i = 0; status == BAL_OK && i < tensors->n; ++i) {
         status = read_tensor(r, &tensors->at[i], buffer);
+        for (int k = 0; status == BAL_OK && k < states->n; ++k)
+            status = read_state(r, &states->at[k], &tensors->at[i], buffer);
+    }
     free(buffer);
     return status;
 }
@@ -454,12 +485,13 @@ static bal_status read_job_text(const reader *r, char **text)
 }
 
 /* Name of link number index of a group, in the order of names. */
-static bal_status link_name(const reader *r, hid_t group, hsize_t index, char *name, size_t n_bytes)
+static bal_status link_name(const reader *r, hid_t group, place at, hsize_t index, char *name,
+                            size_t n_bytes)
 {
     ssize_t n = H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, index, name, n_bytes,
                                    H5P_DEFAULT);
     if (n <= 0 || (size_t)n >= n_bytes || strchr(name, '/') != NULL)
-        return damaged(r, (place){"/files", ""}, "", "found a name that is none of a file");
+        return damaged(r, at, "", "found a name that does not belong here");
     return BAL_OK;
 }
 
@@ -473,7 +505,7 @@ static bal_status read_files(const reader *r, bal_snapshot *s)
         char name[sizeof s->files.at->name];
         uint8_t *bytes = NULL;
         size_t n_bytes;
-        BAL_TRY(link_name(r, r->files, i, name, sizeof name));
+        BAL_TRY(link_name(r, r->files, (place){"/files", ""}, i, name, sizeof name));
         status = read_bytes(r, r->files, (place){"/files", name}, &bytes, &n_bytes);
         if (status == BAL_OK) status = bal_files_add(&s->files, name, bytes, n_bytes);
         free(bytes);
@@ -489,13 +521,8 @@ static bal_status read_files(const reader *r, bal_snapshot *s)
 static bal_status read_root(const reader *r, bal_snapshot *s)
 {
     place at = {"", ""};
-    int32_t version;
     uint32_t stream_version;
     char fingerprint[TEXT_BYTES], isa[TEXT_BYTES];
-    BAL_TRY(read_attribute(r, r->file, at, "format_version", H5T_STD_I32LE, 0, &version));
-    if (version != BAL_CHECKPOINT_VERSION)
-        return bal_fail(BAL_ERR_INPUT, "%s: /format_version: found %" PRId32 "; expected %d",
-                        r->path, version, BAL_CHECKPOINT_VERSION);
     BAL_TRY(read_attribute(r, r->file, at, "step", H5T_STD_I64LE, 0, &s->step));
     if (s->step < 0) return damaged(r, at, "step", "expected 0 or more");
     BAL_TRY(read_text(r, r->file, at, "fingerprint", fingerprint, sizeof fingerprint));
@@ -539,11 +566,48 @@ bal_status bal_checkpoint_reopen(const char *path, const char *name, int64_t ste
                     step);
 }
 
+static bal_status open_group(const reader *r, hid_t above, const char *path, const char *name,
+                             hid_t *group)
+{
+    *group = is_hard_link(above, name) ? H5Gopen2(above, name, H5P_DEFAULT) : H5I_INVALID_HID;
+    if (*group >= 0) return BAL_OK;
+    return bal_fail(BAL_ERR_INPUT, "%s: %s/%s: this group is missing", r->path, path, name);
+}
+
+static bal_status read_version(reader *r)
+{
+    BAL_TRY(read_attribute(r, r->file, (place){"", ""}, "format_version", H5T_STD_I32LE, 0,
+                           &r->version));
+    if (r->version >= BAL_CHECKPOINT_OLDEST && r->version <= BAL_CHECKPOINT_VERSION) return BAL_OK;
+    return bal_fail(BAL_ERR_INPUT, "%s: /format_version: found %" PRId32 "; expected %d to %d",
+                    r->path, r->version, BAL_CHECKPOINT_OLDEST, BAL_CHECKPOINT_VERSION);
+}
+
+/* The states that the file has, in the order of their names. */
+static bal_status open_states(reader *r)
+{
+    if (r->version == BAL_CHECKPOINT_OLDEST) {
+        r->states = (bal_states){.n = 1, .at = {{.name = "carry"}}};
+        return open_group(r, r->file, "", "carry", &r->state[0]);
+    }
+    hid_t optimizer;
+    H5G_info_t info;
+    place at = {"/optimizer", ""};
+    BAL_TRY(open_group(r, r->file, "", "optimizer", &optimizer));
+    if (H5Gget_info(optimizer, &info) < 0) return damaged(r, at, "", bal_hdf5_reason());
+    if (info.nlinks > BAL_STATES_MAX) return damaged(r, at, "", "found too many groups");
+    for (; r->states.n < (int)info.nlinks; ++r->states.n) {
+        char *name = r->states.at[r->states.n].name;
+        BAL_TRY(link_name(r, optimizer, at, (hsize_t)r->states.n, name, BAL_STATE_NAME_BYTES));
+        BAL_TRY(open_group(r, optimizer, at.group, name, &r->state[r->states.n]));
+    }
+    return BAL_OK;
+}
+
 /* Open the file and its groups; it has been verified. */
 static bal_status open_reader(const char *path, reader *r)
 {
     bal_hdf5_listen();
-    bal_status status = BAL_OK;
     struct stat info;
     *r = (reader){.path = path};
     if (stat(path, &info) != 0) return bal_fail(BAL_ERR_INPUT, "%s: has gone", path);
@@ -553,17 +617,13 @@ static bal_status open_reader(const char *path, reader *r)
     struct {
         const char *name;
         hid_t *group;
-    } groups[] = {{"model", &r->model}, {"scale", &r->scale},     {"factor", &r->factor},
-                  {"carry", &r->carry}, {"metrics", &r->metrics}, {"ballots", &r->ballots},
-                  {"job", &r->job},     {"files", &r->files}};
-    for (size_t i = 0; status == BAL_OK && i < sizeof groups / sizeof *groups; ++i) {
-        *groups[i].group = is_hard_link(r->file, groups[i].name)
-                               ? H5Gopen2(r->file, groups[i].name, H5P_DEFAULT)
-                               : H5I_INVALID_HID;
-        if (*groups[i].group < 0)
-            status =
-                bal_fail(BAL_ERR_INPUT, "%s: /%s: this group is missing", path, groups[i].name);
-    }
+    } groups[] = {{"model", &r->model},     {"scale", &r->scale},     {"factor", &r->factor},
+                  {"metrics", &r->metrics}, {"ballots", &r->ballots}, {"job", &r->job},
+                  {"files", &r->files}};
+    bal_status status = read_version(r);
+    for (size_t i = 0; status == BAL_OK && i < sizeof groups / sizeof *groups; ++i)
+        status = open_group(r, r->file, "", groups[i].name, groups[i].group);
+    if (status == BAL_OK) status = open_states(r);
     if (status != BAL_OK) H5Fclose(r->file); /* and its groups */
     return status;
 }
@@ -575,46 +635,46 @@ static bal_status blame(const char *path, bal_status status)
                                                                                 : status;
 }
 
-static bal_status outline(const char *path, bool with_carry, bal_snapshot *snapshot)
+static bal_status outline(const char *path, bal_snapshot *snapshot)
 {
     reader r;
     BAL_TRY(open_reader(path, &r));
     bal_status status = read_root(&r, snapshot);
-    if (status == BAL_OK) status = outline_model(&r, with_carry, &snapshot->model);
+    if (status == BAL_OK) status = outline_model(&r, &snapshot->model);
     if (status == BAL_OK)
         status = read_metrics(&r, bal_model_tensors(snapshot->model), &snapshot->metrics);
     if (status == BAL_OK)
         status = read_bytes(&r, r.ballots, (place){"/ballots", "journal"}, &snapshot->journal,
                             &snapshot->journal_bytes);
     if (status == BAL_OK) status = read_files(&r, snapshot);
+    snapshot->states = r.states;
     H5Fclose(r.file);
     if (status != BAL_OK) bal_snapshot_clear(snapshot);
     return status;
 }
 
-bal_status bal_checkpoint_outline(const char *path, bool with_carry, bal_snapshot *snapshot)
+bal_status bal_checkpoint_outline(const char *path, bal_snapshot *snapshot)
 {
     *snapshot = (bal_snapshot){0};
     BAL_TRY(bal_checkpoint_verify(path));
-    return blame(path, outline(path, with_carry, snapshot));
+    return blame(path, outline(path, snapshot));
 }
 
-static bal_status fill(const char *path, bal_tensors *tensors)
+static bal_status fill(const char *path, bal_tensors *tensors, bal_states *states)
 {
     reader r;
     bal_snapshot s = {0};
-    bool carry = tensors->with_carry;
     BAL_TRY(open_reader(path, &r));
     bal_status status = read_root(&r, &s);
-    if (status == BAL_OK) status = outline_model(&r, carry, &s.model);
+    if (status == BAL_OK) status = outline_model(&r, &s.model);
     if (status == BAL_OK && !bal_tensors_match(tensors, bal_model_tensors(s.model)))
         status = bal_fail(BAL_ERR_INPUT, "%s: its model has another shape than expected", path);
-    if (status == BAL_OK) status = read_tensors(&r, tensors);
+    if (status == BAL_OK) status = read_tensors(&r, tensors, states);
     H5Fclose(r.file);
     uint64_t expected = s.fingerprint;
     bal_snapshot_clear(&s);
-    if (status != BAL_OK || !carry) return status;
-    uint64_t actual = bal_tensors_fingerprint(tensors);
+    if (status != BAL_OK || states->n < r.states.n) return status;
+    uint64_t actual = bal_states_fingerprint(states, tensors);
     if (actual != expected)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: the model has fingerprint %016" PRIx64 "; expected %016" PRIx64, path,
@@ -622,16 +682,20 @@ static bal_status fill(const char *path, bal_tensors *tensors)
     return BAL_OK;
 }
 
-bal_status bal_checkpoint_fill(const char *path, bal_tensors *tensors)
+bal_status bal_checkpoint_fill(const char *path, bal_tensors *tensors, bal_states *states)
 {
-    return blame(path, fill(path, tensors));
+    bal_states none = {0};
+    return blame(path, fill(path, tensors, states != NULL ? states : &none));
 }
 
-bal_status bal_checkpoint_read(const char *path, bool with_carry, bal_snapshot *snapshot)
+bal_status bal_checkpoint_read(const char *path, bool with_states, bal_snapshot *snapshot)
 {
-    BAL_TRY(bal_checkpoint_outline(path, with_carry, snapshot));
-    bal_status status = bal_tensors_allocate(bal_model_tensors(snapshot->model));
-    if (status == BAL_OK) status = bal_checkpoint_fill(path, bal_model_tensors(snapshot->model));
+    BAL_TRY(bal_checkpoint_outline(path, snapshot));
+    bal_tensors *tensors = bal_model_tensors(snapshot->model);
+    if (!with_states) bal_states_clear(&snapshot->states);
+    bal_status status = bal_tensors_allocate(tensors);
+    if (status == BAL_OK) status = bal_states_allocate(&snapshot->states, tensors);
+    if (status == BAL_OK) status = bal_checkpoint_fill(path, tensors, &snapshot->states);
     if (status != BAL_OK) bal_snapshot_clear(snapshot);
     return status;
 }

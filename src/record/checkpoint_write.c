@@ -143,7 +143,7 @@ static hid_t make_group(hid_t file, const char *name)
 
 /* Where the parts of tensors go. */
 typedef struct tensor_groups {
-    hid_t model, scale, factor, carry;
+    hid_t model, scale, factor;
 } tensor_groups;
 
 /* buffer has room for the tensor's codes. */
@@ -171,9 +171,7 @@ static bool write_tensor(const tensor_groups *groups, const bal_tensor *t, void 
     }
     if (dataset >= 0) good = H5Dclose(dataset) >= 0 && good;
     if (!good) return false;
-    bal_tensor_get_carry(t, buffer);
-    return write_dataset(groups->carry, t->name, H5T_STD_I8LE, (int)rank, shape, buffer, NULL) &&
-           write_dataset(groups->scale, t->name, H5T_IEEE_F32LE, 1, dims, t->scale, NULL);
+    return write_dataset(groups->scale, t->name, H5T_IEEE_F32LE, 1, dims, t->scale, NULL);
 }
 
 static bool write_member(hid_t model, const bal_config_row *row, const bal_model_config *config)
@@ -208,10 +206,10 @@ static bool write_model(hid_t file, const bal_model *m, void *buffer)
     const bal_formats *formats = bal_model_formats(m);
     int32_t group = formats->group;
     tensor_groups groups = {make_group(file, "model"), make_group(file, "scale"),
-                            make_group(file, "factor"), make_group(file, "carry")};
-    hid_t all[] = {groups.model, groups.scale, groups.factor, groups.carry}, model = groups.model;
+                            make_group(file, "factor")};
+    hid_t all[] = {groups.model, groups.scale, groups.factor}, model = groups.model;
     bool good = true;
-    for (int i = 0; i < 4; ++i) good = all[i] >= 0 && good;
+    for (int i = 0; i < 3; ++i) good = all[i] >= 0 && good;
     good = good && write_config(model, bal_model_shape(m)) &&
            write_text(model, "codes", bal_format_name(formats->matrices)) &&
            write_attribute(model, "group", H5T_STD_I32LE, 0, NULL, &group) &&
@@ -219,8 +217,30 @@ static bool write_model(hid_t file, const bal_model *m, void *buffer)
     const bal_tensors *tensors = bal_model_tensors(m);
     for (int i = 0; good && i < tensors->n; ++i)
         good = write_tensor(&groups, &tensors->at[i], buffer);
-    for (int i = 0; i < 4; ++i)
+    for (int i = 0; i < 3; ++i)
         if (all[i] >= 0) good = H5Gclose(all[i]) >= 0 && good;
+    return good;
+}
+
+/* A group of tensors for each state; buffer as above. */
+static bool write_states(hid_t file, const bal_tensors *tensors, const bal_states *states,
+                         void *buffer)
+{
+    hid_t optimizer = make_group(file, "optimizer");
+    bool good = optimizer >= 0;
+    for (int k = 0; good && k < states->n; ++k) {
+        hid_t group = make_group(optimizer, states->at[k].name);
+        good = group >= 0;
+        for (int i = 0; good && i < tensors->n; ++i) {
+            const bal_tensor *t = &tensors->at[i];
+            hsize_t dims[2] = {(hsize_t)t->n_rows, (hsize_t)t->n_cols};
+            int rank = t->role == BAL_MATRIX ? 2 : 1;
+            bal_tensor_get_bytes(t, bal_state_of(&states->at[k], t), buffer);
+            good = write_dataset(group, t->name, H5T_STD_I8LE, rank, dims + 2 - rank, buffer, NULL);
+        }
+        if (group >= 0) good = H5Gclose(group) >= 0 && good;
+    }
+    if (optimizer >= 0) good = H5Gclose(optimizer) >= 0 && good;
     return good;
 }
 
@@ -357,6 +377,7 @@ bal_status bal_checkpoint_write_hdf5(const char *path, const char *name, const b
     bal_hdf5_listen();
     file = create_file(path);
     good = file >= 0 && write_root(file, s) && write_model(file, s->model, buffer) &&
+           write_states(file, tensors, &s->states, buffer) &&
            write_metrics(file, &s->metrics, steps, phases, names) && write_journal(file, s) &&
            write_job(file, s) && write_files(file, &s->files);
     if (file >= 0) good = H5Fclose(file) >= 0 && good;
@@ -390,15 +411,15 @@ static int64_t dataset_bytes(int rank, int64_t n_rows, int64_t n_cols, size_t el
                      (n_chunks + NODE_CHUNKS - 1) / NODE_CHUNKS * node_bytes + HEADER_BYTES);
 }
 
-int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_files *files, int n_slots,
-                             int64_t n_steps)
+int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *states,
+                             const bal_files *files, int n_slots, int64_t n_steps)
 {
     int64_t n_bytes = BAL_CHECKPOINT_USER_BLOCK + 8192; /* groups, attributes of /model, the job */
     for (int i = 0; i < tensors->n; ++i) {
         const bal_tensor *t = &tensors->at[i];
         int rank = t->role == BAL_MATRIX ? 2 : 1;
         n_bytes += dataset_bytes(rank, t->n_rows, t->n_cols, t->format == BAL_I16 ? 2 : 1) +
-                   dataset_bytes(rank, t->n_rows, t->n_cols, 1) +
+                   states->n * dataset_bytes(rank, t->n_rows, t->n_cols, 1) +
                    dataset_bytes(1, 1, t->n_rows, sizeof *t->scale);
         if (t->group > 0) n_bytes += dataset_bytes(2, t->n_rows, bal_tensor_n_groups(t), 1);
         n_bytes += (int64_t)strlen(t->name); /* in the list of flips */

@@ -6,7 +6,8 @@
 #include "ballot/quant.h"
 #include "ballot/record.h"
 
-#define BAL_CHECKPOINT_VERSION 2
+#define BAL_CHECKPOINT_VERSION 3
+#define BAL_CHECKPOINT_OLDEST 2 /* that is read: its /carry is /optimizer/carry */
 #define BAL_CHECKPOINT_USER_BLOCK 512
 
 typedef enum bal_field_type {

@@ -26,10 +26,11 @@ static bal_status outline_checkpoint(const char *path, const bal_source_options 
                                      bal_bundle *bundle)
 {
     bal_snapshot snapshot;
-    BAL_TRY(bal_checkpoint_outline(path, options->with_carry, &snapshot));
+    BAL_TRY(bal_checkpoint_outline(path, &snapshot));
     bal_status status = BAL_OK;
     if (!options->keep_formats && options->formats.matrices != BAL_F32)
         status = compare_formats(path, &options->formats, snapshot.model);
+    if (options->states != NULL && options->keep_states) *options->states = snapshot.states;
     if (status == BAL_OK) {
         *bundle = (bal_bundle){snapshot.model, snapshot.tokenizer, snapshot.files};
         snapshot.model = NULL;
@@ -46,25 +47,24 @@ bal_status bal_source_outline(const char *path, const bal_source_options *option
     char found[BAL_SOURCE_PATH_BYTES];
     BAL_TRY(bal_source_resolve(path, found));
     if (strcmp(found, path) != 0) bal_log(BAL_LOG_SAY, "the model is %s", found);
-    return bal_checkpoint_recognizes(found)
-               ? outline_checkpoint(found, options, bundle)
-               : bal_hub_outline(found, &options->formats, options->with_carry, bundle);
+    return bal_checkpoint_recognizes(found) ? outline_checkpoint(found, options, bundle)
+                                            : bal_hub_outline(found, &options->formats, bundle);
 }
 
-bal_status bal_source_fill(const char *path, bal_model *model)
+bal_status bal_source_fill(const char *path, bal_model *model, bal_states *states)
 {
     char found[BAL_SOURCE_PATH_BYTES];
     BAL_TRY(bal_source_resolve(path, found));
-    return bal_checkpoint_recognizes(found) ? bal_checkpoint_fill(found, bal_model_tensors(model))
-                                            : bal_hub_fill(found, model, NULL);
+    return bal_checkpoint_recognizes(found)
+               ? bal_checkpoint_fill(found, bal_model_tensors(model), states)
+               : bal_hub_fill(found, model, states, NULL);
 }
 
 /* A float model with the dequantized weights of an integer one, in its place. */
 static bal_status dequantize(bal_model **model)
 {
     bal_model *from = *model, *to = NULL;
-    BAL_TRY(
-        bal_model_create(bal_model_shape(from), &(bal_formats){.matrices = BAL_F32}, false, &to));
+    BAL_TRY(bal_model_create(bal_model_shape(from), &(bal_formats){.matrices = BAL_F32}, &to));
     const bal_tensors *codes = bal_model_tensors(from), *floats = bal_model_tensors(to);
     for (int i = 0; i < floats->n; ++i)
         bal_tensors_dequantize(codes, bal_tensors_find(codes, floats->at[i].name),
@@ -79,15 +79,20 @@ bal_status bal_source_open(const char *path, const bal_source_options *options, 
     BAL_TRY(bal_source_outline(path, options, bundle));
     bool floats = !options->keep_formats && options->formats.matrices == BAL_F32;
     bal_status status = bal_tensors_allocate(bal_model_tensors(bundle->model));
-    if (status == BAL_OK) status = bal_source_fill(path, bundle->model);
+    if (status == BAL_OK && options->states != NULL)
+        status = bal_states_allocate(options->states, bal_model_tensors(bundle->model));
+    if (status == BAL_OK) status = bal_source_fill(path, bundle->model, options->states);
     if (status == BAL_OK && floats && bal_model_is_integer(bundle->model))
         status = dequantize(&bundle->model);
-    if (status != BAL_OK) bal_bundle_clear(bundle);
+    if (status != BAL_OK) {
+        bal_bundle_clear(bundle);
+        if (options->states != NULL) bal_states_clear(options->states);
+    }
     return status;
 }
 
 /* Round a model of floats, which is given back. */
-static bal_status round_floats(bal_model **model, const bal_formats *formats,
+static bal_status round_floats(bal_model **model, const bal_formats *formats, bal_states *states,
                                bal_rounding *rounding)
 {
     bal_model *from = *model, *to = NULL;
@@ -97,12 +102,13 @@ static bal_status round_floats(bal_model **model, const bal_formats *formats,
         if (floats->at[i].n_cols > n_row) n_row = floats->at[i].n_cols;
     float *row = bal_alloc((size_t)n_row, sizeof *row);
     bal_status status = row == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory to round the model")
-                                    : bal_model_create(bal_model_shape(from), formats, true, &to);
+                                    : bal_model_create(bal_model_shape(from), formats, &to);
+    if (status == BAL_OK) status = bal_states_allocate(states, bal_model_tensors(to));
     for (int i = 0; status == BAL_OK && i < bal_model_tensors(to)->n; ++i) {
         bal_tensor *tensor = &bal_model_tensors(to)->at[i];
         if (tensor->role == BAL_GAIN) continue;
         const float *values = floats->at[bal_tensors_find(floats, tensor->name)].codes;
-        status = bal_tensor_quantize(tensor, values);
+        status = bal_tensor_quantize(tensor, values, bal_states_leftover(states, tensor));
         if (status == BAL_OK) rounding[i] = bal_rounding_of(tensor, values, row);
     }
     free(row);
@@ -112,30 +118,31 @@ static bal_status round_floats(bal_model **model, const bal_formats *formats,
 }
 
 static bal_status round_checkpoint(const char *path, const bal_formats *formats, bal_bundle *bundle,
-                                   bal_rounding **rounding)
+                                   bal_states *states, bal_rounding **rounding)
 {
     bal_source_options floats = {.formats = {.matrices = BAL_F32}};
     BAL_TRY(bal_source_open(path, &floats, bundle));
     size_t n = 2 * (size_t)bal_model_tensors(bundle->model)->n; /* a gain for each, at most */
     *rounding = bal_alloc(n, sizeof **rounding);
     return *rounding == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for %zu errors", n)
-                             : round_floats(&bundle->model, formats, *rounding);
+                             : round_floats(&bundle->model, formats, states, *rounding);
 }
 
 static bal_status round_files(const char *path, const bal_formats *formats, bal_bundle *bundle,
-                              bal_rounding **rounding)
+                              bal_states *states, bal_rounding **rounding)
 {
-    bal_source_options options = {.formats = *formats, .with_carry = true};
+    bal_source_options options = {.formats = *formats};
     BAL_TRY(bal_source_outline(path, &options, bundle));
     bal_tensors *tensors = bal_model_tensors(bundle->model);
     *rounding = bal_alloc((size_t)tensors->n, sizeof **rounding);
     if (*rounding == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for %d errors", tensors->n);
     BAL_TRY(bal_tensors_allocate(tensors));
-    return bal_hub_fill(path, bundle->model, *rounding);
+    BAL_TRY(bal_states_allocate(states, tensors));
+    return bal_hub_fill(path, bundle->model, states, *rounding);
 }
 
 bal_status bal_source_round(const char *path, const bal_formats *formats, bal_bundle *bundle,
-                            bal_rounding **rounding)
+                            bal_states *states, bal_rounding **rounding)
 {
     char found[BAL_SOURCE_PATH_BYTES];
     *bundle = (bal_bundle){0};
@@ -143,10 +150,11 @@ bal_status bal_source_round(const char *path, const bal_formats *formats, bal_bu
     BAL_TRY(bal_source_resolve(path, found));
     if (strcmp(found, path) != 0) bal_log(BAL_LOG_SAY, "the model is %s", found);
     bal_status status = bal_checkpoint_recognizes(found)
-                            ? round_checkpoint(found, formats, bundle, rounding)
-                            : round_files(found, formats, bundle, rounding);
+                            ? round_checkpoint(found, formats, bundle, states, rounding)
+                            : round_files(found, formats, bundle, states, rounding);
     if (status == BAL_OK) return BAL_OK;
     bal_bundle_clear(bundle);
+    bal_states_clear(states);
     free(*rounding);
     *rounding = NULL;
     return status;

@@ -20,7 +20,8 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
 {
     int n_slots = (int)job->vote.slots;
     int64_t steps = job->run.steps, every = job->run.checkpoint_every;
-    e->checkpoint = bal_checkpoint_bytes(bal_model_tensors(model), files, n_slots, steps);
+    e->checkpoint = bal_checkpoint_bytes(
+        bal_model_tensors(model), &bal_rule_of(job->rule.name)->states, files, n_slots, steps);
     e->journal = bal_journal_bytes(n_slots, steps);
     e->log = bal_metrics_log_bytes(bal_model_tensors(model), steps);
     e->n_kept = N_STOPS + (every > 0 ? blocks_of(steps, every) : 1);
@@ -35,15 +36,13 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     int64_t batch = job->data.batch, context = job->data.context, largest = 0;
     for (int i = 0; i < n; ++i) {
         const bal_tensor *t = &run->replica.tensors->at[i];
-        int64_t carry = (int64_t)bal_tensor_carry_bytes(t);
         int64_t scale = (int64_t)bal_tensor_scale_bytes(t);
-        *(t->role == BAL_GAIN ? &e->gains : &e->codes) +=
-            (int64_t)bal_tensor_bytes(t, true) - carry - scale;
-        e->carries += carry;
+        *(t->role == BAL_GAIN ? &e->gains : &e->codes) += (int64_t)bal_tensor_bytes(t) - scale;
         e->scales += scale;
         largest = larger(largest, bal_tensor_n(t));
     }
-    e->model = (int64_t)bal_tensors_bytes(run->replica.tensors);
+    e->carries = (int64_t)bal_states_bytes(&run->replica.states, run->replica.tensors);
+    e->model = (int64_t)bal_tensors_bytes(run->replica.tensors) + e->carries;
     e->work = (int64_t)bal_forward_bytes(run->replica.model, batch * context, context);
     e->text = (int64_t)(run->inputs.train.memory_bytes + run->inputs.dev.memory_bytes);
     /* The texts are there by now, with the tokenizer and what the C library has not given back;

@@ -14,6 +14,7 @@ bal_job bal_job_default(void)
 #define INT(section, key, value, ...) .section.key = value,
 #define REAL(section, key, value, ...) .section.key = value,
 #define CHOICE(type, section, key, value, ...) .section.key = value,
+#define LISTED(section, key, value, ...) .section.key = value,
 #define FLAGS(section, key, value, ...) .section.key = value,
 #include "ballot/job_options.def"
     };
@@ -66,19 +67,20 @@ bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool 
 }
 
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,
-                         const bool *on_ballot, bal_optim **optim)
+                         const bal_states *states, const bool *on_ballot, bal_optim **optim)
 {
-    bal_optim_options options = {
-        .rule = {.kind = job->rule.name, .travel = job->rule.travel, .eta = job->rule.eta},
-        .perturb = {.kind = job->vote.directions,
-                    .noise = job->vote.noise,
-                    .density = job->vote.density},
-        .ballot = bal_job_ballot(job),
-        .n_steps = job->run.steps,
-        .seed = (uint64_t)job->run.seed,
-        .on_ballot = on_ballot,
-        .tally = machine->tally};
-    return bal_optim_create(tensors, machine->kernels, &options, optim);
+    bal_optim_options options = {.rule = {.kind = bal_rule_of(job->rule.name),
+                                          .travel = job->rule.travel,
+                                          .eta = job->rule.eta},
+                                 .perturb = {.kind = job->vote.directions,
+                                             .noise = job->vote.noise,
+                                             .density = job->vote.density},
+                                 .ballot = bal_job_ballot(job),
+                                 .n_steps = job->run.steps,
+                                 .seed = (uint64_t)job->run.seed,
+                                 .on_ballot = on_ballot,
+                                 .tally = machine->tally};
+    return bal_optim_create(tensors, states, machine->kernels, &options, optim);
 }
 
 static bal_status check_model(const bal_job *job, const bal_model *model)
@@ -118,7 +120,7 @@ void bal_inputs_clear(bal_inputs *inputs)
 
 bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs)
 {
-    bal_source_options base = {.formats = bal_job_formats(job), .with_carry = true};
+    bal_source_options base = {.formats = bal_job_formats(job)};
     *inputs = (bal_inputs){0};
     bal_status status = bal_source_outline(job->model.path, &base, &inputs->bundle);
     if (status == BAL_OK)

@@ -76,7 +76,8 @@ bal_status bal_progress_table(bal_run *run)
     int64_t peak[2] = {bal_memory_peak(), 0};
     if (run->writes) peak[1] = peak[0];
     BAL_TRY(bal_comm_sum(run->comm, peak, 2));
-    BAL_TRY(bal_replica_fingerprint(run->replica.shared, run->replica.tensors, &fingerprint));
+    BAL_TRY(bal_replica_fingerprint(run->replica.shared, run->replica.tensors, &run->replica.states,
+                                    &fingerprint));
     if (!run->writes) return BAL_OK;
     double elapsed = bal_seconds() - run->clock.started, other = elapsed;
     int64_t steps = run->step - run->clock.first_step;

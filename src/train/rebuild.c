@@ -12,7 +12,7 @@ static bal_status read_checkpoint(bal_run *run, int64_t step)
     char path[BAL_PATH_BYTES];
     bal_snapshot snapshot;
     bal_checkpoint_path(run->dir, step, path);
-    BAL_TRY(bal_checkpoint_outline(path, true, &snapshot));
+    BAL_TRY(bal_checkpoint_outline(path, &snapshot));
     bal_status status = bal_run_compare_id(run, &snapshot.id);
     if (status == BAL_OK && snapshot.step != step)
         status = bal_fail(BAL_ERR_INPUT, "%s: is of step %lld", path, (long long)snapshot.step);
@@ -27,7 +27,8 @@ static bal_status read_checkpoint(bal_run *run, int64_t step)
             snapshot.metrics.n_passes[row] =
                 (row + 1) * bal_job_way(run->job)->n_points * run->job->vote.slots;
     }
-    if (status == BAL_OK) status = bal_checkpoint_fill(path, run->replica.tensors);
+    if (status == BAL_OK)
+        status = bal_checkpoint_fill(path, run->replica.tensors, &run->replica.states);
     if (status == BAL_OK && run->writes) {
         bal_metrics_clear(&run->record.metrics);
         run->record.metrics = snapshot.metrics;
@@ -41,8 +42,8 @@ bal_status bal_run_fill(bal_run *run, int64_t checkpoint)
 {
     bal_status status = BAL_OK;
     if (bal_shared_part(run->replica.shared) == 0) { /* one rank of each copy reads */
-        bal_tensors_zero(run->replica.tensors);
-        status = checkpoint < 0 ? bal_source_fill(run->job->model.path, run->replica.model)
+        status = checkpoint < 0 ? bal_source_fill(run->job->model.path, run->replica.model,
+                                                  &run->replica.states)
                                 : read_checkpoint(run, checkpoint);
     }
     run->step = checkpoint < 0 ? 0 : checkpoint;
@@ -86,7 +87,7 @@ bal_status bal_run_rebuild(bal_run *run)
 }
 
 bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journal *journal,
-                      int64_t step, bal_tensors *tensors)
+                      int64_t step, bal_tensors *tensors, const bal_states *states)
 {
     const bal_run_id *id = bal_journal_id(journal);
     if (id->job_hash != job->hash)
@@ -94,7 +95,7 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
     if (id->stream_version != BAL_STREAM_VERSION)
         return bal_fail(BAL_ERR_CONFIG, "the journal has random streams of version %u; expected %d",
                         id->stream_version, BAL_STREAM_VERSION);
-    if (id->base_hash != bal_tensors_fingerprint(tensors))
+    if (id->base_hash != bal_states_fingerprint(states, tensors))
         return bal_fail(BAL_ERR_CONFIG, "the journal was started from another base model");
     if (step < 0 || step > bal_journal_n(journal))
         return bal_fail(BAL_ERR_CONFIG, "step %lld; the journal has steps up to %lld",
@@ -109,7 +110,7 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
     bal_status status =
         run.poll.bits == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory to replay") : BAL_OK;
     if (status == BAL_OK) status = bal_shared_create(run.comm, 1, false, &run.replica.shared);
-    if (status == BAL_OK) status = bal_update_init(&run.update, job, machine, tensors);
+    if (status == BAL_OK) status = bal_update_init(&run.update, job, machine, tensors, states);
     if (status == BAL_OK) status = bal_run_replay(&run, step);
     if (status == BAL_OK) status = bal_run_pending(&run);
     bal_metrics_clear(&run.record.metrics);

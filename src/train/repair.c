@@ -16,8 +16,9 @@ static bal_status repair(bal_run *run, uint64_t *fingerprint)
             drift);
     run->replica.repaired_step = run->step;
     bal_log(BAL_LOG_WARN, "%s; the model is rebuilt from checkpoint and journal", drift);
-    BAL_TRY(bal_comm_agree(
-        run->comm, bal_replica_fingerprint(run->replica.shared, run->replica.tensors, &before)));
+    BAL_TRY(
+        bal_comm_agree(run->comm, bal_replica_fingerprint(run->replica.shared, run->replica.tensors,
+                                                          &run->replica.states, &before)));
 
     bal_metrics kept = run->record.metrics; /* with the seconds that a replayed step has not */
     run->record.metrics = (bal_metrics){0};
@@ -29,8 +30,8 @@ static bal_status repair(bal_run *run, uint64_t *fingerprint)
     run->record.metrics = kept;
     BAL_TRY(status);
 
-    status =
-        bal_replicas_compare(run->comm, run->replica.shared, run->replica.tensors, fingerprint);
+    status = bal_replicas_compare(run->comm, run->replica.shared, run->replica.tensors,
+                                  &run->replica.states, fingerprint);
     if (status == BAL_ERR_STATE) return repair(run, fingerprint); /* who says so */
     BAL_TRY(status);
     int64_t n_right = before == *fingerprint;
@@ -47,8 +48,8 @@ bal_status bal_run_compare(bal_run *run, bal_status status, uint64_t *fingerprin
 {
     *repaired = false;
     if (status != BAL_OK && status != BAL_ERR_NUMERIC) return status;
-    bal_status compared =
-        bal_replicas_compare(run->comm, run->replica.shared, run->replica.tensors, fingerprint);
+    bal_status compared = bal_replicas_compare(run->comm, run->replica.shared, run->replica.tensors,
+                                               &run->replica.states, fingerprint);
     *repaired = compared == BAL_ERR_STATE;
     if (*repaired) return repair(run, fingerprint);
     return compared == BAL_OK ? status : compared;

@@ -4,16 +4,17 @@
 #include "ballot/replicas.h"
 
 bal_status bal_replica_fingerprint(bal_shared *shared, const bal_tensors *tensors,
-                                   uint64_t *fingerprint)
+                                   const bal_states *states, uint64_t *fingerprint)
 {
-    *fingerprint =
-        bal_tensors_fingerprint_part(tensors, bal_shared_part(shared), bal_shared_n_parts(shared));
+    *fingerprint = bal_states_fingerprint_part(states, tensors, bal_shared_part(shared),
+                                               bal_shared_n_parts(shared));
     return bal_shared_sum(shared, fingerprint, 1);
 }
 
 /* Which copy and tensor: every tensor's fingerprint from every rank. A copy stands for one, however
  * many ranks share it, and is named by the first of them. */
-static bal_status name_difference(bal_comm *comm, bal_shared *shared, const bal_tensors *tensors)
+static bal_status name_difference(bal_comm *comm, bal_shared *shared, const bal_tensors *tensors,
+                                  const bal_states *states)
 {
     int n = tensors->n, size = bal_comm_size(comm), n_copies = 0;
     int part = bal_shared_part(shared), n_parts = bal_shared_n_parts(shared);
@@ -26,7 +27,8 @@ static bal_status name_difference(bal_comm *comm, bal_shared *shared, const bal_
     status = bal_comm_agree(comm, status);
     if (status != BAL_OK) goto done;
     for (int i = 0; i < n; ++i)
-        mine[i] = bal_tensor_fingerprint_part(&tensors->at[i], i, part, n_parts);
+        mine[i] = bal_tensor_fingerprint_part(&tensors->at[i], i, part, n_parts) +
+                  bal_states_fingerprint_of(states, &tensors->at[i], i, part, n_parts);
     status = bal_comm_agree(comm, bal_shared_sum(shared, mine, n));
     if (status != BAL_OK) goto done;
     mine[n] = (uint64_t)part;
@@ -58,12 +60,12 @@ done:
 }
 
 bal_status bal_replicas_compare(bal_comm *comm, bal_shared *shared, const bal_tensors *tensors,
-                                uint64_t *fingerprint)
+                                const bal_states *states, uint64_t *fingerprint)
 {
     uint64_t words[2] = {0};
-    BAL_TRY(bal_comm_agree(comm, bal_replica_fingerprint(shared, tensors, &words[0])));
+    BAL_TRY(bal_comm_agree(comm, bal_replica_fingerprint(shared, tensors, states, &words[0])));
     words[1] = words[0];
     BAL_TRY(bal_comm_reduce(comm, &(bal_reduction){.n_min = 1, .n_max = 1}, words));
     *fingerprint = words[0];
-    return words[0] == words[1] ? BAL_OK : name_difference(comm, shared, tensors);
+    return words[0] == words[1] ? BAL_OK : name_difference(comm, shared, tensors, states);
 }

@@ -129,8 +129,8 @@ static void probe(bal_run *run, step *s)
     int64_t every = run->job->run.check_every;
     s->is_checked = every > 0 && run->step % every == 0;
     if (s->is_checked)
-        s->probed =
-            bal_replica_fingerprint(run->replica.shared, run->replica.tensors, &s->fingerprint);
+        s->probed = bal_replica_fingerprint(run->replica.shared, run->replica.tensors,
+                                            &run->replica.states, &s->fingerprint);
     mine->fingerprint_min = mine->fingerprint_max = s->fingerprint;
     bal_clock_charge(&run->clock, BAL_PHASE_VOTE);
     if (s->probed == BAL_OK) s->probed = vote_on_mine(run, &s->measure);

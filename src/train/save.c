@@ -31,6 +31,7 @@ static bal_status save_as(bal_run *run, const char *name, uint64_t fingerprint)
                              .fingerprint = fingerprint,
                              .id = run->id,
                              .model = run->replica.model,
+                             .states = run->replica.states,
                              .files = run->inputs.bundle.files,
                              .job_text = run->job->text,
                              .isa = (char *)(uintptr_t)run->machine->kernels->name,

@@ -12,17 +12,21 @@ bal_status bal_run_load(bal_run *run)
     BAL_TRY(bal_inputs_open(run->job, &run->inputs));
     run->replica.model = run->inputs.bundle.model;
     run->replica.tensors = bal_model_tensors(run->replica.model);
+    run->replica.states = bal_rule_of(run->job->rule.name)->states;
     return BAL_OK;
 }
 
 bal_status bal_run_load_weights(bal_run *run)
 {
-    BAL_TRY(bal_shared_create(run->comm, bal_tensors_bytes(run->replica.tensors),
-                              run->job->run.share == BAL_SHARE_NODE, &run->replica.shared));
-    if (bal_shared_refusal(run->replica.shared) != NULL)
+    bal_replica *r = &run->replica;
+    size_t n_bytes = bal_tensors_bytes(r->tensors);
+    BAL_TRY(bal_shared_create(run->comm, n_bytes + bal_states_bytes(&r->states, r->tensors),
+                              run->job->run.share == BAL_SHARE_NODE, &r->shared));
+    if (bal_shared_refusal(r->shared) != NULL)
         bal_log(BAL_LOG_WARN, "%s; each rank there holds a model of its own",
-                bal_shared_refusal(run->replica.shared));
-    bal_tensors_attach(run->replica.tensors, bal_shared_memory(run->replica.shared));
+                bal_shared_refusal(r->shared));
+    bal_tensors_attach(r->tensors, bal_shared_memory(r->shared));
+    bal_states_attach(&r->states, r->tensors, (char *)bal_shared_memory(r->shared) + n_bytes);
     BAL_TRY(bal_run_fill(run, -1));
     run->id = (bal_run_id){
         .seed = (uint64_t)run->job->run.seed,
@@ -31,9 +35,9 @@ bal_status bal_run_load_weights(bal_run *run)
         .n_steps = run->job->run.steps,
         .job_hash = run->job->hash,
         .data_hash = run->inputs.train.hash ^ run->inputs.dev.hash * 0x9E3779B97F4A7C15u};
-    return bal_comm_agree(
-        run->comm,
-        bal_replica_fingerprint(run->replica.shared, run->replica.tensors, &run->id.base_hash));
+    return bal_comm_agree(run->comm,
+                          bal_replica_fingerprint(run->replica.shared, run->replica.tensors,
+                                                  &run->replica.states, &run->id.base_hash));
 }
 
 /* All ranks have read the same base, data and job. */
@@ -58,7 +62,7 @@ static bal_status restore_journal(const bal_run *run, int64_t step, bool is_whol
     char path[BAL_PATH_BYTES];
     bal_snapshot snapshot;
     bal_checkpoint_path(run->dir, step, path);
-    BAL_TRY(bal_checkpoint_outline(path, false, &snapshot));
+    BAL_TRY(bal_checkpoint_outline(path, &snapshot));
     bal_status status = bal_run_compare_id(run, &snapshot.id);
     if (status != BAL_OK && is_whole)
         status = bal_fail(BAL_ERR_CONFIG,
@@ -135,7 +139,8 @@ bal_status bal_run_make_tools(bal_run *run)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the run");
     if (run->writes && run->record.metrics.n_tensors == 0)
         BAL_TRY(bal_metrics_init(&run->record.metrics, run->replica.tensors->n));
-    BAL_TRY(bal_update_init(&run->update, job, run->machine, run->replica.tensors));
+    BAL_TRY(bal_update_init(&run->update, job, run->machine, run->replica.tensors,
+                            &run->replica.states));
     BAL_TRY(bal_ballot_create(run->comm, bal_job_ballot(job), &poll->ballot));
     BAL_TRY(bal_batch_init(&run->replica.batch, batch, context));
     BAL_TRY(bal_forward_create(run->replica.model, run->machine->kernels, batch * context, context,

@@ -20,7 +20,7 @@ bal_status bal_run_pending(const bal_run *run)
 }
 
 bal_status bal_update_init(bal_update *update, const bal_job *job, const bal_machine *machine,
-                           bal_tensors *tensors)
+                           bal_tensors *tensors, const bal_states *states)
 {
     size_t n = (size_t)tensors->n;
     update->on_ballot = bal_alloc(n, sizeof *update->on_ballot);
@@ -29,7 +29,7 @@ bal_status bal_update_init(bal_update *update, const bal_job *job, const bal_mac
     if (update->on_ballot == NULL || update->flips == NULL || update->flip_sums == NULL)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the updates of %d tensors", tensors->n);
     BAL_TRY(bal_job_tensors(job, tensors, update->on_ballot));
-    return bal_job_optim(job, machine, tensors, update->on_ballot, &update->optim);
+    return bal_job_optim(job, machine, tensors, states, update->on_ballot, &update->optim);
 }
 
 void bal_update_clear(bal_update *update)

@@ -43,7 +43,8 @@ int bal_deal_n_mine(const bal_deal *deal);
 typedef struct bal_replica {
     bal_model *model;     /* that of run->inputs */
     bal_tensors *tensors; /* those of model */
-    bal_shared *shared;   /* their memory */
+    bal_states states;    /* what the rule remembers of them */
+    bal_shared *shared;   /* memory of both */
     bal_forward *forward;
     bal_batch batch;
     int64_t repaired_step; /* in which replicas were rebuilt last; -1: never */
@@ -133,7 +134,7 @@ bal_status bal_run_pending(const bal_run *run);
 /** Updates of the tensors for a job. Local; clear it in any case. @return BAL_OK; BAL_ERR_MEMORY;
  *  BAL_ERR_CONFIG. */
 bal_status bal_update_init(bal_update *update, const bal_job *job, const bal_machine *machine,
-                           bal_tensors *tensors);
+                           bal_tensors *tensors, const bal_states *states);
 void bal_update_clear(bal_update *update);
 /** Apply a counted ballot and add its row of metrics. Collective on the copy of the model. */
 bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry);

@@ -74,7 +74,7 @@ class Record(b.TestCase):
     def test_codes_and_carries_of_the_replay_are_those_of_the_run(self):
         _, out = self.replay("replay.h5")
         with h5py.File(out) as made, h5py.File(self.last) as run:
-            for group in ("model", "carry", "scale"):
+            for group in ("model", "optimizer/carry", "scale"):
                 for name in run[group]:
                     self.assertTrue(numpy.array_equal(made[group][name], run[group][name]),
                                     f"/{group}/{name}")
@@ -137,7 +137,7 @@ class Record(b.TestCase):
 
     def test_h5py_reads_groups_types_and_checksums(self):
         with h5py.File(self.last) as file:
-            for group in ("model", "scale", "carry", "metrics", "ballots", "job"):
+            for group in ("model", "scale", "optimizer", "metrics", "ballots", "job"):
                 self.assertIn(group, file)
             self.assertEqual(file.attrs["fingerprint"].decode(), self.fingerprint)
             self.assertEqual(file.attrs["step"], STEPS)
@@ -157,8 +157,8 @@ class Record(b.TestCase):
                 found = codes.attrs["format"].decode(), codes.dtype.str
                 self.assertEqual(found, types[role], name)
                 self.assertEqual(tuple(codes.attrs["shape"]), codes.shape, name)
-                self.assertEqual(file["carry"][name].shape, codes.shape, name)
-                self.assertEqual(file["carry"][name].dtype.str, "|i1", name)
+                self.assertEqual(file["optimizer/carry"][name].shape, codes.shape, name)
+                self.assertEqual(file["optimizer/carry"][name].dtype.str, "|i1", name)
                 self.assertEqual(file["scale"][name].dtype.str, "<f4", name)
             self.assertEqual(list(file["metrics/step"]), list(range(STEPS)))
             self.assertEqual(file["metrics/flips"].shape, (STEPS, len(file["model"])))

@@ -129,7 +129,8 @@ static int which(const char *path)
     if (bal_checkpoint_verify(path) != BAL_OK || bal_checkpoint_read(path, true, &s) != BAL_OK)
         return -1;
     int i = s.step == 4;
-    if (bal_tensors_fingerprint(bal_model_tensors(s.model)) != snapshots[i].fingerprint) i = -1;
+    if (bal_states_fingerprint(&s.states, bal_model_tensors(s.model)) != snapshots[i].fingerprint)
+        i = -1;
     bal_snapshot_clear(&s);
     return i;
 }

@@ -27,7 +27,7 @@ static inline bal_model *sample_model(uint64_t seed)
 {
     bal_model *model = NULL;
     CU_ASSERT_EQUAL_FATAL(
-        bal_model_create(&sample_shape, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
+        bal_model_create(&sample_shape, &(bal_formats){.matrices = BAL_I8}, &model), BAL_OK);
     for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
         bal_tensor *t = &bal_model_tensors(model)->at[i];
         int64_t n = bal_tensor_n(t);
@@ -78,7 +78,9 @@ static inline bal_snapshot sample_snapshot(int step)
                       .journal = calloc(1000, 1),
                       .journal_bytes = 1000,
                       .dev_loss_nats = 4.25};
-    s.fingerprint = bal_tensors_fingerprint(bal_model_tensors(s.model));
+    s.states = (bal_states){.n = 1, .at = {{.name = "carry"}}};
+    CU_ASSERT_EQUAL_FATAL(bal_states_allocate(&s.states, bal_model_tensors(s.model)), BAL_OK);
+    s.fingerprint = bal_states_fingerprint(&s.states, bal_model_tensors(s.model));
     CU_ASSERT_EQUAL_FATAL(bal_metrics_init(&s.metrics, bal_model_tensors(s.model)->n), BAL_OK);
     for (int row = 0; row < step; ++row) CU_ASSERT_EQUAL_FATAL(bal_metrics_add(&s.metrics), row);
     return s;

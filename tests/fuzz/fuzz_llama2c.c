@@ -12,8 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     bal_model_config config;
     if (bal_hub_llama2c_parse(data, n_bytes, "model.bin", &config, &table) != BAL_OK) return 0;
     bal_model *model = NULL;
-    if (bal_model_outline(&config, &(bal_formats){.matrices = BAL_F32}, false, &model) != BAL_OK)
-        abort();
+    if (bal_model_outline(&config, &(bal_formats){.matrices = BAL_F32}, &model) != BAL_OK) abort();
     if (bal_hub_match(&table, bal_family_of_type("llama"), model) != BAL_OK) abort();
     bal_model_destroy(&model);
     for (int64_t i = 0; i < table.n_entries; ++i) {

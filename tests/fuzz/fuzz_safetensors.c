@@ -30,8 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
                                .norm_eps = 1e-5};
     static const char *const types[] = {"llama", "gpt2", "roberta", "opt"};
     bal_model *model = NULL;
-    if (bal_model_outline(&config, &(bal_formats){.matrices = BAL_F32}, false, &model) != BAL_OK)
-        abort();
+    if (bal_model_outline(&config, &(bal_formats){.matrices = BAL_F32}, &model) != BAL_OK) abort();
     (void)bal_hub_match(&table, bal_family_of_type(types[n_bytes / 2 % 4]), model);
     bal_model_destroy(&model);
     bal_hub_table_clear(&table);

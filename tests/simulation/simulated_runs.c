@@ -98,7 +98,7 @@ static outcome outcome_of(const char *run)
     outcome o = {0};
     bal_snapshot snapshot;
     snprintf(path, sizeof path, "%s/step-%06d.h5", run, n_steps);
-    CU_ASSERT_EQUAL_FATAL(bal_checkpoint_outline(path, false, &snapshot), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_checkpoint_outline(path, &snapshot), BAL_OK);
     o.fingerprint = snapshot.fingerprint;
     bal_snapshot_clear(&snapshot);
     snprintf(path, sizeof path, "%s/ballots.journal", run);
@@ -181,12 +181,15 @@ static bool is_replayed(const char *run)
     bal_mapping_close(&o.journal);
     snprintf(path, sizeof path, "%s/ballots.journal", run);
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
-    bal_source_options how = {.formats = bal_job_formats(&source.job), .with_carry = true};
+    bal_states states = bal_rule_of(source.job.rule.name)->states;
+    bal_source_options how = {.formats = bal_job_formats(&source.job), .states = &states};
     CU_ASSERT_EQUAL_FATAL(bal_source_open(source.job.model.path, &how, &base), BAL_OK);
     CU_ASSERT_EQUAL(
-        bal_replay(&source.job, &machine, journal, n_steps, bal_model_tensors(base.model)), BAL_OK);
-    bool right = bal_tensors_fingerprint(bal_model_tensors(base.model)) == o.fingerprint;
+        bal_replay(&source.job, &machine, journal, n_steps, bal_model_tensors(base.model), &states),
+        BAL_OK);
+    bool right = bal_states_fingerprint(&states, bal_model_tensors(base.model)) == o.fingerprint;
     bal_bundle_clear(&base);
+    bal_states_clear(&states);
     bal_journal_close(&journal);
     return right;
 }

@@ -26,7 +26,7 @@ static inline bal_bundle load_bundle(const char *path, bal_format format, int gr
 {
     bal_bundle bundle;
     bal_status status =
-        bal_hub_load(path, &(bal_formats){.matrices = format, .group = group}, false, &bundle);
+        bal_hub_load(path, &(bal_formats){.matrices = format, .group = group}, &bundle);
     if (status != BAL_OK) fprintf(stderr, "%s\n", bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
     return bundle;

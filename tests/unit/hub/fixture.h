@@ -48,11 +48,11 @@ static inline void copy_file(const char *from, const test_dir *dir, const char *
 #define TOKENIZER_FILE "stories260k/tok512.bin"
 
 /* The sample model; the first sentence of a failure shows why. */
-static inline bal_model *load(const char *path, bal_format format, bool with_carry)
+static inline bal_model *load(const char *path, bal_format format)
 {
     bal_bundle bundle;
     bal_formats formats = {.matrices = format};
-    bal_status status = bal_hub_load(path, &formats, with_carry, &bundle);
+    bal_status status = bal_hub_load(path, &formats, &bundle);
     if (status != BAL_OK) fprintf(stderr, "%s\n", bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
     CU_ASSERT_EQUAL(bal_tokenizer_n_vocab(bundle.tokenizer), 512);
@@ -85,7 +85,7 @@ static inline void expect_same_floats(const bal_model *a, const bal_model *b)
 static inline void expect_refusal(const char *path, const char *file, const char *words)
 {
     bal_bundle bundle;
-    bal_status status = bal_hub_load(path, &(bal_formats){.matrices = BAL_I8}, true, &bundle);
+    bal_status status = bal_hub_load(path, &(bal_formats){.matrices = BAL_I8}, &bundle);
     bool good =
         status == BAL_ERR_INPUT && strstr(bal_failure(), file) && strstr(bal_failure(), words);
     if (!good)

@@ -245,7 +245,7 @@ static void test_two_biases_of_a_head_that_differ_are_refused(void)
     at[sizeof named - 5] = 'I';
     write_file(&odd, "model.safetensors", bytes, file.n_bytes);
     bal_bundle bundle;
-    CU_ASSERT_EQUAL(bal_hub_load(odd.path, &(bal_formats){.matrices = BAL_F32}, false, &bundle),
+    CU_ASSERT_EQUAL(bal_hub_load(odd.path, &(bal_formats){.matrices = BAL_F32}, &bundle),
                     BAL_ERR_INPUT);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "lm_head.bias and lm_head.decoder.bias differ"));
     free(bytes);

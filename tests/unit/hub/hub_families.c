@@ -59,7 +59,7 @@ static bal_bundle load(const char *folder, bal_format format, int group)
 {
     bal_bundle bundle;
     bal_formats formats = {.matrices = format, .group = group};
-    bal_status status = bal_hub_load(path_of(folder, ""), &formats, false, &bundle);
+    bal_status status = bal_hub_load(path_of(folder, ""), &formats, &bundle);
     if (status != BAL_OK) printf("\n    %s: %s", folder, bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
     return bundle;

@@ -19,7 +19,7 @@ static void test_the_small_folder_itself_is_fine(void)
 {
     safetensors file = small_safetensors();
     test_dir dir = small_dir("fine", &file);
-    bal_model *model = load(dir.path, BAL_I8, true);
+    bal_model *model = load(dir.path, BAL_I8);
     bal_model_destroy(&model);
     free(file.data);
 }
@@ -344,8 +344,8 @@ static void test_tensors_that_share_their_bytes_are_refused(void)
     bal_model *model = NULL;
     const bal_family *llama = bal_family_of_type("llama");
     bal_model_config config = small_config;
-    CU_ASSERT_EQUAL_FATAL(
-        bal_model_outline(&config, &(bal_formats){.matrices = BAL_F32}, false, &model), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_model_outline(&config, &(bal_formats){.matrices = BAL_F32}, &model),
+                          BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_hub_weights_open(dir.path, &table), BAL_OK);
     CU_ASSERT_EQUAL(bal_hub_match(&table, llama, model), BAL_OK);
     size_t n_bytes = table.files[0].file.n_bytes;

@@ -6,7 +6,7 @@
 
 static void test_v0_gives_the_known_values(void)
 {
-    bal_model *model = load(bal_test_data(STORIES_FILE), BAL_F32, false);
+    bal_model *model = load(bal_test_data(STORIES_FILE), BAL_F32);
     const bal_model_config *c = bal_model_shape(model);
     CU_ASSERT(c->dim == 64 && c->hidden == 172 && c->n_layers == 5 && c->n_heads == 8);
     CU_ASSERT(c->n_kv_heads == 4 && c->head_dim == 8 && c->n_vocab == 512 && c->max_tokens == 512);
@@ -110,7 +110,7 @@ static void write_llama2c(const bal_model *model, int version, bool tied, const 
 
 static void test_llama2c_files_of_both_versions_tied_or_not_hold_the_same(void)
 {
-    bal_model *model = load(bal_test_data(STORIES_FILE), BAL_F32, false);
+    bal_model *model = load(bal_test_data(STORIES_FILE), BAL_F32);
     for (int version = 0; version < 2; ++version)
         for (int tied = 0; tied < 2; ++tied) {
             test_dir dir = new_dir("llama2c");
@@ -127,7 +127,7 @@ static void test_llama2c_files_of_both_versions_tied_or_not_hold_the_same(void)
             }
             CU_ASSERT_STRING_EQUAL(bal_hub_kind(dir.path),
                                    version == 0 ? "llama2.c v0" : "llama2.c v1");
-            bal_model *again = load(dir.path, BAL_F32, false);
+            bal_model *again = load(dir.path, BAL_F32);
             CU_ASSERT_EQUAL(bal_model_shape(again)->tied_head, tied != 0);
             if (tied) expect_same_floats(model, again);
             if (!tied)
@@ -154,7 +154,7 @@ static float cut(float value, int n_dropped)
 
 static void test_folders_of_every_dtype_hold_the_same_but_for_rounding(void)
 {
-    bal_model *model = load(bal_test_data(STORIES_FILE), BAL_F32, false);
+    bal_model *model = load(bal_test_data(STORIES_FILE), BAL_F32);
     static const char *const dtypes[] = {"F32", "F16", "BF16"};
     for (int type = 0; type < 3; ++type) {
         safetensors file = {.header_length = -1};
@@ -186,7 +186,7 @@ static void test_folders_of_every_dtype_hold_the_same_but_for_rounding(void)
         write_config(&dir, bal_model_shape(model), "");
         write_safetensors(&file, &dir);
         CU_ASSERT_STRING_EQUAL(bal_hub_kind(dir.path), "Hugging Face");
-        bal_model *again = load(dir.path, BAL_F32, false);
+        bal_model *again = load(dir.path, BAL_F32);
         CU_ASSERT_EQUAL(bal_model_shape(again)->rope.pairs, BAL_ROPE_HALVES);
         CU_ASSERT_EQUAL(bal_model_shape(again)->norm_eps, 1e-5);
         CU_ASSERT_EQUAL(bal_model_shape(again)->rope.base, 10000.0);
@@ -210,7 +210,7 @@ static bal_model *load_with_embedding(const char *dtype, const uint16_t *halves)
         memcpy(added->shape, line->shape, sizeof added->shape);
     }
     test_dir dir = small_dir("halves", &file);
-    bal_model *model = load(dir.path, BAL_F32, false);
+    bal_model *model = load(dir.path, BAL_F32);
     free(file.data);
     free(all.data);
     return model;
@@ -246,7 +246,7 @@ static void test_a_tied_matrix_is_found_under_either_name(void)
     safetensors file = small_safetensors();
     test_dir dir = small_dir("tied-both", &file);
     write_config(&dir, &tied, "");
-    bal_model *both = load(dir.path, BAL_F32, false); /* both stored, the same */
+    bal_model *both = load(dir.path, BAL_F32); /* both stored, the same */
 
     /* only lm_head.weight: drop the first tensor, shift the others */
     safetensors one = {.n_lines = file.n_lines - 1, .header_length = -1};
@@ -259,13 +259,13 @@ static void test_a_tied_matrix_is_found_under_either_name(void)
     }
     test_dir dir_one = small_dir("tied-head", &one);
     write_config(&dir_one, &tied, "");
-    bal_model *head = load(dir_one.path, BAL_F32, false);
+    bal_model *head = load(dir_one.path, BAL_F32);
     expect_same_floats(both, head);
     bal_model_destroy(&head);
 
     strcpy(one.lines[one.n_lines - 1].name, "model.embed_tokens.weight");
     write_safetensors(&one, &dir_one);
-    bal_model *embedding = load(dir_one.path, BAL_F32, false);
+    bal_model *embedding = load(dir_one.path, BAL_F32);
     expect_same_floats(both, embedding);
     bal_model_destroy(&embedding);
     bal_model_destroy(&both);
@@ -283,7 +283,7 @@ static void test_old_rotary_entries_and_metadata_are_ignored(void)
              "\0\0\x80\x3f", 4);
     strcpy(file.extra, ",\"__metadata__\":{\"format\":\"pt\"}      ");
     test_dir dir = small_dir("rotary", &file);
-    bal_model *model = load(dir.path, BAL_F32, false);
+    bal_model *model = load(dir.path, BAL_F32);
     CU_ASSERT_EQUAL(bal_model_tensors(model)->n, 12);
     bal_model_destroy(&model);
     free(file.data);
@@ -292,33 +292,46 @@ static void test_old_rotary_entries_and_metadata_are_ignored(void)
 static void test_integer_models_are_the_floats_quantized(void)
 {
     const char *path = bal_test_data(STORIES_FILE);
-    bal_model *model = load(path, BAL_F32, false);
-    bal_model *integer = load(path, BAL_I8, true);
-    const bal_tensors *known = bal_model_tensors(model), *codes = bal_model_tensors(integer);
+    bal_model *model = load(path, BAL_F32);
+    bal_bundle bundle;
+    bal_states states = {.n = 2, .at = {{.name = "left", .from_rounding = true}, {.name = "none"}}};
+    CU_ASSERT_EQUAL_FATAL(bal_hub_outline(path, &(bal_formats){.matrices = BAL_I8}, &bundle),
+                          BAL_OK);
+    const bal_tensors *known = bal_model_tensors(model);
+    bal_tensors *made = bal_model_tensors(bundle.model);
+    CU_ASSERT_EQUAL_FATAL(bal_tensors_allocate(made), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_states_allocate(&states, made), BAL_OK);
+    memset(states.at[0].bytes, 0x5A, bal_states_bytes(&states, made));
+    CU_ASSERT_EQUAL(bal_hub_fill(path, bundle.model, &states, NULL), BAL_OK);
     for (int i = 0; i < known->n; ++i) {
-        bal_tensor *from = &known->at[i], expected;
-        bal_tensor *to = &codes->at[bal_tensors_find(codes, from->name)];
-        CU_ASSERT_EQUAL_FATAL(
-            bal_tensor_init(&expected, to->name, to->role, to->format, to->n_rows, to->n_cols),
-            BAL_OK);
-        void *memory = bal_alloc(bal_tensor_bytes(&expected, true), 1);
-        CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
-        bal_tensor_attach(&expected, true, memory);
+        const bal_tensor *from = &known->at[i];
+        const bal_tensor *to = &made->at[bal_tensors_find(made, from->name)];
+        bal_tensor expected = *to;
+        size_t n_codes = (size_t)to->n_blocks * BAL_BLOCK_CODES;
+        void *memory = bal_alloc(bal_tensor_bytes(&expected), 1);
+        int8_t *zeros = bal_alloc(n_codes, 1), *left = bal_alloc(n_codes, 1);
+        CU_ASSERT_FATAL(memory != NULL && zeros != NULL && left != NULL);
+        bal_tensor_attach(&expected, memory);
         bal_tensor_zero(&expected);
-        CU_ASSERT_EQUAL(bal_tensor_quantize(&expected, from->codes), BAL_OK);
+        CU_ASSERT_EQUAL(bal_tensor_quantize(&expected, from->codes, left), BAL_OK);
         CU_ASSERT_EQUAL(bal_tensor_fingerprint(&expected, i), bal_tensor_fingerprint(to, i));
+        CU_ASSERT_EQUAL(memcmp(bal_state_of(&states.at[0], to), left, n_codes), 0);
+        CU_ASSERT_EQUAL(memcmp(bal_state_of(&states.at[1], to), zeros, n_codes), 0);
         free(memory);
+        free(zeros);
+        free(left);
     }
-    bal_model_destroy(&integer);
+    bal_states_clear(&states);
+    bal_bundle_clear(&bundle);
     bal_model_destroy(&model);
 }
 
 static void test_an_outline_is_filled_where_its_memory_is(void)
 {
     const char *path = bal_test_data(STORIES_FILE);
-    bal_model *whole = load(path, BAL_I8, true);
+    bal_model *whole = load(path, BAL_I8);
     bal_bundle bundle;
-    CU_ASSERT_EQUAL_FATAL(bal_hub_outline(path, &(bal_formats){.matrices = BAL_I8}, true, &bundle),
+    CU_ASSERT_EQUAL_FATAL(bal_hub_outline(path, &(bal_formats){.matrices = BAL_I8}, &bundle),
                           BAL_OK);
     bal_model *model = bundle.model;
     CU_ASSERT_PTR_NULL(bal_model_tensors(model)->at[0].codes);
@@ -327,13 +340,13 @@ static void test_an_outline_is_filled_where_its_memory_is(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
     memset(memory, 0xA5, n_bytes + 64);
     bal_tensors_attach(bal_model_tensors(model), memory);
-    CU_ASSERT_EQUAL(bal_hub_fill(path, model, NULL), BAL_OK);
+    CU_ASSERT_EQUAL(bal_hub_fill(path, model, NULL, NULL), BAL_OK);
     CU_ASSERT_EQUAL(bal_tensors_fingerprint(bal_model_tensors(model)),
                     bal_tensors_fingerprint(bal_model_tensors(whole)));
     for (size_t i = n_bytes; i < n_bytes + 64; ++i) CU_ASSERT_EQUAL(memory[i], (char)0xA5);
     safetensors file = small_safetensors(); /* of another shape */
     test_dir dir = small_dir("fill", &file);
-    CU_ASSERT_EQUAL(bal_hub_fill(dir.path, model, NULL), BAL_ERR_INPUT);
+    CU_ASSERT_EQUAL(bal_hub_fill(dir.path, model, NULL, NULL), BAL_ERR_INPUT);
     bal_bundle_clear(&bundle);
     bal_model_destroy(&whole);
     free(memory);
@@ -350,7 +363,7 @@ static void test_config_defaults_follow_transformers(void)
                  "\"rope_scaling\": null, \"attention_bias\": false, \"mlp_bias\": null, "
                  "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 500000}, "
                  "\"something_new\": [1, 2]");
-    bal_model *model = load(dir.path, BAL_F32, false);
+    bal_model *model = load(dir.path, BAL_F32);
     CU_ASSERT_EQUAL(bal_model_shape(model)->rope.base, 500000.0);
     CU_ASSERT_EQUAL(bal_model_shape(model)->head_dim, 2);
     bal_model_destroy(&model);
@@ -389,7 +402,7 @@ static void test_a_prefix_of_all_tensors_is_taken_off(void)
     uint64_t first = 0;
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; ++i) {
         test_dir dir = wrapped_dir(prefixes[i], 0);
-        bal_model *model = load(dir.path, BAL_I8, true);
+        bal_model *model = load(dir.path, BAL_I8);
         uint64_t found = bal_tensors_fingerprint(bal_model_tensors(model));
         if (i == 0) first = found;
         CU_ASSERT_EQUAL(found, first);

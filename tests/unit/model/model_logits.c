@@ -40,7 +40,7 @@ static bal_model *load(const char *path, bal_format format)
 {
     bal_bundle bundle;
     bal_formats formats = {.matrices = format};
-    bal_status status = bal_hub_load(path, &formats, false, &bundle);
+    bal_status status = bal_hub_load(path, &formats, &bundle);
     if (status != BAL_OK) printf("\n    %s", bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
     bal_model *model = bundle.model;

@@ -37,7 +37,7 @@ static void refuse(bal_model_config config)
     bal_model *model = NULL;
     CU_ASSERT_EQUAL(bal_model_config_check(&config, "x/config.json"), BAL_ERR_INPUT);
     CU_ASSERT_EQUAL(strncmp(bal_failure(), "x/config.json: ", 15), 0);
-    CU_ASSERT_EQUAL(bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, false, &model),
+    CU_ASSERT_EQUAL(bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, &model),
                     BAL_ERR_INPUT);
     CU_ASSERT_PTR_NULL(model);
 }

@@ -34,7 +34,7 @@ static inline bal_model *toy_model_of(const bal_model_config *config, const bal_
 {
     bal_model *model = NULL;
     uint64_t state = SEED;
-    bal_status status = bal_model_create(config, formats, true, &model);
+    bal_status status = bal_model_create(config, formats, &model);
     if (status != BAL_OK) printf("\n    %s", bal_failure());
     CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
     for (int index = 0; index < bal_model_tensors(model)->n; ++index) {
@@ -109,15 +109,14 @@ static inline bal_model *toy_kind(int kind)
 static inline bal_model *copy_of(const bal_model *model)
 {
     bal_model *copy = NULL;
-    CU_ASSERT_EQUAL_FATAL(
-        bal_model_create(bal_model_shape(model), bal_model_formats(model), true, &copy), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_model_create(bal_model_shape(model), bal_model_formats(model), &copy),
+                          BAL_OK);
     for (int index = 0; index < bal_model_tensors(model)->n; ++index) {
         const bal_tensor *from = &bal_model_tensors(model)->at[index];
         bal_tensor *to = &bal_model_tensors(copy)->at[index];
         size_t n = (size_t)from->n_blocks * BAL_BLOCK_CODES;
         size_t halves = from->format == BAL_I16 ? 4 : from->format == BAL_I8 ? 2 : 1;
         memcpy(to->codes, from->codes, n * halves / 2);
-        memcpy(to->carry, from->carry, n);
         memcpy(to->scale, from->scale, (size_t)from->n_rows * sizeof *to->scale);
         if (from->factors != NULL)
             memcpy(to->factors, from->factors,

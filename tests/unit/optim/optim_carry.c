@@ -21,19 +21,20 @@ static void test_carries_add_up_to_whole_steps(void)
     };
     for (size_t k = 0; k < sizeof known / sizeof *known; ++k)
         for (int8_t vote = -1; vote <= 1; vote = (int8_t)(vote + 2)) {
-            bal_tensors *model = new_model();
+            net *model = new_model();
             setting s = half_a_step();
             bal_optim *optim = new_optim(model, &s);
             uint32_t flips[N_TENSORS_MAX];
             int index = 0, n_bad = 0; /* the embedding */
-            bal_tensor *t = &model->at[index];
+            bal_tensor *t = &model->tensors.at[index];
             int8_t *z = direction_of(optim, known[k].step, 0, index, t);
             for (int64_t at = 0; at < n_places(t); ++at)
-                if (!is_padding(t, at)) t->carry[at] = (int8_t)known[k].before;
+                if (!is_padding(t, at)) carry_of(model, t)[at] = (int8_t)known[k].before;
             apply(optim, known[k].step, 1, &vote, flips);
             for (int64_t at = 0; at < n_places(t); ++at)
                 if (!is_padding(t, at) && vote * z[at] == known[k].sign)
-                    n_bad += get_code(t, at) != known[k].moved || t->carry[at] != known[k].after;
+                    n_bad += get_code(t, at) != known[k].moved ||
+                             carry_of(model, t)[at] != known[k].after;
             CU_ASSERT_EQUAL(n_bad, 0);
             if (n_bad > 0) printf("\n    line %zu, vote %d: %d codes", k, vote, n_bad);
             free(z);
@@ -44,8 +45,10 @@ static void test_carries_add_up_to_whole_steps(void)
 
 /* The update of one tensor by the definition, slot by slot and code by code. */
 static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t step, int index,
-                               const int8_t *votes, bal_tensor *t)
+                               const int8_t *votes, const net *model)
 {
+    bal_tensor *t = &model->tensors.at[index];
+    int8_t *carry = carry_of(model, t);
     const bal_optim_options *o = &s->options;
     uint32_t n_flips = 0;
     int32_t *tally = bal_alloc((size_t)n_places(t), sizeof *tally);
@@ -67,11 +70,11 @@ static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t
         double factor = fmin(2.0 * floor(ldexp(vote, 14 - places)) + 1.0, 32767.0);
         double most = floor(ldexp(16383.0, -places)); /* the largest tally that counts */
         double counts = fmax(-most, fmin(most, tally[at]));
-        int fraction = t->carry[at] + (int)rint(ldexp(factor * counts, places - 15));
+        int fraction = carry[at] + (int)rint(ldexp(factor * counts, places - 15));
         for (; fraction > 127; fraction -= 256) ++new_code;
         for (; fraction < -128; fraction += 256) --new_code;
         new_code = new_code > t->high ? t->high : new_code < t->low ? t->low : new_code;
-        t->carry[at] = (int8_t)fraction;
+        carry[at] = (int8_t)fraction;
         set_code(t, at, new_code);
         n_flips += new_code != code;
     }
@@ -102,8 +105,7 @@ static void test_an_update_is_its_definition(void)
     static const bal_format formats[] = {BAL_I8, BAL_I4, BAL_NF4};
     for (size_t run = 0; run < 3 * sizeof settings / sizeof *settings; ++run) {
         size_t k = run / 3;
-        bal_tensors *model = new_model_in(formats[run % 3]),
-                    *by_hand = new_model_in(formats[run % 3]);
+        net *model = new_model_in(formats[run % 3]), *by_hand = new_model_in(formats[run % 3]);
         setting s = setting_of(settings[k].ballot.n_slots, 10);
         s.options.ballot = settings[k].ballot;
         s.options.rule.travel = settings[k].travel;
@@ -121,15 +123,13 @@ static void test_an_update_is_its_definition(void)
             for (int slot = 0; slot < settings[k].ballot.n_slots; ++slot)
                 votes[slot] = (int8_t)(votes[slot] * (slot % 5 == 0 ? 1 + slot % most : most));
             apply_part(optim, step, settings[k].ballot, votes, 0, 1, flips);
-            for (int i = 0; i < model->n; ++i) {
-                bal_tensor *mine = &by_hand->at[i];
-                uint32_t n = update_by_hand(optim, &s, step, i, votes, mine);
-                bool same =
-                    bal_tensor_fingerprint(&model->at[i], i) == bal_tensor_fingerprint(mine, i);
+            for (int i = 0; i < model->tensors.n; ++i) {
+                uint32_t n = update_by_hand(optim, &s, step, i, votes, by_hand);
+                bool same = print_at(model, i) == print_at(by_hand, i);
                 CU_ASSERT(same && flips[i] == n);
                 if (!same || flips[i] != n)
                     printf("\n    setting %zu, step %lld, %s, seed %u: %u flips, by hand %u", k,
-                           (long long)step, mine->name, SEED, flips[i], n);
+                           (long long)step, model->tensors.at[i].name, SEED, flips[i], n);
             }
         }
         bal_optim_destroy(&optim);
@@ -140,7 +140,7 @@ static void test_an_update_is_its_definition(void)
 
 static void test_codes_at_the_gate_and_padding_stay_and_all_others_keep_their_range(void)
 {
-    bal_tensors *model = new_model(), *before = new_model();
+    net *model = new_model(), *before = new_model();
     setting s = setting_of(64, 5);
     uint64_t state = SEED;
     int64_t n_bad = 0, n_moved = 0;
@@ -154,11 +154,12 @@ static void test_codes_at_the_gate_and_padding_stay_and_all_others_keep_their_ra
         random_votes(64, &state, false, votes);
         apply(optim, step, 64, votes, flips);
     }
-    for (int i = 0; i < model->n; ++i) {
-        bal_tensor *now = &model->at[i], *old = &before->at[i];
+    for (int i = 0; i < model->tensors.n; ++i) {
+        bal_tensor *now = &model->tensors.at[i], *old = &before->tensors.at[i];
         for (int64_t at = 0; at < n_places(now); ++at)
             if (abs(get_code(old, at)) >= now->high) /* at the gate, or padding */
-                n_bad += get_code(now, at) != get_code(old, at) || now->carry[at] != old->carry[at];
+                n_bad += get_code(now, at) != get_code(old, at) ||
+                         carry_of(model, now)[at] != carry_of(before, old)[at];
             else {
                 n_bad += abs(get_code(now, at)) > now->high;
                 n_moved += get_code(now, at) != get_code(old, at);
@@ -183,7 +184,7 @@ static void test_pure_noise_travels_as_far_as_it_was_told(void)
                     {BAL_DIRECTIONS_INDEPENDENT, 1.0, 8.0, 16}};
     enum { N_STEPS = 200 };
     for (size_t k = 0; k < sizeof settings / sizeof *settings; ++k) {
-        bal_tensors *model = new_model();
+        net *model = new_model();
         setting s = setting_of(settings[k].n_slots, N_STEPS);
         uint64_t state = SEED;
         double sum = 0.0, n = 0.0;
@@ -197,11 +198,11 @@ static void test_pure_noise_travels_as_far_as_it_was_told(void)
             random_votes(settings[k].n_slots, &state, false, votes);
             apply(optim, step, settings[k].n_slots, votes, flips);
         }
-        for (int i = 0; i < model->n; ++i) {
-            const bal_tensor *t = &model->at[i];
+        for (int i = 0; i < model->tensors.n; ++i) {
+            const bal_tensor *t = &model->tensors.at[i];
             for (int64_t at = 0; at < n_places(t); ++at) {
                 if (is_padding(t, at)) continue;
-                double moved = get_code(t, at) + t->carry[at] / 256.0;
+                double moved = get_code(t, at) + carry_of(model, t)[at] / 256.0;
                 sum += moved * moved, n += 1.0;
             }
         }
@@ -231,10 +232,10 @@ static void test_votes_of_a_quadratic_lower_it(void)
 {
     enum { N_SLOTS = 32, N_STEPS = 120 };
     static int target[8192];
-    bal_tensors *model = new_model();
+    net *model = new_model();
     setting s = setting_of(N_SLOTS, N_STEPS);
-    int index = bal_tensors_find(model, "model.layers.0.self_attn.q_proj.weight");
-    bal_tensor *t = &model->at[index];
+    int index = bal_tensors_find(&model->tensors, "model.layers.0.self_attn.q_proj.weight");
+    bal_tensor *t = &model->tensors.at[index];
     uint64_t state = SEED;
     int n_wrong = 0;
     CU_ASSERT_FATAL(n_places(t) <= 8192);
@@ -271,7 +272,7 @@ static void test_votes_of_a_quadratic_lower_it(void)
 /* Fingerprint after some steps of random votes. */
 static uint64_t run(bal_direction_kind kind, double density, bal_tally_method method, bal_isa isa)
 {
-    bal_tensors *model = new_model();
+    net *model = new_model();
     setting s = setting_of(300, 20);
     uint64_t state = SEED;
     s.options.perturb.kind = kind;
@@ -287,7 +288,7 @@ static uint64_t run(bal_direction_kind kind, double density, bal_tally_method me
         random_votes(300, &state, true, votes);
         apply(optim, step, 300, votes, flips);
     }
-    uint64_t fingerprint = bal_tensors_fingerprint(model);
+    uint64_t fingerprint = print_of(model);
     bal_optim_destroy(&optim);
     drop(&model);
     return fingerprint;
@@ -310,14 +311,14 @@ static void test_tables_slots_and_levels_make_the_same_codes(void)
 /* Fingerprint after two steps whose updates were made in n_parts, the last part first. */
 static uint64_t run_in_parts(bal_direction_kind kind, double density, int n_parts, uint32_t *flips)
 {
-    bal_tensors *model = new_model();
+    net *model = new_model();
     setting s = setting_of(kind == BAL_DIRECTIONS_UNIFORM ? 1 : 70, 2);
     int n = s.options.ballot.n_slots;
     s.options.perturb.kind = kind;
     s.options.perturb.density = density;
     s.options.rule.travel = 50.0;
     if (kind == BAL_DIRECTIONS_UNIFORM) {
-        s.options.rule.kind = BAL_RULE_ZOQO;
+        s.options.rule.kind = rule_named("zoqo");
         s.options.perturb.noise = 3;
     }
     int8_t votes[70];
@@ -330,10 +331,10 @@ static uint64_t run_in_parts(bal_direction_kind kind, double density, int n_part
         for (int part = n_parts - 1; part >= 0; --part) {
             uint32_t of_part[N_TENSORS_MAX];
             apply_part(optim, step, s.options.ballot, votes, part, n_parts, of_part);
-            for (int i = 0; i < model->n; ++i) flips[i] += of_part[i];
+            for (int i = 0; i < model->tensors.n; ++i) flips[i] += of_part[i];
         }
     }
-    uint64_t fingerprint = bal_tensors_fingerprint(model);
+    uint64_t fingerprint = print_of(model);
     bal_optim_destroy(&optim);
     drop(&model);
     return fingerprint;
@@ -358,7 +359,7 @@ static void test_an_update_in_parts_is_the_whole_update(void)
 
 static void test_nothing_moves_off_the_ballot_or_without_votes(void)
 {
-    bal_tensors *model = new_model();
+    net *model = new_model();
     setting s = setting_of(64, 10);
     int8_t votes[64];
     uint32_t flips[N_TENSORS_MAX];
@@ -366,20 +367,20 @@ static void test_nothing_moves_off_the_ballot_or_without_votes(void)
     scatter(model);
     s.options.rule.travel = 100.0;
     for (int i = 0; i < N_TENSORS_MAX; ++i) s.on_ballot[i] = i % 3 == 0;
-    for (int i = 0; i < model->n; ++i) before[i] = bal_tensor_fingerprint(&model->at[i], i);
+    for (int i = 0; i < model->tensors.n; ++i) before[i] = print_at(model, i);
     bal_optim *optim = new_optim(model, &s);
     memset(votes, 0, sizeof votes);
     memset(flips, 0xFF, sizeof flips);
     apply(optim, 0, 64, votes, flips);
-    for (int i = 0; i < model->n; ++i) {
+    for (int i = 0; i < model->tensors.n; ++i) {
         CU_ASSERT_EQUAL(flips[i], 0);
-        CU_ASSERT_EQUAL(bal_tensor_fingerprint(&model->at[i], i), before[i]);
+        CU_ASSERT_EQUAL(print_at(model, i), before[i]);
     }
     votes[5] = 1;
     apply(optim, 1, 64, votes, flips);
-    for (int i = 0; i < model->n; ++i) {
+    for (int i = 0; i < model->tensors.n; ++i) {
         CU_ASSERT_EQUAL(flips[i] > 0, s.on_ballot[i]);
-        CU_ASSERT_EQUAL(bal_tensor_fingerprint(&model->at[i], i) != before[i], s.on_ballot[i]);
+        CU_ASSERT_EQUAL(print_at(model, i) != before[i], s.on_ballot[i]);
     }
     bal_optim_destroy(&optim);
     CU_ASSERT_PTR_NULL(optim);
@@ -392,7 +393,7 @@ static void test_an_update_in_parts_is_the_whole(void)
     static const int n_parts[] = {2, 3, 7, 100};
     for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_INDEPENDENT; ++kind)
         for (size_t k = 0; k < sizeof n_parts / sizeof *n_parts; ++k) {
-            bal_tensors *whole = new_model(), *parted = new_model();
+            net *whole = new_model(), *parted = new_model();
             setting s = setting_of(64, 10);
             uint64_t state = SEED + k;
             uint64_t bits[2] = {bal_test_random(&state), 0};
@@ -406,10 +407,10 @@ static void test_an_update_in_parts_is_the_whole(void)
             bal_optim_apply(one, 3, bits, 0, 1, flips);
             for (int part = n_parts[k] - 1; part >= 0; --part) { /* in any order */
                 bal_optim_apply(many, 3, bits, part, n_parts[k], some);
-                for (int i = 0; i < whole->n; ++i) sum[i] += some[i];
+                for (int i = 0; i < whole->tensors.n; ++i) sum[i] += some[i];
             }
-            CU_ASSERT_EQUAL(bal_tensors_fingerprint(parted), bal_tensors_fingerprint(whole));
-            for (int i = 0; i < whole->n; ++i) CU_ASSERT_EQUAL(sum[i], flips[i]);
+            CU_ASSERT_EQUAL(print_of(parted), print_of(whole));
+            for (int i = 0; i < whole->tensors.n; ++i) CU_ASSERT_EQUAL(sum[i], flips[i]);
             bal_optim_destroy(&one);
             bal_optim_destroy(&many);
             drop(&whole);
@@ -419,13 +420,14 @@ static void test_an_update_in_parts_is_the_whole(void)
 
 static void test_uniform_noise_is_refused(void)
 {
-    bal_tensors *model = new_model();
+    net *model = new_model();
     setting s = setting_of(1, 10);
     bal_optim *optim = NULL;
     s.options.perturb.kind = BAL_DIRECTIONS_UNIFORM;
     s.options.on_ballot = s.on_ballot;
     const bal_kernels *kernels = bal_kernels_at(BAL_ISA_REF);
-    CU_ASSERT_EQUAL(bal_optim_create(model, kernels, &s.options, &optim), BAL_ERR_CONFIG);
+    CU_ASSERT_EQUAL(bal_optim_create(&model->tensors, &model->states, kernels, &s.options, &optim),
+                    BAL_ERR_CONFIG);
     CU_ASSERT_PTR_NULL(optim);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "directions"));
     drop(&model);

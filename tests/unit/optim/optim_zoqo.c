@@ -6,7 +6,7 @@ static setting zoqo(int64_t noise, double eta)
     setting s = setting_of(1, 10);
     s.options.perturb.kind = BAL_DIRECTIONS_UNIFORM;
     s.options.perturb.noise = noise;
-    s.options.rule.kind = BAL_RULE_ZOQO;
+    s.options.rule.kind = rule_named("zoqo");
     s.options.rule.eta = eta;
     return s;
 }
@@ -16,20 +16,20 @@ static void test_codes_move_by_the_learning_rate_in_code_steps_or_by_one(void)
     static const double etas[] = {1e-4, 0.02, 0.1, 1.0, 1e30};
     for (int e = 0; e < 5; ++e)
         for (int8_t vote = -1; vote <= 1; ++vote) {
-            bal_tensors *model = new_model(), *before = new_model();
+            net *model = new_model(), *before = new_model();
             setting s = zoqo(5, etas[e]);
             uint32_t flips[N_TENSORS_MAX];
             scatter(model);
             scatter(before);
-            for (int i = 0; i < model->n; ++i) { /* rows of different scales */
-                bal_tensor *t = &model->at[i];
+            for (int i = 0; i < model->tensors.n; ++i) { /* rows of different scales */
+                bal_tensor *t = &model->tensors.at[i];
                 for (int64_t row = 0; row < t->n_rows; ++row)
                     if (t->role != BAL_GAIN) t->scale[row] = 0.001f * (float)(1 + row % 50);
             }
             bal_optim *optim = new_optim(model, &s);
             apply(optim, 7, 1, &vote, flips);
-            for (int i = 0; i < model->n; ++i) {
-                bal_tensor *now = &model->at[i], *old = &before->at[i];
+            for (int i = 0; i < model->tensors.n; ++i) {
+                bal_tensor *now = &model->tensors.at[i], *old = &before->tensors.at[i];
                 int8_t *z = direction_of(optim, 7, 0, i, now);
                 int n_bad = 0;
                 uint32_t n_flips = 0;
@@ -46,7 +46,8 @@ static void test_codes_move_by_the_learning_rate_in_code_steps_or_by_one(void)
                         n_flips += (int)moved != code;
                         code = (int)moved;
                     }
-                    n_bad += get_code(now, at) != code || now->carry[at] != old->carry[at];
+                    n_bad += get_code(now, at) != code ||
+                             carry_of(model, now)[at] != carry_of(before, old)[at];
                 }
                 CU_ASSERT_EQUAL(n_bad, 0);
                 CU_ASSERT_EQUAL(flips[i], n_flips);
@@ -65,7 +66,7 @@ static void test_levels_make_the_same_codes(void)
 {
     uint64_t wanted = 0;
     for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
-        bal_tensors *model = new_model();
+        net *model = new_model();
         setting s = zoqo(63, 0.05);
         uint64_t state = SEED;
         s.isa = (bal_isa)isa;
@@ -77,8 +78,8 @@ static void test_levels_make_the_same_codes(void)
             random_votes(1, &state, true, &vote);
             apply(optim, step, 1, &vote, flips);
         }
-        if (isa == BAL_ISA_REF) wanted = bal_tensors_fingerprint(model);
-        CU_ASSERT_EQUAL(bal_tensors_fingerprint(model), wanted);
+        if (isa == BAL_ISA_REF) wanted = print_of(model);
+        CU_ASSERT_EQUAL(print_of(model), wanted);
         bal_optim_destroy(&optim);
         drop(&model);
     }
@@ -86,7 +87,7 @@ static void test_levels_make_the_same_codes(void)
 
 static void test_other_directions_several_slots_and_more_than_a_sign_are_refused(void)
 {
-    bal_tensors *model = new_model();
+    net *model = new_model();
     for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_UNIFORM; ++kind)
         for (int i = 0; i < 3; ++i) {
             static const bal_ballot_shape shapes[] = {
@@ -97,9 +98,9 @@ static void test_other_directions_several_slots_and_more_than_a_sign_are_refused
             s.options.ballot = shapes[i];
             s.options.on_ballot = s.on_ballot;
             bool right = kind == BAL_DIRECTIONS_UNIFORM && i == 0;
-            CU_ASSERT_EQUAL(
-                bal_optim_create(model, bal_kernels_at(BAL_ISA_REF), &s.options, &optim),
-                right ? BAL_OK : BAL_ERR_CONFIG);
+            CU_ASSERT_EQUAL(bal_optim_create(&model->tensors, &model->states,
+                                             bal_kernels_at(BAL_ISA_REF), &s.options, &optim),
+                            right ? BAL_OK : BAL_ERR_CONFIG);
             CU_ASSERT_EQUAL(optim != NULL, right);
             if (!right) CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "zoqo"));
             bal_optim_destroy(&optim);

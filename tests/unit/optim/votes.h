@@ -20,9 +20,23 @@ typedef struct setting {
     bool on_ballot[N_TENSORS_MAX];
 } setting;
 
+/** What a rule works on. */
+typedef struct net {
+    bal_tensors tensors;
+    bal_states states;
+} net;
+
+static inline const bal_rule *rule_named(const char *name)
+{
+    const bal_choice *choice = bal_rule_choices;
+    while (choice->name != NULL && strcmp(choice->name, name) != 0) ++choice;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(choice->name);
+    return bal_rule_of((unsigned)choice->value);
+}
+
 /** Tensors of zeros, as those of a model: matrices of 20 and 33 columns, so that there is padding.
  */
-static inline bal_tensors *new_model_in(bal_format format)
+static inline net *new_model_in(bal_format format)
 {
 #define LAYER "model.layers.0."
     static const struct {
@@ -41,16 +55,16 @@ static inline bal_tensors *new_model_in(bal_format format)
         {LAYER "mlp.down_proj", 20, 33},
         {"model.norm", 0, 20},
     };
-    bal_tensors *tensors = bal_alloc(1, sizeof *tensors);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(tensors);
-    tensors->with_carry = true;
+    net *model = bal_alloc(1, sizeof *model);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(model);
+    bal_tensors *tensors = &model->tensors;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
         int64_t n_rows = parts[i].n_rows, n_cols = parts[i].n_cols;
         char name[64];
-        bal_status status = BAL_OK;
         snprintf(name, sizeof name, "%s.weight", parts[i].name);
-        status = n_rows > 0 ? bal_tensors_add(tensors, name, BAL_MATRIX, format, n_rows, n_cols)
-                            : bal_tensors_add(tensors, name, BAL_VECTOR, BAL_I16, 1, n_cols);
+        bal_status status = n_rows > 0
+                                ? bal_tensors_add(tensors, name, BAL_MATRIX, format, n_rows, n_cols)
+                                : bal_tensors_add(tensors, name, BAL_VECTOR, BAL_I16, 1, n_cols);
         snprintf(name, sizeof name, "%s.gain", parts[i].name);
         if (status == BAL_OK && n_rows > 0)
             status = bal_tensors_add(tensors, name, BAL_GAIN, BAL_I16, 1, n_rows);
@@ -59,16 +73,35 @@ static inline bal_tensors *new_model_in(bal_format format)
     CU_ASSERT_FATAL(tensors->n <= N_TENSORS_MAX);
     CU_ASSERT_EQUAL_FATAL(bal_tensors_allocate(tensors), BAL_OK);
     bal_tensors_zero(tensors);
-    return tensors;
+    model->states = rule_named("carry")->states;
+    CU_ASSERT_EQUAL_FATAL(bal_states_allocate(&model->states, tensors), BAL_OK);
+    return model;
 }
 
-static inline bal_tensors *new_model(void) { return new_model_in(BAL_I8); }
+static inline net *new_model(void) { return new_model_in(BAL_I8); }
 
-static inline void drop(bal_tensors **tensors)
+static inline void drop(net **model)
 {
-    bal_tensors_clear(*tensors);
-    free(*tensors);
-    *tensors = NULL;
+    bal_states_clear(&(*model)->states);
+    bal_tensors_clear(&(*model)->tensors);
+    free(*model);
+    *model = NULL;
+}
+
+static inline int8_t *carry_of(const net *model, const bal_tensor *tensor)
+{
+    return bal_state_of(&model->states.at[0], tensor);
+}
+/** Fingerprint of a tensor and its carries, and of all of them. */
+static inline uint64_t print_at(const net *model, int index)
+{
+    const bal_tensor *tensor = &model->tensors.at[index];
+    return bal_tensor_fingerprint(tensor, index) +
+           bal_states_fingerprint_of(&model->states, tensor, index, 0, 1);
+}
+static inline uint64_t print_of(const net *model)
+{
+    return bal_states_fingerprint(&model->states, &model->tensors);
 }
 
 static inline int get_code(const bal_tensor *tensor, int64_t at)
@@ -89,17 +122,17 @@ static inline bool is_padding(const bal_tensor *tensor, int64_t at)
 }
 
 /** Any codes, many of them near an end of their range, and any carries; padding stays. */
-static inline void scatter(bal_tensors *model)
+static inline void scatter(net *model)
 {
     uint64_t state = SEED;
-    for (int index = 0; index < model->n; ++index) {
-        bal_tensor *t = &model->at[index];
+    for (int index = 0; index < model->tensors.n; ++index) {
+        bal_tensor *t = &model->tensors.at[index];
         for (int64_t at = 0; at < n_places(t); ++at) {
             if (is_padding(t, at)) continue;
             int code = t->low + (int)(bal_test_random(&state) % (unsigned)(t->high - t->low + 1));
             if (at % 3 == 0) code = at % 2 == 0 ? t->high - abs(code) % 3 : t->low + abs(code) % 3;
             set_code(t, at, code);
-            t->carry[at] = (int8_t)bal_test_random(&state);
+            carry_of(model, t)[at] = (int8_t)bal_test_random(&state);
         }
     }
 }
@@ -107,7 +140,7 @@ static inline void scatter(bal_tensors *model)
 /** Rule carry, Walsh directions, all tensors on the ballot. */
 static inline setting setting_of(int n_slots, int64_t n_steps)
 {
-    setting s = {.options = {.rule = {.kind = BAL_RULE_CARRY, .travel = 4.0},
+    setting s = {.options = {.rule = {.kind = rule_named("carry"), .travel = 4.0},
                              .perturb = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
                              .ballot = {.n_slots = n_slots, .n_bits = BAL_SIGN_BITS},
                              .n_steps = n_steps,
@@ -117,11 +150,12 @@ static inline setting setting_of(int n_slots, int64_t n_steps)
     return s;
 }
 
-static inline bal_optim *new_optim(bal_tensors *model, setting *s)
+static inline bal_optim *new_optim(net *model, setting *s)
 {
     bal_optim *optim = NULL;
     s->options.on_ballot = s->on_ballot;
-    CU_ASSERT_EQUAL_FATAL(bal_optim_create(model, bal_kernels_at(s->isa), &s->options, &optim),
+    CU_ASSERT_EQUAL_FATAL(bal_optim_create(&model->tensors, &model->states, bal_kernels_at(s->isa),
+                                           &s->options, &optim),
                           BAL_OK);
     return optim;
 }

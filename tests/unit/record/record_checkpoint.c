@@ -30,8 +30,8 @@ static const bal_model_config small = {.dim = 12,
 static bal_model *make_model(const bal_model_config *config, uint64_t seed)
 {
     bal_model *model = NULL;
-    CU_ASSERT_EQUAL_FATAL(
-        bal_model_create(config, &(bal_formats){.matrices = BAL_I8}, true, &model), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_model_create(config, &(bal_formats){.matrices = BAL_I8}, &model),
+                          BAL_OK);
     for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
         bal_tensor *t = &bal_model_tensors(model)->at[i];
         int64_t n = bal_tensor_n(t);
@@ -46,13 +46,29 @@ static bal_model *make_model(const bal_model_config *config, uint64_t seed)
                 codes[at] = (int16_t)code;
         }
         CU_ASSERT_EQUAL_FATAL(bal_tensor_set_codes(t, codes), BAL_OK);
-        for (int64_t at = 0; at < n; ++at) bytes[at] = (int8_t)bal_test_random(&seed);
-        bal_tensor_set_carry(t, bytes);
         for (int64_t row = 0; row < t->n_rows; ++row)
             t->scale[row] = 1e-6f * (float)(1 + bal_test_random(&seed) % 1000000);
         free(codes);
     }
     return model;
+}
+
+/* Two states of any bytes. */
+static bal_states make_states(const bal_tensors *tensors, uint64_t seed)
+{
+    bal_states states = {.n = 2, .at = {{.name = "carry"}, {.name = "momentum"}}};
+    CU_ASSERT_EQUAL_FATAL(bal_states_allocate(&states, tensors), BAL_OK);
+    for (int i = 0; i < tensors->n; ++i)
+        for (int k = 0; k < states.n; ++k) {
+            const bal_tensor *t = &tensors->at[i];
+            int8_t *bytes = bal_alloc((size_t)bal_tensor_n(t), 1);
+            CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
+            for (int64_t at = 0; at < bal_tensor_n(t); ++at)
+                bytes[at] = (int8_t)bal_test_random(&seed);
+            bal_tensor_set_bytes(t, bytes, bal_state_of(&states.at[k], t));
+            free(bytes);
+        }
+    return states;
 }
 
 /* Tokens "t00", "t01", ... in the layout of llama2.c, beside a file without bytes. */
@@ -97,7 +113,8 @@ static bal_snapshot make_snapshot(const bal_model_config *config, int64_t n_step
                       .journal = malloc(journal_bytes + 1),
                       .journal_bytes = journal_bytes,
                       .dev_loss_nats = n_steps == 0 ? (double)NAN : 4.25};
-    s.fingerprint = bal_tensors_fingerprint(bal_model_tensors(s.model));
+    s.states = make_states(bal_model_tensors(s.model), 8);
+    s.fingerprint = bal_states_fingerprint(&s.states, bal_model_tensors(s.model));
     int n_tensors = bal_model_tensors(s.model)->n;
     for (size_t i = 0; i < journal_bytes; ++i) s.journal[i] = (uint8_t)bal_test_random(&state);
     CU_ASSERT_EQUAL_FATAL(bal_metrics_init(&s.metrics, n_tensors), BAL_OK);
@@ -120,13 +137,22 @@ static bool same_bytes(const void *a, const void *b, size_t n_bytes)
     return n_bytes == 0 || memcmp(a, b, n_bytes) == 0;
 }
 
-static bool same_tensor(const bal_tensor *a, const bal_tensor *b, bool with_carry)
+static bool same_tensor(const bal_tensor *a, const bal_tensor *b)
 {
     size_t n_codes = (size_t)a->n_blocks * BAL_BLOCK_CODES;
     return strcmp(a->name, b->name) == 0 && a->n_rows == b->n_rows && a->n_cols == b->n_cols &&
            same_bytes(a->codes, b->codes, n_codes * (a->format == BAL_I8 ? 1 : 2)) &&
-           same_bytes(a->scale, b->scale, (size_t)a->n_rows * sizeof *a->scale) &&
-           (with_carry ? same_bytes(a->carry, b->carry, n_codes) : b->carry == NULL);
+           same_bytes(a->scale, b->scale, (size_t)a->n_rows * sizeof *a->scale);
+}
+
+static bool same_states(const bal_snapshot *a, const bal_snapshot *b)
+{
+    size_t n_bytes = bal_states_bytes(&a->states, bal_model_tensors(a->model));
+    bool same = a->states.n == b->states.n;
+    for (int i = 0; same && i < a->states.n; ++i)
+        same = strcmp(a->states.at[i].name, b->states.at[i].name) == 0;
+    return same &&
+           (a->states.n == 0 || same_bytes(a->states.at[0].bytes, b->states.at[0].bytes, n_bytes));
 }
 
 static bool same_metrics(const bal_metrics *a, const bal_metrics *b)
@@ -141,7 +167,7 @@ static bool same_metrics(const bal_metrics *a, const bal_metrics *b)
            same_bytes(a->flips, b->flips, n * (size_t)a->n_tensors * 4);
 }
 
-static void check_same(const bal_snapshot *a, const bal_snapshot *b, bool with_carry)
+static void check_same(const bal_snapshot *a, const bal_snapshot *b, bool with_states)
 {
     const bal_model_config *x = bal_model_shape(a->model), *y = bal_model_shape(b->model);
     CU_ASSERT(a->step == b->step && a->fingerprint == b->fingerprint);
@@ -155,8 +181,9 @@ static void check_same(const bal_snapshot *a, const bal_snapshot *b, bool with_c
               same_bytes(&x->norm_eps, &y->norm_eps, 8));
     CU_ASSERT_EQUAL_FATAL(bal_model_tensors(a->model)->n, bal_model_tensors(b->model)->n);
     for (int i = 0; i < bal_model_tensors(a->model)->n; ++i)
-        CU_ASSERT(same_tensor(&bal_model_tensors(a->model)->at[i],
-                              &bal_model_tensors(b->model)->at[i], with_carry));
+        CU_ASSERT(
+            same_tensor(&bal_model_tensors(a->model)->at[i], &bal_model_tensors(b->model)->at[i]));
+    CU_ASSERT(with_states ? same_states(a, b) : b->states.n == 0);
     CU_ASSERT_EQUAL_FATAL(a->files.n, b->files.n);
     for (int i = 0; i < a->files.n; ++i) {
         const bal_named_bytes *f = &a->files.at[i], *g = &b->files.at[i];
@@ -188,14 +215,14 @@ static void check_comes_back(const bal_model_config *config, int64_t n_steps, si
     CU_ASSERT_EQUAL(count_entries(dir), 1);
     CU_ASSERT(bal_checkpoint_recognizes(path));
     CU_ASSERT_EQUAL(bal_checkpoint_verify(path), BAL_OK);
-    for (int with_carry = 0; with_carry < 2; ++with_carry) {
-        bal_status status = bal_checkpoint_read(path, with_carry != 0, &read);
+    for (int with_states = 0; with_states < 2; ++with_states) {
+        bal_status status = bal_checkpoint_read(path, with_states != 0, &read);
         CU_ASSERT_EQUAL(status, BAL_OK);
         if (status != BAL_OK) {
             printf(" %s\n", bal_failure());
             continue;
         }
-        check_same(&written, &read, with_carry != 0);
+        check_same(&written, &read, with_states != 0);
         bal_snapshot_clear(&read);
     }
     bal_snapshot_clear(&written);
@@ -232,18 +259,47 @@ static void test_weights_are_read_into_a_model_of_the_same_shape_alone(void)
     bal_model_config config = small;
     make_paths("fill", dir, path);
     CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &written), BAL_OK);
-    CU_ASSERT_EQUAL_FATAL(bal_checkpoint_outline(path, true, &read), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_checkpoint_outline(path, &read), BAL_OK);
     CU_ASSERT_PTR_NULL(bal_model_tensors(read.model)->at[0].codes); /* no memory is taken for it */
     CU_ASSERT_EQUAL(read.fingerprint, written.fingerprint);
     bal_model *same = make_model(&small, 12345); /* other weights */
-    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, bal_model_tensors(same)), BAL_OK);
-    CU_ASSERT_EQUAL(bal_tensors_fingerprint(bal_model_tensors(same)), written.fingerprint);
+    bal_tensors *tensors = bal_model_tensors(same);
+    bal_states states = make_states(tensors, 54321);
+    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, tensors, &states), BAL_OK);
+    CU_ASSERT_EQUAL(bal_states_fingerprint(&states, tensors), written.fingerprint);
+    bal_states_clear(&states);
     ++config.n_vocab;
     bal_model *other = make_model(&config, 1);
-    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, bal_model_tensors(other)), BAL_ERR_INPUT);
+    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, bal_model_tensors(other), NULL), BAL_ERR_INPUT);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "another shape"));
     bal_model_destroy(&same);
     bal_model_destroy(&other);
+    bal_snapshot_clear(&read);
+    bal_snapshot_clear(&written);
+}
+
+static void test_a_rule_gets_the_states_that_it_names_or_an_error(void)
+{
+    char dir[PATH_MAX], path[2 * PATH_MAX];
+    bal_snapshot written = make_snapshot(&small, 1, 10), read;
+    bal_tensors *tensors = bal_model_tensors(written.model);
+    size_t n_bytes = bal_states_bytes(&written.states, tensors) / 2; /* of each */
+    bal_states one = {.n = 1, .at = {{.name = "momentum"}}};
+    make_paths("states", dir, path);
+    CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &written), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_states_allocate(&one, tensors), BAL_OK);
+    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, tensors, &one), BAL_OK);
+    CU_ASSERT(same_bytes(one.at[0].bytes, written.states.at[1].bytes, n_bytes));
+    strcpy(one.at[0].name, "variance");
+    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, tensors, &one), BAL_ERR_INPUT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "has no /optimizer/variance"));
+    bal_states_clear(&one);
+
+    written.states.n = 0; /* a rule that remembers nothing */
+    written.fingerprint = bal_tensors_fingerprint(tensors);
+    CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &written), BAL_OK);
+    CU_ASSERT_EQUAL(bal_checkpoint_read(path, true, &read), BAL_OK);
+    check_same(&written, &read, true);
     bal_snapshot_clear(&read);
     bal_snapshot_clear(&written);
 }
@@ -334,7 +390,7 @@ static void test_impossible_scales_are_refused(void)
         bal_snapshot s = make_snapshot(&small, 1, 10), read;
         bal_tensor *t = &bal_model_tensors(s.model)->at[0];
         t->scale[t->n_rows - 1] = scales[i];
-        s.fingerprint = bal_tensors_fingerprint(bal_model_tensors(s.model));
+        s.fingerprint = bal_states_fingerprint(&s.states, bal_model_tensors(s.model));
         CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &s), BAL_OK);
         CU_ASSERT_EQUAL(bal_checkpoint_read(path, true, &read), BAL_ERR_INPUT);
         CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "/scale/model.embed_tokens.weight"));
@@ -393,6 +449,8 @@ const bal_test bal_suite_tests[] = {
     {"models of other shapes come back", test_models_of_other_shapes_come_back},
     {"weights are read into a model of the same shape alone",
      test_weights_are_read_into_a_model_of_the_same_shape_alone},
+    {"a rule gets the states that it names, or an error",
+     test_a_rule_gets_the_states_that_it_names_or_an_error},
     {"one snapshot gives the same bytes twice", test_one_snapshot_gives_the_same_bytes_twice},
     {"every flipped bit and every cut is found", test_every_flipped_bit_and_every_cut_is_found},
     {"a wrong fingerprint is found", test_a_wrong_fingerprint_is_found},

@@ -1,0 +1,79 @@
+/* carry.c: rule carry, which remembers a fraction of a step for each code: at first what rounding
+ * left over, then what votes have added up to and not moved yet. */
+#include <assert.h>
+#include <math.h>
+
+#include "optim_impl.h"
+
+#define SHIFT_MAX 13
+
+/* 1/256 steps per vote are MULTIPLIER * 2^(SHIFT - 15). */
+enum { MULTIPLIER, SHIFT };
+
+static bal_status check(const bal_optim_options *options)
+{
+    if (options->perturb.kind == BAL_DIRECTIONS_UNIFORM)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "rule carry counts votes along +-1: set [vote] directions "
+                        "to walsh or independent");
+    return BAL_OK;
+}
+
+/* How far a vote moves a carry: rate = travel sqrt(3 / (density steps)) (1 - t / steps), so that
+ * pure noise, of tallies with variance n_slots, carries a code by travel steps RMS over the run. A
+ * vote is 256 rate / sqrt(n_slots) = multiplier * 2^(shift - 15), rounded to the nearest odd
+ * multiplier. */
+static void begin(bal_rule_step *step)
+{
+    const bal_optim_options *options = step->options;
+    double n_steps = (double)options->n_steps;
+    double rate = options->rule.travel * sqrt(3.0 / (options->perturb.density * n_steps)) *
+                  (1.0 - (double)step->step / n_steps);
+    double multiplier = 32768.0 * (256.0 * rate / sqrt((double)options->ballot.n_slots));
+    int shift = 0;
+    for (; multiplier >= 32768.0 && shift < SHIFT_MAX; ++shift) multiplier /= 2.0;
+    step->constants[MULTIPLIER] = (multiplier < 32767.0 ? (int)multiplier : 32767) | 1;
+    step->constants[SHIFT] = shift;
+}
+
+/* carry += round(256 rate tally / sqrt(n_slots)); whole steps move the code, the remainder, in
+ * [-1/2, 1/2), stays. It is a 16-bit weight of which the model reads the top byte. A tally counts
+ * up to where its increment is 32 to 64 code steps. */
+static uint32_t update(const bal_rule_step *step, bal_tensor *tensor, int64_t first, int64_t n,
+                       int8_t *const remembered[], int16_t *tally)
+{
+    int8_t *carry = remembered[0];
+    int multiplier = (int)step->constants[MULTIPLIER], shift = (int)step->constants[SHIFT];
+    int bound = ((1 << 14) - 1) >> shift;
+    bal_ballot_shape ballot = step->options->ballot;
+    bool may_exceed = ballot.n_slots * bal_ballot_vote_max(ballot) > bound;
+    for (int64_t i = 0; i < n && may_exceed; ++i)
+        tally[i] = (int16_t)(tally[i] > bound ? bound : tally[i] < -bound ? -bound : tally[i]);
+    if (tensor->role == BAL_MATRIX) {
+        uint8_t spread[BAL_SPAN_BLOCKS * BAL_BLOCK_CODES];
+        bool nibbles = bal_format_is_nibbles(tensor->format);
+        uint8_t *codes = nibbles ? spread : (uint8_t *)tensor->codes + first;
+        int64_t block = first / BAL_BLOCK_CODES, n_blocks = n / BAL_BLOCK_CODES;
+        assert(n_blocks <= BAL_SPAN_BLOCKS);
+        if (nibbles) bal_tensor_spread(tensor, block, n_blocks, spread);
+        uint32_t n_flips = step->kernels->carry(n, tensor->low, tensor->high, multiplier, shift,
+                                                tally, codes, carry);
+        if (nibbles) bal_tensor_gather(tensor, block, n_blocks, spread);
+        return n_flips;
+    }
+    uint32_t n_flips = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        int old = bal_tensor_code(tensor, first + i);
+        if (old - 1 < tensor->low || old + 1 > tensor->high) continue;
+        int moves = bal_carry_moves(tally[i], multiplier, shift, &carry[i]);
+        n_flips += bal_rule_put(tensor, first + i, old, old + moves);
+    }
+    return n_flips;
+}
+
+const bal_rule bal_rule_carry = {
+    .check = check,
+    .begin = begin,
+    .states = {.n = 1, .at = {{.name = "carry", .from_rounding = true}}},
+    .update = update,
+};
