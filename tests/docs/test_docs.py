@@ -1,4 +1,4 @@
-"""The documents say what is so: links lead somewhere, commands exist, readers read, sentences are short."""
+"""The documents say what is so (links lead, commands exist, readers read), and briefly."""
 import glob
 import json
 import os
@@ -8,21 +8,23 @@ import statistics
 import struct
 import subprocess
 import sys
-import unittest
 
 import h5py
 import numpy
 
 import ballot_run as b
 
-PAGES = sorted(glob.glob("*.md") + glob.glob("*/README.md") + glob.glob("docs/**/*.md", recursive=True)
+PAGES = sorted(glob.glob("*.md") + glob.glob("*/README.md")
+               + glob.glob("docs/**/*.md", recursive=True)
                + glob.glob("tests/**/*.md", recursive=True))
 PROSE = [page for page in PAGES if page != "CHANGELOG.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
-CODE = re.compile(r"`([^`\n]+)`")
+CODE = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 IMAGE = re.compile(r"<img [^>]*src=\"([^\"]+)\"")
 OURS = re.compile(r"(?:build/release/)?ballot$")
+COMMAND = re.compile(
+    r"(mpirun|sbatch|ballot(?! checkpoint)|(build/release|jobs|analysis|tests)/\S+) ")
 SCRIPT = re.compile(r"(?:jobs|analysis|tests|data)/[\w./-]+\.(?:sh|py|sbatch|ini)$")
 
 
@@ -35,6 +37,11 @@ def without_code(text):
     return FENCE.sub("", text)
 
 
+def codes(text):
+    """What stands in `code`, outside of blocks."""
+    return [" ".join(code.split()) for code in CODE.findall(without_code(text))]
+
+
 def anchors(path):
     """The names that GitHub gives the headings of a page."""
     names = set()
@@ -45,18 +52,16 @@ def anchors(path):
 
 
 def commands(text):
-    """Command lines: of sh blocks, after $ in console blocks, and in `code` that starts like one."""
+    """Command lines: in sh blocks, after $ in console blocks, and in `code` that looks like one."""
     for language, block in FENCE.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
             if language == "sh":
                 yield line
             elif language == "console" and line.startswith("$ "):
                 yield line[2:]
-            elif language == "text" and re.match(r"ballot (?!checkpoint \d)[a-z]", line):
+            elif language == "text" and COMMAND.match(line):
                 yield re.split(r" {2,}", line)[0].replace("[", "").replace("]", "")
-    for code in CODE.findall(without_code(text)):
-        if re.match(r"(mpirun|sbatch|ballot(?! checkpoint$)|(build/release|jobs|analysis|tests)/\S+) ", code):
-            yield code
+    yield from filter(COMMAND.match, codes(text))
 
 
 def sentences(text):
@@ -88,7 +93,8 @@ class Links(b.TestCase):
                 if re.match(r"https?://", link):
                     continue
                 path, _, anchor = link.partition("#")
-                target = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
+                target = os.path.join(os.path.dirname(page), path) if path else page
+                target = os.path.normpath(target)
                 self.assertTrue(os.path.exists(target), f"{page}: {link}: there is no {target}")
                 if anchor:
                     self.assertIn(anchor, anchors(target), f"{page}: {link}: no such heading")
@@ -105,21 +111,22 @@ class Links(b.TestCase):
         self.assertEqual({page for page in PAGES if not page.startswith("tests/")} - seen, set())
 
     def test_files_that_are_named_exist(self):
+        inside = re.compile(r"(src|include|tests|jobs|analysis|data|docs|examples)/[\w./*<>-]+$")
         made = re.compile(r"data/tinystories/(train|tune)\.txt|data/tinystories-656k|<|\*")
         for page in PAGES:
-            for name in CODE.findall(without_code(text_of(page))):
-                if re.match(r"(src|include|tests|jobs|analysis|data|docs|examples)/[\w./*<>-]+$", name) \
-                        and not made.search(name):
+            for name in codes(text_of(page)):
+                if inside.match(name) and not made.search(name):
                     self.assertTrue(os.path.exists(name), f"{page}: there is no {name}")
 
     def test_tests_that_are_named_exist(self):
-        listed = subprocess.run(["ctest", "--test-dir", os.environ["BALLOT_BUILD"], "-N"], check=True,
-                                capture_output=True, text=True).stdout
+        listed = subprocess.run(["ctest", "--test-dir", os.environ["BALLOT_BUILD"], "-N"],
+                                check=True, capture_output=True, text=True).stdout
         tests = {re.sub(r"_np\d+$", "", name) for name in re.findall(r"Test +#\d+: (\S+)", listed)}
-        tests |= {f"e2e_{name}" for name in ("slurm", "workstation", "hosts", "soak")}  # not under ASan
+        # not under sanitizers
+        tests |= {f"e2e_{name}" for name in ("slurm", "workstation", "hosts", "soak")}
         fuzz = {os.path.basename(path)[:-2] for path in glob.glob("tests/fuzz/fuzz_*.c")}
         for page in ("docs/reliability.md", "docs/cluster.md", "docs/models.md", "SECURITY.md"):
-            for name in CODE.findall(text_of(page)):
+            for name in codes(text_of(page)):
                 if re.match(r"(e2e|fault|record|fuzz|hub)_[a-z_0-9]+$|simulated_\w+$", name):
                     self.assertIn(name, tests | fuzz, page)
 
@@ -156,11 +163,10 @@ class Commands(b.TestCase):
         n_seen = 0
         for page in PAGES:
             for line in commands(text_of(page)):
-                words = shlex.split(line, comments=True)
+                words = shlex.split(re.sub(r" [|>] .*", "", line), comments=True)
                 for at, word in enumerate(words):
                     if OURS.match(word) and at + 1 < len(words) and not SCRIPT.match(words[0]):
-                        end = next((i for i in range(at, len(words)) if words[i] in (">", "|")), None)
-                        self.check_ballot(page, words[at + 1:end])
+                        self.check_ballot(page, words[at + 1:])
                         n_seen += 1
                     if SCRIPT.match(word) and not word.endswith(".ini"):
                         self.assertTrue(os.access(word, os.X_OK) or at > 0,
@@ -179,9 +185,9 @@ class Commands(b.TestCase):
                     self.assertTrue(name in self.options, f"{page}: there is no option {name}")
 
     def test_the_option_table_is_that_of_the_program(self):
-        found = re.search(r"^<!-- options -->\n(.*?)^<!-- /options -->$", text_of("docs/job-file.md"),
-                          re.M | re.S)
-        self.assertIsNotNone(found, "docs/job-file.md: put the output of `ballot config --markdown` "
+        found = re.search(r"^<!-- options -->\n(.*?)^<!-- /options -->$",
+                          text_of("docs/job-file.md"), re.M | re.S)
+        self.assertIsNotNone(found, "docs/job-file.md: put what `ballot config --markdown` prints "
                                     "between <!-- options --> and <!-- /options -->")
         self.assertEqual(found.group(1).strip(), b.run(["config", "--markdown"]).out.strip())
 
@@ -208,7 +214,7 @@ class Formats(b.TestCase):
         cls.journal = os.path.join(cls.run_dir, "ballots.journal")
 
     def reader(self, page):
-        (code,) = [block for language, block in FENCE.findall(text_of(page)) if language == "python"]
+        (code,) = [block for name, block in FENCE.findall(text_of(page)) if name == "python"]
         return code
 
     def names_of(self, page):
@@ -276,12 +282,12 @@ class Formats(b.TestCase):
             names |= set(file["metrics"])
             dataset = file["model/model.embed_tokens.weight"]
             names |= set(dataset.attrs)
-        named = {word for code in CODE.findall(page) for word in re.findall(r"\w+", code)}
+        named = {word for code in codes(page) for word in re.findall(r"\w+", code)}
         self.assertEqual(names - named, set(), "not explained")
 
     def test_the_tables_of_the_run_directory_name_all_there_is(self):
         page = text_of("docs/formats/run-directory.md")
-        named = {word for code in CODE.findall(page) for word in [code, *re.findall(r"\w+", code)]}
+        named = {word for code in codes(page) for word in [code, *re.findall(r"\w+", code)]}
         for name in os.listdir(self.run_dir):
             self.assertIn(re.sub(r"step-\d+", "step-000200", name), named)
         with open(os.path.join(self.run_dir, "metrics.jsonl"), encoding="utf-8") as file:
@@ -313,14 +319,14 @@ class Tour(b.TestCase):
         names = re.findall(r"`(\w+)\(\)`", page)
         self.assertGreater(len(names), 20)
         for name in names:
-            self.assertTrue(re.search(rf"\b{name}\(", everything), f"docs/code-tour.md: {name}() is nowhere")
+            self.assertTrue(re.search(rf"\b{name}\(", everything), f"{name}() is nowhere")
         # `name()` in `src/...c`: it is defined there
         for name, path in re.findall(r"`(\w+)\(\)`\s+\(`(src/[\w/.]+)`\)", page):
             self.assertRegex(sources.get(path, ""), rf"(?m)^\w.*\b{name}\(", f"{name}() in {path}")
         rooms = re.search(r"set\(BAL_ROOMS ([^)]*)\)", text_of("CMakeLists.txt")).group(1).split()
-        self.assertEqual(re.findall(r"^\| `src/(\w+)`", page, re.M), rooms, "the rooms in their order")
+        self.assertEqual(re.findall(r"^\| `src/(\w+)`", page, re.M), rooms, "rooms in their order")
         for name in re.findall(r"`(bal_\w+)`", page):
-            self.assertTrue(re.search(rf"\b{name}\b", everything), f"docs/code-tour.md: {name} is nowhere")
+            self.assertTrue(re.search(rf"\b{name}\b", everything), f"{name} is nowhere")
 
 
 class Json(b.TestCase):
@@ -331,14 +337,16 @@ class Json(b.TestCase):
         return set().union(*map(self.keys, value)) if isinstance(value, list) else set()
 
     def compare(self, command, *lines):
-        (section,) = re.findall(rf"^## {command}\n(.*?)(?=^## |\Z)", text_of("docs/json.md"), re.M | re.S)
+        (section,) = re.findall(rf"^## {command}\n(.*?)(?=^## |\Z)", text_of("docs/json.md"),
+                                re.M | re.S)
         keys = {word for row in section.splitlines() if row.startswith("| `")
                 for cell in (row.split("|")[1], row.split("|")[3]) for word in CODE.findall(cell)}
         values = {"checkpoint", "journal", "ok", "warn", "fail", "dev", "test", "lm"}
         printed = set()
         for line in lines:
             printed |= self.keys(json.loads(b.run([command, *line, "--json"]).out))
-        self.assertEqual({k for k in keys - values if re.match(r"[a-z_0-9]+$", k)}, printed, command)
+        keys = {key for key in keys - values if re.match(r"[a-z_0-9]+$", key)}
+        self.assertEqual(keys, printed, command)
 
     def test_keys_are_those_that_are_printed(self):
         run = self.folder("run")
@@ -385,8 +393,8 @@ def read_safetensors(path):
     (length,) = struct.unpack("<Q", raw[:8])
     header, data = json.loads(raw[8:8 + length]), raw[8 + length:]
     header.pop("__metadata__", None)
-    return {name: numpy.frombuffer(data[slice(*entry["data_offsets"])], "<f4").reshape(entry["shape"])
-            for name, entry in header.items()}
+    return {name: numpy.frombuffer(data[slice(*t["data_offsets"])], "<f4").reshape(t["shape"])
+            for name, t in header.items()}
 
 
 if __name__ == "__main__":
