@@ -1,4 +1,4 @@
-/* added.c: tokens that are cut out of a text before its model sees it, and finding them. Source:
+/* added.c: added tokens, which are found in a text and cut out before the model sees it. Source:
  * huggingface/tokenizers, src/tokenizer/added_vocabulary.rs. */
 #include <stdlib.h>
 #include <string.h>
@@ -39,13 +39,13 @@ void bal_added_sort(bal_tokenizer *tokenizer)
     }
 }
 
-/* Byte at a depth of a pattern, -1 past its end. */
+/* The byte at a depth of a pattern; -1 past its end. */
 static int byte_at(const bal_added *added, size_t depth)
 {
     return depth < added->pattern.n ? (unsigned char)added->pattern.data[depth] : -1;
 }
 
-/* First pattern of [from, to), which agree up to depth, whose byte there is at least that. */
+/* The first pattern in [from, to) whose byte at depth is at least that; all agree up to depth. */
 static size_t lower_bound(const bal_added_list *list, size_t from, size_t to, size_t depth,
                           int byte)
 {
@@ -59,7 +59,7 @@ static size_t lower_bound(const bal_added_list *list, size_t from, size_t to, si
     return from;
 }
 
-/* Those that agree so far get fewer byte by byte. */
+/* Byte by byte, fewer patterns agree with the text. */
 const bal_added *bal_added_at(const bal_added_list *list, const char *text, size_t n_bytes)
 {
     const bal_added *found = NULL;

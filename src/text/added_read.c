@@ -2,7 +2,8 @@
  * src/tokenizer/added_vocabulary.rs. */
 #include "read_impl.h"
 
-/* One that is found after the normalizer: what the normalizer makes of it is found, and decoded. */
+/* For a token that is found after the normalizer, its normalized form is what is found and decoded.
+ */
 static bal_status put_normalized(bal_tokenizer *tokenizer, const char *content, size_t n_bytes,
                                  bal_added flags)
 {
@@ -12,7 +13,7 @@ static bal_status put_normalized(bal_tokenizer *tokenizer, const char *content, 
     bool start = true;
     bal_status status = bal_bytes_add(pattern, content, n_bytes);
     if (status == BAL_OK) status = bal_normalize(&work, &tokenizer->normalizer, pattern, &start);
-    if (status == BAL_OK && pattern->n > 0) { /* else nothing is left of it: never found */
+    if (status == BAL_OK && pattern->n > 0) { /* else nothing is left to be found */
         status = bal_added_put(tokenizer, BAL_ADDED_NORMALIZED, pattern->data, pattern->n, flags);
         token->shown = bal_keep(tokenizer, pattern->data, pattern->n);
         token->n_shown = (uint32_t)pattern->n;

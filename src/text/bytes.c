@@ -1,4 +1,4 @@
-/* bytes.c: texts, pieces and lists of ids that grow. */
+/* bytes.c: growing texts, pieces and lists of ids. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,10 +1,10 @@
-/* charsmap.c: SentencePiece's normalizer: which strings become which, and what becomes of spaces.
+/* charsmap.c: SentencePiece's normalizer: its map of strings, and its handling of spaces.
  * Source: google/sentencepiece, src/normalizer.cc; s-yata/darts-clone for the trie's units. */
 #include <string.h>
 
 #include "text_impl.h"
 
-#define TEXT_BYTES_MAX 256 /* of what one string becomes */
+#define TEXT_BYTES_MAX 256 /* of the replacement of one string */
 
 bal_status bal_charsmap_read(bal_tokenizer *tokenizer, const void *bytes, size_t n_bytes)
 {
@@ -45,7 +45,8 @@ static uint32_t unit_at(const bal_charsmap *map, size_t place)
 
 static size_t offset_of(uint32_t unit) { return (size_t)(unit >> 10) << ((unit & 512) >> 6); }
 
-/* The longest string of the map that text starts with: its bytes, 0: none; *value: its text. */
+/* The longest string of the map at the start of text. @return its bytes, 0: none; *value: its text
+ */
 static size_t find(const bal_charsmap *map, const char *text, size_t n_bytes, size_t *value)
 {
     size_t found = 0, place = offset_of(unit_at(map, 0));
@@ -62,7 +63,7 @@ static size_t find(const bal_charsmap *map, const char *text, size_t n_bytes, si
     return found;
 }
 
-/* What the start of text becomes. @return how many of its bytes that are. */
+/* Replace the start of text. @return how many of its bytes are replaced */
 static size_t next(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes,
                    const char **normal, size_t *n_normal)
 {
@@ -98,7 +99,7 @@ bal_status bal_sentencepiece_normalize(const bal_tokenizer *tokenizer, const bal
                                      : bal_bytes_add(out, normal + i, 1));
         if (n_normal > 0) after_space = step->cleanup && normal[n_normal - 1] == ' ';
     }
-    /* what looks like a space at the end goes as well */
+    /* also removes what looks like a space at the end */
     while (step->cleanup && out->n >= n_space &&
            memcmp(out->data + out->n - n_space, space, n_space) == 0)
         out->n -= n_space;

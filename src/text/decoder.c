@@ -1,6 +1,6 @@
 /* decoder.c: from tokens to text: reading "decoder" of tokenizer.json, and the steps, which see
- * one piece per token. Bytes that make no valid UTF-8 stay as they are, where the library shows
- * U+FFFD. Source: huggingface/tokenizers, src/decoders. */
+ * one piece per token. Bytes that are not valid UTF-8 are kept; the library shows U+FFFD there.
+ * Source: huggingface/tokenizers, src/decoders. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,7 +83,7 @@ bal_status bal_decoder_read(bal_tokenizer *tokenizer, const json_t *part)
     return bal_json_sequence(tokenizer, "decoder", part, "decoders", 0, read_step);
 }
 
-/* The piece from start on, without what English puts after a space by mistake. */
+/* The piece from start on, with spaces and contractions as English writes them. */
 static bal_status clean_up(bal_work *work, bal_bytes *text, size_t start)
 {
     static const char *const words[][2] = {{" .", "."},     {" ?", "?"},           {" !", "!"},
@@ -143,7 +143,7 @@ static bal_status metaspace(const bal_step *step, size_t index, const char *text
     return BAL_OK;
 }
 
-/* Letters become bytes where the whole token is made of them. */
+/* Letters become bytes if the whole token consists of such letters. */
 static bal_status from_letters(const char *text, size_t n_bytes, bal_bytes *out)
 {
     size_t start = out->n;
@@ -173,9 +173,9 @@ static bal_status suffix(const bal_step *step, bool last, const char *text, size
     return bal_bytes_add(out, from, (size_t)(end - from));
 }
 
-/* SentencePiece: spaces in place of their symbol; at the start, where one was put in front of the
- * text, it goes. Source: google/sentencepiece, src/sentencepiece_processor.cc, Decode. front: one
- * goes; cleanup: all do; invert: "<0xAB>" stands for a byte. */
+/* SentencePiece: its symbol for a space becomes a space. At the start, a space that was added in
+ * front of the text is removed. Source: google/sentencepiece, src/sentencepiece_processor.cc,
+ * Decode. front: one is removed; cleanup: all are; invert: "<0xAB>" stands for a byte. */
 static bal_status sentencepiece(const bal_step *step, bool at_start, bool *seen, const char *text,
                                 size_t n_bytes, bal_bytes *out)
 {
@@ -232,7 +232,7 @@ static bal_status apply(bal_work *work, const bal_step *step, const bal_pieces *
                     BAL_TRY(bal_bytes_add(text, &is_byte, 1));
                 }
                 break;
-            case BAL_STEP_DECODE_BYTES: /* bytes in a row are one piece */
+            case BAL_STEP_DECODE_BYTES: /* consecutive bytes are one piece */
                 if (in_bytes && byte < 0) BAL_TRY(bal_pieces_end(out));
                 in_bytes = byte >= 0;
                 BAL_TRY(in_bytes ? bal_bytes_add(text, &is_byte, 1)

@@ -3,7 +3,7 @@
 
 #include "text_impl.h"
 
-#define REMEMBER_BYTES 16384 /* of a text in which words come often enough to remember them */
+#define REMEMBER_BYTES 16384 /* of a text in which words recur often enough to cache them */
 
 void bal_work_clear(bal_work *work)
 {
@@ -37,7 +37,7 @@ bal_status bal_subword_encode(bal_work *work, const char *text, size_t n_bytes)
     }
 }
 
-/* A part of a text without added tokens, normalized: cut, then to ids. */
+/* A normalized part of a text without added tokens: cut it into words, then to ids. */
 static bal_status encode_words(bal_work *work, const char *text, size_t n_bytes, bool at_start)
 {
     bal_pieces_empty(&work->pieces);
@@ -55,13 +55,13 @@ static bal_status encode_words(bal_work *work, const char *text, size_t n_bytes,
 static bal_status encode_part(bal_work *work, bal_added_kind kind, const char *text, size_t n_bytes,
                               bool at_start);
 
-/* Between added tokens: what was found before the normalizer goes through it, and what is found
- * then is cut out; the rest is words. */
+/* The text between added tokens is normalized. Added tokens found after that are cut out, and the
+ * rest becomes words. */
 static bal_status encode_between(bal_work *work, bal_added_kind kind, const char *text,
                                  size_t n_bytes, bool at_start)
 {
     if (kind == BAL_ADDED_NORMALIZED) return encode_words(work, text, n_bytes, at_start);
-    bal_bytes normal = work->normal; /* in use until its words are ids */
+    bal_bytes normal = work->normal; /* in use until the words are ids */
     work->normal = (bal_bytes){0};
     normal.n = 0;
     bal_status status = bal_bytes_add(&normal, text, n_bytes);
@@ -82,7 +82,7 @@ static bool is_single_word(const char *text, size_t n_bytes, size_t start, size_
     return !bal_is_word(before) && !bal_is_word(after);
 }
 
-/* White space beside an added token goes with it, but not what went with the one before. */
+/* An added token may take the white space beside it, except what the token before has taken. */
 static void take_spaces(const bal_added *added, const char *text, size_t n_bytes, size_t from,
                         size_t *start, size_t *end)
 {
@@ -94,7 +94,7 @@ static void take_spaces(const bal_added *added, const char *text, size_t n_bytes
         first -= n;
     }
     if (added->lstrip) *start = first > from ? first : from;
-    if (added->rstrip && *end < from) *end = from; /* spaces that the one before took */
+    if (added->rstrip && *end < from) *end = from; /* spaces that the token before took */
     while (added->rstrip && *end < n_bytes) {
         n = bal_character(text + *end, n_bytes - *end, &c);
         if (!bal_is_space(c)) break;
@@ -141,7 +141,7 @@ bal_status bal_tokenizer_encode(const bal_tokenizer *tokenizer, const char *text
     return status;
 }
 
-/* Append a part, whose tokens are all there, to the text, and empty it. */
+/* Append a part whose tokens are complete to the text, and empty it. */
 static bal_status finish_part(bal_work *work, bal_bytes *text)
 {
     BAL_TRY(bal_decode(work));
@@ -179,7 +179,7 @@ static bal_status decode(bal_work *work, const int32_t *tokens, int64_t n_tokens
         if (tokenizer->kind == BAL_TOKENIZER_LLAMA2C &&
             id == tokenizer->specials.ids[BAL_SPECIAL_BOS])
             BAL_TRY(finish_part(work, text));
-        /* the model may have more, without a meaning */
+        /* the model may have more ids, without tokens */
         if (id < tokenizer->vocab.n_tokens) BAL_TRY(put_token(work, id));
     }
     BAL_TRY(finish_part(work, text));

@@ -1,10 +1,10 @@
-/* hf.c: reads tokenizer.json of Hugging Face tokenizers: the model itself here, and its parts where
- * they are used. What would change the tokens and is not known is refused by name. */
+/* hf.c: reads tokenizer.json of Hugging Face tokenizers: the model here, the other parts where they
+ * are used. Settings that would change the tokens but are unknown are refused by name. */
 #include <string.h>
 
 #include "read_impl.h"
 
-#define WORD_CHARACTERS_MAX 10000 /* of WordPiece: bounds what a damaged file costs */
+#define WORD_CHARACTERS_MAX 10000 /* of WordPiece: limits the cost of a damaged file */
 
 /* One merge is "left right" or ["left", "right"]. */
 static bal_status read_merge(bal_tokenizer *tokenizer, const json_t *json, size_t rank)
@@ -111,7 +111,7 @@ static bal_status read_parts(bal_tokenizer *tokenizer, const json_t *root)
     const json_t *model = json_object_get(root, "model");
     const json_t *vocab = json_object_get(model, "vocab");
     const json_t *added = json_object_get(root, "added_tokens");
-    bool typed = bal_json_type(model)[0] != 0; /* older files leave it out */
+    bool typed = bal_json_type(model)[0] != 0; /* older files lack it */
     bool bpe =
         bal_json_is_type(model, "BPE") || (!typed && json_object_get(model, "merges") != NULL);
     bool wordpiece = bal_json_is_type(model, "WordPiece") ||

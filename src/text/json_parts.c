@@ -1,6 +1,6 @@
 /* json_parts.c: what every reader of a JSON part needs: its type, its strings, and the message for
- * what is not as expected. Parts that would change the tokens and are not known are refused by
- * name. */
+ * what is not as expected. Parts that would change the tokens but are unknown are refused by name.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,7 +104,7 @@ bal_status bal_json_sequence(bal_tokenizer *tokenizer, const char *part, const j
 int32_t bal_json_id(const bal_tokenizer *tokenizer, const char *content, const json_t *value)
 {
     json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
-    /* a token takes some bytes of the file: no id is larger than the file, unless damaged */
+    /* a token takes bytes of the file, so an id above its size is damaged */
     if (id >= 0 && id < tokenizer->vocab.n_ids && (uint64_t)id < tokenizer->n_source)
         return (int32_t)id;
     bal_fail(BAL_ERR_INPUT,

@@ -1,4 +1,4 @@
-/* keep.c: strings that live as long as their tokenizer, in large blocks. */
+/* keep.c: strings that live as long as their tokenizer, stored in large blocks. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -19,8 +19,8 @@ int bal_byte_token(const char *bytes, size_t n_bytes)
     return value;
 }
 
-/* Bytes that are visible characters of Latin-1 stand for themselves; the others, in order, are the
- * characters from 256 on. */
+/* Bytes that are visible characters of Latin-1 are written as themselves; the others, in order, as
+ * the characters from 256 on. */
 static bool is_visible(int byte)
 {
     return (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xff && byte != 0xad);

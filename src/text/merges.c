@@ -1,12 +1,12 @@
-/* merges.c: byte-pair merging: a word starts as characters, and the best pair of neighbours becomes
- * one until none is left. Which pair is best: by its rank in a table of merges, or, in
- * SentencePiece, by the score of what the pair spells together. O(n log n). */
+/* merges.c: byte-pair merging (BPE): a word starts as characters, and the best pair of neighbours
+ * is merged until no pair is left. The best pair has the lowest rank in a table of merges or, in
+ * SentencePiece, the highest score of what the pair spells. O(n log n). */
 #include <stdlib.h>
 #include <string.h>
 
 #include "text_impl.h"
 
-/* Words come again and again: the tokens of short ones are remembered, by their hash. */
+/* Words recur, so the tokens of short words are cached by their hash. */
 #define WORDS 4096
 #define WORD_BYTES_MAX 24
 #define WORD_TOKENS_MAX 8
@@ -46,7 +46,7 @@ uint32_t bal_score_priority(float score)
     return bits >> 31 ? bits : 0x7fffffffu - bits;
 }
 
-/* What a symbol and the next become together, -1: nothing. */
+/* What a symbol and the next one merge to; -1: nothing. */
 static int32_t merged(const bal_work *work, const char *text, const bal_symbol *left,
                       uint32_t *priority)
 {
@@ -74,7 +74,7 @@ static void queue_pair(bal_work *work, const char *text, int32_t position)
 }
 
 /* Bytes of the character at text + at. llama2.c takes up to three continuation bytes after any byte
- * but the space it puts before the text; for valid UTF-8 the two are the same. */
+ * except the space that it adds before the text; for valid UTF-8 that makes no difference. */
 static size_t step_bytes(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes,
                          size_t at)
 {
@@ -85,7 +85,7 @@ static size_t step_bytes(const bal_tokenizer *tokenizer, const char *text, size_
     return n;
 }
 
-/* The token of a character, with what marks continued words and their ends where there is that. */
+/* The token of a character, with the marks of continued words and of ends of words, if any. */
 static int32_t find_character(bal_work *work, const char *text, size_t n_bytes, bool first,
                               bool last)
 {
@@ -109,8 +109,8 @@ static void put_symbol(bal_work *work, int32_t *n, int32_t id, size_t start, siz
         (bal_symbol){.id = id, .start = (int32_t)start, .n_bytes = (int32_t)n_bytes};
 }
 
-/* Characters to symbols: a token, or byte tokens, or the unknown token, which, as in tokenizers,
- * waits for the next known token. There is room for n_bytes symbols. */
+/* Characters to symbols: a token, byte tokens, or the unknown token, which is held back until the
+ * next known token, as in tokenizers. There is room for n_bytes symbols. */
 static bal_status cut_characters(bal_work *work, const char *text, size_t n_bytes, int32_t *n)
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
@@ -161,7 +161,7 @@ static bal_status make_room(bal_work *work, size_t n)
     free(work->queue);
     work->n_symbols = 0;
     work->symbols = malloc(n * sizeof *work->symbols);
-    /* A merge takes one candidate out and puts at most two in; there are fewer than n merges. */
+    /* A merge removes one candidate and adds at most two; there are fewer than n merges. */
     work->queue = malloc(2 * n * sizeof *work->queue);
     if (work->symbols == NULL || work->queue == NULL) return BAL_ERR_MEMORY;
     work->n_symbols = n;
@@ -224,7 +224,7 @@ static bal_status encode(bal_work *work, const char *text, size_t n_bytes)
 bal_status bal_merges_encode(bal_work *work, const char *text, size_t n_bytes)
 {
     const bal_tokenizer *tokenizer = work->tokenizer;
-    if (tokenizer->subword.ignore_merges) { /* a word that is a token needs none */
+    if (tokenizer->subword.ignore_merges) { /* a word that is a token needs no merges */
         int32_t id = bal_tokens_find(tokenizer, text, n_bytes);
         if (id >= 0) return bal_ids_add(&work->ids, id);
     }

@@ -1,12 +1,12 @@
-/* normalizer.c: what is done to a text before it is cut: reading "normalizer" of tokenizer.json,
- * and the steps. Source: huggingface/tokenizers, src/normalizers. */
+/* normalizer.c: changes to a text before it is cut into words: reading "normalizer" of
+ * tokenizer.json, and the steps. Source: huggingface/tokenizers, src/normalizers. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "read_impl.h"
 
 #define LETTERS_MAX 2
-#define GROWTH_MAX 256 /* of a text in all replacements of its steps together */
+#define GROWTH_MAX 256 /* of a text, in all replacements of all steps */
 
 bal_step *bal_steps_next(bal_steps *steps, const char *origin, const char *part)
 {
@@ -28,7 +28,7 @@ bal_status bal_replace_read(bal_tokenizer *tokenizer, const bal_steps *steps, co
     BAL_TRY(bal_json_pattern(tokenizer, "a Replace", json_object_get(json, "pattern"), step));
     BAL_TRY(bal_json_string(tokenizer, "the content of a Replace", json_object_get(json, "content"),
                             true, &step->content, &step->n_content));
-    size_t growth = 1; /* a regular expression may match every character, and between them */
+    size_t growth = 1; /* a regular expression may match at and between all characters */
     for (int i = 0; i < steps->n && growth <= GROWTH_MAX; ++i) {
         const bal_step *each = &steps->step[i];
         if (each->kind != BAL_STEP_REPLACE) continue;
@@ -44,7 +44,7 @@ bal_status bal_replace_read(bal_tokenizer *tokenizer, const bal_steps *steps, co
     return BAL_OK;
 }
 
-/* Each doubles what is no ASCII. */
+/* Steps that each may double what is not ASCII. */
 bal_status bal_letters_check(const bal_tokenizer *tokenizer)
 {
     int n = 0;
@@ -149,12 +149,12 @@ static void strip(const bal_step *step, bal_bytes *text, bool *at_start)
     }
 }
 
-/* What a character becomes, at most two characters and a space on each side. @return its bytes. */
+/* Replace a character by at most two, with a space on each side. @return the bytes written */
 static size_t change(bal_step_kind kind, int32_t c, const char *bytes, size_t n_bytes, char to[16])
 {
     int32_t lower[2];
     size_t n = 0;
-    if (c < 0) kind = BAL_STEP_PREPEND; /* no kind changes it, below, but to letters */
+    if (c < 0) kind = BAL_STEP_PREPEND; /* the kinds below do not change it, except letters */
     switch (kind) {
         case BAL_STEP_LOWER:
             for (int i = 0, n_lower = bal_lower(c, lower); i < n_lower; ++i)

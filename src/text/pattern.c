@@ -1,6 +1,6 @@
 /* pattern.c: regular expressions of tokenizer files, matched by PCRE2. The files are written for
- * Oniguruma's Ruby syntax, so what the two spell or mean differently is put into PCRE2's words
- * here, and what has no such words is refused. Source: Oniguruma, doc/RE; pcre2pattern(3). */
+ * Oniguruma's Ruby syntax. What differs is translated to PCRE2's syntax here, and what cannot be
+ * translated is refused. Source: Oniguruma, doc/RE; pcre2pattern(3). */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #define STEPS_PER_BYTE 8u  /* ... for every byte of the text */
 #define HEAP_KIB_MAX 65536u
 #define JIT_STACK_MAX (1u << 20)
-#define INVALID_BYTE '\x01' /* what patterns see instead of a byte that is no UTF-8 */
+#define INVALID_BYTE '\x01' /* what patterns see instead of a byte that is not UTF-8 */
 
 struct bal_pattern {
     pcre2_code *code;
@@ -29,17 +29,17 @@ struct bal_matcher {
     bal_bytes valid; /* a copy of a text with invalid bytes */
 };
 
-#define SPACE "\\p{Z}\\t-\\r\\x{85}" /* PCRE2's own \s has U+180E too */
+#define SPACE "\\p{Z}\\t-\\r\\x{85}" /* the \s of PCRE2 has U+180E too */
 #define HEX "0-9a-fA-F"
 #define WORD                                                                                   \
     "\\p{L}\\p{Nl}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}\\x{24B6}-\\x{24E9}" \
     "\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
 #define BOUNDARY "(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "])"
 
-/* What a letter after a backslash becomes; NULL in a place where it is not known. */
+/* The translation of a letter after a backslash; NULL: unknown in this place. */
 static const struct escape {
     char letter;
-    const char *outside, *inside; /* of a class in brackets */
+    const char *outside, *inside; /* within a bracketed class */
 } escapes[] = {
     {'s', "[" SPACE "]", SPACE},
     {'S', "[^" SPACE "]", "\\S\\x{180E}"},
@@ -161,7 +161,7 @@ static bal_status translate_class(translation *t)
     return copy(t, 1);
 }
 
-/* What follows "(?": known openings, and options, of which Ruby's m is PCRE2's s. */
+/* What follows "(?": known openings, and options; the m of Ruby is the s of PCRE2. */
 static bal_status translate_group(translation *t)
 {
     static const char *const known[] = {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!"};
@@ -182,7 +182,7 @@ static bal_status translate_group(translation *t)
     return copy(t, 1);
 }
 
-/* {n,m}: Ruby's {,m} starts at 0, and a + after it does not mean possessive. */
+/* {n,m}: in Ruby {,m} starts at 0, and a + after it does not make it possessive. */
 static bal_status translate_brace(translation *t)
 {
     const char *at = t->at + 1, *comma = NULL;
@@ -215,7 +215,7 @@ static bal_status translate(translation *t)
             case '{':
                 BAL_TRY(translate_brace(t));
                 break;
-            case '^': /* lines, always */
+            case '^': /* ^ and $ match at lines, always */
             case '$':
                 BAL_TRY(put(t, *t->at == '^' ? "(?m:^)" : "(?m:$)"));
                 ++t->at;
@@ -241,7 +241,7 @@ static bal_status compile(const translation *t, pcre2_code **code)
                       PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context);
     pcre2_compile_context_free(context);
     if (*code != NULL) {
-        pcre2_jit_compile(*code, PCRE2_JIT_COMPLETE); /* without, matching is only slower */
+        pcre2_jit_compile(*code, PCRE2_JIT_COMPLETE); /* without it, matching is only slower */
         return BAL_OK;
     }
     if (error == PCRE2_ERROR_HEAP_FAILED) return BAL_ERR_MEMORY;
@@ -330,7 +330,7 @@ bal_status bal_text_spans_add(bal_text_spans *spans, size_t start, size_t end, b
     return BAL_OK;
 }
 
-/* The same text, as long, with a control character for every invalid byte. */
+/* The same text with a control character for every invalid byte, of the same length. */
 static bal_status make_valid(bal_matcher *matcher, const char **text, size_t n_bytes)
 {
     int32_t c;
@@ -363,7 +363,7 @@ static int match(const bal_pattern *pattern, bal_matcher *matcher, const char *t
     return found >= 0 ? 1 : found == PCRE2_ERROR_NOMATCH ? 0 : found;
 }
 
-/* As Oniguruma's iterator: an empty match right after the last one does not count. */
+/* As in Oniguruma's iterator, an empty match right after the last one does not count. */
 bal_status bal_pattern_find(const bal_pattern *pattern, bal_matcher **made, const char *text,
                             size_t n_bytes, bal_text_spans *spans)
 {

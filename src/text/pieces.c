@@ -1,4 +1,4 @@
-/* pieces.c: pieces of SentencePiece: the units that a text is cut into first, what stands for one
+/* pieces.c: pieces of SentencePiece: the units that a text is first cut into, what replaces a unit
  * that has no id, and the CHAR kind, in which every unit is a piece. Source: google/sentencepiece,
  * src/model_interface.cc, src/char_model.cc, src/sentencepiece_processor.cc. */
 #include "text_impl.h"

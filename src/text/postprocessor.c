@@ -1,10 +1,10 @@
-/* postprocessor.c: which tokens stand before and after a single text: reading "post_processor" of
+/* postprocessor.c: which tokens are added before and after a text: reading "post_processor" of
  * tokenizer.json. Source: huggingface/tokenizers, src/processors. */
 #include <string.h>
 
 #include "read_impl.h"
 
-/* New tokens before those that are there, or after them. */
+/* Add tokens before those that are there, or after them. */
 static bal_status put_around(bal_tokenizer *tokenizer, bool before, const int32_t *ids, int64_t n)
 {
     int32_t *all = before ? tokenizer->specials.before : tokenizer->specials.after;

@@ -1,5 +1,5 @@
-/* pretokenizer.c: how a text is cut into words before its model sees it: reading "pre_tokenizer"
- * of tokenizer.json, and the steps. Source: huggingface/tokenizers, src/pre_tokenizers. */
+/* pretokenizer.c: cutting a text into words before the model sees it: reading "pre_tokenizer" of
+ * tokenizer.json, and the steps. Source: huggingface/tokenizers, src/pre_tokenizers. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,7 +99,7 @@ static bal_status read_metaspace(bal_tokenizer *tokenizer, const json_t *json)
 
 static bal_status read_whitespace(bal_tokenizer *tokenizer)
 {
-    /* words, and what lies between words and spaces */
+    /* words, and what is neither word nor space */
     static const char words[] =
         "[\\p{L}\\p{Nl}\\p{M}\\p{Nd}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}"
         "\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}\\x{200C}\\x{200D}]+|"
@@ -147,7 +147,7 @@ bal_status bal_splits_read(bal_tokenizer *tokenizer, const json_t *part)
     return bal_json_sequence(tokenizer, "pre_tokenizer", part, "pretokenizers", 0, read_step);
 }
 
-/* Join spans as the behavior says: those that stay separate remain in spans, in order. */
+/* Join spans according to the behavior; the spans that stay separate are kept in order. */
 static void join_spans(bal_text_spans *spans, bal_behavior behavior)
 {
     bool backwards = behavior == BAL_SPLIT_MERGED_WITH_NEXT, previous = false;
@@ -198,7 +198,7 @@ static bal_status letters(const char *text, size_t n_bytes, bal_pieces *out)
     return bal_pieces_end(out);
 }
 
-/* Every space becomes the replacement, which also starts a piece where split is set. */
+/* Every space becomes the replacement, which also starts a piece if split is set. */
 static bal_status metaspace(const bal_step *step, const char *text, size_t n_bytes, bool first,
                             bal_pieces *out)
 {

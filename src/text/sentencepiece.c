@@ -6,7 +6,7 @@
 
 #include "read_impl.h"
 
-#define PIECE_BYTES_MAX 7999 /* as SentencePiece's own limit */
+#define PIECE_BYTES_MAX 7999 /* the limit of SentencePiece itself */
 
 enum {
     PIECE_NORMAL = 1,
@@ -18,7 +18,7 @@ enum {
 };
 enum { TYPE_UNIGRAM = 1, TYPE_BPE, TYPE_WORD, TYPE_CHAR };
 
-/* A message of a protocol buffer, or what is left of it. */
+/* A message of a protocol buffer, or the rest of one. */
 typedef struct message {
     const uint8_t *at, *end;
 } message;
@@ -64,7 +64,7 @@ static int next_field(message *from, field *found)
     }
     if (n > (uint64_t)(from->end - from->at)) return -1;
     found->bytes = (message){from->at, from->at + n};
-    if (found->type == 5) memcpy(&found->value, from->at, 4); /* little-endian, as the machine */
+    if (found->type == 5) memcpy(&found->value, from->at, 4); /* little-endian, like the machine */
     from->at += n;
     return 1;
 }
@@ -76,14 +76,14 @@ static bal_status refuse_damage(const bal_tokenizer *tokenizer, const char *part
                     tokenizer->origin, part);
 }
 
-/* What the file says beside its pieces. */
+/* What the file has besides its pieces. */
 typedef struct settings {
     uint64_t type, suffix_spaces, bytes, unknown, bos, eos, pad;
     uint64_t prefix, cleanup, escape;
     message charsmap, denormalizer, unknown_text;
 } settings;
 
-/* Numbers and bytes of a message into the places of their fields. */
+/* Store the numbers and bytes of a message where its fields belong. */
 typedef struct place {
     uint64_t number;
     uint64_t *value;
@@ -176,7 +176,7 @@ static bal_status put_piece(bal_tokenizer *tokenizer, int32_t id, message from, 
     return bal_tokens_put(tokenizer, id, (const char *)spelling.at, n_bytes);
 }
 
-/* Tokens that files beside this one add come after its pieces. */
+/* Tokens that other files add come after the pieces. */
 static bal_status read_pieces(bal_tokenizer *tokenizer, message all, int64_t n, bool bytes,
                               const json_t *added)
 {
@@ -258,7 +258,7 @@ static bal_status use_settings(bal_tokenizer *tokenizer, const settings *s)
     tokenizer->specials.ids[BAL_SPECIAL_BOS] = setting_id(tokenizer, s->bos);
     tokenizer->specials.ids[BAL_SPECIAL_EOS] = setting_id(tokenizer, s->eos);
     tokenizer->specials.ids[BAL_SPECIAL_PAD] = setting_id(tokenizer, s->pad);
-    /* models that come with such a file are of the LLaMA family, whose texts have a start */
+    /* models with such a file are of the LLaMA family, whose texts begin with a start token */
     if (tokenizer->specials.ids[BAL_SPECIAL_BOS] >= 0)
         tokenizer->specials.before[tokenizer->specials.n_before++] =
             tokenizer->specials.ids[BAL_SPECIAL_BOS];

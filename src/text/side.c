@@ -1,5 +1,6 @@
-/* side.c: the small files beside a tokenizer: which of its tokens are special, which it adds, and
- * which stand around a text. Source: huggingface/transformers 5, tokenization_utils_tokenizers.py.
+/* side.c: the small files beside a tokenizer: which tokens are special, which are added to its
+ * vocabulary, and which are put around a text. Source: huggingface/transformers 5,
+ * tokenization_utils_tokenizers.py.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@ static bal_status read_one(const bal_files *files, const char *origin, const cha
     return json_is_object(*root) ? BAL_OK : bal_json_refuse(place, "the file", *root, "an object");
 }
 
-/* A member that is there and not null is as expected. */
+/* Check that a member, unless absent or null, is as expected. */
 static bal_status check(const char *origin, const char *file, const char *member,
                         const json_t *value, bool good, const char *expected)
 {
@@ -123,13 +124,13 @@ const char *bal_token_content(const json_t *token)
     return json_string_value(json_is_object(token) ? json_object_get(token, "content") : token);
 }
 
-/* Tokens in the form of tokenizer.json, and the ids and contents that are among them. */
+/* Tokens in the form of tokenizer.json, and sets of their ids and contents. */
 typedef struct token_list {
     json_t *all, *ids, *contents;
 } token_list;
 
-/* Append a token that is not there yet: flags from an object, or special. @return false: no memory.
- */
+/* Append a token unless it is there: with the flags of an object, or special. @return false: no
+ * memory. */
 static bool put(token_list *list, const char *content, json_int_t id, const json_t *flags,
                 bool special)
 {
@@ -198,7 +199,7 @@ int32_t bal_side_find(const bal_tokenizer *tokenizer, const char *bytes)
     return -1;
 }
 
-/* "bos_token_id" of the configurations: a number, or a list whose first counts. */
+/* "bos_token_id" of the configurations: a number, or a list of which the first counts. */
 static int32_t configured(const bal_tokenizer *tokenizer, const bal_side *side, const char *name)
 {
     const json_t *roots[] = {side->generation_config, side->config};
@@ -213,7 +214,7 @@ static int32_t configured(const bal_tokenizer *tokenizer, const bal_side *side, 
     return -1;
 }
 
-/* All of a list of end tokens, as chat models have them. */
+/* All of a list of end tokens, which chat models have. */
 static bal_status read_ends(bal_tokenizer *tokenizer, const bal_side *side)
 {
     const json_t *roots[] = {side->generation_config, side->config};
@@ -233,7 +234,7 @@ static bal_status read_ends(bal_tokenizer *tokenizer, const bal_side *side)
     return BAL_OK;
 }
 
-/* By its usual names, where no file says it and it is marked as special. */
+/* Find it by its usual names, if no file names it; it must be marked as special. */
 static int32_t guessed(const bal_tokenizer *tokenizer, int kind)
 {
     static const char *const names[][6] = {
@@ -242,7 +243,7 @@ static int32_t guessed(const bal_tokenizer *tokenizer, int kind)
         [BAL_SPECIAL_UNKNOWN] = {"<unk>", "[UNK]"},
         [BAL_SPECIAL_PAD] = {"<pad>", "[PAD]"},
         [BAL_SPECIAL_MASK] = {"<mask>", "[MASK]"}};
-    /* what stands before a text that has no end is its start */
+    /* without an end token, what comes before a text is its start token */
     if (kind == BAL_SPECIAL_BOS && tokenizer->specials.n_before > 0 &&
         tokenizer->specials.n_after == 0)
         return tokenizer->specials.before[0];
@@ -255,7 +256,7 @@ static int32_t guessed(const bal_tokenizer *tokenizer, int kind)
     return -1;
 }
 
-/* add_bos_token and add_eos_token, where they are said, decide over one side of a text each. */
+/* add_bos_token and add_eos_token, if present, each decide for one side of a text. */
 static bal_status set_affix(const bal_tokenizer *tokenizer, const bal_side *side, const char *name,
                             int32_t id, int32_t *ids, int64_t *n)
 {

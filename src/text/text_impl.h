@@ -1,4 +1,4 @@
-/* text_impl.h: the parts of a tokenizer and what works on them. Every kind of file is read into the
+/* text_impl.h: the parts of a tokenizer and their functions. Every kind of file is read into the
  * same parts: text -> added tokens cut out -> normalizer -> pre-tokenizer -> model -> ids, and
  * ids -> tokens -> decoder -> text. */
 #ifndef BALLOT_TEXT_IMPL_H
@@ -8,7 +8,7 @@
 
 /* bytes.c */
 
-/* Bytes that grow; data is NULL while room is 0. */
+/* Growing bytes; data is NULL while room is 0. */
 typedef struct bal_bytes {
     char *data;
     size_t n, room;
@@ -16,7 +16,7 @@ typedef struct bal_bytes {
 /** Append n bytes. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_bytes_add(bal_bytes *bytes, const void *from, size_t n);
 
-/* A text in pieces, one after the other. */
+/* A text as consecutive pieces. */
 typedef struct bal_pieces {
     bal_bytes text;
     size_t *ends; /* [n] where each piece ends in text */
@@ -43,12 +43,12 @@ bal_status bal_ids_add(bal_ids *ids, int32_t id);
 
 /* letters.c */
 
-/** The byte that "<0xAB>" stands for, -1 if bytes are anything else. */
+/** The byte that "<0xAB>" stands for; -1 if bytes have another form. */
 int bal_byte_token(const char *bytes, size_t n_bytes);
-/** The characters that byte-level tokenizers write for bytes, in UTF-8. @return bytes put, 1 or 2.
- *  Source: openai/gpt-2, encoder.py, bytes_to_unicode. */
+/** The characters that byte-level tokenizers write for bytes, in UTF-8. @return bytes written, 1
+ * or 2. Source: openai/gpt-2, encoder.py, bytes_to_unicode. */
 size_t bal_letter_of_byte(uint8_t byte, char *to);
-/** The byte that such a character stands for, -1 if it is none. */
+/** The byte that such a character stands for; -1: it is no such character. */
 int bal_byte_of_letter(int32_t character);
 
 /* unicode.c */
@@ -67,7 +67,7 @@ bool bal_is_chinese(int32_t character);     /* as BERT says */
 /** Lower case of a character, at most two characters. @return their number. */
 int bal_lower(int32_t character, int32_t lower[2]);
 typedef enum bal_form { BAL_NFC, BAL_NFD, BAL_NFKC, BAL_NFKD } bal_form;
-/** Append the normal form of text; invalid bytes stay. @return BAL_OK; BAL_ERR_MEMORY. */
+/** Append the normal form of text; invalid bytes are kept. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_unicode_normalize(bal_form form, const char *text, size_t n_bytes, bal_bytes *out);
 
 /* pattern.c */
@@ -88,18 +88,18 @@ typedef struct bal_matcher bal_matcher; /* what matching needs, for one thread *
 /**
  * Compile a pattern in the syntax of Oniguruma for Ruby, as the tokenizers library has them.
  * @param origin, part  for the message
- * @return BAL_OK; BAL_ERR_INPUT: damaged, or of a meaning that is not known here; BAL_ERR_MEMORY.
+ * @return BAL_OK; BAL_ERR_INPUT: damaged, or with a meaning that is unknown here; BAL_ERR_MEMORY.
  */
 bal_status bal_pattern_create(const char *origin, const char *part, const char *pattern,
                               size_t n_bytes, bal_pattern **compiled);
 void bal_pattern_destroy(bal_pattern **pattern);
 void bal_matcher_destroy(bal_matcher **matcher); /* NULL is fine */
-/** Spans of all matches and of what lies between, in order, covering text. Matches may be empty.
- *  *matcher is made when it is NULL. @return BAL_OK; BAL_ERR_INPUT: the pattern needs too many
+/** Spans of all matches and of the text between them, in order, covering text. Matches may be
+ * empty. *matcher is made if it is NULL. @return BAL_OK; BAL_ERR_INPUT: the pattern needs too many
  *  steps; BAL_ERR_MEMORY. */
 bal_status bal_pattern_find(const bal_pattern *pattern, bal_matcher **matcher, const char *text,
                             size_t n_bytes, bal_text_spans *spans);
-/** The same for characters of a class, and for a string that is not empty. */
+/** The same for characters of a class, and for a nonempty string. */
 bal_status bal_class_find(bool (*is)(int32_t), const char *text, size_t n_bytes,
                           bal_text_spans *spans);
 bal_status bal_string_find(const char *string, size_t n_string, const char *text, size_t n_bytes,
@@ -108,15 +108,15 @@ bal_status bal_string_find(const char *string, size_t n_string, const char *text
 /* steps: normalizer.c, pretokenizer.c, decoder.c */
 
 typedef enum bal_step_kind {
-    BAL_STEP_PREPEND, /* content before a text that is not empty */
+    BAL_STEP_PREPEND, /* content before a nonempty text */
     BAL_STEP_REPLACE, /* every match of the pattern becomes content */
     BAL_STEP_FORM,    /* a Unicode normal form */
     BAL_STEP_LOWER,
-    BAL_STEP_STRIP, /* white space leaves the ends */
+    BAL_STEP_STRIP, /* white space at the ends is removed */
     BAL_STEP_STRIP_ACCENTS,
     BAL_STEP_CLEAN,         /* BERT: no control characters, one kind of space */
     BAL_STEP_CHINESE,       /* BERT: spaces around Chinese characters */
-    BAL_STEP_NONSPACING,    /* BERT: nonspacing marks go */
+    BAL_STEP_NONSPACING,    /* BERT: nonspacing marks are removed */
     BAL_STEP_LETTERS,       /* bytes become the letters of byte-level tokenizers */
     BAL_STEP_SENTENCEPIECE, /* spaces as in SentencePiece */
 
@@ -125,16 +125,17 @@ typedef enum bal_step_kind {
     BAL_STEP_METASPACE,
 
     BAL_STEP_DECODE_LETTERS,
-    BAL_STEP_DECODE_BYTES, /* "<0xAB>" becomes that byte; neighbours become one piece */
+    BAL_STEP_DECODE_BYTES, /* "<0xAB>" becomes that byte; adjacent ones become one piece */
     BAL_STEP_DECODE_FUSE,  /* all pieces become one */
-    BAL_STEP_DECODE_STRIP, /* up to n_front, n_back copies of content leave the ends */
+    BAL_STEP_DECODE_STRIP, /* up to n_front and n_back copies of content are removed from the ends
+                            */
     BAL_STEP_DECODE_METASPACE,
     BAL_STEP_DECODE_WORDPIECE,
     BAL_STEP_DECODE_SUFFIX, /* content, which ends a word, becomes a space */
     BAL_STEP_DECODE_SENTENCEPIECE,
 } bal_step_kind;
 
-/* What becomes of what a Split matched. */
+/* What happens to the matches of a Split. */
 typedef enum bal_behavior {
     BAL_SPLIT_REMOVED,
     BAL_SPLIT_ISOLATED,
@@ -145,11 +146,11 @@ typedef enum bal_behavior {
 typedef enum bal_prepend { BAL_PREPEND_ALWAYS, BAL_PREPEND_FIRST, BAL_PREPEND_NEVER } bal_prepend;
 
 #define BAL_STEPS_MAX 32
-#define BAL_STEP_BYTES_MAX 64 /* of a string that is looked for or put in */
+#define BAL_STEP_BYTES_MAX 64 /* of a string that is found or inserted */
 
 typedef struct bal_step {
     bal_step_kind kind;
-    const char *string, *content; /* string: what is looked for, where there is no pattern */
+    const char *string, *content; /* string: what is found, if there is no pattern */
     size_t n_string, n_content;
     bal_pattern *pattern;
     bool (*is)(int32_t); /* a class instead */
@@ -163,7 +164,7 @@ typedef struct bal_steps {
     bal_step step[BAL_STEPS_MAX];
     int n;
 } bal_steps;
-/** A new last step. NULL, with a message, if there are too many. */
+/** Append a step. NULL, with a message, if there are too many. */
 bal_step *bal_steps_next(bal_steps *steps, const char *origin, const char *part);
 
 /* vocabulary.c, added.c */
@@ -178,7 +179,7 @@ typedef struct bal_token {
     bool whole;   /* SentencePiece: user-defined, never merged */
 } bal_token;
 
-/* A token that is cut out of a text before all else; in the order of their patterns' bytes. */
+/* A token that is cut out of a text first; sorted by the bytes of the patterns. */
 typedef struct bal_added {
     bal_bytes pattern;
     int32_t id;
@@ -198,7 +199,7 @@ typedef enum bal_added_kind {
 } bal_added_kind;
 
 typedef struct bal_merge {
-    int32_t left, right, merged; /* left < 0: an empty place of the table */
+    int32_t left, right, merged; /* left < 0: an empty place in the table */
     uint32_t priority;           /* lowest first */
 } bal_merge;
 
@@ -216,14 +217,14 @@ typedef enum bal_tokenizer_kind {
     BAL_TOKENIZER_SENTENCEPIECE,
 } bal_tokenizer_kind;
 
-/* SentencePiece: which strings become which: a double-array trie of little-endian units, whose
- * values are places in the texts, each of which ends with a 0. */
+/* SentencePiece: a map of strings, as a double-array trie of little-endian units. Its values are
+ * places in the texts, each of which ends with a 0. */
 typedef struct bal_charsmap {
     const char *units, *texts;
     size_t n_units, n_texts; /* n_units 0: no string changes */
 } bal_charsmap;
 
-#define BAL_AFFIX_MAX 16 /* tokens that a post-processor puts before or after a text */
+#define BAL_AFFIX_MAX 16 /* tokens that a post-processor adds before or after a text */
 
 #define BAL_ENDS_MAX 16
 
@@ -233,7 +234,7 @@ typedef struct bal_vocab {
     int64_t n_tokens;  /* highest id + 1; at most n_ids */
     bal_token *tokens; /* [n_tokens] */
     size_t longest;    /* bytes of the longest token */
-    int32_t *ids;      /* hash table from strings to the lowest id, -1: empty */
+    int32_t *ids;      /* hash table from strings to the lowest id; -1: empty */
     size_t ids_mask;
     bal_merge *merges; /* hash table from (left, right) */
     size_t merges_mask;
@@ -244,8 +245,8 @@ typedef struct bal_subword {
     bal_subword_kind kind;
     const char *prefix, *suffix; /* of what continues and of what ends a word; "": none */
     size_t n_prefix, n_suffix;
-    int64_t word_max;      /* characters of a word that WordPiece looks at */
-    int32_t byte_ids[256]; /* byte tokens, -1: none */
+    int64_t word_max;      /* longest word, in characters, that WordPiece cuts */
+    int32_t byte_ids[256]; /* byte tokens; -1: none */
     int32_t unknown;       /* -1: none */
     bool fuse_unknown, ignore_merges;
     float lowest_score;       /* of normal tokens */
@@ -254,10 +255,10 @@ typedef struct bal_subword {
     bal_charsmap charsmap;
 } bal_subword;
 
-/* Tokens with a meaning of their own, and those that stand around a text. */
+/* Tokens with a special meaning, and those that are added around a text. */
 typedef struct bal_specials {
     int32_t ids[BAL_SPECIAL_MASK + 1]; /* -1: none */
-    int32_t ends[BAL_ENDS_MAX];        /* that end a text, beside the end token */
+    int32_t ends[BAL_ENDS_MAX];        /* tokens that end a text, besides the end token */
     int n_ends;
     int32_t before[BAL_AFFIX_MAX], after[BAL_AFFIX_MAX];
     int64_t n_before, n_after;
@@ -267,7 +268,7 @@ typedef struct bal_specials {
 struct bal_tokenizer {
     bal_tokenizer_kind kind;
     const char *origin;       /* of the file being read */
-    size_t n_source;          /* bytes of all files: bounds what they may ask for */
+    size_t n_source;          /* bytes of all files: limits what they may ask for */
     struct bal_block *blocks; /* kept strings */
     bal_vocab vocab;
     bal_subword subword;
@@ -277,7 +278,7 @@ struct bal_tokenizer {
     bool join_with_spaces; /* no decoder */
 };
 
-/** Keep a copy of a string as long as the tokenizer. NULL: no memory. */
+/** Copy a string; the copy lives as long as the tokenizer. NULL: no memory. */
 const char *bal_keep(bal_tokenizer *tokenizer, const char *string, size_t n_bytes);
 void bal_blocks_free(struct bal_block *block);
 
@@ -285,7 +286,7 @@ void bal_blocks_free(struct bal_block *block);
 typedef struct bal_symbol {
     int32_t id; /* -1: unknown */
     int32_t previous, next;
-    int32_t start, n_bytes; /* n_bytes 0: merged into an earlier one */
+    int32_t start, n_bytes; /* n_bytes 0: merged into an earlier symbol */
     bool whole;             /* never merged */
 } bal_symbol;
 /* A merge that was possible when it was queued. */
@@ -293,14 +294,14 @@ typedef struct bal_candidate {
     uint64_t order; /* priority, then position of the left symbol */
     int32_t merged;
 } bal_candidate;
-/* Where the best way to a place of the text comes from. */
+/* The best way to a place of the text. */
 typedef struct bal_path {
     int32_t id, start; /* start -1: no way yet */
     float score;
 } bal_path;
-typedef struct bal_word bal_word; /* tokens of a short word, remembered */
+typedef struct bal_word bal_word; /* the cached tokens of a short word */
 
-/* What one encoding or decoding needs; not shared by threads. */
+/* Work space of encoding and decoding; not for two threads at once. */
 typedef struct bal_work {
     const bal_tokenizer *tokenizer;
     bal_ids ids;
@@ -317,19 +318,20 @@ typedef struct bal_work {
 } bal_work;
 void bal_work_clear(bal_work *work);
 
-/** Take text through the steps; *at_start becomes false if what it started with is gone.
+/** Take text through the steps; *at_start becomes false if the start of text is removed.
  *  @return BAL_OK; BAL_ERR_INPUT: a pattern takes too many steps; BAL_ERR_MEMORY. */
 bal_status bal_normalize(bal_work *work, const bal_steps *steps, bal_bytes *text, bool *at_start);
 /** Append text with step's content in place of its string or pattern. Errors as above. */
 bal_status bal_replace(bal_work *work, const bal_step *step, const char *text, size_t n_bytes,
                        bal_bytes *out);
-/** SentencePiece's normalizer: its map, and spaces: step's content in place of one, one more in
- *  front or back, and with cleanup none at the ends and no two. @return BAL_OK; BAL_ERR_MEMORY. */
+/** SentencePiece's normalizer: its map, then spaces. Each becomes step's content; one is added in
+ *  front or at the back; with cleanup, those at the ends and all but one of several are removed.
+ * @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_sentencepiece_normalize(const bal_tokenizer *tokenizer, const bal_step *step,
                                        const bal_bytes *text, bal_bytes *out);
 /** Keep a precompiled_charsmap. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
 bal_status bal_charsmap_read(bal_tokenizer *tokenizer, const void *bytes, size_t n_bytes);
-/** Cut work->pieces further. Errors as above. */
+/** Cut work->pieces into smaller pieces. Errors as above. */
 bal_status bal_split(bal_work *work);
 /** Take work->pieces, one per token, through the decoder. Errors as above. */
 bal_status bal_decode(bal_work *work);
@@ -344,36 +346,37 @@ bal_status bal_characters_encode(bal_work *work, const char *text, size_t n_byte
 uint32_t bal_score_priority(float score);
 /** The message for a byte that has no token. @return BAL_ERR_INPUT. */
 bal_status bal_refuse_byte(char byte);
-/** SentencePiece: bytes of the user-defined piece or else character that text starts with. */
+/** SentencePiece: the bytes of the user-defined piece, or else of the character, at the start of
+ *  text. */
 size_t bal_unit_bytes(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes,
                       bool *whole);
-/** SentencePiece: append a piece, or what stands for it if it has no id. *unknown: the one before
- *  was unknown; both are one token then. */
+/** SentencePiece: append a piece, or what replaces it if it has no id. *unknown: the piece before
+ *  was unknown; then both become one token. */
 bal_status bal_piece_put(bal_work *work, const char *text, size_t n_bytes, int32_t id,
                          bool *unknown);
 
 /** Index the tokens so far by their strings. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_tokens_index(bal_tokenizer *tokenizer);
-/** Lowest id of a string, -1 if it is no token. */
+/** The lowest id of a string; -1 if it is not a token. */
 int32_t bal_tokens_find(const bal_tokenizer *tokenizer, const char *bytes, size_t n_bytes);
-/** Give an id that has none its token. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
+/** Give a token to an id that has none. @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
 bal_status bal_tokens_put(bal_tokenizer *tokenizer, int32_t id, const char *bytes, size_t n_bytes);
 /** Make an empty table for n_merges merges. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_merges_create(bal_tokenizer *tokenizer, size_t n_merges);
-/** The place of a pair: it is there, or left < 0 and it may be put there. */
+/** The place of a pair in the table. If left < 0, the pair is missing and may be put there. */
 bal_merge *bal_merges_find(const bal_tokenizer *tokenizer, int32_t left, int32_t right);
-/** Put a merge of that rank in the table. place names it in the message. */
+/** Put a merge of that rank in the table. place names it in messages. */
 bal_status bal_merges_put(bal_tokenizer *tokenizer, const char *place, size_t rank,
                           const char *left, size_t n_left, const char *right, size_t n_right);
 
-/** Append an added token, which is found where its pattern stands; bal_added_sort ends the list.
+/** Append an added token, which is found wherever its pattern occurs; bal_added_sort ends the list.
  *  @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_added_put(bal_tokenizer *tokenizer, bal_added_kind kind, const char *pattern,
                          size_t n_bytes, bal_added flags);
 void bal_added_sort(bal_tokenizer *tokenizer);
-/** The longest added token that text starts with. NULL: none. */
+/** The longest added token at the start of text. NULL: none. */
 const bal_added *bal_added_at(const bal_added_list *list, const char *text, size_t n_bytes);
-/** First of the longest added tokens at or after from. NULL: none. */
+/** The first added token at or after from, the longest of those there. NULL: none. */
 const bal_added *bal_added_find(const bal_added_list *list, const char *text, size_t n_bytes,
                                 size_t from, size_t *start);
 

@@ -1,15 +1,15 @@
-/* tokenizer.c: the tokenizer itself, made from the files of a folder. */
+/* tokenizer.c: a tokenizer, made from the files of a folder. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "read_impl.h"
 
-/* The first of these that is there is read; merges.txt belongs to vocab.json. */
+/* The first of these that exists is read; merges.txt belongs to vocab.json. */
 static const char *const main_files[] = {"tokenizer.json", "tokenizer.model", "vocab.json",
                                          "vocab.txt", "tokenizer.bin"};
 
-/* tokenizer.bin, also under the names of llama2.c's samples, as tok512.bin. */
+/* tokenizer.bin, also under the names of llama2.c's samples, such as tok512.bin. */
 static bool is_llama2c(const char *name)
 {
     size_t n = strlen(name);

@@ -59,8 +59,8 @@ static bal_status read_tokens(bal_tokenizer *tokenizer, const char *at, size_t n
     return BAL_OK;
 }
 
-/* Every way to cut a token into two tokens is a merge. @return how many; put in the table if
- * there is one. */
+/* Every way to cut a token into two tokens is a merge. @return how many there are; they go into the
+ * table if it exists. */
 static size_t find_merges(bal_tokenizer *tokenizer)
 {
     size_t n = 0;
@@ -68,7 +68,7 @@ static size_t find_merges(bal_tokenizer *tokenizer)
         const bal_token *token = &tokenizer->vocab.tokens[id];
         if (token->n_bytes < 2 || bal_tokens_find(tokenizer, token->bytes, token->n_bytes) != id)
             continue;
-        /* run.c never makes tokens of lower scores, nor those whose score is no number */
+        /* run.c never makes tokens of lower scores, or of a score that is NaN */
         if (!(token->score > -1e10f)) continue;
         for (size_t cut = 1; cut < token->n_bytes; ++cut) {
             int32_t left = bal_tokens_find(tokenizer, token->bytes, cut);

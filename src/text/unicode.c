@@ -1,5 +1,5 @@
-/* unicode.c: characters, their classes, cases and normal forms. A byte that is no part of valid
- * UTF-8 is a character of no class that nothing changes. Versions: see ballot/text.h. */
+/* unicode.c: characters, their classes, cases and normal forms. A byte that is not part of valid
+ * UTF-8 is a character of no class, and nothing changes it. Versions: see ballot/text.h. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -8,7 +8,7 @@
 
 size_t bal_last_character(const char *text, size_t n_bytes, int32_t *character)
 {
-    for (size_t n = 1; n <= 4 && n <= n_bytes; ++n) /* from the back: the first that is whole */
+    for (size_t n = 1; n <= 4 && n <= n_bytes; ++n) /* from the back: the first whole character */
         if (bal_character(text + n_bytes - n, n, character) == n && *character >= 0) return n;
     *character = BAL_NO_CHARACTER;
     return 1;
@@ -45,8 +45,7 @@ bool bal_is_space(int32_t c)
 }
 
 /* Alphabetic, marks, decimal digits, connectors and joiners. Source: Unicode Technical Standard 18,
- * annex C; what is Alphabetic beside letters, letter-like numbers and marks are the circled ones.
- */
+ * annex C. Besides letters, letter-like numbers and marks, only circled letters are Alphabetic. */
 bool bal_is_word(int32_t c)
 {
     utf8proc_category_t found = category(c);
@@ -90,7 +89,7 @@ bool bal_is_chinese(int32_t c)
 int bal_lower(int32_t c, int32_t lower[2])
 {
     lower[0] = c;
-    if (c == 0x130) { /* the one character whose lower case is two */
+    if (c == 0x130) { /* the only character whose lower case is two characters */
         lower[0] = 'i';
         lower[1] = 0x307;
         return 2;
@@ -113,7 +112,7 @@ static size_t valid_bytes(const char *text, size_t n_bytes, bool *plain)
     return at;
 }
 
-/* Characters that grow. */
+/* Growing characters. */
 typedef struct characters {
     int32_t *at;
     size_t n, room;
@@ -132,9 +131,8 @@ static bal_status make_room(characters *all, size_t n)
 
 static int combining_class(int32_t c) { return utf8proc_get_property(c)->combining_class; }
 
-/* Order the marks from start on by their classes, equal ones as they are: canonical ordering. One
- * pass for every class: utf8proc_decompose would need as many steps as the square of their number.
- */
+/* Canonical ordering: sort the marks from start on by their classes, keeping the order of equal
+ * ones. One pass per class; utf8proc_decompose would take time quadratic in their number. */
 static bal_status order_marks(characters *all, size_t start)
 {
     size_t n = all->n - start;
@@ -157,7 +155,7 @@ static bal_status order_marks(characters *all, size_t start)
 static bal_status decompose(const char *text, size_t n_bytes, utf8proc_option_t options,
                             characters *all)
 {
-    size_t marks = 0;     /* where those that stand at the end start */
+    size_t marks = 0;     /* where the marks at the end start */
     int32_t c, parts[32]; /* no character becomes more than 18 */
     for (size_t at = 0; at < n_bytes;) {
         int bound = 0;

@@ -1,5 +1,5 @@
 /* unigram.c: SentencePiece's UNIGRAM kind: the cut of a text whose pieces have the highest sum of
- * scores, in single precision and in the same order of sums. Source: google/sentencepiece,
+ * scores, added in single precision in the same order. Source: google/sentencepiece,
  * src/unigram_model.cc, EncodeOptimized. */
 #include <math.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include "text_impl.h"
 
 #define UNKNOWN_PENALTY 10.0f
-#define SCORE_MAX 100000.0f /* of a sum; beyond, sums are taken from here on */
+#define SCORE_MAX 100000.0f /* of a sum; beyond that, sums start again from here */
 
 static bal_status make_room(bal_work *work, size_t n)
 {
@@ -20,7 +20,7 @@ static bal_status make_room(bal_work *work, size_t n)
     return BAL_OK;
 }
 
-/* A way to end: over a piece from start. */
+/* A way to end, over a piece from start. */
 static void offer(bal_path *path, float score, int32_t id, size_t start)
 {
     if (path->start < 0 || score > path->score) *path = (bal_path){id, (int32_t)start, score};
@@ -68,7 +68,7 @@ bal_status bal_unigram_encode(bal_work *work, const char *text, size_t n_bytes)
         if (fabsf(paths[at].score) > SCORE_MAX) restart_sums(paths, at, farthest);
         extend(work, text, n_bytes, at, &farthest);
     }
-    /* The way back; then forwards: each piece's end goes where its start was. */
+    /* First back from the end; then forwards, with each piece's end where its start was. */
     for (size_t end = n_bytes; end > 0; ++n_pieces) end = (size_t)paths[end].start;
     bal_status status = BAL_OK;
     size_t *ends = malloc(n_pieces * sizeof *ends);

@@ -1,6 +1,6 @@
-/* vocab_files.c: reads the older forms: vocab.json with merges.txt of GPT-2 and RoBERTa, and
- * vocab.txt of BERT. They are the same tokenizers as a tokenizer.json would describe, so its parts
- * are made here. Source: huggingface/transformers 5, models gpt2, roberta and bert. */
+/* vocab_files.c: reads older forms: vocab.json with merges.txt of GPT-2 and RoBERTa, and vocab.txt
+ * of BERT. A tokenizer.json can describe the same tokenizers, so its parts are made here. Source:
+ * huggingface/transformers 5, models gpt2, roberta and bert. */
 #include <string.h>
 
 #include "read_impl.h"
@@ -31,7 +31,7 @@ static bool is_roberta(const bal_side *side)
     return word != NULL && strcasestr(word, "roberta") != NULL;
 }
 
-/* Lines "left right"; "#version" is a remark. */
+/* Lines "left right"; "#version" is a comment. */
 static bal_status read_merges(bal_tokenizer *tokenizer, const bal_named_bytes *file)
 {
     const char *at = (const char *)file->bytes, *end = at + file->n_bytes, *line_end;
@@ -57,7 +57,7 @@ static bal_status read_merges(bal_tokenizer *tokenizer, const bal_named_bytes *f
     return BAL_OK;
 }
 
-/* Vocabulary and added tokens, and the special ones among them by their usual names. */
+/* The vocabulary, the added tokens, and the special tokens, by their usual names. */
 static bal_status read_tokens(bal_tokenizer *tokenizer, const json_t *vocab, const bal_side *side,
                               const char *const names[BAL_NAMED_TOKENS], json_t **added)
 {
@@ -121,7 +121,7 @@ bal_status bal_vocab_and_merges_read(bal_tokenizer *tokenizer, const bal_named_b
     return status;
 }
 
-/* One token a line, whose number is its id; of equal lines the last counts. */
+/* One token per line; its id is the number of the line. Of equal lines the last counts. */
 static bal_status read_lines(bal_tokenizer *tokenizer, const bal_named_bytes *file, json_t *vocab)
 {
     const char *at = (const char *)file->bytes, *end = at + file->n_bytes, *line_end;

@@ -4,7 +4,7 @@
 
 #include "read_impl.h"
 
-/* Places for n entries: a power of two, at most half full. */
+/* The size of a table for n entries: a power of two, at most half full. */
 static size_t table_places(size_t n)
 {
     size_t places = 2;
@@ -116,7 +116,7 @@ bal_merge *bal_merges_find(const bal_tokenizer *tokenizer, int32_t left, int32_t
     }
 }
 
-/* The union of a pair: the left part, then the right without the prefix of continuing words. */
+/* The union of a pair: the left part, then the right without the prefix that continues words. */
 bal_status bal_merges_put(bal_tokenizer *tokenizer, const char *place, size_t rank,
                           const char *left, size_t n_left, const char *right, size_t n_right)
 {

@@ -1,4 +1,4 @@
-/* wordpiece.c: BERT's way to cut a word: always the longest token that fits. Source:
+/* wordpiece.c: how BERT cuts a word: always the longest token that fits. Source:
  * huggingface/tokenizers, src/models/wordpiece. */
 #include <string.h>
 
