@@ -126,6 +126,52 @@ typedef struct bal_exp_sums {
     float top[16], sum[16]; /* per lane: the maximum, and the sum of exp(x - maximum) */
 } bal_exp_sums;
 
+/** Kernels that read or write floats: rows of activations. Each keeps one order of summation at
+ * every level, so that its results have the same bits. */
+typedef struct bal_lanes {
+    /** Per row: scale = max |x| / 127, q = round(x / scale) in -127 .. 127, sum = sum of q. q is
+     *  padded with 0 to a multiple of 64 columns, and q_stride is a multiple of 64. A row of zeros
+     *  gets q and scale 0, as does one below 2^-100; one with a number that is not finite gets
+     *  q 0 and scale infinity. */
+    void (*quantize)(int64_t n_rows, int64_t n_cols, const float *x, int8_t *q, int64_t q_stride,
+                     float *scale, int32_t *sum);
+    /** quantize of what rms_norm gives, in one go. */
+    void (*rms_norm_i8)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight,
+                        float eps, int8_t *q, int64_t q_stride, float *scale, int32_t *sum);
+    /** y = x / sqrt(mean(x^2) + eps) * weight per row. Squares are summed in 64 lanes. y may
+     *  be x. */
+    void (*rms_norm)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight, float eps,
+                     float *y);
+    /** y = (x - mean) / sqrt(mean((x - mean)^2) + eps) * weight + bias per row. Sums run in 64
+     *  lanes. y may be x. Source: Ba et al. 2016, arXiv 1607.06450. */
+    void (*layer_norm)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight,
+                       const float *bias, float eps, float *y);
+    /** Rotary positions of n_rows tokens, rows of x [n_heads * head_dim]: turn the pairs of every
+     *  head, (i, i + head_dim / 2) if halves, else (2 i, 2 i + 1). Rows of cosines and signed_sines
+     *  [head_dim]: of the pair of each element, the sine negated for the first of the pair. Source:
+     *  Su et al. 2021. */
+    void (*rotate)(int64_t n_rows, int64_t n_heads, int64_t head_dim, bool halves,
+                   const float *cosines, const float *signed_sines, float *x);
+    /** Attention of one sequence; sums run over keys in order. */
+    void (*attention)(const bal_attention *attention);
+    /** x = the activation of x, element by element; rows are x_stride floats apart. NaN stays NaN;
+     *  -infinity gives 0 or a magnitude below 1e-30. */
+    void (*activate)(bal_activation kind, int64_t n_rows, int64_t n_cols, float *x,
+                     int64_t x_stride);
+    /** gate = gate / (1 + exp(-gate)) * up, element by element; rows are gate_stride and up_stride
+     *  floats apart. */
+    void (*swiglu)(int64_t n_rows, int64_t n_cols, float *gate, int64_t gate_stride,
+                   const float *up, int64_t up_stride);
+    /** Sums for cross_entropy of rows that come in pieces of n_cols, so that no row need be whole:
+     *  the first piece sets sums [n_rows], the others add to them. Rows of x are x_stride floats
+     *  apart. The bits depend on the pieces. */
+    void (*exp_sums)(int64_t n_rows, int64_t n_cols, const float *x, int64_t x_stride, bool first,
+                     bal_exp_sums *sums);
+    /** log(sum exp(x)) - x[target] of the row x of these sums; target is x[target]; *is_top: it is
+     *  the maximum of the row. */
+    float (*cross_entropy)(const bal_exp_sums *sums, float target, bool *is_top);
+} bal_lanes;
+
 typedef struct bal_kernels {
     const char *name; /* "ref", "avx2", "avx512" or "amx"; kept in the run record */
 
@@ -178,48 +224,7 @@ typedef struct bal_kernels {
      *  hide its latency: no product can be faster. Returns the operations done; a multiplication
      * and an addition count as two. ref: those of its plain loop. */
     int64_t (*dots)(int64_t n);
-
-    /** Per row: scale = max |x| / 127, q = round(x / scale) in -127 .. 127, sum = sum of q. q is
-     *  padded with 0 to a multiple of 64 columns, and q_stride is a multiple of 64. A row of zeros
-     *  gets q and scale 0, as does one below 2^-100; one with a number that is not finite gets
-     *  q 0 and scale infinity. */
-    void (*quantize)(int64_t n_rows, int64_t n_cols, const float *x, int8_t *q, int64_t q_stride,
-                     float *scale, int32_t *sum);
-    /** quantize of what rms_norm gives, in one go. */
-    void (*rms_norm_i8)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight,
-                        float eps, int8_t *q, int64_t q_stride, float *scale, int32_t *sum);
-    /** y = x / sqrt(mean(x^2) + eps) * weight per row. Squares are summed in 64 lanes. y may
-     *  be x. */
-    void (*rms_norm)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight, float eps,
-                     float *y);
-    /** y = (x - mean) / sqrt(mean((x - mean)^2) + eps) * weight + bias per row. Sums run in 64
-     *  lanes. y may be x. Source: Ba et al. 2016, arXiv 1607.06450. */
-    void (*layer_norm)(int64_t n_rows, int64_t n_cols, const float *x, const float *weight,
-                       const float *bias, float eps, float *y);
-    /** Rotary positions of n_rows tokens, rows of x [n_heads * head_dim]: turn the pairs of every
-     *  head, (i, i + head_dim / 2) if halves, else (2 i, 2 i + 1). Rows of cosines and signed_sines
-     *  [head_dim]: of the pair of each element, the sine negated for the first of the pair. Source:
-     *  Su et al. 2021. */
-    void (*rotate)(int64_t n_rows, int64_t n_heads, int64_t head_dim, bool halves,
-                   const float *cosines, const float *signed_sines, float *x);
-    /** Attention of one sequence; sums run over keys in order. */
-    void (*attention)(const bal_attention *attention);
-    /** x = the activation of x, element by element; rows are x_stride floats apart. NaN stays NaN;
-     *  -infinity gives 0 or a magnitude below 1e-30. */
-    void (*activate)(bal_activation kind, int64_t n_rows, int64_t n_cols, float *x,
-                     int64_t x_stride);
-    /** gate = gate / (1 + exp(-gate)) * up, element by element; rows are gate_stride and up_stride
-     *  floats apart. */
-    void (*swiglu)(int64_t n_rows, int64_t n_cols, float *gate, int64_t gate_stride,
-                   const float *up, int64_t up_stride);
-    /** Sums for cross_entropy of rows that come in pieces of n_cols, so that no row need be whole:
-     *  the first piece sets sums [n_rows], the others add to them. Rows of x are x_stride floats
-     *  apart. The bits depend on the pieces. */
-    void (*exp_sums)(int64_t n_rows, int64_t n_cols, const float *x, int64_t x_stride, bool first,
-                     bal_exp_sums *sums);
-    /** log(sum exp(x)) - x[target] of the row x of these sums; target is x[target]; *is_top: it is
-     *  the maximum of the row. */
-    float (*cross_entropy)(const bal_exp_sums *sums, float target, bool *is_top);
+    bal_lanes lanes;
 } bal_kernels;
 
 /** The best level that this processor has. Local. */

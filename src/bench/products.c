@@ -97,7 +97,7 @@ static bal_status init(work *w, int64_t m, int64_t n, int64_t k)
     for (int64_t row = 0; row < n; ++row) w->row_scale[row] = 1e-3f;
     for (int64_t t = 0; t < m; ++t) {
         for (int64_t i = 0; i < k; ++i) x[i] = (float)((i * 37 + t * 101) % 255 - 127);
-        w->kernels->quantize(1, k, x, q + t * stride, stride, scale + t, sum + t);
+        w->kernels->lanes.quantize(1, k, x, q + t * stride, stride, scale + t, sum + t);
     }
     free(x);
     return BAL_OK;

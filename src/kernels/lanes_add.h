@@ -7,14 +7,14 @@
 
 void LANES_ADD(bal_kernels *kernels)
 {
-    kernels->quantize = quantize;
-    kernels->rms_norm_i8 = rms_norm_i8;
-    kernels->rms_norm = rms_norm;
-    kernels->layer_norm = layer_norm;
-    kernels->rotate = rotate;
-    kernels->attention = attention;
-    kernels->activate = activate;
-    kernels->swiglu = swiglu;
-    kernels->exp_sums = exp_sums;
-    kernels->cross_entropy = cross_entropy;
+    kernels->lanes.quantize = quantize;
+    kernels->lanes.rms_norm_i8 = rms_norm_i8;
+    kernels->lanes.rms_norm = rms_norm;
+    kernels->lanes.layer_norm = layer_norm;
+    kernels->lanes.rotate = rotate;
+    kernels->lanes.attention = attention;
+    kernels->lanes.activate = activate;
+    kernels->lanes.swiglu = swiglu;
+    kernels->lanes.exp_sums = exp_sums;
+    kernels->lanes.cross_entropy = cross_entropy;
 }

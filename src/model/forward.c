@@ -32,7 +32,7 @@ static void fill_rotary_tables(bal_forward *f)
     for (int64_t i = 0; i < half; ++i) {
         double frequency = rotary_frequency(c, i);
         int64_t first = halves ? i : 2 * i, second = halves ? i + half : 2 * i + 1;
-        for (int64_t position = 0; position < f->max_length; ++position) {
+        for (int64_t position = 0; position < f->capacity.max_length; ++position) {
             double sine, cosine;
             bal_math_sincos((double)position * frequency, &sine, &cosine);
             f->angles.cosines[position * dim + first] = (float)cosine;
@@ -57,11 +57,12 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
     bool integer = bal_model_is_integer(f->model);
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
     int64_t embed_dim = bal_embed_dim(c), wide = larger(larger(c->dim, q_width), embed_dim);
-    int64_t widest = larger(wide, c->hidden), rows = (integer ? N_SIGNS_MAX : 1) * f->max_tokens;
+    int64_t widest = larger(wide, c->hidden),
+            rows = (integer ? N_SIGNS_MAX : 1) * f->capacity.max_tokens;
     int64_t vector = larger(larger(c->dim, c->head_dim), BAL_BLOCK_CODES);
     int64_t panel_bytes = (widest + 63) / 64 * 16 * BAL_BLOCK_CODES;
     int64_t strip_bytes = larger(panel_bytes, BAL_STRIP_BYTES) + 15 * BAL_BLOCK_CODES;
-    int64_t rotary = c->embed.n_positions > 0 ? 1 : f->max_length * c->head_dim;
+    int64_t rotary = c->embed.n_positions > 0 ? 1 : f->capacity.max_length * c->head_dim;
     f->input.stride = bal_row_stride(widest);
     const buffer all[N_BUFFERS] = {
         {&f->x, rows * c->dim, 4},
@@ -74,7 +75,7 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
         {&f->out.logits, rows * PIECE, 4},
         {&f->out.target, rows, 4},
         {&f->out.sums, rows, sizeof *f->out.sums},
-        {&f->ids, f->max_tokens, 4},
+        {&f->ids, f->capacity.max_tokens, 4},
         {&f->input.codes, rows * f->input.stride, 1},
         {&f->input.scale, rows, 4},
         {&f->input.sum, rows, 4},
@@ -89,7 +90,7 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
         {&f->moved.vector[0][1], vector, 4},
         {&f->moved.vector[1][0], vector, 4},
         {&f->moved.vector[1][1], vector, 4},
-        {&f->angles.scores, BAL_SCORES(f->max_length), 4},
+        {&f->angles.scores, BAL_SCORES(f->capacity.max_length), 4},
         {&f->angles.cosines, rotary, 4},
         {&f->angles.sines, rotary, 4},
     };
@@ -98,7 +99,7 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
 
 size_t bal_forward_bytes(const bal_model *model, int64_t max_tokens, int64_t max_length)
 {
-    bal_forward f = {.model = model, .max_tokens = max_tokens, .max_length = max_length};
+    bal_forward f = {.model = model, .capacity = {max_tokens, max_length}};
     buffer buffers[N_BUFFERS];
     size_t n_bytes = sizeof f;
     list_buffers(&f, buffers);
@@ -117,8 +118,7 @@ bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels
     bal_forward *f = bal_alloc(1, sizeof *f);
     buffer buffers[N_BUFFERS];
     if (f == NULL) goto done;
-    *f = (bal_forward){
-        .model = model, .kernels = kernels, .max_tokens = max_tokens, .max_length = max_length};
+    *f = (bal_forward){.model = model, .kernels = kernels, .capacity = {max_tokens, max_length}};
     list_buffers(f, buffers);
     for (int i = 0; i < N_BUFFERS; ++i) {
         void *memory = bal_alloc((size_t)buffers[i].count, buffers[i].bytes);
@@ -193,8 +193,8 @@ static void attend_sequence(bal_forward *f, int64_t layer, int64_t first, int64_
     if (c->embed.n_positions == 0) {
         const float *cosines = f->angles.cosines + position * c->head_dim;
         const float *sines = f->angles.sines + position * c->head_dim;
-        f->kernels->rotate(n, c->n_heads, c->head_dim, halves, cosines, sines, q);
-        f->kernels->rotate(n, c->n_kv_heads, c->head_dim, halves, cosines, sines, k);
+        f->kernels->lanes.rotate(n, c->n_heads, c->head_dim, halves, cosines, sines, q);
+        f->kernels->lanes.rotate(n, c->n_kv_heads, c->head_dim, halves, cosines, sines, k);
     }
     if (f->pass.cache != NULL) {
         int64_t from = layer * f->pass.cache->max_length * kv_width,
@@ -205,19 +205,19 @@ static void attend_sequence(bal_forward *f, int64_t layer, int64_t first, int64_
         k = f->pass.cache->k + from;
         v = f->pass.cache->v + from;
     }
-    f->kernels->attention(&(bal_attention){.n_queries = n,
-                                           .n_keys = position + n,
-                                           .first = position,
-                                           .causal = !bal_has(f->model, BAL_ENCODER),
-                                           .window = c->window,
-                                           .n_heads = c->n_heads,
-                                           .n_kv_heads = c->n_kv_heads,
-                                           .head_dim = c->head_dim,
-                                           .q = q,
-                                           .k = k,
-                                           .v = v,
-                                           .y = f->h + first * q_width,
-                                           .scores = f->angles.scores});
+    f->kernels->lanes.attention(&(bal_attention){.n_queries = n,
+                                                 .n_keys = position + n,
+                                                 .first = position,
+                                                 .causal = !bal_has(f->model, BAL_ENCODER),
+                                                 .window = c->window,
+                                                 .n_heads = c->n_heads,
+                                                 .n_kv_heads = c->n_kv_heads,
+                                                 .head_dim = c->head_dim,
+                                                 .q = q,
+                                                 .k = k,
+                                                 .v = v,
+                                                 .y = f->h + first * q_width,
+                                                 .scores = f->angles.scores});
 }
 
 static void attend(bal_forward *f, int64_t index, const bal_sequences *s)
@@ -249,7 +249,7 @@ static void feed_forward(bal_forward *f, const bal_layer *layer)
     } else {
         bal_forward_read(f, &layer->up, f->x);
         bal_forward_apply(f, &layer->up, false, f->gate);
-        f->kernels->activate(c->activation, rows, c->hidden, f->gate, c->hidden);
+        f->kernels->lanes.activate(c->activation, rows, c->hidden, f->gate, c->hidden);
     }
     bal_forward_read(f, &layer->down, f->gate);
     bal_forward_apply(f, &layer->down, true, f->x);
@@ -269,7 +269,8 @@ static void finish(bal_forward *f)
         int64_t dim = m->config.dim;
         bal_forward_read(f, &m->head_dense, x);
         bal_forward_apply(f, &m->head_dense, false, f->q);
-        f->kernels->activate(BAL_ACT_GELU, f->pass.n_signs * f->pass.n_tokens, dim, f->q, dim);
+        f->kernels->lanes.activate(BAL_ACT_GELU, f->pass.n_signs * f->pass.n_tokens, dim, f->q,
+                                   dim);
         x = f->q;
     }
     bal_forward_read(f, &m->head, x);
@@ -278,7 +279,7 @@ static void finish(bal_forward *f)
 void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_sequences *s)
 {
     const bal_model *m = f->model;
-    assert(s->n_tokens <= f->max_tokens && (direction == NULL || bal_model_is_integer(m)));
+    assert(s->n_tokens <= f->capacity.max_tokens && (direction == NULL || bal_model_is_integer(m)));
     f->pass.direction = direction;
     f->pass.n_signs = direction != NULL && !direction->one_sided ? 2 : 1;
     f->pass.n_tokens = s->n_tokens;

@@ -9,6 +9,12 @@
 #define PIECE BAL_BLOCK_CODES /* words whose logits are held at once, for all tokens */
 #define N_SIGNS_MAX 2
 
+/* What there is memory for. */
+typedef struct bal_capacity {
+    int64_t max_tokens; /* of a pass */
+    int64_t max_length; /* tokens of a sequence */
+} bal_capacity;
+
 /* The pass under way. */
 typedef struct bal_pass {
     const bal_direction *direction; /* NULL: at the code itself */
@@ -35,7 +41,7 @@ typedef struct bal_moved {
 } bal_moved;
 
 /* What attention needs: scores of a query, and of positions [max_length][head_dim] each, see
- * bal_kernels.rotate. */
+ * bal_lanes.rotate. */
 typedef struct bal_angles {
     float *scores, *cosines, *sines;
 } bal_angles;
@@ -49,7 +55,7 @@ typedef struct bal_outputs {
 struct bal_forward {
     const bal_model *model;
     const bal_kernels *kernels;
-    int64_t max_tokens, max_length;
+    bal_capacity capacity;
     bal_pass pass;
     float *x, *h, *q, *k, *v, *gate, *up; /* activations, [rows][width] */
     int32_t *ids;                         /* [max_tokens] rows of an embedding */

@@ -113,8 +113,8 @@ static void set_input(bal_forward *f, const float *x, int64_t n_cols)
     bal_input *in = &f->input;
     in->floats = x;
     if (bal_model_is_integer(f->model))
-        f->kernels->quantize(f->pass.n_signs * f->pass.n_tokens, n_cols, x, in->codes, in->stride,
-                             in->scale, in->sum);
+        f->kernels->lanes.quantize(f->pass.n_signs * f->pass.n_tokens, n_cols, x, in->codes,
+                                   in->stride, in->scale, in->sum);
 }
 
 void bal_forward_norm(bal_forward *f, const bal_norm *norm, int64_t n_rows, const float *x,
@@ -126,10 +126,10 @@ void bal_forward_norm(bal_forward *f, const bal_norm *norm, int64_t n_rows, cons
     if (norm->bias >= 0) fill_vector(f, 1, norm->bias, 0, dim);
     for (int sign = 0; sign < f->pass.n_signs; ++sign, x += n_rows * dim, y += n_rows * dim)
         if (norm->bias >= 0)
-            f->kernels->layer_norm(n_rows, dim, x, f->moved.vector[0][sign],
-                                   f->moved.vector[1][sign], eps, y);
+            f->kernels->lanes.layer_norm(n_rows, dim, x, f->moved.vector[0][sign],
+                                         f->moved.vector[1][sign], eps, y);
         else
-            f->kernels->rms_norm(n_rows, dim, x, f->moved.vector[0][sign], eps, y);
+            f->kernels->lanes.rms_norm(n_rows, dim, x, f->moved.vector[0][sign], eps, y);
 }
 
 void bal_forward_read(bal_forward *f, const bal_part *part, const float *x)
@@ -145,10 +145,10 @@ void bal_forward_read(bal_forward *f, const bal_part *part, const float *x)
     } else {
         fill_vector(f, 0, norm->weight, 0, dim);
         for (int64_t sign = 0; sign < f->pass.n_signs; ++sign)
-            f->kernels->rms_norm_i8(n, dim, x + sign * n * dim, f->moved.vector[0][sign],
-                                    (float)f->model->config.norm_eps,
-                                    in->codes + sign * n * in->stride, in->stride,
-                                    in->scale + sign * n, in->sum + sign * n);
+            f->kernels->lanes.rms_norm_i8(n, dim, x + sign * n * dim, f->moved.vector[0][sign],
+                                          (float)f->model->config.norm_eps,
+                                          in->codes + sign * n * in->stride, in->stride,
+                                          in->scale + sign * n, in->sum + sign * n);
     }
 }
 
@@ -239,7 +239,7 @@ void bal_forward_gated(bal_forward *f, const bal_layer *layer)
         n_rows = rows_at_once(gate, row, width);
         fill_part(f, &layer->gate, row, n_rows, 0, n, false, f->gate + row, width);
         fill_part(f, &layer->up, row, n_rows, 0, n, false, f->up, n_rows);
-        f->kernels->swiglu(f->pass.n_signs * n, n_rows, f->gate + row, width, f->up, n_rows);
+        f->kernels->lanes.swiglu(f->pass.n_signs * n, n_rows, f->gate + row, width, f->up, n_rows);
     }
 }
 

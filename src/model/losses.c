@@ -13,8 +13,8 @@ static void sum_pieces(bal_forward *f, const bal_batch *batch)
     for (int64_t word = 0; word < n_vocab; word += PIECE) {
         int64_t n_words = n_vocab - word < PIECE ? n_vocab - word : PIECE;
         bal_forward_fill_logits(f, word, n_words, 0, n);
-        f->kernels->exp_sums(f->pass.n_signs * n, n_words, f->out.logits, n_words, word == 0,
-                             f->out.sums);
+        f->kernels->lanes.exp_sums(f->pass.n_signs * n, n_words, f->out.logits, n_words, word == 0,
+                                   f->out.sums);
         for (int64_t row = 0; row < f->pass.n_signs * n; ++row) {
             int64_t target = batch->targets[row % n] - word;
             if (target >= 0 && target < n_words)
@@ -42,7 +42,8 @@ bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
         for (int sign = 0; sign < f->pass.n_signs; ++sign) {
             int64_t row = sign * n + t;
             bool right;
-            float nats = f->kernels->cross_entropy(&f->out.sums[row], f->out.target[row], &right);
+            float nats =
+                f->kernels->lanes.cross_entropy(&f->out.sums[row], f->out.target[row], &right);
             if (!isfinite(nats))
                 return bal_fail(BAL_ERR_NUMERIC,
                                 "the loss of token %lld of sequence %lld is %g; the weights or "
@@ -118,9 +119,10 @@ bal_status bal_forward_extend(bal_forward *f, bal_cache *cache, const int32_t *t
                               int64_t n_tokens, float *logits)
 {
     assert(cache->model == f->model && n_tokens >= 1);
-    assert(cache->n_tokens + n_tokens <= cache->max_length && cache->max_length <= f->max_length);
+    assert(cache->n_tokens + n_tokens <= cache->max_length &&
+           cache->max_length <= f->capacity.max_length);
     for (int64_t n; n_tokens > 0; tokens += n, n_tokens -= n) {
-        n = n_tokens < f->max_tokens ? n_tokens : f->max_tokens;
+        n = n_tokens < f->capacity.max_tokens ? n_tokens : f->capacity.max_tokens;
         f->pass.cache = cache;
         bal_forward_run(f, NULL, &(bal_sequences){tokens, n, 1, (int64_t[]){0, n}});
         f->pass.cache = NULL;

@@ -310,13 +310,13 @@ static void normed(const bal_kernels *level)
         int64_t n_rows = pick(1, 5), n_cols = some_size(), n = n_rows * n_cols * 4;
         float *x = floats(n_rows * n_cols, 1e17f), *weight = floats(n_cols, 100.0f);
         float *a = blank(n), *b = blank(n);
-        ref->rms_norm(n_rows, n_cols, x, weight, 1e-5f, a);
-        level->rms_norm(n_rows, n_cols, x, weight, 1e-5f, b);
+        ref->lanes.rms_norm(n_rows, n_cols, x, weight, 1e-5f, a);
+        level->lanes.rms_norm(n_rows, n_cols, x, weight, 1e-5f, b);
         check(same(a, b, n), "%s rms_norm: %lld x %lld", level->name, (long long)n_rows,
               (long long)n_cols);
         float *bias = floats(n_cols, 1e5f);
-        ref->layer_norm(n_rows, n_cols, x, weight, bias, 1e-5f, a);
-        level->layer_norm(n_rows, n_cols, x, weight, bias, 1e-5f, b);
+        ref->lanes.layer_norm(n_rows, n_cols, x, weight, bias, 1e-5f, a);
+        level->lanes.layer_norm(n_rows, n_cols, x, weight, bias, 1e-5f, b);
         check(same(a, b, n), "%s layer_norm: %lld x %lld", level->name, (long long)n_rows,
               (long long)n_cols);
         RELEASE(x, weight, bias, a, b);
@@ -333,11 +333,11 @@ static void normed_in_place(const bal_kernels *level)
         for (int k = 0; k < 2; ++k) {
             memcpy(in_place, x, (size_t)n);
             if (k == 0) {
-                level->rms_norm(n_rows, n_cols, x, weight, 1e-6f, y);
-                level->rms_norm(n_rows, n_cols, in_place, weight, 1e-6f, in_place);
+                level->lanes.rms_norm(n_rows, n_cols, x, weight, 1e-6f, y);
+                level->lanes.rms_norm(n_rows, n_cols, in_place, weight, 1e-6f, in_place);
             } else {
-                level->layer_norm(n_rows, n_cols, x, weight, bias, 1e-6f, y);
-                level->layer_norm(n_rows, n_cols, in_place, weight, bias, 1e-6f, in_place);
+                level->lanes.layer_norm(n_rows, n_cols, x, weight, bias, 1e-6f, y);
+                level->lanes.layer_norm(n_rows, n_cols, in_place, weight, bias, 1e-6f, in_place);
             }
             check(same(y, in_place, n), "%s %s: %lld x %lld", level->name,
                   k == 0 ? "rms_norm" : "layer_norm", (long long)n_rows, (long long)n_cols);
@@ -368,11 +368,12 @@ static void quantized(const bal_kernels *level)
         int32_t *a_sum = blank(n_rows * 4), *b_sum = blank(n_rows * 4);
         for (int normed_too = 0; normed_too < 2; ++normed_too) {
             if (normed_too) {
-                ref->rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, a, stride, a_scale, a_sum);
-                level->rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, b, stride, b_scale, b_sum);
+                ref->lanes.rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, a, stride, a_scale, a_sum);
+                level->lanes.rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, b, stride, b_scale,
+                                         b_sum);
             } else {
-                ref->quantize(n_rows, n_cols, x, a, stride, a_scale, a_sum);
-                level->quantize(n_rows, n_cols, x, b, stride, b_scale, b_sum);
+                ref->lanes.quantize(n_rows, n_cols, x, a, stride, a_scale, a_sum);
+                level->lanes.quantize(n_rows, n_cols, x, b, stride, b_scale, b_sum);
             }
             check(same(a, b, n) && same(a_scale, b_scale, n_rows * 4) &&
                       same(a_sum, b_sum, n_rows * 4),
@@ -397,9 +398,9 @@ static void rotated(const bal_kernels *level)
         memcpy(a, x, (size_t)(n_rows * n) * 4);
         memcpy(b, x, (size_t)(n_rows * n) * 4);
         for (int64_t row = 0; row < n_rows; ++row) /* one token at a time, against all at once */
-            ref->rotate(1, n_heads, head_dim, halves, cosines + row * head_dim,
-                        sines + row * head_dim, a + row * n);
-        level->rotate(n_rows, n_heads, head_dim, halves, cosines, sines, b);
+            ref->lanes.rotate(1, n_heads, head_dim, halves, cosines + row * head_dim,
+                              sines + row * head_dim, a + row * n);
+        level->lanes.rotate(n_rows, n_heads, head_dim, halves, cosines, sines, b);
         check(same(a, b, 4 * n_rows * n), "%s rotate: %lld tokens, %lld heads of %lld, halves %d",
               level->name, (long long)n_rows, (long long)n_heads, (long long)head_dim, halves);
         RELEASE(x, cosines, sines, a, b);
@@ -454,8 +455,8 @@ static void attended(const bal_kernels *level)
     for (int i = 0; i < 2 * N_SHAPES; ++i) {
         bal_attention task = random_attention(i), there = task;
         there.y = blank(attention_bytes(&task));
-        ref->attention(&task);
-        level->attention(&there);
+        ref->lanes.attention(&task);
+        level->lanes.attention(&there);
         check_attention(level, &task, there.y, "");
         free(there.y);
         release_attention(&task);
@@ -472,7 +473,7 @@ static void attended_in_blocks(const bal_kernels *level)
         int64_t width = whole.n_heads * whole.head_dim, size = i % 2 == 0 ? 1 : pick(1, 40);
         int64_t kv_bytes = 4 * whole.n_kv_heads * whole.head_dim;
         float *y = blank(attention_bytes(&whole));
-        level->attention(&whole);
+        level->lanes.attention(&whole);
         for (int64_t at = 0; at < whole.n_queries; at += size) {
             bal_attention block = whole;
             block.n_queries = whole.n_queries - at < size ? whole.n_queries - at : size;
@@ -485,7 +486,7 @@ static void attended_in_blocks(const bal_kernels *level)
             block.k = memcpy(k, whole.k, (size_t)(block.n_keys * kv_bytes));
             block.v = memcpy(v, whole.v, (size_t)(block.n_keys * kv_bytes));
             block.y = y + at * width;
-            level->attention(&block);
+            level->lanes.attention(&block);
             RELEASE(k, v, block.scores);
         }
         check_attention(level, &whole, y, size == 1 ? ", one at a time" : ", in blocks");
@@ -509,12 +510,12 @@ static void attended_within_the_window(const bal_kernels *level)
         int64_t kv_width = task.n_kv_heads * task.head_dim, end = task.first + task.n_queries;
         int64_t start = task.window > 0 ? task.first - task.window + 1 : 0;
         task.causal = true;
-        level->attention(&task);
+        level->lanes.attention(&task);
         for (int64_t key = 0; key < task.n_keys; ++key)
             for (int64_t d = 0; (key < start || key >= end) && d < kv_width; ++d)
                 ((float *)task.k)[key * kv_width + d] = ((float *)task.v)[key * kv_width + d] = NAN;
         memcpy(y, task.y, (size_t)attention_bytes(&task));
-        level->attention(&task);
+        level->lanes.attention(&task);
         check_attention(level, &task, y, ", keys out of sight");
         free(y);
         release_attention(&task);
@@ -538,8 +539,8 @@ static void activated(const bal_kernels *level)
         for (int64_t at = 0; at < n; ++at) a[at] *= i % 3 == 0 ? 4.0f : 1.0f;
         for (int64_t at = 0; i % 2 == 0 && at < n; at += pick(1, 9)) a[at] = odd[pick(0, 15)];
         memcpy(b, a, (size_t)n * 4);
-        ref->activate((bal_activation)(i % 4), n_rows, n_cols, a, stride);
-        level->activate((bal_activation)(i % 4), n_rows, n_cols, b, stride);
+        ref->lanes.activate((bal_activation)(i % 4), n_rows, n_cols, a, stride);
+        level->lanes.activate((bal_activation)(i % 4), n_rows, n_cols, b, stride);
         check(same(a, b, 4 * n), "%s activate: kind %d, %lld x %lld, stride %lld", level->name,
               i % 4, (long long)n_rows, (long long)n_cols, (long long)stride);
         RELEASE(a, b);
@@ -559,12 +560,12 @@ static void element_wise(const bal_kernels *level)
             if (!isfinite(gate[at])) gate[at] = -FLT_MAX;
         memcpy(a, gate, (size_t)n * 4);
         memcpy(b, gate, (size_t)n * 4);
-        ref->swiglu(n_rows, n_cols, a, gate_stride, up, up_stride);
-        level->swiglu(n_rows, n_cols, b, gate_stride, up, up_stride);
+        ref->lanes.swiglu(n_rows, n_cols, a, gate_stride, up, up_stride);
+        level->lanes.swiglu(n_rows, n_cols, b, gate_stride, up, up_stride);
         check(same(a, b, 4 * n), "%s swiglu: %lld x %lld, strides %lld, %lld", level->name,
               (long long)n_rows, (long long)n_cols, (long long)gate_stride, (long long)up_stride);
-        ref->swiglu(1, n, a, n, up, n); /* of what that gave, as one row */
-        level->swiglu(1, n, b, n, up, n);
+        ref->lanes.swiglu(1, n, a, n, up, n); /* of what that gave, as one row */
+        level->lanes.swiglu(1, n, b, n, up, n);
         check(same(a, b, 4 * n), "%s swiglu: 1 x %lld", level->name, (long long)n);
         RELEASE(gate, up, a, b);
     }
@@ -578,10 +579,10 @@ static void losses(const bal_kernels *level)
         float *x = floats(n, i % 3 == 0 ? 1e30f : 10.0f);
         bal_exp_sums a, b;
         bool a_top, b_top;
-        ref->exp_sums(1, n, x, n, true, &a);
-        level->exp_sums(1, n, x, n, true, &b);
-        float from_a = ref->cross_entropy(&a, x[target], &a_top);
-        float from_b = level->cross_entropy(&b, x[target], &b_top);
+        ref->lanes.exp_sums(1, n, x, n, true, &a);
+        level->lanes.exp_sums(1, n, x, n, true, &b);
+        float from_a = ref->lanes.cross_entropy(&a, x[target], &a_top);
+        float from_b = level->lanes.cross_entropy(&b, x[target], &b_top);
         check(same(&a, &b, sizeof a) && same(&from_a, &from_b, 4) && a_top == b_top,
               "%s cross_entropy: %lld words, target %lld", level->name, (long long)n,
               (long long)target);
@@ -600,8 +601,8 @@ static void losses_in_pieces(const bal_kernels *level)
         for (int64_t piece = 0; piece < n_pieces; ++piece) {
             int64_t n_cols = some_size(), stride = n_cols + pick(0, 5);
             float *x = floats((n_rows - 1) * stride + n_cols, i % 3 == 0 ? 1e30f : 10.0f);
-            ref->exp_sums(n_rows, n_cols, x, stride, piece == 0, a);
-            level->exp_sums(n_rows, n_cols, x, stride, piece == 0, b);
+            ref->lanes.exp_sums(n_rows, n_cols, x, stride, piece == 0, a);
+            level->lanes.exp_sums(n_rows, n_cols, x, stride, piece == 0, b);
             check(same(a, b, n_rows * (int64_t)sizeof *a), "%s exp_sums: shape %d, %lld x %lld",
                   level->name, i, (long long)n_rows, (long long)n_cols);
             free(x);
@@ -609,8 +610,8 @@ static void losses_in_pieces(const bal_kernels *level)
         for (int64_t row = 0; row < n_rows; ++row) {
             float target = (float)pick(-3, 3);
             bool a_top, b_top;
-            float from_a = ref->cross_entropy(a + row, target, &a_top);
-            float from_b = level->cross_entropy(b + row, target, &b_top);
+            float from_a = ref->lanes.cross_entropy(a + row, target, &a_top);
+            float from_b = level->lanes.cross_entropy(b + row, target, &b_top);
             check(same(&from_a, &from_b, 4) && a_top == b_top, "%s cross_entropy: shape %d",
                   level->name, i);
         }
@@ -628,8 +629,10 @@ static void test_levels_are_complete_and_known_by_their_names(void)
         CU_ASSERT_EQUAL((int)parsed, isa);
         CU_ASSERT(k->philox && k->walsh && k->walsh_sums && k->bit_sums && k->signs && k->carry);
         CU_ASSERT(k->move_panel && k->product_i8 && k->dots);
-        CU_ASSERT(k->quantize && k->rms_norm_i8 && k->rms_norm && k->layer_norm && k->rotate);
-        CU_ASSERT(k->attention && k->activate && k->swiglu && k->exp_sums && k->cross_entropy);
+        CU_ASSERT(k->lanes.quantize && k->lanes.rms_norm_i8 && k->lanes.rms_norm &&
+                  k->lanes.layer_norm && k->lanes.rotate);
+        CU_ASSERT(k->lanes.attention && k->lanes.activate && k->lanes.swiglu && k->lanes.exp_sums &&
+                  k->lanes.cross_entropy);
         CU_ASSERT_PTR_EQUAL(k, bal_kernels_at((bal_isa)isa));
     }
     bal_isa isa = BAL_ISA_REF;

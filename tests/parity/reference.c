@@ -279,7 +279,7 @@ static void test_the_norm_is_the_root_mean_square(void)
         float *x = floats(n_rows * n_cols, 30.0f), *weight = floats(n_cols, 3.0f);
         float *y = blank(4 * n_rows * n_cols);
         int n_bad = 0;
-        ref->rms_norm(n_rows, n_cols, x, weight, 1e-5f, y);
+        ref->lanes.rms_norm(n_rows, n_cols, x, weight, 1e-5f, y);
         for (int64_t row = 0; row < n_rows; ++row) {
             double sum = 0.0;
             for (int64_t c = row * n_cols; c < (row + 1) * n_cols; ++c)
@@ -303,7 +303,7 @@ static void test_the_layer_norm_takes_out_mean_and_deviation(void)
         float *bias = floats(n_cols, 3.0f), *y = blank(4 * n_rows * n_cols);
         int n_bad = 0;
         for (int64_t c = 0; i % 3 == 0 && c < n_rows * n_cols; ++c) x[c] += 10.0f; /* off centre */
-        ref->layer_norm(n_rows, n_cols, x, weight, bias, 1e-5f, y);
+        ref->lanes.layer_norm(n_rows, n_cols, x, weight, bias, 1e-5f, y);
         for (int64_t row = 0; row < n_rows; ++row) {
             const float *from = x + row * n_cols;
             double mean = 0.0, squares = 0.0;
@@ -351,9 +351,9 @@ static void test_codes_are_the_nearest_of_rows_and_of_norms(void)
         double y[200];
         int n_bad = 0;
         memset(x, 0, (size_t)n_cols * 4); /* the first row */
-        ref->quantize(n_rows, n_cols, x, q, stride, scale, sum);
-        ref->rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, norm_q, stride, scale + n_rows,
-                         sum + n_rows);
+        ref->lanes.quantize(n_rows, n_cols, x, q, stride, scale, sum);
+        ref->lanes.rms_norm_i8(n_rows, n_cols, x, weight, 1e-5f, norm_q, stride, scale + n_rows,
+                               sum + n_rows);
         for (int64_t row = 0; row < n_rows; ++row) {
             double squares = 0.0;
             float absmax = 0.0f;
@@ -386,7 +386,7 @@ static void test_rows_that_are_tiny_or_not_finite_get_codes_0(void)
         int8_t q[128];
         int32_t sum;
         int n_bad = 0;
-        ref->quantize(1, 70, x, q, 128, &scale, &sum);
+        ref->lanes.quantize(1, 70, x, q, 128, &scale, &sum);
         for (int c = 0; c < 128; ++c) n_bad += q[c] != 0;
         check(n_bad == 0 && sum == 0, "%g: %d codes, sum %d", (double)odd[i], n_bad, (int)sum);
         CU_ASSERT(i < 2 ? scale == 0.0f : !isfinite(scale));
@@ -410,7 +410,7 @@ static void test_rotary_positions_turn_each_pair_by_its_angle(void)
             sines[second] = (float)sin(0.3 * (double)(p + 1));
             sines[first] = -sines[second];
         }
-        ref->rotate(1, n_heads, head_dim, halves, cosines, sines, y);
+        ref->lanes.rotate(1, n_heads, head_dim, halves, cosines, sines, y);
         for (int64_t head = 0; head < n_heads; ++head)
             for (int64_t p = 0; p < half; ++p) {
                 int64_t first = head * head_dim + (halves ? p : 2 * p),
@@ -440,8 +440,8 @@ static void test_attention_is_softmax_over_the_keys_in_sight(void)
         float *v = floats(n_keys * kv_width, 3.0f), *y = blank(4 * n * q_width);
         float *scores = blank(4 * BAL_SCORES(n_keys));
         int n_bad = 0;
-        ref->attention(&(bal_attention){n, n_keys, first, causal, window, n_heads, n_kv_heads, hd,
-                                        q, k, v, y, scores});
+        ref->lanes.attention(&(bal_attention){n, n_keys, first, causal, window, n_heads, n_kv_heads,
+                                              hd, q, k, v, y, scores});
         for (int64_t t = 0; t < n; ++t)
             for (int64_t head = 0; head < n_heads; ++head) {
                 double p[70], sum = 0.0;
@@ -491,7 +491,7 @@ static void test_activations_follow_their_formulas(void)
     for (int kind = BAL_ACT_RELU; kind <= BAL_ACT_SILU; ++kind) {
         double worst = 0.0, worst_phi = 0.0;
         for (int i = 0; i < N; ++i) x[i] = (float)(i - N / 2) * 0.0005f;
-        ref->activate((bal_activation)kind, 1, N, x, N);
+        ref->lanes.activate((bal_activation)kind, 1, N, x, N);
         for (int i = 0; i < N; ++i) {
             double from = (double)((float)(i - N / 2) * 0.0005f);
             double error = fabs((double)x[i] - activation((bal_activation)kind, from));
@@ -505,7 +505,7 @@ static void test_activations_follow_their_formulas(void)
                         FLT_MAX, -FLT_MAX, INFINITY, -INFINITY, NAN,     -NAN};
         float far[sizeof ends / sizeof *ends];
         memcpy(far, ends, sizeof far);
-        ref->activate((bal_activation)kind, 1, 13, far, 13);
+        ref->lanes.activate((bal_activation)kind, 1, 13, far, 13);
         for (int i = 0; i < 13; ++i) {
             double want = (double)ends[i];
             if (fabs(want) < 1.0) want *= kind == BAL_ACT_RELU ? (want > 0.0) : 0.5;
@@ -526,7 +526,7 @@ static void test_swiglu_follows_its_formula(void)
     float gate[N], up[N];
     int n_bad = 0;
     for (int i = 0; i < N; ++i) gate[i] = (float)(i - N / 2) * 0.05f, up[i] = 1.0f + (float)(i % 5);
-    ref->swiglu(1, N, gate, N, up, N);
+    ref->lanes.swiglu(1, N, gate, N, up, N);
     for (int i = 0; i < N; ++i) {
         double x = (double)((float)(i - N / 2) * 0.05f);
         n_bad += !near((double)gate[i], x / (1.0 + exp(-x)) * (double)up[i], 1e-6);
@@ -540,14 +540,14 @@ static void test_exponentials_are_right_to_their_last_bits(void)
     float gate[N], up[N];
     int n_bad = 0;
     for (int i = 0; i < N; ++i) gate[i] = (float)(i - N / 2) * 0.04f, up[i] = 1.0f;
-    ref->swiglu(1, N, gate, N, up, N);
+    ref->lanes.swiglu(1, N, gate, N, up, N);
     for (int i = 0; i < N; ++i) {
         double x = (double)((float)(i - N / 2) * 0.04f), want = x / (1.0 + exp(-x));
         n_bad += !(fabs((double)gate[i] - want) <= 4e-7 * fabs(want));
     }
     CU_ASSERT_EQUAL(n_bad, 0);
     float ends[] = {-FLT_MAX, -1000.0f, 1000.0f, 0.0f};
-    ref->swiglu(1, 4, ends, 4, up, 4);
+    ref->lanes.swiglu(1, 4, ends, 4, up, 4);
     CU_ASSERT(fabsf(ends[0]) < 1e-35f && fabsf(ends[1]) < 1e-35f);
     CU_ASSERT(ends[2] == 1000.0f && ends[3] == 0.0f);
 
@@ -555,7 +555,7 @@ static void test_exponentials_are_right_to_their_last_bits(void)
     for (float gap = -80.0f; gap <= 80.0f; gap += 0.37f) {
         float q[4] = {0.0f, 0.0f, sqrtf(2.0f), 0.0f}, k[4] = {0.0f, 0.0f, gap, 0.0f};
         float v[4] = {0.0f, 1.0f, 1.0f, 0.0f}, y[4], scores[BAL_SCORES(2)];
-        ref->attention(&(bal_attention){2, 2, 0, true, 0, 1, 1, 2, q, k, v, y, scores});
+        ref->lanes.attention(&(bal_attention){2, 2, 0, true, 0, 1, 1, 2, q, k, v, y, scores});
         double below = 1.0 / (1.0 + exp((double)gap)), above = exp((double)gap) * below;
         double rounding = 3e-7 * (1.0 + fabs((double)gap)); /* of the score, and a little more */
         n_bad += !(fabs((double)y[2] - above) <= rounding * above);
@@ -575,8 +575,8 @@ static void test_the_loss_of_a_large_vocabulary_is_right(void)
     for (int i = 0; i < N; ++i) sum += exp((double)x[i]);
     bal_exp_sums sums;
     bool is_top;
-    ref->exp_sums(1, N, x, N, true, &sums);
-    double loss = (double)ref->cross_entropy(&sums, x[N - 1], &is_top),
+    ref->lanes.exp_sums(1, N, x, N, true, &sums);
+    double loss = (double)ref->lanes.cross_entropy(&sums, x[N - 1], &is_top),
            want = log(sum) - (double)x[N - 1];
     check(fabs(loss - want) < 2e-6, "%d words: %.9g instead of %.9g", N, loss, want);
     free(x);
@@ -593,10 +593,10 @@ static void test_the_loss_is_minus_the_log_of_the_softmax(void)
         for (int64_t w = 0; w < n; ++w) max = fmaxf(max, x[w]), sum += exp((double)x[w]);
         int n_bad = 0;
         bal_exp_sums sums;
-        ref->exp_sums(1, n, x, n, true, &sums);
+        ref->lanes.exp_sums(1, n, x, n, true, &sums);
         for (int64_t target = 0; target < n; ++target) {
             bool is_top;
-            float loss = ref->cross_entropy(&sums, x[target], &is_top);
+            float loss = ref->lanes.cross_entropy(&sums, x[target], &is_top);
             n_bad += !near((double)loss, log(sum) - (double)x[target], 2e-6);
             n_bad += is_top != (x[target] == max);
         }
@@ -614,8 +614,8 @@ static void test_the_loss_does_not_need_whole_rows(void)
         float *x = floats(n_rows * n_cols, 40.0f);
         bal_exp_sums sums[3];
         for (int64_t at = 0; at < n_cols; at += piece)
-            ref->exp_sums(n_rows, at + piece < n_cols ? piece : n_cols - at, x + at, n_cols,
-                          at == 0, sums);
+            ref->lanes.exp_sums(n_rows, at + piece < n_cols ? piece : n_cols - at, x + at, n_cols,
+                                at == 0, sums);
         for (int64_t row = 0; row < n_rows; ++row) {
             const float *numbers = x + row * n_cols;
             float max = -INFINITY;
@@ -623,7 +623,7 @@ static void test_the_loss_does_not_need_whole_rows(void)
             for (int64_t w = 0; w < n_cols; ++w)
                 max = fmaxf(max, numbers[w]), sum += exp((double)numbers[w]);
             bool top;
-            double loss = (double)ref->cross_entropy(sums + row, numbers[target], &top),
+            double loss = (double)ref->lanes.cross_entropy(sums + row, numbers[target], &top),
                    want = log(sum) - (double)numbers[target];
             check(near(loss, want, 2e-6) && top == (numbers[target] == max),
                   "%lld words, %lld at a time: %.9g instead of %.9g", (long long)n_cols,
