@@ -18,22 +18,21 @@ int main(int argc, char **argv)
     bal_states states = bal_rule_of(job.rule.name)->states; /* what the rule remembers */
     bal_source_options to_train = {.formats = {.matrices = BAL_I8}, .states = &states};
     need(bal_source_open(argv[1], &to_train, &bundle));
-    job.run.steps = 100;
-    job.vote.slots = N_SLOTS;
-    job.data.context = CONTEXT;
+    job.run.steps = 100, job.vote.slots = N_SLOTS, job.data.context = CONTEXT;
     need(bal_job_open_data(&job, argv[2], &bundle, &text));
     need(bal_batch_init(&batch, N_EXAMPLES, CONTEXT));
     bal_machine machine = {.kernels = bal_kernels_at(bal_isa_best())};
     bal_tensors *tensors = bal_model_tensors(bundle.model);
     bool on_ballot[MAX_TENSORS]; /* which tensors are voted on */
     need(bal_job_tensors(&job, tensors, on_ballot));
-    need(bal_job_optim(&job, &machine, tensors, &states, on_ballot, &optim));
+    bal_measure measure = bal_job_measure(&job, &machine, on_ballot);
+    need(bal_job_optim(&job, &machine, tensors, &states, &measure, &optim));
     need(bal_ballot_create(comm, bal_job_ballot(&job), &ballot));
     need(
         bal_forward_create(bundle.model, machine.kernels, N_EXAMPLES * CONTEXT, CONTEXT, &forward));
 
     for (int slot = bal_comm_rank(comm); slot < N_SLOTS; slot += bal_comm_size(comm)) {
-        bal_direction z = {.measure = bal_optim_measure(optim, 0), .slot = (uint32_t)slot};
+        bal_direction z = {.measure = measure, .slot = (uint32_t)slot};
         bal_losses at[2] = {{0}, {0}}; /* losses at code + z and at code - z */
         bal_dataset_draw(&text, machine.kernels, SEED, 0, z.slot, N_EXAMPLES, &batch);
         need(bal_forward_losses(forward, &batch, &z, at));

@@ -89,10 +89,12 @@ bal_ballot_shape bal_job_ballot(const bal_job *job);
 /** Which tensors a job votes on: on_ballot [n_tensors], or NULL. Local. @return BAL_OK;
  * BAL_ERR_CONFIG: none. */
 bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool *on_ballot);
+/** The measure of a job's first step. Local. @param on_ballot  borrowed */
+bal_measure bal_job_measure(const bal_job *job, const bal_machine *machine, const bool *on_ballot);
 /** Updates of a job for these tensors and the states of its rule; owns nothing of its arguments.
  *  Local. */
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,
-                         const bal_states *states, const bool *on_ballot, bal_optim **optim);
+                         const bal_states *states, const bal_measure *measure, bal_optim **optim);
 /** Bytes that a rank sends in a step: the ballot, and whether rank 0 has written it down. Local. */
 int64_t bal_job_step_bytes(const bal_job *job);
 

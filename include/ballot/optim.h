@@ -25,18 +25,15 @@ typedef struct bal_rule_options {
 /** What the updates of a run depend on. Plain; borrowed pointers. */
 typedef struct bal_optim_options {
     bal_rule_options rule;
-    bal_perturb_options perturb;
+    bal_measure measure;     /* of any step */
     bal_ballot_shape ballot; /* of each step */
     int64_t n_steps;
-    uint64_t seed;         /* run seed */
-    const bool *on_ballot; /* [n_tensors] */
     bal_tally_method tally;
 } bal_optim_options;
 
 /** What the updates of a step share. */
 typedef struct bal_rule_step {
     const bal_optim_options *options;
-    const bal_kernels *kernels;
     int64_t step;
     double constants[4]; /* for the rule's begin to set and its update to read */
 } bal_rule_step;
@@ -70,16 +67,12 @@ const bal_rule *bal_rule_of(unsigned value);
 
 typedef struct bal_optim bal_optim;
 
-/** Make the updates of a run. Borrows tensors, kernels and the options' pointers. Local.
+/** Make the updates of a run. Borrows tensors and the options' pointers. Local.
  *  @param states  those of the rule, in memory
  *  @return BAL_OK; BAL_ERR_CONFIG: settings that the rule cannot work with; BAL_ERR_MEMORY. */
 bal_status bal_optim_create(bal_tensors *tensors, const bal_states *states,
-                            const bal_kernels *kernels, const bal_optim_options *options,
-                            bal_optim **optim);
+                            const bal_optim_options *options, bal_optim **optim);
 void bal_optim_destroy(bal_optim **optim);
-
-/** The measure of a step: what its directions are made from. Local. */
-bal_measure bal_optim_measure(const bal_optim *optim, int64_t step);
 
 /**
  * Apply the counted ballot of a step to codes and states: integers only, the same everywhere.

@@ -33,9 +33,14 @@ typedef struct bal_measure {
     bal_perturb_options options;
     uint64_t seed; /* run seed: the key of Philox4x32-10 */
     uint32_t step;
-    int n_tensors;
-    const bool *on_ballot; /* [n_tensors] */
+    const bool *on_ballot; /* for each tensor of the net */
 } bal_measure;
+/** The measure of another step of the same run. Local. */
+static inline bal_measure bal_measure_at(bal_measure measure, int64_t step)
+{
+    measure.step = (uint32_t)step;
+    return measure;
+}
 
 /** One direction: the measure's codes, the slot's signs. Plain. */
 typedef struct bal_direction {

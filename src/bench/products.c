@@ -126,7 +126,6 @@ bal_status bal_bench_products(const bal_kernels *kernels, int64_t m, int64_t n, 
     bal_measure measure = {.kernels = kernels,
                            .options = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
                            .seed = 1,
-                           .n_tensors = 1,
                            .on_ballot = on_ballot};
     work w = {.kernels = kernels,
               .n = n,

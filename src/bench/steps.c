@@ -146,9 +146,8 @@ static bal_status make_tools(tools *t, const bal_kernels *kernels, int64_t n_seq
     if (t->on_ballot == NULL || t->flips == NULL)
         return bal_fail(BAL_ERR_MEMORY, "no memory to measure a step");
     for (int i = 0; i < n_tensors; ++i) t->on_ballot[i] = true;
-    bal_optim_options options = bal_bench_options(t->on_ballot);
-    BAL_TRY(
-        bal_optim_create(bal_model_tensors(t->model), &t->states, kernels, &options, &t->optim));
+    bal_optim_options options = bal_bench_options(kernels, t->on_ballot);
+    BAL_TRY(bal_optim_create(bal_model_tensors(t->model), &t->states, &options, &t->optim));
     BAL_TRY(bal_batch_init(&t->batch, n_sequences, context));
     t->batch.n_sequences = n_sequences;
     t->batch.n_tokens = n_tokens;
@@ -169,7 +168,7 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
                            const bal_model_config *config, int64_t n_sequences, int64_t context,
                            bool share, bal_bench_step *result)
 {
-    tools t = {.states = bal_bench_options(NULL).rule.kind->states};
+    tools t = {.states = bal_bench_options(kernels, NULL).rule.kind->states};
     size_t n_bytes = 0, n_state_bytes = 0;
     *result = (bal_bench_step){0};
     bal_status status = bal_comm_agree(
@@ -196,7 +195,7 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
         status = bal_comm_agree(comm, status);
     }
     if (status == BAL_OK) {
-        bal_measure measure = bal_optim_measure(t.optim, 0);
+        bal_measure measure = bal_bench_options(kernels, t.on_ballot).measure;
         result->model_bytes = (int64_t)(n_bytes + n_state_bytes);
         result->shared = bal_shared_n_parts(t.shared) > 1;
         result->n_codes = bal_tensors_n(bal_model_tensors(t.model));

@@ -7,15 +7,16 @@
 
 const bal_ballot_shape bal_bench_signs = {.n_slots = N_SLOTS, .n_bits = BAL_SIGN_BITS};
 
-bal_optim_options bal_bench_options(const bool *on_ballot)
+bal_optim_options bal_bench_options(const bal_kernels *kernels, const bool *on_ballot)
 {
     return (bal_optim_options){
         .rule = {.kind = bal_rule_of(0), .travel = 4.0},
-        .perturb = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
+        .measure = {.kernels = kernels,
+                    .options = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
+                    .seed = 1,
+                    .on_ballot = on_ballot},
         .ballot = bal_bench_signs,
         .n_steps = 1000,
-        .seed = 1,
-        .on_ballot = on_ballot,
         .tally = BAL_TALLY_TABLE};
 }
 
@@ -33,12 +34,12 @@ static bal_status time_updates(const bal_kernels *kernels, bal_tensors *tensors,
                                const bal_states *states, const bool *on_ballot,
                                bal_direction_kind kind, uint32_t *flips, double *seconds)
 {
-    bal_optim_options options = bal_bench_options(on_ballot);
+    bal_optim_options options = bal_bench_options(kernels, on_ballot);
     bal_optim *optim = NULL;
     double times[N_REPEATS];
     uint64_t bits[2 * N_SLOTS / 64];
-    options.perturb.kind = kind;
-    BAL_TRY(bal_optim_create(tensors, states, kernels, &options, &optim));
+    options.measure.options.kind = kind;
+    BAL_TRY(bal_optim_create(tensors, states, &options, &optim));
     bal_bench_votes(bits);
     for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
         double start = bal_cpu_seconds();
@@ -66,7 +67,7 @@ bal_status bal_bench_updates(const bal_kernels *kernels, int64_t n_codes, bal_be
     config.n_layers = n_codes / (4 * 256 * 256 + 3 * 256 * 1024) + 1;
     BAL_TRY(bal_model_create(&config, &(bal_formats){.matrices = BAL_I8}, &model));
     bal_tensors *tensors = bal_model_tensors(model);
-    bal_states states = bal_bench_options(NULL).rule.kind->states;
+    bal_states states = bal_bench_options(kernels, NULL).rule.kind->states;
     int n_tensors = tensors->n;
     bool *on_ballot = bal_alloc((size_t)n_tensors, sizeof *on_ballot);
     uint32_t *flips = bal_alloc((size_t)n_tensors, sizeof *flips);

@@ -12,7 +12,7 @@ enum { MULTIPLIER, SHIFT };
 
 static bal_status check(const bal_optim_options *options)
 {
-    if (options->perturb.kind == BAL_DIRECTIONS_UNIFORM)
+    if (options->measure.options.kind == BAL_DIRECTIONS_UNIFORM)
         return bal_fail(BAL_ERR_CONFIG,
                         "rule carry counts votes along +-1: set [vote] directions "
                         "to walsh or independent");
@@ -27,7 +27,7 @@ static void begin(bal_rule_step *step)
 {
     const bal_optim_options *options = step->options;
     double n_steps = (double)options->n_steps;
-    double rate = options->rule.travel * sqrt(3.0 / (options->perturb.density * n_steps)) *
+    double rate = options->rule.travel * sqrt(3.0 / (options->measure.options.density * n_steps)) *
                   (1.0 - (double)step->step / n_steps);
     double multiplier = 32768.0 * (256.0 * rate / sqrt((double)options->ballot.n_slots));
     int shift = 0;
@@ -56,8 +56,8 @@ static uint32_t update(const bal_rule_step *step, bal_tensor *tensor, int64_t fi
         int64_t block = first / BAL_BLOCK_CODES, n_blocks = n / BAL_BLOCK_CODES;
         assert(n_blocks <= BAL_SPAN_BLOCKS);
         if (nibbles) bal_tensor_spread(tensor, block, n_blocks, spread);
-        uint32_t n_flips = step->kernels->carry(n, tensor->low, tensor->high, multiplier, shift,
-                                                tally, codes, carry);
+        uint32_t n_flips = step->options->measure.kernels->carry(
+            n, tensor->low, tensor->high, multiplier, shift, tally, codes, carry);
         if (nibbles) bal_tensor_gather(tensor, block, n_blocks, spread);
         return n_flips;
     }

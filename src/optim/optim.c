@@ -8,15 +8,13 @@
 struct bal_optim {
     bal_tensors *tensors;
     bal_states states;
-    const bal_kernels *kernels;
     bal_optim_options options;
     bal_tally *tally;
     int8_t *votes; /* [n_slots] */
 };
 
 bal_status bal_optim_create(bal_tensors *tensors, const bal_states *states,
-                            const bal_kernels *kernels, const bal_optim_options *options,
-                            bal_optim **optim)
+                            const bal_optim_options *options, bal_optim **optim)
 {
     const bal_rule *rule = options->rule.kind;
     assert(states->n == rule->states.n);
@@ -24,8 +22,7 @@ bal_status bal_optim_create(bal_tensors *tensors, const bal_states *states,
     bal_status status = BAL_ERR_MEMORY;
     bal_optim *o = bal_alloc(1, sizeof *o);
     if (o == NULL) goto done;
-    *o =
-        (bal_optim){.tensors = tensors, .states = *states, .kernels = kernels, .options = *options};
+    *o = (bal_optim){.tensors = tensors, .states = *states, .options = *options};
     o->votes = bal_alloc((size_t)options->ballot.n_slots, 1);
     if (o->votes == NULL) goto done;
     status = bal_tally_create(options->ballot.n_slots, options->tally, &o->tally);
@@ -49,27 +46,17 @@ void bal_optim_destroy(bal_optim **optim)
     *optim = NULL;
 }
 
-bal_measure bal_optim_measure(const bal_optim *o, int64_t step)
-{
-    return (bal_measure){.kernels = o->kernels,
-                         .options = o->options.perturb,
-                         .seed = o->options.seed,
-                         .step = (uint32_t)step,
-                         .n_tensors = o->tensors->n,
-                         .on_ballot = o->options.on_ballot};
-}
-
 void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, int part, int n_parts,
                      uint32_t *flips)
 {
     enum { SPAN = BAL_SPAN_BLOCKS };
-    bal_measure measure = bal_optim_measure(o, step);
+    bal_measure measure = bal_measure_at(o->options.measure, step);
     bal_ballot_votes(o->options.ballot, bits, o->votes);
     bal_tally_load(o->tally, &measure, o->votes);
     const bal_rule *rule = o->options.rule.kind;
-    bal_rule_step rule_step = {.options = &o->options, .kernels = o->kernels, .step = step};
+    bal_rule_step rule_step = {.options = &o->options, .step = step};
     if (rule->begin != NULL) rule->begin(&rule_step);
-    for (int index = 0; index < measure.n_tensors; ++index) {
+    for (int index = 0; index < o->tensors->n; ++index) {
         bal_tensor *tensor = &o->tensors->at[index];
         flips[index] = 0;
         if (!measure.on_ballot[index]) continue;

@@ -7,7 +7,7 @@
 
 static bal_status check_zoqo(const bal_optim_options *options)
 {
-    if (options->perturb.kind != BAL_DIRECTIONS_UNIFORM || options->ballot.n_slots != 1 ||
+    if (options->measure.options.kind != BAL_DIRECTIONS_UNIFORM || options->ballot.n_slots != 1 ||
         options->ballot.n_bits != BAL_SIGN_BITS)
         return bal_fail(BAL_ERR_CONFIG,
                         "rule zoqo takes one sign, along uniform noise: set "

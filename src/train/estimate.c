@@ -71,26 +71,24 @@ static bal_status evaluate_batch(bal_run *run)
 }
 
 /* Probe the group of a slot. */
-static bal_status probe(bal_run *run, const bal_measure *measure, int64_t slot)
+static bal_status probe(bal_run *run, int64_t slot)
 {
     const bal_way *way = run->poll.prober.way;
     int64_t losses[2 * BAL_WAY_GROUP_MAX], first = slot - slot % way->group;
     int n = bal_way_slots(way, (int)first, (int)run->job->vote.slots);
-    return bal_probe(&run->poll.prober, measure, (int)first, n, losses);
+    return bal_probe(&run->poll.prober, &run->update.measure, (int)first, n, losses);
 }
 
 /* Mean seconds of probing a group, or of a batch of an evaluation, for about so long: a mean, as a
  * run too waits while others have the core. */
 static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n, double *seconds)
 {
-    bal_measure measure = bal_optim_measure(run->update.optim, 0);
     bal_status status = BAL_OK;
     double start = 0.0, spent = 0.0;
     for (*n = -1; status == BAL_OK && (*n < PASSES_MIN || spent < about); ++*n) {
         int64_t slot = (*n + 1) * (int64_t)bal_comm_size(run->comm) + bal_comm_rank(run->comm);
         if (*n == 0) start = bal_seconds(); /* the first warmed caches up */
-        status =
-            evaluates ? evaluate_batch(run) : probe(run, &measure, slot % run->job->vote.slots);
+        status = evaluates ? evaluate_batch(run) : probe(run, slot % run->job->vote.slots);
         if (*n >= 0) spent = bal_seconds() - start;
     }
     BAL_TRY(bal_comm_agree(run->comm, status));

@@ -66,21 +66,27 @@ bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool 
     return BAL_OK;
 }
 
+bal_measure bal_job_measure(const bal_job *job, const bal_machine *machine, const bool *on_ballot)
+{
+    return (bal_measure){.kernels = machine->kernels,
+                         .options = {.kind = job->vote.directions,
+                                     .noise = job->vote.noise,
+                                     .density = job->vote.density},
+                         .seed = (uint64_t)job->run.seed,
+                         .on_ballot = on_ballot};
+}
+
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,
-                         const bal_states *states, const bool *on_ballot, bal_optim **optim)
+                         const bal_states *states, const bal_measure *measure, bal_optim **optim)
 {
     bal_optim_options options = {.rule = {.kind = bal_rule_of(job->rule.name),
                                           .travel = job->rule.travel,
                                           .eta = job->rule.eta},
-                                 .perturb = {.kind = job->vote.directions,
-                                             .noise = job->vote.noise,
-                                             .density = job->vote.density},
+                                 .measure = *measure,
                                  .ballot = bal_job_ballot(job),
                                  .n_steps = job->run.steps,
-                                 .seed = (uint64_t)job->run.seed,
-                                 .on_ballot = on_ballot,
                                  .tally = machine->tally};
-    return bal_optim_create(tensors, states, machine->kernels, &options, optim);
+    return bal_optim_create(tensors, states, &options, optim);
 }
 
 static bal_status check_model(const bal_job *job, const bal_model *model)

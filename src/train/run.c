@@ -26,7 +26,7 @@ static step begin(bal_run *run)
     run->clock.lap = bal_seconds();
     return (step){
         .entry = {.step = run->step, .dev_loss = -1, .accused = -1, .bits = run->poll.bits},
-        .measure = bal_optim_measure(run->update.optim, run->step)};
+        .measure = bal_measure_at(run->update.measure, run->step)};
 }
 
 /* Dev loss of the steps so far; the best one's model is kept as best.h5. Collective. */

@@ -29,7 +29,8 @@ bal_status bal_update_init(bal_update *update, const bal_job *job, const bal_mac
     if (update->on_ballot == NULL || update->flips == NULL || update->flip_sums == NULL)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the updates of %d tensors", tensors->n);
     BAL_TRY(bal_job_tensors(job, tensors, update->on_ballot));
-    return bal_job_optim(job, machine, tensors, states, update->on_ballot, &update->optim);
+    update->measure = bal_job_measure(job, machine, update->on_ballot);
+    return bal_job_optim(job, machine, tensors, states, &update->measure, &update->optim);
 }
 
 void bal_update_clear(bal_update *update)

@@ -61,7 +61,8 @@ typedef struct bal_poll {
 
 /** From a ballot to codes. */
 typedef struct bal_update {
-    bool *on_ballot; /* [n_tensors] */
+    bool *on_ballot;     /* [n_tensors] */
+    bal_measure measure; /* of the first step */
     bal_optim *optim;
     uint32_t *flips;     /* [n_tensors] codes that the last step changed */
     uint64_t *flip_sums; /* [n_tensors] work space */

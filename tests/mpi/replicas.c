@@ -162,11 +162,12 @@ static void test_ranks_that_share_a_copy_make_the_update_together(void)
     memset(on_ballot, true, sizeof on_ballot);
     bal_optim_options options = {
         .rule = {.kind = bal_rule_of(0), .travel = 4.0},
-        .perturb = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
+        .measure = {.options = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
+                    .seed = 7,
+                    .kernels = bal_kernels_at(bal_isa_best()),
+                    .on_ballot = on_ballot},
         .ballot = {.n_slots = N_SLOTS, .n_bits = BAL_SIGN_BITS},
-        .n_steps = 5,
-        .seed = 7,
-        .on_ballot = on_ballot};
+        .n_steps = 5};
     replica replicas[2] = {make(test_comm, false), make(test_comm, true)}, *shared = &replicas[1];
     bal_optim *optims[2] = {NULL, NULL};
     uint64_t state = 3;
@@ -175,8 +176,7 @@ static void test_ranks_that_share_a_copy_make_the_update_together(void)
     options.rule.travel = 20.0;
     for (int i = 0; i < 2; ++i)
         CU_ASSERT_EQUAL_FATAL(
-            bal_optim_create(replicas[i].tensors, &replicas[i].states,
-                             bal_kernels_at(bal_isa_best()), &options, &optims[i]),
+            bal_optim_create(replicas[i].tensors, &replicas[i].states, &options, &optims[i]),
             BAL_OK);
     uint64_t before = print_of(&replicas[0]);
     for (int step = 0; step < 5; ++step) {

@@ -77,7 +77,6 @@ static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
                             .options = {kinds[k].kind, kinds[k].noise, kinds[k].density},
                             .seed = SEED,
                             .step = 3,
-                            .n_tensors = bal_model_tensors(model)->n,
                             .on_ballot = on_ballot},
                 .slot = 259 + (uint32_t)k};
             bal_model *moved[2] = {copy_of(model), copy_of(model)};
@@ -109,14 +108,13 @@ static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
     }
 }
 
-static bal_direction walsh(const bal_model *model, const bool *on_ballot)
+static bal_direction walsh(const bool *on_ballot)
 {
     return (bal_direction){
         .measure = {.kernels = bal_kernels_at(bal_isa_best()),
                     .options = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
                     .seed = SEED,
                     .step = 1,
-                    .n_tensors = bal_model_tensors(model)->n,
                     .on_ballot = on_ballot},
         .slot = 17};
 }
@@ -128,7 +126,7 @@ static void test_a_probe_leaves_the_codes_alone(void)
     bool all[64];
     found result;
     memset(all, true, sizeof all);
-    bal_direction direction = walsh(model, all);
+    bal_direction direction = walsh(all);
     uint64_t before = bal_tensors_fingerprint(bal_model_tensors(model));
     lose(model, bal_isa_best(), &batch, &direction, &result);
     lose(model, bal_isa_best(), &batch, NULL, &result);
@@ -143,7 +141,7 @@ static void check_company(bal_model *model)
     bool all[64];
     found together, alone;
     memset(all, true, sizeof all);
-    bal_direction direction = walsh(model, all);
+    bal_direction direction = walsh(all);
     lose(model, bal_isa_best(), &batch, &direction, &together);
     for (int sign = 0; sign < 2; ++sign) {
         int64_t sum = 0;
@@ -202,7 +200,7 @@ static void test_what_earlier_passes_left_behind_does_not_matter(void)
     bool all[64];
     float *logits = bal_alloc(TOY_CONTEXT * TOY_VOCAB, sizeof *logits);
     memset(all, true, sizeof all);
-    bal_direction direction = walsh(model, all);
+    bal_direction direction = walsh(all);
     CU_ASSERT_PTR_NOT_NULL_FATAL(logits);
     CU_ASSERT_EQUAL_FATAL(bal_forward_create(model, bal_kernels_at(bal_isa_best()), batch.n_tokens,
                                              TOY_CONTEXT, &forward),

@@ -27,7 +27,7 @@ static void test_carries_add_up_to_whole_steps(void)
             uint32_t flips[N_TENSORS_MAX];
             int index = 0, n_bad = 0; /* the embedding */
             bal_tensor *t = &model->tensors.at[index];
-            int8_t *z = direction_of(optim, known[k].step, 0, index, t);
+            int8_t *z = direction_of(&s, known[k].step, 0, index, t);
             for (int64_t at = 0; at < n_places(t); ++at)
                 if (!is_padding(t, at)) carry_of(model, t)[at] = (int8_t)known[k].before;
             apply(optim, known[k].step, 1, &vote, flips);
@@ -44,19 +44,19 @@ static void test_carries_add_up_to_whole_steps(void)
 }
 
 /* The update of one tensor by the definition, slot by slot and code by code. */
-static uint32_t update_by_hand(const bal_optim *optim, const setting *s, int64_t step, int index,
-                               const int8_t *votes, const net *model)
+static uint32_t update_by_hand(const setting *s, int64_t step, int index, const int8_t *votes,
+                               const net *model)
 {
     bal_tensor *t = &model->tensors.at[index];
     int8_t *carry = carry_of(model, t);
     const bal_optim_options *o = &s->options;
     uint32_t n_flips = 0;
     int32_t *tally = bal_alloc((size_t)n_places(t), sizeof *tally);
-    double rate = o->rule.travel * sqrt(3.0 / (o->perturb.density * (double)o->n_steps)) *
+    double rate = o->rule.travel * sqrt(3.0 / (o->measure.options.density * (double)o->n_steps)) *
                   (1.0 - (double)step / (double)o->n_steps);
     CU_ASSERT_PTR_NOT_NULL_FATAL(tally);
     for (int slot = 0; slot < o->ballot.n_slots; ++slot) {
-        int8_t *z = direction_of(optim, step, slot, index, t);
+        int8_t *z = direction_of(s, step, slot, index, t);
         for (int64_t at = 0; at < n_places(t); ++at) tally[at] += votes[slot] * z[at];
         free(z);
     }
@@ -109,8 +109,8 @@ static void test_an_update_is_its_definition(void)
         setting s = setting_of(settings[k].ballot.n_slots, 10);
         s.options.ballot = settings[k].ballot;
         s.options.rule.travel = settings[k].travel;
-        s.options.perturb.kind = settings[k].kind;
-        s.options.perturb.density = settings[k].density;
+        s.options.measure.options.kind = settings[k].kind;
+        s.options.measure.options.density = settings[k].density;
         for (int i = 3; i < N_TENSORS_MAX; i += 4) s.on_ballot[i] = false;
         scatter(model);
         scatter(by_hand);
@@ -124,7 +124,7 @@ static void test_an_update_is_its_definition(void)
                 votes[slot] = (int8_t)(votes[slot] * (slot % 5 == 0 ? 1 + slot % most : most));
             apply_part(optim, step, settings[k].ballot, votes, 0, 1, flips);
             for (int i = 0; i < model->tensors.n; ++i) {
-                uint32_t n = update_by_hand(optim, &s, step, i, votes, by_hand);
+                uint32_t n = update_by_hand(&s, step, i, votes, by_hand);
                 bool same = print_at(model, i) == print_at(by_hand, i);
                 CU_ASSERT(same && flips[i] == n);
                 if (!same || flips[i] != n)
@@ -188,8 +188,8 @@ static void test_pure_noise_travels_as_far_as_it_was_told(void)
         setting s = setting_of(settings[k].n_slots, N_STEPS);
         uint64_t state = SEED;
         double sum = 0.0, n = 0.0;
-        s.options.perturb.kind = settings[k].kind;
-        s.options.perturb.density = settings[k].density;
+        s.options.measure.options.kind = settings[k].kind;
+        s.options.measure.options.density = settings[k].density;
         s.options.rule.travel = settings[k].travel;
         bal_optim *optim = new_optim(model, &s);
         for (int64_t step = 0; step < N_STEPS; ++step) {
@@ -250,7 +250,7 @@ static void test_votes_of_a_quadratic_lower_it(void)
         int8_t votes[N_SLOTS];
         uint32_t flips[N_TENSORS_MAX];
         for (int slot = 0; slot < N_SLOTS; ++slot) {
-            int8_t *z = direction_of(optim, step, slot, index, t);
+            int8_t *z = direction_of(&s, step, slot, index, t);
             int64_t minus = quadratic(t, z, -1, target), plus = quadratic(t, z, 1, target);
             int64_t descent = 0; /* minus the gradient along z, by hand */
             for (int64_t at = 0; at < n_places(t); ++at)
@@ -275,8 +275,8 @@ static uint64_t run(bal_direction_kind kind, double density, bal_tally_method me
     net *model = new_model();
     setting s = setting_of(300, 20);
     uint64_t state = SEED;
-    s.options.perturb.kind = kind;
-    s.options.perturb.density = density;
+    s.options.measure.options.kind = kind;
+    s.options.measure.options.density = density;
     s.options.tally = method;
     s.isa = isa;
     for (int i = 0; i < N_TENSORS_MAX; ++i) s.on_ballot[i] = i % 4 == 2; /* few, to be quick */
@@ -314,12 +314,12 @@ static uint64_t run_in_parts(bal_direction_kind kind, double density, int n_part
     net *model = new_model();
     setting s = setting_of(kind == BAL_DIRECTIONS_UNIFORM ? 1 : 70, 2);
     int n = s.options.ballot.n_slots;
-    s.options.perturb.kind = kind;
-    s.options.perturb.density = density;
+    s.options.measure.options.kind = kind;
+    s.options.measure.options.density = density;
     s.options.rule.travel = 50.0;
     if (kind == BAL_DIRECTIONS_UNIFORM) {
         s.options.rule.kind = rule_named("zoqo");
-        s.options.perturb.noise = 3;
+        s.options.measure.options.noise = 3;
     }
     int8_t votes[70];
     uint64_t state = SEED;
@@ -399,8 +399,8 @@ static void test_an_update_in_parts_is_the_whole(void)
             uint64_t bits[2] = {bal_test_random(&state), 0};
             uint32_t flips[N_TENSORS_MAX], some[N_TENSORS_MAX], sum[N_TENSORS_MAX] = {0};
             bits[1] = ~bits[0];
-            s.options.perturb.kind = (bal_direction_kind)kind;
-            s.options.perturb.density = k % 2 == 0 ? 1.0 : 0.3;
+            s.options.measure.options.kind = (bal_direction_kind)kind;
+            s.options.measure.options.density = k % 2 == 0 ? 1.0 : 0.3;
             scatter(whole);
             scatter(parted);
             bal_optim *one = new_optim(whole, &s), *many = new_optim(parted, &s);
@@ -423,10 +423,9 @@ static void test_uniform_noise_is_refused(void)
     net *model = new_model();
     setting s = setting_of(1, 10);
     bal_optim *optim = NULL;
-    s.options.perturb.kind = BAL_DIRECTIONS_UNIFORM;
-    s.options.on_ballot = s.on_ballot;
-    const bal_kernels *kernels = bal_kernels_at(BAL_ISA_REF);
-    CU_ASSERT_EQUAL(bal_optim_create(&model->tensors, &model->states, kernels, &s.options, &optim),
+    s.options.measure.options.kind = BAL_DIRECTIONS_UNIFORM;
+    s.options.measure.on_ballot = s.on_ballot;
+    CU_ASSERT_EQUAL(bal_optim_create(&model->tensors, &model->states, &s.options, &optim),
                     BAL_ERR_CONFIG);
     CU_ASSERT_PTR_NULL(optim);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "directions"));

@@ -36,9 +36,9 @@ static const bal_rule patient = {
 };
 
 /* The places of a tensor that one slot's direction moves, as long as they are within the gate. */
-static int64_t n_moved(const bal_optim *optim, int64_t step, int index, const bal_tensor *t)
+static int64_t n_moved(const setting *s, int64_t step, int index, const bal_tensor *t)
 {
-    int8_t *z = direction_of(optim, step, 0, index, t);
+    int8_t *z = direction_of(s, step, 0, index, t);
     int64_t n = 0;
     for (int64_t at = 0; at < n_places(t); ++at) n += z[at] != 0 && !is_padding(t, at);
     free(z);
@@ -59,7 +59,7 @@ static void test_a_rule_of_ones_own_remembers_and_moves(void)
         apply(optim, step, 1, (int8_t[]){-1}, flips);
         for (int i = 0; i < model->tensors.n; ++i) {
             const bal_tensor *t = &model->tensors.at[i];
-            CU_ASSERT_EQUAL(flips[i], step % 2 == 0 ? n_moved(optim, step, i, t) : 0);
+            CU_ASSERT_EQUAL(flips[i], step % 2 == 0 ? n_moved(&s, step, i, t) : 0);
             const int8_t *count = bal_state_of(&model->states.at[0], t);
             for (int64_t at = 0; at < n_places(t); ++at)
                 CU_ASSERT_EQUAL(count[at], step % 2 == 1 && !is_padding(t, at));
@@ -71,7 +71,7 @@ static void test_a_rule_of_ones_own_remembers_and_moves(void)
     int8_t *sums = bal_alloc((size_t)n_places(t), 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(sums);
     for (int64_t step = 0; step < 4; ++step) {
-        int8_t *z = direction_of(optim, step, 0, 0, t);
+        int8_t *z = direction_of(&s, step, 0, 0, t);
         for (int64_t at = 0; at < n_places(t); ++at) sums[at] = (int8_t)(sums[at] - z[at]);
         free(z);
     }
@@ -89,11 +89,9 @@ static void test_its_check_refuses_settings(void)
     setting s = setting_of(1, 1);
     bal_optim *optim = NULL;
     s.options.rule.kind = &patient;
-    s.options.on_ballot = s.on_ballot;
+    s.options.measure.on_ballot = s.on_ballot;
     bal_states states = patient.states;
-    CU_ASSERT_EQUAL(
-        bal_optim_create(&model->tensors, &states, bal_kernels_at(s.isa), &s.options, &optim),
-        BAL_ERR_CONFIG);
+    CU_ASSERT_EQUAL(bal_optim_create(&model->tensors, &states, &s.options, &optim), BAL_ERR_CONFIG);
     CU_ASSERT_PTR_NULL(optim);
     drop(&model);
 }

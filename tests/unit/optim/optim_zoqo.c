@@ -4,8 +4,8 @@
 static setting zoqo(int64_t noise, double eta)
 {
     setting s = setting_of(1, 10);
-    s.options.perturb.kind = BAL_DIRECTIONS_UNIFORM;
-    s.options.perturb.noise = noise;
+    s.options.measure.options.kind = BAL_DIRECTIONS_UNIFORM;
+    s.options.measure.options.noise = noise;
     s.options.rule.kind = rule_named("zoqo");
     s.options.rule.eta = eta;
     return s;
@@ -30,7 +30,7 @@ static void test_codes_move_by_the_learning_rate_in_code_steps_or_by_one(void)
             apply(optim, 7, 1, &vote, flips);
             for (int i = 0; i < model->tensors.n; ++i) {
                 bal_tensor *now = &model->tensors.at[i], *old = &before->tensors.at[i];
-                int8_t *z = direction_of(optim, 7, 0, i, now);
+                int8_t *z = direction_of(&s, 7, 0, i, now);
                 int n_bad = 0;
                 uint32_t n_flips = 0;
                 int64_t groups = (now->n_cols + 3) / 4;
@@ -94,12 +94,11 @@ static void test_other_directions_several_slots_and_more_than_a_sign_are_refused
                 {1, BAL_SIGN_BITS}, {2, BAL_SIGN_BITS}, {1, 4}};
             setting s = zoqo(1, 0.1);
             bal_optim *optim = NULL;
-            s.options.perturb.kind = (bal_direction_kind)kind;
+            s.options.measure.options.kind = (bal_direction_kind)kind;
             s.options.ballot = shapes[i];
-            s.options.on_ballot = s.on_ballot;
+            s.options.measure.on_ballot = s.on_ballot;
             bool right = kind == BAL_DIRECTIONS_UNIFORM && i == 0;
-            CU_ASSERT_EQUAL(bal_optim_create(&model->tensors, &model->states,
-                                             bal_kernels_at(BAL_ISA_REF), &s.options, &optim),
+            CU_ASSERT_EQUAL(bal_optim_create(&model->tensors, &model->states, &s.options, &optim),
                             right ? BAL_OK : BAL_ERR_CONFIG);
             CU_ASSERT_EQUAL(optim != NULL, right);
             if (!right) CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "zoqo"));

@@ -141,10 +141,12 @@ static inline void scatter(net *model)
 static inline setting setting_of(int n_slots, int64_t n_steps)
 {
     setting s = {.options = {.rule = {.kind = rule_named("carry"), .travel = 4.0},
-                             .perturb = {.kind = BAL_DIRECTIONS_WALSH, .noise = 1, .density = 1.0},
+                             .measure = {.options = {.kind = BAL_DIRECTIONS_WALSH,
+                                                     .noise = 1,
+                                                     .density = 1.0},
+                                         .seed = SEED},
                              .ballot = {.n_slots = n_slots, .n_bits = BAL_SIGN_BITS},
-                             .n_steps = n_steps,
-                             .seed = SEED},
+                             .n_steps = n_steps},
                  .isa = bal_isa_best()};
     memset(s.on_ballot, true, sizeof s.on_ballot);
     return s;
@@ -153,9 +155,9 @@ static inline setting setting_of(int n_slots, int64_t n_steps)
 static inline bal_optim *new_optim(net *model, setting *s)
 {
     bal_optim *optim = NULL;
-    s->options.on_ballot = s->on_ballot;
-    CU_ASSERT_EQUAL_FATAL(bal_optim_create(&model->tensors, &model->states, bal_kernels_at(s->isa),
-                                           &s->options, &optim),
+    s->options.measure.on_ballot = s->on_ballot;
+    s->options.measure.kernels = bal_kernels_at(s->isa);
+    CU_ASSERT_EQUAL_FATAL(bal_optim_create(&model->tensors, &model->states, &s->options, &optim),
                           BAL_OK);
     return optim;
 }
@@ -185,10 +187,11 @@ static inline void random_votes(int n_slots, uint64_t *state, bool ties, int8_t 
 }
 
 /** z of a slot over a whole tensor, to be freed. */
-static inline int8_t *direction_of(const bal_optim *optim, int64_t step, int slot, int index,
+static inline int8_t *direction_of(const setting *s, int64_t step, int slot, int index,
                                    const bal_tensor *tensor)
 {
-    bal_direction direction = {.measure = bal_optim_measure(optim, step), .slot = (uint32_t)slot};
+    bal_direction direction = {.measure = bal_measure_at(s->options.measure, step),
+                               .slot = (uint32_t)slot};
     int8_t *z = bal_alloc((size_t)n_places(tensor), 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(z);
     bal_direction_fill(&direction, index, 0, tensor->n_blocks, z);

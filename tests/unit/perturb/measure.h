@@ -20,7 +20,6 @@ static inline bal_measure measure_of(bal_direction_kind kind, int64_t noise, dou
                          .options = {.kind = kind, .noise = noise, .density = density},
                          .seed = SEED,
                          .step = 5,
-                         .n_tensors = N_TENSORS,
                          .on_ballot = on_ballot};
 }
 

@@ -63,7 +63,6 @@ static void set_up(bench *b, const bal_way *way)
                                .options = {.noise = 1, .density = 1.0},
                                .seed = SEED,
                                .step = 5,
-                               .n_tensors = bal_model_tensors(b->model)->n,
                                .on_ballot = b->on_ballot};
 }
 
