@@ -9,27 +9,47 @@
 extern "C" {
 #endif
 
-/** What a job takes, before it runs: bytes, unless a name says otherwise. */
-typedef struct bal_estimate {
-    int64_t n_codes;              /* on the ballot: codes and gains */
-    int64_t codes, gains, scales; /* of one model; scales with factors */
+/** Bytes of a copy of the model. */
+typedef struct bal_copy_bytes {
+    int64_t bytes;                /* all of it */
+    int64_t codes, gains, scales; /* its parts; scales with factors */
     int64_t carries;              /* what the rule remembers of its codes */
-    int64_t model;                /* all of it */
-    int64_t program, text, work;  /* of a rank: at its start; tokens, tokenizer; activations */
-    int64_t reading;              /* of a rank, on top, while it reads the texts */
-    int64_t loading;              /* of a copy, on top, while it is read */
-    int64_t metrics, saving;      /* of rank 0: after the last step; on top, writing a checkpoint */
-    int64_t step_bytes;           /* sent by a rank in a step */
-    int64_t checkpoint, journal;  /* files after the last step */
-    int64_t log;                  /* metrics.jsonl then, at most, where nobody abstains */
-    int64_t n_kept, disk; /* checkpoints then, stops counted; all files while one is written */
+    int64_t loading;              /* on top, while it is read */
+} bal_copy_bytes;
+
+/** Bytes of a rank. */
+typedef struct bal_rank_bytes {
+    int64_t program, text, work; /* at its start; tokens, tokenizer; activations */
+    int64_t reading;             /* on top, while it reads the texts */
+    int64_t metrics, saving;     /* of rank 0: after the last step; on top, writing a checkpoint */
+    int64_t sent;                /* in a step */
+} bal_rank_bytes;
+
+/** Bytes of files after the last step. */
+typedef struct bal_file_bytes {
+    int64_t checkpoint, journal;
+    int64_t log;    /* metrics.jsonl, at most, where nobody abstains */
+    int64_t n_kept; /* checkpoints, stops counted */
+    int64_t disk;   /* all files, while one is written */
+} bal_file_bytes;
+
+/** Seconds, measured on the ranks of the call, all at once; the slowest counts. */
+typedef struct bal_times {
+    bool measured; /* if not, all are 0 */
+    int n_probes;  /* by each rank */
+    double probe;  /* all passes of one */
+    double update; /* of a copy by one rank alone, all slots */
+    double eval;   /* a batch; 0: no dev text */
+} bal_times;
+
+/** What a job takes, before it runs. */
+typedef struct bal_estimate {
+    int64_t n_codes;                 /* on the ballot: codes and gains */
     int64_t n_evals, n_eval_batches; /* evaluations of the run; batches in each */
-    /* measured on the ranks of the call, all at once; the slowest counts */
-    bool measured;
-    int n_probes;          /* by each rank */
-    double probe_seconds;  /* both passes of one */
-    double update_seconds; /* of a copy by one rank alone, all slots */
-    double eval_seconds;   /* a batch; 0: no dev text */
+    bal_copy_bytes copy;
+    bal_rank_bytes rank;
+    bal_file_bytes files;
+    bal_times times;
 } bal_estimate;
 /**
  * Measure it: the sizes, and where the ranks of a node have memory for the job, a few probes,

@@ -107,8 +107,8 @@ static bal_status open_job(const bal_job *job, bal_estimate *needs)
     const bal_model *model = inputs.bundle.model;
     const bal_tensors *tensors = bal_model_tensors(model);
     const bal_states *states = &bal_rule_of(job->rule.name)->states;
-    needs->model = (int64_t)(bal_tensors_bytes(tensors) + bal_states_bytes(states, tensors));
-    needs->work = (int64_t)bal_forward_bytes(model, n, job->data.context);
+    needs->copy.bytes = (int64_t)(bal_tensors_bytes(tensors) + bal_states_bytes(states, tensors));
+    needs->rank.work = (int64_t)bal_forward_bytes(model, n, job->data.context);
     bal_estimate_files(job, model, &inputs.bundle.files, needs);
     bal_inputs_clear(&inputs);
     return BAL_OK;

@@ -67,8 +67,8 @@ static plan make_plan(const arguments *a, const bal_job *job, const bal_host *ho
     if (p.per_node > p.ranks) p.per_node = p.ranks;
     bool shares = job->run.share == BAL_SHARE_NODE && p.per_node > 1;
     if (shares && a->memory == 0 && bal_shared_room(dir, &room) != BAL_OK) room = 0;
-    if (shares && a->memory == 0 && room < bal_shared_needs((size_t)e->model))
-        p.shared_lacks = bal_shared_needs((size_t)e->model) - room;
+    if (shares && a->memory == 0 && room < bal_shared_needs((size_t)e->copy.bytes))
+        p.shared_lacks = bal_shared_needs((size_t)e->copy.bytes) - room;
     p.n_copies = shares && p.shared_lacks == 0 ? 1 : p.per_node;
     p.node_bytes = bal_estimate_node(e, p.per_node, p.n_copies);
     p.rank_bytes = p.node_bytes / p.per_node;
@@ -100,31 +100,33 @@ static void judge(const plan *p, const char **result, char *text, size_t n_bytes
 static json_t *to_json(const bal_job *job, const bal_context *context, const bal_estimate *e,
                        const plan *p, const char *result, const char *text)
 {
-    json_t *memory = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "codes", (json_int_t)e->codes,
-        "gains", (json_int_t)e->gains, "carries", (json_int_t)e->carries, "scales",
-        (json_int_t)e->scales, "program", (json_int_t)e->program, "text", (json_int_t)e->text,
-        "work", (json_int_t)e->work, "reading", (json_int_t)e->reading, "loading",
-        (json_int_t)e->loading, "metrics", (json_int_t)e->metrics, "saving", (json_int_t)e->saving);
+    json_t *memory =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "codes",
+                  (json_int_t)e->copy.codes, "gains", (json_int_t)e->copy.gains, "carries",
+                  (json_int_t)e->copy.carries, "scales", (json_int_t)e->copy.scales, "program",
+                  (json_int_t)e->rank.program, "text", (json_int_t)e->rank.text, "work",
+                  (json_int_t)e->rank.work, "reading", (json_int_t)e->rank.reading, "loading",
+                  (json_int_t)e->copy.loading, "metrics", (json_int_t)e->rank.metrics, "saving",
+                  (json_int_t)e->rank.saving);
     json_t *object = json_pack(
         "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "bytes",
         memory, "planned_ranks", (json_int_t)p->ranks, "planned_ranks_per_node",
         (json_int_t)p->per_node, "models_per_node", (json_int_t)p->n_copies, "rank_bytes",
         (json_int_t)p->rank_bytes, "node_bytes", (json_int_t)p->node_bytes, "memory_bytes",
-        (json_int_t)p->memory, "step_bytes", (json_int_t)e->step_bytes, "checkpoint_bytes",
-        (json_int_t)e->checkpoint, "journal_bytes", (json_int_t)e->journal, "log_bytes",
-        (json_int_t)e->log, "disk_bytes", (json_int_t)e->disk, "steps", (json_int_t)job->run.steps,
-        "result", result, "text", text);
+        (json_int_t)p->memory, "step_bytes", (json_int_t)e->rank.sent, "checkpoint_bytes",
+        (json_int_t)e->files.checkpoint, "journal_bytes", (json_int_t)e->files.journal, "log_bytes",
+        (json_int_t)e->files.log, "disk_bytes", (json_int_t)e->files.disk, "steps",
+        (json_int_t)job->run.steps, "result", result, "text", text);
     /* and what analysis/scale.py reads of a step; null where nothing was measured */
     int64_t groups = (job->vote.slots + BAL_WALSH_SLOTS - 1) / BAL_WALSH_SLOTS;
     json_t *step =
-        !e->measured
+        !e->times.measured
             ? json_pack("{s:n, s:n, s:n, s:n, s:n}", "seconds_per_probe", "update_seconds",
                         "seconds_per_evaluation", "seconds_per_step", "hours")
-            : json_pack("{s:f, s:f, s:f, s:f, s:f}", "seconds_per_probe", e->probe_seconds,
+            : json_pack("{s:f, s:f, s:f, s:f, s:f}", "seconds_per_probe", e->times.probe,
                         "update_seconds",
-                        e->update_seconds / (double)groups / (double)bal_comm_size(context->comm),
-                        "seconds_per_evaluation", e->eval_seconds * (double)e->n_eval_batches,
+                        e->times.update / (double)groups / (double)bal_comm_size(context->comm),
+                        "seconds_per_evaluation", e->times.eval * (double)e->n_eval_batches,
                         "seconds_per_step", p->seconds / (double)job->run.steps, "hours",
                         p->seconds / 3600);
     json_object_update(object, step);
@@ -144,17 +146,18 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
         int64_t bytes;
         const char *what;
     } kinds[] = {
-        {"codes", e->codes, "one model per node"},
-        {"gains", e->gains, ""},
-        {"carries", e->carries, ""},
-        {"scales", e->scales, ""},
-        {"program", e->program, "each rank: libraries, MPI"},
-        {"text", e->text, "each rank: tokens, tokenizer, what reading leaves behind"},
-        {"work", e->work, "each rank: activations of a probe"},
-        {"reading", e->reading, "each rank, while it reads the texts, before there is a model"},
-        {"loading", e->loading, "each model, while it is read, before there is work"},
-        {"metrics", e->metrics, "rank 0, after the last step"},
-        {"saving", e->saving, "rank 0, while it writes a checkpoint"},
+        {"codes", e->copy.codes, "one model per node"},
+        {"gains", e->copy.gains, ""},
+        {"carries", e->copy.carries, ""},
+        {"scales", e->copy.scales, ""},
+        {"program", e->rank.program, "each rank: libraries, MPI"},
+        {"text", e->rank.text, "each rank: tokens, tokenizer, what reading leaves behind"},
+        {"work", e->rank.work, "each rank: activations of a probe"},
+        {"reading", e->rank.reading,
+         "each rank, while it reads the texts, before there is a model"},
+        {"loading", e->copy.loading, "each model, while it is read, before there is work"},
+        {"metrics", e->rank.metrics, "rank 0, after the last step"},
+        {"saving", e->rank.saving, "rank 0, while it writes a checkpoint"},
     };
     printf("%s: %lld ranks, %lld to a node, %lld slots, %lld x %lld tokens per probe\n\n",
            job->model.path, (long long)p->ranks, (long long)p->per_node, (long long)job->vote.slots,
@@ -165,23 +168,23 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
                i == 0 && p->n_copies > 1 ? "a model per rank" : kinds[i].what);
     printf("%-16s %10.2f MiB\n%-16s %10.2f MiB\n\n", "of each rank", (double)p->rank_bytes / MIB,
            "of each node", (double)p->node_bytes / MIB);
-    printf("bytes per step   %lld sent by each rank\n", (long long)e->step_bytes);
-    printf("checkpoint       %.2f MiB after the last step\n", (double)e->checkpoint / MIB);
-    printf("journal          %lld bytes after the last step\n", (long long)e->journal);
-    printf("metrics.jsonl    %.2f MiB after the last step, at most\n", (double)e->log / MIB);
+    printf("bytes per step   %lld sent by each rank\n", (long long)e->rank.sent);
+    printf("checkpoint       %.2f MiB after the last step\n", (double)e->files.checkpoint / MIB);
+    printf("journal          %lld bytes after the last step\n", (long long)e->files.journal);
+    printf("metrics.jsonl    %.2f MiB after the last step, at most\n", (double)e->files.log / MIB);
     printf("on disk          %.2f MiB: these, %lld checkpoints, best.h5 and one being written\n",
-           (double)e->disk / MIB, (long long)e->n_kept);
-    if (!e->measured) {
+           (double)e->files.disk / MIB, (long long)e->files.n_kept);
+    if (!e->times.measured) {
         printf("step             not measured: the job does not fit into this machine\n");
         return;
     }
     printf("probe            %.4g s by each rank, mean of %d with the job's model and data\n",
-           e->probe_seconds, e->n_probes);
-    printf("update           %.4g s by one rank alone, by all %lld slots\n", e->update_seconds,
+           e->times.probe, e->times.n_probes);
+    printf("update           %.4g s by one rank alone, by all %lld slots\n", e->times.update,
            (long long)job->vote.slots);
     if (e->n_evals > 0)
         printf("evaluation       %.4g s by one rank alone; %lld in the run\n",
-               e->eval_seconds * (double)e->n_eval_batches, (long long)e->n_evals);
+               e->times.eval * (double)e->n_eval_batches, (long long)e->n_evals);
     printf("step             %.4g s, evaluations shared out\n",
            p->seconds / (double)job->run.steps);
     printf(

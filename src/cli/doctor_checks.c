@@ -195,7 +195,7 @@ static int n_copies(const bal_findings *f, int first)
 {
     int n = count_on(f, first);
     return f->job->run.share == BAL_SHARE_NODE &&
-                   f->ranks[first].shared_free >= bal_shared_needs((size_t)f->needs.model)
+                   f->ranks[first].shared_free >= bal_shared_needs((size_t)f->needs.copy.bytes)
                ? 1
                : n;
 }
@@ -206,7 +206,7 @@ static void check_memory(const bal_findings *f, bal_check *c)
         const bal_host *host = &f->ranks[rank].host;
         bal_estimate needs = f->needs;
         if (!is_first(f, rank)) continue;
-        needs.program = f->ranks[rank].program_bytes;
+        needs.rank.program = f->ranks[rank].program_bytes;
         double bytes = f->job == NULL ? 0.0
                                       : (double)bal_estimate_node(&needs, count_on(f, rank),
                                                                   n_copies(f, rank));
@@ -235,8 +235,9 @@ static void check_limits(const bal_findings *f, bal_check *c)
 {
     for (int rank = 0; rank < f->size; ++rank) {
         const bal_facts *me = &f->ranks[rank];
-        double memory = (double)f->needs.model + (double)f->needs.work + (double)me->program_bytes;
-        double largest = (double)f->needs.checkpoint;
+        double memory =
+            (double)f->needs.copy.bytes + (double)f->needs.rank.work + (double)me->program_bytes;
+        double largest = (double)f->needs.files.checkpoint;
         if (me->limits.file_size >= 0 && largest > (double)me->limits.file_size && rank == 0)
             say(c, BAL_BAD,
                 "ulimit -f allows files of %.1f MiB on %s; a checkpoint of the job has %.1f: raise "
@@ -264,7 +265,7 @@ static void check_shared(const bal_findings *f, bal_check *c)
 {
     double needed = f->job == NULL || f->job->run.share != BAL_SHARE_NODE
                         ? 0.0
-                        : bal_shared_needs((size_t)f->needs.model);
+                        : bal_shared_needs((size_t)f->needs.copy.bytes);
     bool used = false;
     for (int rank = 0; rank < f->size; ++rank) {
         double room = f->ranks[rank].shared_free;
@@ -320,7 +321,7 @@ static void check_sync(const bal_findings *f, bal_check *c)
 
 static void check_disk(const bal_findings *f, bal_check *c)
 {
-    double needed = f->job == NULL ? 64 * MIB : (double)f->needs.disk;
+    double needed = f->job == NULL ? 64 * MIB : (double)f->needs.files.disk;
     char what[200];
     if (f->job == NULL)
         snprintf(what, sizeof what, "room for at least %.0f MiB", needed / MIB);
@@ -328,7 +329,8 @@ static void check_disk(const bal_findings *f, bal_check *c)
         snprintf(what, sizeof what,
                  "%.1f MiB: %lld checkpoints of %.1f, best.h5, one being written, the journal, "
                  "metrics.jsonl",
-                 needed / MIB, (long long)f->needs.n_kept, (double)f->needs.checkpoint / MIB);
+                 needed / MIB, (long long)f->needs.files.n_kept,
+                 (double)f->needs.files.checkpoint / MIB);
     if (f->run.free_bytes < needed)
         say(c, f->job == NULL ? BAL_WARN : BAL_BAD,
             "%.1f MiB free; expected %s: make room, or lower run.keep", f->run.free_bytes / MIB,

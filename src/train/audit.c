@@ -3,9 +3,9 @@
  * Losses are integers and the same on every rank, so a rank that computes or reports something else
  * is wrong, by bad memory or by intent. Which ballot is checked is drawn from the ballot itself,
  * when its votes are in and cannot be changed any more. Then every rank probes the slots of
- * another. A difference may come of a replica that drifted, which is then repaired. Else it does
- * not say who is wrong: all ranks probe that slot, and the answer of more than half of them is
- * right. */
+ * another. A replica that drifted may explain a difference: it is repaired. Otherwise nobody knows
+ * yet who is wrong, so all ranks probe that group: the answer of more than half of them is right.
+ */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +62,7 @@ static uint64_t draw(const bal_run *run)
     return bal_hash(run->poll.bits, n_bytes, run->id.seed + (uint64_t)run->step);
 }
 
-/* One step of every 1/share, each as likely as the next. */
+/* One step in every 1/share is due, all with the same probability. */
 static bool is_due(bal_run *run, uint64_t drawn)
 {
     int64_t window = llround(fmin(1.0 / run->job->vote.audit, 1e18)); /* 1 or more: share <= 1 */
@@ -73,7 +73,7 @@ static bool is_due(bal_run *run, uint64_t drawn)
     return run->audit.audited;
 }
 
-/* Who checks the slots of a rank: another one, as long as there is another that may vote. */
+/* The rank that checks the slots of another; their own rank if no other may vote. */
 static int auditor_of(const bal_run *run, int rank, uint64_t drawn)
 {
     int size = bal_comm_size(run->comm);
@@ -89,7 +89,7 @@ typedef struct answer {
     uint64_t asked; /* 0: it is excluded */
 } answer;
 
-/* The rank whose answer is that of most; -1 if they are not more than half of those asked. */
+/* A rank with the answer of more than half of those asked; -1: there is no such answer. */
 static int majority(const group *g, const answer *all, int size)
 {
     int best = 0, first = -1, n_asked = 0;
@@ -103,7 +103,7 @@ static int majority(const group *g, const answer *all, int size)
     return 2 * best > n_asked ? first : -1;
 }
 
-/* Ask all ranks. The first that is wrong in *accused, -1: none that could be found again. */
+/* Ask all ranks about a group. *accused is the first that is wrong; -1: the difference is gone. */
 static bal_status judge(bal_run *run, const bal_measure *measure, const group *g,
                         const int64_t *mine, answer *all, int *accused)
 {
@@ -153,7 +153,7 @@ static void accuse(bal_run *run, bal_journal_entry *entry, int slot, int accused
     }
 }
 
-/* Those who were found out in this step vote no more. */
+/* Ranks that were found to be wrong in this step vote no more. */
 static bal_status exclude(bal_run *run)
 {
     int size = bal_comm_size(run->comm), n_left = 0;
@@ -168,7 +168,7 @@ static bal_status exclude(bal_run *run)
     return n_left > 0 ? BAL_OK : bal_fail(BAL_ERR_NUMERIC, "%s", run->audit.accusation);
 }
 
-/* What a check of all groups found. */
+/* A check of all groups. */
 typedef struct check {
     uint64_t drawn;        /* see draw */
     uint64_t *differences; /* [n_slots] at a group's first slot: 0 if voter and auditor agree */
@@ -223,7 +223,7 @@ static bal_status look_into(bal_run *run, const bal_measure *measure, bal_journa
     return status == BAL_OK ? exclude(run) : status;
 }
 
-/* Check the ballot that drawn stands for. Collective. */
+/* Check the ballot, and look into differences. Collective. */
 static bal_status check_ballot(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
                                check *c, bool *repaired)
 {
@@ -237,7 +237,8 @@ static bal_status check_ballot(bal_run *run, const bal_measure *measure, bal_jou
     bool differ = status == BAL_ERR_NUMERIC;
     for (int slot = 0; slot < n_slots && status == BAL_OK; ++slot)
         differ |= c->differences[slot] != 0;
-    if (differ) status = bal_run_compare(run, status, &fingerprint, repaired); /* no lie if drift */
+    if (differ)
+        status = bal_run_compare(run, status, &fingerprint, repaired); /* a drift is not a lie */
     if (!differ || *repaired || status != BAL_OK) return status;
     return look_into(run, measure, entry, c);
 }

@@ -42,7 +42,7 @@ bal_status bal_deal_create(bal_comm *comm, int n_slots, int group, bool by_node,
         deal->taken = bal_shared_memory(deal->shared);
         if (bal_shared_part(deal->shared) == 0)
             for (int i = 0; i < 2; ++i) atomic_store(&deal->taken[i], 0);
-        status = bal_comm_gather(comm, &mine, 1, tables); /* after which all see zeros */
+        status = bal_comm_gather(comm, &mine, 1, tables); /* from here on all ranks see zeros */
     }
     for (int slot = 0; status == BAL_OK && slot < n_slots; ++slot) {
         int rank = bal_slot_rank(slot, group, size);
@@ -65,7 +65,8 @@ void bal_deal_destroy(bal_deal **deal)
 void bal_deal_begin(bal_deal *deal)
 {
     ++deal->round;
-    if (bal_shared_part(deal->shared) == 0) /* all have left the last round, none is in the next */
+    if (bal_shared_part(deal->shared) ==
+        0) /* no rank is in the last round any more, or in the next one yet */
         atomic_store(&deal->taken[(deal->round + 1) % 2], 0);
 }
 

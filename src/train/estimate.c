@@ -1,15 +1,16 @@
-/* estimate.c: what a job takes, before it runs. Sizes are those that each room gives of its own
- * things; times are of real probes with the real model and data. */
+/* estimate.c: what a job takes, before it runs. Each room gives the sizes of its own things; times
+ * come from real probes with the job's model and data. */
 #include <string.h>
 
 #include "ballot/estimate.h"
 #include "train_impl.h"
 
-#define PROBE_SECONDS 1.5 /* spent on probes, about, and on batches of an evaluation */
+#define PROBE_SECONDS 1.5 /* spent on probes, roughly; below, on batches of an evaluation */
 #define EVAL_SECONDS 0.5
 #define PASSES_MIN 3
 #define N_UPDATES 5
-#define N_STOPS 8 /* each leaves a checkpoint more, up to run.keep */
+#define N_STOPS \
+    8 /* times that the run is stopped: each leaves one more checkpoint, up to run.keep */
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -20,13 +21,15 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
 {
     int n_slots = (int)job->vote.slots;
     int64_t steps = job->run.steps, every = job->run.checkpoint_every;
-    e->checkpoint = bal_checkpoint_bytes(
+    e->files.checkpoint = bal_checkpoint_bytes(
         bal_model_tensors(model), &bal_rule_of(job->rule.name)->states, files, n_slots, steps);
-    e->journal = bal_journal_bytes(n_slots, steps);
-    e->log = bal_metrics_log_bytes(bal_model_tensors(model), steps);
-    e->n_kept = N_STOPS + (every > 0 ? blocks_of(steps, every) : 1);
-    e->n_kept = smaller(e->n_kept, smaller(job->run.keep, steps));   /* a file for each step */
-    e->disk = (e->n_kept + 2) * e->checkpoint + e->journal + e->log; /* best.h5, a new one */
+    e->files.journal = bal_journal_bytes(n_slots, steps);
+    e->files.log = bal_metrics_log_bytes(bal_model_tensors(model), steps);
+    e->files.n_kept = N_STOPS + (every > 0 ? blocks_of(steps, every) : 1);
+    e->files.n_kept =
+        smaller(e->files.n_kept, smaller(job->run.keep, steps)); /* a file for each step */
+    e->files.disk = (e->files.n_kept + 2) * e->files.checkpoint + e->files.journal +
+                    e->files.log; /* best.h5, a new one */
 }
 
 static void take_sizes(const bal_run *run, bal_estimate *e)
@@ -37,24 +40,25 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     for (int i = 0; i < n; ++i) {
         const bal_tensor *t = &run->replica.tensors->at[i];
         int64_t scale = (int64_t)bal_tensor_scale_bytes(t);
-        *(t->role == BAL_GAIN ? &e->gains : &e->codes) += (int64_t)bal_tensor_bytes(t) - scale;
-        e->scales += scale;
+        *(t->role == BAL_GAIN ? &e->copy.gains : &e->copy.codes) +=
+            (int64_t)bal_tensor_bytes(t) - scale;
+        e->copy.scales += scale;
         largest = larger(largest, bal_tensor_n(t));
     }
-    e->carries = (int64_t)bal_states_bytes(&run->replica.states, run->replica.tensors);
-    e->model = (int64_t)bal_tensors_bytes(run->replica.tensors) + e->carries;
-    e->work = (int64_t)bal_forward_bytes(run->replica.model, batch * context, context);
-    e->text = (int64_t)(run->inputs.train.memory_bytes + run->inputs.dev.memory_bytes);
+    e->copy.carries = (int64_t)bal_states_bytes(&run->replica.states, run->replica.tensors);
+    e->copy.bytes = (int64_t)bal_tensors_bytes(run->replica.tensors) + e->copy.carries;
+    e->rank.work = (int64_t)bal_forward_bytes(run->replica.model, batch * context, context);
+    e->rank.text = (int64_t)(run->inputs.train.memory_bytes + run->inputs.dev.memory_bytes);
     /* The texts are there by now, with the tokenizer and what the C library has not given back;
      * what was taken for a moment is known too. Of a matrix there will be two copies as floats. */
     int64_t rss, pss;
-    if (bal_memory_resident(&rss, &pss)) e->text = larger(e->text, pss - e->program);
-    e->reading = larger(bal_memory_peak() - e->program - e->text, 0);
-    e->loading = 8 * largest;
-    e->metrics = bal_metrics_bytes(n, job->run.steps);
-    e->step_bytes = bal_job_step_bytes(job);
+    if (bal_memory_resident(&rss, &pss)) e->rank.text = larger(e->rank.text, pss - e->rank.program);
+    e->rank.reading = larger(bal_memory_peak() - e->rank.program - e->rank.text, 0);
+    e->copy.loading = 8 * largest;
+    e->rank.metrics = bal_metrics_bytes(n, job->run.steps);
+    e->rank.sent = bal_job_step_bytes(job);
     bal_estimate_files(job, run->replica.model, &run->inputs.bundle.files, e);
-    e->saving = bal_checkpoint_memory(run->replica.tensors, e->checkpoint);
+    e->rank.saving = bal_checkpoint_memory(run->replica.tensors, e->files.checkpoint);
     if (run->inputs.dev.n_examples == 0) return;
     int64_t n_examples = run->inputs.dev.n_examples, most = job->data.dev_examples;
     e->n_eval_batches = blocks_of(most > 0 && most < n_examples ? most : n_examples, batch);
@@ -79,8 +83,8 @@ static bal_status probe(bal_run *run, int64_t slot)
     return bal_probe(&run->poll.prober, &run->update.measure, (int)first, n, losses);
 }
 
-/* Mean seconds of probing a group, or of a batch of an evaluation, for about so long: a mean, as a
- * run too waits while others have the core. */
+/* Probe groups, or evaluate batches, for about this long. *seconds is the mean and not the best, as
+ * a run, too, waits while other processes have the core. */
 static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n, double *seconds)
 {
     bal_status status = BAL_OK;
@@ -96,7 +100,8 @@ static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n
     return bal_comm_slowest(run->comm, seconds);
 }
 
-/* Updates by a ballot on which every slot has a vote; they change the model, which is ours. */
+/* Time updates from a ballot on which every slot has a vote. They spoil the model, which nobody
+ * uses afterwards. */
 static bal_status time_updates(bal_run *run, bal_estimate *e)
 {
     double times[N_UPDATES];
@@ -106,14 +111,14 @@ static bal_status time_updates(bal_run *run, bal_estimate *e)
     int part = bal_shared_part(run->replica.shared),
         n_parts = bal_shared_n_parts(run->replica.shared);
     for (int i = 0; i < N_UPDATES; ++i) {
-        BAL_TRY(bal_comm_agree(run->comm, BAL_OK)); /* all at once */
+        BAL_TRY(bal_comm_agree(run->comm, BAL_OK)); /* all ranks start at once */
         double start = bal_seconds();
         bal_optim_apply(run->update.optim, 0, run->poll.bits, part, n_parts, run->update.flips);
         times[i] = bal_seconds() - start;
     }
-    e->update_seconds = bal_median(times, N_UPDATES);
-    BAL_TRY(bal_comm_slowest(run->comm, &e->update_seconds));
-    e->update_seconds *= n_parts;
+    e->times.update = bal_median(times, N_UPDATES);
+    BAL_TRY(bal_comm_slowest(run->comm, &e->times.update));
+    e->times.update *= n_parts;
     return BAL_OK;
 }
 
@@ -123,13 +128,13 @@ static bal_status measure(bal_run *run, bal_estimate *e)
     BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
     for (int i = 0; i < run->replica.tensors->n; ++i)
         if (run->update.on_ballot[i]) e->n_codes += bal_tensor_n(&run->replica.tensors->at[i]);
-    e->measured = true;
+    e->times.measured = true;
     int n_batches;
-    BAL_TRY(time_passes(run, false, PROBE_SECONDS, &e->n_probes, &e->probe_seconds));
-    e->n_probes *= run->poll.prober.way->group;
-    e->probe_seconds /= run->poll.prober.way->group;
+    BAL_TRY(time_passes(run, false, PROBE_SECONDS, &e->times.n_probes, &e->times.probe));
+    e->times.n_probes *= run->poll.prober.way->group;
+    e->times.probe /= run->poll.prober.way->group;
     if (run->inputs.dev.n_examples > 0)
-        BAL_TRY(time_passes(run, true, EVAL_SECONDS, &n_batches, &e->eval_seconds));
+        BAL_TRY(time_passes(run, true, EVAL_SECONDS, &n_batches, &e->times.eval));
     return time_updates(run, e);
 }
 
@@ -137,11 +142,11 @@ bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_
                             int64_t memory, int64_t program, bal_estimate *estimate)
 {
     bal_run run = {.job = job, .machine = machine, .comm = comm};
-    *estimate = (bal_estimate){.program = program};
+    *estimate = (bal_estimate){.rank.program = program};
     bal_status status = bal_comm_agree(comm, bal_run_load(&run));
     if (status == BAL_OK) {
         take_sizes(&run, estimate);
-        /* one rank to a node is the least: bal_shared_create speaks of what more of them lack */
+        /* for one rank per node, the least; bal_shared_create reports what more of them lack */
         int64_t lacks = bal_estimate_node(estimate, 1, 1) > memory;
         status = bal_comm_sum(comm, &lacks, 1);
         if (status == BAL_OK && lacks == 0) status = measure(&run, estimate);
@@ -152,18 +157,19 @@ bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_
 
 int64_t bal_estimate_node(const bal_estimate *e, int64_t per_node, int64_t n_copies)
 {
-    int64_t models = n_copies * e->model, loading = n_copies * e->loading;
-    int64_t working = per_node * e->work + e->metrics + e->saving; /* one after the other */
-    return per_node * (e->program + e->text) +
-           larger(per_node * e->reading, models + larger(loading, working));
+    int64_t models = n_copies * e->copy.bytes, loading = n_copies * e->copy.loading;
+    int64_t working =
+        per_node * e->rank.work + e->rank.metrics + e->rank.saving; /* one after the other */
+    return per_node * (e->rank.program + e->rank.text) +
+           larger(per_node * e->rank.reading, models + larger(loading, working));
 }
 
 double bal_estimate_seconds(const bal_estimate *e, const bal_job *job, int64_t ranks,
                             int64_t per_node, int64_t n_copies)
 {
     double passes = (double)blocks_of(job->vote.slots, ranks) * (1.0 + job->vote.audit);
-    double probes = e->probe_seconds * passes;
-    double update = e->update_seconds * (double)n_copies / (double)per_node;
-    double eval = e->eval_seconds * (double)blocks_of(e->n_eval_batches, ranks);
+    double probes = e->times.probe * passes;
+    double update = e->times.update * (double)n_copies / (double)per_node;
+    double eval = e->times.eval * (double)blocks_of(e->n_eval_batches, ranks);
     return (double)job->run.steps * (probes + update) + (double)e->n_evals * eval;
 }

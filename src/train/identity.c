@@ -3,7 +3,7 @@
 
 #include "train_impl.h"
 
-/* The first option in which the job of the directory differs and that decides the result. */
+/* Fail with the first option that decides the result and differs from the job in the directory. */
 static bal_status compare_job(const bal_run *run)
 {
     char path[BAL_PATH_BYTES];
@@ -15,7 +15,7 @@ static bal_status compare_job(const bal_run *run)
     bal_status status = bal_fail(
         BAL_ERR_CONFIG,
         "%s: the run directory belongs to another job; choose another one with --run", path);
-    while (theirs < end && *mine != 0) { /* both were written option by option in one order */
+    while (theirs < end && *mine != 0) { /* both list all options in the same order */
         int n_mine = (int)strcspn(mine, "\n"), n_theirs = 0;
         char name[256];
         while (theirs + n_theirs < end && theirs[n_theirs] != '\n') ++n_theirs;

@@ -56,7 +56,7 @@ bal_status bal_metrics_log_open(bal_metrics_log *log, const bal_run *run, int64_
         good += length;
     }
     free(line);
-    if (length < 0 && !feof(log->file)) /* no memory for a line: nothing is known of the rest */
+    if (length < 0 && !feof(log->file)) /* no memory for a line: the rest is unread */
         return bal_fail(BAL_ERR_IO, "%s: reading failed: %s", log->path, strerror(errno));
     if (ftruncate(fileno(log->file), good) != 0)
         return bal_fail(BAL_ERR_IO, "%s: cutting it failed: %s", log->path, strerror(errno));
@@ -130,7 +130,7 @@ bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run)
 
 int64_t bal_metrics_log_bytes(const bal_tensors *tensors, int64_t n_steps)
 {
-    int64_t line = 420; /* names and numbers that every line has, the numbers at their longest */
+    int64_t line = 420; /* what every line has, its numbers at their longest */
     for (int i = 0; i < tensors->n; ++i) {
         const bal_tensor *tensor = &tensors->at[i];
         line += snprintf(NULL, 0, "\"%s\":%lld,", tensor->name, (long long)bal_tensor_n(tensor));

@@ -1,12 +1,13 @@
 /* rebuild.c: the model of a step from what is on disk: a checkpoint or the base, then the ballots
- * of the journal. A run begins so, and so does a replica that drifted go on. */
+ * of the journal. A run starts like this, and a replica that drifted recovers
+ * like this. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "train_impl.h"
 
-/* A checkpoint instead of the base, in the same memory. For the ranks that fill a copy; rank 0 is
- * one of them. */
+/* Read a checkpoint into the memory of the model. For the ranks that fill a copy, rank 0 among
+ * them. */
 static bal_status read_checkpoint(bal_run *run, int64_t step)
 {
     char path[BAL_PATH_BYTES];
@@ -19,7 +20,7 @@ static bal_status read_checkpoint(bal_run *run, int64_t step)
     if (status == BAL_OK && snapshot.metrics.n > step)
         status = bal_fail(BAL_ERR_INPUT, "%s: %lld rows of metrics; expected at most %lld", path,
                           (long long)snapshot.metrics.n, (long long)step);
-    while (status == BAL_OK && snapshot.metrics.n < step) { /* one of ballot replay has none */
+    while (status == BAL_OK && snapshot.metrics.n < step) { /* one made by ballot replay has none */
         int64_t row = bal_metrics_add(&snapshot.metrics);
         if (row < 0)
             status = bal_fail(BAL_ERR_MEMORY, "no memory for metrics");

@@ -5,7 +5,7 @@
  * right. BAL_ERR_NUMERIC: for the second time in this step, or no replica was right. */
 static bal_status repair(bal_run *run, uint64_t *fingerprint)
 {
-    char drift[1024]; /* who and what, as the comparison has put it */
+    char drift[1024]; /* rank and tensor, as the comparison named them */
     uint64_t before;
     snprintf(drift, sizeof drift, "%s", bal_failure());
     if (run->replica.repaired_step == run->step)
@@ -20,7 +20,7 @@ static bal_status repair(bal_run *run, uint64_t *fingerprint)
         bal_comm_agree(run->comm, bal_replica_fingerprint(run->replica.shared, run->replica.tensors,
                                                           &run->replica.states, &before)));
 
-    bal_metrics kept = run->record.metrics; /* with the seconds that a replayed step has not */
+    bal_metrics kept = run->record.metrics; /* it has seconds, which replayed steps lack */
     run->record.metrics = (bal_metrics){0};
     bal_status status =
         run->writes ? bal_metrics_init(&run->record.metrics, run->replica.tensors->n) : BAL_OK;
@@ -32,7 +32,7 @@ static bal_status repair(bal_run *run, uint64_t *fingerprint)
 
     status = bal_replicas_compare(run->comm, run->replica.shared, run->replica.tensors,
                                   &run->replica.states, fingerprint);
-    if (status == BAL_ERR_STATE) return repair(run, fingerprint); /* who says so */
+    if (status == BAL_ERR_STATE) return repair(run, fingerprint); /* for the second time: fails */
     BAL_TRY(status);
     int64_t n_right = before == *fingerprint;
     BAL_TRY(bal_comm_sum(run->comm, &n_right, 1));

@@ -42,7 +42,7 @@ static bal_status evaluate_now(bal_run *run)
             bal_evaluate(run->comm, run->replica.forward, &run->inputs.dev, job->data.dev_examples,
                          job->data.batch, &run->replica.batch, &record->dev_score);
         BAL_TRY(bal_run_compare(run, status, &print, &repaired));
-    } while (repaired); /* some have evaluated another model */
+    } while (repaired); /* some ranks have evaluated another model */
     if (run->writes && bal_score_nats(&record->dev_score) < record->best_nats) {
         record->best_nats = bal_score_nats(&record->dev_score);
         record->best_step = run->step;
@@ -77,8 +77,8 @@ static bal_status cast(bal_run *run, const bal_measure *measure, int first, int 
     return BAL_OK;
 }
 
-/* Seconds that I may probe in this step; by itself as much as twice what the fastest rank of the
- * step before would take for as many slots. */
+/* Seconds that this rank may probe in this step. BAL_DEADLINE_AUTO: twice what the fastest rank of
+ * the last step would need for as many slots. */
 static double deadline_of(const bal_run *run)
 {
     double seconds = run->job->vote.deadline;
@@ -88,7 +88,7 @@ static double deadline_of(const bal_run *run)
     return seconds > 0.0 ? seconds : (double)INFINITY;
 }
 
-/* Vote on groups of mine until the deadline, on one of them in any case. */
+/* Vote on my groups until the deadline, but on one at least. */
 static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
 {
     bal_poll *poll = &run->poll;
@@ -110,7 +110,7 @@ static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
     return BAL_OK;
 }
 
-/* Where a slot has no vote or a rank was accused, the record says to whom slots were dealt. */
+/* If a slot has no vote or a rank was accused, the journal says how many ranks were dealt to. */
 static void note_ranks(bal_run *run, bal_journal_entry *entry)
 {
     int size = bal_comm_size(run->comm), n_slots = (int)run->job->vote.slots;
@@ -241,7 +241,8 @@ static bal_status finish(bal_run *run)
     BAL_TRY(saved ? bal_run_compare(run, BAL_OK, &print, &repaired) : bal_run_save(run));
     bal_clock_charge(&run->clock, BAL_PHASE_CHECKPOINT);
     bal_status status = BAL_OK;
-    if (run->writes && saved) status = bal_run_name_latest(run); /* killed before that */
+    if (run->writes && saved)
+        status = bal_run_name_latest(run); /* the last process was killed before that */
     if (run->writes && run->inputs.dev.n_examples > 0 && status == BAL_OK)
         status = bal_metrics_log_final(&run->record.log, run);
     return bal_comm_agree(run->comm, status);

@@ -4,7 +4,7 @@
 
 #include "train_impl.h"
 
-/* The journal as it lies on disk, of every step so far: a checkpoint keeps no damaged copy. */
+/* Map the journal on disk, after a check that it is whole: a checkpoint keeps no damaged copy. */
 static bal_status open_journal(const bal_run *run, bal_mapping *file)
 {
     char path[BAL_PATH_BYTES];
@@ -24,7 +24,7 @@ static bal_status open_journal(const bal_run *run, bal_mapping *file)
 static bal_status save_as(bal_run *run, const char *name, uint64_t fingerprint)
 {
     bal_mapping journal;
-    BAL_TRY(bal_run_pending(run)); /* a row of metrics may be missing */
+    BAL_TRY(bal_run_pending(run)); /* which may have lost a row of metrics */
     BAL_TRY(bal_lock_check(run->record.lock));
     BAL_TRY(open_journal(run, &journal));
     bal_snapshot snapshot = {.step = run->step,
@@ -66,7 +66,7 @@ bal_status bal_run_save(bal_run *run)
     bool repaired;
     BAL_TRY(bal_run_compare(run, BAL_OK, &fingerprint, &repaired));
     bal_status status = BAL_OK;
-    if (run->writes) { /* a drifted rank 0 publishes nothing */
+    if (run->writes) { /* after the comparison: a rank 0 that drifted publishes nothing */
         char name[64];
         bal_checkpoint_name(run->step, name);
         status = save_as(run, name, fingerprint);

@@ -40,7 +40,7 @@ bal_status bal_run_load_weights(bal_run *run)
                                                   &run->replica.states, &run->id.base_hash));
 }
 
-/* All ranks have read the same base, data and job. */
+/* Have all ranks read the same base, data and job? Collective. */
 static bal_status compare_inputs(bal_run *run)
 {
     uint64_t words[6] = {run->id.base_hash, run->id.data_hash,
@@ -55,8 +55,8 @@ static bal_status compare_inputs(bal_run *run)
     return BAL_OK;
 }
 
-/* The journal is missing, damaged or, if it is whole and of this run, shorter than a checkpoint:
- * put back the checkpoint's copy. */
+/* Put back a checkpoint's copy of the journal, which is missing, damaged, or shorter than the
+ * checkpoint. is_whole: the journal can be read, and is of this run. */
 static bal_status restore_journal(const bal_run *run, int64_t step, bool is_whole)
 {
     char path[BAL_PATH_BYTES];
@@ -83,7 +83,7 @@ static bal_status restore_journal(const bal_run *run, int64_t step, bool is_whol
     return status;
 }
 
-/* Rank 0: job.ini, journal and newest checkpoint of the directory, made or found. */
+/* Rank 0: find the journal and the newest checkpoint in the directory, or begin both. */
 static bal_status open_record(bal_run *run, int64_t *checkpoint)
 {
     char path[BAL_PATH_BYTES];
@@ -113,7 +113,7 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
         return status; /* damaged, and no checkpoint has a copy */
     }
     if (run->record.journal != NULL) return BAL_OK;
-    /* A new run. An old job.ini without a journal is of a start that got no further. */
+    /* A new run. A job.ini without a journal is left over from a start that failed. */
     BAL_TRY(bal_publish(run->dir, "job.ini", run->job->text, strlen(run->job->text)));
     return bal_journal_create(path, &run->id, &run->record.journal);
 }

@@ -47,8 +47,8 @@ static bal_status update_codes(bal_run *run, const bal_journal_entry *entry)
     bal_update *update = &run->update;
     bal_shared *shared = run->replica.shared;
     int n = run->replica.tensors->n;
-    /* No rank is still in a forward pass: all have sent their votes, or wait for this step of a
-     * replay. Nor does one begin the next before every part is written. */
+    /* No rank is in a forward pass: all have sent their votes, or wait in a replay. And none begins
+     * the next one before every part is written. */
     bal_optim_apply(update->optim, entry->step, entry->bits, bal_shared_part(shared),
                     bal_shared_n_parts(shared), update->flips);
     BAL_TRY(bal_shared_sync(shared));
