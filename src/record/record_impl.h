@@ -39,24 +39,15 @@ int64_t bal_largest_bytes(const bal_tensors *tensors);
 /** Make room for capacity rows of metrics; false: no memory. */
 bool bal_metrics_reserve(bal_metrics *metrics, int64_t capacity);
 
-/** Write the HDF5 part of a checkpoint to path, leaving the user block to the caller. name is what
- *  sentences call it.
+/** Write the user block of a file whose HDF5 part is complete, and verify the whole; name is what
+ *  sentences call it. @return BAL_OK; BAL_ERR_IO; BAL_ERR_INPUT: it is not what was written. */
+bal_status bal_checkpoint_stamp(int fd, const char *name);
+/** Write the HDF5 part of a checkpoint to path, leaving the user block to the caller; name as
+ * above.
  *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
 bal_status bal_checkpoint_write_hdf5(const char *path, const char *name,
                                      const bal_snapshot *snapshot);
 /** Open path as HDF5 and compare its step; name as above. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_checkpoint_reopen(const char *path, const char *name, int64_t step);
-
-/** The HDF5 type (an hid_t) of a field in a checkpoint. */
-int64_t bal_hdf5_type(bal_field_type type);
-/** The driver (an hid_t) that a checkpoint is written through, to be asked for before each file and
- *  kept; negative: HDF5 failed. One file at a time. */
-int64_t bal_hdf5_driver(void);
-/** Why a file written through it is incomplete; 0: it is whole. */
-int bal_hdf5_driver_errno(void);
-/** Let HDF5 print nothing and remember the reason of the next failure instead. */
-void bal_hdf5_listen(void);
-/** The reason of the first failure since bal_hdf5_listen. */
-const char *bal_hdf5_reason(void);
 
 #endif

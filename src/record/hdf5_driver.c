@@ -1,15 +1,57 @@
-/* checkpoint_driver.c: the file driver that HDF5 writes a checkpoint through. HDF5 1.10 does not
- * survive a write that fails while a file is closed: it keeps the file's memory, and crashes when
- * the process exits. So this driver remembers the first failure, writes no more, and lets HDF5
- * finish in good order; bal_hdf5_driver_errno then says what the file is worth. */
+/* hdf5_driver.c: what HDF5 says of failures, and the file driver that it writes a checkpoint
+ * through. HDF5 1.10 does not survive a write that fails while a file is closed: it keeps the
+ * file's memory, and crashes when the process exits. So this driver remembers the first failure,
+ * writes no more, and lets HDF5 finish in good order; bal_hdf5_driver_errno then says what the file
+ * is worth. */
 #include <errno.h>
 #include <fcntl.h>
-#include <hdf5.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "record_impl.h"
+#include "hdf5_impl.h"
+
+static _Thread_local char reason[256];
+
+/* Called by HDF5 from the inner-most failure outwards; the first says most. */
+static herr_t keep_first(unsigned depth, const H5E_error2_t *error, void *unused)
+{
+    (void)depth;
+    (void)unused;
+    if (reason[0] != '\0' || error->desc == NULL) return 0;
+    snprintf(reason, sizeof reason, "%s", error->desc);
+    return 0;
+}
+
+static herr_t on_failure(hid_t stack, void *unused)
+{
+    (void)unused;
+    return H5Ewalk2(stack, H5E_WALK_UPWARD, keep_first, NULL);
+}
+
+void bal_hdf5_listen(void)
+{
+    reason[0] = '\0';
+    H5Eset_auto2(H5E_DEFAULT, on_failure, NULL);
+}
+
+const char *bal_hdf5_reason(void) { return reason[0] != '\0' ? reason : "HDF5 gave no reason"; }
+
+hid_t bal_hdf5_type(bal_field_type type)
+{
+    switch (type) {
+        case BAL_FIELD_I32:
+            return H5T_STD_I32LE;
+        case BAL_FIELD_U32:
+            return H5T_STD_U32LE;
+        case BAL_FIELD_I64:
+            return H5T_STD_I64LE;
+        case BAL_FIELD_U64:
+            return H5T_STD_U64LE;
+        default:
+            return H5T_IEEE_F64LE;
+    }
+}
 
 typedef struct output {
     H5FD_t base; /* HDF5's own, first */
@@ -115,7 +157,7 @@ static herr_t truncate_output(H5FD_t *file, hid_t transfer, hbool_t closing)
     return 0;
 }
 
-int64_t bal_hdf5_driver(void)
+hid_t bal_hdf5_driver(void)
 {
     /* Registered for good: H5FD_close reads the class after it let go of the driver. */
     static hid_t driver = H5I_INVALID_HID;

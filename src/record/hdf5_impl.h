@@ -1,0 +1,100 @@
+/* hdf5_impl.h: HDF5 for the files of this room that write and read checkpoints with it. */
+#ifndef BALLOT_HDF5_IMPL_H
+#define BALLOT_HDF5_IMPL_H
+
+#include <hdf5.h>
+
+#include "record_impl.h"
+
+/* ---- hdf5_driver.c ---- */
+
+/** Let HDF5 print nothing and remember the reason of the next failure instead. */
+void bal_hdf5_listen(void);
+/** The reason of the first failure since bal_hdf5_listen. */
+const char *bal_hdf5_reason(void);
+/** The driver that a checkpoint is written through, to be asked for before each file and kept;
+ *  negative: HDF5 failed. One file at a time. */
+hid_t bal_hdf5_driver(void);
+/** Why a file written through it is incomplete; 0: it is whole. */
+int bal_hdf5_driver_errno(void);
+/** The type of a field in a checkpoint. */
+hid_t bal_hdf5_type(bal_field_type type);
+
+/* ---- hdf5_write.c: false if HDF5 failed; rank 0 is a scalar ---- */
+
+hid_t bal_hdf5_make_group(hid_t above, const char *name);
+bool bal_hdf5_write_attribute(hid_t object, const char *name, hid_t type, int rank,
+                              const hsize_t *dims, const void *values);
+bool bal_hdf5_write_text(hid_t object, const char *name, const char *text);
+bool bal_hdf5_write_fields(hid_t object, const bal_field *fields, const void *structure);
+/** A dataset in chunks with checksums. @param dataset  stays open for attributes, or NULL */
+bool bal_hdf5_write_dataset(hid_t group, const char *name, hid_t type, int rank,
+                            const hsize_t *dims, const void *values, hid_t *dataset);
+/** A type for a text of that length, ended or filled by zeros. */
+hid_t bal_hdf5_text_type(size_t n_bytes);
+/** Bytes that a dataset of rank 1 or 2 takes in a file. */
+int64_t bal_hdf5_dataset_bytes(int rank, int64_t n_rows, int64_t n_cols, size_t element_bytes);
+
+/* ---- hdf5_read.c: BAL_ERR_INPUT, with the place, where something else is found ---- */
+
+#define BAL_HDF5_TEXT_BYTES 64 /* longest short text, such as a role, with its end */
+
+/** A checkpoint that is being read. */
+typedef struct bal_reader {
+    const char *path;
+    int64_t file_bytes;
+    int32_t version;
+    hid_t file, model, scale, factor, metrics, ballots, job, files;
+    bal_states states; /* that the file has */
+    hid_t state[BAL_STATES_MAX];
+} bal_reader;
+
+/** Where an attribute or dataset stands: group is "" for the root, object "" for the group itself.
+ */
+typedef struct bal_place {
+    const char *group, *object;
+} bal_place;
+
+/** BAL_ERR_INPUT with a sentence; name is that of an attribute, or "". */
+bal_status bal_hdf5_damaged(const bal_reader *r, bal_place at, const char *name, const char *what);
+/** An attribute of exactly that type with n values, 0: a scalar. */
+bal_status bal_hdf5_read_attribute(const bal_reader *r, hid_t object, bal_place at,
+                                   const char *name, hid_t type, hsize_t n, void *values);
+/** A text attribute of fewer than n_bytes bytes, with its end. */
+bal_status bal_hdf5_read_text(const bal_reader *r, hid_t object, bal_place at, const char *name,
+                              char *text, size_t n_bytes);
+/** A text attribute that must be the one expected. */
+bal_status bal_hdf5_expect_text(const bal_reader *r, hid_t object, bal_place at, const char *name,
+                                const char *expected);
+bal_status bal_hdf5_read_fields(const bal_reader *r, hid_t object, bal_place at,
+                                const bal_field *fields, void *structure);
+/** False for a link of another kind, which could make us read someone else's file. */
+bool bal_hdf5_is_hard_link(hid_t group, const char *name);
+/** Open a dataset of that type and rank. dims [rank] holds what is expected, -1 where the file
+ *  decides, and comes back as found. The dataset has no more bytes than the file. */
+bal_status bal_hdf5_open_dataset(const bal_reader *r, hid_t group, bal_place at, hid_t type,
+                                 int rank, int64_t *dims, hid_t *dataset);
+/** Read all of an open dataset and close it. */
+bal_status bal_hdf5_finish_dataset(const bal_reader *r, bal_place at, hid_t dataset, hid_t type,
+                                   void *values);
+/** A dataset whose shape is known. */
+bal_status bal_hdf5_read_dataset(const bal_reader *r, hid_t group, bal_place at, hid_t type,
+                                 int rank, const int64_t *shape, void *values);
+/** A one-dimensional dataset of bytes; *bytes is for free(), NULL when there are none. */
+bal_status bal_hdf5_read_bytes(const bal_reader *r, hid_t group, bal_place at, uint8_t **bytes,
+                               size_t *n_bytes);
+bal_status bal_hdf5_open_group(const bal_reader *r, hid_t above, const char *path, const char *name,
+                               hid_t *group);
+/** Name of link number index of a group, in the order of names. */
+bal_status bal_hdf5_link_name(const bal_reader *r, hid_t group, bal_place at, hsize_t index,
+                              char *name, size_t n_bytes);
+
+/* ---- checkpoint_model.c ---- */
+
+/** Write what a network is, as attributes of a group. */
+bool bal_write_model(hid_t group, const bal_model *model);
+/** The model without its memory, and that no larger than the file, which has a byte for each code.
+ */
+bal_status bal_read_model(const bal_reader *r, bal_model **model);
+
+#endif
