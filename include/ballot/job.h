@@ -54,8 +54,9 @@ typedef struct bal_job {
 #include "ballot/job_options.def"
     /* set by who read the job */
     char *text;     /* every option, resolved, as INI */
-    char *identity; /* "section.key=value" lines of those that decide codes and journal */
-    uint64_t hash;  /* of identity */
+    char *identity; /* "section.key=value" lines of those that decide the codes */
+    char *older; /* the same of version 0.1: those too that do not apply, or decide what is noted */
+    uint64_t hash; /* of identity */
 } bal_job;
 /** Every option at its default. Local. */
 bal_job bal_job_default(void);

@@ -21,7 +21,7 @@ typedef struct bal_run_id {
     uint32_t stream_version; /* BAL_STREAM_VERSION of the directions */
     int32_t n_slots;
     int64_t n_steps;
-    uint64_t job_hash;  /* of the resolved job text */
+    uint64_t job_hash;  /* of the options that decide the codes, see bal_job.identity */
     uint64_t base_hash; /* fingerprint of the model before step 0 */
     uint64_t data_hash; /* of the training and dev tokens */
 } bal_run_id;

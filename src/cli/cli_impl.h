@@ -29,6 +29,9 @@ typedef enum bal_option_type {
     BAL_OPT_FLAGS,  /* unsigned: or of values of names */
 } bal_option_type;
 
+/** What depends on an option, see job_options.def. */
+typedef enum bal_option_use { BAL_USE_FREE, BAL_USE_WATCHES, BAL_USE_DECIDES } bal_option_use;
+
 /** An option of the job file: a row of job_options.def. */
 typedef struct bal_option {
     const char *section, *key;
@@ -37,7 +40,8 @@ typedef struct bal_option {
     double min, max;
     bal_choice own[12];       /* its words; ends with a name of NULL */
     const bal_choice *listed; /* words that another room lists; NULL: none */
-    bool decides;             /* codes or journal depend on it: part of the job's hash */
+    bal_option_use use;
+    const char *when[5]; /* globs of "section.key=value", of which one must hold; none: always */
     const char *help;
 } bal_option;
 extern const bal_option bal_options[];
@@ -53,6 +57,8 @@ typedef struct bal_job_source {
  *  source. */
 bal_status bal_option_set(bal_job_source *job, const char *section, const char *key,
                           const char *value, const char *source);
+/** Does the option mean anything in this job? */
+bool bal_option_applies(const bal_job *job, const bal_option *option);
 /** The value of an option as text, as it stands in a job file. */
 void bal_option_print(const bal_job *job, const bal_option *option, char text[BAL_TEXT_BYTES]);
 /** Edits that turn one word into the other (Levenshtein), for "did you mean". */
@@ -68,9 +74,13 @@ void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES]);
  */
 bal_status bal_job_read(const char *path, char *const *overrides, int n_overrides,
                         bal_job_source *job);
-/** The same, of a job that can be run: it names a model and a text. Errors as above. */
+/**
+ * The same, of a job that can be run: it names a model and a text. Errors as above.
+ * @param run  the run directory, or NULL. One that has a journal may be of version 0.1, which took
+ *             options that do not apply: there they are a warning, and no error.
+ */
 bal_status bal_job_read_to_run(const char *path, char *const *overrides, int n_overrides,
-                               bal_job_source *job);
+                               const char *run, bal_job_source *job);
 void bal_job_source_clear(bal_job_source *job);
 
 /** What every command is given. */

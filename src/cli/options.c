@@ -1,5 +1,6 @@
 /* options.c: the table of job options, from job_options.def: reading, range checks and help. */
 #include <errno.h>
+#include <fnmatch.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,20 +13,24 @@
 #define AT(section, key) #section, #key, offsetof(bal_job, section.key)
 #define SECTION(name)
 #define END(name)
-#define DECIDES true
-#define FREE false
-#define TEXT(section, key, value, use, help) \
-    {AT(section, key), BAL_OPT_TEXT, 0, sizeof(((bal_job *)0)->section.key), {}, NULL, use, help},
-#define INT(section, key, value, min, max, use, help) \
-    {AT(section, key), BAL_OPT_INT, min, max, {}, NULL, use, help},
-#define REAL(section, key, value, bound, max, use, help, ...) \
-    {AT(section, key), BAL_OPT_REAL, bound, max, {__VA_ARGS__}, NULL, use, help},
-#define CHOICE(type, section, key, value, use, help, ...) \
-    {AT(section, key), BAL_OPT_CHOICE, 0, 0, {__VA_ARGS__}, NULL, use, help},
-#define LISTED(section, key, value, use, help, list) \
-    {AT(section, key), BAL_OPT_CHOICE, 0, 0, {}, list, use, help},
-#define FLAGS(section, key, value, use, help, ...) \
-    {AT(section, key), BAL_OPT_FLAGS, 0, 0, {__VA_ARGS__}, NULL, use, help},
+#define DECIDES BAL_USE_DECIDES
+#define WATCHES BAL_USE_WATCHES
+#define FREE BAL_USE_FREE
+#define ALWAYS NULL
+#define WHEN(...) __VA_ARGS__
+#define TEXT(section, key, value, use, when, help)                                          \
+    {AT(section, key), BAL_OPT_TEXT, 0, sizeof(((bal_job *)0)->section.key), {}, NULL, use, \
+     {when},           help},
+#define INT(section, key, value, min, max, use, when, help) \
+    {AT(section, key), BAL_OPT_INT, min, max, {}, NULL, use, {when}, help},
+#define REAL(section, key, value, bound, max, use, when, help, ...) \
+    {AT(section, key), BAL_OPT_REAL, bound, max, {__VA_ARGS__}, NULL, use, {when}, help},
+#define CHOICE(type, section, key, value, use, when, help, ...) \
+    {AT(section, key), BAL_OPT_CHOICE, 0, 0, {__VA_ARGS__}, NULL, use, {when}, help},
+#define LISTED(section, key, value, use, when, help, list) \
+    {AT(section, key), BAL_OPT_CHOICE, 0, 0, {}, list, use, {when}, help},
+#define FLAGS(section, key, value, use, when, help, ...) \
+    {AT(section, key), BAL_OPT_FLAGS, 0, 0, {__VA_ARGS__}, NULL, use, {when}, help},
 const bal_option bal_options[] = {
 #include "ballot/job_options.def"
 };
@@ -84,6 +89,18 @@ void bal_option_print(const bal_job *job, const bal_option *option, char text[BA
             }
             break;
     }
+}
+
+bool bal_option_applies(const bal_job *job, const bal_option *option)
+{
+    for (const char *const *when = option->when; *when != NULL; ++when)
+        for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
+            char value[BAL_TEXT_BYTES], setting[BAL_TEXT_BYTES + 128];
+            bal_option_print(job, o, value);
+            snprintf(setting, sizeof setting, "%s.%s=%s", o->section, o->key, value);
+            if (fnmatch(*when, setting, 0) == 0) return true;
+        }
+    return option->when[0] == NULL;
 }
 
 void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES])

@@ -1,47 +1,164 @@
 /* identity.c: whether a record in the run directory is of this run, and what differs if not. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "train_impl.h"
 
-/* Fail with the first option that decides the result and differs from the job in the directory. */
-static bal_status compare_job(const bal_run *run)
+/* The value of section.key in the text of a job, which ballot wrote; NULL: it has none. */
+static const char *find_value(const char *text, const char *name, size_t n_name, size_t *n)
+{
+    char here[128];
+    const char *section = "";
+    for (const char *line = text; *line != 0; line += strcspn(line, "\n"), line += *line == '\n') {
+        size_t n_key = strcspn(line, " =\n"), n_line = strcspn(line, "\n");
+        if (*line == '[') section = line + 1;
+        if (*line == '[' || n_line < n_key + 3) continue;
+        snprintf(here, sizeof here, "%.*s.%.*s", (int)strcspn(section, "]\n"), section, (int)n_key,
+                 line);
+        if (strlen(here) != n_name || strncmp(here, name, n_name) != 0) continue;
+        *n = n_line - n_key - 3; /* " = " */
+        return line + n_key + 3;
+    }
+    return NULL;
+}
+
+/* Is section.key a line of an identity? */
+static bool decides(const char *identity, const char *name, size_t n_name)
+{
+    for (const char *line = identity; *line != 0; line += strcspn(line, "\n") + 1)
+        if (strcspn(line, "=") == n_name && strncmp(line, name, n_name) == 0) return true;
+    return false;
+}
+
+/* Version 0.1 hashed all of job->older. What decides nothing is taken as it was then, from text. */
+static uint64_t older_hash(const bal_job *job, const char *text)
+{
+    size_t room = strlen(job->older) + strlen(text) + 1, used = 0;
+    char *all = bal_alloc(room, 1);
+    if (all == NULL) return 0;
+    for (const char *line = job->older; *line != 0; line += strcspn(line, "\n") + 1) {
+        size_t n_name = strcspn(line, "="), n = strcspn(line, "\n") - n_name - 1;
+        const char *value = line + n_name + 1, *theirs = NULL;
+        size_t n_theirs = 0;
+        if (!decides(job->identity, line, n_name))
+            theirs = find_value(text, line, n_name, &n_theirs);
+        if (theirs != NULL) value = theirs, n = n_theirs;
+        used += (size_t)snprintf(all + used, room - used, "%.*s=%.*s\n", (int)n_name, line, (int)n,
+                                 value);
+    }
+    uint64_t hash = bal_hash(all, used, 0);
+    free(all);
+    return hash;
+}
+
+bool bal_job_has_hash(const bal_job *job, uint64_t hash, const char *text)
+{
+    return hash == job->hash || hash == older_hash(job, text);
+}
+
+/* Steps beyond those that were planned are a run of their own. */
+static bal_status refuse_steps(const bal_run *run, int64_t planned)
+{
+    int64_t more = run->id.n_steps > planned ? run->id.n_steps - planned : run->id.n_steps;
+    int n = (int)strlen(run->dir);
+    while (n > 1 && run->dir[n - 1] == '/') --n;
+    return bal_fail(BAL_ERR_CONFIG,
+                    "%.*s: the run is planned for %lld steps, over which its rate falls to 0, not "
+                    "for %lld; a run of %lld steps from its best checkpoint is: ballot train "
+                    "%.*s/job.ini --run %.*s-2 -s model.path=%.*s -s run.steps=%lld -s "
+                    "run.seed=%lld",
+                    n, run->dir, (long long)planned, (long long)run->id.n_steps, (long long)more, n,
+                    run->dir, n, run->dir, n, run->dir, (long long)more,
+                    (long long)run->id.seed + 1);
+}
+
+/* The first option that decides and in which the job of the directory, text, differs. */
+static bal_status refuse_job(const bal_run *run, const char *text)
+{
+    for (const char *line = run->job->identity; *line != 0; line += strcspn(line, "\n") + 1) {
+        size_t n_name = strcspn(line, "="), n = strcspn(line, "\n") - n_name - 1, n_theirs;
+        const char *mine = line + n_name + 1, *theirs = find_value(text, line, n_name, &n_theirs);
+        if (theirs == NULL || (n == n_theirs && memcmp(mine, theirs, n) == 0)) continue;
+        if (strncmp(line, "run.steps=", 10) == 0) return refuse_steps(run, atoll(theirs));
+        const char *key = memchr(line, '.', n_name) + 1;
+        return bal_fail(BAL_ERR_CONFIG,
+                        "%s/job.ini: the run directory belongs to another job: \"%.*s = %.*s\" "
+                        "there, \"%.*s = %.*s\" now; choose another one with --run",
+                        run->dir, (int)(line + n_name - key), key, (int)n_theirs, theirs,
+                        (int)(line + n_name - key), key, (int)n, mine);
+    }
+    return bal_fail(BAL_ERR_CONFIG,
+                    "%s: the run directory belongs to another job; choose another one with --run",
+                    run->dir);
+}
+
+/* The first file of the tokenizer that is not as in the newest checkpoint; NULL: none.
+ * @param known  whether there is such a checkpoint */
+static const char *find_changed(const bal_run *run, bal_snapshot *snapshot, bool *known)
+{
+    char path[BAL_PATH_BYTES];
+    int64_t step;
+    *known = bal_checkpoint_find(run->dir, &step) == BAL_OK && step >= 0;
+    if (*known) bal_checkpoint_path(run->dir, step, path);
+    *known = *known && bal_checkpoint_outline(path, snapshot) == BAL_OK;
+    for (int i = 0; *known && i < snapshot->files.n; ++i) {
+        const bal_named_bytes *then = &snapshot->files.at[i];
+        const bal_named_bytes *now = bal_files_find(&run->inputs.bundle.files, then->name);
+        if (now == NULL || now->n_bytes != then->n_bytes ||
+            memcmp(now->bytes, then->bytes, then->n_bytes) != 0)
+            return then->name;
+    }
+    return NULL;
+}
+
+/* Tokens differ where a text does, or what makes tokens of it. */
+static bal_status refuse_data(const bal_run *run)
+{
+    bool known;
+    bal_snapshot snapshot = {0};
+    const char *file = find_changed(run, &snapshot, &known);
+    bal_status status = BAL_ERR_CONFIG;
+    if (file != NULL)
+        bal_fail(status,
+                 "%s: the run was started with another tokenizer: %s of %s has changed since; put "
+                 "it back, or choose another directory with --run",
+                 run->dir, file, run->job->model.path);
+    else
+        bal_fail(status, "%s: the run was started on other data than %s and %s hold now%s",
+                 run->dir, run->job->data.train, run->job->data.dev,
+                 known ? "" : ", or with another tokenizer");
+    bal_snapshot_clear(&snapshot);
+    return status;
+}
+
+/* RUN/job.ini as a text; "": there is none. NULL: no memory. */
+static char *read_job(const bal_run *run)
 {
     char path[BAL_PATH_BYTES];
     bal_mapping file;
     bal_run_path(run->dir, "job.ini", path);
     if (bal_mapping_open(path, &file) != BAL_OK) file = (bal_mapping){0};
-    const char *mine = run->job->text, *theirs = (const char *)file.data;
-    const char *end = theirs + file.n_bytes, *section = "";
-    bal_status status = bal_fail(
-        BAL_ERR_CONFIG,
-        "%s: the run directory belongs to another job; choose another one with --run", path);
-    while (theirs < end && *mine != 0) { /* both list all options in the same order */
-        int n_mine = (int)strcspn(mine, "\n"), n_theirs = 0;
-        char name[256];
-        while (theirs + n_theirs < end && theirs[n_theirs] != '\n') ++n_theirs;
-        if (*mine == '[') section = mine + 1;
-        snprintf(name, sizeof name, "%.*s.%.*s=", (int)strcspn(section, "]"), section,
-                 (int)strcspn(mine, " \n"), mine);
-        if ((n_mine != n_theirs || memcmp(mine, theirs, (size_t)n_mine) != 0) &&
-            strstr(run->job->identity, name) != NULL) {
-            status = bal_fail(BAL_ERR_CONFIG,
-                              "%s: the run directory belongs to another job: \"%.*s\" there, "
-                              "\"%.*s\" now; choose another one with --run",
-                              path, n_theirs, theirs, n_mine, mine);
-            break;
-        }
-        mine += n_mine + (mine[n_mine] == '\n');
-        theirs += n_theirs + 1;
-    }
+    char *text = bal_alloc(file.n_bytes + 1, 1);
+    if (text != NULL && file.n_bytes > 0) memcpy(text, file.data, file.n_bytes);
     bal_mapping_close(&file);
+    return text;
+}
+
+static bal_status compare_job(const bal_run *run, const bal_run_id *theirs)
+{
+    char *text = read_job(run);
+    if (text == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the job of %s", run->dir);
+    bool same = bal_job_has_hash(run->job, theirs->job_hash, text) &&
+                theirs->seed == run->id.seed && theirs->n_slots == run->id.n_slots &&
+                theirs->n_steps == run->id.n_steps;
+    bal_status status = same ? BAL_OK : refuse_job(run, text);
+    free(text);
     return status;
 }
 
 bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs)
 {
-    if (theirs->job_hash != run->id.job_hash || theirs->seed != run->id.seed ||
-        theirs->n_slots != run->id.n_slots || theirs->n_steps != run->id.n_steps)
-        return compare_job(run);
+    BAL_TRY(compare_job(run, theirs));
     if (theirs->stream_version != run->id.stream_version)
         return bal_fail(BAL_ERR_CONFIG,
                         "%s: the run was started with random streams of version %u; "
@@ -50,9 +167,5 @@ bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs)
     if (theirs->base_hash != run->id.base_hash)
         return bal_fail(BAL_ERR_CONFIG, "%s: the run was started from another model than %s is now",
                         run->dir, run->job->model.path);
-    if (theirs->data_hash != run->id.data_hash)
-        return bal_fail(BAL_ERR_CONFIG,
-                        "%s: the run was started on other data than %s and %s hold now", run->dir,
-                        run->job->data.train, run->job->data.dev);
-    return BAL_OK;
+    return theirs->data_hash == run->id.data_hash ? BAL_OK : refuse_data(run);
 }

@@ -91,7 +91,7 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
                       int64_t step, bal_tensors *tensors, const bal_states *states)
 {
     const bal_run_id *id = bal_journal_id(journal);
-    if (id->job_hash != job->hash)
+    if (!bal_job_has_hash(job, id->job_hash, ""))
         return bal_fail(BAL_ERR_CONFIG, "the journal is of another job; give its own with --job");
     if (id->stream_version != BAL_STREAM_VERSION)
         return bal_fail(BAL_ERR_CONFIG, "the journal has random streams of version %u; expected %d",

@@ -112,7 +112,10 @@ static bal_status open_record(bal_run *run, int64_t *checkpoint)
     } else if (there && status != BAL_OK) {
         return status; /* damaged, and no checkpoint has a copy */
     }
-    if (run->record.journal != NULL) return BAL_OK;
+    if (run->record.journal != NULL) {
+        run->id.job_hash = bal_journal_id(run->record.journal)->job_hash; /* that of 0.1, perhaps */
+        return BAL_OK;
+    }
     /* A new run. A job.ini without a journal is left over from a start that failed. */
     BAL_TRY(bal_publish(run->dir, "job.ini", run->job->text, strlen(run->job->text)));
     return bal_journal_create(path, &run->id, &run->record.journal);

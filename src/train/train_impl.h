@@ -142,6 +142,9 @@ bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry);
 
 /* ---- identity.c ---- */
 
+/** Is a hash in a record that of the job, also as version 0.1 made it? Local.
+ *  @param text  of the record's own job.ini; "": unknown */
+bool bal_job_has_hash(const bal_job *job, uint64_t hash, const char *text);
 /** Is theirs, of a record in the run directory, of this run? Local. @return BAL_OK; BAL_ERR_CONFIG
  *  with what differs. */
 bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs);

@@ -52,6 +52,34 @@ class Config(b.TestCase):
         self.assertEqual(self.values("-s", "rule.travel=3\r", "-s", "data.train= a b \r\n"),
                          self.values("-s", "rule.travel=3", "-s", "data.train=a b"))
 
+    def test_an_option_that_does_not_apply_is_an_error(self):
+        for given, sentence in (
+                (("rule.eta=0.25",), r"\[rule\] eta = 0.25 does not apply: it is for rule.name=zoqo"),
+                (("rule.name=zoqo", "rule.travel=2"), r"travel = 2 does not apply"),
+                (("model.group=32",), r"group = 32 does not apply: .*model.codes=i4 or "),
+                (("vote.noise=2",), r"noise = 2 does not apply: .*vote.directions=uniform")):
+            settings = [word for setting in given for word in ("-s", setting)]
+            for command in (["config"], ["train", b.JOB, "--run", self.folder("run")],
+                            ["estimate", b.JOB], ["eval", b.STORIES, "--job", b.JOB]):
+                if command[-1] == b.JOB and "travel" in given[-1]:
+                    continue  # the file has one too
+                said = b.run([*command, *settings], expect=b.USAGE).err
+                self.assertRegex(said, rf"ballot: -s {re.escape(given[-1])}: .*{sentence}")
+        job = self.write("job.ini", "[rule]\nname = zoqo\n\ntravel = 7\n")
+        self.assertIn(f"{job}:4: [rule] travel = 7", b.run(["config", job], expect=b.USAGE).err)
+        for applies in (("rule.name=zoqo", "rule.eta=0.25"), ("model.codes=nf4", "model.group=32"),
+                        ("model.formats=lm_head*=i4", "model.group=32"),
+                        ("rule.eta=0.001",), ("model.group=64",)):  # the last two say nothing new
+            self.config(*[word for setting in applies for word in ("-s", setting)])
+
+    def test_a_job_is_written_without_what_does_not_apply(self):
+        run = self.folder("run")
+        b.run(b.tiny(run, run__steps=1))
+        text = b.bytes_of(run, "job.ini").decode()
+        self.assertRegex(text, r"(?m)^travel = 4$")
+        for key in ("eta", "group", "noise"):
+            self.assertNotRegex(text, rf"(?m)^{key} =")
+
     def test_every_option_shows_its_source(self):
         job = self.write("job.ini", "; a comment\n[run]\nsteps = 7\n\n[vote]\nslots=3\n")
         sources = {name: option["source"] for name, option in

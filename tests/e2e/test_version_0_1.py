@@ -45,6 +45,21 @@ class Version01(b.TestCase):
             result = b.run(["train", b.JOB, "--run", run, *settings])
             self.check(name, run, result)
 
+    def test_what_decides_no_code_may_change(self):
+        """Options that say nothing may be left out, and evaluations come when they are wanted."""
+        for name, expected in self.runs.items():
+            run = self.left(name)
+            settings = [word for setting in expected["settings"] for word in ("-s", setting)
+                        if name != "i8-carry" or not setting.startswith(("rule.eta", "model.group"))]
+            result = b.run(["train", b.JOB, "--run", run, *settings, "-s", "run.eval_every=3", "-s",
+                            "run.keep=9", "-s", "run.checkpoint_every=4"])
+            self.assertEqual(b.printed_fingerprint(result), expected["fingerprint"], name)
+            again = b.run(["train", os.path.join(run, "job.ini"), "--run", run])
+            self.assertEqual(b.printed_fingerprint(again), expected["fingerprint"], name)
+            other = b.run(["train", os.path.join(run, "job.ini"), "--run", run, "-s",
+                           "data.batch=77"], expect=b.USAGE)
+            self.assertIn("belongs to another job", other.err)
+
     def test_its_checkpoint_is_what_its_journal_gives(self):
         for name, expected in self.runs.items():
             run = self.left(name)
