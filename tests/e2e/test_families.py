@@ -43,7 +43,9 @@ class Families(b.TestCase):
     def test_five_steps_end_in_the_same_bits_on_1_and_2_ranks_at_every_level(self):
         for i, folder in enumerate(one_of_each_family()):
             name, form = os.path.basename(folder), FORMATS[i % len(FORMATS)]
-            how = {"model__codes": form, "model__group": 32 << i % 3}
+            how = {"model__codes": form}
+            if form != "i8":
+                how["model__group"] = 32 << i % 3
             found = {"2 ranks": self.train(f"{name}-2", folder, ranks=2, **how)}
             for level in b.isa_levels():
                 found[level] = self.train(f"{name}-{level}", folder, "--isa", level, **how)

@@ -307,8 +307,9 @@ class Slurm(b.TestCase):
             self.assertIn(said, task.text())
         table = slurm("analysis/sweep.py", runs, settings).splitlines()
         self.assertEqual(len(table), 4)
+        labels = [f"{line.split()[0]} 'vote.train=codes gains'" for line in lines]  # that of 0, too
         for i, line in enumerate(table[2:]):
-            for words in (f"| {i:03d} | {lines[i]} | finished | {STEPS} of {STEPS} |", prints[i]):
+            for words in (f"| {i:03d} | {labels[i]} | finished | {STEPS} of {STEPS} |", prints[i]):
                 self.assertIn(words, line)
 
 
