@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""The rooms hold: each uses what its row says, no more and no less, and no two files of one need each other.
+"""The rooms hold: each uses what its row says, no more and no less, and no two files of one need each other. No
+function is longer than 60 lines, and no struct has more than 16 members.
 
 Usage: test_rooms.py SOURCE BUILD
 
@@ -20,6 +21,7 @@ LIBRARIES = {
     "cpuid.h": (None, "kernels"), "jansson.h": ("PkgConfig::jansson", "json"),
     "pcre2.h": ("PkgConfig::libpcre2-8", "text"), "utf8proc.h": ("PkgConfig::libutf8proc", "text"),
     "hdf5.h": ("PkgConfig::hdf5-serial", "record"), "ini.h": ("PkgConfig::inih", "cli"), "math.h": ("m", None)}
+LINES_MAX, MEMBERS_MAX = 60, 16
 wrong = []
 
 
@@ -98,8 +100,26 @@ def check_calls(rows):
             follow([file])
 
 
+def check_sizes(file):
+    name, text = file.relative_to(SOURCE), re.sub(r"/\*.*?\*/", lambda c: "\n" * c.group().count("\n"), file.read_text(),
+                                                 flags=re.S)
+    for function in re.finditer(r"^\w[^\n;={}]*(\n +[^\n;={}]*)*\n\{\n(.*\n)*?\}$", text, re.M):
+        lines = function.group().count("\n") + 1
+        if lines > LINES_MAX:
+            wrong.append(f"{name}: {function.group().split('(')[0]} has {lines} lines; at most {LINES_MAX}")
+    for struct in re.finditer(r"^(?:typedef )?struct (\w+) \{\n(.*?)^\}", text, re.M | re.S):
+        members = struct.group(2)
+        for inner in r"\{[^{}]*\}", r"\([^()]*\)", r"\([^()]*\)":
+            members = re.sub(inner, "", members)
+        n = members.count(";") + members.count(",")
+        if n > MEMBERS_MAX:
+            wrong.append(f"{name}: struct {struct.group(1)} has {n} members; at most {MEMBERS_MAX}")
+
+
 headers = sorted((SOURCE / "include/ballot").glob("*.h"))
 check_calls({room: check_room(room, [h for h in headers if h.stem != "ballot" and owner(h.stem) == room])
              for room in ROOMS})
+for file in headers + sorted(SOURCE.glob("src/*/*.[ch]")):
+    check_sizes(file)
 print(*wrong, sep="\n")
 sys.exit(len(wrong) > 0)
