@@ -57,6 +57,7 @@ typedef struct bal_job {
     char *identity; /* "section.key=value" lines of those that decide the codes */
     char *older; /* the same of version 0.1: those too that do not apply, or decide what is noted */
     uint64_t hash; /* of identity */
+    bool as_0_1;   /* documents as in bal_corpus_options: to continue a run of version 0.1 */
 } bal_job;
 /** Every option at its default. Local. */
 bal_job bal_job_default(void);

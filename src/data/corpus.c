@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ballot/data.h"
+#include "data_impl.h"
 
 #define WRAP_MAX 8 /* tokens before and after an example */
 
@@ -165,6 +165,28 @@ static bal_dataset dataset_of(corpus *c)
                          .destroy = destroy};
 }
 
+/* Add all of a text. */
+static bal_status add_text(corpus *c, const bal_tokenizer *tokenizer, const char *text,
+                           size_t n_bytes)
+{
+    if (is_stream(c)) return n_bytes > 0 ? add_document(c, tokenizer, text, n_bytes) : BAL_OK;
+    bal_documents documents = bal_documents_of(text, n_bytes, c->options.as_0_1);
+    bal_status status = bal_documents_next(&documents);
+    while (status == BAL_OK && documents.n_bytes > 0) {
+        status = add_document(c, tokenizer, documents.text, documents.n_bytes);
+        if (status == BAL_OK) status = bal_documents_next(&documents);
+    }
+    bal_documents_clear(&documents);
+    return status;
+}
+
+/* Fewest tokens that are an example. */
+static int64_t tokens_min(const corpus *c)
+{
+    int64_t lead = !is_masked(c); /* a token that is not predicted */
+    return (is_stream(c) ? c->n_own : 1) + lead;
+}
+
 bal_status bal_corpus_open(const char *path, const bal_tokenizer *tokenizer,
                            const bal_corpus_options *options, bal_dataset *dataset)
 {
@@ -179,22 +201,15 @@ bal_status bal_corpus_open(const char *path, const bal_tokenizer *tokenizer,
         goto done;
     }
     c->options = *options;
-    status = use_vocabulary(c, tokenizer);
-    if (status != BAL_OK) goto done;
-    for (size_t from = 0, end; from < file.n_bytes; from = end + 2) {
-        const char *blank = NULL;
-        if (!is_stream(c)) blank = memmem(text + from, file.n_bytes - from, "\n\n", 2);
-        end = blank != NULL ? (size_t)(blank - text) : file.n_bytes;
-        status = end > from ? add_document(c, tokenizer, text + from, end - from) : BAL_OK;
-        if (status != BAL_OK) goto done;
-    }
-    int64_t least =
-        is_masked(c) ? (is_stream(c) ? c->n_own : 1) : (is_stream(c) ? c->n_own + 1 : 2);
-    status = BAL_OK;
-    if (c->n_tokens < least)
+    status = bal_text_check(path, text, file.n_bytes);
+    if (status == BAL_OK) status = use_vocabulary(c, tokenizer);
+    if (status == BAL_OK) status = add_text(c, tokenizer, text, file.n_bytes);
+    if (status == BAL_OK && c->n_tokens < tokens_min(c))
         status = bal_fail(BAL_ERR_INPUT, "%s: %zu bytes are %lld tokens; expected at least %lld",
-                          path, file.n_bytes, (long long)c->n_tokens, (long long)least);
-    if (status == BAL_OK) *dataset = dataset_of(c), c = NULL;
+                          path, file.n_bytes, (long long)c->n_tokens, (long long)tokens_min(c));
+    if (status != BAL_OK) goto done;
+    *dataset = dataset_of(c);
+    c = NULL;
 done:
     destroy(c);
     bal_mapping_close(&file);

@@ -111,8 +111,10 @@ static bal_status check_model(const bal_job *job, const bal_model *model)
 bal_status bal_job_open_data(const bal_job *job, const char *path, const bal_bundle *bundle,
                              bal_dataset *dataset)
 {
-    bal_corpus_options options = {
-        .task = job->data.task, .examples = job->data.examples, .context = job->data.context};
+    bal_corpus_options options = {.task = job->data.task,
+                                  .examples = job->data.examples,
+                                  .context = job->data.context,
+                                  .as_0_1 = job->as_0_1};
     BAL_TRY(check_model(job, bundle->model));
     return bal_corpus_open(path, bundle->tokenizer, &options, dataset);
 }

@@ -7,9 +7,38 @@
 
 #include "train_impl.h"
 
+static uint64_t data_hash(const bal_inputs *inputs)
+{
+    return inputs->train.hash ^ inputs->dev.hash * 0x9E3779B97F4A7C15u;
+}
+
+/* A run that version 0.1 began on documents goes on with those of version 0.1, which differ where
+ * lines end with CR LF or a blank line has spaces. */
+static bal_status load_as_begun(bal_run *run)
+{
+    char path[BAL_PATH_BYTES];
+    bal_journal *journal = NULL;
+    bal_run_path(run->dir, "ballots.journal", path);
+    if (access(path, F_OK) != 0 || bal_journal_open(path, false, &journal) != BAL_OK)
+        return BAL_OK; /* a new run, or one that fails once its record is opened */
+    uint64_t begun = bal_journal_id(journal)->data_hash;
+    bal_journal_close(&journal);
+    if (data_hash(&run->inputs) == begun) return BAL_OK;
+    bal_job job = *run->job;
+    bal_inputs old;
+    job.as_0_1 = true;
+    BAL_TRY(bal_inputs_open(&job, &old));
+    bal_inputs *unused = data_hash(&old) == begun ? &run->inputs : &old;
+    bal_inputs_clear(unused);
+    if (unused == &run->inputs) run->inputs = old;
+    return BAL_OK;
+}
+
 bal_status bal_run_load(bal_run *run)
 {
     BAL_TRY(bal_inputs_open(run->job, &run->inputs));
+    if (run->dir != NULL && run->job->data.examples == BAL_EXAMPLES_DOCUMENTS)
+        BAL_TRY(load_as_begun(run));
     run->replica.model = run->inputs.bundle.model;
     run->replica.tensors = bal_model_tensors(run->replica.model);
     run->replica.states = bal_rule_of(run->job->rule.name)->states;
@@ -28,13 +57,12 @@ bal_status bal_run_load_weights(bal_run *run)
     bal_tensors_attach(r->tensors, bal_shared_memory(r->shared));
     bal_states_attach(&r->states, r->tensors, (char *)bal_shared_memory(r->shared) + n_bytes);
     BAL_TRY(bal_run_fill(run, -1));
-    run->id = (bal_run_id){
-        .seed = (uint64_t)run->job->run.seed,
-        .stream_version = BAL_STREAM_VERSION,
-        .n_slots = (int32_t)run->job->vote.slots,
-        .n_steps = run->job->run.steps,
-        .job_hash = run->job->hash,
-        .data_hash = run->inputs.train.hash ^ run->inputs.dev.hash * 0x9E3779B97F4A7C15u};
+    run->id = (bal_run_id){.seed = (uint64_t)run->job->run.seed,
+                           .stream_version = BAL_STREAM_VERSION,
+                           .n_slots = (int32_t)run->job->vote.slots,
+                           .n_steps = run->job->run.steps,
+                           .job_hash = run->job->hash,
+                           .data_hash = data_hash(&run->inputs)};
     return bal_comm_agree(run->comm,
                           bal_replica_fingerprint(run->replica.shared, run->replica.tensors,
                                                   &run->replica.states, &run->id.base_hash));

@@ -1,4 +1,6 @@
 """Bad input gets one sentence that names file and place, and its exit code, on one rank or many."""
+import gzip
+import json
 import os
 import re
 import resource
@@ -131,6 +133,23 @@ class BadInput(b.TestCase):
 
     def test_data_that_is_a_folder(self):
         self.refused_data(self.class_dir)
+
+    def test_data_that_is_no_text(self):
+        text = "Once upon a time. " * 99
+        self.refused_data(self.write("utf-16.txt", text.encode("utf-16")), "UTF-16", "iconv -f UTF-16 ")
+        self.refused_data(self.write("text.gz", gzip.compress(text.encode())), "gzip", "gunzip")
+
+    def test_documents_in_windows_line_ends_are_fine(self):
+        text = b.bytes_of("data/tinystories", "dev.txt")[:6000]
+        job = self.write("documents.ini", f"[model]\npath = {b.STORIES}\n[data]\nexamples = documents\n"
+                         "dev = " + os.path.join(self.class_dir, "documents.txt") + "\n")
+        losses = []
+        for twin in text, text.replace(b"\n", b"\r\n"), text.replace(b"\n\n", b"\n \t\n"):
+            self.write("documents.txt", twin)
+            result = json.loads(b.run(["eval", b.STORIES, "--job", job, "--json"]).out)
+            losses.append((result["loss_nats"], result["tokens"], result["bits_per_byte"]))
+        self.assertEqual(losses[1:], losses[:1] * 2)
+        self.assertLess(losses[0][0], 2.5)
 
     def test_context_longer_than_the_model(self):
         self.assert_refused(b.USAGE, [r"context = 513", r"\b512\b"],

@@ -28,6 +28,10 @@ RUNS = {  # rule.eta and model.group say nothing here, and are part of the job's
                       "vote.slots": 300, "rule.travel": 0.5},
     "zoqo": {"model.path": LLAMA, "rule.name": "zoqo", "rule.eta": 0.02, "vote.slots": 1,
              "vote.directions": "uniform", "vote.noise": 2},
+    # between lines that end with CR LF version 0.1 saw no blank one: all of it is one document
+    "crlf-documents": {"model.path": LLAMA, "data.examples": "documents", "vote.slots": 8,
+                       "data.train": f"{os.path.relpath(HERE)}/returns.txt",
+                       "data.dev": f"{os.path.relpath(HERE)}/returns.txt"},
     "mlm": {"model.path": f"{FAMILIES}/roberta", "data.task": "mlm", "vote.slots": 8,
             "vote.train": "gains"},
 }

@@ -29,8 +29,8 @@ static bal_dataset corpus_of(const char *path, bal_examples examples, int64_t co
 {
     bal_dataset corpus = {0};
     CU_ASSERT_EQUAL_FATAL(
-        bal_corpus_open(path, tokenizer, &(bal_corpus_options){BAL_TASK_LM, examples, context},
-                        &corpus),
+        bal_corpus_open(path, tokenizer,
+                        &(bal_corpus_options){.examples = examples, .context = context}, &corpus),
         BAL_OK);
     return corpus;
 }
@@ -296,7 +296,7 @@ static void test_masked_examples_hide_15_percent(void)
 {
     bal_tokenizer *roberta = masking_tokenizer();
     bal_dataset corpus = {0};
-    bal_corpus_options options = {BAL_TASK_MLM, BAL_EXAMPLES_WINDOWS, 40};
+    bal_corpus_options options = {.task = BAL_TASK_MLM, .context = 40};
     const char *path = bal_test_data("tinystories/dev.txt");
     bal_mapping file;
     int32_t *all;
@@ -349,7 +349,7 @@ static void test_texts_that_are_missing_empty_or_too_short_are_named(void)
             if (examples == BAL_EXAMPLES_DOCUMENTS && i == 3) continue; /* long enough */
             const char *path = i == 0 ? "none/such.txt" : file_of(texts[i]);
             bal_dataset corpus = {0};
-            bal_corpus_options options = {BAL_TASK_LM, (bal_examples)examples, 64};
+            bal_corpus_options options = {.examples = (bal_examples)examples, .context = 64};
             CU_ASSERT_EQUAL(bal_corpus_open(path, tokenizer, &options, &corpus), BAL_ERR_INPUT);
             CU_ASSERT_PTR_NULL(corpus.self);
             CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), path));
@@ -371,7 +371,7 @@ static void test_the_shortest_text_is_one_window(void)
     bal_batch_clear(&a);
     bal_batch_clear(&b);
     bal_dataset_clear(&corpus);
-    bal_corpus_options options = {BAL_TASK_LM, BAL_EXAMPLES_WINDOWS, n};
+    bal_corpus_options options = {.context = n};
     CU_ASSERT_EQUAL(bal_corpus_open(file_of(STORY), tokenizer, &options, &corpus), BAL_ERR_INPUT);
     free(tokens);
 }
