@@ -49,8 +49,8 @@ struct bal_rule {
     bal_states states;
     /**
      * Move n codes of a tensor from first on: whole blocks, at most BAL_SPAN_BLOCKS of them. A code
-     * may move only behind the gate: where the direction z may move it, code - |z| and code + |z|
-     * in low .. high, and to nowhere outside. Integers only, the same everywhere.
+     * may move only where the gate is open: where the direction z may move it, code - |z| and code
+     * + |z| in low .. high, and to nowhere outside. Integers only, the same everywhere.
      * @param remembered  [states.n] bytes of each state, [n]
      * @param tally       [n] sum over slots of vote * z; may be overwritten
      * @return codes that changed

@@ -37,6 +37,13 @@ class Examples(b.TestCase):
         fingerprint = b.inspect(os.path.join(run, "step-000001.h5"))["fingerprint"]
         self.assertRegex(alone, rf"^\d+ of 64 directions .*\nfingerprint {fingerprint}\n$")
 
+    def test_rule(self):
+        said = example("rule", b.STORIES, TEXT).out
+        losses = [float(line.split()[2]) for line in said.splitlines()]
+        self.assertEqual(len(losses), 10)
+        self.assertLess(losses[-1], losses[0] - 0.2)
+        self.assertEqual(example("rule", b.STORIES, TEXT).out, said)
+
     def test_dataset(self):
         """A last token costs what a whole sum costs more than all but its last character."""
         out = example("dataset", b.STORIES).out
