@@ -110,9 +110,11 @@ void bal_parse(const bal_context *context, const struct argp *argp, const char *
                char **argv, bal_common *input)
 {
     struct argp_option taken[N_SHARED + 1] = {0};
-    for (size_t i = 0, n = 0; i < N_SHARED; ++i)
+    size_t n = 0;
+    for (size_t i = 0; i < N_SHARED; ++i)
         if (strchr(shared, shared_options[i].key) != NULL) taken[n++] = shared_options[i];
-    const struct argp common = {.options = taken, .parser = parse_common};
+    /* --help of argp 2.36 leaks where a list of options is empty */
+    const struct argp common = {.options = n > 0 ? taken : NULL, .parser = parse_common};
     const struct argp_child children[] = {{.argp = argp}, {.argp = &common}, {0}};
     const struct argp all = {.parser = hand_down, .children = children};
     FILE *out = stdout, *err = stderr, *nowhere = NULL;
