@@ -22,11 +22,11 @@ static uint32_t update(const bal_rule_step *step, bal_tensor *tensor, int64_t fi
 int main(int argc, char **argv)
 {
     static const bal_rule rule = {.update = update};
-    bal_bundle bundle; /* everything lives until the program ends */
-    bal_dataset text;
-    bal_batch batch;
-    bal_forward *forward;
-    bal_optim *optim;
+    static bal_bundle bundle; /* these live until the program ends */
+    static bal_dataset text;
+    static bal_batch batch;
+    static bal_forward *forward;
+    static bal_optim *optim;
     bool on_ballot[MAX_TENSORS] = {0};
     const bal_kernels *kernels = bal_kernels_at(bal_isa_best());
     if (argc != 3) need(bal_fail(BAL_ERR_ARG, "usage: rule MODEL TEXT"));
