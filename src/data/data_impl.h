@@ -6,8 +6,8 @@
 
 /* encoding.c */
 
-/** See that the bytes of a file are text in UTF-8. Bytes that are no characters are let through,
- * with a warning if there are many. @return BAL_OK; BAL_ERR_INPUT: says what it looks like. */
+/** Refuse a file that is plainly not text in UTF-8. A text with bytes that are 0, or with many that
+ *  are no UTF-8, passes with a warning. @return BAL_OK; BAL_ERR_INPUT: says what it looks like. */
 bal_status bal_text_check(const char *path, const char *bytes, size_t n_bytes);
 
 /* documents.c */

@@ -1,4 +1,4 @@
-/* encoding.c: what is no text in UTF-8, and what it looks like instead. */
+/* encoding.c: files that are not text in UTF-8, and what they look like instead. */
 #include <string.h>
 
 #include "data_impl.h"
@@ -29,36 +29,61 @@ static bal_status refuse(const char *path, const char *what, const char *remedy)
                     path, what, remedy, path);
 }
 
-/* No text has a byte 0; every other one is 0 in UTF-16 where letters are Latin. */
-static bal_status refuse_zeros(const char *path, const char *bytes, size_t n_bytes, size_t first)
+/* Of every four bytes, those at which most are 0: bit i stands for place i. In UTF-16 and UTF-32 it
+ * is always the same ones, where letters are Latin. */
+static unsigned places_of_zeros(const char *bytes, size_t n_bytes)
 {
-    size_t n = n_bytes < 4096 ? n_bytes : 4096, zeros[2] = {0};
-    for (size_t i = 0; i < n; ++i) zeros[i % 2] += bytes[i] == 0;
-    if (zeros[1] > n / 4 && zeros[0] < zeros[1] / 8)
-        return refuse(path, "text in UTF-16", "iconv -f UTF-16LE -t UTF-8");
-    if (zeros[0] > n / 4 && zeros[1] < zeros[0] / 8)
-        return refuse(path, "text in UTF-16", "iconv -f UTF-16BE -t UTF-8");
-    return bal_fail(BAL_ERR_INPUT,
-                    "%s: looks like binary data, for byte %zu is 0; expected text in UTF-8. If it "
-                    "is text with a few such bytes, drop them: tr -d '\\000' < %s > text.txt",
-                    path, first, path);
+    size_t n = (n_bytes < 4096 ? n_bytes : 4096) / 4, zeros[4] = {0};
+    unsigned places = 0;
+    for (size_t i = 0; i < 4 * n; ++i) zeros[i % 4] += bytes[i] == 0;
+    for (unsigned i = 0; i < 4; ++i) places |= (unsigned)(2 * zeros[i] > n) << i;
+    return places;
 }
 
-/* Text in an encoding of a byte per character still says something, by its ASCII. */
-static void warn_of_bytes(const char *path, const char *bytes, size_t n_bytes)
+/* Text that has no mark at its beginning. */
+static bal_status refuse_wide(const char *path, const char *bytes, size_t n_bytes)
 {
-    size_t n_wrong = 0, n_right = 0; /* bytes and characters beyond ASCII */
+    switch (places_of_zeros(bytes, n_bytes)) {
+        case 0xA:
+            return refuse(path, "text in UTF-16", "iconv -f UTF-16LE -t UTF-8");
+        case 0x5:
+            return refuse(path, "text in UTF-16", "iconv -f UTF-16BE -t UTF-8");
+        case 0xC:
+        case 0xE:
+            return refuse(path, "text in UTF-32", "iconv -f UTF-32LE -t UTF-8");
+        case 0x3:
+        case 0x7:
+            return refuse(path, "text in UTF-32", "iconv -f UTF-32BE -t UTF-8");
+        default:
+            return BAL_OK;
+    }
+}
+
+/* Bytes that are no text are read as they are, and version 0.1 read them without a word. */
+static bal_status check_bytes(const char *path, const char *bytes, size_t n_bytes)
+{
+    size_t n_zeros = 0, n_wrong = 0,
+           n_right = 0; /* the others: bytes and characters beyond ASCII */
     for (size_t i = 0, n; i < n_bytes; i += n) {
         int32_t character;
         n = bal_character(bytes + i, n_bytes - i, &character);
+        n_zeros += character == 0;
         n_wrong += character == BAL_NO_CHARACTER;
         n_right += character >= 0x80;
     }
+    if (n_zeros > 0 && n_wrong > n_bytes / 8)
+        return bal_fail(BAL_ERR_INPUT, "%s: looks like binary data; expected text in UTF-8", path);
+    if (n_zeros > 0)
+        bal_log(BAL_LOG_WARN,
+                "%s: %zu bytes are 0 and are read as they are; to drop them: tr -d '\\000' < %s > "
+                "text.txt",
+                path, n_zeros, path);
     if (n_wrong > n_right)
         bal_log(BAL_LOG_WARN,
                 "%s: %zu bytes are no UTF-8; if it is text in Latin-1 or Windows-1252, convert it: "
                 "iconv -f WINDOWS-1252 -t UTF-8 %s > text.txt",
                 path, n_wrong, path);
+    return BAL_OK;
 }
 
 bal_status bal_text_check(const char *path, const char *bytes, size_t n_bytes)
@@ -68,9 +93,6 @@ bal_status bal_text_check(const char *path, const char *bytes, size_t n_bytes)
         if (n_bytes >= b->n && memcmp(bytes, b->bytes, b->n) == 0)
             return refuse(path, b->what, b->remedy);
     }
-    if (n_bytes == 0) return BAL_OK;
-    const char *zero = memchr(bytes, 0, n_bytes);
-    if (zero != NULL) return refuse_zeros(path, bytes, n_bytes, (size_t)(zero - bytes));
-    warn_of_bytes(path, bytes, n_bytes);
-    return BAL_OK;
+    BAL_TRY(refuse_wide(path, bytes, n_bytes));
+    return check_bytes(path, bytes, n_bytes);
 }

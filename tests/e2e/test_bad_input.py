@@ -139,6 +139,11 @@ class BadInput(b.TestCase):
         self.refused_data(self.write("utf-16.txt", text.encode("utf-16")), "UTF-16", "iconv -f UTF-16 ")
         self.refused_data(self.write("text.gz", gzip.compress(text.encode())), "gzip", "gunzip")
 
+    def test_bytes_of_0_in_a_text_are_named_and_read(self):
+        file = self.write("zeros.txt", "Once upon a time. \0" * 99)
+        result = b.run(["eval", b.STORIES, "--job", b.JOB, "-s", f"data.dev={file}"])
+        self.assertRegex(result.err, rf"{re.escape(file)}: 99 bytes are 0 .* tr -d")
+
     def test_documents_in_windows_line_ends_are_fine(self):
         text = b.bytes_of("data/tinystories", "dev.txt")[:6000]
         job = self.write("documents.ini", f"[model]\npath = {b.STORIES}\n[data]\nexamples = documents\n"

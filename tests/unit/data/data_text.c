@@ -120,9 +120,14 @@ static void test_what_is_no_text_is_named(void)
         {BYTES("O\0n\0c\0e\0 \0u\0p\0o\0n\0"), "UTF-16", "iconv -f UTF-16LE -t UTF-8"},
         {BYTES("\0O\0n\0c\0e\0 \0u\0p\0o\0n"), "UTF-16", "iconv -f UTF-16BE -t UTF-8"},
         {BYTES("\xFF\xFE\0\0O\0\0\0n\0\0\0"), "UTF-32", "iconv -f UTF-32 -t UTF-8"},
+        {BYTES("O\0\0\0n\0\0\0c\0\0\0e\0\0\0"), "UTF-32", "iconv -f UTF-32LE -t UTF-8"},
+        {BYTES("\0\0\0O\0\0\0n\0\0\0c\0\0\0e"), "UTF-32", "iconv -f UTF-32BE -t UTF-8"},
+        {BYTES("\x06\x20\0\0\x07\x20\0\0\x08\x20\0\0"), "UTF-32", "iconv -f UTF-32LE"},
         {BYTES("\x1F\x8B\x08\0\0\0\0\0"), "gzip", "gunzip -c"},
         {BYTES("PK\x03\x04\x14\0\0\0"), "zip", "unzip -p"},
-        {BYTES("Once upon a time\0, there was"), "byte 16 is 0", "tr -d '\\000'"},
+        {BYTES("\x7F"
+               "ELF\x02\x01\0\0\xBB\xDA\xB8\x80\xF4\xE0\x9D\xB3"),
+         "binary data", "UTF-8"},
 #undef BYTES
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; ++i)
@@ -136,6 +141,19 @@ static void test_what_is_no_text_is_named(void)
             CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), files[i].what));
             CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), files[i].remedy));
         }
+}
+
+static void test_bytes_of_0_are_read_as_they_are(void)
+{
+    static const char text[] = "Once upon a time\0, there was\0\0\0\0\0\0\0\0\0\0";
+    for (int examples = BAL_EXAMPLES_WINDOWS; examples <= BAL_EXAMPLES_DOCUMENTS; ++examples) {
+        bal_dataset data = {0};
+        bal_corpus_options options = {.examples = (bal_examples)examples, .context = 2};
+        const char *path = file_of(text, sizeof text - 1);
+        CU_ASSERT_EQUAL_FATAL(bal_corpus_open(path, tokenizer, &options, &data), BAL_OK);
+        CU_ASSERT_EQUAL(data.n_bytes, sizeof text - 1);
+        bal_dataset_clear(&data);
+    }
 }
 
 int bal_suite_begin(int *argc, char ***argv)
@@ -157,5 +175,6 @@ const bal_test bal_suite_tests[] = {
      test_a_line_of_spaces_tabs_and_returns_is_blank},
     {"texts have the hashes of version 0.1", test_texts_have_the_hashes_of_version_0_1},
     {"what is no text is named", test_what_is_no_text_is_named},
+    {"bytes of 0 are read as they are", test_bytes_of_0_are_read_as_they_are},
     {NULL, NULL},
 };
