@@ -8,3 +8,12 @@ static inline void need(bal_status status)
     fprintf(stderr, "%s\n", bal_failure());
     exit(bal_status_exit_code(status));
 }
+
+enum { MAX_TENSORS = 1024 }; /* that examples with one number per tensor have room for */
+static inline bal_tensors *need_room(bal_tensors *tensors)
+{
+    if (tensors->n > MAX_TENSORS)
+        need(bal_fail(BAL_ERR_INPUT, "the model has %d tensors; this example has room for %d",
+                      tensors->n, MAX_TENSORS));
+    return tensors;
+}

@@ -1,9 +1,9 @@
 /* rule MODEL TEXT: training by a rule of your own: a code takes a step where votes are clear. */
 #include "need.h"
 
-enum { N_STEPS = 10, N_SLOTS = 256, CONTEXT = 64, SEED = 1, MAX_TENSORS = 1024, CLEAR = 16 };
+enum { N_STEPS = 10, N_SLOTS = 256, CONTEXT = 64, SEED = 1, CLEAR = 16 };
 
-/* tally[i]: votes for a larger code first + i, less votes for a smaller one: CLEAR by chance. */
+/* tally[i]: votes to raise code first + i, less those to lower it. CLEAR is one sigma of chance. */
 static uint32_t update(const bal_rule_step *step, bal_tensor *tensor, int64_t first, int64_t n,
                        int8_t *const remembered[], int16_t *tally)
 {
@@ -27,17 +27,17 @@ int main(int argc, char **argv)
     static bal_batch batch;
     static bal_forward *forward;
     static bal_optim *optim;
-    bool on_ballot[MAX_TENSORS] = {0};
+    static bool on_ballot[MAX_TENSORS];
     const bal_kernels *kernels = bal_kernels_at(bal_isa_best());
     if (argc != 3) need(bal_fail(BAL_ERR_ARG, "usage: rule MODEL TEXT"));
     need(bal_source_open(argv[1], &(bal_source_options){.formats = {.matrices = BAL_I8}}, &bundle));
-    bal_tensors *tensors = bal_model_tensors(bundle.model);
+    bal_tensors *tensors = need_room(bal_model_tensors(bundle.model));
     bal_corpus_options cut = {.context = CONTEXT};
     need(bal_corpus_open(argv[2], bundle.tokenizer, &cut, &text));
     need(bal_batch_init(&batch, 1, CONTEXT));
     need(bal_forward_create(bundle.model, kernels, CONTEXT, CONTEXT, &forward));
     for (int i = 0; i < tensors->n; ++i) on_ballot[i] = true;
-    bal_measure measure = {kernels, {.density = 1.0}, SEED, 0, on_ballot};
+    bal_measure measure = {kernels, {.noise = 1, .density = 1.0}, SEED, 0, on_ballot};
     bal_optim_options options = {{.kind = &rule}, measure, {N_SLOTS, BAL_SIGN_BITS}, N_STEPS, 0};
     need(bal_optim_create(tensors, &rule.states, &options, &optim));
     for (uint32_t step = 0; step < N_STEPS; ++step) {

@@ -1,7 +1,7 @@
 /* mpirun -n RANKS step MODEL TEXT: the first of a hundred training steps, the same on any ranks. */
 #include "need.h"
 
-enum { N_SLOTS = 64, N_EXAMPLES = 2, CONTEXT = 64, SEED = 1, MAX_TENSORS = 1024 };
+enum { N_SLOTS = 64, N_EXAMPLES = 2, CONTEXT = 64, SEED = 1, N_TOKENS = N_EXAMPLES * CONTEXT };
 
 int main(int argc, char **argv)
 {
@@ -22,14 +22,13 @@ int main(int argc, char **argv)
     need(bal_job_open_data(&job, argv[2], &bundle, &text));
     need(bal_batch_init(&batch, N_EXAMPLES, CONTEXT));
     bal_machine machine = {.kernels = bal_kernels_at(bal_isa_best())};
-    bal_tensors *tensors = bal_model_tensors(bundle.model);
+    bal_tensors *tensors = need_room(bal_model_tensors(bundle.model));
     bool on_ballot[MAX_TENSORS]; /* which tensors are voted on */
     need(bal_job_tensors(&job, tensors, on_ballot));
     bal_measure measure = bal_job_measure(&job, &machine, on_ballot);
     need(bal_job_optim(&job, &machine, tensors, &states, &measure, &optim));
     need(bal_ballot_create(comm, bal_job_ballot(&job), &ballot));
-    need(
-        bal_forward_create(bundle.model, machine.kernels, N_EXAMPLES * CONTEXT, CONTEXT, &forward));
+    need(bal_forward_create(bundle.model, machine.kernels, N_TOKENS, CONTEXT, &forward));
 
     for (int slot = bal_comm_rank(comm); slot < N_SLOTS; slot += bal_comm_size(comm)) {
         bal_direction z = {.measure = measure, .slot = (uint32_t)slot};

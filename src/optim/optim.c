@@ -18,6 +18,8 @@ bal_status bal_optim_create(bal_tensors *tensors, const bal_states *states,
 {
     const bal_rule *rule = options->rule.kind;
     assert(states->n == rule->states.n);
+    for (int i = 1; i < states->n; ++i) /* as a reader of checkpoints finds them */
+        assert(strcmp(states->at[i - 1].name, states->at[i].name) < 0);
     if (rule->check != NULL) BAL_TRY(rule->check(options));
     bal_status status = BAL_ERR_MEMORY;
     bal_optim *o = bal_alloc(1, sizeof *o);

@@ -8,17 +8,17 @@
 #define ROWS_MAX 255 /* independent directions that are counted together */
 #define SUM_MAX 32767
 
-/* A way to add a part of the slots to the sums of whole pieces. */
-typedef struct way {
+/* What adds a part of the slots to the sums of whole pieces. */
+typedef struct adder {
     int n_slots; /* of a part: few enough for sums of 16 bits */
     void (*add)(const bal_tally *tally, int tensor, const bal_span *span, int part, int16_t *sums);
-} way;
+} adder;
 
 struct bal_tally {
     int n_slots, n_sets;
     bal_tally_method method;
     bal_measure measure;
-    way way;
+    adder adder;
     int8_t *votes;      /* [n_slots] */
     int32_t *reach;     /* [n_slots], one per part: the largest possible |sum| */
     int16_t *transform; /* [n_sets][256] Walsh-Hadamard transform of a set's votes */
@@ -103,25 +103,26 @@ static void add_slot(const bal_tally *tally, int tensor, const bal_span *span, i
         sums[i] = (int16_t)(sums[i] + tally->votes[slot] * z[i]);
 }
 
-static way best_way(bal_tally_method method, bal_direction_kind kind)
+static adder best_adder(bal_tally_method method, bal_direction_kind kind)
 {
     if (method == BAL_TALLY_TABLE && kind == BAL_DIRECTIONS_WALSH)
-        return (way){BAL_WALSH_SLOTS, add_set};
+        return (adder){BAL_WALSH_SLOTS, add_set};
     if (method == BAL_TALLY_TABLE && kind == BAL_DIRECTIONS_INDEPENDENT)
-        return (way){ROWS_MAX, add_rows};
-    return (way){1, add_slot};
+        return (adder){ROWS_MAX, add_rows};
+    return (adder){1, add_slot};
 }
 
 void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *votes)
 {
+    assert(measure->options.noise >= 1 && measure->options.density > 0.0);
     tally->measure = *measure;
-    tally->way = best_way(tally->method, measure->options.kind);
+    tally->adder = best_adder(tally->method, measure->options.kind);
     memcpy(tally->votes, votes, (size_t)tally->n_slots);
     memset(tally->reach, 0, (size_t)tally->n_slots * sizeof *tally->reach);
     int64_t reach = 0;
     for (int slot = 0; slot < tally->n_slots; ++slot) {
         int largest = abs(votes[slot]) * (int)measure->options.noise;
-        tally->reach[slot / tally->way.n_slots] += largest;
+        tally->reach[slot / tally->adder.n_slots] += largest;
         reach += largest;
     }
     assert(reach <= INT32_MAX);
@@ -150,7 +151,7 @@ static void move_sums(int64_t n, bool first, int16_t *sums, int32_t *total)
 static void fill_pieces(const bal_tally *tally, int tensor, const bal_span *span, int16_t *sums)
 {
     int64_t n = span->n_pieces * BAL_PIECE_CODES;
-    int n_parts = (tally->n_slots + tally->way.n_slots - 1) / tally->way.n_slots;
+    int n_parts = (tally->n_slots + tally->adder.n_slots - 1) / tally->adder.n_slots;
     int32_t total[SPAN_CODES], reach = 0; /* the largest possible |sum| in sums */
     bool fits = true;                     /* total is not in use */
     memset(sums, 0, (size_t)n * sizeof *sums);
@@ -160,7 +161,7 @@ static void fill_pieces(const bal_tally *tally, int tensor, const bal_span *span
             fits = false;
             reach = 0;
         }
-        tally->way.add(tally, tensor, span, part, sums);
+        tally->adder.add(tally, tensor, span, part, sums);
         reach += tally->reach[part];
     }
     if (fits) return;

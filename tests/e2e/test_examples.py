@@ -5,6 +5,7 @@ import re
 import struct
 
 import ballot_run as b
+from test_estimate import random_model
 
 TEXT = "data/shakespeare/dev.txt"
 
@@ -85,6 +86,11 @@ class Examples(b.TestCase):
             result = example(name, *arguments, expect=b.INPUT)
             self.assertRegex(result.err, r"^/nowhere\b")
             self.assertIn("usage", example(name, expect=b.USAGE).err)
+        deep = self.folder("deep")  # 70 layers of 16 tensors each
+        random_model(deep, n_layers=70, dim=16, hidden=16, n_heads=2)
+        for name in ("step", "rule"):
+            self.assertRegex(example(name, deep, TEXT, expect=b.INPUT).err,
+                             r"the model has \d+ tensors; this example has room for 1024")
 
 
 b.main()

@@ -3,9 +3,12 @@
 
 #include <CUnit/Basic.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 uint64_t bal_test_random(uint64_t *state)
@@ -38,6 +41,22 @@ const char *bal_test_data(const char *name)
     }
     snprintf(path, sizeof path, "%s/%s", data, name);
     return path;
+}
+
+bool bal_test_asserts(void (*act)(void))
+{
+    int state = 0;
+#ifdef NDEBUG
+    return true;
+#endif
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+        if (freopen("/dev/null", "w", stderr) != NULL) act();
+        _exit(0);
+    }
+    return waitpid(child, &state, 0) == child && WIFSIGNALED(state) && WTERMSIG(state) == SIGABRT;
 }
 
 int main(int argc, char **argv)

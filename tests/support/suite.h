@@ -3,6 +3,7 @@
 #define BALLOT_TEST_SUITE_H
 
 #include <CUnit/CUnit.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct bal_test {
@@ -22,5 +23,8 @@ uint64_t bal_test_random(uint64_t *state);
 const char *bal_test_dir(const char *name);
 /** $BALLOT_DATA/name, the sample data of the repository; borrowed until the next call. */
 const char *bal_test_data(const char *name);
+/** Whether a call, made in a child, ends by a failed assertion. True without looking where NDEBUG
+ *  leaves assertions out: sanitized builds have them. */
+bool bal_test_asserts(void (*act)(void));
 
 #endif

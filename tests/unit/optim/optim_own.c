@@ -96,6 +96,24 @@ static void test_its_check_refuses_settings(void)
     drop(&model);
 }
 
+static void remember_out_of_order(void)
+{
+    static const bal_rule wrong = {.states = {.n = 2, .at = {{.name = "total"}, {.name = "count"}}},
+                                   .update = update};
+    net *model = new_model();
+    setting s = setting_of(1, 4);
+    bal_states states = wrong.states;
+    bal_optim *optim;
+    s.options.rule.kind = &wrong;
+    s.options.measure.on_ballot = s.on_ballot;
+    bal_optim_create(&model->tensors, &states, &s.options, &optim);
+}
+
+static void test_states_stand_in_the_order_of_their_names(void)
+{
+    CU_ASSERT(bal_test_asserts(remember_out_of_order));
+}
+
 static void test_the_table_begins_with_the_default_and_every_name_has_its_rule(void)
 {
     CU_ASSERT_STRING_EQUAL(bal_rule_choices[0].name, "carry");
@@ -112,6 +130,7 @@ const char bal_suite_name[] = "optim_own";
 const bal_test bal_suite_tests[] = {
     {"a rule of one's own remembers and moves", test_a_rule_of_ones_own_remembers_and_moves},
     {"its check refuses settings", test_its_check_refuses_settings},
+    {"states stand in the order of their names", test_states_stand_in_the_order_of_their_names},
     {"the table begins with the default, and every name has its rule",
      test_the_table_begins_with_the_default_and_every_name_has_its_rule},
     {NULL, NULL},

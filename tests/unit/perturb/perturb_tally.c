@@ -136,6 +136,16 @@ static void test_tensors_off_the_ballot_have_a_tally_of_zero(void)
     }
 }
 
+static void load_without_noise(void)
+{
+    bal_tally *tally = NULL;
+    bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 0, 1.0);
+    if (bal_tally_create(8, BAL_TALLY_TABLE, &tally) == BAL_OK)
+        bal_tally_load(tally, &measure, (int8_t[8]){0});
+}
+
+static void test_a_measure_has_noise(void) { CU_ASSERT(bal_test_asserts(load_without_noise)); }
+
 const char bal_suite_name[] = "perturb_tally";
 const bal_test bal_suite_tests[] = {
     {"a tally is the sum of vote times direction", test_a_tally_is_the_sum_of_vote_times_direction},
@@ -144,5 +154,6 @@ const bal_test bal_suite_tests[] = {
     {"a tally forgets the step before", test_a_tally_forgets_the_step_before},
     {"tensors off the ballot have a tally of zero",
      test_tensors_off_the_ballot_have_a_tally_of_zero},
+    {"a measure has noise", test_a_measure_has_noise},
     {NULL, NULL},
 };
