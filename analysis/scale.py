@@ -10,7 +10,7 @@ P ranks on nodes of R, N slots, M tokens per probe, d codes; seconds of a step a
   imbalance  cv probe E(P)                 E: mean of the largest of P standard normal numbers
   ballot     h log2(R) + H log2(P/R) + B/b h, H: a hop in a node, between nodes; B: bytes of votes
   journal    one record, written and synced
-  update     u d ceil(N/256) / R           u: one code by a group of 256 votes; a node shares a copy
+  update     u d ceil(N/256) / R           u: one code by a set of 256 votes; a node shares a copy
 Logarithms are rounded up, and R is at most P. a and c come from the step record (attention and all
 else included), without one a from the products; u and h from the bench record. Not in the model:
 evaluations, checkpoints, and a node's memory bandwidth, which u meets when many ranks update.
@@ -28,7 +28,7 @@ from report import GREY, INK, PHASES, Failure
 
 MAX_SLOTS = 1 << 20   # of [vote] slots
 MAX_RANKS = 1 << 24
-GROUP = 256           # slots of a Walsh group: one look-up per code
+SET = 256             # slots of a Walsh set: one look-up per code
 TERMS = {"probe": "probe", "imbalance": "wait", "ballot": "vote", "journal": "journal",
          "update": "update"}  # and the phase of report.py whose colour each has
 
@@ -37,7 +37,7 @@ class Machine:
     """Constants of the model, in seconds, bytes and ranks.
 
     per_token, per_code   of a pass: for each code and token, and for each code
-    update                one code by one group of votes, on one core
+    update                one code by one set of votes, on one core
     hop_node, hop_net     one hop of a reduction within a node, between nodes
     byte                  one byte between nodes
     fsync                 one journal record
@@ -163,7 +163,7 @@ def predict(m, codes, tokens, ranks, slots):
             "ballot": hops(on_node) * m.hop_node + hops(nodes) * m.hop_net +
                       (ballot_bytes(slots) * m.byte if nodes > 1 else 0.0),
             "journal": m.fsync,
-            "update": m.update * codes * -(-slots // GROUP) / on_node}
+            "update": m.update * codes * -(-slots // SET) / on_node}
 
 
 def ranking(terms):
@@ -243,7 +243,7 @@ def points(m, steps, runs, slots_of):
     for step in steps:
         ranks = get(step, "ranks", 1)
         slots = slots_of(ranks)
-        update = get(step, "update_seconds") * -(-slots // GROUP)
+        update = get(step, "update_seconds") * -(-slots // SET)
         whole = (get(step, "seconds_per_probe") * -(-slots // ranks) + update + m.fsync +
                  step.get("ballot_seconds", 0.0))
         found.append({"ranks": ranks, "rate": slots / whole, "update": update, "whole": False})
@@ -426,7 +426,7 @@ def main():
         panels = []
         print(title)
         print(f"pass {1e12 * m.per_token:.3g} ps per code and token + {1e12 * m.per_code:.3g} ps "
-              f"per code, update {1e12 * m.update:.3g} ps per code and {GROUP} votes, hops "
+              f"per code, update {1e12 * m.update:.3g} ps per code and {SET} votes, hops "
               f"{seconds_text(m.hop_node)} in a node and {seconds_text(m.hop_net)} between nodes, "
               f"journal {seconds_text(m.fsync)}")
         for name, slots_of in laws:

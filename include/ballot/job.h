@@ -52,9 +52,9 @@ typedef struct bal_job {
 #define LISTED(section, key, ...) unsigned key;
 #define FLAGS(section, key, ...) unsigned key;
 #include "ballot/job_options.def"
-    /* set by who read the job */
-    char *text;     /* every option, resolved, as INI */
-    char *identity; /* "section.key=value" lines of those that decide the codes */
+    /* set by the reader of the job */
+    char *text;     /* every option that applies, as INI */
+    char *identity; /* lines "section.key=value" of those that decide the codes */
     char *older; /* the same of version 0.1: those too that do not apply, or decide what is noted */
     uint64_t hash; /* of identity */
     bool as_0_1;   /* documents as in bal_corpus_options: to continue a run of version 0.1 */

@@ -12,16 +12,15 @@
 extern "C" {
 #endif
 
-#define BAL_WAY_GROUP_MAX 64
+#define BAL_WAY_TEAM_MAX 64
 
 /** A way to probe. A point is a place at which a slot takes its loss: a forward pass. */
 typedef struct bal_way {
-    const char *name;
     int n_points; /* of a slot: 2, code - z and code + z; or 1, code + z */
-    int group;    /* slots that share a mini-batch and are dealt to one rank, 1 .. the maximum */
+    int team;     /* slots that share a mini-batch and are dealt to one rank, 1 .. the maximum */
     int n_bits;   /* of a vote, see bal_ballot_shape */
-    /** What n slots of a group say: votes[n] from losses[n][n_points], loss units. Integers alone,
-     *  so that every rank and every replay agrees. n is less than group where slots run out. */
+    /** What n slots of a team say: votes[n] from losses[n][n_points], loss units. Integers alone,
+     *  so that every rank and every replay agrees. n is less than team where slots run out. */
     void (*vote)(int n, const int64_t *losses, int8_t *votes);
 } bal_way;
 
@@ -31,7 +30,7 @@ typedef enum bal_way_kind {
 } bal_way_kind;
 extern const bal_way bal_ways[]; /* by bal_way_kind */
 
-/** Slots of the group that begins with slot first, of n_slots. Local. */
+/** Slots of the team that begins with slot first, of n_slots. Local. */
 int bal_way_slots(const bal_way *way, int first, int n_slots);
 
 /** What a rank probes with. Plain; what it points to is borrowed, but for sequences. */
@@ -41,7 +40,7 @@ typedef struct bal_prober {
     int64_t n_sequences;     /* of a mini-batch */
     bal_forward *forward;
     bal_batch *batch;   /* with room for a mini-batch */
-    int64_t *sequences; /* [group][n_points][n_sequences] losses in the group probed last */
+    int64_t *sequences; /* [team][n_points][n_sequences] losses in the team probed last */
 } bal_prober;
 /** Make room for the sequences of a prober whose other members are set. Local. @return BAL_OK;
  *  BAL_ERR_MEMORY. */
@@ -49,7 +48,7 @@ bal_status bal_prober_init(bal_prober *prober);
 void bal_prober_clear(bal_prober *prober);
 
 /**
- * Probe a group: its mini-batch, that of slot first at the measure's step, at the points of each of
+ * Probe a team: its mini-batch, that of slot first at the measure's step, at the points of each of
  * its slots. A pure function of seed, step, slots and model. Local.
  * @param n       slots, see bal_way_slots
  * @param losses  [n][n_points] summed cross-entropy, loss units
@@ -57,7 +56,7 @@ void bal_prober_clear(bal_prober *prober);
  */
 bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, int n,
                      int64_t *losses);
-/** The votes[n] of the group probed last, from its losses; adds what a ballot's totals sum up of
+/** The votes[n] of the team probed last, from its losses; adds what a ballot's totals sum up of
  *  it, but for n_cast. Local. */
 void bal_probe_votes(const bal_prober *prober, int n, const int64_t *losses, int8_t *votes,
                      bal_totals *totals);

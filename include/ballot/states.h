@@ -39,8 +39,6 @@ void bal_states_zero(bal_states *states, const bal_tensors *tensors);
 /** Release memory of their own, and forget all. Local. */
 void bal_states_clear(bal_states *states);
 
-/** The state of that name, NULL if there is none. Local. */
-const bal_state *bal_states_find(const bal_states *states, const char *name);
 /** Where the bytes of a tensor begin. Local. */
 static inline int8_t *bal_state_of(const bal_state *state, const bal_tensor *tensor)
 {

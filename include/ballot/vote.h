@@ -64,8 +64,8 @@ bal_status bal_ballot_create(bal_comm *comm, bal_ballot_shape shape, bal_ballot 
 /** Free the ballot and set *ballot to NULL. Local; a null ballot is fine. */
 void bal_ballot_destroy(bal_ballot **ballot);
 
-/** The rank that a slot is dealt to, where groups of so many slots are dealt whole. Local. */
-int bal_slot_rank(int slot, int group, int n_ranks);
+/** The rank that a slot is dealt to, where teams of so many slots are dealt whole. Local. */
+int bal_slot_rank(int slot, int team, int n_ranks);
 
 /**
  * Cast one slot's vote. Local.
@@ -108,8 +108,8 @@ void bal_ballot_votes(bal_ballot_shape shape, const uint64_t *bits, int8_t *vote
 bool bal_ballot_has(bal_ballot_shape shape, const uint64_t *bits, int slot);
 /** Slots with a vote other than 0. Local. */
 int64_t bal_ballot_n_decided(bal_ballot_shape shape, const uint64_t *bits);
-/** Take back all votes of a rank, as if it had abstained; group as in bal_slot_rank. Local. */
-void bal_ballot_strike(bal_ballot_shape shape, uint64_t *bits, int group, int rank, int n_ranks);
+/** Take back all votes of a rank, as if it had abstained; team as in bal_slot_rank. Local. */
+void bal_ballot_strike(bal_ballot_shape shape, uint64_t *bits, int team, int rank, int n_ranks);
 
 #ifdef __cplusplus
 }

@@ -118,14 +118,14 @@ static json_t *to_json(const bal_job *job, const bal_context *context, const bal
         (json_int_t)e->files.log, "disk_bytes", (json_int_t)e->files.disk, "steps",
         (json_int_t)job->run.steps, "result", result, "text", text);
     /* and what analysis/scale.py reads of a step; null where nothing was measured */
-    int64_t groups = (job->vote.slots + BAL_WALSH_SLOTS - 1) / BAL_WALSH_SLOTS;
+    int64_t sets = (job->vote.slots + BAL_WALSH_SLOTS - 1) / BAL_WALSH_SLOTS;
     json_t *step =
         !e->times.measured
             ? json_pack("{s:n, s:n, s:n, s:n, s:n}", "seconds_per_probe", "update_seconds",
                         "seconds_per_evaluation", "seconds_per_step", "hours")
             : json_pack("{s:f, s:f, s:f, s:f, s:f}", "seconds_per_probe", e->times.probe,
                         "update_seconds",
-                        e->times.update / (double)groups / (double)bal_comm_size(context->comm),
+                        e->times.update / (double)sets / (double)bal_comm_size(context->comm),
                         "seconds_per_evaluation", e->times.eval * (double)e->n_eval_batches,
                         "seconds_per_step", p->seconds / (double)job->run.steps, "hours",
                         p->seconds / 3600);

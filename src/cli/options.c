@@ -18,9 +18,8 @@
 #define FREE BAL_USE_FREE
 #define ALWAYS NULL
 #define WHEN(...) __VA_ARGS__
-#define TEXT(section, key, value, use, when, help)                                          \
-    {AT(section, key), BAL_OPT_TEXT, 0, sizeof(((bal_job *)0)->section.key), {}, NULL, use, \
-     {when},           help},
+#define TEXT(section, key, value, use, when, help) \
+    {AT(section, key), BAL_OPT_TEXT, 0, BAL_TEXT_BYTES, {}, NULL, use, {when}, help},
 #define INT(section, key, value, min, max, use, when, help) \
     {AT(section, key), BAL_OPT_INT, min, max, {}, NULL, use, {when}, help},
 #define REAL(section, key, value, bound, max, use, when, help, ...) \

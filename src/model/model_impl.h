@@ -11,7 +11,8 @@ typedef struct bal_norm {
 
 /* A part of a layer, as a chain: it reads a row, normed if there is a norm before it, multiplies it
  * by its matrix, adds its bias, and norms what comes out if there is a norm after it. Parts that
- * read the same rows leave the norm before them to the first. */
+ * read the same rows leave the norm before them to the first. A factor pair, such as LoRA's down
+ * and up, would be two more links of the chain; no scheme has one yet. */
 typedef struct bal_part {
     int weight, gain, bias; /* a gain: of an integer matrix */
     bal_norm before, after;

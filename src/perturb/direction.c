@@ -66,8 +66,8 @@ static void fill_signs(const bal_direction *direction, int tensor, const bal_spa
 }
 
 /* Close the quarters of blocks that the measure leaves out. */
-static void close_groups(const bal_measure *measure, int tensor, const bal_span *span,
-                         uint8_t *negative, uint8_t *moves)
+static void close_quarters(const bal_measure *measure, int tensor, const bal_span *span,
+                           uint8_t *negative, uint8_t *moves)
 {
     bool open[4 * SPAN_BLOCKS];
     bal_measure_mask(measure, tensor, span->first, span->n, open);
@@ -92,7 +92,7 @@ void bal_direction_bits(const bal_direction *direction, int tensor, int64_t firs
             memcpy(negative, whole + first_block % PIECE_BLOCKS * BLOCK_BYTES,
                    (size_t)(span.n * BLOCK_BYTES));
         if (direction->measure.options.density < 1.0)
-            close_groups(&direction->measure, tensor, &span, negative, moves);
+            close_quarters(&direction->measure, tensor, &span, negative, moves);
         first_block += span.n, n_blocks -= span.n;
         negative += span.n * BLOCK_BYTES, moves += span.n * BLOCK_BYTES;
     }
@@ -124,7 +124,7 @@ void bal_direction_fill(const bal_direction *direction, int tensor, int64_t firs
             fill_uniform(direction, tensor, &span, z);
             memset(moves, 0xFF, sizeof moves);
             if (measure->options.density < 1.0)
-                close_groups(measure, tensor, &span, negative, moves);
+                close_quarters(measure, tensor, &span, negative, moves);
         } else {
             bal_direction_bits(direction, tensor, first_block, span.n, negative, moves);
             measure->kernels->signs(n, negative, z);

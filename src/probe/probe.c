@@ -1,4 +1,4 @@
-/* probe.c: the passes of a group of slots, and what they add to a ballot. */
+/* probe.c: the passes of a team of slots, and what they add to a ballot. */
 #include <stdlib.h>
 
 #include "ballot/core.h"
@@ -6,7 +6,7 @@
 
 bal_status bal_prober_init(bal_prober *prober)
 {
-    size_t n = (size_t)(prober->way->group * prober->way->n_points);
+    size_t n = (size_t)(prober->way->team * prober->way->n_points);
     prober->sequences = bal_alloc(n, (size_t)prober->n_sequences * sizeof *prober->sequences);
     if (prober->sequences != NULL) return BAL_OK;
     return bal_fail(BAL_ERR_MEMORY, "no memory to probe %lld sequences",
@@ -19,7 +19,7 @@ void bal_prober_clear(bal_prober *prober)
     prober->sequences = NULL;
 }
 
-/* Losses of each sequence of the batch at a point of a slot of the group. */
+/* Losses of each sequence of the batch at a point of a slot of the team. */
 static int64_t *sequences_of(const bal_prober *prober, int slot, int point)
 {
     return prober->sequences + (slot * prober->way->n_points + point) * prober->n_sequences;
@@ -48,8 +48,8 @@ bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, 
 static int n_agree(const bal_prober *prober, int64_t sequence, int n, const int8_t *votes)
 {
     const bal_way *way = prober->way;
-    int64_t losses[2 * BAL_WAY_GROUP_MAX] = {0};
-    int8_t own[BAL_WAY_GROUP_MAX];
+    int64_t losses[2 * BAL_WAY_TEAM_MAX] = {0};
+    int8_t own[BAL_WAY_TEAM_MAX];
     int n_same = 0;
     for (int i = 0; i < n; ++i)
         for (int point = 0; point < way->n_points; ++point)

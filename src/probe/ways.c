@@ -3,7 +3,7 @@
 
 int bal_way_slots(const bal_way *way, int first, int n_slots)
 {
-    return n_slots - first < way->group ? n_slots - first : way->group;
+    return n_slots - first < way->team ? n_slots - first : way->team;
 }
 
 static void vote_two_sided(int n, const int64_t *losses, int8_t *votes)
@@ -15,9 +15,8 @@ static void vote_two_sided(int n, const int64_t *losses, int8_t *votes)
 }
 
 const bal_way bal_ways[] = {
-    [BAL_WAY_TWO_SIDED] = {.name = "two-sided",
-                           .n_points = 2,
-                           .group = 1,
+    [BAL_WAY_TWO_SIDED] = {.n_points = 2,
+                           .team = 1,
                            .n_bits = BAL_SIGN_BITS,
                            .vote = vote_two_sided},
 };

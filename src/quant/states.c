@@ -47,13 +47,6 @@ void bal_states_clear(bal_states *states)
     *states = (bal_states){0};
 }
 
-const bal_state *bal_states_find(const bal_states *states, const char *name)
-{
-    for (int i = 0; i < states->n; ++i)
-        if (strcmp(states->at[i].name, name) == 0) return &states->at[i];
-    return NULL;
-}
-
 int8_t *bal_states_leftover(const bal_states *states, const bal_tensor *tensor)
 {
     for (int i = 0; states != NULL && i < states->n; ++i)

@@ -82,10 +82,16 @@ static bal_status resolve_cache(const char *root, char found[BAL_SOURCE_PATH_BYT
         BAL_TRY(read_name(root, "refs/main", name));
     } else {
         int n = list(snapshots, "", names);
-        if (n != 1)
+        if (n == 0)
+            return bal_fail(
+                BAL_ERR_INPUT,
+                "%s: a model in the cache of huggingface_hub, but %s is empty; download "
+                "the model again",
+                root, snapshots);
+        if (n > 1)
             return bal_fail(BAL_ERR_INPUT,
-                            "%s: a model in the cache of huggingface_hub without refs/main; "
-                            "expected one of the %d folders in %s: %s",
+                            "%s: a model in the cache of huggingface_hub without refs/main; give "
+                            "one of the %d folders in %s: %s",
                             root, n, snapshots, names);
         snprintf(name, sizeof name, "%.*s", NAME_BYTES - 1, names);
     }

@@ -4,7 +4,7 @@
  * is wrong, by bad memory or by intent. Which ballot is checked is drawn from the ballot itself,
  * when its votes are in and cannot be changed any more. Then every rank probes the slots of
  * another. A replica that drifted may explain a difference: it is repaired. Otherwise nobody knows
- * yet who is wrong, so all ranks probe that group: the answer of more than half of them is right.
+ * yet who is wrong, so all ranks probe that team: the answer of more than half of them is right.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -13,46 +13,46 @@
 #include "train_impl.h"
 
 /* Slots that are probed, and so checked, together. */
-typedef struct group {
+typedef struct team {
     int first, n;
     int owner; /* rank that they were dealt to */
     int n_losses;
-} group;
+} team;
 
-static group group_at(const bal_run *run, int first)
+static team team_at(const bal_run *run, int first)
 {
     const bal_way *way = run->poll.prober.way;
     int n = bal_way_slots(way, first, (int)run->job->vote.slots);
-    return (group){.first = first,
-                   .n = n,
-                   .owner = bal_slot_rank(first, way->group, bal_comm_size(run->comm)),
-                   .n_losses = n * way->n_points};
+    return (team){.first = first,
+                  .n = n,
+                  .owner = bal_slot_rank(first, way->team, bal_comm_size(run->comm)),
+                  .n_losses = n * way->n_points};
 }
 
-static bool equal(const group *g, const int64_t *a, const int64_t *b)
+static bool equal(const team *t, const int64_t *a, const int64_t *b)
 {
-    return memcmp(a, b, (size_t)g->n_losses * sizeof *a) == 0;
+    return memcmp(a, b, (size_t)t->n_losses * sizeof *a) == 0;
 }
 
-static uint64_t hash(const group *g, const int64_t *losses)
+static uint64_t hash(const team *t, const int64_t *losses)
 {
-    return bal_hash(losses, (size_t)g->n_losses * sizeof *losses, 0);
+    return bal_hash(losses, (size_t)t->n_losses * sizeof *losses, 0);
 }
 
 /* Are the votes that were counted those that the losses say? */
-static bool counted(const bal_run *run, const group *g, const int64_t *losses)
+static bool counted(const bal_run *run, const team *t, const int64_t *losses)
 {
-    int8_t votes[BAL_WAY_GROUP_MAX];
+    int8_t votes[BAL_WAY_TEAM_MAX];
     bool same = true;
-    run->poll.prober.way->vote(g->n, losses, votes);
-    for (int i = 0; i < g->n; ++i)
-        same &= bal_ballot_vote(bal_job_ballot(run->job), run->poll.bits, g->first + i) == votes[i];
+    run->poll.prober.way->vote(t->n, losses, votes);
+    for (int i = 0; i < t->n; ++i)
+        same &= bal_ballot_vote(bal_job_ballot(run->job), run->poll.bits, t->first + i) == votes[i];
     return same;
 }
 
-static bal_status probe(bal_run *run, const bal_measure *measure, const group *g, int64_t *losses)
+static bal_status probe(bal_run *run, const bal_measure *measure, const team *t, int64_t *losses)
 {
-    return bal_probe(&run->poll.prober, measure, g->first, g->n, losses);
+    return bal_probe(&run->poll.prober, measure, t->first, t->n, losses);
 }
 
 /* A number that nobody knew before the votes were in. */
@@ -83,49 +83,49 @@ static int auditor_of(const bal_run *run, int rank, uint64_t drawn)
     return auditor;
 }
 
-/* What a rank said of a group, and what it says now that all are asked. */
+/* What a rank said of a team, and what it says now that all are asked. */
 typedef struct answer {
-    int64_t said[2 * BAL_WAY_GROUP_MAX], says[2 * BAL_WAY_GROUP_MAX];
+    int64_t said[2 * BAL_WAY_TEAM_MAX], says[2 * BAL_WAY_TEAM_MAX];
     uint64_t asked; /* 0: it is excluded */
 } answer;
 
 /* A rank with the answer of more than half of those asked; -1: there is no such answer. */
-static int majority(const group *g, const answer *all, int size)
+static int majority(const team *t, const answer *all, int size)
 {
     int best = 0, first = -1, n_asked = 0;
     for (int a = 0; a < size; ++a) {
         int same = 0;
         for (int b = 0; b < size; ++b)
-            same += all[a].asked && all[b].asked && equal(g, all[a].says, all[b].says);
+            same += all[a].asked && all[b].asked && equal(t, all[a].says, all[b].says);
         n_asked += all[a].asked != 0;
         if (same > best) best = same, first = a;
     }
     return 2 * best > n_asked ? first : -1;
 }
 
-/* Ask all ranks about a group. *accused is the first that is wrong; -1: the difference is gone. */
-static bal_status judge(bal_run *run, const bal_measure *measure, const group *g,
+/* Ask all ranks about a team. *accused is the first that is wrong; -1: the difference is gone. */
+static bal_status judge(bal_run *run, const bal_measure *measure, const team *t,
                         const int64_t *mine, answer *all, int *accused)
 {
     int rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
     answer own = {.asked = !run->audit.excluded[rank]};
-    bal_status status = own.asked ? probe(run, measure, g, own.says) : BAL_OK;
-    memcpy(own.said, mine != NULL ? mine : own.says, (size_t)g->n_losses * sizeof *own.said);
+    bal_status status = own.asked ? probe(run, measure, t, own.says) : BAL_OK;
+    memcpy(own.said, mine != NULL ? mine : own.says, (size_t)t->n_losses * sizeof *own.said);
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_comm_gather(run->comm, (const uint64_t *)&own, sizeof own / 8, (uint64_t *)all));
-    int right = majority(g, all, size);
+    int right = majority(t, all, size);
     if (right < 0)
         return bal_fail(BAL_ERR_NUMERIC,
                         "step %lld: the ranks compute different losses for slot %d, and no answer "
                         "is that of more than half of them; check the memory of %s, the host of "
                         "rank %d, and of the others, then run the same command again",
-                        (long long)run->step, g->first, bal_comm_host(run->comm, g->owner),
-                        g->owner);
+                        (long long)run->step, t->first, bal_comm_host(run->comm, t->owner),
+                        t->owner);
     *accused = -1;
     for (int r = 0; r < size && *accused < 0; ++r)
         if (all[r].asked &&
-            (!equal(g, all[r].says, all[right].says) || !equal(g, all[r].said, all[right].says) ||
-             (r == g->owner && !counted(run, g, all[right].says))))
+            (!equal(t, all[r].says, all[right].says) || !equal(t, all[r].said, all[right].says) ||
+             (r == t->owner && !counted(run, t, all[right].says))))
             *accused = r;
     return BAL_OK;
 }
@@ -160,7 +160,7 @@ static bal_status exclude(bal_run *run)
     for (int rank = 0; rank < size; ++rank) {
         if (run->audit.accused[rank] && run->job->vote.audit_action != BAL_AUDIT_WARN) {
             run->audit.excluded[rank] = true;
-            bal_ballot_strike(bal_job_ballot(run->job), run->poll.bits, run->poll.prober.way->group,
+            bal_ballot_strike(bal_job_ballot(run->job), run->poll.bits, run->poll.prober.way->team,
                               rank, size);
         }
         n_left += !run->audit.excluded[rank];
@@ -168,54 +168,54 @@ static bal_status exclude(bal_run *run)
     return n_left > 0 ? BAL_OK : bal_fail(BAL_ERR_NUMERIC, "%s", run->audit.accusation);
 }
 
-/* A check of all groups. */
+/* A check of all teams. */
 typedef struct check {
     uint64_t drawn;        /* see draw */
-    uint64_t *differences; /* [n_slots] at a group's first slot: 0 if voter and auditor agree */
-    int64_t *losses;       /* [n_slots][n_points] of the groups that I checked */
+    uint64_t *differences; /* [n_slots] at a team's first slot: 0 if voter and auditor agree */
+    int64_t *losses;       /* [n_slots][n_points] of the teams that I checked */
 } check;
 
-/* Probe the groups whose auditor I am. Where they agree, the hash of the voter's losses less that
+/* Probe the teams whose auditor I am. Where they agree, the hash of the voter's losses less that
  * of the auditor's is 0. Local. */
 static bal_status check_mine(bal_run *run, const bal_measure *measure, check *c)
 {
     const bal_poll *poll = &run->poll;
     const bal_way *way = poll->prober.way;
     int rank = bal_comm_rank(run->comm);
-    for (int first = 0; first < run->job->vote.slots; first += way->group) {
-        group g = group_at(run, first);
+    for (int first = 0; first < run->job->vote.slots; first += way->team) {
+        team t = team_at(run, first);
         uint64_t *difference = &c->differences[first];
         int64_t *losses = &c->losses[first * way->n_points];
         if (!bal_ballot_has(bal_job_ballot(run->job), poll->bits, first)) continue;
-        if (rank == g.owner) *difference += hash(&g, &poll->losses[first * way->n_points]);
-        if (rank != auditor_of(run, g.owner, c->drawn)) continue;
-        BAL_TRY(probe(run, measure, &g, losses));
-        *difference -= hash(&g, losses);
-        if (!counted(run, &g, losses)) ++*difference;
+        if (rank == t.owner) *difference += hash(&t, &poll->losses[first * way->n_points]);
+        if (rank != auditor_of(run, t.owner, c->drawn)) continue;
+        BAL_TRY(probe(run, measure, &t, losses));
+        *difference -= hash(&t, losses);
+        if (!counted(run, &t, losses)) ++*difference;
     }
     return BAL_OK;
 }
 
-/* Whose answers differ? One group of each rank says enough. Collective. */
+/* Whose answers differ? One team of each rank says enough. Collective. */
 static bal_status look_into(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
                             const check *c)
 {
     const bal_way *way = run->poll.prober.way;
     int rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
     answer *all = bal_alloc((size_t)size, sizeof *all);
-    bool *seen = bal_alloc((size_t)size, sizeof *seen); /* owners of groups that were looked at */
+    bool *seen = bal_alloc((size_t)size, sizeof *seen); /* owners of teams that were looked at */
     bal_status status =
         all == NULL || seen == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for an audit") : BAL_OK;
     status = bal_comm_agree(run->comm, status);
-    for (int first = 0; first < run->job->vote.slots && status == BAL_OK; first += way->group) {
-        group g = group_at(run, first);
-        int auditor = auditor_of(run, g.owner, c->drawn), accused;
-        if (c->differences[first] == 0 || seen[g.owner]) continue;
-        const int64_t *mine = rank == g.owner   ? &run->poll.losses[first * way->n_points]
+    for (int first = 0; first < run->job->vote.slots && status == BAL_OK; first += way->team) {
+        team t = team_at(run, first);
+        int auditor = auditor_of(run, t.owner, c->drawn), accused;
+        if (c->differences[first] == 0 || seen[t.owner]) continue;
+        const int64_t *mine = rank == t.owner   ? &run->poll.losses[first * way->n_points]
                               : rank == auditor ? &c->losses[first * way->n_points]
                                                 : NULL;
-        seen[g.owner] = true;
-        status = judge(run, measure, &g, mine, all, &accused);
+        seen[t.owner] = true;
+        status = judge(run, measure, &t, mine, all, &accused);
         if (status == BAL_OK) accuse(run, entry, first, accused);
     }
     free(all);

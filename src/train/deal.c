@@ -1,4 +1,4 @@
-/* deal.c: which slots a rank probes, whole groups of them. Those dealt to a table of ranks lie in
+/* deal.c: which slots a rank probes, whole teams of them. Those dealt to a table of ranks lie in
  * one pile, in shared memory, and whoever is free takes the next. A table is one rank, or all of a
  * node. Whoever probes a slot finds the same losses, so the ballot is the same. */
 #include <stdatomic.h>
@@ -9,8 +9,8 @@
 struct bal_deal {
     bal_shared *shared;
     _Atomic uint64_t *taken; /* [2] from the pile, in this round and in the next */
-    int *pile;               /* [n] groups, by their first slots */
-    int n, n_mine;           /* groups in the pile; slots that fall to me */
+    int *pile;               /* [n] teams, by their first slots */
+    int n, n_mine;           /* teams in the pile; slots that fall to me */
     unsigned round;
 };
 
@@ -21,7 +21,7 @@ static uint64_t table_of(const bal_deal *deal, bal_comm *comm)
                                                            : bal_comm_rank(comm));
 }
 
-bal_status bal_deal_create(bal_comm *comm, int n_slots, int group, bool by_node, bal_deal **made)
+bal_status bal_deal_create(bal_comm *comm, int n_slots, int team, bool by_node, bal_deal **made)
 {
     int size = bal_comm_size(comm);
     bal_deal *deal = bal_alloc(1, sizeof *deal);
@@ -45,8 +45,8 @@ bal_status bal_deal_create(bal_comm *comm, int n_slots, int group, bool by_node,
         status = bal_comm_gather(comm, &mine, 1, tables); /* from here on all ranks see zeros */
     }
     for (int slot = 0; status == BAL_OK && slot < n_slots; ++slot) {
-        int rank = bal_slot_rank(slot, group, size);
-        if (tables[rank] == mine && slot % group == 0) deal->pile[deal->n++] = slot;
+        int rank = bal_slot_rank(slot, team, size);
+        if (tables[rank] == mine && slot % team == 0) deal->pile[deal->n++] = slot;
         deal->n_mine += rank == bal_comm_rank(comm);
     }
     free(tables);

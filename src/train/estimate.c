@@ -74,16 +74,16 @@ static bal_status evaluate_batch(bal_run *run)
     return bal_forward_losses(run->replica.forward, &run->replica.batch, NULL, &losses);
 }
 
-/* Probe the group of a slot. */
+/* Probe the team of a slot. */
 static bal_status probe(bal_run *run, int64_t slot)
 {
     const bal_way *way = run->poll.prober.way;
-    int64_t losses[2 * BAL_WAY_GROUP_MAX], first = slot - slot % way->group;
+    int64_t losses[2 * BAL_WAY_TEAM_MAX], first = slot - slot % way->team;
     int n = bal_way_slots(way, (int)first, (int)run->job->vote.slots);
     return bal_probe(&run->poll.prober, &run->update.measure, (int)first, n, losses);
 }
 
-/* Probe groups, or evaluate batches, for about this long. *seconds is the mean and not the best, as
+/* Probe teams, or evaluate batches, for about this long. *seconds is the mean and not the best, as
  * a run, too, waits while other processes have the core. */
 static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n, double *seconds)
 {
@@ -131,8 +131,8 @@ static bal_status measure(bal_run *run, bal_estimate *e)
     e->times.measured = true;
     int n_batches;
     BAL_TRY(time_passes(run, false, PROBE_SECONDS, &e->times.n_probes, &e->times.probe));
-    e->times.n_probes *= run->poll.prober.way->group;
-    e->times.probe /= run->poll.prober.way->group;
+    e->times.n_probes *= run->poll.prober.way->team;
+    e->times.probe /= run->poll.prober.way->team;
     if (run->inputs.dev.n_examples > 0)
         BAL_TRY(time_passes(run, true, EVAL_SECONDS, &n_batches, &e->times.eval));
     return time_updates(run, e);

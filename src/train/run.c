@@ -65,12 +65,12 @@ static bal_status evaluate(bal_run *run, step *s)
     return BAL_OK;
 }
 
-/* Vote on the slots of a group of mine. */
+/* Vote on the slots of a team of mine. */
 static bal_status cast(bal_run *run, const bal_measure *measure, int first, int n)
 {
     bal_poll *poll = &run->poll;
     int64_t *losses = poll->losses + first * poll->prober.way->n_points;
-    int8_t votes[BAL_WAY_GROUP_MAX];
+    int8_t votes[BAL_WAY_TEAM_MAX];
     BAL_TRY(bal_probe(&poll->prober, measure, first, n, losses));
     bal_probe_votes(&poll->prober, n, losses, votes, bal_ballot_totals(poll->ballot));
     for (int i = 0; i < n; ++i) BAL_TRY(bal_ballot_cast(poll->ballot, first + i, votes[i]));
@@ -88,7 +88,7 @@ static double deadline_of(const bal_run *run)
     return seconds > 0.0 ? seconds : (double)INFINITY;
 }
 
-/* Vote on my groups until the deadline, but on one at least. */
+/* Vote on my teams until the deadline, but on one at least. */
 static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
 {
     bal_poll *poll = &run->poll;
@@ -114,11 +114,11 @@ static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
 static void note_ranks(bal_run *run, bal_journal_entry *entry)
 {
     int size = bal_comm_size(run->comm), n_slots = (int)run->job->vote.slots;
-    int group = run->poll.prober.way->group;
+    int team = run->poll.prober.way->team;
     if (entry->totals.n_cast == n_slots && entry->accused < 0) return;
     for (int slot = 0; slot < n_slots; ++slot)
         if (!bal_ballot_has(bal_job_ballot(run->job), run->poll.bits, slot))
-            ++run->clock.abstained[bal_slot_rank(slot, group, size)];
+            ++run->clock.abstained[bal_slot_rank(slot, team, size)];
     entry->n_ranks = size;
 }
 

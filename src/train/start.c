@@ -217,7 +217,7 @@ bal_status bal_run_start(bal_run *run)
     BAL_TRY(bal_comm_broadcast(run->comm, found, sizeof found));
     if (found[0] >= 0) BAL_TRY(bal_run_fill(run, found[0]));
     BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
-    BAL_TRY(bal_deal_create(run->comm, (int)run->job->vote.slots, bal_job_way(run->job)->group,
+    BAL_TRY(bal_deal_create(run->comm, (int)run->job->vote.slots, bal_job_way(run->job)->team,
                             run->job->vote.dealing == BAL_DEALING_NODE, &run->poll.deal));
     BAL_TRY(bal_run_replay(run, found[1]));
     if (run->writes) {

@@ -1,5 +1,5 @@
-/* step.c: what live steps, replays and audits are made of: a failure kept for the next agreement,
- * the probe of a slot, a ballot applied. */
+/* step.c: what live steps and replays share: a failure kept for the next agreement, and a ballot
+ * applied. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

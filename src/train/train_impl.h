@@ -26,15 +26,15 @@ typedef struct bal_metrics_log {
 /** The slots that a rank takes, see deal.c. */
 typedef struct bal_deal bal_deal;
 
-/** @param group    slots that stay together
+/** @param team    slots that stay together
  *  @param by_node  the ranks of a node share their slots, where they can share memory. Collective.
  *  @return BAL_OK; BAL_ERR_MEMORY, BAL_ERR_MPI, BAL_LOST, on all ranks; destroy it in any case. */
-bal_status bal_deal_create(bal_comm *comm, int n_slots, int group, bool by_node, bal_deal **deal);
+bal_status bal_deal_create(bal_comm *comm, int n_slots, int team, bool by_node, bal_deal **deal);
 /** Collective. */
 void bal_deal_destroy(bal_deal **deal);
 /** A round begins, of a step; between two of them all ranks wait for each other. Local. */
 void bal_deal_begin(bal_deal *deal);
-/** The first slot of the next group of the round; -1: none is left. Local. */
+/** The first slot of the next team of the round; -1: none is left. Local. */
 int bal_deal_next(bal_deal *deal);
 /** Slots that fall to this rank where nobody takes another's, see bal_slot_rank. Local. */
 int bal_deal_n_mine(const bal_deal *deal);

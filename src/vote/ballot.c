@@ -122,7 +122,7 @@ bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *tota
     return BAL_OK;
 }
 
-int bal_slot_rank(int slot, int group, int n_ranks) { return slot / group % n_ranks; }
+int bal_slot_rank(int slot, int team, int n_ranks) { return slot / team % n_ranks; }
 
 void bal_ballot_put(bal_ballot_shape shape, uint64_t *bits, int slot, int vote)
 {
@@ -158,9 +158,9 @@ int64_t bal_ballot_n_decided(bal_ballot_shape shape, const uint64_t *bits)
     return n;
 }
 
-void bal_ballot_strike(bal_ballot_shape shape, uint64_t *bits, int group, int rank, int n_ranks)
+void bal_ballot_strike(bal_ballot_shape shape, uint64_t *bits, int team, int rank, int n_ranks)
 {
     for (int slot = 0; slot < shape.n_slots; ++slot)
-        for (int i = 0; i < shape.n_bits && bal_slot_rank(slot, group, n_ranks) == rank; ++i)
+        for (int i = 0; i < shape.n_bits && bal_slot_rank(slot, team, n_ranks) == rank; ++i)
             bits[i * map_words(shape) + slot / 64] &= ~((uint64_t)1 << slot % 64);
 }

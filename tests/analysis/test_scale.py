@@ -40,7 +40,7 @@ class Model(unittest.TestCase):
     def test_one_rank_by_hand(self):
         terms = scale.predict(machine(), codes=1000, tokens=10, ranks=1, slots=4)
         self.assertAlmostEqual(terms["probe"], 0.096)  # 2 * 1000 * (10e-6 + 2e-6) * 4
-        self.assertAlmostEqual(terms["update"], 1e-3)  # 1000 codes, one group
+        self.assertAlmostEqual(terms["update"], 1e-3)  # 1000 codes, one set
         self.assertEqual((terms["imbalance"], terms["ballot"]), (0.0, 0.0))
         self.assertEqual(terms["journal"], 2e-4)
 

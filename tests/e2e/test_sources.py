@@ -111,6 +111,9 @@ class Sources(b.TestCase):
         b.run(["inspect", root])
         os.mkdir(os.path.join(root, "snapshots", "3c4d"))
         self.refused(root, "without refs/main", "one of the 2 folders", "1a2b", "3c4d")
+        empty = self.folder("models--e--f")
+        os.makedirs(os.path.join(empty, "snapshots"))
+        self.refused(empty, f"{empty}/snapshots is empty; download the model again")
         self.refused(self.class_dir, "a cache of several models", "models--a--b")
         self.refused(self.cache("models--c--d", "9f9f")[0], "names the snapshot 9f9f")
 

@@ -97,19 +97,19 @@ static void test_nodes_do_not_take_from_each_other(void)
     bal_comm_destroy(&nodes);
 }
 
-/* Groups of three, the last of fewer, go to one rank each. */
-static void test_groups_are_dealt_whole(void)
+/* Teams of three, the last of fewer, go to one rank each. */
+static void test_teams_are_dealt_whole(void)
 {
-    enum { GROUP = 3 };
+    enum { TEAM = 3 };
     bal_deal *deal = NULL;
     int64_t counts[N_SLOTS] = {0};
     int n_mine = 0;
-    CU_ASSERT_EQUAL_FATAL(bal_deal_create(test_comm, N_SLOTS, GROUP, false, &deal), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_deal_create(test_comm, N_SLOTS, TEAM, false, &deal), BAL_OK);
     bal_deal_begin(deal);
     for (int first; (first = bal_deal_next(deal)) >= 0;) {
-        CU_ASSERT_EQUAL(first % GROUP, 0);
-        for (int slot = first; slot < first + GROUP && slot < N_SLOTS; ++slot) {
-            CU_ASSERT_EQUAL(bal_slot_rank(slot, GROUP, size), rank);
+        CU_ASSERT_EQUAL(first % TEAM, 0);
+        for (int slot = first; slot < first + TEAM && slot < N_SLOTS; ++slot) {
+            CU_ASSERT_EQUAL(bal_slot_rank(slot, TEAM, size), rank);
             ++counts[slot];
             ++n_mine;
         }
@@ -127,6 +127,6 @@ const bal_test bal_suite_tests[] = {
     {"by node the others take what a late rank does not",
      test_by_node_the_others_take_what_a_late_rank_does_not},
     {"nodes do not take from each other", test_nodes_do_not_take_from_each_other},
-    {"groups are dealt whole", test_groups_are_dealt_whole},
+    {"teams are dealt whole", test_teams_are_dealt_whole},
     {NULL, NULL},
 };

@@ -33,12 +33,12 @@ static void test_codes_move_by_the_learning_rate_in_code_steps_or_by_one(void)
                 int8_t *z = direction_of(&s, 7, 0, i, now);
                 int n_bad = 0;
                 uint32_t n_flips = 0;
-                int64_t groups = (now->n_cols + 3) / 4;
+                int64_t blocks = (now->n_cols + 3) / 4;
                 for (int64_t at = 0; at < n_places(now); ++at) {
                     int code = get_code(old, at);
                     if (!is_padding(old, at) && abs(code) + abs(z[at]) <= now->high) {
                         int64_t row =
-                            now->role == BAL_MATRIX ? at / 256 / groups * 64 + at % 256 / 4 : 0;
+                            now->role == BAL_MATRIX ? at / 256 / blocks * 64 + at % 256 / 4 : 0;
                         double steps =
                             fmax(fmin(floor(etas[e] / (double)now->scale[row]), 32767.0), 1.0);
                         int sign = vote * ((z[at] > 0) - (z[at] < 0));

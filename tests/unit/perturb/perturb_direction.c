@@ -157,7 +157,7 @@ static void test_walsh_slots_are_parities_of_a_shared_byte(void)
     }
 }
 
-static void test_walsh_directions_of_a_group_are_uncorrelated(void)
+static void test_walsh_directions_of_a_set_are_uncorrelated(void)
 {
     static int8_t z[16][MANY];
     bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
@@ -202,7 +202,7 @@ static void test_walsh_bytes_of_a_piece_are_64_and_their_products_in_a_field(voi
 
 /* z_i z_i' of a set depends on m = i ^ i' alone: its mean over d codes, for all m. Slot 0 has the
  * signs, slot 2^k the bits of the bytes. */
-static void test_all_pairs_of_a_group_are_as_uncorrelated_as_fresh_bytes_make_them(void)
+static void test_all_pairs_of_a_set_are_as_uncorrelated_as_fresh_bytes_make_them(void)
 {
     enum { D = 32 * BAL_BLOCK_CODES, N_DRAWS = 2000 };
     static int8_t base[D], bit[8][D];
@@ -265,7 +265,7 @@ static void test_density_is_the_share_of_open_quarters(void)
     for (int kind = BAL_DIRECTIONS_WALSH; kind <= BAL_DIRECTIONS_INDEPENDENT; ++kind)
         for (int d = 0; d < 4; ++d) {
             bal_measure measure = measure_of((bal_direction_kind)kind, 1, densities[d]);
-            int64_t n_open = 0, n_moved = 0, n_partial = 0, n_groups = 0;
+            int64_t n_open = 0, n_moved = 0, n_partial = 0, n_quarters = 0;
             for (uint32_t step = 0; step < 8; ++step) {
                 bal_measure dense = measure;
                 dense.options.density = 1.0;
@@ -273,7 +273,7 @@ static void test_density_is_the_share_of_open_quarters(void)
                 fill(&measure, 1, 0, 256, z[0]);
                 fill(&measure, 299, 0, 256, z[1]);
                 fill(&dense, 1, 0, 256, z[2]);
-                for (int at = 0; at < MANY; at += 64, ++n_groups) {
+                for (int at = 0; at < MANY; at += 64, ++n_quarters) {
                     int n[2] = {0};
                     for (int i = at; i < at + 64; ++i) {
                         n[0] += z[0][i] != 0, n[1] += z[1][i] != 0;
@@ -287,7 +287,7 @@ static void test_density_is_the_share_of_open_quarters(void)
                 fill(&measure, 1, 0, 256, z[1]);
                 for (int at = 0; at < MANY; at += 64) n_moved += (z[0][at] != 0) != (z[1][at] != 0);
             }
-            double share = densities[d], n = (double)n_groups;
+            double share = densities[d], n = (double)n_quarters;
             CU_ASSERT_EQUAL(n_partial, 0);
             CU_ASSERT(fabs((double)n_open - n * share) < 5.0 * sqrt(n * share * (1.0 - share)));
             CU_ASSERT(fabs((double)n_moved - n * 2 * share * (1.0 - share)) <
@@ -333,12 +333,11 @@ const bal_test bal_suite_tests[] = {
     {"every coordinate gives another stream", test_every_coordinate_gives_another_stream},
     {"signs are balanced", test_signs_are_balanced},
     {"Walsh slots are parities of a shared byte", test_walsh_slots_are_parities_of_a_shared_byte},
-    {"Walsh directions of a set are uncorrelated",
-     test_walsh_directions_of_a_group_are_uncorrelated},
+    {"Walsh directions of a set are uncorrelated", test_walsh_directions_of_a_set_are_uncorrelated},
     {"Walsh bytes of a piece are 64 and their products in a field",
      test_walsh_bytes_of_a_piece_are_64_and_their_products_in_a_field},
     {"all pairs of a set are as uncorrelated as fresh bytes make them",
-     test_all_pairs_of_a_group_are_as_uncorrelated_as_fresh_bytes_make_them},
+     test_all_pairs_of_a_set_are_as_uncorrelated_as_fresh_bytes_make_them},
     {"uniform noise covers its range evenly", test_uniform_noise_covers_its_range_evenly},
     {"density is the share of open quarters", test_density_is_the_share_of_open_quarters},
     {"tensors off the ballot do not move", test_tensors_off_the_ballot_do_not_move},

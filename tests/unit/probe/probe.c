@@ -1,4 +1,4 @@
-/* probe.c: what a group of slots is found to say, by the table's way and by one of this test. */
+/* probe.c: what a team of slots is found to say, by the table's way and by one of this test. */
 #include "ballot/probe.h"
 
 #include "../model/toy.h"
@@ -21,7 +21,7 @@ static void draw(const void *self, uint64_t random, bal_batch *batch)
 
 static const bal_dataset windows = {.n_examples = 1, .draw = draw};
 
-/* One pass a slot, three slots on a mini-batch: the loss of the group less n times that of the
+/* One pass a slot, three slots on a mini-batch: the loss of the team less n times that of the
  * slot, within what three bits hold. */
 static void vote_against_the_mean(int n, const int64_t *losses, int8_t *votes)
 {
@@ -32,11 +32,8 @@ static void vote_against_the_mean(int n, const int64_t *losses, int8_t *votes)
         votes[i] = (int8_t)(better > 3 ? 3 : better < -3 ? -3 : better);
     }
 }
-static const bal_way against_the_mean = {.name = "against the mean",
-                                         .n_points = 1,
-                                         .group = 3,
-                                         .n_bits = 3,
-                                         .vote = vote_against_the_mean};
+static const bal_way against_the_mean = {
+    .n_points = 1, .team = 3, .n_bits = 3, .vote = vote_against_the_mean};
 
 /* A prober of a toy model, and the measure of its step. */
 typedef struct bench {
@@ -126,7 +123,7 @@ static void test_a_two_sided_probe_looks_at_both_sides(void)
     clear(&b);
 }
 
-static void test_a_group_shares_a_mini_batch(void)
+static void test_a_team_shares_a_mini_batch(void)
 {
     bench b;
     set_up(&b, &against_the_mean);
@@ -158,5 +155,5 @@ const bal_test bal_suite_tests[] = {
     {"a two-sided vote is the sign of a difference",
      test_a_two_sided_vote_is_the_sign_of_a_difference},
     {"a two-sided probe looks at both sides", test_a_two_sided_probe_looks_at_both_sides},
-    {"a group shares a mini-batch", test_a_group_shares_a_mini_batch},
+    {"a team shares a mini-batch", test_a_team_shares_a_mini_batch},
     {NULL, NULL}};

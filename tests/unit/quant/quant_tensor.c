@@ -346,11 +346,11 @@ static void test_codes_and_bytes_beside_them_keep_their_place(void)
     uint64_t state = SEED;
     for (size_t i = 0; i < N_SHAPES; ++i) {
         bal_tensor tensor = matrix(shapes[i][0], shapes[i][1]);
-        int64_t n = bal_tensor_n(&tensor), groups = (shapes[i][1] + 3) / 4;
+        int64_t n = bal_tensor_n(&tensor), n_across = (shapes[i][1] + 3) / 4;
         int8_t *codes = malloc((size_t)n), *rows = malloc((size_t)n), *back = malloc((size_t)n);
         int8_t *bytes = bal_alloc((size_t)tensor.n_blocks, BAL_BLOCK_CODES);
         CU_ASSERT_FATAL(codes != NULL && rows != NULL && back != NULL && bytes != NULL);
-        CU_ASSERT_EQUAL(tensor.n_blocks, (shapes[i][0] + 63) / 64 * groups);
+        CU_ASSERT_EQUAL(tensor.n_blocks, (shapes[i][0] + 63) / 64 * n_across);
         for (int64_t at = 0; at < n; ++at) {
             codes[at] = (int8_t)((int)(bal_test_random(&state) % 255) - 127);
             rows[at] = (int8_t)bal_test_random(&state);
@@ -364,7 +364,7 @@ static void test_codes_and_bytes_beside_them_keep_their_place(void)
         int n_bad = 0; /* the formula of the header, and everything else padding */
         for (int64_t row = 0; row < shapes[i][0]; ++row)
             for (int64_t col = 0; col < shapes[i][1]; ++col) {
-                int64_t at = ((row / 64) * groups + col / 4) * 256 + row % 64 * 4 + col % 4;
+                int64_t at = ((row / 64) * n_across + col / 4) * 256 + row % 64 * 4 + col % 4;
                 n_bad += ((uint8_t *)tensor.codes)[at] - 128 != codes[row * shapes[i][1] + col];
                 n_bad += bytes[at] != rows[row * shapes[i][1] + col];
                 ((uint8_t *)tensor.codes)[at] = 0;
