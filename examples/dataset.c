@@ -43,7 +43,7 @@ int main(int argc, char **argv)
     bal_losses losses = {0};
     bal_forward *forward;
     const bal_kernels *kernels = bal_kernels_at(bal_isa_best());
-    need(bal_batch_init(&batch, N_SUMS, MAX_TOKENS));
+    need(bal_batch_init(&batch, bal_batch_text(N_SUMS, MAX_TOKENS)));
     need(bal_forward_create(bundle.model, kernels, N_SUMS * MAX_TOKENS, MAX_TOKENS, &forward));
     bal_dataset_take(&dataset, 0, N_SUMS, &batch);
     need(bal_forward_losses(forward, &batch, NULL, &losses));

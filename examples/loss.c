@@ -18,7 +18,7 @@ int main(int argc, char **argv)
     need(bal_corpus_open(argv[2], bundle.tokenizer, &windows, &corpus));
 
     bal_batch batch;
-    need(bal_batch_init(&batch, 1, CONTEXT));
+    need(bal_batch_init(&batch, bal_batch_text(1, CONTEXT)));
     bal_forward *forward = NULL; /* work space of forward passes */
     const bal_kernels *kernels = bal_kernels_at(bal_isa_best());
     need(bal_forward_create(bundle.model, kernels, CONTEXT, CONTEXT, &forward));

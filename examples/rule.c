@@ -34,7 +34,7 @@ int main(int argc, char **argv)
     bal_tensors *tensors = need_room(bal_model_tensors(bundle.model));
     bal_corpus_options cut = {.context = CONTEXT};
     need(bal_corpus_open(argv[2], bundle.tokenizer, &cut, &text));
-    need(bal_batch_init(&batch, 1, CONTEXT));
+    need(bal_batch_init(&batch, bal_batch_text(1, CONTEXT)));
     need(bal_forward_create(bundle.model, kernels, CONTEXT, CONTEXT, &forward));
     for (int i = 0; i < tensors->n; ++i) on_ballot[i] = true;
     bal_measure measure = {kernels, {.noise = 1, .density = 1.0}, SEED, 0, on_ballot};

@@ -10,41 +10,124 @@
 extern "C" {
 #endif
 
-#define BAL_BATCH_MAX 128 /* examples of a mini-batch */
+#define BAL_BATCH_MAX 128              /* examples of a mini-batch */
+#define BAL_LOSS_UNITS_PER_NAT 1048576 /* one loss unit is 2^-20 nats per word */
 
-/** Sequences end to end. What the model says at token p of a sequence is compared with targets[p].
+/** How much of each there is room for, or in use. */
+typedef struct bal_batch_size {
+    int64_t sequences, tokens, answers; /* at most as many words are scored as there are tokens */
+} bal_batch_size;
+
+/** What the model says, at a token, about the word that comes next: it adds to the loss of an
+ *  answer. */
+typedef struct bal_scored {
+    int32_t token, word, answer;
+} bal_scored;
+
+/** What is learned of a question. */
+typedef enum bal_objective {
+    BAL_OBJECTIVE_LABEL,      /* cross-entropy of the words of the right answer, summed */
+    BAL_OBJECTIVE_CANDIDATES, /* cross-entropy of the right answer in the softmax of the scores */
+    BAL_OBJECTIVE_ACCURACY,   /* one nat if another answer has the best score, else 0 */
+} bal_objective;
+
+/** How the score of an answer is taken. */
+typedef enum bal_scoring {
+    BAL_SCORING_SUM,  /* of the log probabilities of its words */
+    BAL_SCORING_MEAN, /* of the same */
+} bal_scoring;
+
+/** What batches are for. All zeros: to learn a text. */
+typedef struct bal_aim {
+    bal_objective objective;
+    bal_scoring scoring;
+    bool relative; /* losses only matter beside those of the same question, which scores one word
+                      per answer at one token: they lack the sum over the vocabulary, which they
+                      would share */
+} bal_aim;
+
+/** Answers of which one is right. A text asks a question per sequence, with one answer: the words
+ *  that follow. */
+typedef struct bal_question {
+    int32_t answer, n_answers; /* the first one, and how many: they follow each other */
+    int32_t right;             /* 0 .. n_answers - 1 */
+    bool calibrated;           /* as many answers again follow, to a neutral prompt */
+} bal_question;
+
+/**
+ * Sequences end to end, and what is asked of them. A sequence may continue an earlier one, its
+ * parent: its tokens then come after those of the parent, which is read once, however many continue
+ * it. So demonstrations are the parent of prompts, and a prompt is the parent of its candidates.
  */
 typedef struct bal_batch {
-    int64_t max_sequences, max_tokens; /* what there is room for */
-    int64_t n_sequences;
-    int64_t n_tokens; /* sum of the lengths */
-    int64_t n_scored; /* targets that are not below 0 */
-    int64_t *start;   /* [n_sequences + 1]; start[n_sequences] is n_tokens */
-    int32_t *tokens;  /* [n_tokens] */
-    int32_t *targets; /* [n_tokens]; below 0: not scored */
+    bal_batch_size room;
+    int64_t n_sequences, n_tokens, n_scored, n_answers, n_questions;
+    int64_t *start;          /* [n_sequences + 1]; start[n_sequences] is n_tokens */
+    int64_t *parent;         /* [n_sequences] an earlier sequence; -1: none */
+    int32_t *tokens;         /* [n_tokens] */
+    bal_scored *scored;      /* [n_scored] in any order */
+    int32_t *n_words;        /* [n_answers] that are scored of an answer */
+    bal_question *questions; /* [n_questions] */
+    bal_aim aim;
 } bal_batch;
-/** An empty batch with room for n_sequences of context tokens. Local.
- *  @return BAL_OK; BAL_ERR_MEMORY. */
-bal_status bal_batch_init(bal_batch *batch, int64_t n_sequences, int64_t context);
+/** Room for n sequences of a text, of at most context tokens. Local. */
+bal_batch_size bal_batch_text(int64_t n, int64_t context);
+/** Room for a batch of either size. Local. */
+bal_batch_size bal_batch_either(bal_batch_size a, bal_batch_size b);
+/** An empty batch. Local. @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_batch_init(bal_batch *batch, bal_batch_size room);
 void bal_batch_clear(bal_batch *batch);
 /** Take every sequence out; the room stays. Local. */
 void bal_batch_empty(bal_batch *batch);
-/** Append a token to the sequence that is being written. Local. @param target  below 0: none */
+
+/* Writing a sequence of a text. */
+
+/** Append a token to the sequence that is being written. Local.
+ *  @param target  the word that comes next; below 0: not scored */
 void bal_batch_add(bal_batch *batch, int32_t token, int32_t target);
-/** End the sequence that is being written. Local. */
+/** End the sequence that is being written, and its question. Local. */
 void bal_batch_end(bal_batch *batch);
+
+/* Writing a question about a prompt. */
+
+/** A sequence of n tokens. Local. @return its number, to be the parent of others */
+int64_t bal_batch_sequence(bal_batch *batch, int64_t parent, const int32_t *tokens, int64_t n);
+/** Ask a question; its answers are added next. Local. */
+void bal_batch_ask(bal_batch *batch, int32_t n_answers, int32_t right, bool calibrated);
+/** An answer of n words to a prompt, a sequence: the first is scored at the last token of the
+ *  prompt; those before the last become a sequence that continues it. Local. */
+void bal_batch_answer(bal_batch *batch, int64_t prompt, const int32_t *words, int64_t n);
+
+/* From the losses of a batch's answers to those of its questions. */
+
+/** The score of an answer, in loss units; the lower the better. Local.
+ *  @param answers  [n_answers] their losses, loss units */
+int64_t bal_batch_score(const bal_batch *batch, const int64_t *answers,
+                        const bal_question *question, int32_t answer);
+/** Which answer to a question has the lowest score; of equal ones the first. Local. */
+int32_t bal_batch_choice(const bal_batch *batch, const int64_t *answers,
+                         const bal_question *question);
+/** The loss of each question as the aim says, the same on every machine. Local.
+ *  @param questions  set to [n_questions] losses, loss units
+ *  @return their sum */
+int64_t bal_batch_losses(const bal_batch *batch, const int64_t *answers, int64_t *questions);
+/** What that sum is divided by for a mean: words that are learned, or questions. Local. */
+int64_t bal_batch_weight(const bal_batch *batch);
 
 /**
  * A data set: numbered examples for evaluating, drawn ones for learning. Whoever makes one fills
  * the members in; whoever reads one calls the functions below. All zeros: no data set.
  */
 typedef struct bal_dataset {
-    int64_t n_examples;  /* that have a number */
-    int64_t n_bytes;     /* of the text that the examples are made of; 0: of no text */
-    size_t memory_bytes; /* that the data set takes */
-    uint64_t hash;       /* of everything that decides an example */
-    void *self;          /* what the functions are given */
-    /** Append example number index, in [0, n_examples): always the same. */
+    int64_t n_examples;             /* that have a number */
+    int64_t n_bytes;                /* of the text that the examples are made of; 0: of no text */
+    size_t memory_bytes;            /* that the data set takes */
+    uint64_t hash;                  /* of everything that decides an example */
+    bal_batch_size example, common; /* of an example at most; of what all of a batch begin with */
+    bal_aim aim;
+    void *self; /* what the functions are given */
+    /** Append example number index, in [0, n_examples): always the same. Into an empty batch goes
+     *  what all begin with before it. */
     void (*take)(const void *self, int64_t index, bal_batch *batch);
     /** Append an example that random alone decides; every value of random is as likely. */
     void (*draw)(const void *self, uint64_t random, bal_batch *batch);
@@ -54,6 +137,8 @@ typedef struct bal_dataset {
 
 /** Free what a data set owns and make it none; none is fine. Local. */
 void bal_dataset_clear(bal_dataset *dataset);
+/** Room for n examples of a data set. Local. */
+bal_batch_size bal_dataset_room(const bal_dataset *dataset, int64_t n);
 /** Examples first .. first + n - 1 as a batch, which has room for them. Local. */
 void bal_dataset_take(const bal_dataset *dataset, int64_t first, int64_t n, bal_batch *batch);
 /** The mini-batch of a slot: n examples, at most BAL_BATCH_MAX, drawn with replacement. A pure

@@ -14,8 +14,6 @@
 extern "C" {
 #endif
 
-#define BAL_LOSS_UNITS_PER_NAT 1048576 /* one loss unit is 2^-20 nats per token */
-
 typedef enum bal_rope_pairs {
     BAL_ROPE_ADJACENT, /* (0,1), (2,3), ...: llama2.c */
     BAL_ROPE_HALVES,   /* (i, i + head_dim / 2): Hugging Face */
@@ -209,9 +207,10 @@ bal_tensors *bal_model_tensors(const bal_model *model);
 
 /** What a batch costs a model at one point. */
 typedef struct bal_losses {
-    int64_t loss;          /* summed cross-entropy, loss units */
-    int64_t n_right;       /* tokens whose target has the highest logit */
-    int64_t *per_sequence; /* [n_sequences] summed cross-entropy, loss units; NULL: not wanted */
+    int64_t loss;     /* summed cross-entropy of all scored words, loss units */
+    int64_t n_right;  /* scored words that have the highest logit at their token; 0 of a batch that
+                         is relative */
+    int64_t *answers; /* [n_answers] the same of each, loss units; NULL: not wanted */
 } bal_losses;
 
 typedef struct bal_forward bal_forward; /* work space of forward passes; one per thread */
@@ -228,7 +227,7 @@ size_t bal_forward_bytes(const bal_model *model, int64_t max_tokens, int64_t max
 /**
  * Losses of a batch at code + z and code - z, or at code itself when direction is NULL. Weights
  * are never written. The same bits at every instruction set for integer models. Local.
- * @param batch      targets below 0 are not scored
+ * @param batch      of an encoder no sequence has a parent; a relative one leaves out what it says
  * @param direction  a direction over the model's codes, if it is an integer model; or NULL
  * @param losses     [2]: at + and at -; [1] if direction is NULL, or one-sided: at +
  * @return BAL_OK; BAL_ERR_NUMERIC: a loss is not finite.

@@ -33,16 +33,17 @@ extern const bal_way bal_ways[]; /* by bal_way_kind */
 /** Slots of the team that begins with slot first, of n_slots. Local. */
 int bal_way_slots(const bal_way *way, int first, int n_slots);
 
-/** What a rank probes with. Plain; what it points to is borrowed, but for sequences. */
+/** What a rank probes with. Plain; what it points to is borrowed, but for the last two. */
 typedef struct bal_prober {
     const bal_way *way;
     const bal_dataset *data; /* that mini-batches are drawn from */
-    int64_t n_sequences;     /* of a mini-batch */
+    int64_t n_examples;      /* of a mini-batch */
     bal_forward *forward;
     bal_batch *batch;   /* with room for a mini-batch */
-    int64_t *sequences; /* [team][n_points][n_sequences] losses in the team probed last */
+    int64_t *answers;   /* [2][room.answers] work space: losses at the points of a slot */
+    int64_t *questions; /* [team][n_points][n_examples] losses in the team probed last */
 } bal_prober;
-/** Make room for the sequences of a prober whose other members are set. Local. @return BAL_OK;
+/** Make room for the losses of a prober whose other members are set. Local. @return BAL_OK;
  *  BAL_ERR_MEMORY. */
 bal_status bal_prober_init(bal_prober *prober);
 void bal_prober_clear(bal_prober *prober);
@@ -51,7 +52,7 @@ void bal_prober_clear(bal_prober *prober);
  * Probe a team: its mini-batch, that of slot first at the measure's step, at the points of each of
  * its slots. A pure function of seed, step, slots and model. Local.
  * @param n       slots, see bal_way_slots
- * @param losses  [n][n_points] summed cross-entropy, loss units
+ * @param losses  [n][n_points] summed over the questions, see bal_batch_losses
  * @return BAL_OK; BAL_ERR_NUMERIC: a loss is not finite.
  */
 bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, int n,

@@ -148,14 +148,12 @@ static bal_status make_tools(tools *t, const bal_kernels *kernels, int64_t n_seq
     for (int i = 0; i < n_tensors; ++i) t->on_ballot[i] = true;
     bal_optim_options options = bal_bench_options(kernels, t->on_ballot);
     BAL_TRY(bal_optim_create(bal_model_tensors(t->model), &t->states, &options, &t->optim));
-    BAL_TRY(bal_batch_init(&t->batch, n_sequences, context));
-    t->batch.n_sequences = n_sequences;
-    t->batch.n_tokens = n_tokens;
-    for (int64_t i = 0; i <= n_sequences; ++i) t->batch.start[i] = i * context;
+    BAL_TRY(bal_batch_init(&t->batch, bal_batch_text(n_sequences, context)));
     for (int64_t i = 0; i < n_tokens; ++i) {
         int64_t n_vocab = bal_model_shape(t->model)->n_vocab;
-        t->batch.tokens[i] = (int32_t)(i * 7919 % n_vocab);
-        t->batch.targets[i] = (int32_t)((i + 1) * 7919 % n_vocab);
+        bal_batch_add(&t->batch, (int32_t)(i * 7919 % n_vocab),
+                      (int32_t)((i + 1) * 7919 % n_vocab));
+        if ((i + 1) % context == 0) bal_batch_end(&t->batch);
     }
     timed_kernels = kernels;
     t->timed = *kernels;

@@ -105,11 +105,11 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     }
     if (status == BAL_OK) status = bal_source_open(a.model, &how, &bundle);
     if (status == BAL_OK) status = bal_job_open_data(&source.job, text, &bundle, &dataset);
-    if (status == BAL_OK) status = bal_batch_init(&batch, job->data.batch, job->data.context);
     if (status == BAL_OK)
-        status =
-            bal_forward_create(bundle.model, a.common.machine.kernels,
-                               job->data.batch * job->data.context, job->data.context, &forward);
+        status = bal_batch_init(&batch, bal_dataset_room(&dataset, job->data.batch));
+    if (status == BAL_OK)
+        status = bal_forward_create(bundle.model, a.common.machine.kernels, batch.room.tokens,
+                                    job->data.context, &forward);
     status = bal_comm_agree(context->comm, status);
     if (status == BAL_OK)
         status = bal_evaluate(context->comm, forward, &dataset,

@@ -159,6 +159,7 @@ static bal_dataset dataset_of(corpus *c)
                          .memory_bytes = (size_t)c->n_tokens * sizeof *c->tokens +
                                          (size_t)c->capacity * sizeof *c->cut,
                          .hash = hash_of(c),
+                         .example = bal_batch_text(1, c->options.context),
                          .self = c,
                          .take = take,
                          .draw = draw,

@@ -49,7 +49,7 @@ typedef struct buffer {
     int64_t count;
     size_t bytes;
 } buffer;
-#define N_BUFFERS 28
+#define N_BUFFERS 31
 
 static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
 {
@@ -76,6 +76,7 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
         {&f->out.target, rows, 4},
         {&f->out.sums, rows, sizeof *f->out.sums},
         {&f->ids, f->capacity.max_tokens, 4},
+        {&f->out.row, f->capacity.max_tokens, 4},
         {&f->input.codes, rows * f->input.stride, 1},
         {&f->input.scale, rows, 4},
         {&f->input.sum, rows, 4},
@@ -93,6 +94,8 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
         {&f->angles.scores, BAL_SCORES(f->capacity.max_length), 4},
         {&f->angles.cosines, rotary, 4},
         {&f->angles.sines, rotary, 4},
+        {&f->angles.keys, f->capacity.max_length * kv_width, 4},
+        {&f->angles.values, f->capacity.max_length * kv_width, 4},
     };
     memcpy(buffers, all, sizeof all);
 }
@@ -151,10 +154,18 @@ void bal_forward_destroy(bal_forward **forward)
     *forward = NULL;
 }
 
-/* Position of a sequence's first token: after those in the cache. */
-static int64_t first_position(const bal_forward *f)
+static int64_t parent_of(const bal_sequences *s, int64_t i)
 {
-    return f->pass.cache != NULL ? f->pass.cache->n_tokens : 0;
+    return s->parent != NULL ? s->parent[i] : -1;
+}
+
+/* Position of a sequence's first token: after those in the cache, and those of its parents. */
+static int64_t first_position(const bal_forward *f, const bal_sequences *s, int64_t i)
+{
+    int64_t position = f->pass.cache != NULL ? f->pass.cache->n_tokens : 0;
+    for (i = parent_of(s, i); i >= 0; i = parent_of(s, i))
+        position += s->start[i + 1] - s->start[i];
+    return position;
 }
 
 /* The residual stream before the first layer. */
@@ -172,7 +183,7 @@ static void embed(bal_forward *f, const bal_sequences *s)
         for (int64_t i = 0; i < s->n; ++i)
             for (int64_t t = s->start[i]; t < s->start[i + 1]; ++t)
                 f->ids[t] =
-                    (int32_t)(c->embed.position_offset + first_position(f) + t - s->start[i]);
+                    (int32_t)(c->embed.position_offset + first_position(f, s, i) + t - s->start[i]);
         bal_forward_embed(f, &m->positions, f->ids, true, f->x);
     }
     if (m->types.weight >= 0) {
@@ -182,12 +193,28 @@ static void embed(bal_forward *f, const bal_sequences *s)
     if (m->embed_norm.weight >= 0) bal_forward_norm(f, &m->embed_norm, s->n_tokens, f->x, f->x);
 }
 
-/* Attention of one sequence: n rows from row first on, of q to h. */
-static void attend_sequence(bal_forward *f, int64_t layer, int64_t first, int64_t n)
+/* Keys and values of sequence i and of its parents, end to end, so that it ends at position end.
+ * Its rows at a sign are those from row from on. */
+static void lay_out_keys(const bal_forward *f, const bal_sequences *s, int64_t i, int64_t from,
+                         int64_t end, float *keys, float *values)
+{
+    int64_t width = f->model->config.n_kv_heads * f->model->config.head_dim;
+    for (; i >= 0; i = parent_of(s, i)) {
+        int64_t n = s->start[i + 1] - s->start[i], at = (from + s->start[i]) * width;
+        end -= n;
+        memcpy(keys + end * width, f->k + at, (size_t)(n * width) * sizeof *keys);
+        memcpy(values + end * width, f->v + at, (size_t)(n * width) * sizeof *values);
+    }
+}
+
+/* Attention of sequence i, of q to h; its rows at a sign are those from row from on. */
+static void attend_sequence(bal_forward *f, int64_t layer, const bal_sequences *s, int64_t i,
+                            int64_t from)
 {
     const bal_model_config *c = &f->model->config;
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
-    int64_t position = first_position(f);
+    int64_t first = from + s->start[i], n = s->start[i + 1] - s->start[i];
+    int64_t position = first_position(f, s, i);
     bool halves = c->rope.pairs == BAL_ROPE_HALVES;
     float *q = f->q + first * q_width, *k = f->k + first * kv_width, *v = f->v + first * kv_width;
     if (c->embed.n_positions == 0) {
@@ -196,14 +223,12 @@ static void attend_sequence(bal_forward *f, int64_t layer, int64_t first, int64_
         f->kernels->lanes.rotate(n, c->n_heads, c->head_dim, halves, cosines, sines, q);
         f->kernels->lanes.rotate(n, c->n_kv_heads, c->head_dim, halves, cosines, sines, k);
     }
-    if (f->pass.cache != NULL) {
-        int64_t from = layer * f->pass.cache->max_length * kv_width,
-                at = from + position * kv_width;
-        size_t bytes = (size_t)(n * kv_width) * sizeof *k;
-        memcpy(f->pass.cache->k + at, k, bytes);
-        memcpy(f->pass.cache->v + at, v, bytes);
-        k = f->pass.cache->k + from;
-        v = f->pass.cache->v + from;
+    if (f->pass.cache != NULL || parent_of(s, i) >= 0) {
+        const bal_cache *cache = f->pass.cache;
+        int64_t at = cache != NULL ? layer * cache->max_length * kv_width : 0;
+        k = cache != NULL ? cache->k + at : f->angles.keys;
+        v = cache != NULL ? cache->v + at : f->angles.values;
+        lay_out_keys(f, s, i, from, position + n, k, v);
     }
     f->kernels->lanes.attention(&(bal_attention){.n_queries = n,
                                                  .n_keys = position + n,
@@ -232,9 +257,7 @@ static void attend(bal_forward *f, int64_t index, const bal_sequences *s)
     for (int64_t i = 0; i < n_queries && bal_has(f->model, BAL_SCALE_BY_LAYER); ++i)
         f->q[i] *= 1.0f / (float)(index + 1);
     for (int sign = 0; sign < f->pass.n_signs; ++sign)
-        for (int64_t i = 0; i < s->n; ++i)
-            attend_sequence(f, index, sign * f->pass.n_tokens + s->start[i],
-                            s->start[i + 1] - s->start[i]);
+        for (int64_t i = 0; i < s->n; ++i) attend_sequence(f, index, s, i, sign * f->pass.n_tokens);
     bal_forward_read(f, &layer->o, f->h);
     bal_forward_apply(f, &layer->o, true, f->x);
 }
@@ -276,6 +299,20 @@ static void finish(bal_forward *f)
     bal_forward_read(f, &m->head, x);
 }
 
+/* Keep the rows of tokens whose f->out.row is not below 0, and number them. */
+static void keep_rows(bal_forward *f)
+{
+    int64_t dim = f->model->config.dim, n_tokens = f->pass.n_tokens, n = 0;
+    for (int64_t t = 0; t < n_tokens; ++t)
+        if (f->out.row[t] >= 0) f->out.row[t] = (int32_t)n++;
+    for (int sign = 0; sign < f->pass.n_signs && n < n_tokens; ++sign)
+        for (int64_t t = 0; t < n_tokens; ++t)
+            if (f->out.row[t] >= 0)
+                memmove(f->x + (sign * n + f->out.row[t]) * dim, f->x + (sign * n_tokens + t) * dim,
+                        (size_t)dim * sizeof *f->x);
+    f->pass.n_tokens = n;
+}
+
 void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_sequences *s)
 {
     const bal_model *m = f->model;
@@ -286,6 +323,7 @@ void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_s
     embed(f, s);
     for (int64_t i = 0; i < m->config.n_layers; ++i) {
         attend(f, i, s);
+        if (i == m->config.n_layers - 1) keep_rows(f);
         feed_forward(f, &m->layers[i]);
     }
     finish(f);

@@ -20,7 +20,7 @@ typedef struct bal_pass {
     const bal_direction *direction; /* NULL: at the code itself */
     bal_cache *cache;               /* of the text that is continued, or NULL */
     int n_signs;                    /* 2 with a direction of both sides, else 1 */
-    int64_t n_tokens;               /* of the batch; rows are n_signs * n_tokens */
+    int64_t n_tokens; /* of the batch; at the head, those it reads; rows are n_signs * n_tokens */
 } bal_pass;
 
 /* Rows that parts read: floats, and quantized for a model of integers. */
@@ -40,14 +40,16 @@ typedef struct bal_moved {
     float *vector[2][N_SIGNS_MAX];
 } bal_moved;
 
-/* What attention needs: scores of a query, and of positions [max_length][head_dim] each, see
- * bal_lanes.rotate. */
+/* What attention needs: scores of a query; of positions [max_length][head_dim] each, see
+ * bal_lanes.rotate; keys and values of a sequence that continues another, end to end. */
 typedef struct bal_angles {
-    float *scores, *cosines, *sines;
+    float *scores, *cosines, *sines, *keys, *values;
 } bal_angles;
 
-/* What becomes of a row at the head: [rows][PIECE] logits, the target's, sums of exponentials. */
+/* What becomes of a row at the head: [rows][PIECE] logits, sums of exponentials; and of each scored
+ * word: its logit, [n_signs][n_scored]. */
 typedef struct bal_outputs {
+    int32_t *row; /* [max_tokens] of a token at the head; below 0: not read there */
     float *logits, *target;
     bal_exp_sums *sums;
 } bal_outputs;
@@ -76,10 +78,8 @@ void bal_forward_norm(bal_forward *f, const bal_norm *norm, int64_t n_rows, cons
                       float *y);
 /** f->gate = silu(gate) * up. */
 void bal_forward_gated(bal_forward *f, const bal_layer *layer);
-/** Logits of n_words words from word on, n_words at most PIECE and word a multiple of it: for n
- *  input rows of each sign from first on. */
-void bal_forward_fill_logits(bal_forward *f, int64_t word, int64_t n_words, int64_t first,
-                             int64_t n);
+/** Logits of all rows at the head: of n_words words from word on, whole panels within PIECE. */
+void bal_forward_fill_logits(bal_forward *f, int64_t word, int64_t n_words);
 /** y = rows of a table, or y + that: row ids[t] for token t, at each sign. */
 void bal_forward_embed(bal_forward *f, const bal_part *table, const int32_t *ids, bool adds,
                        float *y);
@@ -90,9 +90,11 @@ void bal_forward_embed(bal_forward *f, const bal_part *table, const int32_t *ids
 typedef struct bal_sequences {
     const int32_t *tokens;
     int64_t n_tokens, n;
-    const int64_t *start; /* [n + 1] */
+    const int64_t *start;  /* [n + 1] */
+    const int64_t *parent; /* [n]; NULL: none has one */
 } bal_sequences;
-/** All layers: what the head reads is the input afterwards. */
+/** All layers, for the tokens whose f->out.row is not below 0; f->out.row is then their row, and
+ * what the head reads of them the input. */
 void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_sequences *s);
 
 #endif

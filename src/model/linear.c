@@ -170,16 +170,16 @@ static void add_bias(bal_forward *f, int index, int64_t row, int64_t n_rows, int
 
 /* y = x w^T, or y + that, of integers, see fill_part. */
 static void strip_product(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows,
-                          int64_t first, int64_t n, bool adds, float *y, int64_t y_stride)
+                          bool adds, float *y, int64_t y_stride)
 {
     const bal_tensor *matrix = tensor_at(f, part->weight);
     const bal_input *in = &f->input;
-    int64_t blocks = (matrix->n_cols + 3) / 4;
+    int64_t blocks = (matrix->n_cols + 3) / 4, n = f->pass.n_tokens;
     const uint8_t *strip[N_SIGNS_MAX], *codes = matrix->codes;
     bal_weights_u8 w = {.n_blocks = blocks, .n_rows = n_rows};
     fill_strip(f, part, row, n_rows, strip);
     for (int sign = 0; sign < f->pass.n_signs; ++sign) {
-        int64_t from = sign * f->pass.n_tokens + first;
+        int64_t from = sign * n;
         bal_rows_i8 rows = {n, in->stride, in->codes + from * in->stride, in->scale + from,
                             in->sum + from};
         w.entries = strip[sign];
@@ -191,22 +191,21 @@ static void strip_product(bal_forward *f, const bal_part *part, int64_t row, int
     }
 }
 
-/* Outputs row .. row + n_rows - 1 of a part, a strip or all of a matrix of floats, or y + those: of
- * n input rows of each sign from first on, to rows of y that lie y_stride apart, those of - after
- * those of +. */
-static void fill_part(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows,
-                      int64_t first, int64_t n, bool adds, float *y, int64_t y_stride)
+/* Outputs row .. row + n_rows - 1 of a part, a strip or all of a matrix of floats, or y + those: to
+ * rows of y that lie y_stride apart, those of - after those of +. */
+static void fill_part(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows, bool adds,
+                      float *y, int64_t y_stride)
 {
     const bal_tensor *matrix = tensor_at(f, part->weight);
-    int64_t n_cols = matrix->n_cols;
+    int64_t n_cols = matrix->n_cols, n = f->pass.n_tokens;
     if (part->bias >= 0) {
         add_bias(f, part->bias, row, n_rows, n, adds, y, y_stride);
         adds = true;
     }
     if (matrix->format != BAL_F32)
-        strip_product(f, part, row, n_rows, first, n, adds, y, y_stride);
+        strip_product(f, part, row, n_rows, adds, y, y_stride);
     else
-        bal_product_f32(n, n_cols, n_rows, f->input.floats + first * n_cols,
+        bal_product_f32(n, n_cols, n_rows, f->input.floats,
                         (const float *)matrix->codes + row * n_cols, adds, y);
 }
 
@@ -214,7 +213,7 @@ static void fill_part(bal_forward *f, const bal_part *part, int64_t row, int64_t
 static int64_t rows_at_once(const bal_tensor *matrix, int64_t row, int64_t end)
 {
     if (matrix->format == BAL_F32) return end - row;
-    return bal_strip_rows(matrix->n_rows, (matrix->n_cols + 3) / 4, row);
+    return bal_strip_rows(end, (matrix->n_cols + 3) / 4, row);
 }
 
 void bal_forward_apply(bal_forward *f, const bal_part *part, bool adds, float *y)
@@ -223,7 +222,7 @@ void bal_forward_apply(bal_forward *f, const bal_part *part, bool adds, float *y
     int64_t n = f->pass.n_tokens, width = matrix->n_rows;
     for (int64_t row = 0, n_rows; row < width; row += n_rows) {
         n_rows = rows_at_once(matrix, row, width);
-        fill_part(f, part, row, n_rows, 0, n, adds, y + row, width);
+        fill_part(f, part, row, n_rows, adds, y + row, width);
     }
     if (part->after.weight < 0) return;
     int64_t per_row = width / tensor_at(f, part->after.weight)->n_cols; /* heads, or 1 */
@@ -237,19 +236,18 @@ void bal_forward_gated(bal_forward *f, const bal_layer *layer)
     int64_t n = f->pass.n_tokens, width = gate->n_rows;
     for (int64_t row = 0, n_rows; row < width; row += n_rows) {
         n_rows = rows_at_once(gate, row, width);
-        fill_part(f, &layer->gate, row, n_rows, 0, n, false, f->gate + row, width);
-        fill_part(f, &layer->up, row, n_rows, 0, n, false, f->up, n_rows);
+        fill_part(f, &layer->gate, row, n_rows, false, f->gate + row, width);
+        fill_part(f, &layer->up, row, n_rows, false, f->up, n_rows);
         f->kernels->lanes.swiglu(f->pass.n_signs * n, n_rows, f->gate + row, width, f->up, n_rows);
     }
 }
 
-void bal_forward_fill_logits(bal_forward *f, int64_t word, int64_t n_words, int64_t first,
-                             int64_t n)
+void bal_forward_fill_logits(bal_forward *f, int64_t word, int64_t n_words)
 {
     const bal_part *head = &f->model->head;
     for (int64_t end = word + n_words, row = word, n_rows; row < end; row += n_rows) {
-        n_rows = rows_at_once(tensor_at(f, head->weight), row, end); /* a strip divides a piece */
-        fill_part(f, head, row, n_rows, first, n, false, f->out.logits + row - word, n_words);
+        n_rows = rows_at_once(tensor_at(f, head->weight), row, end);
+        fill_part(f, head, row, n_rows, false, f->out.logits + row - word, n_words);
     }
 }
 

@@ -6,66 +6,106 @@
 
 #include "forward_impl.h"
 
-/* Sums of exponentials and the targets' logits of all rows, piece by piece of the words. */
-static void sum_pieces(bal_forward *f, const bal_batch *batch)
+/* The logits of the words that are scored, from those of n_words words from word on. */
+static void pick_targets(bal_forward *f, const bal_batch *batch, int64_t word, int64_t n_words)
 {
-    int64_t n_vocab = f->model->config.n_vocab, n = batch->n_tokens;
-    for (int64_t word = 0; word < n_vocab; word += PIECE) {
-        int64_t n_words = n_vocab - word < PIECE ? n_vocab - word : PIECE;
-        bal_forward_fill_logits(f, word, n_words, 0, n);
-        f->kernels->lanes.exp_sums(f->pass.n_signs * n, n_words, f->out.logits, n_words, word == 0,
-                                   f->out.sums);
-        for (int64_t row = 0; row < f->pass.n_signs * n; ++row) {
-            int64_t target = batch->targets[row % n] - word;
-            if (target >= 0 && target < n_words)
-                f->out.target[row] = f->out.logits[row * n_words + target];
+    for (int64_t i = 0; i < batch->n_scored; ++i) {
+        const bal_scored *scored = &batch->scored[i];
+        int64_t at = scored->word - word;
+        if (at < 0 || at >= n_words) continue;
+        for (int sign = 0; sign < f->pass.n_signs; ++sign) {
+            int64_t row = sign * f->pass.n_tokens + f->out.row[scored->token];
+            f->out.target[sign * batch->n_scored + i] = f->out.logits[row * n_words + at];
         }
     }
+}
+
+/* Sums of exponentials and the scored words' logits, piece by piece of the words. */
+static void sum_pieces(bal_forward *f, const bal_batch *batch)
+{
+    int64_t n_vocab = f->model->config.n_vocab;
+    for (int64_t word = 0; word < n_vocab; word += PIECE) {
+        int64_t n_words = n_vocab - word < PIECE ? n_vocab - word : PIECE;
+        bal_forward_fill_logits(f, word, n_words);
+        f->kernels->lanes.exp_sums(f->pass.n_signs * f->pass.n_tokens, n_words, f->out.logits,
+                                   n_words, word == 0, f->out.sums);
+        pick_targets(f, batch, word, n_words);
+    }
+}
+
+/* The scored words' logits alone, panel by panel. */
+static void find_targets(bal_forward *f, const bal_batch *batch)
+{
+    int64_t n_vocab = f->model->config.n_vocab, done = 0;
+    for (int64_t end = 0; done < batch->n_scored;) {
+        int64_t word = n_vocab; /* the lowest of those that are left */
+        for (int64_t i = 0; i < batch->n_scored; ++i)
+            if (batch->scored[i].word >= end && batch->scored[i].word < word)
+                word = batch->scored[i].word;
+        word -= word % BAL_PANEL_ROWS;
+        end = word + BAL_PANEL_ROWS < n_vocab ? word + BAL_PANEL_ROWS : n_vocab;
+        bal_forward_fill_logits(f, word, end - word);
+        pick_targets(f, batch, word, end - word);
+        for (int64_t i = 0; i < batch->n_scored; ++i)
+            done += batch->scored[i].word >= word && batch->scored[i].word < end;
+    }
+}
+
+/* Loss of scored word number i at a sign, in nats. */
+static float word_loss(const bal_forward *f, const bal_batch *batch, int sign, int64_t i,
+                       bool *is_top)
+{
+    float target = f->out.target[sign * batch->n_scored + i];
+    *is_top = false;
+    if (batch->aim.relative) return -target;
+    int64_t row = sign * f->pass.n_tokens + f->out.row[batch->scored[i].token];
+    return f->kernels->lanes.cross_entropy(&f->out.sums[row], target, is_top);
+}
+
+static bal_status not_finite(const bal_batch *batch, int64_t token, float nats)
+{
+    int64_t sequence = 0;
+    while (token >= batch->start[sequence + 1]) ++sequence;
+    return bal_fail(BAL_ERR_NUMERIC,
+                    "the loss of token %lld of sequence %lld is %g; the weights or scales of the "
+                    "model are out of range",
+                    (long long)(token - batch->start[sequence]), (long long)sequence, (double)nats);
 }
 
 bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
                               const bal_direction *direction, bal_losses *losses)
 {
-    int64_t n = batch->n_tokens, sequence = 0;
+    memset(f->out.row, -1, (size_t)batch->n_tokens * sizeof *f->out.row);
+    for (int64_t i = 0; i < batch->n_scored; ++i) f->out.row[batch->scored[i].token] = 0;
     bal_forward_run(f, direction,
-                    &(bal_sequences){batch->tokens, n, batch->n_sequences, batch->start});
-    sum_pieces(f, batch);
+                    &(bal_sequences){batch->tokens, batch->n_tokens, batch->n_sequences,
+                                     batch->start, batch->parent});
+    (batch->aim.relative ? find_targets : sum_pieces)(f, batch);
     for (int sign = 0; sign < f->pass.n_signs; ++sign) {
-        losses[sign].loss = losses[sign].n_right = 0;
-        if (losses[sign].per_sequence != NULL)
-            memset(losses[sign].per_sequence, 0,
-                   (size_t)batch->n_sequences * sizeof *losses[sign].per_sequence);
-    }
-    for (int64_t t = 0; t < n; ++t) {
-        while (t >= batch->start[sequence + 1]) ++sequence;
-        if (batch->targets[t] < 0) continue;
-        for (int sign = 0; sign < f->pass.n_signs; ++sign) {
-            int64_t row = sign * n + t;
+        bal_losses *at = &losses[sign];
+        at->loss = at->n_right = 0;
+        if (at->answers != NULL)
+            memset(at->answers, 0, (size_t)batch->n_answers * sizeof *at->answers);
+        for (int64_t i = 0; i < batch->n_scored; ++i) {
             bool right;
-            float nats =
-                f->kernels->lanes.cross_entropy(&f->out.sums[row], f->out.target[row], &right);
-            if (!isfinite(nats))
-                return bal_fail(BAL_ERR_NUMERIC,
-                                "the loss of token %lld of sequence %lld is %g; the weights or "
-                                "scales of the model are out of range",
-                                (long long)(t - batch->start[sequence]), (long long)sequence,
-                                (double)nats);
+            float nats = word_loss(f, batch, sign, i, &right);
+            if (!isfinite(nats)) return not_finite(batch, batch->scored[i].token, nats);
             int64_t units = (int64_t)rint((double)nats * BAL_LOSS_UNITS_PER_NAT);
-            losses[sign].loss += units;
-            losses[sign].n_right += right;
-            if (losses[sign].per_sequence != NULL) losses[sign].per_sequence[sequence] += units;
+            at->loss += units;
+            at->n_right += right;
+            if (at->answers != NULL) at->answers[batch->scored[i].answer] += units;
         }
     }
     return BAL_OK;
 }
 
-/* Logits of n rows of one sequence, from first on. */
-static bal_status fill_all_logits(bal_forward *f, int64_t first, int64_t n, float *logits)
+/* Logits of all rows at the head. */
+static bal_status fill_all_logits(bal_forward *f, float *logits)
 {
-    int64_t n_vocab = f->model->config.n_vocab;
+    int64_t n_vocab = f->model->config.n_vocab, n = f->pass.n_tokens;
     for (int64_t word = 0; word < n_vocab; word += PIECE) {
         int64_t n_words = n_vocab - word < PIECE ? n_vocab - word : PIECE;
-        bal_forward_fill_logits(f, word, n_words, first, n);
+        bal_forward_fill_logits(f, word, n_words);
         for (int64_t row = 0; row < n; ++row)
             memcpy(logits + row * n_vocab + word, f->out.logits + row * n_words,
                    (size_t)n_words * sizeof *logits);
@@ -78,8 +118,9 @@ static bal_status fill_all_logits(bal_forward *f, int64_t first, int64_t n, floa
 bal_status bal_forward_logits(bal_forward *f, const int32_t *tokens, int64_t n_tokens,
                               float *logits)
 {
-    bal_forward_run(f, NULL, &(bal_sequences){tokens, n_tokens, 1, (int64_t[]){0, n_tokens}});
-    return fill_all_logits(f, 0, n_tokens, logits);
+    memset(f->out.row, 0, (size_t)n_tokens * sizeof *f->out.row);
+    bal_forward_run(f, NULL, &(bal_sequences){tokens, n_tokens, 1, (int64_t[]){0, n_tokens}, NULL});
+    return fill_all_logits(f, logits);
 }
 
 bal_status bal_cache_create(const bal_model *model, int64_t max_length, bal_cache **cache)
@@ -123,11 +164,13 @@ bal_status bal_forward_extend(bal_forward *f, bal_cache *cache, const int32_t *t
            cache->max_length <= f->capacity.max_length);
     for (int64_t n; n_tokens > 0; tokens += n, n_tokens -= n) {
         n = n_tokens < f->capacity.max_tokens ? n_tokens : f->capacity.max_tokens;
+        memset(f->out.row, -1, (size_t)n * sizeof *f->out.row);
+        f->out.row[n - 1] = 0;
         f->pass.cache = cache;
-        bal_forward_run(f, NULL, &(bal_sequences){tokens, n, 1, (int64_t[]){0, n}});
+        bal_forward_run(f, NULL, &(bal_sequences){tokens, n, 1, (int64_t[]){0, n}, NULL});
         f->pass.cache = NULL;
         cache->n_tokens += n;
-        if (n == n_tokens) BAL_TRY(fill_all_logits(f, n - 1, 1, logits));
+        if (n == n_tokens) BAL_TRY(fill_all_logits(f, logits));
     }
     return BAL_OK;
 }

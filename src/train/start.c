@@ -153,12 +153,12 @@ bal_status bal_run_make_tools(bal_run *run)
 {
     const bal_job *job = run->job;
     bal_poll *poll = &run->poll;
-    int64_t batch = job->data.batch, context = job->data.context;
+    int64_t n = job->data.batch;
     size_t size = (size_t)bal_comm_size(run->comm);
     poll->bits = bal_alloc((size_t)bal_ballot_words(bal_job_ballot(job)), sizeof *poll->bits);
     poll->prober = (bal_prober){.way = bal_job_way(job),
                                 .data = &run->inputs.train,
-                                .n_sequences = batch,
+                                .n_examples = n,
                                 .batch = &run->replica.batch};
     poll->losses =
         bal_alloc((size_t)(job->vote.slots * poll->prober.way->n_points), sizeof *poll->losses);
@@ -173,9 +173,11 @@ bal_status bal_run_make_tools(bal_run *run)
     BAL_TRY(bal_update_init(&run->update, job, run->machine, run->replica.tensors,
                             &run->replica.states));
     BAL_TRY(bal_ballot_create(run->comm, bal_job_ballot(job), &poll->ballot));
-    BAL_TRY(bal_batch_init(&run->replica.batch, batch, context));
-    BAL_TRY(bal_forward_create(run->replica.model, run->machine->kernels, batch * context, context,
-                               &run->replica.forward));
+    bal_batch *batch = &run->replica.batch;
+    BAL_TRY(bal_batch_init(batch, bal_batch_either(bal_dataset_room(&run->inputs.train, n),
+                                                   bal_dataset_room(&run->inputs.dev, n))));
+    BAL_TRY(bal_forward_create(run->replica.model, run->machine->kernels, batch->room.tokens,
+                               job->data.context, &run->replica.forward));
     poll->prober.forward = run->replica.forward;
     return bal_prober_init(&poll->prober);
 }

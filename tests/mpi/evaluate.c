@@ -1,6 +1,6 @@
 /* evaluate.c: the code that evaluates a text evaluates a data set of one's own, on any ranks. */
-#include "../unit/model/toy.h"
 #include "ballot/evaluate.h"
+#include "../unit/model/toy.h"
 #include "ranks.h"
 
 #define N_EXAMPLES 13
@@ -45,7 +45,7 @@ static void test_a_data_set_of_ones_own_is_evaluated_like_a_text(void)
     bal_model *model = toy_model(true);
     bal_forward *forward = NULL;
     bal_batch batch;
-    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, 4, TOY_CONTEXT), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, bal_batch_text(4, TOY_CONTEXT)), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_forward_create(model, bal_kernels_at(bal_isa_best()), 4 * TOY_CONTEXT,
                                              TOY_CONTEXT, &forward),
                           BAL_OK);

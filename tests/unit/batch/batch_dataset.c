@@ -40,7 +40,7 @@ static bal_dataset mine(void)
 static bal_batch batch_of(int64_t n_examples)
 {
     bal_batch batch;
-    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, n_examples, CONTEXT), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, bal_batch_text(n_examples, CONTEXT)), BAL_OK);
     return batch;
 }
 
@@ -62,10 +62,11 @@ static void test_numbered_examples_stand_end_to_end(void)
         CU_ASSERT_EQUAL(batch.n_scored, 1 + 2 + 3);
         const int64_t start[] = {0, 2, 5, 9};
         const int32_t tokens[] = {10, 11, 20, 21, 22, 30, 31, 32, 33};
-        const int32_t targets[] = {-1, 1, -1, 1, 2, -1, 1, 2, 3};
+        const bal_scored scored[] = {{1, 1, 0}, {3, 1, 1}, {4, 2, 1},
+                                     {6, 1, 2}, {7, 2, 2}, {8, 3, 2}};
         CU_ASSERT_EQUAL(memcmp(batch.start, start, sizeof start), 0);
         CU_ASSERT_EQUAL(memcmp(batch.tokens, tokens, sizeof tokens), 0);
-        CU_ASSERT_EQUAL(memcmp(batch.targets, targets, sizeof targets), 0);
+        CU_ASSERT_EQUAL(memcmp(batch.scored, scored, sizeof scored), 0);
     }
     bal_batch_clear(&batch);
 }

@@ -45,8 +45,16 @@ static int32_t *tokens_of(const char *text, int64_t *n)
 static bal_batch batch_of(int64_t n_sequences, int64_t context)
 {
     bal_batch batch;
-    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, n_sequences, context), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, bal_batch_text(n_sequences, context)), BAL_OK);
     return batch;
+}
+
+/* What is scored at a token; -1: nothing. */
+static int32_t target_at(const bal_batch *batch, int64_t token)
+{
+    for (int64_t i = 0; i < batch->n_scored; ++i)
+        if (batch->scored[i].token == token) return batch->scored[i].word;
+    return -1;
 }
 
 /* Starts are 0 .. n_tokens in order, and no sequence is longer than context. */
@@ -66,7 +74,8 @@ static bool same(const bal_batch *a, const bal_batch *b)
     return a->n_sequences == b->n_sequences && a->n_tokens == b->n_tokens &&
            memcmp(a->start, b->start, (size_t)(a->n_sequences + 1) * sizeof *a->start) == 0 &&
            memcmp(a->tokens, b->tokens, (size_t)a->n_tokens * sizeof *a->tokens) == 0 &&
-           memcmp(a->targets, b->targets, (size_t)a->n_tokens * sizeof *a->targets) == 0;
+           a->n_scored == b->n_scored &&
+           memcmp(a->scored, b->scored, (size_t)a->n_scored * sizeof *a->scored) == 0;
 }
 
 static void test_windows_score_every_token_but_the_first_once(void)
@@ -86,7 +95,8 @@ static void test_windows_score_every_token_but_the_first_once(void)
                 bal_dataset_take(&corpus, first, n_here, &batch);
                 check_shape(&batch, n_here, context);
                 for (int64_t i = 0; i < batch.n_tokens; ++i, ++at)
-                    CU_ASSERT(batch.tokens[i] == tokens[at - 1] && batch.targets[i] == tokens[at]);
+                    CU_ASSERT(batch.tokens[i] == tokens[at - 1] &&
+                              target_at(&batch, i) == tokens[at]);
             }
             CU_ASSERT_EQUAL(at, n);
             bal_batch_clear(&batch);
@@ -123,7 +133,7 @@ static void test_pieces_of_documents_come_after_the_start_token(void)
                 for (int64_t k = 0; k < batch.n_tokens; ++k, ++at) {
                     int32_t before =
                         k == 0 ? bal_tokenizer_special(tokenizer, BAL_SPECIAL_BOS) : tokens[at - 1];
-                    CU_ASSERT(batch.tokens[k] == before && batch.targets[k] == tokens[at]);
+                    CU_ASSERT(batch.tokens[k] == before && target_at(&batch, k) == tokens[at]);
                 }
             }
             free(tokens);
@@ -173,8 +183,9 @@ static void test_drawn_windows_start_at_any_token_and_stay_inside(void)
         bal_dataset_draw(&corpus, bal_kernels_at(bal_isa_best()), 7, step, 0, BAL_BATCH_MAX,
                          &batch);
         for (int64_t i = 0; i < batch.n_sequences; ++i) {
-            const int32_t *from = batch.tokens + batch.start[i],
-                          *to = batch.targets + batch.start[i];
+            const int32_t *from = batch.tokens + batch.start[i];
+            int32_t to[CONTEXT];
+            for (int k = 0; k < CONTEXT; ++k) to[k] = target_at(&batch, batch.start[i] + k);
             CU_ASSERT_EQUAL_FATAL(batch.start[i + 1] - batch.start[i], CONTEXT);
             int64_t place = 0; /* the first that fits: a text may repeat itself */
             while (place + CONTEXT < n && (memcmp(from, tokens + place, 4 * CONTEXT) != 0 ||
@@ -209,8 +220,10 @@ static void test_drawn_documents_are_consecutive_examples_and_cover_all(void)
             bal_dataset_take(&corpus, example, 1, &one);
             if (one.n_tokens != all.start[i + 1] - all.start[i]) continue;
             size_t n = (size_t)one.n_tokens * sizeof *one.tokens;
-            if (memcmp(one.tokens, all.tokens + all.start[i], n) == 0 &&
-                memcmp(one.targets, all.targets + all.start[i], n) == 0) {
+            bool known = memcmp(one.tokens, all.tokens + all.start[i], n) == 0;
+            for (int64_t t = 0; t < one.n_tokens; ++t)
+                known = known && target_at(&one, t) == target_at(&all, all.start[i] + t);
+            if (known) {
                 ++n_known;
                 drawn[example] = true;
                 break;
@@ -273,12 +286,12 @@ static void check_masked(const bal_batch *batch, const bal_tokenizer *roberta, i
     CU_ASSERT_FATAL(n_before == 1 && n_after == 1 && mask >= 0);
     for (int64_t s = 0; s < batch->n_sequences; ++s) {
         int64_t first = batch->start[s], last = batch->start[s + 1] - 1, scored = 0;
-        CU_ASSERT(batch->tokens[first] == before[0] && batch->targets[first] == -1);
-        CU_ASSERT(batch->tokens[last] == after[0] && batch->targets[last] == -1);
+        CU_ASSERT(batch->tokens[first] == before[0] && target_at(batch, first) == -1);
+        CU_ASSERT(batch->tokens[last] == after[0] && target_at(batch, last) == -1);
         for (int64_t i = first + 1; i < last; ++i) {
-            int32_t own = all != NULL ? all[(*at)++] : batch->targets[i];
-            CU_ASSERT(batch->targets[i] == own || batch->targets[i] == -1);
-            if (batch->targets[i] == -1) {
+            int32_t own = all != NULL ? all[(*at)++] : target_at(batch, i);
+            CU_ASSERT(target_at(batch, i) == own || target_at(batch, i) == -1);
+            if (target_at(batch, i) == -1) {
                 if (all != NULL) CU_ASSERT_EQUAL(batch->tokens[i], own);
                 ++counts[0];
                 continue;

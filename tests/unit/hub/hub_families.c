@@ -134,13 +134,12 @@ static double nats_of(const bal_model *model, const golden *g)
     bal_forward *forward = forward_of(model, bal_isa_best(), n);
     bal_losses losses = {0};
     bal_batch batch;
-    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, 1, n), BAL_OK);
-    batch.n_sequences = 1;
-    batch.start[1] = batch.n_tokens = n;
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, bal_batch_text(1, n)), BAL_OK);
     for (int64_t i = 0; i < n; ++i) {
-        batch.tokens[i] = g->tokens[last][i];
-        batch.targets[i] = encoder ? g->tokens[last][i] : i + 1 < n ? g->tokens[last][i + 1] : -1;
+        int32_t next = i + 1 < n ? g->tokens[last][i + 1] : -1;
+        bal_batch_add(&batch, g->tokens[last][i], encoder ? g->tokens[last][i] : next);
     }
+    bal_batch_end(&batch);
     CU_ASSERT_EQUAL(bal_forward_losses(forward, &batch, NULL, &losses), BAL_OK);
     bal_batch_clear(&batch);
     bal_forward_destroy(&forward);

@@ -110,11 +110,9 @@ static double nats(bal_format format, bal_isa isa, int64_t *units)
     bal_losses losses = {0};
     bal_batch batch;
     int64_t n = g.n_tokens - 1;
-    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, 1, n), BAL_OK);
-    batch.n_sequences = 1;
-    batch.start[1] = batch.n_tokens = batch.n_scored = n;
-    memcpy(batch.tokens, g.tokens, (size_t)n * 4);
-    memcpy(batch.targets, g.tokens + 1, (size_t)n * 4);
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, bal_batch_text(1, n)), BAL_OK);
+    for (int64_t i = 0; i < n; ++i) bal_batch_add(&batch, g.tokens[i], g.tokens[i + 1]);
+    bal_batch_end(&batch);
     CU_ASSERT_EQUAL_FATAL(bal_forward_create(model, bal_kernels_at(isa), n, n, &forward), BAL_OK);
     CU_ASSERT_EQUAL(bal_forward_losses(forward, &batch, NULL, &losses), BAL_OK);
     *units = losses.loss;

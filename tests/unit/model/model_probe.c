@@ -17,8 +17,7 @@ static void lose(const bal_model *model, bal_isa isa, const bal_batch *batch,
         bal_forward_create(model, bal_kernels_at(isa), batch->n_tokens, TOY_CONTEXT, &forward),
         BAL_OK);
     memset(result, 0xAA, sizeof *result); /* nothing of what was there before counts */
-    for (int sign = 0; sign < 2; ++sign)
-        result->losses[sign].per_sequence = result->per_sequence[sign];
+    for (int sign = 0; sign < 2; ++sign) result->losses[sign].answers = result->per_sequence[sign];
     CU_ASSERT_EQUAL(bal_forward_losses(forward, batch, direction, result->losses), BAL_OK);
     bal_forward_destroy(&forward);
 }
@@ -150,16 +149,16 @@ static void check_company(bal_model *model)
     }
     int64_t n_right = 0;
     for (int s = 0; s < N_SEQUENCES; ++s) {
-        int64_t length = batch.start[s + 1] - batch.start[s], start[2] = {0, length};
-        bal_batch one = {.n_sequences = 1,
-                         .n_tokens = length,
-                         .start = start,
-                         .tokens = batch.tokens + batch.start[s],
-                         .targets = batch.targets + batch.start[s]};
+        bal_batch one;
+        CU_ASSERT_EQUAL_FATAL(bal_batch_init(&one, bal_batch_text(1, TOY_CONTEXT)), BAL_OK);
+        for (int64_t i = batch.start[s]; i < batch.start[s + 1]; ++i)
+            bal_batch_add(&one, batch.tokens[i], batch.scored[i].word); /* all are scored */
+        bal_batch_end(&one);
         lose(model, bal_isa_best(), &one, &direction, &alone);
         CU_ASSERT_EQUAL(alone.losses[0].loss, together.per_sequence[0][s]);
         CU_ASSERT_EQUAL(alone.losses[1].loss, together.per_sequence[1][s]);
         n_right += alone.losses[0].n_right;
+        bal_batch_clear(&one);
     }
     CU_ASSERT_EQUAL(n_right, together.losses[0].n_right);
     bal_batch_clear(&batch);
@@ -180,7 +179,9 @@ static void test_targets_below_0_are_not_scored(void)
     lose(model, bal_isa_best(), &batch, NULL, &all);
     for (int half = 0; half < 2; ++half) {
         bal_batch part = toy_batch(N_SEQUENCES, TOY_VOCAB);
-        for (int64_t i = half; i < part.n_tokens; i += 2) part.targets[i] = -1;
+        part.n_scored = 0;
+        for (int64_t i = half; i < part.n_tokens; i += 2)
+            part.scored[part.n_scored++] = batch.scored[i];
         lose(model, bal_isa_best(), &part, NULL, half == 0 ? &some : &rest);
         bal_batch_clear(&part);
     }
@@ -235,7 +236,7 @@ static void test_losses_are_those_of_the_logits(void)
         double nats = 0.0;
         CU_ASSERT_EQUAL(bal_forward_logits(forward, tokens, length, logits[0]), BAL_OK);
         for (int64_t t = 0; t < length; ++t) {
-            int target = batch.targets[batch.start[s] + t], top = 0;
+            int target = batch.scored[batch.start[s] + t].word, top = 0;
             double sum = 0.0;
             for (int w = 0; w < TOY_VOCAB; ++w) {
                 sum += exp((double)logits[t][w]);

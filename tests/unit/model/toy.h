@@ -130,17 +130,15 @@ static inline bal_batch toy_batch(int64_t n_sequences, int64_t n_vocab)
 {
     bal_batch batch;
     uint64_t state = SEED;
-    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, n_sequences, TOY_CONTEXT), BAL_OK);
-    batch.n_sequences = n_sequences;
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, bal_batch_text(n_sequences, TOY_CONTEXT)), BAL_OK);
     for (int64_t s = 0; s < n_sequences; ++s) {
         int64_t length =
             s == 0 ? TOY_CONTEXT : 1 + (int64_t)(bal_test_random(&state) % TOY_CONTEXT);
-        batch.start[s + 1] = batch.n_tokens += length;
-    }
-    batch.n_scored = batch.n_tokens;
-    for (int64_t i = 0; i < batch.n_tokens; ++i) {
-        batch.tokens[i] = (int32_t)(bal_test_random(&state) % (uint64_t)n_vocab);
-        batch.targets[i] = (int32_t)(bal_test_random(&state) % (uint64_t)n_vocab);
+        for (int64_t i = 0; i < length; ++i) {
+            int32_t token = (int32_t)(bal_test_random(&state) % (uint64_t)n_vocab);
+            bal_batch_add(&batch, token, (int32_t)(bal_test_random(&state) % (uint64_t)n_vocab));
+        }
+        bal_batch_end(&batch);
     }
     return batch;
 }

@@ -49,9 +49,10 @@ static void set_up(bench *b, const bal_way *way)
     const bal_kernels *kernels = bal_kernels_at(bal_isa_best());
     *b = (bench){.model = toy_model(true)};
     memset(b->on_ballot, true, sizeof b->on_ballot);
-    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&b->batch, N_SEQUENCES, TOY_CONTEXT), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&b->batch, bal_batch_text(N_SEQUENCES, TOY_CONTEXT)),
+                          BAL_OK);
     b->prober =
-        (bal_prober){.way = way, .data = &windows, .n_sequences = N_SEQUENCES, .batch = &b->batch};
+        (bal_prober){.way = way, .data = &windows, .n_examples = N_SEQUENCES, .batch = &b->batch};
     CU_ASSERT_EQUAL_FATAL(bal_forward_create(b->model, kernels, N_SEQUENCES * TOY_CONTEXT,
                                              TOY_CONTEXT, &b->prober.forward),
                           BAL_OK);
@@ -76,7 +77,7 @@ static void lose(bench *b, int drawn_by, int slot, bal_losses losses[2],
                  int64_t sequences[2][N_SEQUENCES])
 {
     bal_direction direction = {.measure = b->measure, .slot = (uint32_t)slot};
-    for (int sign = 0; sign < 2; ++sign) losses[sign].per_sequence = sequences[sign];
+    for (int sign = 0; sign < 2; ++sign) losses[sign].answers = sequences[sign];
     bal_dataset_draw(&windows, b->measure.kernels, SEED, b->measure.step, (uint32_t)drawn_by,
                      N_SEQUENCES, &b->batch);
     CU_ASSERT_EQUAL_FATAL(bal_forward_losses(b->prober.forward, &b->batch, &direction, losses),

@@ -1,0 +1,79 @@
+/* objective.c: from the losses of answers to those of questions, in integers that are the same on
+ * every machine. */
+#include <math.h>
+
+#include "ballot/batch.h"
+
+static int64_t one_score(const bal_batch *batch, const int64_t *answers, int32_t at)
+{
+    int64_t n = batch->n_words[at];
+    if (batch->aim.scoring == BAL_SCORING_SUM || n == 1) return answers[at];
+    return (2 * answers[at] + n) / (2 * n);
+}
+
+int64_t bal_batch_score(const bal_batch *batch, const int64_t *answers,
+                        const bal_question *question, int32_t answer)
+{
+    int32_t at = question->answer + answer;
+    int64_t score = one_score(batch, answers, at);
+    return question->calibrated ? score - one_score(batch, answers, at + question->n_answers)
+                                : score;
+}
+
+int32_t bal_batch_choice(const bal_batch *batch, const int64_t *answers,
+                         const bal_question *question)
+{
+    int32_t best = 0;
+    for (int32_t i = 1; i < question->n_answers; ++i)
+        if (bal_batch_score(batch, answers, question, i) <
+            bal_batch_score(batch, answers, question, best))
+            best = i;
+    return best;
+}
+
+/* Cross-entropy of the right answer in the softmax of all scores. */
+static int64_t cross_entropy(const bal_batch *batch, const int64_t *answers,
+                             const bal_question *question)
+{
+    int32_t best = bal_batch_choice(batch, answers, question);
+    int64_t top = bal_batch_score(batch, answers, question, best);
+    double sum = 0.0;
+    for (int32_t i = 0; i < question->n_answers; ++i) {
+        int64_t below = bal_batch_score(batch, answers, question, i) - top;
+        sum += bal_math_exp(-(double)below / BAL_LOSS_UNITS_PER_NAT);
+    }
+    return bal_batch_score(batch, answers, question, question->right) - top +
+           (int64_t)rint(bal_math_log(sum) * BAL_LOSS_UNITS_PER_NAT);
+}
+
+static int64_t question_loss(const bal_batch *batch, const int64_t *answers,
+                             const bal_question *question)
+{
+    switch (batch->aim.objective) {
+        case BAL_OBJECTIVE_LABEL:
+            return answers[question->answer + question->right];
+        case BAL_OBJECTIVE_CANDIDATES:
+            return cross_entropy(batch, answers, question);
+        case BAL_OBJECTIVE_ACCURACY:
+            break;
+    }
+    return bal_batch_choice(batch, answers, question) == question->right ? 0
+                                                                         : BAL_LOSS_UNITS_PER_NAT;
+}
+
+int64_t bal_batch_losses(const bal_batch *batch, const int64_t *answers, int64_t *questions)
+{
+    int64_t sum = 0;
+    for (int64_t i = 0; i < batch->n_questions; ++i)
+        sum += questions[i] = question_loss(batch, answers, &batch->questions[i]);
+    return sum;
+}
+
+int64_t bal_batch_weight(const bal_batch *batch)
+{
+    if (batch->aim.objective != BAL_OBJECTIVE_LABEL) return batch->n_questions;
+    int64_t sum = 0;
+    for (int64_t i = 0; i < batch->n_questions; ++i)
+        sum += batch->n_words[batch->questions[i].answer + batch->questions[i].right];
+    return sum;
+}

@@ -1,0 +1,125 @@
+/* model_branches.c: what continues an earlier sequence costs what the whole costs. */
+#include "toy.h"
+
+#define N_ANSWERS 3
+#define N_PROMPTS 2
+
+/* Demonstrations, prompts that continue them, and answers of several lengths to each. */
+static const int32_t common[] = {5, 80, 17}, prompts[N_PROMPTS][4] = {{3, 1, 4, 1}, {59, 26, 5, 3}},
+                     answers[N_ANSWERS][4] = {{9}, {61, 2}, {64, 0, 70, 11}};
+static const int64_t lengths[N_ANSWERS] = {1, 2, 4};
+
+static bal_batch empty(void)
+{
+    bal_batch batch;
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, (bal_batch_size){16, 6 * TOY_CONTEXT, 8}), BAL_OK);
+    return batch;
+}
+
+static bal_batch branched(void)
+{
+    bal_batch batch = empty();
+    int64_t root = bal_batch_sequence(&batch, -1, common, 3);
+    for (int p = 0; p < N_PROMPTS; ++p) {
+        int64_t prompt = bal_batch_sequence(&batch, root, prompts[p], 4);
+        bal_batch_ask(&batch, N_ANSWERS, p, false);
+        for (int a = 0; a < N_ANSWERS; ++a)
+            bal_batch_answer(&batch, prompt, answers[a], lengths[a]);
+    }
+    return batch;
+}
+
+/* The same questions, a sequence from its first token to its last for each answer. */
+static bal_batch written_out(void)
+{
+    bal_batch batch = empty();
+    for (int p = 0; p < N_PROMPTS; ++p)
+        for (int a = 0; a < N_ANSWERS; ++a) {
+            for (int i = 0; i < 3; ++i) bal_batch_add(&batch, common[i], -1);
+            for (int i = 0; i < 4; ++i)
+                bal_batch_add(&batch, prompts[p][i], i < 3 ? -1 : answers[a][0]);
+            for (int i = 1; i < lengths[a]; ++i)
+                bal_batch_add(&batch, answers[a][i - 1], answers[a][i]);
+            bal_batch_end(&batch);
+        }
+    return batch;
+}
+
+static void lose(const bal_model *model, bal_isa isa, const bal_batch *batch,
+                 const bal_direction *direction, int64_t found[2][N_PROMPTS * N_ANSWERS])
+{
+    bal_forward *forward = NULL;
+    bal_losses losses[2] = {{.answers = found[0]}, {.answers = found[1]}};
+    memset(found, 0xAA, 2 * sizeof *found);
+    CU_ASSERT_EQUAL_FATAL(
+        bal_forward_create(model, bal_kernels_at(isa), batch->n_tokens, TOY_CONTEXT, &forward),
+        BAL_OK);
+    CU_ASSERT_EQUAL(bal_forward_losses(forward, batch, direction, losses), BAL_OK);
+    bal_forward_destroy(&forward);
+}
+
+static bal_direction direction_of(const bool *on_ballot)
+{
+    bal_measure measure = {.kernels = bal_kernels_at(bal_isa_best()),
+                           .options = {.noise = 1, .density = 1.0},
+                           .seed = SEED,
+                           .on_ballot = on_ballot};
+    return (bal_direction){.measure = measure, .slot = 3};
+}
+
+static void test_branches_cost_what_whole_sequences_cost(void)
+{
+    bal_batch tree = branched(), whole = written_out();
+    bool all[64];
+    memset(all, true, sizeof all);
+    bal_direction direction = direction_of(all);
+    CU_ASSERT(tree.n_tokens < whole.n_tokens / 2);
+    for (int kind = 0; kind < N_TOY_KINDS; ++kind) {
+        bal_model *model = toy_kind(kind);
+        bool encoder = (bal_model_shape(model)->features & BAL_ENCODER) != 0;
+        for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best() && !encoder; ++isa) {
+            int64_t a[2][N_PROMPTS * N_ANSWERS], b[2][N_PROMPTS * N_ANSWERS];
+            lose(model, (bal_isa)isa, &tree, &direction, a);
+            lose(model, (bal_isa)isa, &whole, &direction, b);
+            CU_ASSERT_EQUAL(memcmp(a, b, sizeof a), 0);
+            CU_ASSERT_NOT_EQUAL(a[0][0], a[1][0]);
+        }
+        bal_model_destroy(&model);
+    }
+    bal_batch_clear(&tree);
+    bal_batch_clear(&whole);
+}
+
+/* Words of one token each: all that they share cancels. */
+static void test_relative_losses_differ_as_whole_ones_do(void)
+{
+    bal_model *model = toy_kind(0);
+    bal_batch batch = empty();
+    int64_t prompt = bal_batch_sequence(&batch, -1, prompts[0], 4);
+    const int32_t words[] = {0,  82, 64,
+                             63, 7,  82}; /* first and last of panels, one of them twice */
+    bal_batch_ask(&batch, 6, 0, false);
+    for (int i = 0; i < 6; ++i) bal_batch_answer(&batch, prompt, &words[i], 1);
+    CU_ASSERT_EQUAL(batch.n_sequences, 1); /* no answer is read */
+    int64_t whole[2][N_PROMPTS * N_ANSWERS], relative[2][N_PROMPTS * N_ANSWERS];
+    bool all[64];
+    memset(all, true, sizeof all);
+    bal_direction direction = direction_of(all);
+    lose(model, bal_isa_best(), &batch, &direction, whole);
+    batch.aim.relative = true;
+    lose(model, bal_isa_best(), &batch, &direction, relative);
+    for (int sign = 0; sign < 2; ++sign)
+        for (int i = 1; i < 6; ++i) {
+            int64_t a = whole[sign][i] - whole[sign][0], b = relative[sign][i] - relative[sign][0];
+            CU_ASSERT(llabs(a - b) <= 8); /* logits of about 1 are rounded to 2^-23 of that */
+        }
+    bal_batch_clear(&batch);
+    bal_model_destroy(&model);
+}
+
+const char bal_suite_name[] = "model_branches";
+const bal_test bal_suite_tests[] = {
+    {"branches cost what whole sequences cost", test_branches_cost_what_whole_sequences_cost},
+    {"relative losses differ as whole ones do", test_relative_losses_differ_as_whole_ones_do},
+    {NULL, NULL},
+};
