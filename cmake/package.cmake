@@ -8,5 +8,5 @@ set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS openmpi-bin) # mpirun; the rest are shared libraries
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS # to link libballot.a
-  "libopenmpi-dev, libhdf5-dev, libopenblas-dev, libjansson-dev, libxxhash-dev, libpcre2-dev, libutf8proc-dev")
+  "libopenmpi-dev, libhdf5-dev, libopenblas-dev, libjansson-dev, libxxhash-dev, libpcre2-dev, libutf8proc-dev, libinih-dev")
 include(CPack)

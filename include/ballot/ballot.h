@@ -25,7 +25,8 @@
  * bal_train does all of this for a bal_job, or continues where it stopped (job.h, train.h).
  * bal_evaluate and bal_replicas_compare are what ranks do together with a model (evaluate.h,
  * replicas.h), and bal_estimate_job says what a job takes (estimate.h). kernels.h is the
- * arithmetic below it all, bench.h its speed, json.h how JSON is read and written.
+ * arithmetic below it all, bench.h its speed, json.h and ini.h how JSON and INI are
+ * read.
  *
  * Calls that can fail return a bal_status, and bal_failure gives the message that explains it
  * (core.h). "Collective" in a comment says that all ranks make the call together; "Local", that one
@@ -42,6 +43,7 @@
 #include "ballot/estimate.h"
 #include "ballot/evaluate.h"
 #include "ballot/hub.h"
+#include "ballot/ini.h"
 #include "ballot/job.h"
 #include "ballot/json.h"
 #include "ballot/kernels.h"

@@ -19,8 +19,6 @@
     "a Hugging Face folder or cache entry, a llama2.c folder or file, a checkpoint, or a run " \
     "directory, which stands for its best checkpoint or else its latest"
 
-#define BAL_JOB_LINE_MAX 199 /* bytes that inih reads as one line */
-
 typedef enum bal_option_type {
     BAL_OPT_INT,    /* int64_t, min .. max */
     BAL_OPT_REAL,   /* double, above min, up to max, or that of a name */

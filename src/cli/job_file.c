@@ -1,52 +1,29 @@
 /* job_file.c: a job from its INI file and from the command line. */
-#include <ini.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "ballot/ini.h"
 #include "cli_impl.h"
 
 typedef struct reader {
     bal_job_source *job;
     const char *path;
-    const char *at; /* rest of the text */
-    int line, bad_line;
-    bal_status status;
 } reader;
 
-/* Hand inih the next line; it does not tell the number of the line that a pair stands on. Indented
- * lines are handed over without their indent, which inih would take for a continued value. */
-static char *next_line(char *line, int room, void *user)
-{
-    reader *r = user;
-    if (*r->at == 0) return NULL;
-    size_t n = strcspn(r->at, "\n"), indent = strspn(r->at, " \t");
-    ++r->line;
-    if (n - (indent < n ? indent : n) > BAL_JOB_LINE_MAX && r->status == BAL_OK) {
-        r->bad_line = r->line;
-        r->status = bal_fail(BAL_ERR_CONFIG, "%s:%d: a line of %zu bytes; expected at most %d",
-                             r->path, r->line, n, BAL_JOB_LINE_MAX);
-    }
-    snprintf(line, (size_t)room, "%.*s\n", indent < n ? (int)(n - indent) : 0, r->at + indent);
-    r->at += n + (r->at[n] == '\n');
-    return line;
-}
-
-static int on_pair(void *user, const char *section, const char *key, const char *value)
+static bal_status on_pair(void *user, const char *section, const char *key, const char *value,
+                          int line)
 {
     reader *r = user;
     char source[BAL_TEXT_BYTES + 32];
-    if (r->status != BAL_OK) return 0;
-    snprintf(source, sizeof source, "%.500s:%d", r->path, r->line);
-    for (int i = 0; i < bal_n_options && r->status == BAL_OK; ++i)
+    snprintf(source, sizeof source, "%.500s:%d", r->path, line);
+    for (int i = 0; i < bal_n_options; ++i)
         if (strcmp(bal_options[i].section, section) == 0 && strcmp(bal_options[i].key, key) == 0 &&
             strcmp(r->job->source[i], "default") != 0)
-            r->status = bal_fail(BAL_ERR_CONFIG, "%s: [%s] %s is set before, at %s", source,
-                                 section, key, r->job->source[i]);
-    if (r->status == BAL_OK) r->status = bal_option_set(r->job, section, key, value, source);
-    if (r->status != BAL_OK) r->bad_line = r->line;
-    return r->status == BAL_OK;
+            return bal_fail(BAL_ERR_CONFIG, "%s: [%s] %s is set before, at %s", source, section,
+                            key, r->job->source[i]);
+    return bal_option_set(r->job, section, key, value, source);
 }
 
 static bal_status read_file(const char *path, bal_job_source *job)
@@ -54,22 +31,9 @@ static bal_status read_file(const char *path, bal_job_source *job)
     bal_mapping file;
     if (bal_mapping_open(path, &file) != BAL_OK)
         return bal_fail(BAL_ERR_CONFIG, "%s", bal_failure());
-    bal_status status = BAL_OK;
-    char *text = NULL;
-    if (file.n_bytes > 1 << 20 || (file.n_bytes > 0 && memchr(file.data, 0, file.n_bytes) != NULL))
-        status = bal_fail(BAL_ERR_CONFIG, "%s: this is no job file; expected INI text", path);
-    else if ((text = bal_alloc(file.n_bytes + 1, 1)) == NULL)
-        status = bal_fail(BAL_ERR_MEMORY, "no memory for %s", path);
-    if (status == BAL_OK) {
-        if (file.n_bytes > 0) memcpy(text, file.data, file.n_bytes);
-        reader r = {.job = job, .path = path, .at = text};
-        int line = ini_parse_stream(next_line, &r, on_pair, &r);
-        status = r.status;
-        if (line > 0 && (status == BAL_OK || line < r.bad_line)) /* inih's own first complaint */
-            status = bal_fail(BAL_ERR_CONFIG, "%s:%d: expected [section], key = value or ; comment",
-                              path, line);
-    }
-    free(text);
+    reader r = {.job = job, .path = path};
+    bal_status status =
+        bal_ini_read(path, "job file", file.data, file.n_bytes, BAL_ERR_CONFIG, on_pair, &r);
     bal_mapping_close(&file);
     return status;
 }

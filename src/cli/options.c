@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ballot/ini.h"
 #include "ballot/optim.h"
 #include "ballot/perturb.h"
 #include "ballot/vote.h"
@@ -191,7 +192,7 @@ static bool set_real(const bal_option *option, const char *value, double *at)
 static bool set_text(const bal_option *option, const char *value, char *at)
 {
     size_t n = strlen(value);
-    if (n >= (size_t)option->max || strlen(option->key) + 3 + n > BAL_JOB_LINE_MAX) return false;
+    if (n >= (size_t)option->max || strlen(option->key) + 3 + n > BAL_INI_LINE_MAX) return false;
     if (n > 0 && (value[0] == ' ' || value[n - 1] == ' ')) return false;
     for (const char *c = value; *c != 0; ++c)
         if (*c == ';' || (unsigned char)*c < ' ') return false;

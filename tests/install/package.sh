@@ -22,8 +22,8 @@ for library in libc6 libhdf5-103-1 libinih1 libjansson4 libopenblas0 libopenmpi3
     libutf8proc2 libxxhash0; do
     has Depends "\b$library\b"
 done
-# Each -dev package that ballot is built with, but for that of the program alone, is suggested.
-for library in $(sed '/^libcunit1-dev/,$d' tests/packages.txt | grep -E '^lib.*-dev$' | grep -v libinih); do
+# Each -dev package that ballot is built with is suggested.
+for library in $(sed '/^libcunit1-dev/,$d' tests/packages.txt | grep -E '^lib.*-dev$'); do
     has Suggests "\b$library\b"
 done
 

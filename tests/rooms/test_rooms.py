@@ -20,7 +20,7 @@ LIBRARIES = {
     "cblas.h": ("PkgConfig::openblas", "kernels"), "immintrin.h": (None, "kernels"),
     "cpuid.h": (None, "kernels"), "jansson.h": ("PkgConfig::jansson", "json"),
     "pcre2.h": ("PkgConfig::libpcre2-8", "text"), "utf8proc.h": ("PkgConfig::libutf8proc", "text"),
-    "hdf5.h": ("PkgConfig::hdf5-serial", "record"), "ini.h": ("PkgConfig::inih", "cli"), "math.h": ("m", None)}
+    "hdf5.h": ("PkgConfig::hdf5-serial", "record"), "ini.h": ("PkgConfig::inih", "ini"), "math.h": ("m", None)}
 LINES_MAX, MEMBERS_MAX = 60, 16
 wrong = []
 
