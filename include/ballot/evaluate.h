@@ -11,22 +11,38 @@
 extern "C" {
 #endif
 
-/** What an evaluation found. */
+/** What an evaluation found: the summed loss, what it is divided by, see bal_batch_weight, and how
+ *  many of these were right: words that the model gives the highest logit, or, where examples have
+ *  several answers, examples whose right answer has the best score. */
 typedef struct bal_score {
     int64_t loss, n_tokens, n_right; /* loss units, summed */
 } bal_score;
-/** Loss per token in nats. Local. */
+/** Loss per token or question in nats. Local. */
 double bal_score_nats(const bal_score *score);
+
+/** What became of an example. */
+typedef struct bal_outcome {
+    int64_t loss;             /* loss units */
+    int64_t right, chosen, n; /* answers, 0 .. n - 1 */
+} bal_outcome;
+/** What became of each. */
+typedef struct bal_outcomes {
+    int64_t n, width;      /* examples; the most answers of one */
+    bal_outcome *examples; /* [n] */
+    int64_t *scores;       /* [n][width] of the answers, loss units, the lower the better */
+} bal_outcomes;
+void bal_outcomes_clear(bal_outcomes *outcomes);
 
 /**
  * Evaluate consecutive examples, dealt to the ranks. Sums are integers, so the result does not
  * depend on the number of ranks. Collective.
  * @param n_examples  at most so many; 0: all
  * @param batch       work space for n_per_batch examples
+ * @param outcomes    set to what became of each, on every rank, to be cleared; NULL: not wanted
  */
 bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_dataset *data,
-                        int64_t n_examples, int64_t n_per_batch, bal_batch *batch,
-                        bal_score *score);
+                        int64_t n_examples, int64_t n_per_batch, bal_batch *batch, bal_score *score,
+                        bal_outcomes *outcomes);
 
 #ifdef __cplusplus
 }

@@ -114,7 +114,7 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     if (status == BAL_OK)
         status = bal_evaluate(context->comm, forward, &dataset,
                               strcmp(a.split, "dev") == 0 ? job->data.dev_examples : 0,
-                              job->data.batch, &batch, &score);
+                              job->data.batch, &batch, &score, NULL);
     if (status == BAL_OK)
         status = print(context, &a, bundle.model, &states, &dataset, &source.job, &score);
     bal_forward_destroy(&forward);

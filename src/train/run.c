@@ -40,7 +40,7 @@ static bal_status evaluate_now(bal_run *run)
     do {
         status =
             bal_evaluate(run->comm, run->replica.forward, &run->inputs.dev, job->data.dev_examples,
-                         job->data.batch, &run->replica.batch, &record->dev_score);
+                         job->data.batch, &run->replica.batch, &record->dev_score, NULL);
         BAL_TRY(bal_run_compare(run, status, &print, &repaired));
     } while (repaired); /* some ranks have evaluated another model */
     if (run->writes && bal_score_nats(&record->dev_score) < record->best_nats) {

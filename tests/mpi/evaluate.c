@@ -53,9 +53,9 @@ static void test_a_data_set_of_ones_own_is_evaluated_like_a_text(void)
         for (int64_t n_examples = 0; n_examples <= N_EXAMPLES; n_examples += 5) { /* 0: all */
             bal_score score,
                 expected = expected_of(forward, n_examples > 0 ? n_examples : N_EXAMPLES, &batch);
-            CU_ASSERT_EQUAL(
-                bal_evaluate(test_comm, forward, &data, n_examples, n_per_batch, &batch, &score),
-                BAL_OK);
+            CU_ASSERT_EQUAL(bal_evaluate(test_comm, forward, &data, n_examples, n_per_batch, &batch,
+                                         &score, NULL),
+                            BAL_OK);
             CU_ASSERT_EQUAL(score.loss, expected.loss);
             CU_ASSERT_EQUAL(score.n_right, expected.n_right);
             CU_ASSERT_EQUAL(score.n_tokens, expected.n_tokens);
@@ -65,9 +65,60 @@ static void test_a_data_set_of_ones_own_is_evaluated_like_a_text(void)
     bal_model_destroy(&model);
 }
 
+/* Example index is a question with 2 .. 4 answers of one or two words. */
+static void take_question(const void *self, int64_t index, bal_batch *batch)
+{
+    (void)self;
+    const int32_t prompt[] = {(int32_t)index, 5, 80}, words[] = {7, 9, 11, 13, 15};
+    int32_t n = (int32_t)(2 + index % 3);
+    int64_t sequence = bal_batch_sequence(batch, -1, prompt, 3);
+    bal_batch_ask(batch, n, (int32_t)index % n, false);
+    for (int32_t i = 0; i < n; ++i) bal_batch_answer(batch, sequence, words + i, 1 + i % 2);
+}
+
+static void test_what_became_of_each_question_is_known_to_all(void)
+{
+    const bal_dataset questions = {.n_examples = N_EXAMPLES,
+                                   .example = {3, 5, 4},
+                                   .aim = {.objective = BAL_OBJECTIVE_CANDIDATES},
+                                   .take = take_question};
+    bal_model *model = toy_model(true);
+    bal_forward *forward = NULL;
+    bal_batch batch;
+    bal_score score;
+    bal_outcomes all = {0};
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, bal_dataset_room(&questions, 3)), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_forward_create(model, bal_kernels_at(bal_isa_best()),
+                                             batch.room.tokens, TOY_CONTEXT, &forward),
+                          BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_evaluate(test_comm, forward, &questions, 0, 3, &batch, &score, &all),
+                          BAL_OK);
+    CU_ASSERT(all.n == N_EXAMPLES && all.width == 4 && score.n_tokens == N_EXAMPLES);
+    for (int64_t i = 0; i < N_EXAMPLES; ++i) {
+        int64_t answers[4], loss;
+        bal_losses losses = {.answers = answers};
+        bal_dataset_take(&questions, i, 1, &batch);
+        CU_ASSERT_EQUAL_FATAL(bal_forward_losses(forward, &batch, NULL, &losses), BAL_OK);
+        bal_batch_losses(&batch, answers, &loss);
+        const bal_outcome *found = &all.examples[i];
+        CU_ASSERT(found->loss == loss && found->n == 2 + i % 3 && found->right == i % found->n);
+        CU_ASSERT_EQUAL(found->chosen, bal_batch_choice(&batch, answers, &batch.questions[0]));
+        CU_ASSERT_EQUAL(memcmp(answers, all.scores + 4 * i, (size_t)found->n * sizeof *answers), 0);
+        score.loss -= loss;
+        score.n_right -= found->chosen == found->right;
+    }
+    CU_ASSERT(score.loss == 0 && score.n_right == 0);
+    bal_outcomes_clear(&all);
+    bal_forward_destroy(&forward);
+    bal_batch_clear(&batch);
+    bal_model_destroy(&model);
+}
+
 const char bal_suite_name[] = "evaluate";
 const bal_test bal_suite_tests[] = {
     {"a data set of one's own is evaluated like a text",
      test_a_data_set_of_ones_own_is_evaluated_like_a_text},
+    {"what became of each question is known to all",
+     test_what_became_of_each_question_is_known_to_all},
     {NULL, NULL},
 };
