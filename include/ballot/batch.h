@@ -49,6 +49,7 @@ typedef struct bal_aim {
 /** Answers of which one is right. A text asks a question per sequence, with one answer: the words
  *  that follow. */
 typedef struct bal_question {
+    int64_t prompt;            /* the sequence that is answered; -1: of a text */
     int32_t answer, n_answers; /* the first one, and how many: they follow each other */
     int32_t right;             /* 0 .. n_answers - 1 */
     bool calibrated;           /* as many answers again follow, to a neutral prompt */
@@ -92,8 +93,9 @@ void bal_batch_end(bal_batch *batch);
 
 /** A sequence of n tokens. Local. @return its number, to be the parent of others */
 int64_t bal_batch_sequence(bal_batch *batch, int64_t parent, const int32_t *tokens, int64_t n);
-/** Ask a question; its answers are added next. Local. */
-void bal_batch_ask(bal_batch *batch, int32_t n_answers, int32_t right, bool calibrated);
+/** Ask a question about a prompt; its answers are added next. Local. */
+void bal_batch_ask(bal_batch *batch, int64_t prompt, int32_t n_answers, int32_t right,
+                   bool calibrated);
 /** An answer of n words to a prompt, a sequence: the first is scored at the last token of the
  *  prompt; those before the last become a sequence that continues it. Local. */
 void bal_batch_answer(bal_batch *batch, int64_t prompt, const int32_t *words, int64_t n);
@@ -113,6 +115,22 @@ int32_t bal_batch_choice(const bal_batch *batch, const int64_t *answers,
 int64_t bal_batch_losses(const bal_batch *batch, const int64_t *answers, int64_t *questions);
 /** What that sum is divided by for a mean: words that are learned, or questions. Local. */
 int64_t bal_batch_weight(const bal_batch *batch);
+
+/** How good an answer is that a model wrote. */
+typedef struct bal_grade {
+    bool exact;     /* it is one of the right ones */
+    int64_t missed; /* 1 - F1 of its words, in units of 1 / BAL_LOSS_UNITS_PER_NAT */
+} bal_grade;
+
+/** How answers are written, where none are given to choose from. */
+typedef struct bal_writing {
+    int64_t max_words; /* tokens of an answer, at most */
+    /** Does this token end an answer? */
+    bool (*ends)(const void *self, int32_t token);
+    /** Grade an answer to example index, n tokens. @return BAL_OK; BAL_ERR_MEMORY. */
+    bal_status (*grade)(const void *self, int64_t index, const int32_t *tokens, int64_t n,
+                        bal_grade *grade);
+} bal_writing;
 
 /**
  * A data set: numbered examples for evaluating, drawn ones for learning. Whoever makes one fills

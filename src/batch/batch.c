@@ -94,7 +94,7 @@ void bal_batch_end(bal_batch *batch)
     while (n_words < batch->n_scored &&
            batch->scored[batch->n_scored - 1 - n_words].answer == batch->n_answers)
         ++n_words;
-    bal_batch_ask(batch, 1, 0, false);
+    bal_batch_ask(batch, -1, 1, 0, false);
     end_answer(batch, n_words);
     end_sequence(batch, -1);
 }
@@ -105,11 +105,12 @@ int64_t bal_batch_sequence(bal_batch *batch, int64_t parent, const int32_t *toke
     return end_sequence(batch, parent);
 }
 
-void bal_batch_ask(bal_batch *batch, int32_t n_answers, int32_t right, bool calibrated)
+void bal_batch_ask(bal_batch *batch, int64_t prompt, int32_t n_answers, int32_t right,
+                   bool calibrated)
 {
     assert(batch->n_questions < batch->room.answers && right >= 0 && right < n_answers);
     batch->questions[batch->n_questions++] =
-        (bal_question){(int32_t)batch->n_answers, n_answers, right, calibrated};
+        (bal_question){prompt, (int32_t)batch->n_answers, n_answers, right, calibrated};
 }
 
 void bal_batch_answer(bal_batch *batch, int64_t prompt, const int32_t *words, int64_t n)

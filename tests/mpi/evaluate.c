@@ -72,7 +72,7 @@ static void take_question(const void *self, int64_t index, bal_batch *batch)
     const int32_t prompt[] = {(int32_t)index, 5, 80}, words[] = {7, 9, 11, 13, 15};
     int32_t n = (int32_t)(2 + index % 3);
     int64_t sequence = bal_batch_sequence(batch, -1, prompt, 3);
-    bal_batch_ask(batch, n, (int32_t)index % n, false);
+    bal_batch_ask(batch, sequence, n, (int32_t)index % n, false);
     for (int32_t i = 0; i < n; ++i) bal_batch_answer(batch, sequence, words + i, 1 + i % 2);
 }
 

@@ -14,7 +14,7 @@ static bal_batch asked(void)
     CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, (bal_batch_size){8, 30, 9}), BAL_OK);
     int64_t prompt = bal_batch_sequence(&batch, -1, tokens, 3);
     for (int q = 0; q < 2; ++q) {
-        bal_batch_ask(&batch, 3, 1, q == 1);
+        bal_batch_ask(&batch, prompt, 3, 1, q == 1);
         for (int a = 0; a < 3 * (q + 1); ++a)
             bal_batch_answer(&batch, prompt, tokens, 1 + a % 3 % 2);
     }

@@ -22,7 +22,7 @@ static bal_batch branched(void)
     int64_t root = bal_batch_sequence(&batch, -1, common, 3);
     for (int p = 0; p < N_PROMPTS; ++p) {
         int64_t prompt = bal_batch_sequence(&batch, root, prompts[p], 4);
-        bal_batch_ask(&batch, N_ANSWERS, p, false);
+        bal_batch_ask(&batch, prompt, N_ANSWERS, p, false);
         for (int a = 0; a < N_ANSWERS; ++a)
             bal_batch_answer(&batch, prompt, answers[a], lengths[a]);
     }
@@ -98,7 +98,7 @@ static void test_relative_losses_differ_as_whole_ones_do(void)
     int64_t prompt = bal_batch_sequence(&batch, -1, prompts[0], 4);
     const int32_t words[] = {0,  82, 64,
                              63, 7,  82}; /* first and last of panels, one of them twice */
-    bal_batch_ask(&batch, 6, 0, false);
+    bal_batch_ask(&batch, prompt, 6, 0, false);
     for (int i = 0; i < 6; ++i) bal_batch_answer(&batch, prompt, &words[i], 1);
     CU_ASSERT_EQUAL(batch.n_sequences, 1); /* no answer is read */
     int64_t whole[2][N_PROMPTS * N_ANSWERS], relative[2][N_PROMPTS * N_ANSWERS];
