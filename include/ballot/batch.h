@@ -143,7 +143,10 @@ typedef struct bal_dataset {
     uint64_t hash;                  /* of everything that decides an example */
     bal_batch_size example, common; /* of an example at most; of what all of a batch begin with */
     bal_aim aim;
-    void *self; /* what the functions are given */
+    const char *const *labels;  /* [example.answers] names of the answers, if those of every example
+                                   are the same; NULL: each has its own */
+    const bal_writing *writing; /* NULL: answers are given */
+    void *self;                 /* what the functions are given */
     /** Append example number index, in [0, n_examples): always the same. Into an empty batch goes
      *  what all begin with before it. */
     void (*take)(const void *self, int64_t index, bal_batch *batch);

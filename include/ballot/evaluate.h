@@ -11,11 +11,13 @@
 extern "C" {
 #endif
 
-/** What an evaluation found: the summed loss, what it is divided by, see bal_batch_weight, and how
- *  many of these were right: words that the model gives the highest logit, or, where examples have
- *  several answers, examples whose right answer has the best score. */
+/** What an evaluation found. Plain; the sum of what parts of a data set found is what all did. */
 typedef struct bal_score {
-    int64_t loss, n_tokens, n_right; /* loss units, summed */
+    int64_t loss;     /* summed, loss units */
+    int64_t n_tokens; /* what it is divided by, see bal_batch_weight */
+    int64_t n_right;  /* of a text: words that have the highest logit; else: examples whose right
+                         answer has the best score, or was written */
+    int64_t f1;       /* of answers that were written: summed, in 1 / BAL_LOSS_UNITS_PER_NAT */
 } bal_score;
 /** Loss per token or question in nats. Local. */
 double bal_score_nats(const bal_score *score);
@@ -23,7 +25,8 @@ double bal_score_nats(const bal_score *score);
 /** What became of an example. */
 typedef struct bal_outcome {
     int64_t loss;             /* loss units */
-    int64_t right, chosen, n; /* answers, 0 .. n - 1 */
+    int64_t right, chosen, n; /* answers, 0 .. n - 1; chosen is -1 if a wrong one was written */
+    int64_t f1;               /* as in bal_score */
 } bal_outcome;
 /** What became of each. */
 typedef struct bal_outcomes {

@@ -221,6 +221,9 @@ typedef struct bal_forward bal_forward; /* work space of forward passes; one per
 bal_status bal_forward_create(const bal_model *model, const bal_kernels *kernels,
                               int64_t max_tokens, int64_t max_length, bal_forward **forward);
 void bal_forward_destroy(bal_forward **forward);
+/** The model that it is for, and the longest sequence. Local. */
+const bal_model *bal_forward_model(const bal_forward *forward);
+int64_t bal_forward_length(const bal_forward *forward);
 /** Bytes of that work space; the model need only be outlined. Local. */
 size_t bal_forward_bytes(const bal_model *model, int64_t max_tokens, int64_t max_length);
 
@@ -244,6 +247,10 @@ typedef struct bal_cache bal_cache;
  *  the model is an encoder, in which a token changes those before it; BAL_ERR_MEMORY. */
 bal_status bal_cache_create(const bal_model *model, int64_t max_length, bal_cache **cache);
 void bal_cache_destroy(bal_cache **cache);
+/** Tokens in it. Local. */
+int64_t bal_cache_n(const bal_cache *cache);
+/** Forget those after the first n. Local. */
+void bal_cache_keep(bal_cache *cache, int64_t n);
 /** Read n_tokens more tokens of the text of a cache, in which there is room for them; logits after
  *  the last of them, [n_vocab], of integer models the bits of bal_forward_logits of the whole text.
  *  Local.

@@ -159,6 +159,10 @@ static int64_t parent_of(const bal_sequences *s, int64_t i)
     return s->parent != NULL ? s->parent[i] : -1;
 }
 
+const bal_model *bal_forward_model(const bal_forward *f) { return f->model; }
+
+int64_t bal_forward_length(const bal_forward *f) { return f->capacity.max_length; }
+
 /* Position of a sequence's first token: after those in the cache, and those of its parents. */
 static int64_t first_position(const bal_forward *f, const bal_sequences *s, int64_t i)
 {

@@ -156,6 +156,14 @@ void bal_cache_destroy(bal_cache **cache)
     *cache = NULL;
 }
 
+int64_t bal_cache_n(const bal_cache *cache) { return cache->n_tokens; }
+
+void bal_cache_keep(bal_cache *cache, int64_t n)
+{
+    assert(n >= 0 && n <= cache->n_tokens);
+    cache->n_tokens = n;
+}
+
 bal_status bal_forward_extend(bal_forward *f, bal_cache *cache, const int32_t *tokens,
                               int64_t n_tokens, float *logits)
 {

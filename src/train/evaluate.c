@@ -5,6 +5,8 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "answerer.h"
+
 double bal_score_nats(const bal_score *score)
 {
     return (double)score->loss / (double)score->n_tokens / BAL_LOSS_UNITS_PER_NAT;
@@ -27,86 +29,103 @@ static bal_status make_outcomes(bal_outcomes *outcomes, int64_t n, int64_t width
     return bal_fail(BAL_ERR_MEMORY, "no memory for what %lld examples come to", (long long)n);
 }
 
-/* Losses of the answers and questions of a batch. */
-typedef struct work {
-    int64_t *answers, *questions;
-} work;
+/* What a rank evaluates with. */
+typedef struct evaluator {
+    bal_forward *forward;
+    const bal_dataset *data;
+    bal_batch *batch;
+    int64_t *answers, *questions; /* losses of a batch */
+    bal_answerer answerer;        /* if answers are written */
+    bal_score score;
+    bal_outcomes *outcomes; /* NULL: not wanted */
+} evaluator;
 
-static void note_outcomes(const bal_batch *batch, const work *w, int64_t first,
-                          bal_outcomes *outcomes)
+static bal_status make_evaluator(evaluator *e)
 {
-    for (int64_t i = 0; i < batch->n_questions; ++i) {
-        const bal_question *question = &batch->questions[i];
-        outcomes->examples[first + i] =
-            (bal_outcome){.loss = w->questions[i],
-                          .right = question->right,
-                          .chosen = bal_batch_choice(batch, w->answers, question),
-                          .n = question->n_answers};
-        for (int32_t a = 0; a < question->n_answers; ++a)
-            outcomes->scores[(first + i) * outcomes->width + a] =
-                bal_batch_score(batch, w->answers, question, a);
+    int64_t room = e->batch->room.answers;
+    e->answers = bal_alloc(2, (size_t)room * sizeof *e->answers);
+    if (e->answers == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for an evaluation");
+    e->questions = e->answers + room;
+    return e->data->writing != NULL ? bal_answerer_init(&e->answerer, e->forward) : BAL_OK;
+}
+
+static void clear_evaluator(evaluator *e)
+{
+    free(e->answers);
+    bal_answerer_clear(&e->answerer);
+}
+
+/* What became of a question of the batch, example index. */
+static bal_status find_outcome(evaluator *e, int64_t index, int64_t at, bal_outcome *outcome)
+{
+    const bal_question *question = &e->batch->questions[at];
+    *outcome = (bal_outcome){.loss = e->questions[at],
+                             .right = question->right,
+                             .chosen = bal_batch_choice(e->batch, e->answers, question),
+                             .n = question->n_answers};
+    if (e->data->writing != NULL) {
+        bal_grade grade = {0};
+        BAL_TRY(bal_answerer_answer(&e->answerer, e->data, e->batch, at, index, &grade));
+        outcome->chosen = grade.exact ? question->right : -1;
+        outcome->f1 = BAL_LOSS_UNITS_PER_NAT - grade.missed;
     }
-}
-
-/* Questions of which the right answer has the best score. */
-static int64_t count_right(const bal_batch *batch, const int64_t *answers)
-{
-    int64_t n = 0;
-    for (int64_t i = 0; i < batch->n_questions; ++i)
-        n += bal_batch_choice(batch, answers, &batch->questions[i]) == batch->questions[i].right;
-    return n;
-}
-
-/* Add n examples from first on to sums of losses, weights and right ones. */
-static bal_status add_examples(bal_forward *forward, const bal_dataset *data, int64_t first,
-                               int64_t n, bal_batch *batch, const work *w, int64_t sum[3],
-                               bal_outcomes *outcomes)
-{
-    bal_losses losses = {.answers = w->answers};
-    bal_dataset_take(data, first, n, batch);
-    BAL_TRY(bal_forward_losses(forward, batch, NULL, &losses));
-    sum[0] += bal_batch_losses(batch, w->answers, w->questions);
-    sum[1] += bal_batch_weight(batch);
-    sum[2] += data->example.answers > 1 ? count_right(batch, w->answers) : losses.n_right;
-    if (outcomes != NULL) note_outcomes(batch, w, first, outcomes);
+    if (e->outcomes == NULL) return BAL_OK;
+    e->outcomes->examples[index] = *outcome;
+    for (int32_t a = 0; a < question->n_answers; ++a)
+        e->outcomes->scores[index * e->outcomes->width + a] =
+            bal_batch_score(e->batch, e->answers, question, a);
     return BAL_OK;
 }
 
-/* From those of each rank to those of all. */
-static bal_status sum_outcomes(bal_comm *comm, bal_outcomes *outcomes)
+/* Add n examples from first on to the score. */
+static bal_status add_examples(evaluator *e, int64_t first, int64_t n)
 {
-    assert(outcomes->n * (outcomes->width + 4) < INT_MAX);
-    int n_members = (int)(sizeof *outcomes->examples / sizeof(int64_t));
-    BAL_TRY(bal_comm_sum(comm, (int64_t *)outcomes->examples, (int)outcomes->n * n_members));
-    return bal_comm_sum(comm, outcomes->scores, (int)(outcomes->n * outcomes->width));
+    bal_losses losses = {.answers = e->answers};
+    bal_dataset_take(e->data, first, n, e->batch);
+    BAL_TRY(bal_forward_losses(e->forward, e->batch, NULL, &losses));
+    e->score.loss += bal_batch_losses(e->batch, e->answers, e->questions);
+    e->score.n_tokens += bal_batch_weight(e->batch);
+    bool is_text = e->batch->n_questions > 0 && e->batch->questions[0].prompt < 0;
+    if (is_text) e->score.n_right += losses.n_right;
+    for (int64_t i = 0; i < e->batch->n_questions && !is_text; ++i) {
+        bal_outcome outcome;
+        BAL_TRY(find_outcome(e, first + i, i, &outcome));
+        e->score.n_right += outcome.chosen == outcome.right;
+        e->score.f1 += outcome.f1;
+    }
+    return BAL_OK;
+}
+
+/* From what each rank found to what all did. */
+static bal_status sum_ranks(bal_comm *comm, evaluator *e)
+{
+    const int n = (int)(sizeof e->score / sizeof(int64_t));
+    const int n_members = (int)(sizeof(bal_outcome) / sizeof(int64_t));
+    BAL_TRY(bal_comm_sum(comm, (int64_t *)&e->score, n));
+    if (e->outcomes == NULL) return BAL_OK;
+    assert(e->outcomes->n * (e->outcomes->width + n_members) < INT_MAX);
+    BAL_TRY(bal_comm_sum(comm, (int64_t *)e->outcomes->examples, (int)e->outcomes->n * n_members));
+    return bal_comm_sum(comm, e->outcomes->scores, (int)(e->outcomes->n * e->outcomes->width));
 }
 
 bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_dataset *data,
                         int64_t n_examples, int64_t n_per_batch, bal_batch *batch, bal_score *score,
                         bal_outcomes *outcomes)
 {
-    int64_t n = data->n_examples, sum[3] = {0};
-    bal_status status = BAL_OK;
-    work w = {.answers = bal_alloc(2, (size_t)batch->room.answers * sizeof *w.answers)};
-    if (w.answers != NULL)
-        w.questions = w.answers + batch->room.answers;
-    else
-        status = bal_fail(BAL_ERR_MEMORY, "no memory for an evaluation");
+    evaluator e = {.forward = forward, .data = data, .batch = batch, .outcomes = outcomes};
+    int64_t n = data->n_examples, stride = n_per_batch * bal_comm_size(comm);
     if (n_examples > 0 && n_examples < n) n = n_examples;
+    bal_status status = make_evaluator(&e);
     if (outcomes != NULL && status == BAL_OK)
         status = make_outcomes(outcomes, n, data->example.answers);
-    int64_t stride = n_per_batch * bal_comm_size(comm);
     for (int64_t first = n_per_batch * bal_comm_rank(comm); first < n && status == BAL_OK;
          first += stride)
-        status =
-            add_examples(forward, data, first, n - first < n_per_batch ? n - first : n_per_batch,
-                         batch, &w, sum, outcomes);
-    free(w.answers);
+        status = add_examples(&e, first, n - first < n_per_batch ? n - first : n_per_batch);
+    clear_evaluator(&e);
     BAL_TRY(bal_comm_agree(comm, status));
-    BAL_TRY(bal_comm_sum(comm, sum, 3));
-    if (outcomes != NULL) BAL_TRY(sum_outcomes(comm, outcomes));
-    if (sum[1] == 0)
+    BAL_TRY(sum_ranks(comm, &e));
+    if (e.score.n_tokens == 0)
         return bal_fail(BAL_ERR_INPUT, "the text has no token that another one predicts");
-    *score = (bal_score){sum[0], sum[1], sum[2]};
+    *score = e.score;
     return BAL_OK;
 }
