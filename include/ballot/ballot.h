@@ -6,7 +6,7 @@
  * opens the same model with bal_source_open (source.h): hub.h reads the files, quant.h rounds the
  * weights to integer codes, tensors.h lists them, and model.h computes with them. bal_corpus_open
  * turns a text into a data set, by the tokenizer that came with the model (text.h, data.h,
- * batch.h).
+ * batch.h); bal_task_open and bal_task_dataset do so with questions and answers (task.h).
  *
  * A step deals its slots to the ranks (bal_slot_rank, vote.h). For each of its slots a rank draws a
  * mini-batch with bal_dataset_draw, and takes a random direction z of +1 and -1, one for each code.
@@ -56,6 +56,7 @@
 #include "ballot/replicas.h"
 #include "ballot/source.h"
 #include "ballot/states.h"
+#include "ballot/task.h"
 #include "ballot/tensors.h"
 #include "ballot/text.h"
 #include "ballot/train.h"

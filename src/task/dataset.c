@@ -1,0 +1,136 @@
+/* dataset.c: the rows of a split as a data set. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "task_impl.h"
+
+typedef struct examples {
+    bal_encoded encoded;
+    bool balanced;
+    int n_labels;
+    int64_t *first;    /* [n_labels + 1] of by_label */
+    int64_t *by_label; /* [encoded.n] examples, those of label 0 first */
+} examples;
+
+/* Append a prompt and its answers: parts first .. first + n - 1 of an example. */
+static void add_asked(const examples *x, int64_t example, int64_t first, int64_t n, bool neutral,
+                      bal_batch *batch)
+{
+    const bal_encoded *e = &x->encoded;
+    int64_t n_tokens, parent = e->n_common > 0 ? 0 : -1;
+    const int32_t *tokens = bal_encoded_part(e, example, first, &n_tokens);
+    int64_t prompt =
+        bal_batch_sequence(batch, parent, tokens + e->n_common, n_tokens - e->n_common);
+    if (!neutral) bal_batch_ask(batch, prompt, (int32_t)(n - 1), e->right[example], e->calibrated);
+    for (int64_t part = first + 1; part < first + n; ++part) {
+        tokens = bal_encoded_part(e, example, part, &n_tokens);
+        bal_batch_answer(batch, prompt, tokens, n_tokens);
+    }
+}
+
+static void take(const void *self, int64_t index, bal_batch *batch)
+{
+    const examples *x = self;
+    const bal_encoded *e = &x->encoded;
+    int64_t n = e->first_part[index + 1] - e->first_part[index], n_tokens;
+    int64_t half = e->calibrated ? n / 2 : n;
+    if (batch->n_sequences == 0 && e->n_common > 0)
+        bal_batch_sequence(batch, -1, bal_encoded_part(e, index, 0, &n_tokens), e->n_common);
+    add_asked(x, index, 0, half, false, batch);
+    if (e->calibrated) add_asked(x, index, half, half, true, batch);
+}
+
+/* Every label as often, of those that have rows; within one, every example. */
+static int64_t pick_balanced(const examples *x, uint64_t random)
+{
+    int n_present = 0, label = 0;
+    for (int i = 0; i < x->n_labels; ++i) n_present += x->first[i + 1] > x->first[i];
+    unsigned __int128 scaled = (unsigned __int128)random * (unsigned)n_present;
+    for (int left = (int)(scaled >> 64);; ++label) {
+        if (x->first[label + 1] == x->first[label]) continue;
+        if (left-- == 0) break;
+    }
+    uint64_t n = (uint64_t)(x->first[label + 1] - x->first[label]);
+    return x->by_label[x->first[label] + (int64_t)((scaled & UINT64_MAX) * n >> 64)];
+}
+
+static void draw(const void *self, uint64_t random, bal_batch *batch)
+{
+    const examples *x = self;
+    int64_t index = (int64_t)((unsigned __int128)random * (uint64_t)x->encoded.n >> 64);
+    take(self, x->balanced ? pick_balanced(x, random) : index, batch);
+}
+
+static void destroy(void *self)
+{
+    examples *x = self;
+    if (x == NULL) return;
+    bal_encoded_clear(&x->encoded);
+    free(x->first);
+    free(x->by_label);
+    free(x);
+}
+
+/* Examples in the order of their labels. */
+static bal_status sort_by_label(const bal_task *task, bal_split split, examples *x)
+{
+    const int32_t *label = task->label[task->from[split]];
+    x->n_labels = task->file.n_labels > 0 ? task->file.n_labels : 1;
+    x->first = calloc((size_t)x->n_labels + 1, sizeof *x->first);
+    x->by_label = calloc((size_t)x->encoded.n, sizeof *x->by_label);
+    if (x->first == NULL || x->by_label == NULL)
+        return bal_fail(BAL_ERR_MEMORY, "no memory for examples");
+    for (int l = 0, at = 0; l < x->n_labels; ++l) {
+        for (int64_t i = 0; i < x->encoded.n; ++i)
+            if (label[task->index[split][i]] == l) x->by_label[at++] = i;
+        x->first[l + 1] = at;
+    }
+    return BAL_OK;
+}
+
+static uint64_t hash_of(const examples *x)
+{
+    const bal_encoded *e = &x->encoded;
+    uint64_t hash = bal_hash(e->tokens, (size_t)e->n_tokens * sizeof *e->tokens,
+                             (uint64_t)e->calibrated << 1 | x->balanced);
+    hash = bal_hash(e->end, (size_t)e->n_parts * sizeof *e->end, hash);
+    hash = bal_hash(e->right, (size_t)e->n * sizeof *e->right, hash);
+    return bal_hash(e->first_part, (size_t)(e->n + 1) * sizeof *e->first_part, hash);
+}
+
+static bal_dataset dataset_of(const bal_task *task, examples *x)
+{
+    const bal_encoded *e = &x->encoded;
+    bal_batch_size common = {.sequences = e->n_common > 0, .tokens = e->n_common};
+    return (bal_dataset){
+        .n_examples = e->n,
+        .n_bytes = e->n_bytes,
+        .memory_bytes = (size_t)e->tokens_capacity * sizeof *e->tokens +
+                        (size_t)e->parts_capacity * sizeof *e->end,
+        .hash = hash_of(x),
+        .example = e->room,
+        .common = common,
+        .aim = {.objective = BAL_OBJECTIVE_CANDIDATES,
+                .scoring = task->score == BAL_TASK_SCORE_SUM ? BAL_SCORING_SUM : BAL_SCORING_MEAN},
+        .self = x,
+        .take = take,
+        .draw = draw,
+        .destroy = destroy};
+}
+
+bal_status bal_task_dataset(const bal_task *task, const bal_tokenizer *tokenizer, bal_split split,
+                            int64_t context, bool balanced, bal_dataset *data)
+{
+    assert(task->n[split] > 0);
+    examples *x = calloc(1, sizeof *x);
+    if (x == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for examples");
+    x->balanced = balanced;
+    bal_status status = bal_encode(task, tokenizer, split, context, &x->encoded);
+    if (status == BAL_OK) status = sort_by_label(task, split, x);
+    if (status == BAL_OK) {
+        *data = dataset_of(task, x);
+        x = NULL;
+    }
+    destroy(x);
+    return status;
+}

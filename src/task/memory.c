@@ -1,0 +1,55 @@
+/* memory.c: bytes and arrays that grow, and pieces that are freed together. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "task_impl.h"
+
+bal_status bal_grow(void *array, int64_t *capacity, int64_t n, size_t element_bytes)
+{
+    void **place = array, *larger;
+    if (n <= *capacity) return BAL_OK;
+    int64_t wanted = n < 8 ? 16 : 2 * n;
+    if ((larger = reallocarray(*place, (size_t)wanted, element_bytes)) == NULL)
+        return bal_fail(BAL_ERR_MEMORY, "no memory for %lld rows", (long long)n);
+    *place = larger;
+    *capacity = wanted;
+    return BAL_OK;
+}
+
+bal_status bal_buffer_add(bal_buffer *buffer, const void *bytes, size_t n)
+{
+    if (n > buffer->capacity - buffer->n) {
+        size_t capacity = 2 * (buffer->n + n) + 64;
+        char *larger = realloc(buffer->bytes, capacity);
+        if (larger == NULL)
+            return bal_fail(BAL_ERR_MEMORY, "no memory for a text of %zu bytes", buffer->n + n);
+        buffer->bytes = larger;
+        buffer->capacity = capacity;
+    }
+    if (n > 0) memcpy(buffer->bytes + buffer->n, bytes, n);
+    buffer->n += n;
+    return BAL_OK;
+}
+
+struct bal_arena_piece {
+    struct bal_arena_piece *before;
+    max_align_t bytes[];
+};
+
+void *bal_arena_take(bal_arena *arena, size_t n_bytes)
+{
+    struct bal_arena_piece *piece = calloc(1, sizeof *piece + n_bytes);
+    if (piece == NULL) return NULL;
+    piece->before = arena->last;
+    arena->last = piece;
+    return piece->bytes;
+}
+
+void bal_arena_clear(bal_arena *arena)
+{
+    for (struct bal_arena_piece *piece = arena->last, *before; piece != NULL; piece = before) {
+        before = piece->before;
+        free(piece);
+    }
+    arena->last = NULL;
+}
