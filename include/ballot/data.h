@@ -12,10 +12,10 @@ extern "C" {
 #endif
 
 /** What is learned of a text. */
-typedef enum bal_task {
+typedef enum bal_text_task {
     BAL_TASK_LM,  /* the next token */
     BAL_TASK_MLM, /* tokens that are masked or replaced, from those before and after them */
-} bal_task;
+} bal_text_task;
 
 /** How a text becomes examples. */
 typedef enum bal_examples {
@@ -26,7 +26,7 @@ typedef enum bal_examples {
 
 /** What to make of a text. */
 typedef struct bal_corpus_options {
-    bal_task task;
+    bal_text_task task;
     bal_examples examples;
     int64_t context; /* most tokens of an example, 2 .. 2^20 */
     bool as_0_1;     /* documents end at empty lines alone, as in version 0.1 */

@@ -112,6 +112,7 @@ static bal_dataset dataset_of(const bal_task *task, examples *x)
         .common = common,
         .aim = {.objective = BAL_OBJECTIVE_CANDIDATES,
                 .scoring = task->score == BAL_TASK_SCORE_SUM ? BAL_SCORING_SUM : BAL_SCORING_MEAN},
+        .labels = task->file.same_answers ? task->file.labels : NULL,
         .self = x,
         .take = take,
         .draw = draw,

@@ -290,14 +290,6 @@ static bal_status take_pair(void *user, const char *section, const char *key, co
     return fail(r, "section ", section, "rows, fields, answer, splits, template or template NAME");
 }
 
-static bool has_fields(const bal_template *templates, int n)
-{
-    for (int i = 0; i < n; ++i)
-        for (int p = 0; p < templates[i].n; ++p)
-            if (templates[i].pieces[p].field >= 0) return true;
-    return false;
-}
-
 /* What is amiss in a file whose lines are all right; NULL: nothing. */
 static const char *amiss(const bal_task_file *file)
 {
@@ -310,7 +302,7 @@ static const char *amiss(const bal_task_file *file)
         return "[answer] has labels, but [template] has answers to write";
     if (w->n_candidates > 0 && file->n_labels == 0)
         return "[answer] has no labels, one for each of the candidates";
-    if (!has_fields(w->candidates, w->n_candidates) && file->n_labels != w->n_candidates)
+    if (file->same_answers && file->n_labels != w->n_candidates)
         return "[answer] labels and [template] candidates differ in number";
     if (w->n_candidates == 1 && file->n_labels < 2) return "there is one candidate; expected more";
     if (is_written != (w->n_answers > 0))
@@ -329,6 +321,9 @@ static bal_status finish(reader *r)
     bool is_json = form->format == BAL_ROWS_JSONL || form->format == BAL_ROWS_JSON;
     if (r->wording[0] != 0 && !r->found)
         return bal_fail(BAL_ERR_INPUT, "%s: there is no [template %s]", file->path, r->wording);
+    file->same_answers = file->wording.n_candidates > 0;
+    for (int i = 0; i < file->wording.n_candidates; ++i)
+        if (bal_template_varies(&file->wording.candidates[i])) file->same_answers = false;
     const char *what = amiss(file);
     if (what != NULL) return bal_fail(BAL_ERR_INPUT, "%s: %s", file->path, what);
     r->place.line = 0;

@@ -55,28 +55,6 @@ bal_status bal_rows_fail(const bal_rows *rows, int64_t row, const char *format, 
                     (long long)rows->line[row], sentence);
 }
 
-bal_status bal_rows_open(const char *path, const bal_row_form *form, bal_rows *rows)
-{
-    *rows = (bal_rows){.path = path, .form = form};
-    bal_mapping file;
-    BAL_TRY(bal_mapping_open(path, &file));
-    const char *text = (const char *)file.data, *zero = NULL;
-    if (file.n_bytes > 0) zero = memchr(text, 0, file.n_bytes);
-    bal_status status = BAL_OK;
-    if (zero != NULL)
-        status = bal_fail(BAL_ERR_INPUT,
-                          "%s: byte %zu is 0; expected rows as text in UTF-8, not compressed", path,
-                          (size_t)(zero - text));
-    else if (form->format == BAL_ROWS_TSV || form->format == BAL_ROWS_CSV)
-        status = bal_rows_read_columns(text, file.n_bytes, rows);
-    else
-        status = bal_rows_read_objects(text, file.n_bytes, rows);
-    if (status == BAL_OK && rows->n == 0)
-        status = bal_fail(BAL_ERR_INPUT, "%s: there is no row", path);
-    bal_mapping_close(&file);
-    return status;
-}
-
 void bal_rows_clear(bal_rows *rows)
 {
     free(rows->line);

@@ -74,10 +74,6 @@ typedef struct bal_rows {
     int64_t n_texts, texts_capacity;
     bal_buffer bytes;
 } bal_rows;
-/** Read all rows of a file. Release with bal_rows_clear, also after a failure.
- *  @return BAL_OK; BAL_ERR_INPUT: missing, a row that does not parse, or one without a field;
- *          BAL_ERR_MEMORY. */
-bal_status bal_rows_open(const char *path, const bal_row_form *form, bal_rows *rows);
 void bal_rows_clear(bal_rows *rows);
 /** How many texts a field of a row has. */
 int64_t bal_rows_count(const bal_rows *rows, int64_t row, int field);
@@ -95,6 +91,12 @@ bal_status bal_rows_end(bal_rows *rows);
 /* columns.c, objects.c: readers */
 bal_status bal_rows_read_columns(const char *text, size_t n_bytes, bal_rows *rows);
 bal_status bal_rows_read_objects(const char *text, size_t n_bytes, bal_rows *rows);
+
+/* read.c */
+/** Read all rows of a file. Release with bal_rows_clear, also after a failure.
+ *  @return BAL_OK; BAL_ERR_INPUT: missing, a row that does not parse, or one without a field;
+ *          BAL_ERR_MEMORY. */
+bal_status bal_rows_open(const char *path, const bal_row_form *form, bal_rows *rows);
 
 /* template.c */
 
@@ -129,6 +131,8 @@ bal_status bal_names_find(bal_names *names, bal_span name, int *field);
  *  @return BAL_OK; BAL_ERR_INPUT: no such filter, a brace that is not closed; BAL_ERR_MEMORY. */
 bal_status bal_template_make(bal_place place, const char *text, bal_names *names,
                              bal_template *made);
+/** Has it a field? */
+bool bal_template_varies(const bal_template *made);
 /** How many texts it gives of a row: as many as its longest list of a field. */
 int64_t bal_template_count(const bal_template *made, const bal_rows *rows, int64_t row);
 /** Append the k-th of these texts. @return BAL_OK; BAL_ERR_INPUT: a field that a filter has nothing
@@ -165,6 +169,7 @@ typedef struct bal_task_file {
     bal_template label; /* without pieces: answers are written */
     int n_labels;
     const char **labels;
+    bool same_answers; /* of every row: candidate i is labels[i] */
     bal_metric metric;
     bal_task_score score;
     const char *stop;

@@ -105,6 +105,13 @@ bal_status bal_template_make(bal_place place, const char *text, bal_names *names
     return BAL_OK;
 }
 
+bool bal_template_varies(const bal_template *made)
+{
+    for (int i = 0; i < made->n; ++i)
+        if (made->pieces[i].field >= 0) return true;
+    return false;
+}
+
 int64_t bal_template_count(const bal_template *made, const bal_rows *rows, int64_t row)
 {
     int64_t most = 1;
