@@ -31,7 +31,7 @@ bal_status bal_row_label(const bal_task_file *file, const bal_rows *rows, int64_
     return status;
 }
 
-/* A text of its own, without spaces at its end, and of `spaces` spaces in front. */
+/* A text of its own, without spaces at its end, and with n_spaces in front. */
 static bal_status finish(bal_buffer *text, size_t n_spaces, char **own)
 {
     while (text->n > 0 && text->bytes[text->n - 1] == ' ') --text->n;
@@ -48,6 +48,14 @@ static bool is_blank(const bal_buffer *text)
     size_t i = 0;
     while (i < text->n && strchr(" \t\r\n", text->bytes[i]) != NULL && text->bytes[i] != 0) ++i;
     return i == text->n;
+}
+
+static void trim_front(bal_buffer *text)
+{
+    size_t n = 0;
+    while (n < text->n && text->bytes[n] == ' ') ++n;
+    memmove(text->bytes, text->bytes + n, text->n - n);
+    text->n -= n;
 }
 
 /* The texts of a template as answers. Of those that are right, blank ones are left out: where an
@@ -69,6 +77,7 @@ static bal_status add_answers(const bal_template *made, const bal_rows *rows, in
         text.n = 0;
         status = bal_template_fill(made, rows, row, k, &text);
         if (status != BAL_OK || (skip_blank && is_blank(&text))) continue;
+        if (skip_blank) trim_front(&text);
         status = finish(&text, n_spaces, &asked->answers[asked->n_answers]);
         asked->n_answers += status == BAL_OK;
     }
