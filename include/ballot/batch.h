@@ -6,14 +6,11 @@
 #include "ballot/core.h"
 #include "ballot/kernels.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_BATCH_MAX 128 /* examples of a mini-batch */
 
-/** Sequences end to end. What the model says at token p of a sequence is compared with targets[p].
- */
+/** Sequences end to end. What the model says at token p is compared with targets[p]. */
 typedef struct bal_batch {
     int64_t max_sequences, max_tokens; /* what there is room for */
     int64_t n_sequences;
@@ -61,8 +58,6 @@ void bal_dataset_take(const bal_dataset *dataset, int64_t first, int64_t n, bal_
 void bal_dataset_draw(const bal_dataset *dataset, const bal_kernels *kernels, uint64_t seed,
                       uint32_t step, uint32_t slot, int64_t n, bal_batch *batch);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -10,9 +10,7 @@
 #include "ballot/kernels.h"
 #include "ballot/model.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 /** Cycles per second of this core now, from a chain of multiplications. Each takes 3 cycles on
  *  Intel since Nehalem and on AMD since Zen. Local. */
@@ -69,8 +67,6 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
                            const bal_model_config *config, int64_t n_sequences, int64_t context,
                            bool share, bal_bench_step *result);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

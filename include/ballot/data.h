@@ -7,9 +7,7 @@
 #include "ballot/core.h"
 #include "ballot/text.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 /** What a model learns from a text. */
 typedef enum bal_task {
@@ -54,8 +52,6 @@ typedef struct bal_corpus_options {
 bal_status bal_corpus_open(const char *path, const bal_tokenizer *tokenizer,
                            const bal_corpus_options *options, bal_dataset *dataset);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

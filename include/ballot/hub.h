@@ -9,9 +9,7 @@
 #include "ballot/states.h"
 #include "ballot/text.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 /** All that a model folder holds. {0}: nothing. */
 typedef struct bal_bundle {
@@ -113,8 +111,6 @@ typedef enum bal_export_gguf {
  */
 bal_status bal_hub_export_gguf(const bal_bundle *bundle, bal_export_gguf kind, const char *path);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -11,9 +11,7 @@
 #include "ballot/source.h"
 #include "ballot/vote.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_TEXT_BYTES 512 /* of an option that is text, with its 0 */
 
@@ -103,8 +101,6 @@ bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_ten
  */
 int64_t bal_job_step_bytes(const bal_job *job);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

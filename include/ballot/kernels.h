@@ -6,9 +6,7 @@
 
 #include "ballot/quant.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 /** Levels. AVX512 needs F, BW, DQ, VL and VNNI; AMX needs these, int8 tiles, and leave of the
  *  system to use tiles. */
@@ -247,8 +245,6 @@ double bal_math_exp(double x);
 double bal_math_log(double x);
 void bal_math_sincos(double x, double *sine, double *cosine);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -10,9 +10,7 @@
 #include "ballot/perturb.h"
 #include "ballot/tensors.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_LOSS_UNITS_PER_NAT 1048576 /* one loss unit is 2^-20 nats per token */
 
@@ -252,8 +250,6 @@ void bal_cache_destroy(bal_cache **cache);
 bal_status bal_forward_extend(bal_forward *forward, bal_cache *cache, const int32_t *tokens,
                               int64_t n_tokens, float *logits);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -8,9 +8,7 @@
 #include "ballot/states.h"
 #include "ballot/vote.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 typedef struct bal_rule bal_rule;
 
@@ -86,8 +84,6 @@ void bal_optim_destroy(bal_optim **optim);
 void bal_optim_apply(bal_optim *optim, int64_t step, const uint64_t *bits, int part, int n_parts,
                      uint32_t *flips);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -6,9 +6,7 @@
 #include "ballot/core.h"
 #include "ballot/kernels.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_STREAM_VERSION 2 /* of all random numbers below; journals and checkpoints carry it */
 #define BAL_WALSH_SLOTS 256  /* slots of a Walsh set */
@@ -106,8 +104,6 @@ void bal_tally_fill(const bal_tally *tally, int tensor, int64_t first_block, int
 void bal_draw_words(const bal_kernels *kernels, uint64_t seed, uint32_t step, uint32_t slot,
                     uint32_t *words_256);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

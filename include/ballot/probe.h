@@ -8,9 +8,7 @@
 #include "ballot/perturb.h"
 #include "ballot/vote.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_WAY_TEAM_MAX 64 /* slots of a team */
 
@@ -61,8 +59,6 @@ bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, 
 void bal_probe_votes(const bal_prober *prober, int n, const int64_t *losses, int8_t *votes,
                      bal_totals *totals);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

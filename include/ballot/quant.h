@@ -5,9 +5,7 @@
 
 #include "ballot/core.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_BLOCK_CODES 256 /* codes of a block: 64 rows by 4 columns, or 256 of a vector */
 #define BAL_PANEL_ROWS 64   /* rows of a matrix that lie together */
@@ -180,8 +178,6 @@ uint64_t bal_tensor_fingerprint(const bal_tensor *tensor, int index);
 /** A summand of it: what the blocks of a part add; part 0 has the scales and factors. Local. */
 uint64_t bal_tensor_fingerprint_part(const bal_tensor *tensor, int index, int part, int n_parts);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

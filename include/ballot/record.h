@@ -9,9 +9,7 @@
 #include "ballot/text.h"
 #include "ballot/vote.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 /* ---- journal: a header, then records of one size, chained by XXH3-64 ---- */
 
@@ -97,7 +95,7 @@ typedef struct bal_metrics {
     double *seconds;       /* [n][BAL_N_PHASES] of rank 0; 0 for replayed steps */
     uint32_t *flips;       /* [n][n_tensors] codes that changed, saturating */
 } bal_metrics;
-bal_status bal_metrics_init(bal_metrics *metrics, int n_tensors);
+void bal_metrics_init(bal_metrics *metrics, int n_tensors);
 void bal_metrics_clear(bal_metrics *metrics);
 /** Bytes of n rows. Local. */
 int64_t bal_metrics_bytes(int n_tensors, int64_t n);
@@ -205,8 +203,6 @@ bal_status bal_lock_check(const bal_lock *lock);
 /** Release the lock; NULL is fine. The file stays, because it has the generation. Local. */
 void bal_lock_release(bal_lock **lock);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

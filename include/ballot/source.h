@@ -8,9 +8,7 @@
 #include "ballot/hub.h"
 #include "ballot/model.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_SOURCE_PATH_BYTES 4096
 
@@ -55,8 +53,6 @@ bal_status bal_source_outline(const char *path, const bal_source_options *option
  *  Errors as above. @param states  NULL: none */
 bal_status bal_source_fill(const char *path, bal_model *model, bal_states *states);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -6,9 +6,7 @@
 #include "ballot/comm.h"
 #include "ballot/core.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_SLOTS_MAX 1048576
 #define BAL_SIGN_BITS 2     /* of a vote that is a sign: -1, 0 or +1 */
@@ -113,8 +111,6 @@ int64_t bal_ballot_n_decided(bal_ballot_shape shape, const uint64_t *bits);
 /** Take back all votes of a rank, as if it had abstained. See bal_slot_rank for team. Local. */
 void bal_ballot_strike(bal_ballot_shape shape, uint64_t *bits, int team, int rank, int n_ranks);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -53,8 +53,7 @@ static const bal_hub_value *arguments_of(const source *s, bal_hub_value value,
     return call[0].at == (int64_t)function && call[1].n == n ? items_of(s, call[1]) : NULL;
 }
 
-/* Row-major: each stride is the product of the sizes after it; that of a size of 1 does not matter.
- */
+/* Row-major: a stride is the product of the sizes after it; that of a size of 1 may be any. */
 static bool is_row_major(const bal_hub_entry *entry, const bal_hub_value *strides)
 {
     int64_t expected = 1;

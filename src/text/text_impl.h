@@ -127,8 +127,7 @@ typedef enum bal_step_kind {
     BAL_STEP_DECODE_LETTERS,
     BAL_STEP_DECODE_BYTES, /* "<0xAB>" becomes that byte; adjacent ones become one piece */
     BAL_STEP_DECODE_FUSE,  /* all pieces become one */
-    BAL_STEP_DECODE_STRIP, /* up to n_front and n_back copies of content are removed from the ends
-                            */
+    BAL_STEP_DECODE_STRIP, /* up to n_front and n_back copies of content are cut off the ends */
     BAL_STEP_DECODE_METASPACE,
     BAL_STEP_DECODE_WORDPIECE,
     BAL_STEP_DECODE_SUFFIX, /* content, which ends a word, becomes a space */
