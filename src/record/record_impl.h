@@ -10,27 +10,9 @@
 #define BAL_CHECKPOINT_OLDEST 2 /* that is read: its /carry is /optimizer/carry */
 #define BAL_CHECKPOINT_USER_BLOCK 512
 
-typedef enum bal_field_type {
-    BAL_FIELD_I32,
-    BAL_FIELD_U32,
-    BAL_FIELD_I64,
-    BAL_FIELD_U64,
-    BAL_FIELD_F64
-} bal_field_type;
-
-/** One number that stands in a struct at offset and in the file as an attribute. */
-typedef struct bal_field {
-    const char *name;
-    bal_field_type type;
-    size_t offset;
-} bal_field;
-/** Fields of bal_run_id; ended by a null name. */
-extern const bal_field bal_run_id_fields[];
-
-/** Names of all phases, or of all tensors, with commas between; to be released with
- *  free(); NULL: no memory. */
-char *bal_phase_names(void);
-char *bal_tensor_names(const bal_tensors *tensors);
+/** The names of tensors, or of all phases if it is NULL, with commas between; for free(). NULL: no
+ *  memory. */
+char *bal_column_names(const bal_tensors *tensors);
 /** Words of bal_role, by value, ended by NULL. */
 extern const char *const bal_role_names[];
 

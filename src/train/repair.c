@@ -22,10 +22,8 @@ static bal_status repair(bal_run *run, uint64_t *fingerprint)
 
     bal_metrics kept = run->record.metrics; /* it has seconds, which replayed steps lack */
     run->record.metrics = (bal_metrics){0};
-    bal_status status =
-        run->writes ? bal_metrics_init(&run->record.metrics, run->replica.tensors->n) : BAL_OK;
-    status = bal_comm_agree(run->comm, status);
-    if (status == BAL_OK) status = bal_run_rebuild(run);
+    if (run->writes) bal_metrics_init(&run->record.metrics, run->replica.tensors->n);
+    bal_status status = bal_run_rebuild(run);
     bal_metrics_clear(&run->record.metrics);
     run->record.metrics = kept;
     BAL_TRY(status);

@@ -169,7 +169,7 @@ bal_status bal_run_make_tools(bal_run *run)
         !run->clock.abstained)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the run");
     if (run->writes && run->record.metrics.n_tensors == 0)
-        BAL_TRY(bal_metrics_init(&run->record.metrics, run->replica.tensors->n));
+        bal_metrics_init(&run->record.metrics, run->replica.tensors->n);
     BAL_TRY(bal_update_init(&run->update, job, run->machine, run->replica.tensors,
                             &run->replica.states));
     BAL_TRY(bal_ballot_create(run->comm, bal_job_ballot(job), &poll->ballot));
