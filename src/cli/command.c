@@ -212,6 +212,8 @@ const char *bal_hex(uint64_t hash, char text[17])
 bal_status bal_isa_check(const bal_common *common)
 {
     if (common->isa <= bal_isa_best()) return BAL_OK;
-    return bal_fail(BAL_ERR_ARG, "--isa=%s: the processor of this rank has %s at most",
-                    common->machine.kernels->name, bal_kernels_at(bal_isa_best())->name);
+    return bal_fail(
+        BAL_ERR_ARG,
+        "--isa=%s: the processor of this rank has at most %s; give that, or leave out --isa",
+        common->machine.kernels->name, bal_kernels_at(bal_isa_best())->name);
 }

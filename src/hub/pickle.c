@@ -79,7 +79,7 @@ static bal_status read_shape(const source *s, const bal_hub_value *sizes,
         entry->shape[i] = size->at;
     }
     if (!bal_hub_entry_measure(entry, 8 * n_element_bytes))
-        return refuse(s, entry, "shape is no size in elements", "a positive one");
+        return refuse(s, entry, "shape is not a size in elements", "a positive one");
     if (!is_row_major(entry, items_of(s, *strides)))
         return refuse(s, entry, "its elements do not lie in row-major order",
                       "a tensor saved after .contiguous()");
@@ -218,7 +218,9 @@ static bal_status check_byte_order(const bal_hub_zip *zip, const char *archive)
     const bal_hub_zip_entry *order = bal_hub_zip_find(zip, name);
     if (order == NULL || (order->n_bytes == 6 && memcmp(order->data, "little", 6) == 0))
         return BAL_OK;
-    return bal_fail(BAL_ERR_INPUT, "%s: its byteorder is another; expected little", zip->origin);
+    return bal_fail(BAL_ERR_INPUT,
+                    "%s: its byteorder is not little; save it on a little-endian machine",
+                    zip->origin);
 }
 
 /* Before torch 1.6, a file was several pickles; the first was this number. */

@@ -77,7 +77,8 @@ static bal_status parse_tensor(const char *name, json_t *info, const uint8_t *da
     BAL_TRY(parse_dtype(dtype, origin, entry, &n_bits));
     BAL_TRY(parse_shape(shape, origin, entry));
     if (!bal_hub_entry_measure(entry, n_bits))
-        return bal_fail(BAL_ERR_INPUT, "%s: tensor %s: shape is no size in elements", origin, name);
+        return bal_fail(BAL_ERR_INPUT, "%s: tensor %s: shape is not a size in elements", origin,
+                        name);
     if (begin < 0 || end < begin || (size_t)end > n_data)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: tensor %s: data_offsets %lld to %lld; expected a range in the %zu "

@@ -71,7 +71,10 @@ static bal_status fill_all_logits(bal_forward *f, int64_t first, int64_t n, floa
                    (size_t)n_words * sizeof *logits);
     }
     for (int64_t i = 0; i < n * n_vocab; ++i)
-        if (!isfinite(logits[i])) return bal_fail(BAL_ERR_NUMERIC, "a logit is not finite");
+        if (!isfinite(logits[i]))
+            return bal_fail(
+                BAL_ERR_NUMERIC,
+                "a logit is not finite; the weights or scales of the model are out of range");
     return BAL_OK;
 }
 

@@ -14,8 +14,8 @@ static bal_status check(const bal_optim_options *options)
 {
     if (options->measure.options.kind == BAL_DIRECTIONS_UNIFORM)
         return bal_fail(BAL_ERR_CONFIG,
-                        "rule carry counts votes along +-1: set [vote] directions "
-                        "to walsh or independent");
+                        "rule carry needs directions of -1 and +1: set [vote] directions = walsh "
+                        "or independent");
     return BAL_OK;
 }
 

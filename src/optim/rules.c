@@ -10,8 +10,8 @@ static bal_status check_zoqo(const bal_optim_options *options)
     if (options->measure.options.kind != BAL_DIRECTIONS_UNIFORM || options->ballot.n_slots != 1 ||
         options->ballot.n_bits != BAL_SIGN_BITS)
         return bal_fail(BAL_ERR_CONFIG,
-                        "rule zoqo takes one sign, along uniform noise: set "
-                        "[vote] directions = uniform and slots = 1");
+                        "rule zoqo needs one slot and uniform noise: set [vote] slots = 1 and "
+                        "directions = uniform");
     return BAL_OK;
 }
 

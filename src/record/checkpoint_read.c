@@ -285,7 +285,7 @@ static bal_status open_reader(const char *path, bal_reader *r)
     bal_hdf5_listen();
     struct stat info;
     *r = (bal_reader){.path = path};
-    if (stat(path, &info) != 0) return bal_fail(BAL_ERR_INPUT, "%s: has gone", path);
+    if (stat(path, &info) != 0) return bal_fail(BAL_ERR_INPUT, "%s: is no longer there", path);
     r->file_bytes = info.st_size;
     r->file = open_file(path);
     if (r->file < 0) return bal_fail(BAL_ERR_INPUT, "%s: not HDF5: %s", path, bal_hdf5_reason());

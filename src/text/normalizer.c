@@ -53,7 +53,7 @@ bal_status bal_letters_check(const bal_tokenizer *tokenizer)
     for (int i = 0; i < tokenizer->splits.n; ++i)
         n += tokenizer->splits.step[i].kind == BAL_STEP_LETTERS;
     if (n <= LETTERS_MAX) return BAL_OK;
-    return bal_fail(BAL_ERR_INPUT, "%s: ByteLevel stands more than %d times", tokenizer->origin,
+    return bal_fail(BAL_ERR_INPUT, "%s: ByteLevel is used more than %d times", tokenizer->origin,
                     LETTERS_MAX);
 }
 

@@ -247,7 +247,7 @@ static bal_status compile(const translation *t, pcre2_code **code)
     if (error == PCRE2_ERROR_HEAP_FAILED) return BAL_ERR_MEMORY;
     char words[128];
     pcre2_get_error_message(error, (PCRE2_UCHAR *)words, sizeof words);
-    return bal_fail(BAL_ERR_INPUT, "%s: the pattern of %s is none: %s (\"%.80s\")", t->origin,
+    return bal_fail(BAL_ERR_INPUT, "%s: the pattern of %s is not valid: %s (\"%.80s\")", t->origin,
                     t->part, words, t->start);
 }
 

@@ -26,7 +26,8 @@ bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_dataset 
     BAL_TRY(bal_comm_agree(comm, status));
     BAL_TRY(bal_comm_sum(comm, sum, 3));
     if (sum[1] == 0)
-        return bal_fail(BAL_ERR_INPUT, "the text has no token that another one predicts");
+        return bal_fail(BAL_ERR_INPUT,
+                        "the text is too short to evaluate: no token follows another");
     *score = (bal_score){sum[0], sum[1], sum[2]};
     return BAL_OK;
 }
