@@ -53,8 +53,7 @@ typedef struct bal_job {
     /* set by the reader of the job */
     char *text;     /* every option that applies, as INI */
     char *identity; /* lines "section.key=value" of those that decide the codes */
-    char *older;    /* identity as version 0.1 had it, with options that do not apply and those of
-                       WATCHES */
+    char *older;    /* such lines of all options that version 0.1 hashed */
     uint64_t hash;  /* of identity */
     bool as_0_1;    /* see bal_corpus_options; set to continue a run of version 0.1 */
 } bal_job;

@@ -91,7 +91,7 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     bal_score score = {0};
     const bal_job *job = &source.job;
     bal_status status =
-        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
+        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, NULL, &source);
     if (status == BAL_OK) status = bal_isa_check(&a.common);
     const char *text = strcmp(a.split, "dev") == 0 ? job->data.dev : job->data.test;
     if (status == BAL_OK && text[0] == 0)

@@ -362,6 +362,27 @@ class BadInput(b.TestCase):
 
     # ---- arguments ----
 
+    def test_unknown_option_of_a_command(self):
+        for arguments, wrong, meant in (
+                (["train", "--stpes", "3"], "stpes", "-s run.steps=...?"),
+                (["train", b.JOB, "--run.steps=3"], "run.steps", "-s run.steps=...?"),
+                (["train", b.JOB, "--rum", "R"], "rum", "--run?"),
+                (["eval", b.STORIES, "--josn"], "josn", "--json?"),
+                (["generate", b.STORIES, "-p", "--tokns", "--tokns", "3"], "tokns", "--tokens?"),
+                (["inspect", "--verfiy", b.STORIES], "verfiy", "--verify?"),
+                (["inspect", b.STORIES, "--hepl"], "hepl", "--help?")):
+            for ranks in (1, 2) if wrong == "rum" else (1,):
+                said = b.run(arguments, ranks, expect=b.USAGE).err
+                self.assertIn(f"ballot {arguments[0]}: there is no option --{wrong}; did you mean "
+                              f"{meant}\nTry ", said)
+                self.assertEqual(said.count("did you mean"), 1)
+        for word, reason in (("--zzzzzzzz", "unrecognized"), ("--s", "ambiguous")):
+            said = b.run(["eval", b.STORIES, word], expect=b.USAGE).err
+            self.assertIn(reason, said)
+            self.assertNotIn("did you mean", said)
+        b.run(["train", "--he"])
+        self.assert_refused(b.INPUT, ["--verfiy"], ["inspect", "--", "--verfiy"])
+
     def test_unknown_command_or_none(self):
         for word, meant in (("trian", "train"), ("evla", "eval"), ("exprot", "export")):
             self.assert_refused(b.USAGE, [f'"{word}"; did you mean "{meant}"'], [word], alone=False)
