@@ -78,8 +78,9 @@ typedef struct bal_inputs {
     bal_bundle bundle;      /* of the base model, outlined */
     bal_dataset train, dev; /* dev: all zeros if the job has none */
 } bal_inputs;
-/** Open all of it, and check that it fits the job. Local.
- *  @return BAL_OK; errors of bal_source_outline, bal_job_open_data and bal_job_tensors. */
+/** Open all of it, and check that it fits the job, and the job its rule. Local.
+ *  @return BAL_OK; errors of the rule's check, bal_source_outline, bal_job_open_data and
+ *          bal_job_tensors. */
 bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs);
 void bal_inputs_clear(bal_inputs *inputs);
 /** How a job probes its slots. Local. */

@@ -162,11 +162,13 @@ bal_status bal_checkpoint_fill(const char *path, bal_tensors *tensors, bal_state
 
 #define BAL_PATH_BYTES 4096
 
-/** Make the directory, and those above it, where they are missing. Local. @return BAL_OK;
- *  BAL_ERR_IO. @param made  whether it was missing */
-bal_status bal_run_dir_make(const char *dir, bool *made);
-/** Delete a directory that was made, unless it holds more than its lock. Local. */
-void bal_run_dir_unmake(const char *dir);
+/** Make the directory, and those above it, where they are missing. Local.
+ *  @param n_made  how many were missing; a failure leaves none of them
+ *  @return BAL_OK; BAL_ERR_IO. */
+bal_status bal_run_dir_make(const char *dir, int *n_made);
+/** Delete the last n_made directories of the path, from the inner to the outer, up to the first
+ *  that is not empty. Local. */
+void bal_run_dir_unmake(const char *dir, int n_made);
 /** Delete the temporary files that a killed writer left behind, see bal_publish. Local. */
 void bal_run_dir_clean(const char *dir);
 /** Make the path dir/name. Local. */

@@ -95,8 +95,8 @@ bal_status bal_lock_take(const char *dir, bal_lock **lock)
     else if (taken != 0)
         status = bal_fail(BAL_ERR_STATE, "%s: process %ld on host %s (job %s) has this run",
                           l->path, before.pid, before.host, before.job);
-    else
-        status = write_content(l, before.generation + 1);
+    else if ((status = write_content(l, before.generation + 1)) != BAL_OK && before.pid == 0)
+        unlink(l->path); /* it says nothing yet */
     if (status == BAL_OK) status = bal_sync_dir(dir);
     if (status != BAL_OK) goto done;
     *lock = l;

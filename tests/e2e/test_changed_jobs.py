@@ -80,7 +80,7 @@ class ChangedJobs(b.TestCase):
         run = self.begun("decides")
         for option, then in (("data.batch=2", "batch = 1"), ("run.seed=9", "seed = 1"),
                              ("vote.train=gains", "train = codes gains"),
-                             ("rule.name=zoqo", "name = carry")):
+                             ("vote.directions=independent", "directions = walsh")):
             said = b.run(b.tiny(run, "-s", option, **OPTIONS), expect=b.USAGE).err
             now = option.split(".")[1].replace("=", " = ")
             self.assertIn(f'belongs to another job: "{then}" there, "{now}" now', said)

@@ -40,11 +40,37 @@ class Version01(b.TestCase):
                 self.assertEqual(len(b.metrics(run)), STEPS, file.read())
 
     def test_a_run_continues_by_the_command_that_began_it(self):
-        for name, expected in self.runs.items():
+        for name in self.runs:
             run = self.left(name)
-            settings = [word for setting in expected["settings"] for word in ("-s", setting)]
-            result = b.run(["train", b.JOB, "--run", run, *settings])
-            self.check(name, run, result)
+            self.check(name, run, b.run(self.command(name, run)))
+
+    def command(self, name, run):
+        """That which began the run."""
+        words = [word for setting in self.runs[name]["settings"] for word in ("-s", setting)]
+        return ["train", b.JOB, "--run", run, *words]
+
+    def test_a_run_continues_without_its_journal(self):
+        """The newest checkpoint has a copy of it, and says on which data the run was begun."""
+        damages = {"removed": os.remove,
+                   "with a damaged header": lambda path: b.flip_bit(path, 8 * 50),
+                   "cut within its header": lambda path: os.truncate(path, 100)}
+        for name in self.runs.keys() - {"i8-carry"}:
+            for what, damage in damages.items():
+                with self.subTest(run=name, journal=what):
+                    run = self.left(name)
+                    damage(os.path.join(run, "ballots.journal"))
+                    result = b.run(self.command(name, run))
+                    self.assertIn(f"the journal is put back from {run}/{CHECKPOINT}", result.err)
+                    self.check(name, run, result)
+
+    def test_a_run_continues_without_its_job_file(self):
+        for name in self.runs:
+            for lost in (["job.ini"], ["job.ini", "ballots.journal"])[:1 + (name != "i8-carry")]:
+                with self.subTest(run=name, lost=lost):
+                    run = self.left(name)
+                    for file in lost:
+                        os.remove(os.path.join(run, file))
+                    self.check(name, run, b.run(self.command(name, run), ranks=len(lost)))
 
     def test_what_decides_no_code_may_change(self):
         """Options that say nothing may be left out, and evaluations come when they are wanted."""
