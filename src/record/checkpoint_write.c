@@ -1,7 +1,9 @@
-/* checkpoint_write.c: a snapshot as HDF5. */
+/* checkpoint_write.c: a snapshot as HDF5, published whole or not at all. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -147,7 +149,8 @@ static hid_t create_file(const char *path)
     return bal_hdf5_failed() ? H5I_INVALID_HID : H5Fcreate(path, H5F_ACC_TRUNC, create, access);
 }
 
-bal_status bal_checkpoint_write_hdf5(const char *path, const char *name, const bal_snapshot *s)
+/* All but the user block. name is what the file will be called. */
+static bal_status write_hdf5(const char *path, const char *name, const bal_snapshot *s)
 {
     assert(bal_model_is_integer(s->model));
     const bal_tensors *tensors = bal_model_tensors(s->model);
@@ -183,6 +186,37 @@ done:
     free(phases);
     free(names);
     return status;
+}
+
+/* Complete a file whose HDF5 part is written, verify the whole, and fsync it. name as above. */
+static bal_status seal(const char *path, const char *name, int64_t step)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", name, strerror(errno));
+    bal_status status = bal_checkpoint_stamp(fd, name);
+    if (status == BAL_OK) status = bal_checkpoint_reopen(path, name, step);
+    if (status == BAL_OK && TEMP_FAILURE_RETRY(fsync(fd)) != 0)
+        status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", name, strerror(errno));
+    close(fd);
+    /* Our own file that cannot be read back is a failing disk, not damaged input. */
+    return status == BAL_ERR_INPUT ? BAL_ERR_IO : status;
+}
+
+bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_snapshot *snapshot)
+{
+    char path[PATH_MAX], temporary[PATH_MAX], hidden[PATH_MAX];
+    snprintf(hidden, sizeof hidden, ".%s.new", name);
+    BAL_TRY(bal_path_join(dir, name, path, sizeof path));
+    BAL_TRY(bal_path_join(dir, hidden, temporary, sizeof temporary));
+    bal_status status = write_hdf5(temporary, path, snapshot);
+    if (status == BAL_OK) status = seal(temporary, path, snapshot->step);
+    if (status == BAL_OK && rename(temporary, path) != 0)
+        status = bal_fail(BAL_ERR_IO, "%s: renaming failed: %s", path, strerror(errno));
+    if (status != BAL_OK) {
+        unlink(temporary);
+        return status;
+    }
+    return bal_sync_dir(dir);
 }
 
 int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *states,

@@ -24,11 +24,6 @@ bool bal_metrics_reserve(bal_metrics *metrics, int64_t capacity);
 /** Write the user block of a file whose HDF5 part is complete, and verify the whole; name is what
  *  sentences call it. @return BAL_OK; BAL_ERR_IO; BAL_ERR_INPUT: it is not what was written. */
 bal_status bal_checkpoint_stamp(int fd, const char *name);
-/** Write the HDF5 part of a checkpoint to path, leaving the user block to the caller; name as
- * above.
- *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
-bal_status bal_checkpoint_write_hdf5(const char *path, const char *name,
-                                     const bal_snapshot *snapshot);
 /** Open path as HDF5 and compare its step; name as above. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_checkpoint_reopen(const char *path, const char *name, int64_t step);
 
