@@ -83,6 +83,9 @@ typedef struct bal_choice {
 /** count zeroed elements of element_bytes each, aligned to 64 bytes; NULL on overflow or out of
  *  memory. Release with free(). Local. */
 void *bal_alloc(size_t count, size_t element_bytes);
+/** Make room for n elements in an array that grows. @param array  the address of its pointer, which
+ *  changes together with *room @return false: no memory, nothing changed. Local. */
+bool bal_grow(void *array, size_t *room, size_t n, size_t element_bytes);
 
 /** A file mapped read-only. data is NULL if n_bytes is 0. */
 typedef struct bal_mapping {

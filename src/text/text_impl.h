@@ -35,7 +35,8 @@ void bal_pieces_clear(bal_pieces *pieces);
 /* Ids that grow. */
 typedef struct bal_ids {
     int32_t *data;
-    int64_t n, room;
+    int64_t n;
+    size_t room;
 } bal_ids;
 /** Make room for n more. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_ids_reserve(bal_ids *ids, int64_t n);
@@ -81,7 +82,6 @@ typedef struct bal_text_spans {
     bal_text_span *at;
     size_t n, room;
 } bal_text_spans;
-bal_status bal_text_spans_add(bal_text_spans *spans, size_t start, size_t end, bool match);
 
 typedef struct bal_pattern bal_pattern; /* a compiled regular expression */
 typedef struct bal_matcher bal_matcher; /* what matching needs, for one thread */
@@ -336,7 +336,6 @@ bal_status bal_split(bal_work *work);
 bal_status bal_decode(bal_work *work);
 /** Append the tokens of one piece. @return BAL_OK; BAL_ERR_INPUT: a character that cannot be
  *  expressed, or a text of 2^31 bytes or more; BAL_ERR_MEMORY. */
-bal_status bal_subword_encode(bal_work *work, const char *text, size_t n_bytes);
 bal_status bal_merges_encode(bal_work *work, const char *text, size_t n_bytes);
 bal_status bal_wordpiece_encode(bal_work *work, const char *text, size_t n_bytes);
 bal_status bal_unigram_encode(bal_work *work, const char *text, size_t n_bytes);
