@@ -202,8 +202,7 @@ static bal_status find_archive(const bal_hub_zip *zip, char archive[256],
     }
     if (*pickle == NULL)
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: zip file: no ARCHIVE/data.pkl; expected a file of "
-                        "torch.save",
+                        "%s: zip file: no ARCHIVE/data.pkl; expected a file of torch.save",
                         zip->origin);
     if ((*pickle)->n_bytes > PICKLE_BYTES_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: data.pkl has %zu bytes; expected at most %d",

@@ -69,8 +69,7 @@ static bal_status parse_tensor(const char *name, json_t *info, const uint8_t *da
         if (json_error_code(&error) == json_error_out_of_memory)
             return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its header", origin);
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: tensor %s: %s; expected dtype, shape and two "
-                        "data_offsets",
+                        "%s: tensor %s: %s; expected dtype, shape and two data_offsets",
                         origin, name, error.text);
     }
     size_t n_bits = 0;
@@ -120,8 +119,7 @@ static bal_status check_cover(bal_hub_table *table, const uint8_t *data, size_t 
     }
     if (at != n_data)
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: tensors end at data byte %zu; expected %zu, the end of "
-                        "the file",
+                        "%s: tensors end at data byte %zu; expected %zu, the end of the file",
                         table->origin, at, n_data);
     return BAL_OK;
 }

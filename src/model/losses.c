@@ -91,8 +91,7 @@ bal_status bal_cache_create(const bal_model *model, int64_t max_length, bal_cach
     assert(max_length >= 1 && max_length <= c->max_tokens);
     if (bal_has(model, BAL_ENCODER))
         return bal_fail(BAL_ERR_CONFIG,
-                        "the model is an encoder: it fills gaps in a text and "
-                        "cannot continue one");
+                        "the model is an encoder: it fills gaps in a text and cannot continue one");
     size_t n = (size_t)(c->n_layers * c->n_kv_heads * c->head_dim);
     bal_cache *new = bal_alloc(1, sizeof *new);
     if (new != NULL) {
