@@ -43,8 +43,9 @@ static int on_pair(void *user, const char *section, const char *key, const char 
     for (int i = 0; i < bal_n_options && r->status == BAL_OK; ++i)
         if (strcmp(bal_options[i].section, section) == 0 && strcmp(bal_options[i].key, key) == 0 &&
             strcmp(r->job->source[i], "default") != 0)
-            r->status = bal_fail(BAL_ERR_CONFIG, "%s: [%s] %s is set before, at %s", source,
-                                 section, key, r->job->source[i]);
+            r->status =
+                bal_fail(BAL_ERR_CONFIG, "%s: [%s] %s is already set at %s; remove one of the two",
+                         source, section, key, r->job->source[i]);
     if (r->status == BAL_OK) r->status = bal_option_set(r->job, section, key, value, source);
     if (r->status != BAL_OK) r->bad_line = r->line;
     return r->status == BAL_OK;
@@ -58,7 +59,7 @@ static bal_status read_file(const char *path, bal_job_source *job)
     bal_status status = BAL_OK;
     char *text = NULL;
     if (file.n_bytes > 1 << 20 || (file.n_bytes > 0 && memchr(file.data, 0, file.n_bytes) != NULL))
-        status = bal_fail(BAL_ERR_CONFIG, "%s: this is no job file; expected INI text", path);
+        status = bal_fail(BAL_ERR_CONFIG, "%s: not a job file; expected INI text", path);
     else if ((text = bal_alloc(file.n_bytes + 1, 1)) == NULL)
         status = bal_fail(BAL_ERR_MEMORY, "no memory for %s", path);
     if (status == BAL_OK) {
@@ -240,9 +241,11 @@ bal_status bal_job_read_to_run(const char *path, char *const *overrides, int n_o
 {
     BAL_TRY(bal_job_read(path, overrides, n_overrides, run, job));
     if (job->job.model.path[0] == 0)
-        return bal_fail(BAL_ERR_CONFIG, "%s: [model] path is missing", path);
+        return bal_fail(BAL_ERR_CONFIG,
+                        "%s: [model] path is missing; set it to the model to start from", path);
     if (job->job.data.train[0] == 0)
-        return bal_fail(BAL_ERR_CONFIG, "%s: [data] train is missing", path);
+        return bal_fail(BAL_ERR_CONFIG, "%s: [data] train is missing; set it to the training text",
+                        path);
     return BAL_OK;
 }
 

@@ -180,7 +180,9 @@ bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs)
                         "this program has version %u: continue it with the older one",
                         run->dir, theirs->stream_version, run->id.stream_version);
     if (theirs->base_hash != run->id.base_hash)
-        return bal_fail(BAL_ERR_CONFIG, "%s: the run was started from another model than %s is now",
+        return bal_fail(BAL_ERR_CONFIG,
+                        "%s: the run was started from another model than %s is now; put that back, "
+                        "or choose another directory with --run",
                         run->dir, run->job->model.path);
     return theirs->data_hash == run->id.data_hash ? BAL_OK : refuse_data(run);
 }
