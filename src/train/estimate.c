@@ -5,8 +5,8 @@
 #include "ballot/estimate.h"
 #include "train_impl.h"
 
-#define PROBE_SECONDS 1.5 /* spent on probes, roughly; below, on batches of an evaluation */
-#define EVAL_SECONDS 0.5
+#define PROBE_SECONDS 0.5 /* spent on probes, roughly; below, on batches of an evaluation */
+#define EVAL_SECONDS 0.2
 #define PASSES_MIN 3
 #define N_UPDATES 5
 #define N_STOPS \
