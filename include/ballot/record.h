@@ -39,8 +39,10 @@ typedef struct bal_journal_entry {
 typedef struct bal_journal bal_journal;
 
 /** Start a journal, with its header, and sync file and directory. Local.
- *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: the file exists; BAL_ERR_MEMORY. */
-bal_status bal_journal_create(const char *path, const bal_run_id *id, bal_journal **journal);
+ *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: the file exists; BAL_ERR_MEMORY.
+ *  @param n_bits  of a vote: BAL_SIGN_BITS, else BAL_ERR_ARG: version 2 of the file has signs */
+bal_status bal_journal_create(const char *path, const bal_run_id *id, int n_bits,
+                              bal_journal **journal);
 /**
  * Open a journal and find its longest valid prefix. Local.
  * @param for_append  cut an invalid tail off the file; else the file is only read

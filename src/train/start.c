@@ -190,7 +190,8 @@ static bal_status begin_record(bal_run *run)
     run->record.begun = true;
     bal_run_path(run->dir, "ballots.journal", path);
     BAL_TRY(bal_publish(run->dir, "job.ini", run->job->text, strlen(run->job->text)));
-    return bal_journal_create(path, &run->id, &run->record.journal);
+    return bal_journal_create(path, &run->id, bal_job_ballot(run->job).n_bits,
+                              &run->record.journal);
 }
 
 bal_status bal_run_make_tools(bal_run *run)
