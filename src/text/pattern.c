@@ -95,17 +95,13 @@ static bal_status translate_code(translation *t)
 {
     const char *from = t->at + 2;
     bool braces = t->at[1] == 'x' && from < t->end && *from == '{';
-    size_t most = t->at[1] == 'u' ? 4 : braces ? 8 : 2, n = 0;
-    int32_t code = 0;
-    for (from += braces; n < most && from + n < t->end; ++n) {
-        char c = from[n];
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                           : -1;
-        if (digit < 0) break;
-        code = code > 0x10ffff ? code : 16 * code + digit;
-    }
+    size_t most = t->at[1] == 'u' ? 4 : braces ? 8 : 2;
+    from += braces;
+    size_t n = strspn(from, "0123456789ABCDEFabcdef"); /* the pattern ends with a 0 */
+    if (n > most) n = most;
+    char digits[9];
+    snprintf(digits, sizeof digits, "%.*s", (int)n, from);
+    long code = strtol(digits, NULL, 16);
     bool closed = !braces || (from + n < t->end && from[n] == '}');
     bool whole = n > 0 && closed && (t->at[1] != 'u' || n == 4) &&
                  (t->at[1] == 'u' || braces || code < 0x80);

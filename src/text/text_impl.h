@@ -46,9 +46,9 @@ bal_status bal_ids_add(bal_ids *ids, int32_t id);
 
 /** The byte that "<0xAB>" stands for; -1 if bytes have another form. */
 int bal_byte_token(const char *bytes, size_t n_bytes);
-/** The characters that byte-level tokenizers write for bytes, in UTF-8. @return bytes written, 1
- * or 2. Source: openai/gpt-2, encoder.py, bytes_to_unicode. */
-size_t bal_letter_of_byte(uint8_t byte, char *to);
+/** Append the letters that byte-level tokenizers write for bytes, in UTF-8. @return BAL_OK;
+ *  BAL_ERR_MEMORY. Source: openai/gpt-2, encoder.py, bytes_to_unicode. */
+bal_status bal_letters_add(const char *text, size_t n_bytes, bal_bytes *out);
 /** The byte that such a character stands for; -1: it is no such character. */
 int bal_byte_of_letter(int32_t character);
 
