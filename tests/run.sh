@@ -2,7 +2,7 @@
 # run.sh [--quick] [PRESET...]: install what is missing, build, and run every test: as users run it,
 # under the sanitizers, and under libFuzzer (with clang). All run in one pool, so that tests that wait
 # for clocks leave the cores to others. Ends with the slowest tests. PRESET...: only these.
-# --quick: the release preset, without the tests that take long; for daily work.
+# --quick: the release preset, without the tests of the label "long"; for daily work.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 presets=(release asan fuzz)
@@ -19,8 +19,8 @@ for preset in "${presets[@]}"; do
     find "build/$preset" -name CTestTestfile.cmake -exec sed -n "s/^[a-z_]*(\[=*\[/&$preset:/p" {} + \
         >>build/pool/CTestTestfile.cmake
 done
-# One more at a time than cores: some mostly wait.
-ctest --test-dir build/pool --output-on-failure -j "$(($(nproc) + 1))" "${options[@]}" |
+# Two at a time for each core: most wait half of the time. What computes all the time counts as two.
+ctest --test-dir build/pool --output-on-failure -j "$((2 * $(nproc)))" "${options[@]}" |
     tee build/tests.log
 status=$?
 echo "The slowest tests, in seconds:"

@@ -6,9 +6,7 @@
 #include "ballot/core.h"
 #include "ballot/kernels.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_BATCH_MAX 128              /* examples of a mini-batch */
 #define BAL_LOSS_UNITS_PER_NAT 1048576 /* one loss unit is 2^-20 nats per word */
@@ -167,8 +165,6 @@ void bal_dataset_take(const bal_dataset *dataset, int64_t first, int64_t n, bal_
 void bal_dataset_draw(const bal_dataset *dataset, const bal_kernels *kernels, uint64_t seed,
                       uint32_t step, uint32_t slot, int64_t n, bal_batch *batch);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -5,9 +5,7 @@
 
 #include "ballot/core.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 typedef struct bal_comm bal_comm; /* an owned communicator; made in ballot/comm_mpi.h */
 
@@ -97,8 +95,6 @@ bal_status bal_shared_sync(bal_shared *shared);
 /** Sums modulo 2^64 over the ranks of the copy, in place. Collective on the copy. */
 bal_status bal_shared_sum(bal_shared *shared, uint64_t *values, int n);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

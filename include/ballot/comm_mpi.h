@@ -4,17 +4,13 @@
 #define BALLOT_COMM_MPI_H
 
 #ifndef OMPI_SKIP_MPICXX
-#define OMPI_SKIP_MPICXX                                                    \
-    1 /* no C++ bindings: MPI-3 dropped them, and they need another library \
-       */
+#define OMPI_SKIP_MPICXX 1 /* MPI-3 dropped the C++ bindings, which need another library */
 #endif
 #include <mpi.h>
 
 #include "ballot/comm.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_START_LIMIT 300.0 /* s within which the ranks must find each other */
 
@@ -34,8 +30,6 @@ bal_status bal_comm_create(MPI_Comm world, bal_comm **comm);
  *  a machine can be treated as several nodes. Collective. @param node  0 or more; -1: ask MPI */
 bal_status bal_comm_create_on(MPI_Comm world, int node, bal_comm **comm);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -12,9 +12,16 @@
 
 #include "ballot/version.h"
 
+/* Around the declarations of every public header: to C++ they are C. */
 #ifdef __cplusplus
-extern "C" {
+#define BAL_C_BEGIN extern "C" {
+#define BAL_C_END }
+#else
+#define BAL_C_BEGIN
+#define BAL_C_END
 #endif
+
+BAL_C_BEGIN
 
 /* X(name, exit code of the program, words) */
 #define BAL_STATUS_LIST(X)                                         \
@@ -76,6 +83,9 @@ typedef struct bal_choice {
 /** count zeroed elements of element_bytes each, aligned to 64 bytes; NULL on overflow or out of
  *  memory. Release with free(). Local. */
 void *bal_alloc(size_t count, size_t element_bytes);
+/** Make room for n elements in an array that grows. @param array  the address of its pointer, which
+ *  changes together with *room @return false: no memory, nothing changed. Local. */
+bool bal_grow(void *array, size_t *room, size_t n, size_t element_bytes);
 
 /** A file mapped read-only. data is NULL if n_bytes is 0. */
 typedef struct bal_mapping {
@@ -133,9 +143,7 @@ bal_status bal_create(const char *path, const char *name, bal_writer *write, con
  *  @return BAL_OK; BAL_ERR_IO: it has more than n_bytes with its 0. */
 bal_status bal_path_join(const char *dir, const char *name, char *path, size_t n_bytes);
 /** Publish bytes as dir/name: temporary file, fsync, rename, fsync of the directory. Whenever the
- *  machine stops, either the old or the new file is there, whole. Local. @return BAL_OK;
- * BAL_ERR_IO.
- */
+ *  machine stops, the old or the new file is there, whole. Local. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_publish(const char *dir, const char *name, const void *bytes, size_t n_bytes);
 /** fsync the directory itself, so that a rename in it lasts. Local. */
 bal_status bal_sync_dir(const char *dir);
@@ -164,8 +172,6 @@ double bal_seconds(void);
 /** The median of n > 0 values, which are sorted in place. Local. */
 double bal_median(double *values, int n);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -5,9 +5,7 @@
 
 #include "ballot/job.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 /** Bytes of a copy of the model. */
 typedef struct bal_copy_bytes {
@@ -72,8 +70,6 @@ int64_t bal_estimate_node(const bal_estimate *estimate, int64_t per_node, int64_
 double bal_estimate_seconds(const bal_estimate *estimate, const bal_job *job, int64_t ranks,
                             int64_t per_node, int64_t n_copies);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -7,9 +7,7 @@
 #include "ballot/comm.h"
 #include "ballot/model.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 /** What an evaluation found. Plain; the sum of what parts of a data set found is what all did. */
 typedef struct bal_score {
@@ -47,8 +45,6 @@ bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_dataset 
                         int64_t n_examples, int64_t n_per_batch, bal_batch *batch, bal_score *score,
                         bal_outcomes *outcomes);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -5,9 +5,7 @@
 
 #include "ballot/core.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_INI_LINE_MAX 199 /* bytes that inih reads as one line */
 
@@ -29,8 +27,6 @@ typedef bal_status bal_ini_pair(void *user, const char *section, const char *key
 bal_status bal_ini_read(const char *path, const char *what, const void *bytes, size_t n_bytes,
                         bal_status wrong, bal_ini_pair *on_pair, void *user);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

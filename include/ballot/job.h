@@ -1,5 +1,5 @@
-/* include/ballot/job.h: a job: everything that decides what a run computes, and what its options
- * mean for a model. Knows options; knows nothing of ranks, or of where options were written. */
+/* include/ballot/job.h: a job, which is everything that decides what a run computes, and what it
+ * means for a model. Knows options; knows nothing of ranks, or of where options were written. */
 #ifndef BALLOT_JOB_H
 #define BALLOT_JOB_H
 
@@ -11,9 +11,7 @@
 #include "ballot/source.h"
 #include "ballot/vote.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_TEXT_BYTES 512 /* of an option that is text, with its 0 */
 
@@ -21,13 +19,13 @@ enum { BAL_TRAIN_CODES = 1, BAL_TRAIN_GAINS = 2 }; /* bits of vote.train */
 
 typedef enum bal_dealing {
     BAL_DEALING_FIXED, /* each rank probes the slots dealt to it, see bal_slot_rank */
-    BAL_DEALING_NODE,  /* a rank that is done takes from the others of its node */
+    BAL_DEALING_NODE,  /* a rank that has finished takes slots of others on its node */
 } bal_dealing;
 
 #define BAL_OFF 0.0              /* of vote.deadline and vote.audit */
-#define BAL_DEADLINE_AUTO (-1.0) /* twice what the fastest rank would take */
+#define BAL_DEADLINE_AUTO (-1.0) /* twice the time that the fastest rank would take */
 
-/** What is done with a rank once an audit has found it to be wrong. */
+/** What happens when an audit finds a rank to be wrong: see vote.audit_action. */
 typedef enum bal_audit_action {
     BAL_AUDIT_STOP,
     BAL_AUDIT_EXCLUDE,
@@ -39,7 +37,7 @@ typedef enum bal_share {
     BAL_SHARE_RANK, /* one per rank */
 } bal_share;
 
-/** A job: job.SECTION.KEY is the option KEY of [SECTION], of the row in job_options.def. */
+/** A job. job.SECTION.KEY is the option KEY of [SECTION]; job_options.def has the rows. */
 typedef struct bal_job {
 /* clang-format off */
 #define SECTION(name) struct {
@@ -55,53 +53,54 @@ typedef struct bal_job {
     /* set by the reader of the job */
     char *text;     /* every option that applies, as INI */
     char *identity; /* lines "section.key=value" of those that decide the codes */
-    char *older; /* the same of version 0.1: those too that do not apply, or decide what is noted */
-    uint64_t hash; /* of identity */
-    bool as_0_1;   /* documents as in bal_corpus_options: to continue a run of version 0.1 */
+    char *older;    /* such lines of all options that version 0.1 hashed */
+    uint64_t hash;  /* of identity */
+    bool as_0_1;    /* see bal_corpus_options; set to continue a run of version 0.1 */
 } bal_job;
 /** Every option at its default. Local. */
 bal_job bal_job_default(void);
 
-/** What decides only how fast, and for how long. */
+/** What decides only how fast a run is, and how long. Plain. */
 typedef struct bal_machine {
     const bal_kernels *kernels;
     bal_tally_method tally;
-    double max_hours; /* stop after so long, loading counts; 0: no limit */
+    double max_hours; /* stop after so many hours, loading included; 0: no limit */
 } bal_machine;
 
-/** In which formats the job's model is. Local. */
+/** The formats of the job's model. Local. */
 bal_formats bal_job_formats(const bal_job *job);
-/** The data set that the job makes of a file, for a model, which must be able to learn its task.
- *  Local. @return BAL_OK; BAL_ERR_CONFIG: job and model do not fit; errors of bal_corpus_open. */
+/** Open a text as the job's data set for a model, after checking that the model can learn the job's
+ *  task. Local. @return BAL_OK; BAL_ERR_CONFIG: job and model do not fit; as bal_corpus_open. */
 bal_status bal_job_open_data(const bal_job *job, const char *path, const bal_bundle *bundle,
                              bal_dataset *dataset);
-/** What a run of a job reads, but for the weights. */
+/** What a run of a job reads, except for the weights. */
 typedef struct bal_inputs {
     bal_bundle bundle;      /* of the base model, outlined */
-    bal_dataset train, dev; /* dev: none if the job has none */
+    bal_dataset train, dev; /* dev: all zeros if the job has none */
 } bal_inputs;
-/** Open all of it, and see that it fits the job. Local.
- *  @return BAL_OK; errors of bal_source_outline, bal_job_open_data and bal_job_tensors. */
+/** Open all of it, and check that it fits the job, and the job its rule. Local.
+ *  @return BAL_OK; errors of the rule's check, bal_source_outline, bal_job_open_data and
+ *          bal_job_tensors. */
 bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs);
 void bal_inputs_clear(bal_inputs *inputs);
 /** How a job probes its slots. Local. */
 const bal_way *bal_job_way(const bal_job *job);
 /** The ballots of a job. Local. */
 bal_ballot_shape bal_job_ballot(const bal_job *job);
-/** Which tensors a job votes on: on_ballot [n_tensors], or NULL. Local. @return BAL_OK;
- * BAL_ERR_CONFIG: none. */
+/** Find the tensors that a job votes on. Local. @param on_ballot  [n_tensors], or NULL to check
+ *  only
+ *  @return BAL_OK; BAL_ERR_CONFIG: there are none. */
 bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool *on_ballot);
 /** The measure of a job's first step. Local. @param on_ballot  borrowed */
 bal_measure bal_job_measure(const bal_job *job, const bal_machine *machine, const bool *on_ballot);
-/** Updates of a job for these tensors and the states of its rule; owns nothing of its arguments.
+/** Make the updates of a job, for these tensors and the states of its rule; see bal_optim_create.
  *  Local. */
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,
                          const bal_states *states, const bal_measure *measure, bal_optim **optim);
-/** Bytes that a rank sends in a step: the ballot, and whether rank 0 has written it down. Local. */
+/** Bytes that a rank sends in a step: its ballot, and 8 to agree that rank 0 has logged it. Local.
+ */
 int64_t bal_job_step_bytes(const bal_job *job);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

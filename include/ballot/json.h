@@ -7,9 +7,9 @@
 
 #include <jansson.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include "ballot/core.h"
+
+BAL_C_BEGIN
 
 /** json_loadb of jansson, except that integers beyond 64 bits become reals: other programs write
  *  "no limit" as 10^30. Local; one load at a time in a thread.
@@ -27,8 +27,6 @@ json_t *bal_json_bytes(const char *bytes, size_t n_bytes);
 /** The same of a C string, as a path or a file's text is. */
 json_t *bal_json_text(const char *text);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

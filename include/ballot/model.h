@@ -10,9 +10,7 @@
 #include "ballot/perturb.h"
 #include "ballot/tensors.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 typedef enum bal_rope_pairs {
     BAL_ROPE_ADJACENT, /* (0,1), (2,3), ...: llama2.c */
@@ -258,8 +256,6 @@ void bal_cache_keep(bal_cache *cache, int64_t n);
 bal_status bal_forward_extend(bal_forward *forward, bal_cache *cache, const int32_t *tokens,
                               int64_t n_tokens, float *logits);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -1,5 +1,5 @@
-/* include/ballot/optim.h: a tally to new codes: the table of rules. Knows integers and
- * the schedule; knows nothing of losses or ranks. */
+/* include/ballot/optim.h: moves codes by tallies, and has the table of rules that say how. Knows
+ * integers and the schedule; knows nothing of losses or ranks. */
 #ifndef BALLOT_OPTIM_H
 #define BALLOT_OPTIM_H
 
@@ -8,9 +8,7 @@
 #include "ballot/states.h"
 #include "ballot/vote.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 typedef struct bal_rule bal_rule;
 
@@ -38,19 +36,19 @@ typedef struct bal_rule_step {
     double constants[4]; /* for the rule's begin to set and its update to read */
 } bal_rule_step;
 
-/** How a tally moves codes. The rules that job files name are rows of a table, see
- *  bal_rule_choices; a program may bring one of its own. */
+/** How a tally moves codes. bal_rule_choices names the rules of job files; a program may bring its
+ *  own. */
 struct bal_rule {
     /** Can the rule work with these settings? @return BAL_OK; BAL_ERR_CONFIG. NULL: with any. */
     bal_status (*check)(const bal_optim_options *options);
     /** Set the constants of a step; NULL: it has none. */
     void (*begin)(bal_rule_step *step);
-    /** What it remembers of each code. {0}: nothing. */
+    /** What it remembers of each code, in ascending order of names. {0}: nothing. */
     bal_states states;
     /**
      * Move n codes of a tensor from first on: whole blocks, at most BAL_SPAN_BLOCKS of them. A code
-     * may move only where the gate is open: where the direction z may move it, code - |z| and code
-     * + |z| in low .. high, and to nowhere outside. Integers only, the same everywhere.
+     * may move only where the gate is open, that is, if code - |z| and code + |z| are in
+     * low .. high, and never out of that range. The result must be the same on every machine.
      * @param remembered  [states.n] bytes of each state, [n]
      * @param tally       [n] sum over slots of vote * z; may be overwritten
      * @return codes that changed
@@ -60,9 +58,9 @@ struct bal_rule {
 };
 #define BAL_SPAN_BLOCKS 32 /* codes, states and tallies of so many stay in the first cache */
 
-/** The names of the rules of the table, in its order; ended by NULL. */
+/** The names and values of the table's rules, in order; the last name is NULL. */
 extern const bal_choice bal_rule_choices[];
-/** The rule of a choice's value, 0: carry, the default. Local. */
+/** The rule of a choice's value. 0 is carry, the default. Local. */
 const bal_rule *bal_rule_of(unsigned value);
 
 typedef struct bal_optim bal_optim;
@@ -75,10 +73,10 @@ bal_status bal_optim_create(bal_tensors *tensors, const bal_states *states,
 void bal_optim_destroy(bal_optim **optim);
 
 /**
- * Apply the counted ballot of a step to codes and states: integers only, the same everywhere.
- * A code moves only where the direction may move it: code - |z| and code + |z| in its range. Of
- * each tensor's n blocks, blocks n part / n_parts to n (part + 1) / n_parts, so that ranks which
- * share tensors can share the work: all parts together, in any order, are the whole. Local.
+ * Apply the counted ballot of a step to codes and states, with the same result on every machine. A
+ * code moves only if code - |z| and code + |z| are in its range. A part has the blocks that
+ * bal_tensor_slice says. So ranks that share tensors can share the work: all parts, in any order,
+ * are the whole. Local.
  * @param bits   [bal_ballot_words(options->ballot)]
  * @param part   in [0, n_parts); 0 of 1 is the whole
  * @param flips  [n_tensors] codes of this part that changed
@@ -86,8 +84,6 @@ void bal_optim_destroy(bal_optim **optim);
 void bal_optim_apply(bal_optim *optim, int64_t step, const uint64_t *bits, int part, int n_parts,
                      uint32_t *flips);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

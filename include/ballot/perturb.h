@@ -1,39 +1,37 @@
-/* include/ballot/perturb.h: (run seed, step, slot, tensor) to directions, and votes to tallies; the
- * measure. Knows random streams; knows nothing of losses, ranks or rules. */
+/* include/ballot/perturb.h: makes directions from (run seed, step, slot, tensor), and tallies from
+ * votes. Knows random streams; knows nothing of losses, ranks or rules. */
 #ifndef BALLOT_PERTURB_H
 #define BALLOT_PERTURB_H
 
 #include "ballot/core.h"
 #include "ballot/kernels.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
-#define BAL_STREAM_VERSION 2 /* of every random number below; stands in every file */
+#define BAL_STREAM_VERSION 2 /* of all random numbers below; journals and checkpoints carry it */
 #define BAL_WALSH_SLOTS 256  /* slots of a Walsh set */
-#define BAL_NOISE_MAX 63
+#define BAL_NOISE_MAX 63     /* of bal_perturb_options.noise */
 
 typedef enum bal_direction_kind {
-    BAL_DIRECTIONS_WALSH,       /* +-1; sets of 256 slots share a byte and a sign per code */
-    BAL_DIRECTIONS_INDEPENDENT, /* +-1; a random bit per code and slot */
-    BAL_DIRECTIONS_UNIFORM,     /* -noise .. noise, uniform: the noise of ZOQO */
+    BAL_DIRECTIONS_WALSH,       /* -1 or +1; a set of 256 slots shares a byte and a sign per code */
+    BAL_DIRECTIONS_INDEPENDENT, /* -1 or +1; a random bit per code and slot */
+    BAL_DIRECTIONS_UNIFORM,     /* uniform in -noise .. noise, as in ZOQO */
 } bal_direction_kind;
 
-/** What a direction of a run looks like; the same for all its steps. */
+/** What the directions of a run look like. */
 typedef struct bal_perturb_options {
     bal_direction_kind kind;
-    int64_t noise;  /* largest probe in code steps; 1 unless kind is UNIFORM */
-    double density; /* share of 64-code blocks that a step votes on, in (0, 1] */
+    int64_t noise;  /* largest |z|, 1 .. BAL_NOISE_MAX code steps; 1 unless kind is UNIFORM */
+    double density; /* share of the codes that a step votes on, in (0, 1]; drawn 64 at a time */
 } bal_perturb_options;
 
-/** Which codes a step votes on, and the random streams of the run. Plain; borrowed pointers. */
+/** Which codes a step votes on, and the random streams of the run. Plain; pointers are borrowed. */
 typedef struct bal_measure {
     const bal_kernels *kernels;
     bal_perturb_options options;
     uint64_t seed; /* run seed: the key of Philox4x32-10 */
     uint32_t step;
-    const bool *on_ballot; /* for each tensor of the net */
+    const bool *on_ballot; /* [n_tensors] of the net: tensors that are voted on */
 } bal_measure;
 /** The measure of another step of the same run. Local. */
 static inline bal_measure bal_measure_at(bal_measure measure, int64_t step)
@@ -42,72 +40,70 @@ static inline bal_measure bal_measure_at(bal_measure measure, int64_t step)
     return measure;
 }
 
-/** One direction: the measure's codes, the slot's signs. Plain. */
+/** The direction of a slot, over the codes of a measure. Plain. */
 typedef struct bal_direction {
     bal_measure measure;
     uint32_t slot;
-    bool one_sided; /* a forward pass looks at code + z alone, not at code - z too */
+    bool one_sided; /* forward passes evaluate code + z only, not code - z */
 } bal_direction;
 
 /**
- * z of n_blocks blocks of 256 codes of a tensor, in the tensor's own order, before the gate. Codes
- * outside the measure get 0. A pure function of (seed, step, slot, tensor, block). Local.
+ * Fill z for n_blocks blocks of a tensor, in the order of its codes, before the gate. Codes outside
+ * the measure get 0. A pure function of (seed, step, slot, tensor, block). Local.
  * @param z  [n_blocks * 256]
  * Source: Philox4x32-10 (Salmon et al. 2011), counter (line, stream and tensor, slot, step).
  *
- * Walsh directions: z = s * (-1)^popcount(slot % 256 & byte), s a random sign per code. A piece of
- * 2048 codes draws 64 random bytes b; code j of its run k of 64 has the byte x^k b[j] in GF(2^8)
- * modulo x^8 + x^4 + x^3 + x + 1. Let M_k be multiplication by x^k as a matrix over GF(2), and
- * m = i ^ i' for two slots of a set. Then z_ij z_i'j = (-1)^parity(m & byte), and this parity is
- * that of M_k^T m & b.
- *  - M_k is invertible, so every byte is uniform, and that product has mean 0 for m != 0.
+ * Walsh directions: z = s * (-1)^popcount(slot % 256 & byte), where s is a random sign per code. A
+ * piece of 2048 codes draws 64 random bytes b. Code j of run k of the piece has the byte x^k b[j]
+ * in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1. Let M_k be multiplication by x^k as a matrix over
+ * GF(2), and m = i ^ i' for two slots of a set. Then z_ij z_i'j = (-1)^parity(m & byte), and this
+ * parity is that of M_k^T m & b.
+ *  - M_k is invertible. So every byte is uniform, and that product has mean 0 for m != 0.
  *  - Two codes with different b are independent. Two codes of the same b, in runs k != l, have the
- *    product (-1)^parity((M_k + M_l)^T m & b), and M_k + M_l is multiplication by x^k + x^l, not 0
- *    as x has order 51 and there are 32 runs: invertible too, so this mean is 0 as well.
- * So the dot product of two slots' directions has mean 0 and variance d over d codes, as with a
- * fresh byte for each code; and as every code has a sign of its own, so has each slot's product
- * with any fixed vector, and tallies of different codes are uncorrelated. (Dot products of
- * different m are not independent of each other: M_k^T m takes 51 values, which the m of an orbit
- * share.)
+ *    product (-1)^parity((M_k + M_l)^T m & b). M_k + M_l is multiplication by x^k + x^l. That is
+ * not 0, since x has order 51 and there are 32 runs. So it is invertible, and this mean is 0 too.
+ * The dot product of two slots' directions thus has mean 0 and variance d over d codes, as with a
+ * fresh byte for each code. Every code has its own sign, so the same holds for a slot's product
+ * with any fixed vector, and tallies of different codes are uncorrelated. Dot products of different
+ * m are not independent of each other: M_k^T m takes 51 values, which the m of an orbit share.
  */
 void bal_direction_fill(const bal_direction *direction, int tensor, int64_t first_block,
                         int64_t n_blocks, int8_t *z);
 
 /**
- * The same as bits, for directions of +-1: bit i of negative where z is -1, of moves where z is not
- * 0. Quickest where first_block and n_blocks are multiples of 8. Local.
+ * The same as bits, for directions of -1 and +1. Bit i of negative is set where z is -1, and bit i
+ * of moves where z is not 0. Fastest if first_block and n_blocks are multiples of 8. Local.
  * @param negative, moves  [n_blocks * 32]
  */
 void bal_direction_bits(const bal_direction *direction, int tensor, int64_t first_block,
                         int64_t n_blocks, uint8_t *negative, uint8_t *moves);
 
-/** The tally of one step: per code the sum over slots of vote * z. */
+/** The tally of a step: for each code, the sum over slots of vote * z. */
 typedef struct bal_tally bal_tally;
 
-/** How sums are made. Both give the same integers. */
+/** How a tally is computed. Both methods give the same integers. */
 typedef enum bal_tally_method {
-    BAL_TALLY_TABLE, /* Walsh sets: a look-up in the transform of their votes; independent
-                        directions: counted bit by bit; others as below */
-    BAL_TALLY_SLOTS, /* one direction after the other: the reference */
+    BAL_TALLY_TABLE, /* Walsh sets: looked up in the transform of their votes; independent
+                        directions: counted bit by bit; others: as below */
+    BAL_TALLY_SLOTS, /* one direction after another: the reference */
 } bal_tally_method;
 
 /** Make an empty tally of n_slots votes. Local. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_tally_create(int n_slots, bal_tally_method method, bal_tally **tally);
 void bal_tally_destroy(bal_tally **tally);
-/** Take a step's votes, [n_slots] of -127 .. 127; the sum of |vote| * noise is below 2^31. Borrows
- *  the measure's pointers. Local. */
+/** Load the votes of a step. Borrows the measure's pointers. Local.
+ *  @param votes  [n_slots] in -127 .. 127; the sum of |vote| * noise must be below 2^31 */
 void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *votes);
-/** sums[n_blocks * 256] of a tensor's blocks, in the tensor's own order, before the gate, kept
- *  within +-32767. Quickest where first_block and n_blocks are multiples of 32. Local. */
+/** Fill the sums of n_blocks blocks of a tensor, in the order of its codes, before the gate.
+ *  Fastest if first_block and n_blocks are multiples of 32. Local.
+ *  @param sums  [n_blocks * 256], clamped to -32767 .. 32767 */
 void bal_tally_fill(const bal_tally *tally, int tensor, int64_t first_block, int64_t n_blocks,
                     int16_t *sums);
 
-/** Random integers for drawing examples: word i of (seed, step, slot), i in [0, 256). Local. */
+/** The 256 random words of (seed, step, slot), for drawing examples. Local. */
 void bal_draw_words(const bal_kernels *kernels, uint64_t seed, uint32_t step, uint32_t slot,
                     uint32_t *words_256);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

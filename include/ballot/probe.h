@@ -1,4 +1,4 @@
-/* include/ballot/probe.h: how a slot is probed and what it says: the table of ways. Knows batches,
+/* include/ballot/probe.h: how slots are probed, and how losses become votes. Knows batches,
  * directions and losses; knows nothing of ranks, files or rules. */
 #ifndef BALLOT_PROBE_H
 #define BALLOT_PROBE_H
@@ -8,19 +8,17 @@
 #include "ballot/perturb.h"
 #include "ballot/vote.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
-#define BAL_WAY_TEAM_MAX 64
+#define BAL_WAY_TEAM_MAX 64 /* slots of a team */
 
 /** A way to probe. A point is a place at which a slot takes its loss: a forward pass. */
 typedef struct bal_way {
     int n_points; /* of a slot: 2, code - z and code + z; or 1, code + z */
-    int team;     /* slots that share a mini-batch and are dealt to one rank, 1 .. the maximum */
+    int team;     /* slots that share a mini-batch and one rank, 1 .. BAL_WAY_TEAM_MAX */
     int n_bits;   /* of a vote, see bal_ballot_shape */
-    /** What n slots of a team say: votes[n] from losses[n][n_points], loss units. Integers alone,
-     *  so that every rank and every replay agrees. n is less than team where slots run out. */
+    /** The votes[n] of a team of n slots, from losses[n][n_points], loss units. Integers only, so
+     *  that every rank agrees. The last team of a step may have fewer slots. */
     void (*vote)(int n, const int64_t *losses, int8_t *votes);
 } bal_way;
 
@@ -62,8 +60,6 @@ bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, 
 void bal_probe_votes(const bal_prober *prober, int n, const int64_t *losses, int8_t *votes,
                      bal_totals *totals);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

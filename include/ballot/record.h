@@ -1,5 +1,5 @@
-/* include/ballot/record.h: a run on disk: the journal of ballots, HDF5 checkpoints, the run lock.
- * Knows files; knows nothing of losses, rules or when to save. Rank 0 alone writes. */
+/* include/ballot/record.h: a run on disk: its journal, its HDF5 checkpoints, its lock. Knows files;
+ * knows nothing of losses, rules or when to save. Only rank 0 writes. */
 #ifndef BALLOT_RECORD_H
 #define BALLOT_RECORD_H
 
@@ -9,16 +9,14 @@
 #include "ballot/text.h"
 #include "ballot/vote.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
-/* ---- journal: header, then records of one size, each chained by XXH3-64 to the one before ---- */
+/* ---- journal: a header, then records of one size, chained by XXH3-64 ---- */
 
-/** What makes two runs the same run. */
+/** What tells a run from others. */
 typedef struct bal_run_id {
     uint64_t seed;           /* run seed */
-    uint32_t stream_version; /* BAL_STREAM_VERSION of the directions */
+    uint32_t stream_version; /* BAL_STREAM_VERSION of its random numbers */
     int32_t n_slots;
     int64_t n_steps;
     uint64_t job_hash;  /* of the options that decide the codes, see bal_job.identity */
@@ -26,28 +24,30 @@ typedef struct bal_run_id {
     uint64_t data_hash; /* of the training and dev tokens */
 } bal_run_id;
 
-/** One step, durable before any rank applies it. */
+/** A step, on disk before any rank applies it. */
 typedef struct bal_journal_entry {
     int64_t step;     /* 0, 1, 2, ... without gaps */
     int64_t dev_loss; /* summed dev loss before this step, loss units; -1: not evaluated */
     int64_t dev_tokens;
-    int n_ranks; /* that the slots were dealt to, where not every slot has a vote or a
-                  * rank was accused; else 0, for the record is the same on any number */
+    int n_ranks; /* that slots were dealt to, if a slot has no vote or a rank was accused; else 0,
+                  * so that the record is the same on any number of ranks */
     int accused; /* rank whose probes an audit found to be wrong; -1: none */
     bal_totals totals;
-    const uint64_t *bits; /* maps, see bal_ballot_shape and bal_journal_ballot; borrowed */
+    const uint64_t *bits; /* the ballot, of shape bal_journal_ballot; borrowed */
 } bal_journal_entry;
 
 typedef struct bal_journal bal_journal;
 
-/** Start a journal that does not exist yet: header written and fsynced, directory too. Local.
- *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: the file exists; BAL_ERR_MEMORY. */
-bal_status bal_journal_create(const char *path, const bal_run_id *id, bal_journal **journal);
+/** Start a journal, with its header, and sync file and directory. Local.
+ *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: the file exists; BAL_ERR_MEMORY.
+ *  @param n_bits  of a vote: BAL_SIGN_BITS, else BAL_ERR_ARG: version 2 of the file has signs */
+bal_status bal_journal_create(const char *path, const bal_run_id *id, int n_bits,
+                              bal_journal **journal);
 /**
- * Open a journal and read its longest valid prefix. Local.
- * @param for_append  cut an invalid tail off the file; else it is read only, file untouched
- * @return BAL_OK; BAL_ERR_INPUT: missing, or the header is damaged or of another version or byte
- *         order; BAL_ERR_IO; BAL_ERR_MEMORY.
+ * Open a journal and find its longest valid prefix. Local.
+ * @param for_append  cut an invalid tail off the file; else the file is only read
+ * @return BAL_OK; BAL_ERR_INPUT: missing, or its header is damaged, of another version or of
+ * another byte order; BAL_ERR_IO; BAL_ERR_MEMORY.
  */
 bal_status bal_journal_open(const char *path, bool for_append, bal_journal **journal);
 /** Bytes of a journal of n_steps steps. Local. */
@@ -58,14 +58,17 @@ void bal_journal_close(bal_journal **journal);
 const bal_run_id *bal_journal_id(const bal_journal *journal);
 /** The shape of its ballots: n_slots signs. Local. */
 bal_ballot_shape bal_journal_ballot(const bal_journal *journal);
-/** Number of valid entries. */
+/** Number of valid entries. Local. */
 int64_t bal_journal_n(const bal_journal *journal);
-/** Bytes after the longest valid prefix when it was opened; they were cut off if for_append. */
+/** Bytes that followed the longest valid prefix when it was opened; if for_append, they are cut
+ *  off. Local. */
 int64_t bal_journal_tail(const bal_journal *journal);
-/** Entry index in [0, n); its bits are borrowed until the next call on this journal. Local. */
+/** Read entry index, in [0, n). Its bits are borrowed until the next call on this journal. Local.
+ *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_INPUT: the file was changed after it was opened. */
 bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_entry *entry);
-/** Append an entry: one write, then fdatasync. Local. @return BAL_OK; BAL_ERR_ARG: entry->step is
- *  not n; BAL_ERR_IO: nothing was added (a partial write is cut off again). */
+/** Append an entry: one write, then fdatasync. Local.
+ *  @return BAL_OK; BAL_ERR_ARG: entry->step is not n; BAL_ERR_IO: nothing was added, and a partial
+ *          write was cut off again. */
 bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *entry);
 
 /* ---- metrics that a checkpoint keeps for plots ---- */
@@ -80,10 +83,10 @@ typedef enum bal_phase {
     BAL_PHASE_EVAL,
     BAL_N_PHASES
 } bal_phase;
-/** "probe", "vote", ... */
+/** The name of a phase: "probe", "vote", ... Local. */
 const char *bal_phase_name(bal_phase phase);
 
-/** One row per step. Growing arrays; all owned. */
+/** Growing arrays with one row per step, all owned. */
 typedef struct bal_metrics {
     int64_t n, capacity;
     int n_tensors;
@@ -94,27 +97,27 @@ typedef struct bal_metrics {
     double *seconds;       /* [n][BAL_N_PHASES] of rank 0; 0 for replayed steps */
     uint32_t *flips;       /* [n][n_tensors] codes that changed, saturating */
 } bal_metrics;
-bal_status bal_metrics_init(bal_metrics *metrics, int n_tensors);
+void bal_metrics_init(bal_metrics *metrics, int n_tensors);
 void bal_metrics_clear(bal_metrics *metrics);
 /** Bytes of n rows. Local. */
 int64_t bal_metrics_bytes(int n_tensors, int64_t n);
-/** Add a zeroed row (dev_loss_nats NaN) and return its index, or -1: no memory. Local. */
+/** Add a row of zeros, with dev_loss_nats NaN. Local. @return its index; -1: no memory. */
 int64_t bal_metrics_add(bal_metrics *metrics);
 
 /* ---- checkpoint: one HDF5 file ---- */
 
-/** What a checkpoint holds. For writing all pointers are borrowed; after bal_checkpoint_read the
- *  snapshot owns them (bal_snapshot_clear). */
+/** What a checkpoint holds. A writer borrows all pointers; bal_checkpoint_read makes a snapshot
+ *  that owns them, for bal_snapshot_clear. */
 typedef struct bal_snapshot {
     int64_t step;         /* steps applied */
     uint64_t fingerprint; /* bal_states_fingerprint of model and states */
     bal_run_id id;
-    bal_model *model;  /* of integers */
-    bal_states states; /* what the rule remembers of its codes; outlined: by name */
-    bal_files files;   /* what stood beside its weights: config.json, the tokenizer's files */
-    bal_tokenizer *tokenizer; /* made from these files; not needed for writing */
-    char *job_text;           /* the resolved job, INI */
-    char *isa;                /* kernel level that wrote it, see bal_kernels.name */
+    bal_model *model;         /* of integer formats */
+    bal_states states;        /* what the rule remembers of its codes; if outlined, names only */
+    bal_files files;          /* from beside its weights: config.json, the tokenizer's files */
+    bal_tokenizer *tokenizer; /* made from these files; writers need none */
+    char *job_text;           /* the job, as INI */
+    char *isa;                /* kernel level of the writer, see bal_kernels.name */
     bal_metrics metrics;
     uint8_t *journal; /* bytes of the journal up to this step */
     size_t journal_bytes;
@@ -123,83 +126,87 @@ typedef struct bal_snapshot {
 void bal_snapshot_clear(bal_snapshot *snapshot);
 
 /**
- * Write dir/name: temporary name, close, reopen and verify, fsync, rename, fsync the directory.
- * On failure the temporary file is removed and what was there before is untouched. Local.
+ * Write dir/name under a temporary name, close it, reopen and verify it, sync it, rename it, and
+ * sync the directory. On failure the temporary file is removed, and an older dir/name is untouched.
+ * Local.
  * @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY.
  */
 bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_snapshot *snapshot);
-/** Bytes of the checkpoint of a run after n_steps steps, to a few per cent; tensors and states need
- *  no memory. Local. */
+/** Bytes of the checkpoint of a run after n_steps steps, to within a few per cent. Tensors and
+ *  states need no memory. Local. */
 int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *states,
                              const bal_files *files, int n_slots, int64_t n_steps);
-/** Bytes of memory that writing a checkpoint of n_bytes takes, about. Local. */
+/** About how many bytes of memory writing a checkpoint of n_bytes takes. Local. */
 int64_t bal_checkpoint_memory(const bal_tensors *tensors, int64_t n_bytes);
-/** True if the file starts like a checkpoint. Local. */
+/** Whether a file starts like a checkpoint. Local. */
 bool bal_checkpoint_recognizes(const char *path);
-/** Check every byte of the file against its checksums without reading it as HDF5. Local.
- *  @return BAL_OK; BAL_ERR_INPUT: missing, short or damaged, with the place. */
+/** Check every byte of a file against its checksums, without reading it as HDF5. Local.
+ *  @return BAL_OK; BAL_ERR_INPUT: missing, short or damaged; the message says where. */
 bal_status bal_checkpoint_verify(const char *path);
 /**
- * Read a checkpoint, verifying it first, and check the fingerprint of what was read. Local.
- * @param with_states  read the states of the file too (a model that only runs needs none; then the
- *                     fingerprint is taken from the file and not compared)
+ * Verify a checkpoint, read it, and check the fingerprint of what was read. Local.
+ * @param with_states  read the states too. Evaluation needs none; without them the fingerprint is
+ *                     taken from the file and not checked.
  * @return BAL_OK; BAL_ERR_INPUT: missing, damaged, or of another version; BAL_ERR_MEMORY.
  */
 bal_status bal_checkpoint_read(const char *path, bool with_states, bal_snapshot *snapshot);
-/** The first half of it: all but the weights; the model is outlined (bal_model_outline). Local.
- *  Errors as above. */
+/** The first half of it: everything but the weights. The model is outlined (bal_model_outline).
+ *  Local. Errors as above. */
 bal_status bal_checkpoint_outline(const char *path, bal_snapshot *snapshot);
-/** The second half: read codes and scales into the tensors of the outlined model, or others that
- *  match them, and their states, once all have memory. The fingerprint is checked if these are all
- *  the states of the file. Local. @param states  those wanted, by name; NULL: none
- *  @return errors as above, and BAL_ERR_INPUT: the tensors of the file do not match, or it lacks a
- *          state. */
+/** The second half: read codes and scales into the tensors of the outlined model, or into others
+ *  that match them, and states, once all have memory. The fingerprint is checked if states has all
+ *  that the file has. Local. Errors as above, and BAL_ERR_INPUT: the file has other tensors, or
+ *  lacks a state.
+ *  @param states  those wanted, by name; NULL: none */
 bal_status bal_checkpoint_fill(const char *path, bal_tensors *tensors, bal_states *states);
 
 /* ---- the run directory: its files and its checkpoints ---- */
 
 #define BAL_PATH_BYTES 4096
 
-/** Make the directory, and those above it, where they are missing. Local. @return BAL_OK;
- *  BAL_ERR_IO. @param made  whether it was missing */
-bal_status bal_run_dir_make(const char *dir, bool *made);
-/** Delete a directory that was made, unless it holds more than its lock. Local. */
-void bal_run_dir_unmake(const char *dir);
-/** Delete what a killed writer left half-written, see bal_publish. Local. */
+/** Make the directory, and those above it, where they are missing. Local.
+ *  @param n_made  how many were missing; a failure leaves none of them
+ *  @return BAL_OK; BAL_ERR_IO. */
+bal_status bal_run_dir_make(const char *dir, int *n_made);
+/** Delete the last n_made directories of the path, from the inner to the outer, up to the first
+ *  that is not empty. Local. */
+void bal_run_dir_unmake(const char *dir, int n_made);
+/** Delete the temporary files that a killed writer left behind, see bal_publish. Local. */
 void bal_run_dir_clean(const char *dir);
-/** DIR/name. Local. */
+/** Make the path dir/name. Local. */
 void bal_run_path(const char *dir, const char *name, char path[BAL_PATH_BYTES]);
 
-/** The file name of the checkpoint of a step, and its path in the directory. Local. */
+/** Make the file name of the checkpoint of a step, or its path in a run directory. Local. */
 void bal_checkpoint_name(int64_t step, char name[64]);
 void bal_checkpoint_path(const char *dir, int64_t step, char path[BAL_PATH_BYTES]);
-/** Steps that have a checkpoint in the directory, newest first; *steps is for free(). Local.
+/** List the steps that have a checkpoint in the directory, newest first. Local.
+ *  @param steps  made, [n], for free()
  *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
 bal_status bal_checkpoint_list(const char *dir, int64_t **steps, int64_t *n);
-/** Step of the newest checkpoint that is whole, -1: none. Warns of those that are not. Local.
+/** Find the newest checkpoint that is whole, and warn of newer ones that are not. Local.
+ *  @param step  its step; -1: there is none
  *  @return as above. */
 bal_status bal_checkpoint_find(const char *dir, int64_t *step);
-/** Delete all checkpoints but the newest keep of those up to a step. Local. @return as above. */
+/** Keep the newest `keep` checkpoints of those up to a step, and delete all others. Local.
+ *  @return as above. */
 bal_status bal_checkpoint_drop(const char *dir, int64_t step, int64_t keep);
 
 /* ---- run.lock: one writer at a time ---- */
 
 typedef struct bal_lock bal_lock;
 /**
- * Take the run directory: dir/run.lock, held with flock and naming host, pid, job id (of Slurm, if
- * any) and a generation one above the last. Local.
+ * Take the run directory. dir/run.lock is held with flock. It names host, pid, Slurm job, if any,
+ * and a generation, which is one above the last. Local.
  * @return BAL_OK; BAL_ERR_STATE: a live process on this host has it (the message says which);
  *         BAL_ERR_IO: the directory cannot be written.
  */
 bal_status bal_lock_take(const char *dir, bal_lock **lock);
-/** Read run.lock again: still ours? Before each publish. Local. @return BAL_OK; BAL_ERR_STATE: a
- *  later generation took the run over; this one must stop. */
+/** Check that the run is still ours, before each publish. Local. @return BAL_OK; BAL_ERR_STATE: a
+ *  later generation has taken it over, and this one must stop. */
 bal_status bal_lock_check(const bal_lock *lock);
-/** Let go; NULL is fine. The file stays, for its generation. Local. */
+/** Release the lock; NULL is fine. The file stays, because it has the generation. Local. */
 void bal_lock_release(bal_lock **lock);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -6,9 +6,7 @@
 #include "ballot/comm.h"
 #include "ballot/states.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 /** bal_states_fingerprint of tensors in shared memory: the ranks of the copy hash a part each.
  *  Collective on the copy. @return BAL_OK; BAL_ERR_MPI. */
@@ -20,8 +18,6 @@ bal_status bal_replica_fingerprint(bal_shared *shared, const bal_tensors *tensor
 bal_status bal_replicas_compare(bal_comm *comm, bal_shared *shared, const bal_tensors *tensors,
                                 const bal_states *states, uint64_t *fingerprint);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -5,15 +5,12 @@
 
 #include "ballot/tensors.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_STATES_MAX 4
 #define BAL_STATE_NAME_BYTES 32
 
-/** A byte for each code of a list of tensors, tensor after tensor, each in the order of its codes.
- */
+/** A byte for each code of some tensors, tensor after tensor, each in the order of its codes. */
 typedef struct bal_state {
     char name[BAL_STATE_NAME_BYTES]; /* /optimizer/<name>/<tensor> in checkpoints */
     bool from_rounding; /* starts as what rounding left over, in 1/256 of a step; else as 0 */
@@ -60,8 +57,6 @@ uint64_t bal_states_fingerprint(const bal_states *states, const bal_tensors *ten
 uint64_t bal_states_fingerprint_part(const bal_states *states, const bal_tensors *tensors, int part,
                                      int n_parts);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

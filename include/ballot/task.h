@@ -8,9 +8,7 @@
 #include "ballot/core.h"
 #include "ballot/text.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 /** Parts of a task's rows. No row is in two of them. */
 typedef enum bal_split { BAL_SPLIT_TRAIN, BAL_SPLIT_DEV, BAL_SPLIT_TEST } bal_split;
@@ -140,8 +138,6 @@ bal_interval bal_interval_mean(const int64_t *values, int64_t n, uint64_t seed);
 bal_status bal_interval_macro_f1(const int64_t *right, const int64_t *chosen, int64_t n,
                                  int n_labels, uint64_t seed, bal_interval *interval);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

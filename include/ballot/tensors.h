@@ -5,9 +5,7 @@
 
 #include "ballot/quant.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 /** Tensors in the order of their indices. Plain; {0}: none. In a net of integers each matrix is
  *  followed by its gain. */
@@ -42,8 +40,7 @@ int bal_tensors_find(const bal_tensors *tensors, const char *name);
 int64_t bal_tensors_n(const bal_tensors *tensors);
 /** True if names, formats, groups and sizes are the same. Local. */
 bool bal_tensors_match(const bal_tensors *a, const bal_tensors *b);
-/** Float weights of a matrix or vector with its gain applied, row-major [n_rows * n_cols]. Local.
- */
+/** Float weights of a matrix or vector, gain applied, row-major [n_rows * n_cols]. Local. */
 void bal_tensors_dequantize(const bal_tensors *tensors, int index, float *values);
 
 /** Sum of bal_tensor_fingerprint over all of them, modulo 2^64. Local. */
@@ -51,8 +48,6 @@ uint64_t bal_tensors_fingerprint(const bal_tensors *tensors);
 /** A summand of it: bal_tensor_fingerprint_part of each. Local. */
 uint64_t bal_tensors_fingerprint_part(const bal_tensors *tensors, int part, int n_parts);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -15,9 +15,7 @@
 
 #include "ballot/core.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 typedef struct bal_tokenizer bal_tokenizer; /* immutable once made */
 
@@ -117,8 +115,6 @@ bal_merging bal_tokenizer_merging(const bal_tokenizer *tokenizer);
 bal_status bal_tokenizer_merges(const bal_tokenizer *tokenizer, int32_t (**merges)[3],
                                 int64_t *n_merges);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -8,9 +8,7 @@
 #include "ballot/job.h"
 #include "ballot/record.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 /** Ask the run of this process to save or to stop at the end of its step. Safe in signal
  *  handlers. Local. @param wish  BAL_WISH_SAVE or BAL_WISH_STOP */
@@ -35,8 +33,6 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
 bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journal *journal,
                       int64_t step, bal_tensors *tensors, const bal_states *states);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

@@ -1,14 +1,12 @@
-/* include/ballot/vote.h: which way each direction helped, counted the same on every rank.
- * Knows losses and ranks; knows nothing of models, codes or rules. */
+/* include/ballot/vote.h: votes, and the ballots that count them alike on every rank. Knows losses
+ * and ranks; knows nothing of models, codes or rules. */
 #ifndef BALLOT_VOTE_H
 #define BALLOT_VOTE_H
 
 #include "ballot/comm.h"
 #include "ballot/core.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 #define BAL_SLOTS_MAX 1048576
 #define BAL_SIGN_BITS 2     /* of a vote that is a sign: -1, 0 or +1 */
@@ -21,73 +19,75 @@ typedef enum bal_wish {
     BAL_WISH_FAIL = 4, /* a rank could not do its part */
 } bal_wish;
 
-/** What travels with a ballot: sums over its probes. 56 bytes, all integers. */
+/** What travels with a ballot: sums over its probes, 56 bytes of integers. */
 typedef struct bal_totals {
-    uint64_t wishes;  /* or of bal_wish */
-    int64_t loss;     /* sum over slots of loss at + and at -, loss units */
-    int64_t n_tokens; /* sum over slots of tokens scored, each once */
-    int64_t n_agree;  /* sequences whose own loss difference has the sign of their slot's */
-    int64_t n_cast;   /* votes cast, ties too: one for each slot that nobody abstained from */
-    uint64_t fingerprint_min; /* smallest and largest fingerprint of a rank: equal, or replicas */
-    uint64_t fingerprint_max; /* drifted; both 0 in steps that do not check */
+    uint64_t wishes;          /* or of bal_wish */
+    int64_t loss;             /* sum over slots of the losses at all points, loss units */
+    int64_t n_tokens;         /* sum over slots of tokens scored, each once */
+    int64_t n_agree;          /* sequences whose own losses give a vote of their slot's sign */
+    int64_t n_cast;           /* votes cast, ties included: slots that nobody abstained from */
+    uint64_t fingerprint_min; /* smallest and largest fingerprint of a replica; if they differ, */
+    uint64_t fingerprint_max; /* replicas have drifted; both 0 in steps that do not compare them */
 } bal_totals;
 
 /** Losses of a slot at code - z and at code + z, loss units. */
 typedef struct bal_pair {
     int64_t minus, plus;
 } bal_pair;
-/** The vote of a two-sided probe, the sign of minus - plus: +1, moving along +z lowers the loss;
- *  -1, it raises the loss; 0, a tie. Local. Source: two-sided simultaneous perturbation (SPSA,
- *  Spall 1992), sign votes (Bar & Giryes 2025). */
+/** The vote of a two-sided probe, the sign of minus - plus. +1: moving along +z lowers the loss;
+ * -1: it raises the loss; 0: a tie. Local. Source: two-sided simultaneous perturbation (SPSA, Spall
+ *  1992), sign votes (Bar & Giryes 2025). */
 static inline int bal_pair_vote(bal_pair losses)
 {
     return (losses.minus > losses.plus) - (losses.minus < losses.plus);
 }
 
 /**
- * What a ballot holds: n_bits bit maps, one after the other. Each map has one bit per slot: bit
+ * What a ballot holds: n_bits bit maps, one after another. Each map has one bit per slot: bit
  * s % 64 of word s / 64 belongs to slot s. The bits of a slot, first map lowest, are its vote in
- * ones' complement, where -v is v with all bits inverted and zero has two forms. All bits set is a
- * tie; no bit set is an abstention. So the two maps of a sign are the votes for and the votes
- * against, and a tie is in both. As an abstention sets no bit, ranks combine their maps by or.
+ * ones' complement: -v is v with all bits inverted, and zero has two forms. All bits set is a tie;
+ * no bit set is an abstention. So the two maps of a sign are the votes for and the votes against,
+ * and a tie is in both. An abstention sets no bit, so ranks combine their maps by or.
  */
 typedef struct bal_ballot_shape {
     int n_slots; /* 1 .. BAL_SLOTS_MAX */
-    int n_bits;  /* BAL_SIGN_BITS .. BAL_VOTE_BITS_MAX; votes are at most 2^(n_bits - 1) - 1 */
+    int n_bits;  /* BAL_SIGN_BITS .. BAL_VOTE_BITS_MAX; see bal_ballot_vote_max */
 } bal_ballot_shape;
 
 typedef struct bal_ballot bal_ballot; /* the votes of one step; not for two threads at once */
 
-/** Make an empty ballot. Local; the same shape on every rank. Borrows comm, which must outlive it.
+/** Make an empty ballot, of the same shape on every rank. Borrows comm, which must outlive it.
+ *  Local.
  *  @return BAL_OK; BAL_ERR_ARG: a shape out of range; BAL_ERR_MEMORY. */
 bal_status bal_ballot_create(bal_comm *comm, bal_ballot_shape shape, bal_ballot **ballot);
 /** Free the ballot and set *ballot to NULL. Local; a null ballot is fine. */
 void bal_ballot_destroy(bal_ballot **ballot);
 
-/** The rank that a slot is dealt to, where teams of so many slots are dealt whole. Local. */
+/** The rank that a slot is dealt to. Teams of `team` consecutive slots are dealt whole. Local. */
 int bal_slot_rank(int slot, int team, int n_ranks);
 
 /**
  * Cast one slot's vote. Local.
- * @param slot  in [0, n_slots); at most one rank votes on it per step, none means abstained
+ * @param slot  in [0, n_slots); at most one rank votes on it per step; none: an abstention
  * @param vote  within the ballot's n_bits; 0 is a tie; see bal_pair_vote
  * @return BAL_OK; or, ballot unchanged, BAL_ERR_ARG: bad slot or vote; BAL_ERR_STATE: voted before.
  */
 bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int vote);
-/** Totals of this rank, to be filled before counting; emptied by counting. Local; borrowed. */
+/** Totals of this rank, borrowed: fill them before counting, which empties them. Local. */
 bal_totals *bal_ballot_totals(bal_ballot *ballot);
-/** Say how long a probe takes this rank, us, before counting; nothing said: for ever. Local. */
+/** Say before counting how long a probe takes this rank, in us. If nothing is said, it counts as
+ *  UINT64_MAX. Local. */
 void bal_ballot_set_pace(bal_ballot *ballot, uint64_t us);
-/** The fastest rank's pace in the ballot last counted; UINT64_MAX: none said one. The same on all
- *  ranks. Local. */
+/** The fastest pace that a rank said in the ballot last counted; UINT64_MAX: none did. The same on
+ *  all ranks. Local. */
 uint64_t bal_ballot_pace(const bal_ballot *ballot);
 
 /**
- * Count the step's votes and empty the ballot: one allreduce of bal_ballot_words + 8 words.
- * Bit maps are or-ed, so the result does not depend on the number of ranks, on who voted, or
- * on the order of the reduction. Collective.
- * @param bits    [bal_ballot_words(shape)] the counted maps, the caller's
- * @param totals  of all ranks
+ * Count the votes of the step and empty the ballot, by one allreduce of bal_ballot_words + 8 words.
+ * Bit maps are or-ed. So the result does not depend on the number of ranks, on who voted, or on the
+ * order of the reduction. Collective.
+ * @param bits    [bal_ballot_words(shape)] set to the counted maps
+ * @param totals  set to those of all ranks
  * @return BAL_OK; BAL_ERR_STATE, on all ranks: a slot has two votes; BAL_LOST.
  */
 bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *totals);
@@ -96,23 +96,21 @@ bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *tota
 int64_t bal_ballot_words(bal_ballot_shape shape);
 /** Bytes that a rank sends to count one ballot. Local. */
 int64_t bal_ballot_bytes(bal_ballot_shape shape);
-/** The largest vote, 2^(n_bits - 1) - 1; the smallest is less that. Local. */
+/** The largest vote, 2^(n_bits - 1) - 1. The smallest is its negative. Local. */
 int bal_ballot_vote_max(bal_ballot_shape shape);
-/** Write a vote into the bits of a slot that has none. Local. */
+/** Write a vote into the bits of a slot that has no vote yet. Local. */
 void bal_ballot_put(bal_ballot_shape shape, uint64_t *bits, int slot, int vote);
 /** One slot's vote; 0 for a tie or an abstention. Local. */
 int bal_ballot_vote(bal_ballot_shape shape, const uint64_t *bits, int slot);
 /** votes[slot] = bal_ballot_vote of that slot, for all slots. Local. */
 void bal_ballot_votes(bal_ballot_shape shape, const uint64_t *bits, int8_t *votes);
-/** Was a vote cast on this slot, a tie too? Local. */
+/** Whether a vote was cast on this slot, a tie included. Local. */
 bool bal_ballot_has(bal_ballot_shape shape, const uint64_t *bits, int slot);
 /** Slots with a vote other than 0. Local. */
 int64_t bal_ballot_n_decided(bal_ballot_shape shape, const uint64_t *bits);
-/** Take back all votes of a rank, as if it had abstained; team as in bal_slot_rank. Local. */
+/** Take back all votes of a rank, as if it had abstained. See bal_slot_rank for team. Local. */
 void bal_ballot_strike(bal_ballot_shape shape, uint64_t *bits, int team, int rank, int n_ranks);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

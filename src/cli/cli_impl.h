@@ -27,9 +27,6 @@ typedef enum bal_option_type {
     BAL_OPT_FLAGS,  /* unsigned: or of values of names */
 } bal_option_type;
 
-/** What depends on an option, see job_options.def. */
-typedef enum bal_option_use { BAL_USE_FREE, BAL_USE_WATCHES, BAL_USE_DECIDES } bal_option_use;
-
 /** An option of the job file: a row of job_options.def. */
 typedef struct bal_option {
     const char *section, *key;
@@ -38,7 +35,7 @@ typedef struct bal_option {
     double min, max;
     bal_choice own[12];       /* its words; ends with a name of NULL */
     const bal_choice *listed; /* words that another room lists; NULL: none */
-    bal_option_use use;
+    bool decides;             /* codes depend on it */
     const char *when[5]; /* globs of "section.key=value", of which one must hold; none: always */
     const char *help;
 } bal_option;
@@ -59,8 +56,14 @@ bal_status bal_option_set(bal_job_source *job, const char *section, const char *
 bool bal_option_applies(const bal_job *job, const bal_option *option);
 /** The value of an option as text, as it stands in a job file. */
 void bal_option_print(const bal_job *job, const bal_option *option, char text[BAL_TEXT_BYTES]);
-/** Edits that turn one word into the other (Levenshtein), for "did you mean". */
-size_t bal_distance(const char *a, const char *b);
+/** Has it its default? */
+bool bal_option_is_default(const bal_job *job, const bal_option *option);
+/** For "did you mean": is a word nearer to the one given than *distance, which it then lowers?
+ * Start with BAL_GUESS(given): what is farther is not meant. */
+bool bal_is_nearer(const char *given, const char *word, size_t *distance);
+#define BAL_GUESS(given) (strlen(given) / 2 + 1)
+/** The job option nearest to a key, or a "section.key". @return NULL: none is near. */
+const bal_option *bal_option_guess(const char *given, size_t *distance);
 /** What values an option takes, in words. */
 void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES]);
 
@@ -68,15 +71,14 @@ void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES]);
  * Read a job file, then overrides of the form section.key=value, check that they fit together and
  * fill job.text and job.hash. path NULL: defaults and overrides alone. Release with
  * bal_job_source_clear, also after a failure.
+ * @param record  the run directory, or the journal, that the job is to be of; NULL: none. Version
+ *                0.1 took options that do not apply: in a record of it they are a warning, in its
+ *                own job file nothing, elsewhere an error.
  * @return BAL_OK; BAL_ERR_CONFIG; BAL_ERR_MEMORY.
  */
 bal_status bal_job_read(const char *path, char *const *overrides, int n_overrides,
-                        bal_job_source *job);
-/**
- * The same, of a job that can be run: it names a model and a text. Errors as above.
- * @param run  the run directory, or NULL. One that has a journal may be of version 0.1, which took
- *             options that do not apply: there they are a warning, and no error.
- */
+                        const char *record, bal_job_source *job);
+/** The same, of a job that can be run: it names a model and a text. Errors as above. */
 bal_status bal_job_read_to_run(const char *path, char *const *overrides, int n_overrides,
                                const char *run, bal_job_source *job);
 void bal_job_source_clear(bal_job_source *job);

@@ -37,7 +37,8 @@ static void print_markdown(const bal_job *job)
     }
 }
 
-/* A job file; lines stay within what a job file may hold. */
+/* A job file; lines stay within what a job file may hold. Options that do not apply are comments.
+ */
 static void print_text(const bal_job_source *source)
 {
     const char *section = "";
@@ -48,8 +49,8 @@ static void print_text(const bal_job_source *source)
         bal_option_range(o, range);
         if (strcmp(section, o->section) != 0) printf("%s[%s]\n", i > 0 ? "\n" : "", o->section);
         section = o->section;
-        printf("; %s (%s)\n; from %.180s\n%s = %s\n", o->help, range, source->source[i], o->key,
-               value);
+        printf("; %s (%s)\n; from %.180s\n%s%s = %s\n", o->help, range, source->source[i],
+               bal_option_applies(&source->job, o) ? "" : "; does not apply: ", o->key, value);
     }
 }
 
@@ -78,13 +79,14 @@ bal_status bal_command_config(bal_context *context, int argc, char **argv)
         .args_doc = "[JOB.ini]",
         .doc =
             "Print every option of a job, resolved, with its source; without a job file, "
-            "the defaults. What it prints is a job file.",
+            "the defaults. What it prints is a job file; options that do not apply are comments "
+            "in it.",
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, "sJ", argc, argv, &a.common);
     bal_job_source source;
     bal_status status =
-        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
+        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, NULL, &source);
     if (status == BAL_OK && a.common.json)
         status = bal_print_json(context, to_json(&source));
     else if (status == BAL_OK && context->prints && a.markdown)

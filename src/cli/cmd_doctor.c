@@ -190,7 +190,7 @@ static bal_status examine(bal_context *context, const arguments *a, const bal_jo
     if (status == BAL_OK && context->prints)
         status = report(context, &findings, a->common.json, &worst);
     if (status == BAL_OK && worst == BAL_BAD)
-        status = bal_fail(BAL_ERR_FAILED, "a run would fail here: see what failed above");
+        status = bal_fail(BAL_ERR_FAILED, "a run would fail here; see the failures above");
     status = bal_comm_agree(comm, status);
     free(all);
     free(offsets);

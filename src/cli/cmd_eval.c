@@ -91,11 +91,13 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
     bal_score score = {0};
     const bal_job *job = &source.job;
     bal_status status =
-        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
+        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, NULL, &source);
     if (status == BAL_OK) status = bal_isa_check(&a.common);
     const char *text = strcmp(a.split, "dev") == 0 ? job->data.dev : job->data.test;
     if (status == BAL_OK && text[0] == 0)
-        status = bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set", a.common.job, a.split);
+        status =
+            bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set; name the file there, or with -s",
+                     a.common.job, a.split);
     bal_source_options how = bal_common_source(&a.common, &source.job);
     bal_states states = {0}; /* for the fingerprint */
     how.keep_states = true;

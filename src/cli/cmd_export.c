@@ -120,8 +120,8 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
     if (status == BAL_OK) bal_log(BAL_LOG_SAY, "%s: written from %s", a.to, a.model);
     if (status == BAL_OK && is_gguf(a.to) && bal_model_shape(bundle.model)->window > 0)
         bal_log(BAL_LOG_WARN,
-                "%s: llama.cpp does not know the window of this family: texts of more than %lld "
-                "tokens will be read without it",
+                "%s: llama.cpp ignores the sliding window of this family: its results differ from "
+                "the model's for texts of more than %lld tokens",
                 a.to, (long long)bal_model_shape(bundle.model)->window);
     bal_bundle_clear(&bundle);
     return status;

@@ -104,8 +104,10 @@ static bal_status begin(const arguments *a, const bal_bundle *bundle, text *t)
     t->n = t->n_start + t->n_prompt;
     t->n_max = t->n + a->n_tokens < most ? t->n + a->n_tokens : most;
     if (t->n > most)
-        status = bal_fail(BAL_ERR_ARG, "the prompt has %lld tokens; the model reads at most %lld",
-                          (long long)t->n_prompt, (long long)(most - t->n_start));
+        status =
+            bal_fail(BAL_ERR_ARG,
+                     "the prompt has %lld tokens; the model reads at most %lld: give a shorter one",
+                     (long long)t->n_prompt, (long long)(most - t->n_start));
     else if (t->n == 0)
         status = bal_fail(BAL_ERR_ARG, "the vocabulary has no start token: give a prompt");
     else if ((t->ids = bal_alloc((size_t)t->n_max, sizeof *t->ids)) == NULL)

@@ -138,7 +138,7 @@ bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
     bal_bundle bundle = {0};
     bal_states states = {0};
     bal_status status =
-        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, &source);
+        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, NULL, &source);
     if (status == BAL_OK) status = quantize(context, &a, &source.job, &bundle, &states);
     bal_bundle_clear(&bundle);
     bal_states_clear(&states);

@@ -1,5 +1,6 @@
 /* command.c: what the commands share. */
 #include <errno.h>
+#include <getopt.h>
 #include <libgen.h>
 #include <math.h>
 #include <stdlib.h>
@@ -98,10 +99,66 @@ static const struct argp_option shared_options[] = {
 };
 #define N_SHARED (sizeof shared_options / sizeof *shared_options)
 
+typedef struct long_options {
+    struct option all[64]; /* ends with zeros */
+    char letters[128];     /* as getopt wants them */
+} long_options;
+
+/* What argp makes of the options of a command, and of its own such as --help. */
+static void collect(const struct argp *argp, long_options *to)
+{
+    size_t n = 0, n_letters = strlen(to->letters);
+    while (to->all[n].name != NULL) ++n;
+    for (const struct argp_option *o = argp->options; o != NULL && o->name != NULL; ++o) {
+        to->all[n++] = (struct option){o->name, o->arg != NULL, NULL, o->key};
+        if (o->key > ' ' && o->key < 127)
+            n_letters +=
+                (size_t)sprintf(to->letters + n_letters, "%c%s", o->key, o->arg ? ":" : "");
+    }
+    for (const struct argp_child *c = argp->children; c != NULL && c->argp != NULL; ++c)
+        collect(c->argp, to);
+}
+
+/* The nearest option of the command, or of the job where the command takes -s. */
+static void refuse_option(struct argp_state *state, const long_options *options, const char *given)
+{
+    char word[64];
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(given, "="), given);
+    const char *nearest = NULL;
+    size_t distance = BAL_GUESS(word);
+    for (const struct option *o = options->all; o->name != NULL; ++o) {
+        if (strncmp(o->name, word, strlen(word)) == 0) return; /* short for several: argp says so */
+        if (bal_is_nearer(word, o->name, &distance)) nearest = o->name;
+    }
+    const bal_option *of_job =
+        strchr(options->letters, 's') == NULL ? NULL : bal_option_guess(word, &distance);
+    state->name = state->argv[0];
+    if (of_job != NULL)
+        argp_error(state, "there is no option --%s; did you mean -s %s.%s=...?", word,
+                   of_job->section, of_job->key);
+    else if (nearest != NULL)
+        argp_error(state, "there is no option --%s; did you mean --%s?", word, nearest);
+}
+
+/* getopt's own sentence about a long option that it does not know suggests nothing. */
+static void check_long_options(struct argp_state *state)
+{
+    long_options options = {0};
+    collect(state->root_argp, &options);
+    opterr = 0;
+    for (int key = 0; key != -1;) {
+        optopt = -1; /* 0 after a long option that is unknown */
+        key = getopt_long(state->argc, state->argv, options.letters, options.all, NULL);
+        if (key == '?' && optopt == 0)
+            refuse_option(state, &options, state->argv[optind - 1] + strlen("--"));
+    }
+}
+
 static error_t hand_down(int key, char *arg, struct argp_state *state)
 {
     (void)arg;
     if (key != ARGP_KEY_INIT) return ARGP_ERR_UNKNOWN;
+    check_long_options(state);
     state->child_inputs[0] = state->child_inputs[1] = state->input;
     return 0;
 }
@@ -187,7 +244,7 @@ bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle
                              .job_text = job->text,
                              .isa = (char *)(uintptr_t)machine->kernels->name,
                              .dev_loss_nats = (double)NAN};
-    BAL_TRY(bal_metrics_init(&snapshot.metrics, bal_model_tensors(bundle->model)->n));
+    bal_metrics_init(&snapshot.metrics, bal_model_tensors(bundle->model)->n);
     bal_status status = bal_checkpoint_write(dirname(folder), basename(name), &snapshot);
     bal_metrics_clear(&snapshot.metrics);
     return status;
@@ -212,6 +269,8 @@ const char *bal_hex(uint64_t hash, char text[17])
 bal_status bal_isa_check(const bal_common *common)
 {
     if (common->isa <= bal_isa_best()) return BAL_OK;
-    return bal_fail(BAL_ERR_ARG, "--isa=%s: the processor of this rank has %s at most",
-                    common->machine.kernels->name, bal_kernels_at(bal_isa_best())->name);
+    return bal_fail(
+        BAL_ERR_ARG,
+        "--isa=%s: the processor of this rank has at most %s; give that, or leave out --isa",
+        common->machine.kernels->name, bal_kernels_at(bal_isa_best())->name);
 }

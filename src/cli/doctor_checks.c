@@ -63,8 +63,7 @@ static void check_mpi(const bal_findings *f, bal_check *c)
     if (said != NULL)
         say(c, BAL_BAD,
             "%s says %s, but this is 1 rank: the launcher is not of this MPI; use the mpirun of "
-            "the "
-            "Open MPI above, or srun --mpi=pmix (%s)",
+            "the Open MPI above, or srun --mpi=pmix (%s)",
             said, getenv(said), f->ranks[0].mpi);
     else
         say(c, BAL_GOOD, "%s; %d %s on %d %s", f->ranks[0].mpi, f->size,
@@ -86,8 +85,7 @@ static void check_same(const bal_findings *f, bal_check *c, bool is_job)
     if (n_others > 0)
         say(c, BAL_BAD,
             "%d of %d ranks have another %s than rank 0 (%s on %s), the first is rank %d (%s on "
-            "%s): "
-            "give every host the same file and every rank the same options",
+            "%s): give every host the same file and every rank the same options",
             n_others, f->size, is_job ? "job" : "program", bal_hex(hash, hex), host_of(f, 0), other,
             bal_hex(is_job ? f->ranks[other].job : f->ranks[other].program, theirs),
             host_of(f, other));
@@ -181,8 +179,7 @@ static void check_threads(const bal_findings *f, bal_check *c)
             continue;
         say(c, BAL_WARN,
             "OpenBLAS would run %lld threads in each of %d ranks on %s, which has %lld cores, "
-            "where "
-            "a model of floats is evaluated: export OPENBLAS_NUM_THREADS=1",
+            "where a model of floats is evaluated: export OPENBLAS_NUM_THREADS=1",
             (long long)me->n_threads, n, me->host.name, (long long)bal_host_n_cores(&me->host));
         return;
     }
@@ -298,8 +295,7 @@ static void check_run(const bal_findings *f, bal_check *c)
         if (!f->ranks[rank].sees_run) {
             say(c, BAL_BAD,
                 "%.700s: rank %d on %s does not see, or may not open, what rank 0 on %s writes "
-                "there: "
-                "put the run on a file system that all hosts share",
+                "there: put the run on a file system that all hosts share",
                 f->run.where, rank, host_of(f, rank), host_of(f, 0));
             return;
         }
@@ -408,8 +404,7 @@ static void check_slurm(const bal_findings *f, bal_check *c)
         if (f->ranks[rank].slurm_rank != rank) {
             say(c, BAL_WARN,
                 "job %s: rank %d was not started by srun, and mpirun dies by the same signals as "
-                "its "
-                "ranks: srun --mpi=pmix --kill-on-bad-exit=1 ballot ...",
+                "its ranks: srun --mpi=pmix --kill-on-bad-exit=1 ballot ...",
                 job, rank);
             return;
         }
@@ -438,8 +433,7 @@ static void check_slurm(const bal_findings *f, bal_check *c)
     else if (strcmp(requeue, "0") == 0)
         say(c, BAL_WARN,
             "job %s may not be requeued, so that a run that stops with exit code 75 stays so: "
-            "sbatch "
-            "--requeue; %s",
+            "sbatch --requeue; %s",
             job, hours);
     else
         say(c, BAL_GOOD, "job %s, %d tasks by srun, %s, %s restarts; %s%s", job, f->size,

@@ -2,6 +2,7 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ballot/ini.h"
@@ -21,8 +22,9 @@ static bal_status on_pair(void *user, const char *section, const char *key, cons
     for (int i = 0; i < bal_n_options; ++i)
         if (strcmp(bal_options[i].section, section) == 0 && strcmp(bal_options[i].key, key) == 0 &&
             strcmp(r->job->source[i], "default") != 0)
-            return bal_fail(BAL_ERR_CONFIG, "%s: [%s] %s is set before, at %s", source, section,
-                            key, r->job->source[i]);
+            return bal_fail(BAL_ERR_CONFIG,
+                            "%s: [%s] %s is already set at %s; remove one of the two", source,
+                            section, key, r->job->source[i]);
     return bal_option_set(r->job, section, key, value, source);
 }
 
@@ -66,7 +68,20 @@ static void add_line(char *text, size_t room, const bal_option *option, const ch
     snprintf(text + used, room - used, "%s.%s=%s\n", option->section, option->key, value);
 }
 
-/* What job.h says of text, identity and hash. */
+/* Is it one of those that version 0.1 hashed, whether they applied or not? */
+static bool was_in_0_1(const bal_option *option)
+{
+    static const char names[] =
+        " model.codes model.group model.formats data.task data.examples data.context data.batch "
+        "data.dev_examples vote.slots vote.density vote.train vote.tensors vote.directions "
+        "vote.noise rule.name rule.travel rule.eta run.steps run.seed run.eval_every ";
+    char name[128];
+    snprintf(name, sizeof name, " %s.%s ", option->section, option->key);
+    return strstr(names, name) != NULL;
+}
+
+/* What job.h says of text, identity and hash. An option that came after version 0.1 counts only
+ * where it has not its default, so that the jobs from before it keep their hashes. */
 static bal_status resolve(bal_job *job)
 {
     size_t room = (size_t)bal_n_options * (BAL_TEXT_BYTES + 64), used = 0;
@@ -79,9 +94,11 @@ static bal_status resolve(bal_job *job)
     for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
         char value[BAL_TEXT_BYTES];
         bal_option_print(job, o, value);
-        if (o->use != BAL_USE_FREE) add_line(job->older, room, o, value);
+        bool old = was_in_0_1(o);
+        if (old) add_line(job->older, room, o, value);
         if (!bal_option_applies(job, o)) continue;
-        if (o->use == BAL_USE_DECIDES) add_line(job->identity, room, o, value);
+        if (o->decides && (old || !bal_option_is_default(job, o)))
+            add_line(job->identity, room, o, value);
         if (strcmp(section, o->section) != 0)
             used += (size_t)snprintf(job->text + used, room - used, "[%s]\n", o->section);
         section = o->section;
@@ -91,41 +108,71 @@ static bal_status resolve(bal_job *job)
     return BAL_OK;
 }
 
-/* An option that does not apply is left out, or has its default, as in what ballot config prints.
- */
-static bal_status check_use(const bal_job_source *job)
+/* The first option that is given but does not apply; NULL: none. One that has its default may stand
+ * there. */
+static const bal_option *find_unused(const bal_job *job)
 {
-    const bal_job defaults = bal_job_default();
-    for (int i = 0; i < bal_n_options; ++i) {
-        const bal_option *o = &bal_options[i];
-        char value[BAL_TEXT_BYTES], otherwise[BAL_TEXT_BYTES], when[BAL_TEXT_BYTES] = "";
-        bal_option_print(&job->job, o, value);
-        bal_option_print(&defaults, o, otherwise);
-        if (strcmp(value, otherwise) == 0 || bal_option_applies(&job->job, o)) continue;
-        for (const char *const *each = o->when; *each != NULL; ++each)
-            snprintf(when + strlen(when), sizeof when - strlen(when), "%s%s",
-                     each == o->when ? "" : " or ", *each);
-        return bal_fail(BAL_ERR_CONFIG,
-                        "%s: [%s] %s = %s does not apply: it is for %s; leave it out",
-                        job->source[i], o->section, o->key, value, when);
+    for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o)
+        if (!bal_option_applies(job, o) && !bal_option_is_default(job, o)) return o;
+    return NULL;
+}
+
+static bal_status refuse(const bal_job_source *job, const bal_option *unused)
+{
+    char value[BAL_TEXT_BYTES], when[BAL_TEXT_BYTES] = "";
+    bal_option_print(&job->job, unused, value);
+    for (const char *const *each = unused->when; *each != NULL; ++each)
+        snprintf(when + strlen(when), sizeof when - strlen(when), "%s%s",
+                 each == unused->when ? "" : " or ", *each);
+    return bal_fail(BAL_ERR_CONFIG, "%s: [%s] %s = %s does not apply: it is for %s; leave it out",
+                    job->source[unused - bal_options], unused->section, unused->key, value, when);
+}
+
+/* The hash of the job in a record: that of its journal, else of its newest whole checkpoint. */
+static bool find_hash(const char *record, uint64_t *hash)
+{
+    char path[BAL_PATH_BYTES];
+    struct stat info;
+    int64_t step;
+    bal_journal *journal = NULL;
+    bal_snapshot snapshot;
+    bool folder = stat(record, &info) == 0 && S_ISDIR(info.st_mode);
+    bal_run_path(record, "ballots.journal", path);
+    if (bal_journal_open(folder ? path : record, false, &journal) == BAL_OK) {
+        *hash = bal_journal_id(journal)->job_hash;
+        bal_journal_close(&journal);
+        return true;
     }
+    if (!folder || bal_checkpoint_find(record, &step) != BAL_OK || step < 0) return false;
+    bal_checkpoint_path(record, step, path);
+    if (bal_checkpoint_outline(path, &snapshot) != BAL_OK) return false;
+    *hash = snapshot.id.job_hash;
+    bal_snapshot_clear(&snapshot);
+    return true;
+}
+
+/* Was a job file, with options that do not apply, written into its run directory by version 0.1?
+ * This program would have left them out, which gives the hash of a record of its own. */
+static bool is_from_0_1(const char *path, uint64_t hash)
+{
+    char copy[BAL_PATH_BYTES], lock[BAL_PATH_BYTES];
+    uint64_t begun;
+    if (path == NULL || snprintf(copy, sizeof copy, "%s", path) >= (int)sizeof copy) return false;
+    const char *run = dirname(copy);
+    bal_run_path(run, "run.lock", lock);
+    return find_hash(run, &begun) ? begun != hash : access(lock, F_OK) == 0;
+}
+
+static bal_status check_use(const char *path, const char *record, const bal_job_source *job)
+{
+    const bal_option *unused = find_unused(&job->job);
+    uint64_t begun;
+    if (unused == NULL || is_from_0_1(path, job->job.hash)) return BAL_OK;
+    bool warn = record != NULL && find_hash(record, &begun) && begun != job->job.hash;
+    bal_status status = refuse(job, unused);
+    if (!warn) return status;
+    bal_log(BAL_LOG_WARN, "%s", bal_failure());
     return BAL_OK;
-}
-
-static bool has_journal(const char *run)
-{
-    char path[4096];
-    return run != NULL &&
-           snprintf(path, sizeof path, "%s/ballots.journal", run) < (int)sizeof path &&
-           access(path, F_OK) == 0;
-}
-
-/* A job file beside a journal was written by the program: version 0.1 wrote every option. */
-static bool is_of_run(const char *path)
-{
-    char folder[4096];
-    return path != NULL && snprintf(folder, sizeof folder, "%s", path) < (int)sizeof folder &&
-           has_journal(dirname(folder));
 }
 
 /* Everything but whether all options apply. */
@@ -147,23 +194,22 @@ static bal_status read_all(const char *path, char *const *overrides, int n_overr
 }
 
 bal_status bal_job_read(const char *path, char *const *overrides, int n_overrides,
-                        bal_job_source *job)
+                        const char *record, bal_job_source *job)
 {
     BAL_TRY(read_all(path, overrides, n_overrides, job));
-    return is_of_run(path) ? BAL_OK : check_use(job);
+    return check_use(path, record, job);
 }
 
 bal_status bal_job_read_to_run(const char *path, char *const *overrides, int n_overrides,
                                const char *run, bal_job_source *job)
 {
-    BAL_TRY(read_all(path, overrides, n_overrides, job));
-    bal_status status = is_of_run(path) ? BAL_OK : check_use(job);
-    if (status != BAL_OK && !has_journal(run)) return status;
-    if (status != BAL_OK) bal_log(BAL_LOG_WARN, "%s", bal_failure());
+    BAL_TRY(bal_job_read(path, overrides, n_overrides, run, job));
     if (job->job.model.path[0] == 0)
-        return bal_fail(BAL_ERR_CONFIG, "%s: [model] path is missing", path);
+        return bal_fail(BAL_ERR_CONFIG,
+                        "%s: [model] path is missing; set it to the model to start from", path);
     if (job->job.data.train[0] == 0)
-        return bal_fail(BAL_ERR_CONFIG, "%s: [data] train is missing", path);
+        return bal_fail(BAL_ERR_CONFIG, "%s: [data] train is missing; set it to the training text",
+                        path);
     return BAL_OK;
 }
 

@@ -73,12 +73,10 @@ static void print_help(FILE *to)
 static bal_status refuse(const char *name)
 {
     const char *nearest = NULL;
-    size_t least = strlen(name) / 2 + 1; /* farther ones are not meant */
+    size_t distance = BAL_GUESS(name);
     if (name[0] == 0) return bal_fail(BAL_ERR_ARG, "a command is missing");
-    for (const bal_command *command = bal_commands; command->name != NULL; ++command) {
-        size_t d = bal_distance(name, command->name);
-        if (d < least) least = d, nearest = command->name;
-    }
+    for (const bal_command *command = bal_commands; command->name != NULL; ++command)
+        if (bal_is_nearer(name, command->name, &distance)) nearest = command->name;
     return nearest == NULL
                ? bal_fail(BAL_ERR_ARG, "there is no command \"%s\"", name)
                : bal_fail(BAL_ERR_ARG, "there is no command \"%s\"; did you mean \"%s\"?", name,

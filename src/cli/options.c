@@ -14,9 +14,8 @@
 #define AT(section, key) #section, #key, offsetof(bal_job, section.key)
 #define SECTION(name)
 #define END(name)
-#define DECIDES BAL_USE_DECIDES
-#define WATCHES BAL_USE_WATCHES
-#define FREE BAL_USE_FREE
+#define DECIDES true
+#define FREE false
 #define ALWAYS NULL
 #define WHEN(...) __VA_ARGS__
 #define TEXT(section, key, value, use, when, help) \
@@ -91,6 +90,15 @@ void bal_option_print(const bal_job *job, const bal_option *option, char text[BA
     }
 }
 
+bool bal_option_is_default(const bal_job *job, const bal_option *option)
+{
+    const bal_job defaults = bal_job_default();
+    char value[BAL_TEXT_BYTES], otherwise[BAL_TEXT_BYTES];
+    bal_option_print(job, option, value);
+    bal_option_print(&defaults, option, otherwise);
+    return strcmp(value, otherwise) == 0;
+}
+
 bool bal_option_applies(const bal_job *job, const bal_option *option)
 {
     for (const char *const *when = option->when; *when != NULL; ++when)
@@ -128,37 +136,57 @@ void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES])
         add_word(text, between, name->name);
 }
 
-size_t bal_distance(const char *a, const char *b)
+/* Letters to put in, drop, replace or swap with the next to turn one word into the other (Damerau
+ * 1964; no letter is edited twice). */
+static size_t distance_of(const char *a, const char *b)
 {
-    size_t row[64], n = strlen(b);
-    if (n >= 63) return 64;
-    for (size_t j = 0; j <= n; ++j) row[j] = j;
-    for (size_t i = 1; a[i - 1] != 0; ++i) {
-        size_t corner = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; ++j) {
-            size_t least = corner + (a[i - 1] != b[j - 1]);
-            if (row[j] + 1 < least) least = row[j] + 1;
-            if (row[j - 1] + 1 < least) least = row[j - 1] + 1;
-            corner = row[j];
-            row[j] = least;
+    size_t d[64][64], n_a = strlen(a), n_b = strlen(b);
+    if (n_a >= 64 || n_b >= 64) return SIZE_MAX;
+    for (size_t i = 0; i <= n_a; ++i)
+        for (size_t j = 0; j <= n_b; ++j) {
+            d[i][j] = i + j;
+            if (i == 0 || j == 0) continue;
+            size_t least = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            if (d[i - 1][j] + 1 < least) least = d[i - 1][j] + 1;
+            if (d[i][j - 1] + 1 < least) least = d[i][j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                d[i - 2][j - 2] + 1 < least)
+                least = d[i - 2][j - 2] + 1;
+            d[i][j] = least;
         }
+    return d[n_a][n_b];
+}
+
+bool bal_is_nearer(const char *given, const char *word, size_t *distance)
+{
+    size_t its = distance_of(given, word);
+    if (its >= *distance) return false;
+    *distance = its;
+    return true;
+}
+
+const bal_option *bal_option_guess(const char *given, size_t *distance)
+{
+    const bal_option *nearest = NULL;
+    for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
+        char name[128];
+        snprintf(name, sizeof name, "%s.%s", o->section, o->key);
+        if (bal_is_nearer(given, strchr(given, '.') != NULL ? name : o->key, distance)) nearest = o;
     }
-    return row[n];
+    return nearest;
 }
 
 static bal_status unknown(const char *section, const char *key, const char *source)
 {
-    const bal_option *nearest = bal_options;
-    size_t least = SIZE_MAX;
-    for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
-        size_t d = bal_distance(key, o->key) + bal_distance(section, o->section);
-        if (d < least) least = d, nearest = o;
-    }
+    char name[BAL_TEXT_BYTES], guess[BAL_TEXT_BYTES] = "";
+    snprintf(name, sizeof name, "%s.%s", section, key);
+    size_t distance = BAL_GUESS(name);
+    const bal_option *nearest = bal_option_guess(name, &distance);
+    if (nearest != NULL)
+        snprintf(guess, sizeof guess, "; did you mean %s in [%s]?", nearest->key, nearest->section);
     return bal_fail(BAL_ERR_CONFIG,
-                    "%s: there is no option %s in section [%s]; did you mean %s in "
-                    "[%s]? (ballot config prints them all)",
-                    source, key, section, nearest->key, nearest->section);
+                    "%s: there is no option %s in section [%s]%s (ballot config prints them all)",
+                    source, key, section, guess);
 }
 
 static bool set_int(const bal_option *option, const char *value, int64_t *at)

@@ -21,7 +21,7 @@ typedef struct bal_transport {
 
 /** The first member of every transport's communicator. */
 struct bal_comm {
-    const bal_transport *transport;
+    const bal_transport *transport; /* NULL: one rank, with nobody to talk to */
     int rank, size;
     double limit; /* seconds; 0: none */
     int64_t step;

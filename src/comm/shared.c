@@ -76,7 +76,8 @@ static bal_status populate(void *memory, size_t n_bytes)
     uintptr_t first = (uintptr_t)memory / page * page;
     if (madvise((void *)first, (uintptr_t)memory + n_bytes - first, MADV_POPULATE_WRITE) != 0 &&
         errno != EINVAL) /* Linux before 5.14 */
-        return bal_fail(BAL_ERR_MEMORY, "there are no %.0f MiB of memory to share",
+        return bal_fail(BAL_ERR_MEMORY,
+                        "not enough memory to share %.0f MiB among the ranks of a node",
                         (double)n_bytes / 0x1p20 + 0.5);
 #else
     (void)memory, (void)n_bytes;
@@ -150,9 +151,9 @@ bal_status bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_sha
         s->n_parts = 1;
         s->memory = s->owned = bal_alloc(n_bytes, 1);
         if (s->owned == NULL)
-            status =
-                bal_fail(BAL_ERR_MEMORY, "rank %d has no %.0f MiB of memory for a copy of its own",
-                         comm->rank, (double)n_bytes / 0x1p20 + 0.5);
+            status = bal_fail(BAL_ERR_MEMORY,
+                              "rank %d has too little memory for its own copy of %.0f MiB",
+                              comm->rank, (double)n_bytes / 0x1p20 + 0.5);
     }
     status = bal_comm_agree(comm, status);
     if (status != BAL_OK) goto done;

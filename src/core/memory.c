@@ -26,6 +26,20 @@ void *bal_alloc(size_t count, size_t element_bytes)
     return memory;
 }
 
+bool bal_grow(void *array, size_t *room, size_t n, size_t element_bytes)
+{
+    if (n <= *room) return true;
+    if (n > SIZE_MAX / 4) return false;
+    void *old;
+    size_t n_more = n + n / 2 + 16;
+    memcpy(&old, array, sizeof old); /* a pointer of any type */
+    void *larger = reallocarray(old, n_more, element_bytes);
+    if (larger == NULL) return false;
+    memcpy(array, &larger, sizeof larger);
+    *room = n_more;
+    return true;
+}
+
 bool bal_memory_resident(int64_t *rss, int64_t *pss)
 {
     FILE *file = fopen("/proc/self/smaps_rollup", "re");

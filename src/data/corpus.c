@@ -66,11 +66,14 @@ static bal_status use_vocabulary(corpus *c, const bal_tokenizer *tokenizer)
     const int32_t *before = bal_tokenizer_prefix(tokenizer, &c->n_before);
     const int32_t *after = bal_tokenizer_suffix(tokenizer, &c->n_after);
     if (c->mask < 0)
-        return bal_fail(BAL_ERR_CONFIG, "[data] task = mlm: the vocabulary has no mask token");
+        return bal_fail(
+            BAL_ERR_CONFIG,
+            "[data] task = mlm: the vocabulary has no mask token; choose a model that has one");
     c->n_own -= c->n_before + c->n_after;
     if (c->n_own < 1 || c->n_before > WRAP_MAX || c->n_after > WRAP_MAX)
         return bal_fail(BAL_ERR_CONFIG,
-                        "[data] context = %lld: the tokenizer puts %lld tokens around a text",
+                        "[data] context = %lld leaves no room for text: the tokenizer puts %lld "
+                        "tokens around it; raise context",
                         (long long)c->options.context, (long long)(c->n_before + c->n_after));
     if (c->n_before > 0) memcpy(c->before, before, (size_t)c->n_before * sizeof *before);
     if (c->n_after > 0) memcpy(c->after, after, (size_t)c->n_after * sizeof *after);
@@ -206,8 +209,10 @@ bal_status bal_corpus_open(const char *path, const bal_tokenizer *tokenizer,
     if (status == BAL_OK) status = use_vocabulary(c, tokenizer);
     if (status == BAL_OK) status = add_text(c, tokenizer, text, file.n_bytes);
     if (status == BAL_OK && c->n_tokens < tokens_min(c))
-        status = bal_fail(BAL_ERR_INPUT, "%s: %zu bytes are %lld tokens; expected at least %lld",
-                          path, file.n_bytes, (long long)c->n_tokens, (long long)tokens_min(c));
+        status =
+            bal_fail(BAL_ERR_INPUT,
+                     "%s: %zu bytes are %lld tokens; expected at least %lld: give a longer text",
+                     path, file.n_bytes, (long long)c->n_tokens, (long long)tokens_min(c));
     if (status != BAL_OK) goto done;
     *dataset = dataset_of(c);
     c = NULL;

@@ -80,8 +80,8 @@ static bal_status check_bytes(const char *path, const char *bytes, size_t n_byte
                 path, n_zeros, path);
     if (n_wrong > n_right)
         bal_log(BAL_LOG_WARN,
-                "%s: %zu bytes are no UTF-8; if it is text in Latin-1 or Windows-1252, convert it: "
-                "iconv -f WINDOWS-1252 -t UTF-8 %s > text.txt",
+                "%s: %zu bytes are not UTF-8; if it is text in Latin-1 or Windows-1252, convert "
+                "it: iconv -f WINDOWS-1252 -t UTF-8 %s > text.txt",
                 path, n_wrong, path);
     return BAL_OK;
 }

@@ -26,7 +26,7 @@ static bal_status check_free(const char *dir)
     if (n < 0 && errno == ENOENT) return BAL_OK; /* it will be made */
     if (n < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be read: %s", dir, strerror(errno));
     if (n > 0)
-        status = bal_fail(BAL_ERR_STATE, "%s/%s: is there already; expected a free name", dir,
+        status = bal_fail(BAL_ERR_STATE, "%s/%s: is there already; choose another folder", dir,
                           items[0]->d_name);
     for (int i = 0; i < n; ++i) free(items[i]);
     free(items);
@@ -44,7 +44,7 @@ static bal_status list_files(const bal_bundle *bundle, const bal_hub_weights *we
         if (strcmp(file->name, "config.json") == 0) continue;
         if (!bal_tokenizer_reads(file->name))
             return bal_fail(BAL_ERR_INPUT,
-                            "the model comes with a file that is none of a model folder: %.60s",
+                            "the model has a file whose name is not one of a model folder: %.60s",
                             bal_hub_is_plain(file->name, strlen(file->name)) ? file->name
                                                                              : "(not plain ASCII)");
         files[(*n)++] = (bal_hub_output){file->name, bal_write_named, file};

@@ -60,8 +60,8 @@ static const arch archs[] = {
 
 static bal_status refuse(const arch *a, const char *what)
 {
-    return bal_fail(BAL_ERR_CONFIG, "the model has %s, which a GGUF file of %s cannot say", what,
-                    a->name);
+    return bal_fail(BAL_ERR_CONFIG, "the model has %s, which a GGUF file of %s cannot express",
+                    what, a->name);
 }
 
 static bal_status find_arch(const bal_bundle *bundle, const arch **found)

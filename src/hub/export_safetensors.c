@@ -139,8 +139,8 @@ static bal_status plan_from_base(const bal_bundle *bundle, const bal_family *fam
 {
     if (bal_files_find(&bundle->files, "config.json") == NULL)
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: is no base of a llama2.c model, whose rows are reordered; expected a "
-                        "model from a Hugging Face folder",
+                        "%s: cannot be the base of a llama2.c model, whose rows are reordered; "
+                        "leave out --base",
                         base);
     BAL_TRY(bal_hub_weights_open(base, &w->base));
     bal_hub_match_unwrap(&w->base, family);

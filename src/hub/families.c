@@ -9,6 +9,12 @@
 
 #define BIASES (BAL_BIAS_QKV | BAL_BIAS_O | BAL_BIAS_MLP)
 
+/* A tensor under another name, whole and as we have it. */
+#define NAME(ours, theirs)        \
+    {                             \
+        ours, theirs, false, 0, 0 \
+    }
+
 static const char *const llama_ignored[] = {"*.rotary_emb.inv_freq", NULL};
 
 static const bal_family_switch llama_switches[] = {
@@ -30,25 +36,19 @@ static const bal_family_switch opt_switches[] = {
     {"layer_norm_elementwise_affine", true, false, 0, 0},
     {0}};
 static const bal_family_name opt_names[] = {
-    {.ours = "model.embed_tokens", .theirs = "model.decoder.embed_tokens"},
-    {.ours = "model.embed_positions", .theirs = "model.decoder.embed_positions"},
-    {.ours = "model.project_in", .theirs = "model.decoder.project_in"},
-    {.ours = "model.project_out", .theirs = "model.decoder.project_out"},
-    {.ours = "model.norm", .theirs = "model.decoder.final_layer_norm"},
-    {.ours = "model.layers.#.input_layernorm",
-     .theirs = "model.decoder.layers.#.self_attn_layer_norm"},
-    {.ours = "model.layers.#.self_attn.q_proj",
-     .theirs = "model.decoder.layers.#.self_attn.q_proj"},
-    {.ours = "model.layers.#.self_attn.k_proj",
-     .theirs = "model.decoder.layers.#.self_attn.k_proj"},
-    {.ours = "model.layers.#.self_attn.v_proj",
-     .theirs = "model.decoder.layers.#.self_attn.v_proj"},
-    {.ours = "model.layers.#.self_attn.o_proj",
-     .theirs = "model.decoder.layers.#.self_attn.out_proj"},
-    {.ours = "model.layers.#.post_attention_layernorm",
-     .theirs = "model.decoder.layers.#.final_layer_norm"},
-    {.ours = "model.layers.#.mlp.up_proj", .theirs = "model.decoder.layers.#.fc1"},
-    {.ours = "model.layers.#.mlp.down_proj", .theirs = "model.decoder.layers.#.fc2"},
+    NAME("model.embed_tokens", "model.decoder.embed_tokens"),
+    NAME("model.embed_positions", "model.decoder.embed_positions"),
+    NAME("model.project_in", "model.decoder.project_in"),
+    NAME("model.project_out", "model.decoder.project_out"),
+    NAME("model.norm", "model.decoder.final_layer_norm"),
+    NAME("model.layers.#.input_layernorm", "model.decoder.layers.#.self_attn_layer_norm"),
+    NAME("model.layers.#.self_attn.q_proj", "model.decoder.layers.#.self_attn.q_proj"),
+    NAME("model.layers.#.self_attn.k_proj", "model.decoder.layers.#.self_attn.k_proj"),
+    NAME("model.layers.#.self_attn.v_proj", "model.decoder.layers.#.self_attn.v_proj"),
+    NAME("model.layers.#.self_attn.o_proj", "model.decoder.layers.#.self_attn.out_proj"),
+    NAME("model.layers.#.post_attention_layernorm", "model.decoder.layers.#.final_layer_norm"),
+    NAME("model.layers.#.mlp.up_proj", "model.decoder.layers.#.fc1"),
+    NAME("model.layers.#.mlp.down_proj", "model.decoder.layers.#.fc2"),
     {0}};
 static const char *const opt_ignored[] = {"*.version", NULL};
 
@@ -58,15 +58,15 @@ static const bal_family_switch gpt2_switches[] = {
     {"add_cross_attention", false, true, 0, 0},
     {0}};
 static const bal_family_name gpt2_names[] = {
-    {.ours = "model.embed_tokens", .theirs = "transformer.wte"},
-    {.ours = "model.embed_positions", .theirs = "transformer.wpe"},
-    {.ours = "model.norm", .theirs = "transformer.ln_f"},
-    {.ours = "model.layers.#.input_layernorm", .theirs = "transformer.h.#.ln_1"},
+    NAME("model.embed_tokens", "transformer.wte"),
+    NAME("model.embed_positions", "transformer.wpe"),
+    NAME("model.norm", "transformer.ln_f"),
+    NAME("model.layers.#.input_layernorm", "transformer.h.#.ln_1"),
     {"model.layers.#.self_attn.q_proj", "transformer.h.#.attn.c_attn", true, 0, 3},
     {"model.layers.#.self_attn.k_proj", "transformer.h.#.attn.c_attn", true, 1, 3},
     {"model.layers.#.self_attn.v_proj", "transformer.h.#.attn.c_attn", true, 2, 3},
     {"model.layers.#.self_attn.o_proj", "transformer.h.#.attn.c_proj", true, 0, 1},
-    {.ours = "model.layers.#.post_attention_layernorm", .theirs = "transformer.h.#.ln_2"},
+    NAME("model.layers.#.post_attention_layernorm", "transformer.h.#.ln_2"),
     {"model.layers.#.mlp.up_proj", "transformer.h.#.mlp.c_fc", true, 0, 1},
     {"model.layers.#.mlp.down_proj", "transformer.h.#.mlp.c_proj", true, 0, 1},
     {0}};
@@ -75,26 +75,20 @@ static const char *const gpt2_ignored[] = {"*h.*.attn.bias", "*h.*.attn.masked_b
 static const bal_family_switch roberta_switches[] = {
     {"is_decoder", false, true, 0, 0}, {"add_cross_attention", false, true, 0, 0}, {0}};
 static const bal_family_name roberta_names[] = {
-    {.ours = "model.embed_tokens", .theirs = "roberta.embeddings.word_embeddings"},
-    {.ours = "model.embed_positions", .theirs = "roberta.embeddings.position_embeddings"},
-    {.ours = "model.embed_types", .theirs = "roberta.embeddings.token_type_embeddings"},
-    {.ours = "model.embed_norm", .theirs = "roberta.embeddings.LayerNorm"},
-    {.ours = "model.layers.#.self_attn.q_proj",
-     .theirs = "roberta.encoder.layer.#.attention.self.query"},
-    {.ours = "model.layers.#.self_attn.k_proj",
-     .theirs = "roberta.encoder.layer.#.attention.self.key"},
-    {.ours = "model.layers.#.self_attn.v_proj",
-     .theirs = "roberta.encoder.layer.#.attention.self.value"},
-    {.ours = "model.layers.#.self_attn.o_proj",
-     .theirs = "roberta.encoder.layer.#.attention.output.dense"},
-    {.ours = "model.layers.#.input_layernorm",
-     .theirs = "roberta.encoder.layer.#.attention.output.LayerNorm"},
-    {.ours = "model.layers.#.mlp.up_proj", .theirs = "roberta.encoder.layer.#.intermediate.dense"},
-    {.ours = "model.layers.#.mlp.down_proj", .theirs = "roberta.encoder.layer.#.output.dense"},
-    {.ours = "model.layers.#.post_attention_layernorm",
-     .theirs = "roberta.encoder.layer.#.output.LayerNorm"},
-    {.ours = "lm_head.norm", .theirs = "lm_head.layer_norm"},
-    {.ours = "lm_head.weight", .theirs = "lm_head.decoder.weight"},
+    NAME("model.embed_tokens", "roberta.embeddings.word_embeddings"),
+    NAME("model.embed_positions", "roberta.embeddings.position_embeddings"),
+    NAME("model.embed_types", "roberta.embeddings.token_type_embeddings"),
+    NAME("model.embed_norm", "roberta.embeddings.LayerNorm"),
+    NAME("model.layers.#.self_attn.q_proj", "roberta.encoder.layer.#.attention.self.query"),
+    NAME("model.layers.#.self_attn.k_proj", "roberta.encoder.layer.#.attention.self.key"),
+    NAME("model.layers.#.self_attn.v_proj", "roberta.encoder.layer.#.attention.self.value"),
+    NAME("model.layers.#.self_attn.o_proj", "roberta.encoder.layer.#.attention.output.dense"),
+    NAME("model.layers.#.input_layernorm", "roberta.encoder.layer.#.attention.output.LayerNorm"),
+    NAME("model.layers.#.mlp.up_proj", "roberta.encoder.layer.#.intermediate.dense"),
+    NAME("model.layers.#.mlp.down_proj", "roberta.encoder.layer.#.output.dense"),
+    NAME("model.layers.#.post_attention_layernorm", "roberta.encoder.layer.#.output.LayerNorm"),
+    NAME("lm_head.norm", "lm_head.layer_norm"),
+    NAME("lm_head.weight", "lm_head.decoder.weight"),
     {0}};
 static const char *const roberta_ignored[] = {"*embeddings.position_ids",
                                               "*embeddings.token_type_ids", "*pooler.dense.*",
@@ -135,45 +129,27 @@ static const bal_family_keys roberta_keys = {.dim = "hidden_size",
                                              .activation = "hidden_act",
                                              .n_types = "type_vocab_size"};
 
+/* What the relatives of LLaMA have in common. */
+#define LIKE_LLAMA                                                                      \
+    .base = "model.", .rotary = true, .gate = "silu", .keys = &llama_keys, .eps = 1e-6, \
+    .ignored = llama_ignored
+
 static const bal_family families[] = {
-    {.type = "llama",
-     .class = "LlamaForCausalLM",
-     .base = "model.",
-     .rotary = true,
-     .gate = "silu",
-     .keys = &llama_keys,
-     .eps = 1e-6,
-     .switches = llama_switches,
-     .ignored = llama_ignored},
+    {.type = "llama", .class = "LlamaForCausalLM", LIKE_LLAMA, .switches = llama_switches},
     {.type = "mistral",
      .class = "MistralForCausalLM",
-     .base = "model.",
-     .rotary = true,
-     .gate = "silu",
-     .keys = &llama_keys,
-     .eps = 1e-6,
-     .window = {"sliding_window", 4096},
-     .ignored = llama_ignored},
+     LIKE_LLAMA,
+     .window = {"sliding_window", 4096}},
     {.type = "qwen2",
      .class = "Qwen2ForCausalLM",
-     .base = "model.",
+     LIKE_LLAMA,
      .features = BAL_BIAS_QKV,
-     .rotary = true,
-     .gate = "silu",
-     .keys = &llama_keys,
-     .eps = 1e-6,
-     .switches = qwen2_switches,
-     .ignored = llama_ignored},
+     .switches = qwen2_switches},
     {.type = "qwen3",
      .class = "Qwen3ForCausalLM",
-     .base = "model.",
+     LIKE_LLAMA,
      .features = BAL_QK_NORM,
-     .rotary = true,
-     .gate = "silu",
-     .keys = &llama_keys,
-     .eps = 1e-6,
-     .switches = qwen3_switches,
-     .ignored = llama_ignored},
+     .switches = qwen3_switches},
     {.type = "opt",
      .class = "OPTForCausalLM",
      .base = "model.",

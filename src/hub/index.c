@@ -38,8 +38,8 @@ static bal_status list_files(bal_hub_index *index)
         BAL_TRY(bal_hub_entry_name(&entry, name, strlen(name), index->origin));
         if (!json_is_string(file) || !is_file_name(json_string_value(file)))
             return bal_fail(BAL_ERR_INPUT,
-                            "%s: weight_map: the file of tensor %s has no plain name; expected "
-                            "one in the same folder",
+                            "%s: weight_map: the file of tensor %s is not a plain name; expected a "
+                            "file in the same folder",
                             index->origin, name);
         index->files[index->n_files++] = json_string_value(file);
     }

@@ -146,8 +146,8 @@ static bal_status find_place(const char *path, place *p)
                         path, p->dir);
     if (access(path, F_OK) == 0 && peek_version(path) == NO_LLAMA2C)
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: no model file; expected a model folder, a llama2.c file (*.bin) or a "
-                        "ballot checkpoint",
+                        "%s: not a model file; expected a model folder, a llama2.c file (*.bin) or "
+                        "a ballot checkpoint",
                         path);
     return BAL_OK;
 }

@@ -53,8 +53,7 @@ static const bal_hub_value *arguments_of(const source *s, bal_hub_value value,
     return call[0].at == (int64_t)function && call[1].n == n ? items_of(s, call[1]) : NULL;
 }
 
-/* Row-major: each stride is the product of the sizes after it; that of a size of 1 does not matter.
- */
+/* Row-major: a stride is the product of the sizes after it; that of a size of 1 may be any. */
 static bool is_row_major(const bal_hub_entry *entry, const bal_hub_value *strides)
 {
     int64_t expected = 1;
@@ -80,7 +79,7 @@ static bal_status read_shape(const source *s, const bal_hub_value *sizes,
         entry->shape[i] = size->at;
     }
     if (!bal_hub_entry_measure(entry, 8 * n_element_bytes))
-        return refuse(s, entry, "shape is no size in elements", "a positive one");
+        return refuse(s, entry, "shape is not a size in elements", "a positive one");
     if (!is_row_major(entry, items_of(s, *strides)))
         return refuse(s, entry, "its elements do not lie in row-major order",
                       "a tensor saved after .contiguous()");
@@ -203,8 +202,7 @@ static bal_status find_archive(const bal_hub_zip *zip, char archive[256],
     }
     if (*pickle == NULL)
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: zip file: no ARCHIVE/data.pkl; expected a file of "
-                        "torch.save",
+                        "%s: zip file: no ARCHIVE/data.pkl; expected a file of torch.save",
                         zip->origin);
     if ((*pickle)->n_bytes > PICKLE_BYTES_MAX)
         return bal_fail(BAL_ERR_INPUT, "%s: data.pkl has %zu bytes; expected at most %d",
@@ -219,7 +217,9 @@ static bal_status check_byte_order(const bal_hub_zip *zip, const char *archive)
     const bal_hub_zip_entry *order = bal_hub_zip_find(zip, name);
     if (order == NULL || (order->n_bytes == 6 && memcmp(order->data, "little", 6) == 0))
         return BAL_OK;
-    return bal_fail(BAL_ERR_INPUT, "%s: its byteorder is another; expected little", zip->origin);
+    return bal_fail(BAL_ERR_INPUT,
+                    "%s: its byteorder is not little; save it on a little-endian machine",
+                    zip->origin);
 }
 
 /* Before torch 1.6, a file was several pickles; the first was this number. */

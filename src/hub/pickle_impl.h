@@ -72,7 +72,7 @@ typedef struct bal_hub_pair {
     bal_hub_value key, value;
 } bal_hub_pair;
 
-/** Elements in one block, which doubles when it is full. */
+/** Elements in one block that grows. */
 typedef struct bal_hub_pool {
     void *at; /* owned */
     size_t n, capacity;

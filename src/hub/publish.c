@@ -22,7 +22,7 @@ static bal_status publish(paths *p)
         failed =
             access(p->final, F_OK) == 0 ? (errno = EEXIST, -1) : rename(p->temporary, p->final);
     if (failed && errno == EEXIST)
-        return bal_fail(BAL_ERR_STATE, "%s: is there already; expected a free name", p->final);
+        return bal_fail(BAL_ERR_STATE, "%s: is there already; choose another name", p->final);
     if (failed) return bal_fail(BAL_ERR_IO, "%s: renaming failed: %s", p->final, strerror(errno));
     p->published = true;
     return BAL_OK;
@@ -36,8 +36,7 @@ static bal_status name_files(const char *dir, const bal_hub_output *files, int n
         BAL_TRY(bal_path_join(dir, files[i].name, p[i].final, PATH_MAX));
         BAL_TRY(bal_path_join(dir, hidden, p[i].temporary, PATH_MAX));
         if (access(p[i].final, F_OK) == 0)
-            return bal_fail(BAL_ERR_STATE, "%s: is there already; expected a free name",
-                            p[i].final);
+            return bal_fail(BAL_ERR_STATE, "%s: is there already; choose another name", p[i].final);
     }
     return BAL_OK;
 }

@@ -69,15 +69,15 @@ static bal_status parse_tensor(const char *name, json_t *info, const uint8_t *da
         if (json_error_code(&error) == json_error_out_of_memory)
             return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its header", origin);
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: tensor %s: %s; expected dtype, shape and two "
-                        "data_offsets",
+                        "%s: tensor %s: %s; expected dtype, shape and two data_offsets",
                         origin, name, error.text);
     }
     size_t n_bits = 0;
     BAL_TRY(parse_dtype(dtype, origin, entry, &n_bits));
     BAL_TRY(parse_shape(shape, origin, entry));
     if (!bal_hub_entry_measure(entry, n_bits))
-        return bal_fail(BAL_ERR_INPUT, "%s: tensor %s: shape is no size in elements", origin, name);
+        return bal_fail(BAL_ERR_INPUT, "%s: tensor %s: shape is not a size in elements", origin,
+                        name);
     if (begin < 0 || end < begin || (size_t)end > n_data)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: tensor %s: data_offsets %lld to %lld; expected a range in the %zu "
@@ -119,8 +119,7 @@ static bal_status check_cover(bal_hub_table *table, const uint8_t *data, size_t 
     }
     if (at != n_data)
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: tensors end at data byte %zu; expected %zu, the end of "
-                        "the file",
+                        "%s: tensors end at data byte %zu; expected %zu, the end of the file",
                         table->origin, at, n_data);
     return BAL_OK;
 }

@@ -41,14 +41,8 @@ static bal_status refuse(const machine *m, const char *found)
 
 static bal_status add(machine *m, bal_hub_pool *pool, const void *element, size_t n_bytes)
 {
-    if (pool->n == pool->capacity) {
-        size_t capacity = pool->capacity == 0 ? 64 : 2 * pool->capacity;
-        void *larger = realloc(pool->at, capacity * n_bytes);
-        if (larger == NULL)
-            return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its pickle", m->pickle->origin);
-        pool->at = larger;
-        pool->capacity = capacity;
-    }
+    if (!bal_grow(&pool->at, &pool->capacity, pool->n + 1, n_bytes))
+        return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its pickle", m->pickle->origin);
     memcpy((char *)pool->at + pool->n++ * n_bytes, element, n_bytes);
     return BAL_OK;
 }

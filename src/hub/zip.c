@@ -58,7 +58,7 @@ static bal_status find_directory(const archive *a, directory *d)
     if (a->n_bytes < N_END || !has_signature(a->data + a->n_bytes - N_END, "\5\6"))
         return bal_fail(
             BAL_ERR_INPUT,
-            "%s: no zip file, or cut short: %zu bytes; expected an end record as the last 22",
+            "%s: not a zip file, or cut short: %zu bytes; expected an end record in the last 22",
             a->origin, a->n_bytes);
     size_t at = a->n_bytes - N_END;
     const uint8_t *end = a->data + at;

@@ -14,8 +14,7 @@ INLINE void rotate_small(int64_t n, int64_t head_dim, int apart, const float *co
     }
 }
 
-/* One token of n numbers, with pairs half of head_dim apart, in steps of LANES pairs of every head.
- */
+/* One token of n numbers, pairs half of head_dim apart, in steps of LANES pairs of every head. */
 INLINE void rotate_halves(int64_t n, int64_t head_dim, const float *cosines,
                           const float *signed_sines, float *x)
 {

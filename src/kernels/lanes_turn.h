@@ -45,8 +45,7 @@ INLINE void turn(vf x[4])
 #endif
 }
 
-/* to[d][row] = factor times element d of the row, for n rows of a head; the last row is repeated.
- */
+/* to[d][row] = factor times element d of the row, for n rows of a head; the last is repeated. */
 INLINE void turn_rows(const float *from, int64_t n, int64_t width, int64_t hd, float factor,
                       float *to)
 {

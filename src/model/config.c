@@ -133,7 +133,7 @@ static bal_status check_ranges(const bal_model_config *c, const char *origin)
 static bal_status check_heads(const bal_model_config *c, const char *origin)
 {
     if (c->n_heads % c->n_kv_heads != 0)
-        return bal_fail(BAL_ERR_INPUT, "%s: %lld heads are no multiple of %lld key-value heads",
+        return bal_fail(BAL_ERR_INPUT, "%s: %lld heads are not a multiple of %lld key-value heads",
                         origin, (long long)c->n_heads, (long long)c->n_kv_heads);
     if (c->embed.n_positions == 0 && c->head_dim % 2 != 0)
         return bal_fail(BAL_ERR_INPUT,

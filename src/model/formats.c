@@ -34,11 +34,11 @@ bal_status bal_format_list_init(bal_format_list *list, const bal_formats *format
         if (equals == NULL || equals == word ||
             !bal_format_read(equals + 1, &choice->format, &choice->group) ||
             choice->format == BAL_F32 || choice->format == BAL_I16)
-            return bal_fail(BAL_ERR_CONFIG,
-                            "[model] formats: \"%s\"; expected PATTERN=i8, PATTERN=i4 or "
-                            "PATTERN=nf4, the last two with :32, :64 or :128 after it if so many "
-                            "columns shall share a factor",
-                            word);
+            return bal_fail(
+                BAL_ERR_CONFIG,
+                "[model] formats: \"%s\"; expected PATTERN=i8, PATTERN=i4 or PATTERN=nf4. After "
+                "the last two, :32, :64 or :128 says how many columns share a factor",
+                word);
         *equals = 0;
         ++list->n;
     }
@@ -64,8 +64,8 @@ bal_status bal_format_list_check(const bal_format_list *list)
     for (int i = 0; i < list->n && list->formats->matrices != BAL_F32; ++i)
         if (!list->choices[i].matched)
             return bal_fail(BAL_ERR_CONFIG,
-                            "[model] formats: %s matches no matrix that an earlier pattern leaves; "
-                            "see their names with: ballot inspect MODEL",
+                            "[model] formats: %s matches no matrix that earlier patterns have "
+                            "left; see the names with: ballot inspect MODEL",
                             list->choices[i].pattern);
     return BAL_OK;
 }

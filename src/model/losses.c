@@ -111,7 +111,10 @@ static bal_status fill_all_logits(bal_forward *f, float *logits)
                    (size_t)n_words * sizeof *logits);
     }
     for (int64_t i = 0; i < n * n_vocab; ++i)
-        if (!isfinite(logits[i])) return bal_fail(BAL_ERR_NUMERIC, "a logit is not finite");
+        if (!isfinite(logits[i]))
+            return bal_fail(
+                BAL_ERR_NUMERIC,
+                "a logit is not finite; the weights or scales of the model are out of range");
     return BAL_OK;
 }
 
@@ -129,8 +132,7 @@ bal_status bal_cache_create(const bal_model *model, int64_t max_length, bal_cach
     assert(max_length >= 1 && max_length <= c->max_tokens);
     if (bal_has(model, BAL_ENCODER))
         return bal_fail(BAL_ERR_CONFIG,
-                        "the model is an encoder: it fills gaps in a text and "
-                        "cannot continue one");
+                        "the model is an encoder: it fills gaps in a text and cannot continue one");
     size_t n = (size_t)(c->n_layers * c->n_kv_heads * c->head_dim);
     bal_cache *new = bal_alloc(1, sizeof *new);
     if (new != NULL) {

@@ -1,5 +1,5 @@
-/* carry.c: rule carry, which remembers a fraction of a step for each code: at first what rounding
- * left over, then what votes have added up to and not moved yet. */
+/* carry.c: rule carry, which remembers a fraction of a step for each code: first what rounding left
+ * over, then what votes have added up to without moving the code yet. */
 #include <assert.h>
 #include <math.h>
 
@@ -14,8 +14,8 @@ static bal_status check(const bal_optim_options *options)
 {
     if (options->measure.options.kind == BAL_DIRECTIONS_UNIFORM)
         return bal_fail(BAL_ERR_CONFIG,
-                        "rule carry counts votes along +-1: set [vote] directions "
-                        "to walsh or independent");
+                        "rule carry needs directions of -1 and +1: set [vote] directions = walsh "
+                        "or independent");
     return BAL_OK;
 }
 
@@ -36,6 +36,23 @@ static void begin(bal_rule_step *step)
     step->constants[SHIFT] = shift;
 }
 
+/* The codes of a matrix, by a kernel that reads them as bytes. */
+static uint32_t update_matrix(const bal_rule_step *step, bal_tensor *tensor, int64_t first,
+                              int64_t n, int8_t *carry, const int16_t *tally)
+{
+    uint8_t spread[BAL_SPAN_BLOCKS * BAL_BLOCK_CODES];
+    bool nibbles = bal_format_is_nibbles(tensor->format);
+    uint8_t *codes = nibbles ? spread : (uint8_t *)tensor->codes + first;
+    int64_t block = first / BAL_BLOCK_CODES, n_blocks = n / BAL_BLOCK_CODES;
+    assert(n_blocks <= BAL_SPAN_BLOCKS);
+    if (nibbles) bal_tensor_spread(tensor, block, n_blocks, spread);
+    uint32_t n_flips = step->options->measure.kernels->carry(
+        n, tensor->low, tensor->high, (int)step->constants[MULTIPLIER], (int)step->constants[SHIFT],
+        tally, codes, carry);
+    if (nibbles) bal_tensor_gather(tensor, block, n_blocks, spread);
+    return n_flips;
+}
+
 /* carry += round(256 rate tally / sqrt(n_slots)); whole steps move the code, the remainder, in
  * [-1/2, 1/2), stays. It is a 16-bit weight of which the model reads the top byte. A tally counts
  * up to where its increment is 32 to 64 code steps. */
@@ -49,18 +66,7 @@ static uint32_t update(const bal_rule_step *step, bal_tensor *tensor, int64_t fi
     bool may_exceed = ballot.n_slots * bal_ballot_vote_max(ballot) > bound;
     for (int64_t i = 0; i < n && may_exceed; ++i)
         tally[i] = (int16_t)(tally[i] > bound ? bound : tally[i] < -bound ? -bound : tally[i]);
-    if (tensor->role == BAL_MATRIX) {
-        uint8_t spread[BAL_SPAN_BLOCKS * BAL_BLOCK_CODES];
-        bool nibbles = bal_format_is_nibbles(tensor->format);
-        uint8_t *codes = nibbles ? spread : (uint8_t *)tensor->codes + first;
-        int64_t block = first / BAL_BLOCK_CODES, n_blocks = n / BAL_BLOCK_CODES;
-        assert(n_blocks <= BAL_SPAN_BLOCKS);
-        if (nibbles) bal_tensor_spread(tensor, block, n_blocks, spread);
-        uint32_t n_flips = step->options->measure.kernels->carry(
-            n, tensor->low, tensor->high, multiplier, shift, tally, codes, carry);
-        if (nibbles) bal_tensor_gather(tensor, block, n_blocks, spread);
-        return n_flips;
-    }
+    if (tensor->role == BAL_MATRIX) return update_matrix(step, tensor, first, n, carry, tally);
     uint32_t n_flips = 0;
     for (int64_t i = 0; i < n; ++i) {
         int old = bal_tensor_code(tensor, first + i);

@@ -48,10 +48,29 @@ void bal_optim_destroy(bal_optim **optim)
     *optim = NULL;
 }
 
+/* Blocks first .. end - 1 of a tensor, a span at a time. @return codes that changed */
+static uint32_t apply_to(const bal_optim *o, const bal_rule_step *step, int index, int64_t first,
+                         int64_t end)
+{
+    enum { SPAN = BAL_SPAN_BLOCKS };
+    bal_tensor *tensor = &o->tensors->at[index];
+    uint32_t n_flips = 0;
+    for (int64_t n; first < end; first += n) {
+        _Alignas(64) int16_t tally[SPAN * BAL_BLOCK_CODES];
+        n = SPAN - first % SPAN < end - first ? SPAN - first % SPAN : end - first;
+        int8_t *remembered[BAL_STATES_MAX];
+        for (int i = 0; i < o->states.n; ++i)
+            remembered[i] = bal_state_of(&o->states.at[i], tensor) + first * BAL_BLOCK_CODES;
+        bal_tally_fill(o->tally, index, first, n, tally);
+        n_flips += o->options.rule.kind->update(step, tensor, first * BAL_BLOCK_CODES,
+                                                n * BAL_BLOCK_CODES, remembered, tally);
+    }
+    return n_flips;
+}
+
 void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, int part, int n_parts,
                      uint32_t *flips)
 {
-    enum { SPAN = BAL_SPAN_BLOCKS };
     bal_measure measure = bal_measure_at(o->options.measure, step);
     bal_ballot_votes(o->options.ballot, bits, o->votes);
     bal_tally_load(o->tally, &measure, o->votes);
@@ -59,20 +78,10 @@ void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, int part,
     bal_rule_step rule_step = {.options = &o->options, .step = step};
     if (rule->begin != NULL) rule->begin(&rule_step);
     for (int index = 0; index < o->tensors->n; ++index) {
-        bal_tensor *tensor = &o->tensors->at[index];
         flips[index] = 0;
         if (!measure.on_ballot[index]) continue;
         int64_t first, end;
-        bal_tensor_slice(tensor, part, n_parts, &first, &end);
-        for (int64_t n; first < end; first += n) {
-            _Alignas(64) int16_t tally[SPAN * BAL_BLOCK_CODES];
-            n = SPAN - first % SPAN < end - first ? SPAN - first % SPAN : end - first;
-            int8_t *remembered[BAL_STATES_MAX];
-            for (int i = 0; i < o->states.n; ++i)
-                remembered[i] = bal_state_of(&o->states.at[i], tensor) + first * BAL_BLOCK_CODES;
-            bal_tally_fill(o->tally, index, first, n, tally);
-            flips[index] += rule->update(&rule_step, tensor, first * BAL_BLOCK_CODES,
-                                         n * BAL_BLOCK_CODES, remembered, tally);
-        }
+        bal_tensor_slice(&o->tensors->at[index], part, n_parts, &first, &end);
+        flips[index] = apply_to(o, &rule_step, index, first, end);
     }
 }

@@ -1,5 +1,5 @@
-/* rules.c: the table of rules, and the rules that remember nothing that they need. A new rule is a
- * row of RULES, its struct and its functions, here or in a file of its own. */
+/* rules.c: the table of rules, and rule zoqo. A new rule is a name in RULES, its struct and its
+ * functions, here or, if it remembers something, in a file of its own. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -10,8 +10,8 @@ static bal_status check_zoqo(const bal_optim_options *options)
     if (options->measure.options.kind != BAL_DIRECTIONS_UNIFORM || options->ballot.n_slots != 1 ||
         options->ballot.n_bits != BAL_SIGN_BITS)
         return bal_fail(BAL_ERR_CONFIG,
-                        "rule zoqo takes one sign, along uniform noise: set "
-                        "[vote] directions = uniform and slots = 1");
+                        "rule zoqo needs one slot and uniform noise: set [vote] slots = 1 and "
+                        "directions = uniform");
     return BAL_OK;
 }
 
@@ -48,16 +48,15 @@ static uint32_t update_zoqo(const bal_rule_step *step, bal_tensor *tensor, int64
     return n_flips;
 }
 
-/* Version 0.1 kept carries whatever the rule was, and counted them in fingerprints: here they stay
- * what rounding left over. */
+/* Version 0.1 kept carries for every rule, and they are part of its fingerprints. So zoqo has them
+ * too, and leaves them as rounding left them. */
 static const bal_rule bal_rule_zoqo = {
     .check = check_zoqo,
     .states = {.n = 1, .at = {{.name = "carry", .from_rounding = true}}},
     .update = update_zoqo,
 };
 
-/* The words of job files. The order decides nothing but that of the help, and that the first is the
- * default. */
+/* The names in job files, in the order of the help. The first is the default. */
 #define RULES(X) X(carry) X(zoqo)
 
 #define NUMBER(word) RULE_##word,

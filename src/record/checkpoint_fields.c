@@ -1,40 +1,34 @@
 /* checkpoint_fields.c: what the writer and the reader of a checkpoint list alike. */
 #include <stdlib.h>
+#include <string.h>
 
-#include "record_impl.h"
+#include "hdf5_impl.h"
 
 const char *const bal_role_names[] = {"matrix", "vector", "gain", NULL};
 
-const bal_field bal_run_id_fields[] = {
-    {"seed", BAL_FIELD_U64, offsetof(bal_run_id, seed)},
-    {"stream_version", BAL_FIELD_U32, offsetof(bal_run_id, stream_version)},
-    {"n_slots", BAL_FIELD_I32, offsetof(bal_run_id, n_slots)},
-    {"n_steps", BAL_FIELD_I64, offsetof(bal_run_id, n_steps)},
-    {"job_hash", BAL_FIELD_U64, offsetof(bal_run_id, job_hash)},
-    {"base_hash", BAL_FIELD_U64, offsetof(bal_run_id, base_hash)},
-    {"data_hash", BAL_FIELD_U64, offsetof(bal_run_id, data_hash)},
-    {NULL, BAL_FIELD_I32, 0},
-};
-
-char *bal_phase_names(void)
+void bal_run_id_fields(bal_field fields[BAL_N_RUN_ID_FIELDS])
 {
-    char *names = NULL;
-    size_t n_bytes;
-    FILE *out = open_memstream(&names, &n_bytes);
-    if (out == NULL) return NULL;
-    for (int phase = 0; phase < BAL_N_PHASES; ++phase)
-        fprintf(out, "%s%s", phase == 0 ? "" : ",", bal_phase_name((bal_phase)phase));
-    return fclose(out) == 0 ? names : NULL;
+    const bal_field all[BAL_N_RUN_ID_FIELDS] = {
+        {"seed", H5T_STD_U64LE, offsetof(bal_run_id, seed)},
+        {"stream_version", H5T_STD_U32LE, offsetof(bal_run_id, stream_version)},
+        {"n_slots", H5T_STD_I32LE, offsetof(bal_run_id, n_slots)},
+        {"n_steps", H5T_STD_I64LE, offsetof(bal_run_id, n_steps)},
+        {"job_hash", H5T_STD_U64LE, offsetof(bal_run_id, job_hash)},
+        {"base_hash", H5T_STD_U64LE, offsetof(bal_run_id, base_hash)},
+        {"data_hash", H5T_STD_U64LE, offsetof(bal_run_id, data_hash)},
+    };
+    memcpy(fields, all, sizeof all);
 }
 
-char *bal_tensor_names(const bal_tensors *tensors)
+char *bal_column_names(const bal_tensors *tensors)
 {
     char *names = NULL;
     size_t n_bytes;
     FILE *out = open_memstream(&names, &n_bytes);
     if (out == NULL) return NULL;
-    for (int i = 0; i < tensors->n; ++i)
-        fprintf(out, "%s%s", i == 0 ? "" : ",", tensors->at[i].name);
+    for (int i = 0; i < (tensors != NULL ? tensors->n : BAL_N_PHASES); ++i)
+        fprintf(out, "%s%s", i == 0 ? "" : ",",
+                tensors != NULL ? tensors->at[i].name : bal_phase_name((bal_phase)i));
     return fclose(out) == 0 ? names : NULL;
 }
 

@@ -2,41 +2,37 @@
  * The other files know tensors alone. */
 #include "hdf5_impl.h"
 
-static bool write_member(hid_t model, const bal_config_row *row, const bal_model_config *config)
+static void write_member(hid_t model, const bal_config_row *row, const bal_model_config *config)
 {
     const void *member = (const char *)config + row->offset;
     char words[BAL_CONFIG_WORDS_BYTES];
     int32_t flag;
     switch (row->kind) {
         case BAL_CONFIG_SIZE:
-            return bal_hdf5_write_attribute(model, row->name, H5T_STD_I64LE, 0, NULL, member);
+            bal_hdf5_write_attribute(model, row->name, H5T_STD_I64LE, 0, NULL, member);
+            break;
         case BAL_CONFIG_REAL:
-            return bal_hdf5_write_attribute(model, row->name, H5T_IEEE_F64LE, 0, NULL, member);
+            bal_hdf5_write_attribute(model, row->name, H5T_IEEE_F64LE, 0, NULL, member);
+            break;
         case BAL_CONFIG_FLAG:
             flag = *(const bool *)member;
-            return bal_hdf5_write_attribute(model, row->name, H5T_STD_I32LE, 0, NULL, &flag);
+            bal_hdf5_write_attribute(model, row->name, H5T_STD_I32LE, 0, NULL, &flag);
+            break;
         default:
             bal_config_print(row, config, words);
-            return bal_hdf5_write_text(model, row->name, words);
+            bal_hdf5_write_text(model, row->name, words);
     }
 }
 
-static bool write_config(hid_t model, const bal_model_config *config)
-{
-    bool good = true;
-    for (int i = 0; good && i < BAL_N_CONFIG_ROWS; ++i)
-        good = write_member(model, &bal_config_rows[i], config);
-    return good;
-}
-
-bool bal_write_model(hid_t group, const bal_model *model)
+void bal_write_model(hid_t group, const bal_model *model)
 {
     const bal_formats *formats = bal_model_formats(model);
     int32_t columns = formats->group;
-    return write_config(group, bal_model_shape(model)) &&
-           bal_hdf5_write_text(group, "codes", bal_format_name(formats->matrices)) &&
-           bal_hdf5_write_attribute(group, "group", H5T_STD_I32LE, 0, NULL, &columns) &&
-           bal_hdf5_write_text(group, "formats", formats->patterns);
+    for (int i = 0; i < BAL_N_CONFIG_ROWS; ++i)
+        write_member(group, &bal_config_rows[i], bal_model_shape(model));
+    bal_hdf5_write_text(group, "codes", bal_format_name(formats->matrices));
+    bal_hdf5_write_attribute(group, "group", H5T_STD_I32LE, 0, NULL, &columns);
+    bal_hdf5_write_text(group, "formats", formats->patterns);
 }
 
 static bal_status read_words(const bal_reader *r, const bal_config_row *row,
@@ -108,8 +104,6 @@ static bal_status read_formats(const bal_reader *r, bal_formats *formats)
                               sizeof formats->patterns);
 }
 
-/* The model without its memory, and that no larger than the file, which has a byte for each code.
- */
 bal_status bal_read_model(const bal_reader *r, bal_model **model)
 {
     bal_model_config config;

@@ -18,25 +18,18 @@ static bal_status read_tensor(const bal_reader *r, bal_tensor *t, void *buffer)
     int32_t group = 0;
     hid_t type = t->format == BAL_I16 ? H5T_STD_I16LE : H5T_STD_I8LE;
     int64_t *shape = dims + 2 - rank;
-    hid_t dataset;
+    BAL_HANDLE dataset = H5I_INVALID_HID;
     BAL_TRY(bal_hdf5_open_dataset(r, r->model, at, type, rank, shape, &dataset));
-    bal_status status = bal_hdf5_expect_text(r, dataset, at, "role", bal_role_names[t->role]);
-    if (status == BAL_OK)
-        status = bal_hdf5_expect_text(r, dataset, at, "format", bal_format_name(t->format));
-    if (status == BAL_OK)
-        status =
-            bal_hdf5_read_attribute(r, dataset, at, "shape", H5T_STD_I64LE, (hsize_t)rank, sizes);
-    if (status == BAL_OK && memcmp(sizes, shape, (size_t)rank * sizeof *sizes) != 0)
-        status = bal_hdf5_damaged(r, at, "shape", "found another shape than that of the dataset");
-    if (status == BAL_OK && t->group > 0)
-        status = bal_hdf5_read_attribute(r, dataset, at, "group", H5T_STD_I32LE, 0, &group);
-    if (status == BAL_OK && group != t->group)
-        status = bal_hdf5_damaged(r, at, "group", "found another group than that of its format");
-    if (status != BAL_OK) {
-        H5Dclose(dataset);
-        return status;
-    }
-    BAL_TRY(bal_hdf5_finish_dataset(r, at, dataset, type, buffer));
+    BAL_TRY(bal_hdf5_expect_text(r, dataset, at, "role", bal_role_names[t->role]));
+    BAL_TRY(bal_hdf5_expect_text(r, dataset, at, "format", bal_format_name(t->format)));
+    BAL_TRY(bal_hdf5_read_attribute(r, dataset, at, "shape", H5T_STD_I64LE, (hsize_t)rank, sizes));
+    if (memcmp(sizes, shape, (size_t)rank * sizeof *sizes) != 0)
+        return bal_hdf5_damaged(r, at, "shape", "found another shape than that of the dataset");
+    if (t->group > 0)
+        BAL_TRY(bal_hdf5_read_attribute(r, dataset, at, "group", H5T_STD_I32LE, 0, &group));
+    if (group != t->group)
+        return bal_hdf5_damaged(r, at, "group", "found another group than that of its format");
+    BAL_TRY(bal_hdf5_read_all(r, at, dataset, type, buffer));
     if (bal_tensor_set_codes(t, buffer) != BAL_OK)
         return bal_fail(BAL_ERR_INPUT, "%s: /model/%s", r->path, bal_failure());
 
@@ -111,37 +104,29 @@ static bal_status read_table(const bal_reader *r, const char *name, hid_t type, 
 {
     bal_place at = {"/metrics", name};
     int64_t dims[] = {n_rows, n_cols};
-    hid_t dataset;
+    BAL_HANDLE dataset = H5I_INVALID_HID;
     if (names == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for a text", r->path);
     BAL_TRY(bal_hdf5_open_dataset(r, r->metrics, at, type, 2, dims, &dataset));
-    bal_status status = bal_hdf5_expect_text(r, dataset, at, columns, names);
-    if (status == BAL_OK) return bal_hdf5_finish_dataset(r, at, dataset, type, values);
-    H5Dclose(dataset);
-    return status;
+    BAL_TRY(bal_hdf5_expect_text(r, dataset, at, columns, names));
+    return bal_hdf5_read_all(r, at, dataset, type, values);
 }
 
 static bal_status read_metrics(const bal_reader *r, const bal_tensors *tensors, bal_metrics *m)
 {
+    bal_place step = {"/metrics", "step"};
     int64_t n = -1;
-    hid_t dataset;
-    BAL_TRY(bal_metrics_init(m, tensors->n));
-    BAL_TRY(bal_hdf5_open_dataset(r, r->metrics, (bal_place){"/metrics", "step"}, H5T_STD_I64LE, 1,
-                                  &n, &dataset));
+    BAL_HANDLE dataset = H5I_INVALID_HID;
+    bal_metrics_init(m, tensors->n);
+    BAL_TRY(bal_hdf5_open_dataset(r, r->metrics, step, H5T_STD_I64LE, 1, &n, &dataset));
     int64_t row_bytes = BAL_N_PHASES * 8 + (int64_t)m->n_tensors * 4; /* seconds and flips */
-    if (n > r->file_bytes / row_bytes) {
-        H5Dclose(dataset);
-        return bal_hdf5_damaged(r, (bal_place){"/metrics", "step"}, "",
-                                "found more steps than the file holds");
-    }
-    if (!bal_metrics_reserve(m, n > 0 ? n : 1)) {
-        H5Dclose(dataset);
+    if (n > r->file_bytes / row_bytes)
+        return bal_hdf5_damaged(r, step, "", "found more steps than the file holds");
+    if (!bal_metrics_reserve(m, n > 0 ? n : 1))
         return bal_fail(BAL_ERR_MEMORY, "%s: no memory for the metrics of %" PRId64 " steps",
                         r->path, n);
-    }
     m->n = n;
     /* n_passes is lent to the step numbers, which are not kept. */
-    BAL_TRY(bal_hdf5_finish_dataset(r, (bal_place){"/metrics", "step"}, dataset, H5T_STD_I64LE,
-                                    m->n_passes));
+    BAL_TRY(bal_hdf5_read_all(r, step, dataset, H5T_STD_I64LE, m->n_passes));
     for (int64_t row = 0; row < n; ++row)
         if (m->n_passes[row] != row)
             return bal_fail(BAL_ERR_INPUT, "%s: /metrics/step: row %" PRId64 " is step %" PRId64,
@@ -162,7 +147,7 @@ static bal_status read_metrics(const bal_reader *r, const bal_tensors *tensors, 
             return bal_fail(BAL_ERR_INPUT,
                             "%s: /metrics/forward_passes: row %" PRId64 " is %" PRId64, r->path,
                             row, m->n_passes[row]);
-    char *phases = bal_phase_names(), *names = bal_tensor_names(tensors);
+    char *phases = bal_column_names(NULL), *names = bal_column_names(tensors);
     bal_status status =
         read_table(r, "seconds", H5T_IEEE_F64LE, n, BAL_N_PHASES, m->seconds, "phases", phases);
     if (status == BAL_OK)
@@ -175,23 +160,16 @@ static bal_status read_metrics(const bal_reader *r, const bal_tensors *tensors, 
 static bal_status read_job_text(const bal_reader *r, char **text)
 {
     bal_place at = {"/job", "text"};
-    bal_status status = BAL_OK;
-    hid_t type = H5I_INVALID_HID, dataset = H5I_INVALID_HID;
-    if (bal_hdf5_is_hard_link(r->job, at.object))
-        dataset = H5Dopen2(r->job, at.object, H5P_DEFAULT);
-    if (dataset < 0) return bal_hdf5_damaged(r, at, "", "this dataset is missing");
-    type = H5Dget_type(dataset);
-    H5Dclose(dataset);
-    size_t n_bytes = type < 0 ? 0 : H5Tget_size(type);
-    if (type < 0 || H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0 ||
-        n_bytes > (size_t)r->file_bytes)
-        status = bal_hdf5_damaged(r, at, "", "expected one text of fixed length");
-    else if ((*text = calloc(n_bytes + 1, 1)) == NULL)
-        status = bal_fail(BAL_ERR_MEMORY, "%s: no memory for the job text", r->path);
-    else
-        status = bal_hdf5_read_dataset(r, r->job, at, type, 0, NULL, *text);
-    if (type >= 0) H5Tclose(type);
-    return status;
+    if (!bal_hdf5_is_hard_link(r->job, at.object))
+        return bal_hdf5_damaged(r, at, "", "this dataset is missing");
+    BAL_HANDLE dataset = H5Dopen2(r->job, at.object, H5P_DEFAULT);
+    BAL_HANDLE type = H5Dget_type(dataset);
+    size_t n_bytes = H5Tget_size(type);
+    if (!bal_hdf5_is_text(type) || n_bytes > (size_t)r->file_bytes)
+        return bal_hdf5_damaged(r, at, "", "expected one text of fixed length");
+    *text = calloc(n_bytes + 1, 1);
+    if (*text == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for the job text", r->path);
+    return bal_hdf5_read_dataset(r, r->job, at, type, 0, NULL, *text);
 }
 
 static bal_status read_files(const bal_reader *r, bal_snapshot *s)
@@ -220,6 +198,7 @@ static bal_status read_files(const bal_reader *r, bal_snapshot *s)
 static bal_status read_root(const bal_reader *r, bal_snapshot *s)
 {
     bal_place at = {"", ""};
+    bal_field fields[BAL_N_RUN_ID_FIELDS];
     uint32_t stream_version;
     char fingerprint[BAL_HDF5_TEXT_BYTES], isa[BAL_HDF5_TEXT_BYTES];
     BAL_TRY(bal_hdf5_read_attribute(r, r->file, at, "step", H5T_STD_I64LE, 0, &s->step));
@@ -235,7 +214,10 @@ static bal_status read_root(const bal_reader *r, bal_snapshot *s)
                                     &s->dev_loss_nats));
     BAL_TRY(bal_hdf5_read_attribute(r, r->file, at, "stream_version", H5T_STD_U32LE, 0,
                                     &stream_version));
-    BAL_TRY(bal_hdf5_read_fields(r, r->job, (bal_place){"/job", ""}, bal_run_id_fields, &s->id));
+    bal_run_id_fields(fields);
+    for (int i = 0; i < BAL_N_RUN_ID_FIELDS; ++i)
+        BAL_TRY(bal_hdf5_read_attribute(r, r->job, (bal_place){"/job", ""}, fields[i].name,
+                                        fields[i].type, 0, (char *)&s->id + fields[i].offset));
     if (s->id.stream_version != stream_version)
         return bal_hdf5_damaged(r, at, "stream_version", "found another version than /job has");
     return read_job_text(r, &s->job_text);
@@ -243,13 +225,12 @@ static bal_status read_root(const bal_reader *r, bal_snapshot *s)
 
 static hid_t open_file(const char *path)
 {
-    hid_t file = H5I_INVALID_HID, access = H5Pcreate(H5P_FILE_ACCESS);
+    BAL_HANDLE access = H5Pcreate(H5P_FILE_ACCESS);
     /* No locks: a published checkpoint never changes. Strong: close leaves no object open. */
-    if (access >= 0 && H5Pset_file_locking(access, false, true) >= 0 &&
-        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0)
-        file = H5Fopen(path, H5F_ACC_RDONLY, access);
-    if (access >= 0) H5Pclose(access);
-    return file;
+    if (H5Pset_file_locking(access, false, true) < 0 ||
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0)
+        return H5I_INVALID_HID;
+    return H5Fopen(path, H5F_ACC_RDONLY, access);
 }
 
 bal_status bal_checkpoint_reopen(const char *path, const char *name, int64_t step)
@@ -304,7 +285,7 @@ static bal_status open_reader(const char *path, bal_reader *r)
     bal_hdf5_listen();
     struct stat info;
     *r = (bal_reader){.path = path};
-    if (stat(path, &info) != 0) return bal_fail(BAL_ERR_INPUT, "%s: has gone", path);
+    if (stat(path, &info) != 0) return bal_fail(BAL_ERR_INPUT, "%s: is no longer there", path);
     r->file_bytes = info.st_size;
     r->file = open_file(path);
     if (r->file < 0) return bal_fail(BAL_ERR_INPUT, "%s: not HDF5: %s", path, bal_hdf5_reason());

@@ -1,205 +1,165 @@
-/* checkpoint_write.c: a snapshot as HDF5. */
+/* checkpoint_write.c: a snapshot as HDF5, published whole or not at all. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "hdf5_impl.h"
 
-/* Where the parts of tensors go. */
-typedef struct tensor_groups {
-    hid_t model, scale, factor;
-} tensor_groups;
-
-/* buffer has room for the tensor's codes. */
-static bool write_tensor(const tensor_groups *groups, const bal_tensor *t, void *buffer)
+/* Codes and factors; buffer has room for the codes. */
+static void write_codes(hid_t codes, hid_t factors, const bal_tensor *t, void *buffer)
 {
     hsize_t dims[2] = {(hsize_t)t->n_rows, (hsize_t)t->n_cols};
     hsize_t rank = t->role == BAL_MATRIX ? 2 : 1;
-    const hsize_t *shape = dims + 2 - rank;
     int64_t sizes[2] = {t->n_rows, t->n_cols};
-    hid_t dataset = H5I_INVALID_HID;
+    BAL_HANDLE dataset = H5I_INVALID_HID;
     bal_tensor_get_codes(t, buffer);
-    bool good =
-        bal_hdf5_write_dataset(groups->model, t->name,
-                               t->format == BAL_I16 ? H5T_STD_I16LE : H5T_STD_I8LE, (int)rank,
-                               shape, buffer, &dataset) &&
-        bal_hdf5_write_text(dataset, "role", bal_role_names[t->role]) &&
-        bal_hdf5_write_text(dataset, "format", bal_format_name(t->format)) &&
-        bal_hdf5_write_attribute(dataset, "shape", H5T_STD_I64LE, 1, &rank, sizes + 2 - rank);
-    if (good && t->group > 0) {
-        int32_t group = t->group;
-        dims[1] = (hsize_t)bal_tensor_n_groups(t);
-        bal_tensor_get_factors(t, buffer);
-        good = bal_hdf5_write_attribute(dataset, "group", H5T_STD_I32LE, 0, NULL, &group) &&
-               bal_hdf5_write_dataset(groups->factor, t->name, H5T_STD_U8LE, 2, dims, buffer, NULL);
-        dims[1] = (hsize_t)t->n_cols;
-    }
-    if (dataset >= 0) good = H5Dclose(dataset) >= 0 && good;
-    if (!good) return false;
-    return bal_hdf5_write_dataset(groups->scale, t->name, H5T_IEEE_F32LE, 1, dims, t->scale, NULL);
+    bal_hdf5_write_dataset(codes, t->name, t->format == BAL_I16 ? H5T_STD_I16LE : H5T_STD_I8LE,
+                           (int)rank, dims + 2 - rank, buffer, &dataset);
+    bal_hdf5_write_text(dataset, "role", bal_role_names[t->role]);
+    bal_hdf5_write_text(dataset, "format", bal_format_name(t->format));
+    bal_hdf5_write_attribute(dataset, "shape", H5T_STD_I64LE, 1, &rank, sizes + 2 - rank);
+    if (t->group == 0) return;
+    int32_t group = t->group;
+    dims[1] = (hsize_t)bal_tensor_n_groups(t);
+    bal_tensor_get_factors(t, buffer);
+    bal_hdf5_write_attribute(dataset, "group", H5T_STD_I32LE, 0, NULL, &group);
+    bal_hdf5_write_dataset(factors, t->name, H5T_STD_U8LE, 2, dims, buffer, NULL);
 }
 
-static bool write_tensors(hid_t file, const bal_model *model, void *buffer)
+static void write_tensors(hid_t file, const bal_model *model, void *buffer)
 {
     const bal_tensors *tensors = bal_model_tensors(model);
-    tensor_groups groups = {bal_hdf5_make_group(file, "model"), bal_hdf5_make_group(file, "scale"),
-                            bal_hdf5_make_group(file, "factor")};
-    hid_t all[] = {groups.model, groups.scale, groups.factor};
-    bool good = true;
-    for (int i = 0; i < 3; ++i) good = all[i] >= 0 && good;
-    good = good && bal_write_model(groups.model, model);
-    for (int i = 0; good && i < tensors->n; ++i)
-        good = write_tensor(&groups, &tensors->at[i], buffer);
-    for (int i = 0; i < 3; ++i)
-        if (all[i] >= 0) good = H5Gclose(all[i]) >= 0 && good;
-    return good;
+    BAL_HANDLE codes = bal_hdf5_make_group(file, "model");
+    BAL_HANDLE scales = bal_hdf5_make_group(file, "scale");
+    BAL_HANDLE factors = bal_hdf5_make_group(file, "factor");
+    bal_write_model(codes, model);
+    for (int i = 0; i < tensors->n; ++i) {
+        const bal_tensor *t = &tensors->at[i];
+        hsize_t n_rows = (hsize_t)t->n_rows;
+        write_codes(codes, factors, t, buffer);
+        bal_hdf5_write_dataset(scales, t->name, H5T_IEEE_F32LE, 1, &n_rows, t->scale, NULL);
+    }
 }
 
 /* A group of tensors for each state; buffer as above. */
-static bool write_states(hid_t file, const bal_tensors *tensors, const bal_states *states,
+static void write_states(hid_t file, const bal_tensors *tensors, const bal_states *states,
                          void *buffer)
 {
-    hid_t optimizer = bal_hdf5_make_group(file, "optimizer");
-    bool good = optimizer >= 0;
-    for (int k = 0; good && k < states->n; ++k) {
-        hid_t group = bal_hdf5_make_group(optimizer, states->at[k].name);
-        good = group >= 0;
-        for (int i = 0; good && i < tensors->n; ++i) {
+    BAL_HANDLE optimizer = bal_hdf5_make_group(file, "optimizer");
+    for (int k = 0; k < states->n; ++k) {
+        BAL_HANDLE group = bal_hdf5_make_group(optimizer, states->at[k].name);
+        for (int i = 0; i < tensors->n; ++i) {
             const bal_tensor *t = &tensors->at[i];
             hsize_t dims[2] = {(hsize_t)t->n_rows, (hsize_t)t->n_cols};
             int rank = t->role == BAL_MATRIX ? 2 : 1;
             bal_tensor_get_bytes(t, bal_state_of(&states->at[k], t), buffer);
-            good = bal_hdf5_write_dataset(group, t->name, H5T_STD_I8LE, rank, dims + 2 - rank,
-                                          buffer, NULL);
+            bal_hdf5_write_dataset(group, t->name, H5T_STD_I8LE, rank, dims + 2 - rank, buffer,
+                                   NULL);
         }
-        if (group >= 0) good = H5Gclose(group) >= 0 && good;
     }
-    if (optimizer >= 0) good = H5Gclose(optimizer) >= 0 && good;
-    return good;
 }
 
-static bool write_table(hid_t group, const char *name, hid_t type, int64_t n_rows, int64_t n_cols,
+static void write_table(hid_t group, const char *name, hid_t type, int64_t n_rows, int64_t n_cols,
                         const void *values, const char *columns, const char *names)
 {
     hsize_t dims[2] = {(hsize_t)n_rows, (hsize_t)n_cols};
-    hid_t dataset = H5I_INVALID_HID;
-    bool good = bal_hdf5_write_dataset(group, name, type, 2, dims, values, &dataset) &&
-                bal_hdf5_write_text(dataset, columns, names);
-    if (dataset >= 0) good = H5Dclose(dataset) >= 0 && good;
-    return good;
+    BAL_HANDLE dataset = H5I_INVALID_HID;
+    bal_hdf5_write_dataset(group, name, type, 2, dims, values, &dataset);
+    bal_hdf5_write_text(dataset, columns, names);
 }
 
-static bool write_metrics(hid_t file, const bal_metrics *m, const int64_t *steps,
+static void write_metrics(hid_t file, const bal_metrics *m, const int64_t *steps,
                           const char *phases, const char *tensors)
 {
     hsize_t n = (hsize_t)m->n;
-    hid_t group = bal_hdf5_make_group(file, "metrics");
-    bool good =
-        group >= 0 && bal_hdf5_write_dataset(group, "step", H5T_STD_I64LE, 1, &n, steps, NULL) &&
-        bal_hdf5_write_dataset(group, "loss_nats", H5T_IEEE_F64LE, 1, &n, m->loss_nats, NULL) &&
-        bal_hdf5_write_dataset(group, "dev_loss_nats", H5T_IEEE_F64LE, 1, &n, m->dev_loss_nats,
-                               NULL) &&
-        bal_hdf5_write_dataset(group, "agreement", H5T_IEEE_F64LE, 1, &n, m->agreement, NULL) &&
-        bal_hdf5_write_dataset(group, "forward_passes", H5T_STD_I64LE, 1, &n, m->n_passes, NULL) &&
-        write_table(group, "seconds", H5T_IEEE_F64LE, m->n, BAL_N_PHASES, m->seconds, "phases",
-                    phases) &&
-        write_table(group, "flips", H5T_STD_U32LE, m->n, m->n_tensors, m->flips, "tensors",
-                    tensors);
-    if (group >= 0) good = H5Gclose(group) >= 0 && good;
-    return good;
+    BAL_HANDLE group = bal_hdf5_make_group(file, "metrics");
+    bal_hdf5_write_dataset(group, "step", H5T_STD_I64LE, 1, &n, steps, NULL);
+    bal_hdf5_write_dataset(group, "loss_nats", H5T_IEEE_F64LE, 1, &n, m->loss_nats, NULL);
+    bal_hdf5_write_dataset(group, "dev_loss_nats", H5T_IEEE_F64LE, 1, &n, m->dev_loss_nats, NULL);
+    bal_hdf5_write_dataset(group, "agreement", H5T_IEEE_F64LE, 1, &n, m->agreement, NULL);
+    bal_hdf5_write_dataset(group, "forward_passes", H5T_STD_I64LE, 1, &n, m->n_passes, NULL);
+    write_table(group, "seconds", H5T_IEEE_F64LE, m->n, BAL_N_PHASES, m->seconds, "phases", phases);
+    write_table(group, "flips", H5T_STD_U32LE, m->n, m->n_tensors, m->flips, "tensors", tensors);
 }
 
-static bool write_journal(hid_t file, const bal_snapshot *s)
+static void write_journal(hid_t file, const bal_snapshot *s)
 {
     hsize_t n = s->journal_bytes;
-    hid_t group = bal_hdf5_make_group(file, "ballots");
-    bool good = group >= 0 &&
-                bal_hdf5_write_dataset(group, "journal", H5T_STD_U8LE, 1, &n, s->journal, NULL);
-    if (group >= 0) good = H5Gclose(group) >= 0 && good;
-    return good;
+    BAL_HANDLE group = bal_hdf5_make_group(file, "ballots");
+    bal_hdf5_write_dataset(group, "journal", H5T_STD_U8LE, 1, &n, s->journal, NULL);
 }
 
-static bool write_job(hid_t file, const bal_snapshot *s)
+static void write_job(hid_t file, const bal_snapshot *s)
 {
+    bal_field fields[BAL_N_RUN_ID_FIELDS];
     unsigned major, minor, release;
     char hdf5[48], host[BAL_HOST_BYTES];
     H5get_libversion(&major, &minor, &release);
     snprintf(hdf5, sizeof hdf5, "%u.%u.%u", major, minor, release);
     bal_host_name(host);
-    hid_t type = bal_hdf5_text_type(strlen(s->job_text));
-    hid_t group = bal_hdf5_make_group(file, "job");
-    bool good = group >= 0 && type >= 0 &&
-                bal_hdf5_write_dataset(group, "text", type, 0, NULL, s->job_text, NULL) &&
-                bal_hdf5_write_text(group, "host", host) &&
-                bal_hdf5_write_text(group, "isa", s->isa) &&
-                bal_hdf5_write_text(group, "ballot_version", BALLOT_VERSION) &&
-                bal_hdf5_write_text(group, "hdf5_version", hdf5) &&
-                bal_hdf5_write_fields(group, bal_run_id_fields, &s->id);
-    if (type >= 0) H5Tclose(type);
-    if (group >= 0) good = H5Gclose(group) >= 0 && good;
-    return good;
+    BAL_HANDLE type = bal_hdf5_text_type(strlen(s->job_text));
+    BAL_HANDLE group = bal_hdf5_make_group(file, "job");
+    bal_hdf5_write_dataset(group, "text", type, 0, NULL, s->job_text, NULL);
+    bal_hdf5_write_text(group, "host", host);
+    bal_hdf5_write_text(group, "isa", s->isa);
+    bal_hdf5_write_text(group, "ballot_version", BALLOT_VERSION);
+    bal_hdf5_write_text(group, "hdf5_version", hdf5);
+    bal_run_id_fields(fields);
+    for (int i = 0; i < BAL_N_RUN_ID_FIELDS; ++i)
+        bal_hdf5_write_attribute(group, fields[i].name, fields[i].type, 0, NULL,
+                                 (const char *)&s->id + fields[i].offset);
 }
 
-static bool write_files(hid_t file, const bal_files *files)
+static void write_files(hid_t file, const bal_files *files)
 {
-    hid_t group = bal_hdf5_make_group(file, "files");
-    bool good = group >= 0;
-    for (int i = 0; good && i < files->n; ++i) {
+    BAL_HANDLE group = bal_hdf5_make_group(file, "files");
+    for (int i = 0; i < files->n; ++i) {
         hsize_t n = files->at[i].n_bytes;
-        good = bal_hdf5_write_dataset(group, files->at[i].name, H5T_STD_U8LE, 1, &n,
-                                      files->at[i].bytes, NULL);
+        bal_hdf5_write_dataset(group, files->at[i].name, H5T_STD_U8LE, 1, &n, files->at[i].bytes,
+                               NULL);
     }
-    if (group >= 0) good = H5Gclose(group) >= 0 && good;
-    return good;
 }
 
-static bool write_root(hid_t file, const bal_snapshot *s)
+static void write_root(hid_t file, const bal_snapshot *s)
 {
     int32_t version = BAL_CHECKPOINT_VERSION;
     char fingerprint[17];
     snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, s->fingerprint);
-    return bal_hdf5_write_attribute(file, "format_version", H5T_STD_I32LE, 0, NULL, &version) &&
-           bal_hdf5_write_attribute(file, "step", H5T_STD_I64LE, 0, NULL, &s->step) &&
-           bal_hdf5_write_text(file, "fingerprint", fingerprint) &&
-           bal_hdf5_write_text(file, "ballot_version", BALLOT_VERSION) &&
-           bal_hdf5_write_attribute(file, "stream_version", H5T_STD_U32LE, 0, NULL,
-                                    &s->id.stream_version) &&
-           bal_hdf5_write_text(file, "isa", s->isa) &&
-           bal_hdf5_write_attribute(file, "dev_loss_nats", H5T_IEEE_F64LE, 0, NULL,
-                                    &s->dev_loss_nats);
+    bal_hdf5_write_attribute(file, "format_version", H5T_STD_I32LE, 0, NULL, &version);
+    bal_hdf5_write_attribute(file, "step", H5T_STD_I64LE, 0, NULL, &s->step);
+    bal_hdf5_write_text(file, "fingerprint", fingerprint);
+    bal_hdf5_write_text(file, "ballot_version", BALLOT_VERSION);
+    bal_hdf5_write_attribute(file, "stream_version", H5T_STD_U32LE, 0, NULL, &s->id.stream_version);
+    bal_hdf5_write_text(file, "isa", s->isa);
+    bal_hdf5_write_attribute(file, "dev_loss_nats", H5T_IEEE_F64LE, 0, NULL, &s->dev_loss_nats);
 }
 
 static hid_t create_file(const char *path)
 {
-    hid_t file = H5I_INVALID_HID;
-    hid_t create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
-    hid_t driver = bal_hdf5_driver();
-    if (create >= 0 && access >= 0 && driver >= 0 &&
-        H5Pset_userblock(create, BAL_CHECKPOINT_USER_BLOCK) >= 0 &&
-        H5Pset_obj_track_times(create, false) >= 0 &&
-        H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
-        H5Pset_driver(access, driver, NULL) >= 0)
-        file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
-    if (create >= 0) H5Pclose(create);
-    if (access >= 0) H5Pclose(access);
-    return file;
+    BAL_HANDLE create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_userblock(create, BAL_CHECKPOINT_USER_BLOCK);
+    H5Pset_obj_track_times(create, false);
+    H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18);
+    H5Pset_driver(access, bal_hdf5_driver(), NULL);
+    return bal_hdf5_failed() ? H5I_INVALID_HID : H5Fcreate(path, H5F_ACC_TRUNC, create, access);
 }
 
-bal_status bal_checkpoint_write_hdf5(const char *path, const char *name, const bal_snapshot *s)
+/* All but the user block. name is what the file will be called. */
+static bal_status write_hdf5(const char *path, const char *name, const bal_snapshot *s)
 {
     assert(bal_model_is_integer(s->model));
     const bal_tensors *tensors = bal_model_tensors(s->model);
     assert(s->metrics.n_tensors == tensors->n);
     bal_status status = BAL_OK;
     hid_t file = H5I_INVALID_HID;
-    bool good = false;
     void *buffer = bal_alloc((size_t)bal_largest_bytes(tensors), 1);
     int64_t *steps = bal_alloc((size_t)s->metrics.n, sizeof *steps);
-    char *phases = bal_phase_names();
-    char *names = bal_tensor_names(tensors);
+    char *phases = bal_column_names(NULL), *names = bal_column_names(tensors);
     if (buffer == NULL || steps == NULL || phases == NULL || names == NULL) {
         status = bal_fail(BAL_ERR_MEMORY, "%s: no memory to write a checkpoint", name);
         goto done;
@@ -207,15 +167,18 @@ bal_status bal_checkpoint_write_hdf5(const char *path, const char *name, const b
     for (int64_t row = 0; row < s->metrics.n; ++row) steps[row] = row;
     bal_hdf5_listen();
     file = create_file(path);
-    good = file >= 0 && write_root(file, s) && write_tensors(file, s->model, buffer) &&
-           write_states(file, tensors, &s->states, buffer) &&
-           write_metrics(file, &s->metrics, steps, phases, names) && write_journal(file, s) &&
-           write_job(file, s) && write_files(file, &s->files);
-    if (file >= 0) good = H5Fclose(file) >= 0 && good;
+    write_root(file, s);
+    write_tensors(file, s->model, buffer);
+    write_states(file, tensors, &s->states, buffer);
+    write_metrics(file, &s->metrics, steps, phases, names);
+    write_journal(file, s);
+    write_job(file, s);
+    write_files(file, &s->files);
+    H5Fclose(file);
     if (bal_hdf5_driver_errno() != 0)
         status = bal_fail(bal_hdf5_driver_errno() == ENOMEM ? BAL_ERR_MEMORY : BAL_ERR_IO,
                           "%s: writing failed: %s", name, strerror(bal_hdf5_driver_errno()));
-    else if (!good)
+    else if (bal_hdf5_failed())
         status = bal_fail(BAL_ERR_IO, "%s: writing failed: %s", name, bal_hdf5_reason());
 done:
     free(buffer);
@@ -223,6 +186,37 @@ done:
     free(phases);
     free(names);
     return status;
+}
+
+/* Complete a file whose HDF5 part is written, verify the whole, and fsync it. name as above. */
+static bal_status seal(const char *path, const char *name, int64_t step)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) return bal_fail(BAL_ERR_IO, "%s: cannot be opened: %s", name, strerror(errno));
+    bal_status status = bal_checkpoint_stamp(fd, name);
+    if (status == BAL_OK) status = bal_checkpoint_reopen(path, name, step);
+    if (status == BAL_OK && TEMP_FAILURE_RETRY(fsync(fd)) != 0)
+        status = bal_fail(BAL_ERR_IO, "%s: fsync failed: %s", name, strerror(errno));
+    close(fd);
+    /* Our own file that cannot be read back is a failing disk, not damaged input. */
+    return status == BAL_ERR_INPUT ? BAL_ERR_IO : status;
+}
+
+bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_snapshot *snapshot)
+{
+    char path[PATH_MAX], temporary[PATH_MAX], hidden[PATH_MAX];
+    snprintf(hidden, sizeof hidden, ".%s.new", name);
+    BAL_TRY(bal_path_join(dir, name, path, sizeof path));
+    BAL_TRY(bal_path_join(dir, hidden, temporary, sizeof temporary));
+    bal_status status = write_hdf5(temporary, path, snapshot);
+    if (status == BAL_OK) status = seal(temporary, path, snapshot->step);
+    if (status == BAL_OK && rename(temporary, path) != 0)
+        status = bal_fail(BAL_ERR_IO, "%s: renaming failed: %s", path, strerror(errno));
+    if (status != BAL_OK) {
+        unlink(temporary);
+        return status;
+    }
+    return bal_sync_dir(dir);
 }
 
 int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *states,

@@ -26,10 +26,26 @@ void bal_checkpoint_path(const char *dir, int64_t step, char path[BAL_PATH_BYTES
     bal_run_path(dir, name, path);
 }
 
-bal_status bal_run_dir_make(const char *dir, bool *made)
+/* The directory that a path is in; "": none is named. */
+static void cut_last(char *path)
+{
+    size_t n = strlen(path);
+    while (n > 0 && path[n - 1] == '/') --n;
+    while (n > 0 && path[n - 1] != '/') --n;
+    path[n] = 0;
+}
+
+void bal_run_dir_unmake(const char *dir, int n_made)
 {
     char path[BAL_PATH_BYTES];
-    *made = false;
+    snprintf(path, sizeof path, "%s", dir);
+    for (; n_made > 0 && rmdir(path) == 0; --n_made) cut_last(path);
+}
+
+bal_status bal_run_dir_make(const char *dir, int *n_made)
+{
+    char path[BAL_PATH_BYTES];
+    *n_made = 0;
     if (snprintf(path, sizeof path, "%s", dir) >= (int)sizeof path)
         return bal_fail(BAL_ERR_IO, "%s: the path is too long", dir);
     for (char *at = path + 1;; ++at) { /* parents first */
@@ -37,28 +53,17 @@ bal_status bal_run_dir_make(const char *dir, bool *made)
         if (here != '/' && here != 0) continue;
         *at = 0;
         if (mkdir(path, 0777) == 0)
-            *made = true;
+            ++*n_made;
         else if (errno != EEXIST)
-            return bal_fail(BAL_ERR_IO, "%s: the run directory cannot be made: %s", path,
-                            strerror(errno));
+            break;
         *at = here;
         if (here == 0) return BAL_OK;
     }
-}
-
-void bal_run_dir_unmake(const char *dir)
-{
-    char lock[BAL_PATH_BYTES];
-    DIR *stream = opendir(dir);
-    bool bare = stream != NULL;
-    for (struct dirent *entry; bare && (entry = readdir(stream)) != NULL;)
-        bare = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-               strcmp(entry->d_name, "run.lock") == 0;
-    if (stream != NULL) closedir(stream);
-    if (!bare) return;
-    bal_run_path(dir, "run.lock", lock);
-    unlink(lock);
-    rmdir(dir);
+    bal_fail(BAL_ERR_IO, "%s: the run directory cannot be made: %s", path, strerror(errno));
+    cut_last(path);
+    bal_run_dir_unmake(path, *n_made);
+    *n_made = 0;
+    return BAL_ERR_IO;
 }
 
 void bal_run_dir_clean(const char *dir)

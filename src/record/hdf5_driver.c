@@ -11,6 +11,7 @@
 
 #include "hdf5_impl.h"
 
+static _Thread_local bool failed;
 static _Thread_local char reason[256];
 
 /* Called by HDF5 from the inner-most failure outwards; the first says most. */
@@ -26,31 +27,24 @@ static herr_t keep_first(unsigned depth, const H5E_error2_t *error, void *unused
 static herr_t on_failure(hid_t stack, void *unused)
 {
     (void)unused;
+    failed = true;
     return H5Ewalk2(stack, H5E_WALK_UPWARD, keep_first, NULL);
 }
 
 void bal_hdf5_listen(void)
 {
+    failed = false;
     reason[0] = '\0';
     H5Eset_auto2(H5E_DEFAULT, on_failure, NULL);
 }
 
+bool bal_hdf5_failed(void) { return failed; }
+
 const char *bal_hdf5_reason(void) { return reason[0] != '\0' ? reason : "HDF5 gave no reason"; }
 
-hid_t bal_hdf5_type(bal_field_type type)
+void bal_hdf5_close(const hid_t *handle)
 {
-    switch (type) {
-        case BAL_FIELD_I32:
-            return H5T_STD_I32LE;
-        case BAL_FIELD_U32:
-            return H5T_STD_U32LE;
-        case BAL_FIELD_I64:
-            return H5T_STD_I64LE;
-        case BAL_FIELD_U64:
-            return H5T_STD_U64LE;
-        default:
-            return H5T_IEEE_F64LE;
-    }
+    if (*handle >= 0) H5Idec_ref(*handle);
 }
 
 typedef struct output {

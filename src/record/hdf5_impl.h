@@ -10,25 +10,27 @@
 
 /** Let HDF5 print nothing and remember the reason of the next failure instead. */
 void bal_hdf5_listen(void);
-/** The reason of the first failure since bal_hdf5_listen. */
+/** Has HDF5 failed since then? And the reason of the first failure. */
+bool bal_hdf5_failed(void);
 const char *bal_hdf5_reason(void);
+/** A handle of any kind that is closed at the end of its block, if it is one. */
+#define BAL_HANDLE __attribute__((cleanup(bal_hdf5_close))) hid_t
+void bal_hdf5_close(const hid_t *handle);
 /** The driver that a checkpoint is written through, to be asked for before each file and kept;
  *  negative: HDF5 failed. One file at a time. */
 hid_t bal_hdf5_driver(void);
 /** Why a file written through it is incomplete; 0: it is whole. */
 int bal_hdf5_driver_errno(void);
-/** The type of a field in a checkpoint. */
-hid_t bal_hdf5_type(bal_field_type type);
 
-/* ---- hdf5_write.c: false if HDF5 failed; rank 0 is a scalar ---- */
+/* ---- hdf5_write.c: nothing after a failure; rank 0 is a scalar ---- */
 
 hid_t bal_hdf5_make_group(hid_t above, const char *name);
-bool bal_hdf5_write_attribute(hid_t object, const char *name, hid_t type, int rank,
+void bal_hdf5_write_attribute(hid_t object, const char *name, hid_t type, int rank,
                               const hsize_t *dims, const void *values);
-bool bal_hdf5_write_text(hid_t object, const char *name, const char *text);
-bool bal_hdf5_write_fields(hid_t object, const bal_field *fields, const void *structure);
-/** A dataset in chunks with checksums. @param dataset  stays open for attributes, or NULL */
-bool bal_hdf5_write_dataset(hid_t group, const char *name, hid_t type, int rank,
+void bal_hdf5_write_text(hid_t object, const char *name, const char *text);
+/** A dataset in chunks with checksums. @param dataset  set if it stays open for attributes; or NULL
+ */
+void bal_hdf5_write_dataset(hid_t group, const char *name, hid_t type, int rank,
                             const hsize_t *dims, const void *values, hid_t *dataset);
 /** A type for a text of that length, ended or filled by zeros. */
 hid_t bal_hdf5_text_type(size_t n_bytes);
@@ -49,8 +51,7 @@ typedef struct bal_reader {
     hid_t state[BAL_STATES_MAX];
 } bal_reader;
 
-/** Where an attribute or dataset stands: group is "" for the root, object "" for the group itself.
- */
+/** Where an attribute or dataset stands: group "" is the root, object "" the group itself. */
 typedef struct bal_place {
     const char *group, *object;
 } bal_place;
@@ -66,17 +67,18 @@ bal_status bal_hdf5_read_text(const bal_reader *r, hid_t object, bal_place at, c
 /** A text attribute that must be the one expected. */
 bal_status bal_hdf5_expect_text(const bal_reader *r, hid_t object, bal_place at, const char *name,
                                 const char *expected);
-bal_status bal_hdf5_read_fields(const bal_reader *r, hid_t object, bal_place at,
-                                const bal_field *fields, void *structure);
+/** Is it one of texts of fixed length? */
+bool bal_hdf5_is_text(hid_t type);
 /** False for a link of another kind, which could make us read someone else's file. */
 bool bal_hdf5_is_hard_link(hid_t group, const char *name);
 /** Open a dataset of that type and rank. dims [rank] holds what is expected, -1 where the file
- *  decides, and comes back as found. The dataset has no more bytes than the file. */
+ *  decides, and comes back as found. The dataset has no more bytes than the file.
+ *  @param dataset  the caller's to close, also after a failure */
 bal_status bal_hdf5_open_dataset(const bal_reader *r, hid_t group, bal_place at, hid_t type,
                                  int rank, int64_t *dims, hid_t *dataset);
-/** Read all of an open dataset and close it. */
-bal_status bal_hdf5_finish_dataset(const bal_reader *r, bal_place at, hid_t dataset, hid_t type,
-                                   void *values);
+/** Read all of an open dataset. */
+bal_status bal_hdf5_read_all(const bal_reader *r, bal_place at, hid_t dataset, hid_t type,
+                             void *values);
 /** A dataset whose shape is known. */
 bal_status bal_hdf5_read_dataset(const bal_reader *r, hid_t group, bal_place at, hid_t type,
                                  int rank, const int64_t *shape, void *values);
@@ -89,12 +91,23 @@ bal_status bal_hdf5_open_group(const bal_reader *r, hid_t above, const char *pat
 bal_status bal_hdf5_link_name(const bal_reader *r, hid_t group, bal_place at, hsize_t index,
                               char *name, size_t n_bytes);
 
+/* ---- checkpoint_fields.c ---- */
+
+/** A number that stands in a struct at offset and in the file as an attribute. */
+typedef struct bal_field {
+    const char *name;
+    hid_t type;
+    size_t offset;
+} bal_field;
+#define BAL_N_RUN_ID_FIELDS 7
+/** All members of bal_run_id. */
+void bal_run_id_fields(bal_field fields[BAL_N_RUN_ID_FIELDS]);
+
 /* ---- checkpoint_model.c ---- */
 
 /** Write what a network is, as attributes of a group. */
-bool bal_write_model(hid_t group, const bal_model *model);
-/** The model without its memory, and that no larger than the file, which has a byte for each code.
- */
+void bal_write_model(hid_t group, const bal_model *model);
+/** The model without its memory, no larger than the file, which has a byte for each code. */
 bal_status bal_read_model(const bal_reader *r, bal_model **model);
 
 #endif

@@ -1,51 +1,34 @@
 /* hdf5_write.c: parts of an HDF5 file. Two writes of the same give the same bytes: objects carry no
- * times, and text has a fixed length instead of lying in a heap. */
+ * times, and text has a fixed length instead of lying in a heap. After a failure nothing more is
+ * written; the caller asks once, at the end. */
 #include <string.h>
 
 #include "hdf5_impl.h"
 
 #define CHUNK_BYTES 1048576
 
-/* rank 0: a scalar. */
-bool bal_hdf5_write_attribute(hid_t object, const char *name, hid_t type, int rank,
+void bal_hdf5_write_attribute(hid_t object, const char *name, hid_t type, int rank,
                               const hsize_t *dims, const void *values)
 {
-    hid_t space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
-    hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    bool good = attribute >= 0 && H5Awrite(attribute, type, values) >= 0;
-    if (attribute >= 0) good = H5Aclose(attribute) >= 0 && good;
-    if (space >= 0) H5Sclose(space);
-    return good;
+    if (bal_hdf5_failed()) return;
+    BAL_HANDLE space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
+    BAL_HANDLE attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    H5Awrite(attribute, type, values);
 }
 
-/* A type for a text of that length, ended or filled by zeros. */
 hid_t bal_hdf5_text_type(size_t n_bytes)
 {
     hid_t type = H5Tcopy(H5T_C_S1);
-    if (type >= 0 &&
-        (H5Tset_size(type, n_bytes == 0 ? 1 : n_bytes) < 0 ||
-         H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
-        H5Tclose(type);
-        return H5I_INVALID_HID;
-    }
+    H5Tset_size(type, n_bytes == 0 ? 1 : n_bytes);
+    H5Tset_strpad(type, H5T_STR_NULLPAD);
+    H5Tset_cset(type, H5T_CSET_UTF8);
     return type;
 }
 
-bool bal_hdf5_write_text(hid_t object, const char *name, const char *text)
+void bal_hdf5_write_text(hid_t object, const char *name, const char *text)
 {
-    hid_t type = bal_hdf5_text_type(strlen(text));
-    bool good = bal_hdf5_write_attribute(object, name, type, 0, NULL, text);
-    if (type >= 0) H5Tclose(type);
-    return good;
-}
-
-bool bal_hdf5_write_fields(hid_t object, const bal_field *fields, const void *structure)
-{
-    bool good = true;
-    for (; good && fields->name != NULL; ++fields)
-        good = bal_hdf5_write_attribute(object, fields->name, bal_hdf5_type(fields->type), 0, NULL,
-                                        (const char *)structure + fields->offset);
-    return good;
+    BAL_HANDLE type = bal_hdf5_text_type(strlen(text));
+    bal_hdf5_write_attribute(object, name, type, 0, NULL, text);
 }
 
 /* Chunks of at most about 1 MiB. @return the number of elements. */
@@ -60,37 +43,33 @@ static hsize_t cut(int rank, const hsize_t *dims, size_t element_bytes, hsize_t 
     return n;
 }
 
-/* Chunked under fletcher32; without elements or without a rank there is nothing to cut. *dataset
- * stays open for attributes unless it is NULL. */
-bool bal_hdf5_write_dataset(hid_t group, const char *name, hid_t type, int rank,
+/* Without elements or without a rank there is nothing to cut into chunks. */
+void bal_hdf5_write_dataset(hid_t group, const char *name, hid_t type, int rank,
                             const hsize_t *dims, const void *values, hid_t *dataset)
 {
+    if (bal_hdf5_failed()) return;
     hsize_t chunk[2], n = cut(rank, dims, H5Tget_size(type), chunk);
-    hid_t space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
-    hid_t how = H5Pcreate(H5P_DATASET_CREATE);
-    bool good = space >= 0 && how >= 0 && H5Pset_obj_track_times(how, false) >= 0;
-    if (good && rank > 0 && n > 0)
-        good = H5Pset_chunk(how, rank, chunk) >= 0 && H5Pset_fletcher32(how) >= 0;
-    hid_t set = good ? H5Dcreate2(group, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT)
-                     : H5I_INVALID_HID;
-    good = set >= 0 && (n == 0 || H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
-    if (good && dataset != NULL)
+    BAL_HANDLE space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
+    BAL_HANDLE how = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_obj_track_times(how, false);
+    if (rank > 0 && n > 0) {
+        H5Pset_chunk(how, rank, chunk);
+        H5Pset_fletcher32(how);
+    }
+    hid_t set = H5Dcreate2(group, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT);
+    if (n > 0) H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
+    if (dataset != NULL)
         *dataset = set;
-    else if (set >= 0)
-        good = H5Dclose(set) >= 0 && good;
-    if (how >= 0) H5Pclose(how);
-    if (space >= 0) H5Sclose(space);
-    return good;
+    else
+        bal_hdf5_close(&set);
 }
 
-hid_t bal_hdf5_make_group(hid_t file, const char *name)
+hid_t bal_hdf5_make_group(hid_t above, const char *name)
 {
-    hid_t how = H5Pcreate(H5P_GROUP_CREATE);
-    hid_t group = H5I_INVALID_HID;
-    if (how >= 0 && H5Pset_obj_track_times(how, false) >= 0)
-        group = H5Gcreate2(file, name, H5P_DEFAULT, how, H5P_DEFAULT);
-    if (how >= 0) H5Pclose(how);
-    return group;
+    if (bal_hdf5_failed()) return H5I_INVALID_HID;
+    BAL_HANDLE how = H5Pcreate(H5P_GROUP_CREATE);
+    H5Pset_obj_track_times(how, false);
+    return H5Gcreate2(above, name, H5P_DEFAULT, how, H5P_DEFAULT);
 }
 
 /* What a dataset of rank 1 or 2 takes: whole chunks with their checksums, a node of the tree that

@@ -153,12 +153,16 @@ static bal_status read_header(bal_journal *j)
     return BAL_OK;
 }
 
-bal_status bal_journal_create(const char *path, const bal_run_id *id, bal_journal **journal)
+bal_status bal_journal_create(const char *path, const bal_run_id *id, int n_bits,
+                              bal_journal **journal)
 {
     assert(id->n_slots >= 1 && id->n_slots <= BAL_SLOTS_MAX && id->n_steps >= 0);
     struct stat info;
     if (lstat(path, &info) == 0)
         return bal_fail(BAL_ERR_STATE, "%s: already exists; a journal is never overwritten", path);
+    if (n_bits != BAL_SIGN_BITS)
+        return bal_fail(BAL_ERR_ARG, "%s: votes of %d bits; a journal holds votes of %d", path,
+                        n_bits, BAL_SIGN_BITS);
     header h = {.version = VERSION, .endian_mark = ENDIAN_MARK, .id = *id};
     memcpy(h.magic, MAGIC, sizeof h.magic);
     h.hash = bal_hash(&h, offsetof(header, hash), 0);

@@ -29,14 +29,9 @@ typedef struct holder {
 /* The file as a string; false: it cannot be read. */
 static bool read_content(int fd, char content[CONTENT_BYTES])
 {
-    size_t n = 0;
-    ssize_t got = 1;
-    while (n < CONTENT_BYTES - 1 && got > 0) {
-        got = TEMP_FAILURE_RETRY(pread(fd, content + n, CONTENT_BYTES - 1 - n, (off_t)n));
-        if (got > 0) n += (size_t)got;
-    }
-    content[n] = '\0';
-    return got >= 0;
+    ssize_t n = bal_read_at(fd, content, CONTENT_BYTES - 1, 0, "run.lock");
+    content[n < 0 ? 0 : n] = '\0';
+    return n >= 0;
 }
 
 /* Field widths keep the numbers in range. A damaged file has generation 0 and no pid. */
@@ -100,8 +95,8 @@ bal_status bal_lock_take(const char *dir, bal_lock **lock)
     else if (taken != 0)
         status = bal_fail(BAL_ERR_STATE, "%s: process %ld on host %s (job %s) has this run",
                           l->path, before.pid, before.host, before.job);
-    else
-        status = write_content(l, before.generation + 1);
+    else if ((status = write_content(l, before.generation + 1)) != BAL_OK && before.pid == 0)
+        unlink(l->path); /* it says nothing yet */
     if (status == BAL_OK) status = bal_sync_dir(dir);
     if (status != BAL_OK) goto done;
     *lock = l;
@@ -116,12 +111,9 @@ bal_status bal_lock_check(const bal_lock *lock)
     /* By path: a file system that was cut off, or a file that was replaced, shows only so. */
     char content[CONTENT_BYTES] = "";
     int fd = open(lock->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return bal_fail(BAL_ERR_STATE, "%s: cannot be read again, so this process must stop: %s",
-                        lock->path, strerror(errno));
-    bool read = read_content(fd, content);
+    bool read = fd >= 0 && read_content(fd, content);
     int reason = errno;
-    close(fd);
+    if (fd >= 0) close(fd);
     if (!read)
         return bal_fail(BAL_ERR_STATE, "%s: cannot be read again, so this process must stop: %s",
                         lock->path, strerror(reason));

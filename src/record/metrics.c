@@ -17,10 +17,9 @@ static const char *const phase_names[BAL_N_PHASES] = {
 
 const char *bal_phase_name(bal_phase phase) { return phase_names[phase]; }
 
-bal_status bal_metrics_init(bal_metrics *metrics, int n_tensors)
+void bal_metrics_init(bal_metrics *metrics, int n_tensors)
 {
     *metrics = (bal_metrics){.n_tensors = n_tensors};
-    return BAL_OK;
 }
 
 void bal_metrics_clear(bal_metrics *metrics)

@@ -10,27 +10,9 @@
 #define BAL_CHECKPOINT_OLDEST 2 /* that is read: its /carry is /optimizer/carry */
 #define BAL_CHECKPOINT_USER_BLOCK 512
 
-typedef enum bal_field_type {
-    BAL_FIELD_I32,
-    BAL_FIELD_U32,
-    BAL_FIELD_I64,
-    BAL_FIELD_U64,
-    BAL_FIELD_F64
-} bal_field_type;
-
-/** One number that stands in a struct at offset and in the file as an attribute. */
-typedef struct bal_field {
-    const char *name;
-    bal_field_type type;
-    size_t offset;
-} bal_field;
-/** Fields of bal_run_id; ended by a null name. */
-extern const bal_field bal_run_id_fields[];
-
-/** Names of all phases, or of all tensors, with commas between; to be released with
- *  free(); NULL: no memory. */
-char *bal_phase_names(void);
-char *bal_tensor_names(const bal_tensors *tensors);
+/** The names of tensors, or of all phases if it is NULL, with commas between; for free(). NULL: no
+ *  memory. */
+char *bal_column_names(const bal_tensors *tensors);
 /** Words of bal_role, by value, ended by NULL. */
 extern const char *const bal_role_names[];
 
@@ -42,11 +24,6 @@ bool bal_metrics_reserve(bal_metrics *metrics, int64_t capacity);
 /** Write the user block of a file whose HDF5 part is complete, and verify the whole; name is what
  *  sentences call it. @return BAL_OK; BAL_ERR_IO; BAL_ERR_INPUT: it is not what was written. */
 bal_status bal_checkpoint_stamp(int fd, const char *name);
-/** Write the HDF5 part of a checkpoint to path, leaving the user block to the caller; name as
- * above.
- *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
-bal_status bal_checkpoint_write_hdf5(const char *path, const char *name,
-                                     const bal_snapshot *snapshot);
 /** Open path as HDF5 and compare its step; name as above. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_checkpoint_reopen(const char *path, const char *name, int64_t step);
 

@@ -52,8 +52,8 @@ static bal_status resolve_run(const char *run, char found[BAL_SOURCE_PATH_BYTES]
     if (has(run, "best.h5")) return join(run, "best.h5", found);
     if (!has(run, "LATEST"))
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: a run directory that has no checkpoint yet; see how far the run is "
-                        "with: ballot inspect %s/ballots.journal",
+                        "%s: this run has no checkpoint yet; see how far it is with: ballot "
+                        "inspect %s/ballots.journal",
                         run, run);
     BAL_TRY(read_name(run, "LATEST", latest));
     return join(run, latest, found);
@@ -114,6 +114,6 @@ bal_status bal_source_resolve(const char *path, char found[BAL_SOURCE_PATH_BYTES
         return resolve_run(path, found);
     if (has(path, "snapshots")) return resolve_cache(path, found);
     if (list(path, "models--", names) == 0) return BAL_OK;
-    return bal_fail(BAL_ERR_INPUT, "%s: a cache of several models; expected one of them: %s", path,
+    return bal_fail(BAL_ERR_INPUT, "%s: a cache of several models; give one of them: %s", path,
                     names);
 }

@@ -14,12 +14,12 @@ static bal_status compare_formats(const char *path, const bal_formats *asked,
     bool same = has->matrices == asked->matrices && strcmp(has->patterns, asked->patterns) == 0 &&
                 (!bal_format_is_nibbles(has->matrices) || has->group == asked->group);
     if (same) return BAL_OK;
-    return bal_fail(BAL_ERR_CONFIG,
-                    "%s: a checkpoint with [model] codes = %s, group = %d, formats = %s; asked for "
-                    "are codes = %s, group = %d, formats = %s: say the same, or start from a model "
-                    "of floats",
-                    path, bal_format_name(has->matrices), has->group, has->patterns,
-                    bal_format_name(asked->matrices), asked->group, asked->patterns);
+    return bal_fail(
+        BAL_ERR_CONFIG,
+        "%s: a checkpoint with [model] codes = %s, group = %d, formats = %s; asked for are codes = "
+        "%s, group = %d, formats = %s: ask for what it has, or start from a float model",
+        path, bal_format_name(has->matrices), has->group, has->patterns,
+        bal_format_name(asked->matrices), asked->group, asked->patterns);
 }
 
 static bal_status outline_checkpoint(const char *path, const bal_source_options *options,

@@ -29,9 +29,9 @@ static bal_status fail(const reader *r, const char *what)
 static bal_status add_part(bal_encoded *e, const int32_t *before, int64_t n_before,
                            const int32_t *tokens, int64_t n)
 {
-    BAL_TRY(
-        bal_grow(&e->tokens, &e->tokens_capacity, e->n_tokens + n_before + n, sizeof *e->tokens));
-    BAL_TRY(bal_grow(&e->end, &e->parts_capacity, e->n_parts + 1, sizeof *e->end));
+    BAL_TRY(bal_task_grow(&e->tokens, &e->tokens_capacity, e->n_tokens + n_before + n,
+                          sizeof *e->tokens));
+    BAL_TRY(bal_task_grow(&e->end, &e->parts_capacity, e->n_parts + 1, sizeof *e->end));
     if (n_before > 0) memcpy(e->tokens + e->n_tokens, before, (size_t)n_before * sizeof *tokens);
     if (n > 0) memcpy(e->tokens + e->n_tokens + n_before, tokens, (size_t)n * sizeof *tokens);
     e->n_tokens += n_before + n;
@@ -147,8 +147,8 @@ static bal_status encode_rows(reader *r, bal_split split)
     bal_encoded *e = r->to;
     for (int64_t i = 0; i < t->n[split]; ++i) {
         const bal_rows *rows = &t->rows[t->from[split]];
-        BAL_TRY(bal_grow(&e->first_part, &e->capacity, e->n + 2, sizeof *e->first_part));
-        BAL_TRY(bal_grow(&e->right, &e->rights_capacity, e->n + 1, sizeof *e->right));
+        BAL_TRY(bal_task_grow(&e->first_part, &e->capacity, e->n + 2, sizeof *e->first_part));
+        BAL_TRY(bal_task_grow(&e->right, &e->rights_capacity, e->n + 1, sizeof *e->right));
         e->first_part[e->n] = e->n_parts;
         BAL_TRY(encode_row(r, rows, t->index[split][i], false));
         if (e->calibrated) BAL_TRY(encode_row(r, rows, t->index[split][i], true));

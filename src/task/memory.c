@@ -4,15 +4,12 @@
 
 #include "task_impl.h"
 
-bal_status bal_grow(void *array, int64_t *capacity, int64_t n, size_t element_bytes)
+bal_status bal_task_grow(void *array, int64_t *capacity, int64_t n, size_t element_bytes)
 {
-    void **place = array, *larger;
-    if (n <= *capacity) return BAL_OK;
-    int64_t wanted = n < 8 ? 16 : 2 * n;
-    if ((larger = reallocarray(*place, (size_t)wanted, element_bytes)) == NULL)
+    size_t room = (size_t)*capacity;
+    if (!bal_grow(array, &room, (size_t)n, element_bytes))
         return bal_fail(BAL_ERR_MEMORY, "no memory for %lld rows", (long long)n);
-    *place = larger;
-    *capacity = wanted;
+    *capacity = (int64_t)room;
     return BAL_OK;
 }
 

@@ -7,17 +7,17 @@
 bal_status bal_rows_begin(bal_rows *rows, int64_t line)
 {
     if (rows->n_lists == 0) { /* the first list begins at text 0 */
-        BAL_TRY(bal_grow(&rows->first, &rows->lists_capacity, 1, sizeof *rows->first));
+        BAL_TRY(bal_task_grow(&rows->first, &rows->lists_capacity, 1, sizeof *rows->first));
         rows->first[0] = 0;
     }
-    BAL_TRY(bal_grow(&rows->line, &rows->capacity, rows->n + 1, sizeof *rows->line));
+    BAL_TRY(bal_task_grow(&rows->line, &rows->capacity, rows->n + 1, sizeof *rows->line));
     rows->line[rows->n++] = line;
     return BAL_OK;
 }
 
 bal_status bal_rows_add(bal_rows *rows, const char *text, size_t n_bytes)
 {
-    BAL_TRY(bal_grow(&rows->end, &rows->texts_capacity, rows->n_texts + 1, sizeof *rows->end));
+    BAL_TRY(bal_task_grow(&rows->end, &rows->texts_capacity, rows->n_texts + 1, sizeof *rows->end));
     BAL_TRY(bal_buffer_add(&rows->bytes, text, n_bytes));
     rows->end[rows->n_texts++] = (int64_t)rows->bytes.n;
     return BAL_OK;
@@ -25,7 +25,8 @@ bal_status bal_rows_add(bal_rows *rows, const char *text, size_t n_bytes)
 
 bal_status bal_rows_end(bal_rows *rows)
 {
-    BAL_TRY(bal_grow(&rows->first, &rows->lists_capacity, rows->n_lists + 2, sizeof *rows->first));
+    BAL_TRY(
+        bal_task_grow(&rows->first, &rows->lists_capacity, rows->n_lists + 2, sizeof *rows->first));
     rows->first[++rows->n_lists] = rows->n_texts;
     return BAL_OK;
 }

@@ -14,7 +14,7 @@ typedef struct bal_buffer {
 /** Append bytes. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_buffer_add(bal_buffer *buffer, const void *bytes, size_t n);
 /** Make room for n elements in an array of *capacity. @return BAL_OK; BAL_ERR_MEMORY. */
-bal_status bal_grow(void *array, int64_t *capacity, int64_t n, size_t element_bytes);
+bal_status bal_task_grow(void *array, int64_t *capacity, int64_t n, size_t element_bytes);
 /** Pieces of memory that are freed together. {0}: none. */
 typedef struct bal_arena {
     struct bal_arena_piece *last;

@@ -18,7 +18,8 @@ bal_status bal_names_find(bal_names *names, bal_span name, int *field)
     char *copy = bal_arena_take(names->arena, name.n + 1);
     if (copy == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for a field");
     memcpy(copy, name.at, name.n);
-    BAL_TRY(bal_grow(&form->fields, &names->capacity, form->n_fields + 1, sizeof *form->fields));
+    BAL_TRY(
+        bal_task_grow(&form->fields, &names->capacity, form->n_fields + 1, sizeof *form->fields));
     form->fields[form->n_fields++] = (bal_field){copy, copy};
     return BAL_OK;
 }

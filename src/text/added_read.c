@@ -2,8 +2,7 @@
  * src/tokenizer/added_vocabulary.rs. */
 #include "read_impl.h"
 
-/* For a token that is found after the normalizer, its normalized form is what is found and decoded.
- */
+/* Of a token that is found after the normalizer, the normalized form is found and decoded. */
 static bal_status put_normalized(bal_tokenizer *tokenizer, const char *content, size_t n_bytes,
                                  bal_added flags)
 {

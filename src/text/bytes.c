@@ -7,15 +7,9 @@
 bal_status bal_bytes_add(bal_bytes *bytes, const void *from, size_t n)
 {
     size_t needed;
-    if (__builtin_add_overflow(bytes->n, n, &needed) || needed > SIZE_MAX / 4)
+    if (__builtin_add_overflow(bytes->n, n, &needed) ||
+        !bal_grow(&bytes->data, &bytes->room, needed, 1))
         return BAL_ERR_MEMORY;
-    if (needed > bytes->room) {
-        size_t room = needed + needed / 2 + 16;
-        char *data = realloc(bytes->data, room);
-        if (data == NULL) return BAL_ERR_MEMORY;
-        bytes->data = data;
-        bytes->room = room;
-    }
     if (n > 0) memcpy(bytes->data + bytes->n, from, n);
     bytes->n = needed;
     return BAL_OK;
@@ -23,13 +17,8 @@ bal_status bal_bytes_add(bal_bytes *bytes, const void *from, size_t n)
 
 bal_status bal_pieces_end(bal_pieces *pieces)
 {
-    if (pieces->n == pieces->room) {
-        size_t room = pieces->room + pieces->room / 2 + 16;
-        size_t *ends = realloc(pieces->ends, room * sizeof *ends);
-        if (ends == NULL) return BAL_ERR_MEMORY;
-        pieces->ends = ends;
-        pieces->room = room;
-    }
+    if (!bal_grow(&pieces->ends, &pieces->room, pieces->n + 1, sizeof *pieces->ends))
+        return BAL_ERR_MEMORY;
     pieces->ends[pieces->n++] = pieces->text.n;
     return BAL_OK;
 }
@@ -60,14 +49,9 @@ void bal_pieces_clear(bal_pieces *pieces)
 bal_status bal_ids_reserve(bal_ids *ids, int64_t n)
 {
     int64_t needed;
-    if (__builtin_add_overflow(ids->n, n, &needed) || needed > INT64_MAX / 8) return BAL_ERR_MEMORY;
-    if (needed <= ids->room) return BAL_OK;
-    int64_t room = needed + needed / 2;
-    int32_t *data = realloc(ids->data, (size_t)room * sizeof *data);
-    if (data == NULL) return BAL_ERR_MEMORY;
-    ids->data = data;
-    ids->room = room;
-    return BAL_OK;
+    bool good = !__builtin_add_overflow(ids->n, n, &needed) &&
+                bal_grow(&ids->data, &ids->room, (size_t)needed, sizeof *ids->data);
+    return good ? BAL_OK : BAL_ERR_MEMORY;
 }
 
 bal_status bal_ids_add(bal_ids *ids, int32_t id)

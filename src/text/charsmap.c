@@ -45,8 +45,7 @@ static uint32_t unit_at(const bal_charsmap *map, size_t place)
 
 static size_t offset_of(uint32_t unit) { return (size_t)(unit >> 10) << ((unit & 512) >> 6); }
 
-/* The longest string of the map at the start of text. @return its bytes, 0: none; *value: its text
- */
+/* The longest string of the map at the start of text, and its text. @return its bytes, 0: none */
 static size_t find(const bal_charsmap *map, const char *text, size_t n_bytes, size_t *value)
 {
     size_t found = 0, place = offset_of(unit_at(map, 0));

@@ -200,6 +200,7 @@ static bal_status apply(bal_work *work, const bal_step *step, const bal_pieces *
 {
     bal_bytes *text = &out->text;
     bool at_start = true, seen = false, in_bytes = false;
+    bool joins = step->kind == BAL_STEP_DECODE_LETTERS || step->kind == BAL_STEP_DECODE_FUSE;
     for (size_t i = 0; i < from->n; ++i) {
         size_t n;
         const char *piece = bal_pieces_at(from, i, &n);
@@ -241,13 +242,9 @@ static bal_status apply(bal_work *work, const bal_step *step, const bal_pieces *
             default: /* BAL_STEP_DECODE_FUSE */
                 BAL_TRY(bal_bytes_add(text, piece, n));
         }
-        bool joins =
-            in_bytes || step->kind == BAL_STEP_DECODE_LETTERS || step->kind == BAL_STEP_DECODE_FUSE;
-        if (!joins) BAL_TRY(bal_pieces_end(out));
+        if (!in_bytes && !joins) BAL_TRY(bal_pieces_end(out));
     }
-    bool open =
-        in_bytes || step->kind == BAL_STEP_DECODE_LETTERS || step->kind == BAL_STEP_DECODE_FUSE;
-    return open ? bal_pieces_end(out) : BAL_OK;
+    return in_bytes || joins ? bal_pieces_end(out) : BAL_OK;
 }
 
 bal_status bal_decode(bal_work *work)

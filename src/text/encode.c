@@ -20,7 +20,7 @@ void bal_work_clear(bal_work *work)
     free(work->paths);
 }
 
-bal_status bal_subword_encode(bal_work *work, const char *text, size_t n_bytes)
+static bal_status encode_word(bal_work *work, const char *text, size_t n_bytes)
 {
     if (n_bytes > INT32_MAX)
         return bal_fail(BAL_ERR_INPUT, "a normalized text of %zu bytes; expected less than 2^31",
@@ -47,7 +47,7 @@ static bal_status encode_words(bal_work *work, const char *text, size_t n_bytes,
     for (size_t i = 0; i < work->pieces.n; ++i) {
         size_t n;
         const char *piece = bal_pieces_at(&work->pieces, i, &n);
-        BAL_TRY(bal_subword_encode(work, piece, n));
+        BAL_TRY(encode_word(work, piece, n));
     }
     return BAL_OK;
 }

@@ -21,10 +21,10 @@ static bal_status read_merge(bal_tokenizer *tokenizer, const json_t *json, size_
         right = left + n - n_right;
     }
     if (n_left == 0 || n_right == 0 || (json_is_array(json) && json_array_size(json) != 2))
-        return bal_fail(BAL_ERR_INPUT,
-                        "%s: model.merges[%zu] is no pair; expected \"left right\" or "
-                        "[\"left\", \"right\"]",
-                        tokenizer->origin, rank);
+        return bal_fail(
+            BAL_ERR_INPUT,
+            "%s: model.merges[%zu] is not a pair; expected \"left right\" or [\"left\", \"right\"]",
+            tokenizer->origin, rank);
     return bal_merges_put(tokenizer, "model.merges", rank, left, n_left, right, n_right);
 }
 

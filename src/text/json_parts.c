@@ -1,6 +1,5 @@
 /* json_parts.c: what every reader of a JSON part needs: its type, its strings, and the message for
- * what is not as expected. Parts that would change the tokens but are unknown are refused by name.
- */
+ * what is not as expected. Unknown parts that would change the tokens are refused by name. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -53,7 +53,7 @@ bal_status bal_letters_check(const bal_tokenizer *tokenizer)
     for (int i = 0; i < tokenizer->splits.n; ++i)
         n += tokenizer->splits.step[i].kind == BAL_STEP_LETTERS;
     if (n <= LETTERS_MAX) return BAL_OK;
-    return bal_fail(BAL_ERR_INPUT, "%s: ByteLevel stands more than %d times", tokenizer->origin,
+    return bal_fail(BAL_ERR_INPUT, "%s: ByteLevel is used more than %d times", tokenizer->origin,
                     LETTERS_MAX);
 }
 
@@ -197,14 +197,6 @@ static bal_status change_all(const bal_step *step, const bal_bytes *text, bal_by
     return BAL_OK;
 }
 
-static bal_status to_letters(const bal_bytes *text, bal_bytes *out)
-{
-    char letter[4];
-    for (size_t i = 0; i < text->n; ++i)
-        BAL_TRY(bal_bytes_add(out, letter, bal_letter_of_byte((uint8_t)text->data[i], letter)));
-    return BAL_OK;
-}
-
 static bal_status apply(bal_work *work, const bal_step *step, bal_bytes *text, bal_bytes *out,
                         bool *at_start)
 {
@@ -220,7 +212,7 @@ static bal_status apply(bal_work *work, const bal_step *step, bal_bytes *text, b
             strip(step, text, at_start);
             return bal_bytes_add(out, text->data, text->n);
         case BAL_STEP_LETTERS:
-            return to_letters(text, out);
+            return bal_letters_add(text->data, text->n, out);
         case BAL_STEP_SENTENCEPIECE:
             return bal_sentencepiece_normalize(work->tokenizer, step, text, out);
         default:

@@ -95,17 +95,13 @@ static bal_status translate_code(translation *t)
 {
     const char *from = t->at + 2;
     bool braces = t->at[1] == 'x' && from < t->end && *from == '{';
-    size_t most = t->at[1] == 'u' ? 4 : braces ? 8 : 2, n = 0;
-    int32_t code = 0;
-    for (from += braces; n < most && from + n < t->end; ++n) {
-        char c = from[n];
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                           : -1;
-        if (digit < 0) break;
-        code = code > 0x10ffff ? code : 16 * code + digit;
-    }
+    size_t most = t->at[1] == 'u' ? 4 : braces ? 8 : 2;
+    from += braces;
+    size_t n = strspn(from, "0123456789ABCDEFabcdef"); /* the pattern ends with a 0 */
+    if (n > most) n = most;
+    char digits[9];
+    snprintf(digits, sizeof digits, "%.*s", (int)n, from);
+    long code = strtol(digits, NULL, 16);
     bool closed = !braces || (from + n < t->end && from[n] == '}');
     bool whole = n > 0 && closed && (t->at[1] != 'u' || n == 4) &&
                  (t->at[1] == 'u' || braces || code < 0x80);
@@ -247,7 +243,7 @@ static bal_status compile(const translation *t, pcre2_code **code)
     if (error == PCRE2_ERROR_HEAP_FAILED) return BAL_ERR_MEMORY;
     char words[128];
     pcre2_get_error_message(error, (PCRE2_UCHAR *)words, sizeof words);
-    return bal_fail(BAL_ERR_INPUT, "%s: the pattern of %s is none: %s (\"%.80s\")", t->origin,
+    return bal_fail(BAL_ERR_INPUT, "%s: the pattern of %s is not valid: %s (\"%.80s\")", t->origin,
                     t->part, words, t->start);
 }
 
@@ -317,15 +313,9 @@ void bal_matcher_destroy(bal_matcher **matcher)
     free(m);
 }
 
-bal_status bal_text_spans_add(bal_text_spans *spans, size_t start, size_t end, bool match)
+static bal_status add_span(bal_text_spans *spans, size_t start, size_t end, bool match)
 {
-    if (spans->n == spans->room) {
-        size_t room = spans->room + spans->room / 2 + 16;
-        bal_text_span *at = realloc(spans->at, room * sizeof *at);
-        if (at == NULL) return BAL_ERR_MEMORY;
-        spans->at = at;
-        spans->room = room;
-    }
+    if (!bal_grow(&spans->at, &spans->room, spans->n + 1, sizeof *spans->at)) return BAL_ERR_MEMORY;
     spans->at[spans->n++] = (bal_text_span){start, end, match};
     return BAL_OK;
 }
@@ -393,12 +383,12 @@ bal_status bal_pattern_find(const bal_pattern *pattern, bal_matcher **made, cons
             return bal_fail(BAL_ERR_INPUT, "%s: the pattern \"%.80s\" matches backwards",
                             pattern->origin, pattern->words);
         }
-        if (last != start) BAL_TRY(bal_text_spans_add(spans, last, start, false));
-        BAL_TRY(bal_text_spans_add(spans, start, end, true));
+        if (last != start) BAL_TRY(add_span(spans, last, start, false));
+        BAL_TRY(add_span(spans, start, end, true));
         last = from = end;
         any = true;
     }
-    if (last != n_bytes) BAL_TRY(bal_text_spans_add(spans, last, n_bytes, false));
+    if (last != n_bytes) BAL_TRY(add_span(spans, last, n_bytes, false));
     return BAL_OK;
 }
 
@@ -411,11 +401,11 @@ bal_status bal_class_find(bool (*is)(int32_t), const char *text, size_t n_bytes,
     for (size_t at = 0, n; at < n_bytes; at += n) {
         n = bal_character(text + at, n_bytes - at, &c);
         if (!is(c)) continue;
-        if (last < at) BAL_TRY(bal_text_spans_add(spans, last, at, false));
-        BAL_TRY(bal_text_spans_add(spans, at, at + n, true));
+        if (last < at) BAL_TRY(add_span(spans, last, at, false));
+        BAL_TRY(add_span(spans, at, at + n, true));
         last = at + n;
     }
-    if (last < n_bytes) BAL_TRY(bal_text_spans_add(spans, last, n_bytes, false));
+    if (last < n_bytes) BAL_TRY(add_span(spans, last, n_bytes, false));
     return BAL_OK;
 }
 
@@ -426,10 +416,10 @@ bal_status bal_string_find(const char *string, size_t n_string, const char *text
     spans->n = 0;
     while ((hit = memmem(from, (size_t)(end - from), string, n_string)) != NULL) {
         if (hit > from)
-            BAL_TRY(bal_text_spans_add(spans, (size_t)(from - text), (size_t)(hit - text), false));
+            BAL_TRY(add_span(spans, (size_t)(from - text), (size_t)(hit - text), false));
         from = hit + n_string;
-        BAL_TRY(bal_text_spans_add(spans, (size_t)(hit - text), (size_t)(from - text), true));
+        BAL_TRY(add_span(spans, (size_t)(hit - text), (size_t)(from - text), true));
     }
-    if (from < end) BAL_TRY(bal_text_spans_add(spans, (size_t)(from - text), n_bytes, false));
+    if (from < end) BAL_TRY(add_span(spans, (size_t)(from - text), n_bytes, false));
     return BAL_OK;
 }

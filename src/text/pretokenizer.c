@@ -190,14 +190,6 @@ static bal_status split(bal_work *work, const bal_step *step, const char *text, 
     return BAL_OK;
 }
 
-static bal_status letters(const char *text, size_t n_bytes, bal_pieces *out)
-{
-    char letter[4];
-    for (size_t i = 0; i < n_bytes; ++i)
-        BAL_TRY(bal_bytes_add(&out->text, letter, bal_letter_of_byte((uint8_t)text[i], letter)));
-    return bal_pieces_end(out);
-}
-
 /* Every space becomes the replacement, which also starts a piece if split is set. */
 static bal_status metaspace(const bal_step *step, const char *text, size_t n_bytes, bool first,
                             bal_pieces *out)
@@ -228,7 +220,8 @@ static bal_status apply(bal_work *work, const bal_step *step, const char *text, 
         case BAL_STEP_METASPACE:
             return metaspace(step, text, n_bytes, first, out);
         case BAL_STEP_LETTERS:
-            return letters(text, n_bytes, out);
+            BAL_TRY(bal_letters_add(text, n_bytes, &out->text));
+            return bal_pieces_end(out);
         default: /* BAL_STEP_PREFIX_SPACE */
             if (text[0] != ' ') BAL_TRY(bal_bytes_add(&out->text, " ", 1));
             BAL_TRY(bal_bytes_add(&out->text, text, n_bytes));

@@ -1,7 +1,6 @@
 /* side.c: the small files beside a tokenizer: which tokens are special, which are added to its
  * vocabulary, and which are put around a text. Source: huggingface/transformers 5,
- * tokenization_utils_tokenizers.py.
- */
+ * tokenization_utils_tokenizers.py. */
 #include <stdlib.h>
 #include <string.h>
 

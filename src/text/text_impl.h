@@ -35,7 +35,8 @@ void bal_pieces_clear(bal_pieces *pieces);
 /* Ids that grow. */
 typedef struct bal_ids {
     int32_t *data;
-    int64_t n, room;
+    int64_t n;
+    size_t room;
 } bal_ids;
 /** Make room for n more. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_ids_reserve(bal_ids *ids, int64_t n);
@@ -45,9 +46,9 @@ bal_status bal_ids_add(bal_ids *ids, int32_t id);
 
 /** The byte that "<0xAB>" stands for; -1 if bytes have another form. */
 int bal_byte_token(const char *bytes, size_t n_bytes);
-/** The characters that byte-level tokenizers write for bytes, in UTF-8. @return bytes written, 1
- * or 2. Source: openai/gpt-2, encoder.py, bytes_to_unicode. */
-size_t bal_letter_of_byte(uint8_t byte, char *to);
+/** Append the letters that byte-level tokenizers write for bytes, in UTF-8. @return BAL_OK;
+ *  BAL_ERR_MEMORY. Source: openai/gpt-2, encoder.py, bytes_to_unicode. */
+bal_status bal_letters_add(const char *text, size_t n_bytes, bal_bytes *out);
 /** The byte that such a character stands for; -1: it is no such character. */
 int bal_byte_of_letter(int32_t character);
 
@@ -81,7 +82,6 @@ typedef struct bal_text_spans {
     bal_text_span *at;
     size_t n, room;
 } bal_text_spans;
-bal_status bal_text_spans_add(bal_text_spans *spans, size_t start, size_t end, bool match);
 
 typedef struct bal_pattern bal_pattern; /* a compiled regular expression */
 typedef struct bal_matcher bal_matcher; /* what matching needs, for one thread */
@@ -127,8 +127,7 @@ typedef enum bal_step_kind {
     BAL_STEP_DECODE_LETTERS,
     BAL_STEP_DECODE_BYTES, /* "<0xAB>" becomes that byte; adjacent ones become one piece */
     BAL_STEP_DECODE_FUSE,  /* all pieces become one */
-    BAL_STEP_DECODE_STRIP, /* up to n_front and n_back copies of content are removed from the ends
-                            */
+    BAL_STEP_DECODE_STRIP, /* up to n_front and n_back copies of content are cut off the ends */
     BAL_STEP_DECODE_METASPACE,
     BAL_STEP_DECODE_WORDPIECE,
     BAL_STEP_DECODE_SUFFIX, /* content, which ends a word, becomes a space */
@@ -337,7 +336,6 @@ bal_status bal_split(bal_work *work);
 bal_status bal_decode(bal_work *work);
 /** Append the tokens of one piece. @return BAL_OK; BAL_ERR_INPUT: a character that cannot be
  *  expressed, or a text of 2^31 bytes or more; BAL_ERR_MEMORY. */
-bal_status bal_subword_encode(bal_work *work, const char *text, size_t n_bytes);
 bal_status bal_merges_encode(bal_work *work, const char *text, size_t n_bytes);
 bal_status bal_wordpiece_encode(bal_work *work, const char *text, size_t n_bytes);
 bal_status bal_unigram_encode(bal_work *work, const char *text, size_t n_bytes);

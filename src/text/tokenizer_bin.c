@@ -4,9 +4,8 @@
 
 #include "read_impl.h"
 
-#define TOKEN_BYTES_MAX                                                                      \
-    1024                /* all splits of a token are tried: bounds what a damaged file costs \
-                         */
+/* All splits of a token are tried, so this bounds what a damaged file costs. */
+#define TOKEN_BYTES_MAX 1024
 #define FIRST_BYTE_ID 3 /* byte b is token b + 3 */
 
 static int32_t read_i32(const char *at)

@@ -120,13 +120,7 @@ typedef struct characters {
 
 static bal_status make_room(characters *all, size_t n)
 {
-    if (all->room - all->n >= n) return BAL_OK;
-    size_t room = all->n + n + all->n / 2 + 64;
-    int32_t *at = realloc(all->at, room * sizeof *at);
-    if (at == NULL) return BAL_ERR_MEMORY;
-    all->at = at;
-    all->room = room;
-    return BAL_OK;
+    return bal_grow(&all->at, &all->room, all->n + n, sizeof *all->at) ? BAL_OK : BAL_ERR_MEMORY;
 }
 
 static int combining_class(int32_t c) { return utf8proc_get_property(c)->combining_class; }

@@ -49,7 +49,7 @@ static bal_status read_merges(bal_tokenizer *tokenizer, const bal_named_bytes *f
         size_t n_right = space != NULL ? n_bytes - n_left - 1 : 0;
         if (n_left == 0 || n_right == 0 || memchr(space + 1, ' ', n_right) != NULL)
             return bal_fail(BAL_ERR_INPUT,
-                            "%s: line %zu of merges.txt is no pair; expected \"left right\"",
+                            "%s: line %zu of merges.txt is not a pair; expected \"left right\"",
                             tokenizer->origin, line);
         BAL_TRY(
             bal_merges_put(tokenizer, "merges.txt: merge", rank++, at, n_left, space + 1, n_right));
@@ -137,7 +137,7 @@ static bal_status read_lines(bal_tokenizer *tokenizer, const bal_named_bytes *fi
         memcpy(line, at, n_bytes);
         line[n_bytes] = 0;
         if (n_bytes > 0 && json_object_set_new(vocab, line, json_integer(id)) != 0)
-            return bal_fail(BAL_ERR_INPUT, "%s: line %lld is no UTF-8", tokenizer->origin,
+            return bal_fail(BAL_ERR_INPUT, "%s: line %lld is not UTF-8", tokenizer->origin,
                             (long long)id + 1);
     }
     return BAL_OK;

@@ -5,8 +5,8 @@
 #include "ballot/estimate.h"
 #include "train_impl.h"
 
-#define PROBE_SECONDS 1.5 /* spent on probes, roughly; below, on batches of an evaluation */
-#define EVAL_SECONDS 0.5
+#define PROBE_SECONDS 0.5 /* spent on probes, roughly; below, on batches of an evaluation */
+#define EVAL_SECONDS 0.2
 #define PASSES_MIN 3
 #define N_UPDATES 5
 #define N_STOPS \
@@ -143,7 +143,7 @@ bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_
 {
     bal_run run = {.job = job, .machine = machine, .comm = comm};
     *estimate = (bal_estimate){.rank.program = program};
-    bal_status status = bal_comm_agree(comm, bal_run_load(&run));
+    bal_status status = bal_comm_agree(comm, bal_run_load(&run, 0));
     if (status == BAL_OK) {
         take_sizes(&run, estimate);
         /* for one rank per node, the least; bal_shared_create reports what more of them lack */

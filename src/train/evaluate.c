@@ -125,7 +125,8 @@ bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_dataset 
     BAL_TRY(bal_comm_agree(comm, status));
     BAL_TRY(sum_ranks(comm, &e));
     if (e.score.n_tokens == 0)
-        return bal_fail(BAL_ERR_INPUT, "the text has no token that another one predicts");
+        return bal_fail(BAL_ERR_INPUT,
+                        "the text is too short to evaluate: no token follows another");
     *score = e.score;
     return BAL_OK;
 }

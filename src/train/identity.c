@@ -1,6 +1,7 @@
 /* identity.c: whether a record in the run directory is of this run, and what differs if not. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "train_impl.h"
 
@@ -56,19 +57,33 @@ bool bal_job_has_hash(const bal_job *job, uint64_t hash, const char *text)
     return hash == job->hash || hash == older_hash(job, text);
 }
 
+/* A folder without slashes at its end, as a word, or the start of one, for a shell. */
+static void quote(const char *dir, char *text, size_t room)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+,:@%";
+    size_t n = strlen(dir), used = 0;
+    while (n > 1 && dir[n - 1] == '/') --n;
+    const char *around = strspn(dir, plain) < n ? "'" : "";
+    used += (size_t)snprintf(text, room, "%s", around);
+    for (size_t i = 0; i < n && used + 6 < room; ++i)
+        used += (size_t)snprintf(text + used, room - used, dir[i] == '\'' ? "'\\''" : "%c", dir[i]);
+    snprintf(text + used, room - used, "%s", around);
+}
+
 /* Steps beyond those that were planned are a run of their own. */
 static bal_status refuse_steps(const bal_run *run, int64_t planned)
 {
     int64_t more = run->id.n_steps > planned ? run->id.n_steps - planned : run->id.n_steps;
-    int n = (int)strlen(run->dir);
-    while (n > 1 && run->dir[n - 1] == '/') --n;
+    char path[BAL_PATH_BYTES], dir[BAL_PATH_BYTES];
+    bal_run_path(run->dir, "best.h5", path);
+    quote(run->dir, dir, sizeof dir);
     return bal_fail(BAL_ERR_CONFIG,
-                    "%.*s: the run is planned for %lld steps, over which its rate falls to 0, not "
-                    "for %lld; a run of %lld steps from its best checkpoint is: ballot train "
-                    "%.*s/job.ini --run %.*s-2 -s model.path=%.*s -s run.steps=%lld -s "
-                    "run.seed=%lld",
-                    n, run->dir, (long long)planned, (long long)run->id.n_steps, (long long)more, n,
-                    run->dir, n, run->dir, n, run->dir, (long long)more,
+                    "%s: the run is planned for %lld steps, over which its rate falls to 0, not "
+                    "for %lld; a run of %lld steps from its %s checkpoint is: ballot train "
+                    "%s/job.ini --run %s-2 -s model.path=%s -s run.steps=%lld -s run.seed=%lld",
+                    dir, (long long)planned, (long long)run->id.n_steps, (long long)more,
+                    access(path, F_OK) == 0 ? "best" : "latest", dir, dir, dir, (long long)more,
                     (long long)run->id.seed + 1);
 }
 
@@ -165,7 +180,9 @@ bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs)
                         "this program has version %u: continue it with the older one",
                         run->dir, theirs->stream_version, run->id.stream_version);
     if (theirs->base_hash != run->id.base_hash)
-        return bal_fail(BAL_ERR_CONFIG, "%s: the run was started from another model than %s is now",
+        return bal_fail(BAL_ERR_CONFIG,
+                        "%s: the run was started from another model than %s is now; put that back, "
+                        "or choose another directory with --run",
                         run->dir, run->job->model.path);
     return theirs->data_hash == run->id.data_hash ? BAL_OK : refuse_data(run);
 }

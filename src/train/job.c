@@ -76,17 +76,33 @@ bal_measure bal_job_measure(const bal_job *job, const bal_machine *machine, cons
                          .on_ballot = on_ballot};
 }
 
+static bal_optim_options optim_options(const bal_job *job, const bal_machine *machine,
+                                       const bal_measure *measure)
+{
+    return (bal_optim_options){.rule = {.kind = bal_rule_of(job->rule.name),
+                                        .travel = job->rule.travel,
+                                        .eta = job->rule.eta},
+                               .measure = *measure,
+                               .ballot = bal_job_ballot(job),
+                               .n_steps = job->run.steps,
+                               .tally = machine->tally};
+}
+
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,
                          const bal_states *states, const bal_measure *measure, bal_optim **optim)
 {
-    bal_optim_options options = {.rule = {.kind = bal_rule_of(job->rule.name),
-                                          .travel = job->rule.travel,
-                                          .eta = job->rule.eta},
-                                 .measure = *measure,
-                                 .ballot = bal_job_ballot(job),
-                                 .n_steps = job->run.steps,
-                                 .tally = machine->tally};
+    bal_optim_options options = optim_options(job, machine, measure);
     return bal_optim_create(tensors, states, &options, optim);
+}
+
+/* Can the rule work with the job? On any machine. */
+static bal_status check_rule(const bal_job *job)
+{
+    const bal_machine machine = {0};
+    bal_measure measure = bal_job_measure(job, &machine, NULL);
+    bal_optim_options options = optim_options(job, &machine, &measure);
+    bal_status (*check)(const bal_optim_options *) = options.rule.kind->check;
+    return check == NULL ? BAL_OK : check(&options);
 }
 
 static bal_status check_model(const bal_job *job, const bal_model *model)
@@ -130,7 +146,8 @@ bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs)
 {
     bal_source_options base = {.formats = bal_job_formats(job)};
     *inputs = (bal_inputs){0};
-    bal_status status = bal_source_outline(job->model.path, &base, &inputs->bundle);
+    bal_status status = check_rule(job);
+    if (status == BAL_OK) status = bal_source_outline(job->model.path, &base, &inputs->bundle);
     if (status == BAL_OK)
         status = bal_job_open_data(job, job->data.train, &inputs->bundle, &inputs->train);
     if (status == BAL_OK && job->data.dev[0] != 0)

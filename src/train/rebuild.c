@@ -92,14 +92,16 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
 {
     const bal_run_id *id = bal_journal_id(journal);
     if (!bal_job_has_hash(job, id->job_hash, ""))
-        return bal_fail(BAL_ERR_CONFIG, "the journal is of another job; give its own with --job");
+        return bal_fail(BAL_ERR_CONFIG,
+                        "the journal belongs to another job; give its own with --job");
     if (id->stream_version != BAL_STREAM_VERSION)
         return bal_fail(BAL_ERR_CONFIG, "the journal has random streams of version %u; expected %d",
                         id->stream_version, BAL_STREAM_VERSION);
     if (id->base_hash != bal_states_fingerprint(states, tensors))
-        return bal_fail(BAL_ERR_CONFIG, "the journal was started from another base model");
+        return bal_fail(BAL_ERR_CONFIG,
+                        "the journal was started from another base model; give that one");
     if (step < 0 || step > bal_journal_n(journal))
-        return bal_fail(BAL_ERR_CONFIG, "step %lld; the journal has steps up to %lld",
+        return bal_fail(BAL_ERR_CONFIG, "--step=%lld: the journal has steps up to %lld only",
                         (long long)step, (long long)bal_journal_n(journal));
     bal_run run = {.job = job,
                    .machine = machine,

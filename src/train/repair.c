@@ -9,11 +9,10 @@ static bal_status repair(bal_run *run, uint64_t *fingerprint)
     uint64_t before;
     snprintf(drift, sizeof drift, "%s", bal_failure());
     if (run->replica.repaired_step == run->step)
-        return bal_fail(
-            BAL_ERR_NUMERIC,
-            "%s; that was rebuilt from checkpoint and journal in this step already: take "
-            "its machine out, then run the same command again",
-            drift);
+        return bal_fail(BAL_ERR_NUMERIC,
+                        "%s; it was rebuilt from checkpoint and journal in this step before: leave "
+                        "out its machine, then run the same command again",
+                        drift);
     run->replica.repaired_step = run->step;
     bal_log(BAL_LOG_WARN, "%s; the model is rebuilt from checkpoint and journal", drift);
     BAL_TRY(
@@ -22,10 +21,8 @@ static bal_status repair(bal_run *run, uint64_t *fingerprint)
 
     bal_metrics kept = run->record.metrics; /* it has seconds, which replayed steps lack */
     run->record.metrics = (bal_metrics){0};
-    bal_status status =
-        run->writes ? bal_metrics_init(&run->record.metrics, run->replica.tensors->n) : BAL_OK;
-    status = bal_comm_agree(run->comm, status);
-    if (status == BAL_OK) status = bal_run_rebuild(run);
+    if (run->writes) bal_metrics_init(&run->record.metrics, run->replica.tensors->n);
+    bal_status status = bal_run_rebuild(run);
     bal_metrics_clear(&run->record.metrics);
     run->record.metrics = kept;
     BAL_TRY(status);

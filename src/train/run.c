@@ -259,7 +259,6 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
                    .clock = {.began = now, .started = now}};
     bal_status status = bal_run_start(&run);
     uint64_t wishes = 0;
-    if (status != BAL_OK && run.record.made) bal_run_dir_unmake(dir);
     if (status == BAL_OK && run.writes)
         bal_log(BAL_LOG_SAY,
                 "%s %s: %d ranks, kernels %s, %lld slots, %lld x %lld tokens per probe",
@@ -281,6 +280,8 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
     if (status == BAL_OK || status == BAL_STOPPED) {
         bal_status printed = bal_progress_table(&run);
         if (printed != BAL_OK) status = printed;
+    } else if (run.writes) {
+        status = bal_run_unmake(&run, status);
     }
     bal_run_clear(&run);
     return status;

@@ -14,16 +14,8 @@ static uint64_t data_hash(const bal_inputs *inputs)
 
 /* A run that version 0.1 began on documents goes on with those of version 0.1, which differ where
  * lines end with CR LF or a blank line has spaces. */
-static bal_status load_as_begun(bal_run *run)
+static bal_status load_as_begun(bal_run *run, uint64_t begun)
 {
-    char path[BAL_PATH_BYTES];
-    bal_journal *journal = NULL;
-    bal_run_path(run->dir, "ballots.journal", path);
-    if (access(path, F_OK) != 0 || bal_journal_open(path, false, &journal) != BAL_OK)
-        return BAL_OK; /* a new run, or one that fails once its record is opened */
-    uint64_t begun = bal_journal_id(journal)->data_hash;
-    bal_journal_close(&journal);
-    if (data_hash(&run->inputs) == begun) return BAL_OK;
     bal_job job = *run->job;
     bal_inputs old;
     job.as_0_1 = true;
@@ -34,11 +26,12 @@ static bal_status load_as_begun(bal_run *run)
     return BAL_OK;
 }
 
-bal_status bal_run_load(bal_run *run)
+bal_status bal_run_load(bal_run *run, uint64_t begun)
 {
     BAL_TRY(bal_inputs_open(run->job, &run->inputs));
-    if (run->dir != NULL && run->job->data.examples == BAL_EXAMPLES_DOCUMENTS)
-        BAL_TRY(load_as_begun(run));
+    if (begun != 0 && data_hash(&run->inputs) != begun &&
+        run->job->data.examples == BAL_EXAMPLES_DOCUMENTS)
+        BAL_TRY(load_as_begun(run, begun));
     run->replica.model = run->inputs.bundle.model;
     run->replica.tensors = bal_model_tensors(run->replica.model);
     run->replica.states = bal_rule_of(run->job->rule.name)->states;
@@ -111,42 +104,94 @@ static bal_status restore_journal(const bal_run *run, int64_t step, bool is_whol
     return status;
 }
 
-/* Rank 0: find the journal and the newest checkpoint in the directory, or begin both. */
-static bal_status open_record(bal_run *run, int64_t *checkpoint)
+/* Rank 0: the newest checkpoint in the directory, its journal if that can be read, and by either
+ * the data that the run was begun on. */
+static bal_status find_record(bal_run *run, int64_t *checkpoint, uint64_t *data)
 {
     char path[BAL_PATH_BYTES];
+    bal_snapshot snapshot;
     bal_run_path(run->dir, "ballots.journal", path);
     bal_run_dir_clean(run->dir);
     BAL_TRY(bal_checkpoint_find(run->dir, checkpoint));
     bool there = access(path, F_OK) == 0;
     bal_status status = there ? bal_journal_open(path, true, &run->record.journal) : BAL_ERR_INPUT;
-    if (status != BAL_OK && status != BAL_ERR_INPUT) return status;
-    int64_t n = status == BAL_OK ? bal_journal_n(run->record.journal) : -1;
-    if (status == BAL_OK && bal_journal_tail(run->record.journal) > 0)
-        bal_log(BAL_LOG_WARN, "%s: a torn tail of %lld bytes is cut off", path,
-                (long long)bal_journal_tail(run->record.journal));
-    if (n >= 0) BAL_TRY(bal_run_compare_id(run, bal_journal_id(run->record.journal)));
-    if (*checkpoint > n && *checkpoint >= 0) {
-        bal_journal_close(&run->record.journal);
-        BAL_TRY(restore_journal(run, *checkpoint, n >= 0));
-        BAL_TRY(bal_journal_open(path, true, &run->record.journal));
-        BAL_TRY(bal_run_compare_id(run, bal_journal_id(run->record.journal)));
-        if (bal_journal_n(run->record.journal) < *checkpoint)
+    if (status == BAL_OK) {
+        *data = bal_journal_id(run->record.journal)->data_hash;
+    } else if (status == BAL_ERR_INPUT && *checkpoint >= 0) {
+        bal_checkpoint_path(run->dir, *checkpoint, path);
+        BAL_TRY(bal_checkpoint_outline(path, &snapshot));
+        *data = snapshot.id.data_hash;
+        bal_snapshot_clear(&snapshot);
+    } else if (there) {
+        return status; /* damaged, and no checkpoint has a copy */
+    }
+    return BAL_OK;
+}
+
+static void delete_record(bal_run *run)
+{
+    static const char *const names[] = {"ballots.journal", "job.ini", "metrics.jsonl", "best.h5"};
+    char path[BAL_PATH_BYTES];
+    bal_metrics_log_close(&run->record.log);
+    bal_journal_close(&run->record.journal);
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
+        bal_run_path(run->dir, names[i], path);
+        unlink(path);
+    }
+}
+
+/* Rank 0: is the journal that was found of this run? One without a step, of a start that was
+ * killed, holds no other job to its place. */
+static bal_status check_journal(bal_run *run, int64_t checkpoint)
+{
+    const bal_journal *journal = run->record.journal;
+    int64_t tail = bal_journal_tail(journal);
+    if (tail > 0)
+        bal_log(BAL_LOG_WARN, "%s/ballots.journal: a torn tail of %lld bytes is cut off", run->dir,
+                (long long)tail);
+    bal_status status = bal_run_compare_id(run, bal_journal_id(journal));
+    if (status != BAL_ERR_CONFIG || bal_journal_n(journal) > 0 || tail > 0 || checkpoint >= 0)
+        return status;
+    bal_log(BAL_LOG_WARN, "%s; no step was taken, so the run begins anew", bal_failure());
+    delete_record(run);
+    return BAL_OK;
+}
+
+/* Rank 0: see that what was found is of this run. A journal that lacks steps of the checkpoint is
+ * put back from there. */
+static bal_status check_record(bal_run *run, int64_t checkpoint)
+{
+    char path[BAL_PATH_BYTES];
+    bal_journal **journal = &run->record.journal;
+    int64_t n = *journal == NULL ? -1 : bal_journal_n(*journal);
+    bal_run_path(run->dir, "ballots.journal", path);
+    if (n >= 0) BAL_TRY(check_journal(run, checkpoint));
+    if (checkpoint > n) {
+        bal_journal_close(journal);
+        BAL_TRY(restore_journal(run, checkpoint, n >= 0));
+        BAL_TRY(bal_journal_open(path, true, journal));
+        BAL_TRY(bal_run_compare_id(run, bal_journal_id(*journal)));
+        if (bal_journal_n(*journal) < checkpoint)
             return bal_fail(BAL_ERR_INPUT,
                             "%s: the copy of the checkpoint of step %lld ends after step %lld; "
                             "move that checkpoint out of the run directory",
-                            path, (long long)*checkpoint,
-                            (long long)bal_journal_n(run->record.journal));
-    } else if (there && status != BAL_OK) {
-        return status; /* damaged, and no checkpoint has a copy */
+                            path, (long long)checkpoint, (long long)bal_journal_n(*journal));
     }
-    if (run->record.journal != NULL) {
-        run->id.job_hash = bal_journal_id(run->record.journal)->job_hash; /* that of 0.1, perhaps */
-        return BAL_OK;
-    }
-    /* A new run. A job.ini without a journal is left over from a start that failed. */
+    if (*journal != NULL)
+        run->id.job_hash = bal_journal_id(*journal)->job_hash; /* that of 0.1, perhaps */
+    return BAL_OK;
+}
+
+/* Rank 0: the record of a new run, once nothing can refuse it any more. A job.ini without a journal
+ * is left over from a start that was killed. */
+static bal_status begin_record(bal_run *run)
+{
+    char path[BAL_PATH_BYTES];
+    run->record.begun = true;
+    bal_run_path(run->dir, "ballots.journal", path);
     BAL_TRY(bal_publish(run->dir, "job.ini", run->job->text, strlen(run->job->text)));
-    return bal_journal_create(path, &run->id, &run->record.journal);
+    return bal_journal_create(path, &run->id, bal_job_ballot(run->job).n_bits,
+                              &run->record.journal);
 }
 
 bal_status bal_run_make_tools(bal_run *run)
@@ -169,7 +214,7 @@ bal_status bal_run_make_tools(bal_run *run)
         !run->clock.abstained)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the run");
     if (run->writes && run->record.metrics.n_tensors == 0)
-        BAL_TRY(bal_metrics_init(&run->record.metrics, run->replica.tensors->n));
+        bal_metrics_init(&run->record.metrics, run->replica.tensors->n);
     BAL_TRY(bal_update_init(&run->update, job, run->machine, run->replica.tensors,
                             &run->replica.states));
     BAL_TRY(bal_ballot_create(run->comm, bal_job_ballot(job), &poll->ballot));
@@ -204,23 +249,26 @@ bal_status bal_run_start(bal_run *run)
     run->record.best_nats = INFINITY;
     run->replica.repaired_step = -1;
     bal_status status = BAL_OK;
-    if (run->writes) status = bal_run_dir_make(run->dir, &run->record.made);
+    int64_t found[2] = {-1, 0}; /* step of the checkpoint, entries of the journal */
+    uint64_t data = 0;          /* that the run was begun on; 0: it is new */
+    if (run->writes) status = bal_run_dir_make(run->dir, &run->record.n_made);
     if (run->writes && status == BAL_OK) status = bal_lock_take(run->dir, &run->record.lock);
+    if (run->writes && status == BAL_OK) status = find_record(run, &found[0], &data);
     BAL_TRY(bal_comm_agree(run->comm, status));
-    BAL_TRY(bal_comm_agree(run->comm, bal_run_load(run)));
+    BAL_TRY(bal_comm_broadcast(run->comm, &data, sizeof data));
+    BAL_TRY(bal_comm_agree(run->comm, bal_run_load(run, data)));
     BAL_TRY(bal_run_load_weights(run));
     BAL_TRY(compare_inputs(run));
-    int64_t found[2] = {-1, 0}; /* step of the checkpoint, entries of the journal */
-    if (run->writes) {
-        status = open_record(run, &found[0]);
-        found[1] = status == BAL_OK ? bal_journal_n(run->record.journal) : 0;
-    }
+    if (run->writes) status = check_record(run, found[0]);
+    if (run->record.journal != NULL) found[1] = bal_journal_n(run->record.journal);
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_comm_broadcast(run->comm, found, sizeof found));
     if (found[0] >= 0) BAL_TRY(bal_run_fill(run, found[0]));
     BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
     BAL_TRY(bal_deal_create(run->comm, (int)run->job->vote.slots, bal_job_way(run->job)->team,
                             run->job->vote.dealing == BAL_DEALING_NODE, &run->poll.deal));
+    if (run->writes && run->record.journal == NULL) status = begin_record(run);
+    BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_run_replay(run, found[1]));
     if (run->writes) {
         status = find_best(run);
@@ -230,6 +278,22 @@ bal_status bal_run_start(bal_run *run)
     }
     run->clock.first_step = run->step;
     return bal_comm_agree(run->comm, status);
+}
+
+bal_status bal_run_unmake(bal_run *run, bal_status status)
+{
+    bal_record *record = &run->record;
+    char path[BAL_PATH_BYTES];
+    bal_run_postpone(run, status);
+    if (record->journal == NULL || bal_journal_n(record->journal) == 0) {
+        bool ours = record->lock != NULL && bal_lock_check(record->lock) == BAL_OK;
+        bal_run_path(run->dir, "run.lock", path);
+        if (ours && record->begun) delete_record(run);
+        if (ours && record->n_made > 0) unlink(path);
+        bal_lock_release(&record->lock); /* NFS keeps what is open */
+        bal_run_dir_unmake(run->dir, record->n_made);
+    }
+    return bal_run_pending(run);
 }
 
 void bal_run_clear(bal_run *run)

@@ -79,7 +79,8 @@ typedef struct bal_audit {
 
 /** The run directory, of rank 0 alone but for dev_score. */
 typedef struct bal_record {
-    bool made; /* the directory, by this process */
+    int n_made; /* directories that this process made: that of the run, and those above it */
+    bool begun; /* job.ini and the journal are of this process */
     bal_lock *lock;
     bal_journal *journal;
     bal_metrics metrics;
@@ -173,11 +174,15 @@ bal_status bal_run_compare(bal_run *run, bal_status status, uint64_t *fingerprin
 /* ---- start.c ---- */
 
 /** Load model and data, open or create the run directory, replay to the last step in the journal.
- *  Collective. */
+ *  Collective. A new run has its record last: a start that fails before leaves none. */
 bal_status bal_run_start(bal_run *run);
-/** Its parts: what every rank reads, the model's shape, its tokenizer, the data (local); the
- *  weights of the base model, one copy per node (collective); work space (local). */
-bal_status bal_run_load(bal_run *run);
+/** Rank 0, after a failure with this status: a run without a step leaves nothing that this process
+ *  made, so that its job can be corrected. Local. @return the first failure, with its sentence. */
+bal_status bal_run_unmake(bal_run *run, bal_status status);
+/** Parts of a start: what every rank reads, the model's shape, its tokenizer, the data (local); the
+ *  weights of the base model, one copy per node (collective); work space (local).
+ *  @param begun  hash of the data that the run was begun on; 0: it is new */
+bal_status bal_run_load(bal_run *run, uint64_t begun);
 bal_status bal_run_load_weights(bal_run *run);
 bal_status bal_run_make_tools(bal_run *run);
 /** Release everything. Collective, for the communicator is used by nothing afterwards. */

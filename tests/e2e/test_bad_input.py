@@ -287,6 +287,8 @@ class BadInput(b.TestCase):
             result = b.run(b.tiny(run), expect=None, preexec=little,
                            OMPI_MCA_ess_singleton_isolated="1")
             self.assert_disk_full(result, run, what)
+            if what != r"metrics\.jsonl":  # which is full after some steps
+                self.assertFalse(os.path.exists(run), what)
             self.assertEqual(b.printed_fingerprint(b.run(b.tiny(run))), fingerprint, what)
 
     def test_disk_full_in_the_middle(self):
@@ -362,6 +364,27 @@ class BadInput(b.TestCase):
 
     # ---- arguments ----
 
+    def test_unknown_option_of_a_command(self):
+        for arguments, wrong, meant in (
+                (["train", "--stpes", "3"], "stpes", "-s run.steps=...?"),
+                (["train", b.JOB, "--run.steps=3"], "run.steps", "-s run.steps=...?"),
+                (["train", b.JOB, "--rum", "R"], "rum", "--run?"),
+                (["eval", b.STORIES, "--josn"], "josn", "--json?"),
+                (["generate", b.STORIES, "-p", "--tokns", "--tokns", "3"], "tokns", "--tokens?"),
+                (["inspect", "--verfiy", b.STORIES], "verfiy", "--verify?"),
+                (["inspect", b.STORIES, "--hepl"], "hepl", "--help?")):
+            for ranks in (1, 2) if wrong == "rum" else (1,):
+                said = b.run(arguments, ranks, expect=b.USAGE).err
+                self.assertIn(f"ballot {arguments[0]}: there is no option --{wrong}; did you mean "
+                              f"{meant}\nTry ", said)
+                self.assertEqual(said.count("did you mean"), 1)
+        for word, reason in (("--zzzzzzzz", "unrecognized"), ("--s", "ambiguous")):
+            said = b.run(["eval", b.STORIES, word], expect=b.USAGE).err
+            self.assertIn(reason, said)
+            self.assertNotIn("did you mean", said)
+        b.run(["train", "--he"])
+        self.assert_refused(b.INPUT, ["--verfiy"], ["inspect", "--", "--verfiy"])
+
     def test_unknown_command_or_none(self):
         for word, meant in (("trian", "train"), ("evla", "eval"), ("exprot", "export")):
             self.assert_refused(b.USAGE, [f'"{word}"; did you mean "{meant}"'], [word], alone=False)
@@ -398,9 +421,36 @@ class BadInput(b.TestCase):
         for ranks in (1, 2):
             b.run(b.tiny(run, data__train="nowhere.txt"), ranks=ranks, expect=b.INPUT)
             self.assertFalse(os.path.exists(run))
+            b.run(b.tiny(f"{run}/a//b/", "-s", "rule.name=zoqo"), ranks=ranks, expect=b.USAGE)
+            self.assertFalse(os.path.exists(run))
+        b.run(b.tiny(f"{run}/{'n' * 300}"), expect=b.FAILURE)
+        self.assertFalse(os.path.exists(run))
         os.mkdir(run)  # of its user
         b.run(b.tiny(run, data__train="nowhere.txt"), expect=b.INPUT)
         self.assertEqual(os.listdir(run), ["run.lock"])
+        b.run(b.tiny(f"{run}/a/b", data__train="nowhere.txt"), expect=b.INPUT)
+        self.assertEqual(os.listdir(run), ["run.lock"])
+
+    def test_a_job_that_was_refused_can_be_corrected(self):
+        """Where no step was taken, also if the first start was killed or failed late."""
+        run = self.folder("run")
+        os.mkdir(run)
+        b.run(b.tiny(run, "-s", "rule.name=zoqo"), expect=b.USAGE)
+        self.assert_refused(b.USAGE, ["zoqo"], ["doctor", b.JOB, "-s", f"model.path={b.STORIES}",
+                                                "-s", "rule.name=zoqo"])
+        self.assertEqual(os.listdir(run), ["run.lock"])
+        b.run(b.tiny(run))
+        os.truncate(os.path.join(run, "ballots.journal"), 128)  # a step was never taken
+        for name in os.listdir(run):
+            if re.match(r"step-|LATEST|metrics", name):
+                os.remove(os.path.join(run, name))
+        result = b.run(b.tiny(run, vote__slots=9))
+        self.assertRegex(result.err, r'"slots = 8" there, "slots = 9" now.*begins anew')
+        other = self.folder("other")
+        fresh = b.run(b.tiny(other, vote__slots=9))
+        self.assertEqual(b.printed_fingerprint(result), b.printed_fingerprint(fresh))
+        for name in ("job.ini", "ballots.journal"):
+            self.assertEqual(b.bytes_of(run, name), b.bytes_of(other, name))
 
     def test_failures_to_write_name_what_was_asked_for(self):
         """And not the hidden name under which it is written first."""

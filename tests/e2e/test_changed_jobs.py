@@ -56,11 +56,31 @@ class ChangedJobs(b.TestCase):
         fewer = b.run(b.tiny(run, **dict(OPTIONS, run__steps=3)), expect=b.USAGE).err
         self.assertIn("-s run.steps=3", fewer)
 
+    def test_the_command_for_more_steps_is_one_for_a_shell(self):
+        run, without = self.folder("it's a $RUN"), dict(OPTIONS, data__dev="")
+        b.run(b.tiny(run, **without))
+        said = b.run(b.tiny(run, **dict(without, run__steps=STEPS + 1)), expect=b.USAGE).err
+        self.assertIn("from its latest checkpoint is: ", said)
+        words = shlex.split(re.search(r"is: ballot (train .*)", said).group(1))
+        self.assertIn(f"the model is {run}/step-{STEPS:06d}.h5\n", b.run(words).err)
+
+    def test_what_does_not_apply_is_an_error_beside_a_journal_too(self):
+        run = self.begun("unused")
+        said = b.run(b.tiny(run, "-s", "rule.eta=0.25", **OPTIONS), expect=b.USAGE).err
+        self.assertIn("-s rule.eta=0.25: [rule] eta = 0.25 does not apply", said)
+        job = os.path.join(run, "job.ini")
+        with open(job, "a", encoding="utf-8") as file:
+            file.write("[rule]\neta = 0.25\n")
+        for command in (["config", job], ["train", job, "--run", run],
+                        ["replay", b.STORIES, run, "-o", os.path.join(run, "no.h5")]):
+            said = b.run(command, expect=b.USAGE).err
+            self.assertRegex(said, r"job.ini:\d+: \[rule\] eta = 0.25 does not apply")
+
     def test_what_decides_is_named_with_both_values(self):
         run = self.begun("decides")
         for option, then in (("data.batch=2", "batch = 1"), ("run.seed=9", "seed = 1"),
                              ("vote.train=gains", "train = codes gains"),
-                             ("rule.name=zoqo", "name = carry")):
+                             ("vote.directions=independent", "directions = walsh")):
             said = b.run(b.tiny(run, "-s", option, **OPTIONS), expect=b.USAGE).err
             now = option.split(".")[1].replace("=", " = ")
             self.assertIn(f'belongs to another job: "{then}" there, "{now}" now', said)

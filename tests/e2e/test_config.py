@@ -57,6 +57,7 @@ class Config(b.TestCase):
                 (("rule.eta=0.25",), r"\[rule\] eta = 0.25 does not apply: it is for rule.name=zoqo"),
                 (("rule.name=zoqo", "rule.travel=2"), r"travel = 2 does not apply"),
                 (("model.group=32",), r"group = 32 does not apply: .*model.codes=i4 or "),
+                (("vote.audit_action=warn",), r"audit_action = warn does not apply: .*vote.audit="),
                 (("vote.noise=2",), r"noise = 2 does not apply: .*vote.directions=uniform")):
             settings = [word for setting in given for word in ("-s", setting)]
             for command in (["config"], ["train", b.JOB, "--run", self.folder("run")],
@@ -69,6 +70,7 @@ class Config(b.TestCase):
         self.assertIn(f"{job}:4: [rule] travel = 7", b.run(["config", job], expect=b.USAGE).err)
         for applies in (("rule.name=zoqo", "rule.eta=0.25"), ("model.codes=nf4", "model.group=32"),
                         ("model.formats=lm_head*=i4", "model.group=32"),
+                        ("vote.audit=1e-5", "vote.audit_action=exclude"),
                         ("rule.eta=0.001",), ("model.group=64",)):  # the last two say nothing new
             self.config(*[word for setting in applies for word in ("-s", setting)])
 
@@ -77,7 +79,7 @@ class Config(b.TestCase):
         b.run(b.tiny(run, run__steps=1))
         text = b.bytes_of(run, "job.ini").decode()
         self.assertRegex(text, r"(?m)^travel = 4$")
-        for key in ("eta", "group", "noise"):
+        for key in ("eta", "group", "noise", "audit_action"):
             self.assertNotRegex(text, rf"(?m)^{key} =")
 
     def test_every_option_shows_its_source(self):
@@ -89,7 +91,9 @@ class Config(b.TestCase):
         self.assertEqual(sources.pop("run.seed"), "-s run.seed=5")
         self.assertEqual(set(sources.values()), {"default"})
         lines = self.config(job, "-s", "run.seed=5").splitlines()
-        options = [i for i, line in enumerate(lines) if re.match(r"[a-z_]+ =", line)]
+        options = [i for i, line in enumerate(lines)
+                   if re.match(r"(; does not apply: )?[a-z_]+ =", line)]
+        self.assertIn("; does not apply: eta = 0.001", lines)
         self.assertEqual(len(options), len(sources) + 3, "options in the text")
         for i in options:  # in a comment on the line above
             self.assertRegex(lines[i - 1], rf"^; .*from (default|{re.escape(job)}:\d+|-s .*)$")

@@ -43,12 +43,14 @@ class Examples(b.TestCase):
         losses = [float(line.split()[2]) for line in said.splitlines()]
         self.assertEqual(len(losses), 10)
         self.assertLess(losses[-1], losses[0] - 0.2)
-        self.assertEqual(example("rule", b.STORIES, TEXT).out, said)
+        if not b.SLOW:
+            self.assertEqual(example("rule", b.STORIES, TEXT).out, said)
 
     def test_dataset(self):
         """A last token costs what a whole sum costs more than all but its last character."""
         out = example("dataset", b.STORIES).out
-        self.assertEqual(out, example("dataset", b.STORIES).out, "drawn otherwise")
+        if not b.SLOW:
+            self.assertEqual(out, example("dataset", b.STORIES).out, "drawn otherwise")
         nats = [float(n) for n in re.findall(r"([\d.]+) nats each", out)]
         sums = [f"{i // 10}+{i % 10}={i // 10 + i % 10}" for i in range(100)]
         costs, tokens = [], []

@@ -86,7 +86,7 @@ class Sources(b.TestCase):
         run = self.folder("young")
         os.mkdir(run)
         shutil.copy(os.path.join(self.run_dir, "ballots.journal"), run)
-        self.refused(run, "a run directory that has no checkpoint yet", f"{run}/ballots.journal")
+        self.refused(run, "this run has no checkpoint yet", f"{run}/ballots.journal")
         self.write("young/LATEST", "../elsewhere.h5\n")
         self.refused(run, "LATEST: expected the name of something in")
 

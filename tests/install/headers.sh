@@ -15,7 +15,7 @@ for header in include/ballot/*.h; do
             complain "$header is not complete ${language#*=}"
     done
     [ "$name" = ballot/ballot.h ] && continue
-    grep -q 'extern "C"' "$header" || complain "$header: extern \"C\" is missing"
+    grep -q "^BAL_C_BEGIN" "$header" || complain "$header: BAL_C_BEGIN, for C++, is missing"
     grep -q "^#include \"$name\"" include/ballot/ballot.h ||
         complain "ballot/ballot.h does not include $name"
 done

@@ -55,7 +55,7 @@ static void make_job(int steps, const char *more, const char *even_more)
     if (more != NULL) snprintf(settings[n++], sizeof *settings, "%s", more);
     if (even_more != NULL) snprintf(settings[n++], sizeof *settings, "%s", even_more);
     for (int i = 0; i < n; ++i) overrides[i] = settings[i];
-    CU_ASSERT_EQUAL_FATAL(bal_job_read(NULL, overrides, n, &source), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_job_read(NULL, overrides, n, NULL, &source), BAL_OK);
 }
 
 static _Thread_local int my_rank; /* each rank is a thread */
@@ -332,7 +332,7 @@ static void test_a_memory_that_cannot_be_put_right_stops_the_run(void)
         bal_status status = run_once(run, n_ranks, &good);
         bal_simulation_tamper = NULL;
         CU_ASSERT_EQUAL(status, n_repairs > 0 ? BAL_ERR_NUMERIC : BAL_OK);
-        if (n_repairs > 0) CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "take its machine out"));
+        if (n_repairs > 0) CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "out its machine"));
         n_stopped += n_repairs > 0;
         CU_ASSERT_EQUAL(run_once(run, n_ranks, &good), BAL_OK);
         CU_ASSERT(is_replayed(run));

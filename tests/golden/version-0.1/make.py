@@ -32,6 +32,10 @@ RUNS = {  # rule.eta and model.group say nothing here, and are part of the job's
     "crlf-documents": {"model.path": LLAMA, "data.examples": "documents", "vote.slots": 8,
                        "data.train": f"{os.path.relpath(HERE)}/returns.txt",
                        "data.dev": f"{os.path.relpath(HERE)}/returns.txt"},
+    # bytes that are 0, of which version 0.1 said nothing
+    "zeros": {"model.path": LLAMA, "vote.slots": 8,
+              "data.train": f"{os.path.relpath(HERE)}/zeros.txt",
+              "data.dev": f"{os.path.relpath(HERE)}/zeros.txt"},
     "mlm": {"model.path": f"{FAMILIES}/roberta", "data.task": "mlm", "vote.slots": 8,
             "vote.train": "gains"},
 }

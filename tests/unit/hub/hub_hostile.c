@@ -107,7 +107,7 @@ static void test_damaged_safetensors_are_refused(void)
         {negative_shape, "q_proj.weight: shape"},
         {overflow, "q_proj.weight: shape"},
         {overflow_twice, "q_proj.weight: shape"},
-        {past_int64, "no size in elements"},
+        {past_int64, "not a size in elements"},
         {real_shape, "q_proj.weight: shape"},
         {deep_shape, "q_proj.weight has shape [4, 2, 2]; expected [4, 4]"},
         {no_shape, "span 64 bytes; expected 4"},
@@ -125,7 +125,7 @@ static void test_damaged_safetensors_are_refused(void)
         {duplicate_key, "duplicate"},
         {missing, "v_proj.weight is missing"},
         {unprintable, "plain ASCII"},
-        {extra, "model.layers.1.mlp.up_proj.weight is no part"},
+        {extra, "model.layers.1.mlp.up_proj.weight does not belong to a "},
         {no_tensor, "tensor x"},
         {not_json, "near '?'"},
         {nan_inside, "down_proj.weight: element 2 is NaN"},
@@ -321,7 +321,7 @@ static void test_folders_that_do_not_fit_get_a_sentence(void)
     write_file(&empty, "pytorch_model.bin.index.json", "{}", 2);
     expect_refusal(empty.path, "pytorch_model.bin.index.json", "weight_map has 0 tensors");
     write_file(&empty, "pytorch_model.bin", "PK", 2);
-    expect_refusal(empty.path, "pytorch_model.bin", "no zip file");
+    expect_refusal(empty.path, "pytorch_model.bin", "not a zip file");
     write_file(&empty, "model.safetensors.index.json", "[]", 2);
     expect_refusal(empty.path, "model.safetensors.index.json", "expected an object");
     CU_ASSERT_EQUAL_FATAL(mkdir(in_dir(&empty, "model.safetensors"), 0777), 0);

@@ -115,7 +115,7 @@ static void test_the_first_layout_of_a_folder_counts(void)
     write_file(&dir, "pytorch_model.bin.index.json", "4", 1);
     expect_folder_refused(dir.path, "pytorch_model.bin.index.json", "JSON");
     write_file(&dir, "pytorch_model.bin", "3", 1);
-    expect_folder_refused(dir.path, "pytorch_model.bin: no zip file", "");
+    expect_folder_refused(dir.path, "pytorch_model.bin: not a zip file", "");
     write_file(&dir, "model.safetensors.index.json", "2", 1);
     expect_folder_refused(dir.path, "model.safetensors.index.json", "JSON");
     write_file(&dir, "model.safetensors", "1", 1);
@@ -165,13 +165,13 @@ static void test_an_index_and_its_files_must_agree(void)
         {"{\"weight_map\": {\"a\": \"one.safetensors\", \"b\": \"three.safetensors\"}}",
          "/three.safetensors", "cannot be read"},
         {"{\"weight_map\": {\"a\": \"../one.safetensors\"}}", "index.json",
-         "tensor a has no plain"},
-        {"{\"weight_map\": {\"a\": \"/etc/passwd\"}}", "index.json", "tensor a has no plain"},
-        {"{\"weight_map\": {\"a\": \"..\"}}", "index.json", "tensor a has no plain"},
-        {"{\"weight_map\": {\"a\": \".\"}}", "index.json", "tensor a has no plain"},
-        {"{\"weight_map\": {\"a\": \"\"}}", "index.json", "tensor a has no plain"},
-        {"{\"weight_map\": {\"a\": \"\\u001b[2J\"}}", "index.json", "tensor a has no plain"},
-        {"{\"weight_map\": {\"a\": 1}}", "index.json", "tensor a has no plain"},
+         "tensor a is not a plain"},
+        {"{\"weight_map\": {\"a\": \"/etc/passwd\"}}", "index.json", "tensor a is not a plain"},
+        {"{\"weight_map\": {\"a\": \"..\"}}", "index.json", "tensor a is not a plain"},
+        {"{\"weight_map\": {\"a\": \".\"}}", "index.json", "tensor a is not a plain"},
+        {"{\"weight_map\": {\"a\": \"\"}}", "index.json", "tensor a is not a plain"},
+        {"{\"weight_map\": {\"a\": \"\\u001b[2J\"}}", "index.json", "tensor a is not a plain"},
+        {"{\"weight_map\": {\"a\": 1}}", "index.json", "tensor a is not a plain"},
         {"{\"weight_map\": {\"\\u001b\": \"one.safetensors\"}}", "index.json", "not plain ASCII"},
         {"{\"weight_map\": {\"\": \"one.safetensors\"}}", "index.json", "empty"},
         {"{\"weight_map\": {\"a\": \"one.safetensors\", \"a\": \"two.safetensors\"}}", "index.json",

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "ballot/record.h"
 #include "files.h"
@@ -89,7 +90,7 @@ static void make_journal(const char *name, int n_slots, int64_t n, char *path)
     bal_journal *journal = NULL;
     bal_run_id id = make_id(n_slots);
     snprintf(path, PATH_MAX, "%s/ballots.journal", bal_test_dir(name));
-    CU_ASSERT_EQUAL_FATAL(bal_journal_create(path, &id, &journal), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_journal_create(path, &id, BAL_SIGN_BITS, &journal), BAL_OK);
     append_entries(journal, n, n_slots);
     bal_journal_close(&journal);
     CU_ASSERT_PTR_NULL(journal);
@@ -139,7 +140,7 @@ static void test_a_journal_is_never_overwritten_and_steps_have_no_gaps(void)
     bal_run_id id = make_id(3);
     bal_journal_entry entry = make_entry(3, 3, bits);
     make_journal("gaps", 3, 2, path);
-    CU_ASSERT_EQUAL(bal_journal_create(path, &id, &journal), BAL_ERR_STATE);
+    CU_ASSERT_EQUAL(bal_journal_create(path, &id, BAL_SIGN_BITS, &journal), BAL_ERR_STATE);
     CU_ASSERT_PTR_NULL(journal);
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, true, &journal), BAL_OK);
     CU_ASSERT_EQUAL(bal_journal_append(journal, &entry), BAL_ERR_ARG);
@@ -351,10 +352,11 @@ static void test_a_full_disk_leaves_the_journal_as_it_was(void)
     bal_run_id id = make_id(SLOTS);
     snprintf(other, sizeof other, "%s/ballots.journal", bal_test_dir("full-new"));
     limit_files(100);
-    bal_status status = bal_journal_create(other, &id, &journal);
+    bal_status status = bal_journal_create(other, &id, BAL_SIGN_BITS, &journal);
     limit_files(RLIM_INFINITY);
     CU_ASSERT_EQUAL(status, BAL_ERR_IO);
-    CU_ASSERT_EQUAL(bal_journal_create(other, &id, &journal), BAL_OK); /* nothing was left */
+    /* nothing was left */
+    CU_ASSERT_EQUAL(bal_journal_create(other, &id, BAL_SIGN_BITS, &journal), BAL_OK);
     bal_journal_close(&journal);
 }
 
@@ -366,7 +368,10 @@ static void test_what_is_no_journal_is_refused(void)
     CU_ASSERT_EQUAL(bal_journal_open("/dev/full", true, &journal), BAL_ERR_INPUT);
     CU_ASSERT_EQUAL(bal_journal_open(".", false, &journal), BAL_ERR_INPUT);
     bal_run_id id = make_id(1);
-    CU_ASSERT_EQUAL(bal_journal_create("no such folder/journal", &id, &journal), BAL_ERR_IO);
+    CU_ASSERT_EQUAL(bal_journal_create("votes of a byte", &id, 8, &journal), BAL_ERR_ARG);
+    CU_ASSERT_EQUAL(access("votes of a byte", F_OK), -1);
+    CU_ASSERT_EQUAL(bal_journal_create("no such folder/journal", &id, BAL_SIGN_BITS, &journal),
+                    BAL_ERR_IO);
     CU_ASSERT_PTR_NULL(journal);
 }
 

@@ -396,7 +396,7 @@ static void test_hf_parts_that_are_not_supported_are_named(void)
          "", VOCAB, "[]", "behavior of a Split is \"Kept\"; expected Removed, Isolated"},
         {"\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a\"},"
          "\"behavior\":\"Isolated\"},",
-         "", VOCAB, "[]", "the pattern of a Split is none: missing closing parenthesis"},
+         "", VOCAB, "[]", "the pattern of a Split is not valid: missing closing parenthesis"},
         {"\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"},"
          "\"behavior\":\"Isolated\"},",
          "", VOCAB, "[]", "has \"&&\" at byte 2, what two classes share"},
@@ -407,7 +407,7 @@ static void test_hf_parts_that_are_not_supported_are_named(void)
          "the replacement of a Metaspace is \"ab\"; expected one character"},
         {"\"normalizer\":{\"type\":\"ByteLevel\"},\"pre_tokenizer\":{\"type\":\"Sequence\","
          "\"pretokenizers\":[{\"type\":\"ByteLevel\"},{\"type\":\"ByteLevel\"}]},",
-         "", VOCAB, "[]", "ByteLevel stands more than 2 times"},
+         "", VOCAB, "[]", "ByteLevel is used more than 2 times"},
         {"\"normalizer\":{\"type\":\"Precompiled\"},", "", VOCAB, "[]",
          "normalizer of type \"Precompiled\""},
         {"\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Nmt\"}]},", "", VOCAB,
@@ -444,8 +444,8 @@ static void test_hf_parts_that_are_not_supported_are_named(void)
         {"", "", "{\"a\":-1}", "[]", "\"a\" has id -1; expected 0 to 99"},
         {"", "", "{\"a\":1,\"a\":2}", "[]", "DIR/tokenizer.json:1: duplicate object key"},
         {"", "", VOCAB, "{}", "model.merges is {}; expected an array"},
-        {"", "", VOCAB, "[\"ab\"]", "model.merges[0] is no pair"},
-        {"", "", VOCAB, "[\"a b\",[\"a\",\"b\",\"c\"]]", "model.merges[1] is no pair"},
+        {"", "", VOCAB, "[\"ab\"]", "model.merges[0] is not a pair"},
+        {"", "", VOCAB, "[\"a b\",[\"a\",\"b\",\"c\"]]", "model.merges[1] is not a pair"},
         {"", "", VOCAB, "[\"a c\"]", "model.merges 0 joins \"a\" and \"c\""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
