@@ -118,13 +118,15 @@ static bal_status read_rows(reader *r, int *column)
     BAL_TRY(find_fields(r, column));
     while (r->at < r->end) {
         int n_cells;
-        int64_t line = r->line++;
+        int64_t line = r->line;
         bool empty = *r->at == '\n' || (*r->at == '\r' && r->at + 1 < r->end && r->at[1] == '\n');
         if (empty) {
             r->at += 1 + (*r->at == '\r');
+            ++r->line;
             continue;
         }
         BAL_TRY(next_row(r, r->n_columns, &n_cells));
+        ++r->line;
         if (n_cells != r->n_columns)
             return bal_fail(BAL_ERR_INPUT, "%s:%lld: %d columns; expected %d", r->rows->path,
                             (long long)line, n_cells, r->n_columns);

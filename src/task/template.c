@@ -130,7 +130,9 @@ static bal_status pick(const bal_rows *rows, int64_t row, int field, int64_t n, 
 {
     int64_t own = bal_rows_count(rows, row, field);
     if (own == 1) *k = 0;
-    if (own == 1 || own == n) return BAL_OK;
+    if (own == 1 || (own == n && n > 0)) return BAL_OK;
+    if (own == 0)
+        return bal_rows_fail(rows, row, "%s is an empty list", rows->form->fields[field].name);
     return bal_rows_fail(rows, row, "%s has %lld texts; expected %lld",
                          rows->form->fields[field].name, (long long)own, (long long)n);
 }

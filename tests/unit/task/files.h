@@ -8,12 +8,12 @@
 #include "ballot/task.h"
 #include "suite.h"
 
-/** Write a file into a fresh folder; its path is borrowed until eight more are written. */
+/** Write a file into a fresh folder; its path is borrowed until 64 more are written. */
 static inline const char *bal_test_write(const char *name, const char *text, size_t n)
 {
-    static char paths[8][512];
+    static char paths[64][512];
     static int n_written;
-    char *path = paths[n_written++ % 8];
+    char *path = paths[n_written++ % 64];
     snprintf(path, sizeof paths[0], "%s/%s", bal_test_dir("task"), name);
     FILE *file = fopen(path, "wb");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
