@@ -56,11 +56,12 @@ class Run:
     job, model        names for the title, or ""
     n_steps           steps applied
     state             "finished", "not finished" or "checkpoint"
-    final             (steps, forward passes, dev loss) after the last step, or None
+    final             (steps, forward passes, dev loss, dev metric) after the last step, or None
     batch             sequences per probe, or None where the record does not say
     step, passes      [n] step numbers; forward passes of the run after that step
     loss, agreement   [n] NaN where not measured
     dev_passes, dev   [m] where the dev loss was measured, and what it was
+    metric            [m] of a task: accuracy or F1 then, 0 to 1; else NaN
     phases, seconds   names; [n, phases]
     tensors, n_codes  names; codes in each (NaN: not known)
     flips             [n, tensors] codes that changed in the step
@@ -88,7 +89,7 @@ def read(path):
         with open(path, "rb") as file:
             start = file.read(520)
             is_hdf5 = path.endswith(".h5") or b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:])
-            run, dev = read_checkpoint(path) if is_hdf5 else read_jsonl(path)
+            run, dev, metric = read_checkpoint(path) if is_hdf5 else read_jsonl(path)
     except OSError as error:
         raise Failure(3, f"{path}: cannot be read: {error.strerror or error}") from None
     except MemoryError:
@@ -99,6 +100,7 @@ def read(path):
         raise Failure(3, f"{path}: has no finished step yet")
     for what, array, shape in (
             ("loss_nats", run.loss, (n,)), ("dev_loss_nats", dev, (n,)),
+            ("dev_metric", metric, (n,)),
             ("agreement", run.agreement, (n,)), ("forward_passes", run.passes, (n,)),
             ("seconds", run.seconds, (n, len(run.phases))),
             ("flips", run.flips, (n, len(run.tensors)))):
@@ -111,12 +113,13 @@ def read(path):
     # A row's dev loss was measured before its step, so after the passes of the row before.
     measured = np.isfinite(dev)
     run.dev_passes = np.concatenate([[0.0], run.passes[:-1]])[measured]
-    run.dev = dev[measured]
+    run.dev, run.metric = dev[measured], metric[measured]
     if run.final:
         run.n_steps = run.final[0]
         if math.isfinite(run.final[2]):
             run.dev_passes = np.append(run.dev_passes, run.final[1])
             run.dev = np.append(run.dev, run.final[2])
+            run.metric = np.append(run.metric, run.final[3])
     if not run.job:
         run.job = os.path.basename(os.path.dirname(os.path.abspath(path)))
     return run
@@ -158,7 +161,8 @@ def read_jsonl(path):
         if "ballot" in row or "tensors" in row:
             header = row
         elif row.get("final") is True:
-            final = (int(get("step")), get("forward_passes"), get("dev_loss_nats"))
+            final = (int(get("step")), get("forward_passes"), get("dev_loss_nats"),
+                     get("dev_metric") if "dev_metric" in row else math.nan)
         else:
             columns = {key: row.get(key, {}) for key in ("seconds", "flips", "abstained")}
             for key, column in columns.items():
@@ -171,7 +175,8 @@ def read_jsonl(path):
             if not 0 <= step < 2**53:
                 raise Failure(3, f"{path}: line {place}: step is {step}, expected a step number")
             rows[step] = ([get("loss_nats"), get("dev_loss_nats"), get("agreement"),
-                                  get("forward_passes")], columns["seconds"], columns["flips"],
+                           get("forward_passes"),
+                           get("dev_metric") if "dev_metric" in row else math.nan], columns["seconds"], columns["flips"],
                           columns["abstained"], get("accused") if "accused" in row else None)
     if not rows:
         raise Failure(3, f"{path}: has no line of a finished step, expected JSON objects with "
@@ -186,7 +191,7 @@ def read_jsonl(path):
     run.batch = batch if isinstance(batch, int) and batch > 0 else None
     run.step = np.array(sorted(rows), dtype=np.int64)
     table = [rows[step] for step in sorted(rows)]
-    run.loss, dev, run.agreement, run.passes = np.array([row[0] for row in table]).T
+    run.loss, dev, run.agreement, run.passes, metric = np.array([row[0] for row in table]).T
     run.phases = list(dict.fromkeys([*PHASES, *(name for row in table for name in row[1])]))
     run.tensors = list(dict.fromkeys([*sizes, *(name for row in table for name in row[2])]))
     run.n_codes = np.array([number(sizes.get(t), path, "of the header", t) for t in run.tensors])
@@ -205,7 +210,7 @@ def read_jsonl(path):
     run.n_steps = int(run.step[-1]) + 1
     run.final = final if final and final[0] > run.step[-1] else None  # else a run that went on
     run.state = "finished" if run.final else "not finished"
-    return run, dev
+    return run, dev, metric
 
 
 def read_checkpoint(path):
@@ -225,6 +230,8 @@ def read_checkpoint(path):
                 metrics[key][()].astype(float) for key in (
                     "loss_nats", "dev_loss_nats", "agreement", "forward_passes", "seconds",
                     "flips"))
+            metric = (metrics["dev_metric"][()].astype(float) if "dev_metric" in metrics
+                      else np.full(dev.shape, np.nan))
             run.phases, run.tensors = names("seconds", "phases"), names("flips", "tensors")
             run.n_codes = np.array([float(file["model"][name].size) for name in run.tensors])
             run.n_steps, run.state, run.final = int(file.attrs["step"]), "checkpoint", None
@@ -237,7 +244,8 @@ def read_checkpoint(path):
 
     measured = dev[np.isfinite(dev)]
     if math.isfinite(last_dev) and run.passes.size and last_dev not in measured[-1:]:
-        run.final = (run.n_steps, run.passes.flat[-1], last_dev)  # in no row: after the last step
+        # In no row: after the last step.
+        run.final = (run.n_steps, run.passes.flat[-1], last_dev, math.nan)
 
     job = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=";")
     try:
@@ -247,7 +255,7 @@ def read_checkpoint(path):
     run.job, run.model = "", job.get("model", "path", fallback="")
     batch = job.get("data", "batch", fallback="")
     run.batch = int(batch) if re.fullmatch(r"[1-9]\d{0,6}", batch) else None
-    return run, dev
+    return run, dev, metric
 
 
 # ---- what the panels show ----
@@ -327,7 +335,7 @@ def percent(share):
 # ---- drawing ----
 
 def draw(run):
-    """A figure of the run. Artists that show data carry a gid: loss, loss-mean, dev, agreement,
+    """A figure of the run. Artists that show data carry a gid: loss, loss-mean, dev, metric, agreement,
     agreement-mean, flips-0 (matrices), flips-1 (vectors), flips-2 (gains), seconds."""
     np, ticker = need("numpy"), need("matplotlib.ticker")
     need("matplotlib").rcParams.update({
@@ -344,9 +352,10 @@ def draw(run):
     most = max((len(shares) for _, _, shares in bands), default=1)
     line = 0.19 + 0.006 * most
     n_sections = len({section for section, _, _ in bands})
-    heights = [2.5, 1.25, max(0.6, line * len(bands) + 0.08 * n_sections), 1.35]
+    has_metric = bool(np.isfinite(run.metric).any())
+    heights = [2.5, *[1.5] * has_metric, 1.25, max(0.6, line * len(bands) + 0.08 * n_sections), 1.35]
     width, left, right, top, gap, bottom = 10.7, 1.75, 2.35, 1.22, 0.52, 1.05
-    height = top + sum(heights) + 3 * gap + bottom
+    height = top + sum(heights) + (len(heights) - 1) * gap + bottom
     figure = need("matplotlib.figure").Figure(figsize=(width, height), facecolor="white")
     axes, y = [], height - top
     for panel in heights:
@@ -354,7 +363,7 @@ def draw(run):
         axes.append(figure.add_axes([left / width, y / height, (width - left - right) / width,
                                      panel / height], sharex=axes[0] if axes else None))
         y -= gap
-    loss, votes, flips, time = axes
+    loss, *metric, votes, flips, time = axes
 
     def legend(ax, **options):
         ax.legend(loc="upper left", bbox_to_anchor=(1.015, 1.04), borderaxespad=0,
@@ -371,6 +380,8 @@ def draw(run):
         words += f" {run.dev[-1]:.4f} nats per token"
         if len(run.dev) > 1:
             words += f" (at the start {run.dev[0]:.4f})"
+        if has_metric and math.isfinite(run.metric[-1]):
+            words = f"dev {percent(run.metric[-1])}, best {percent(np.nanmax(run.metric))}, " + words
         state.insert(0, words)
     figure.text(0.3 / width, 1 - 0.36 / height, name, fontsize=14, fontweight="bold", va="center")
     figure.text(0.3 / width, 1 - 0.66 / height, "  |  ".join(state), fontsize=10, color=GREY,
@@ -402,6 +413,14 @@ def draw(run):
     loss.set_ylabel("nats per token")
     legend(loss)
 
+    for ax in metric:
+        ax.set_title("Dev metric")
+        ax.plot(run.dev_passes, run.metric, color=RED, lw=1.4 if many else 1.0, mec="white",
+                mew=0.7, marker="" if many else "o", ms=5.5, gid="metric", label="dev")
+        ax.set_ylabel("accuracy or F1")
+        ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{100 * v:g} %"))
+        legend(ax)
+
     votes.set_title("Vote agreement")
     curve(votes, run.agreement, "agreement", "agreement")
     if run.batch and run.batch > 1:
@@ -410,7 +429,7 @@ def draw(run):
     votes.set_ylabel("sequences that\nagree with vote")
     votes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{100 * v:g} %"))
     legend(votes)
-    for ax in (loss, votes):
+    for ax in (loss, *metric, votes):
         ax.grid(color="#e6e6e6", lw=0.7)
         ax.set_axisbelow(True)
         ax.yaxis.set_major_locator(ticker.MaxNLocator(6 if ax is loss else 4, steps=ROUND))
@@ -447,11 +466,11 @@ def draw(run):
     time.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:,.0f}"))
     for ax in axes[:-1]:
         ax.tick_params(labelbottom=False)
-    for ax in (loss, votes, time):
+    for ax in (loss, *metric, votes, time):
         ax.yaxis.set_label_coords(-0.095, 0.5)
     # Steps below the passes. Ticks sit where a step ends, whatever it cost in passes.
     steps = np.concatenate([[run.step[0]], run.step + 1])
-    below = time.secondary_xaxis(-0.5 / heights[3])
+    below = time.secondary_xaxis(-0.5 / heights[-1])
     ticks = [t for t in ticker.MaxNLocator(7, integer=True, steps=ROUND).tick_values(
         steps[0], steps[-1]) if steps[0] <= t <= steps[-1]]
     below.set_xticks(np.interp(ticks, steps, np.concatenate([[0.0], run.passes])),

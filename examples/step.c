@@ -19,7 +19,8 @@ int main(int argc, char **argv)
     bal_source_options to_train = {.formats = {.matrices = BAL_I8}, .states = &states};
     need(bal_source_open(argv[1], &to_train, &bundle));
     job.run.steps = 100, job.vote.slots = N_SLOTS, job.data.context = CONTEXT;
-    need(bal_job_open_data(&job, argv[2], &bundle, &text));
+    snprintf(job.data.train, sizeof job.data.train, "%s", argv[2]);
+    need(bal_job_open_data(&job, NULL, BAL_SPLIT_TRAIN, &bundle, &text));
     need(bal_batch_init(&batch, bal_batch_text(N_EXAMPLES, CONTEXT)));
     bal_machine machine = {.kernels = bal_kernels_at(bal_isa_best())};
     bal_tensors *tensors = need_room(bal_model_tensors(bundle.model));

@@ -16,7 +16,12 @@ typedef struct bal_score {
     int64_t n_right;  /* of a text: words that have the highest logit; else: examples whose right
                          answer has the best score, or was written */
     int64_t f1;       /* of answers that were written: summed, in 1 / BAL_LOSS_UNITS_PER_NAT */
+    int64_t merit;    /* of a task: accuracy, or mean F1 of written answers, in the same unit; of a
+                         text: -1 */
 } bal_score;
+/** Is a the better one: by merit, then by loss? Any score is better than none (n_tokens 0). Local.
+ */
+bool bal_score_better(const bal_score *a, const bal_score *b);
 /** Loss per token or question in nats. Local. */
 double bal_score_nats(const bal_score *score);
 

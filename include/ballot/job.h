@@ -9,11 +9,14 @@
 #include "ballot/perturb.h"
 #include "ballot/probe.h"
 #include "ballot/source.h"
+#include "ballot/task.h"
 #include "ballot/vote.h"
 
 BAL_C_BEGIN
 
 #define BAL_TEXT_BYTES 512 /* of an option that is text, with its 0 */
+
+enum { BAL_OBJECTIVE_AUTO = 100 }; /* of data.objective, beside bal_objective */
 
 enum { BAL_TRAIN_CODES = 1, BAL_TRAIN_GAINS = 2 }; /* bits of vote.train */
 
@@ -69,18 +72,26 @@ typedef struct bal_machine {
 
 /** The formats of the job's model. Local. */
 bal_formats bal_job_formats(const bal_job *job);
-/** Open a text as the job's data set for a model, after checking that the model can learn the job's
- *  task. Local. @return BAL_OK; BAL_ERR_CONFIG: job and model do not fit; as bal_corpus_open. */
-bal_status bal_job_open_data(const bal_job *job, const char *path, const bal_bundle *bundle,
-                             bal_dataset *dataset);
+/** Does the job name a task file? Local. */
+bool bal_job_has_task(const bal_job *job);
+/** Open the job's task. Local. @param used  the splits that are wanted; the files of others may be
+ *  missing. @param task  set to NULL if the job has none. @return BAL_OK; as bal_task_open. */
+bal_status bal_job_open_task(const bal_job *job, const bool used[BAL_N_SPLITS], bal_task **task);
+/** Open the job's data set for a model, after checking that the model can learn the job's task: a
+ *  split of a task that is open, or a text. No data set if the job has none. Local.
+ *  @return BAL_OK; BAL_ERR_CONFIG: job and model do not fit; as bal_corpus_open and
+ *          bal_task_dataset. */
+bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split split,
+                             const bal_bundle *bundle, bal_dataset *dataset);
 /** What a run of a job reads, except for the weights. */
 typedef struct bal_inputs {
     bal_bundle bundle;      /* of the base model, outlined */
+    bal_task *task;         /* NULL: the job learns a text */
     bal_dataset train, dev; /* dev: all zeros if the job has none */
 } bal_inputs;
 /** Open all of it, and check that it fits the job, and the job its rule. Local.
- *  @return BAL_OK; errors of the rule's check, bal_source_outline, bal_job_open_data and
- *          bal_job_tensors. */
+ *  @return BAL_OK; errors of the rule's check, bal_source_outline, bal_job_open_task,
+ *          bal_job_open_data and bal_job_tensors. */
 bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs);
 void bal_inputs_clear(bal_inputs *inputs);
 /** How a job probes its slots. Local. */

@@ -29,6 +29,8 @@ typedef struct bal_journal_entry {
     int64_t step;     /* 0, 1, 2, ... without gaps */
     int64_t dev_loss; /* summed dev loss before this step, loss units; -1: not evaluated */
     int64_t dev_tokens;
+    int64_t dev_merit; /* what the best model is chosen by, see bal_score_merit; -1: by the loss, or
+                          not evaluated */
     int n_ranks; /* that slots were dealt to, if a slot has no vote or a rank was accused; else 0,
                   * so that the record is the same on any number of ranks */
     int accused; /* rank whose probes an audit found to be wrong; -1: none */
@@ -40,8 +42,9 @@ typedef struct bal_journal bal_journal;
 
 /** Start a journal, with its header, and sync file and directory. Local.
  *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: the file exists; BAL_ERR_MEMORY.
- *  @param n_bits  of a vote: BAL_SIGN_BITS, else BAL_ERR_ARG: version 2 of the file has signs */
-bal_status bal_journal_create(const char *path, const bal_run_id *id, int n_bits,
+ *  @param n_bits     of a vote: BAL_SIGN_BITS, else BAL_ERR_ARG: the file has signs
+ *  @param has_merit  its entries keep dev_merit: version 3 of the file, else version 2 */
+bal_status bal_journal_create(const char *path, const bal_run_id *id, int n_bits, bool has_merit,
                               bal_journal **journal);
 /**
  * Open a journal and find its longest valid prefix. Local.
@@ -51,7 +54,7 @@ bal_status bal_journal_create(const char *path, const bal_run_id *id, int n_bits
  */
 bal_status bal_journal_open(const char *path, bool for_append, bal_journal **journal);
 /** Bytes of a journal of n_steps steps. Local. */
-int64_t bal_journal_bytes(int n_slots, int64_t n_steps);
+int64_t bal_journal_bytes(int n_slots, bool has_merit, int64_t n_steps);
 /** Close and free; NULL is fine. Local. */
 void bal_journal_close(bal_journal **journal);
 
@@ -92,6 +95,7 @@ typedef struct bal_metrics {
     int n_tensors;
     double *loss_nats;     /* [n] mean training loss per token over the step's probes */
     double *dev_loss_nats; /* [n] dev loss per token before the step; NaN: not evaluated */
+    double *dev_metric;    /* [n] of a task: accuracy or F1 then, 0 to 1; NaN: not evaluated */
     double *agreement;     /* [n] share of sequences that agree with their slot's vote */
     int64_t *n_passes;     /* [n] forward passes of the run after this step */
     double *seconds;       /* [n][BAL_N_PHASES] of rank 0; 0 for replayed steps */

@@ -88,18 +88,24 @@ void bal_asked_clear(bal_asked *asked);
 /** The demonstrations, with what stands between them and a prompt; "": none. Borrowed. Local. */
 const char *bal_task_demonstrations(const bal_task *task);
 
+/** How rows become examples. */
+typedef struct bal_example_options {
+    int64_t context; /* tokens of the longest example, at most */
+    bool balanced;   /* drawn examples have each label as often; else each row */
+    bal_objective
+        objective; /* with BAL_OBJECTIVE_LABEL, drawn examples have the right answer alone */
+} bal_example_options;
+
 /**
  * The rows of a split as examples. The tokens of an answer are those of prompt and answer together,
  * after the longest beginning that these share with the prompt's own tokens, for every answer.
  * What the tokenizer puts before a text comes first. Local.
- * @param context   tokens of the longest example, at most
- * @param balanced  drawn examples have each label as often; else each row
- * @param data      does not need the tokenizer after the call
+ * @param data  needs task and tokenizer as long as it lives, if answers are written
  * @return BAL_OK; BAL_ERR_INPUT, with line: errors of bal_task_ask; an example that is longer than
  *         the context; answers that have the same tokens or none; BAL_ERR_MEMORY.
  */
 bal_status bal_task_dataset(const bal_task *task, const bal_tokenizer *tokenizer, bal_split split,
-                            int64_t context, bool balanced, bal_dataset *data);
+                            const bal_example_options *options, bal_dataset *data);
 
 /* Metrics are integers, sums of BAL_METRIC_ONE. Intervals are for people. */
 

@@ -146,6 +146,9 @@ bal_status bal_check_output(const char *path);
 bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle *bundle,
                                 const bal_states *states, const bal_run_id *id, const bal_job *job,
                                 const bal_machine *machine, uint64_t *fingerprint);
+/** Evaluate the best model of a finished run on the test rows of its task, once: the result is
+ * printed and kept in the run, and then it is known. Collective. */
+bal_status bal_test_run(bal_context *context, const bal_common *common, const char *run);
 /** Print an object as JSON and release it. */
 bal_status bal_print_json(const bal_context *context, json_t *object);
 /** "0123456789abcdef" of a hash. */

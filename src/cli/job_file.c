@@ -80,6 +80,12 @@ static bool was_in_0_1(const bal_option *option)
     return strstr(names, name) != NULL;
 }
 
+/* Does the option name a task file? What that says is in the hash of the data, wherever it lies. */
+static bool is_task(const bal_job *job, const bal_option *option)
+{
+    return option->offset == offsetof(bal_job, data.task) && bal_job_has_task(job);
+}
+
 /* What job.h says of text, identity and hash. An option that came after version 0.1 counts only
  * where it has not its default, so that the jobs from before it keep their hashes. */
 static bal_status resolve(bal_job *job)
@@ -98,7 +104,7 @@ static bal_status resolve(bal_job *job)
         if (old) add_line(job->older, room, o, value);
         if (!bal_option_applies(job, o)) continue;
         if (o->decides && (old || !bal_option_is_default(job, o)))
-            add_line(job->identity, room, o, value);
+            add_line(job->identity, room, o, is_task(job, o) ? "file" : value);
         if (strcmp(section, o->section) != 0)
             used += (size_t)snprintf(job->text + used, room - used, "[%s]\n", o->section);
         section = o->section;
@@ -207,7 +213,7 @@ bal_status bal_job_read_to_run(const char *path, char *const *overrides, int n_o
     if (job->job.model.path[0] == 0)
         return bal_fail(BAL_ERR_CONFIG,
                         "%s: [model] path is missing; set it to the model to start from", path);
-    if (job->job.data.train[0] == 0)
+    if (job->job.data.train[0] == 0 && !bal_job_has_task(&job->job))
         return bal_fail(BAL_ERR_CONFIG, "%s: [data] train is missing; set it to the training text",
                         path);
     return BAL_OK;

@@ -137,11 +137,14 @@ static bal_status read_metrics(const bal_reader *r, const bal_tensors *tensors, 
         void *values;
     } columns[] = {{"loss_nats", H5T_IEEE_F64LE, m->loss_nats},
                    {"dev_loss_nats", H5T_IEEE_F64LE, m->dev_loss_nats},
+                   {"dev_metric", H5T_IEEE_F64LE, m->dev_metric}, /* since version 0.2 */
                    {"agreement", H5T_IEEE_F64LE, m->agreement},
                    {"forward_passes", H5T_STD_I64LE, m->n_passes}};
+    for (int64_t row = 0; row < n; ++row) m->dev_metric[row] = (double)NAN;
     for (size_t i = 0; i < sizeof columns / sizeof *columns; ++i)
-        BAL_TRY(bal_hdf5_read_dataset(r, r->metrics, (bal_place){"/metrics", columns[i].name},
-                                      columns[i].type, 1, &n, columns[i].values));
+        if (columns[i].values != m->dev_metric || bal_hdf5_is_hard_link(r->metrics, "dev_metric"))
+            BAL_TRY(bal_hdf5_read_dataset(r, r->metrics, (bal_place){"/metrics", columns[i].name},
+                                          columns[i].type, 1, &n, columns[i].values));
     for (int64_t row = 0; row < n; ++row)
         if (m->n_passes[row] < 0 || m->n_passes[row] > (row + 1) * 2 * BAL_SLOTS_MAX)
             return bal_fail(BAL_ERR_INPUT,

@@ -81,6 +81,7 @@ static void write_metrics(hid_t file, const bal_metrics *m, const int64_t *steps
     bal_hdf5_write_dataset(group, "step", H5T_STD_I64LE, 1, &n, steps, NULL);
     bal_hdf5_write_dataset(group, "loss_nats", H5T_IEEE_F64LE, 1, &n, m->loss_nats, NULL);
     bal_hdf5_write_dataset(group, "dev_loss_nats", H5T_IEEE_F64LE, 1, &n, m->dev_loss_nats, NULL);
+    bal_hdf5_write_dataset(group, "dev_metric", H5T_IEEE_F64LE, 1, &n, m->dev_metric, NULL);
     bal_hdf5_write_dataset(group, "agreement", H5T_IEEE_F64LE, 1, &n, m->agreement, NULL);
     bal_hdf5_write_dataset(group, "forward_passes", H5T_STD_I64LE, 1, &n, m->n_passes, NULL);
     write_table(group, "seconds", H5T_IEEE_F64LE, m->n, BAL_N_PHASES, m->seconds, "phases", phases);
@@ -234,10 +235,10 @@ int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *state
             n_bytes += bal_hdf5_dataset_bytes(2, t->n_rows, bal_tensor_n_groups(t), 1);
         n_bytes += (int64_t)strlen(t->name); /* in the list of flips */
     }
-    for (int column = 0; column < 5; ++column) n_bytes += bal_hdf5_dataset_bytes(1, 1, n_steps, 8);
+    for (int column = 0; column < 6; ++column) n_bytes += bal_hdf5_dataset_bytes(1, 1, n_steps, 8);
     n_bytes += bal_hdf5_dataset_bytes(2, n_steps, BAL_N_PHASES, 8) +
                bal_hdf5_dataset_bytes(2, n_steps, tensors->n, 4);
-    n_bytes += bal_hdf5_dataset_bytes(1, 1, bal_journal_bytes(n_slots, n_steps), 1);
+    n_bytes += bal_hdf5_dataset_bytes(1, 1, bal_journal_bytes(n_slots, true, n_steps), 1);
     for (int i = 0; i < files->n; ++i)
         n_bytes += bal_hdf5_dataset_bytes(1, 1, (int64_t)files->at[i].n_bytes, 1);
     return n_bytes;

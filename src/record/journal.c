@@ -3,7 +3,7 @@
  * The file, little-endian, no padding:
  *   header, 128 bytes
  *     0  magic "BALLOTJ1"        40  u64 job_hash
- *     8  u32 version, 2          48  u64 base_hash
+ *     8  u32 version, 2 or 3     48  u64 base_hash
  *    12  u32 0x01020304          56  u64 data_hash
  *    16  u64 seed                64  56 bytes reserved, 0
  *    24  u32 stream_version     120  u64 XXH3-64 of the bytes before
@@ -15,6 +15,7 @@
  *     7 words of bal_totals, in its order
  *     W words of votes for, W words of votes against; slot s is bit s % 64 of word s / 64 of each:
  *         both set are a tie, none is an abstention
+ *     of version 3: i64 dev_merit
  *     u64 XXH3-64 of the words before, seeded with the hash of the record before (the first: of the
  *         header), so that a record that was changed, removed or moved ends the valid prefix
  */
@@ -32,6 +33,7 @@
 
 #define MAGIC "BALLOTJ1"
 #define VERSION 2
+#define VERSION_OF_MERIT 3
 #define ENDIAN_MARK 0x01020304u
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "structs are written as they lie");
@@ -59,6 +61,7 @@ struct bal_journal {
     int fd;
     bool for_append;
     bal_run_id id;
+    bool has_merit; /* version 3 */
     int64_t n, tail;
     int64_t n_words;    /* of a record */
     uint64_t last_hash; /* of record n - 1, or of the header */
@@ -70,14 +73,14 @@ static bal_ballot_shape shape_of(int n_slots)
     return (bal_ballot_shape){.n_slots = n_slots, .n_bits = BAL_SIGN_BITS};
 }
 
-static int64_t record_words(int n_slots)
+static int64_t record_words(int n_slots, bool has_merit)
 {
-    return BITS_AT + bal_ballot_words(shape_of(n_slots)) + 1;
+    return BITS_AT + bal_ballot_words(shape_of(n_slots)) + has_merit + 1;
 }
 
-int64_t bal_journal_bytes(int n_slots, int64_t n_steps)
+int64_t bal_journal_bytes(int n_slots, bool has_merit, int64_t n_steps)
 {
-    return (int64_t)sizeof(header) + n_steps * record_words(n_slots) * 8;
+    return (int64_t)sizeof(header) + n_steps * record_words(n_slots, has_merit) * 8;
 }
 
 static off_t record_offset(const bal_journal *j, int64_t index)
@@ -133,9 +136,9 @@ static bal_status read_header(bal_journal *j)
     if (h.endian_mark != ENDIAN_MARK)
         return bal_fail(BAL_ERR_INPUT, "%s: byte order mark %08" PRIx32 "; expected %08x", j->path,
                         h.endian_mark, ENDIAN_MARK);
-    if (h.version != VERSION)
-        return bal_fail(BAL_ERR_INPUT, "%s: journal version %" PRIu32 "; expected %d", j->path,
-                        h.version, VERSION);
+    if (h.version != VERSION && h.version != VERSION_OF_MERIT)
+        return bal_fail(BAL_ERR_INPUT, "%s: journal version %" PRIu32 "; expected %d or %d",
+                        j->path, h.version, VERSION, VERSION_OF_MERIT);
     if (h.hash != bal_hash(&h, offsetof(header, hash), 0))
         return bal_fail(BAL_ERR_INPUT,
                         "%s: the header (bytes 0 to 127) does not match its checksum", j->path);
@@ -148,12 +151,13 @@ static bal_status read_header(bal_journal *j)
                         " steps; expected 1 to %d slots and 0 or more steps",
                         j->path, h.id.n_slots, h.id.n_steps, BAL_SLOTS_MAX);
     j->id = h.id;
-    j->n_words = record_words(h.id.n_slots);
+    j->has_merit = h.version == VERSION_OF_MERIT;
+    j->n_words = record_words(h.id.n_slots, j->has_merit);
     j->last_hash = h.hash;
     return BAL_OK;
 }
 
-bal_status bal_journal_create(const char *path, const bal_run_id *id, int n_bits,
+bal_status bal_journal_create(const char *path, const bal_run_id *id, int n_bits, bool has_merit,
                               bal_journal **journal)
 {
     assert(id->n_slots >= 1 && id->n_slots <= BAL_SLOTS_MAX && id->n_steps >= 0);
@@ -163,7 +167,8 @@ bal_status bal_journal_create(const char *path, const bal_run_id *id, int n_bits
     if (n_bits != BAL_SIGN_BITS)
         return bal_fail(BAL_ERR_ARG, "%s: votes of %d bits; a journal holds votes of %d", path,
                         n_bits, BAL_SIGN_BITS);
-    header h = {.version = VERSION, .endian_mark = ENDIAN_MARK, .id = *id};
+    header h = {
+        .version = has_merit ? VERSION_OF_MERIT : VERSION, .endian_mark = ENDIAN_MARK, .id = *id};
     memcpy(h.magic, MAGIC, sizeof h.magic);
     h.hash = bal_hash(&h, offsetof(header, hash), 0);
 
@@ -273,6 +278,7 @@ bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_ent
     entry->accused = (int)(record[RANKS_AT] >> 32) - 1;
     memcpy(&entry->totals, record + TOTALS_AT, sizeof entry->totals);
     entry->bits = record + BITS_AT;
+    entry->dev_merit = journal->has_merit ? (int64_t)record[journal->n_words - 2] : -1;
     return BAL_OK;
 }
 
@@ -285,7 +291,9 @@ bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *ent
     uint64_t *record = journal->window + 1;
     size_t n_bytes = (size_t)journal->n_words * 8;
     /* The bits may lie in the window: an entry read from here and appended again. */
-    memmove(record + BITS_AT, entry->bits, n_bytes - (BITS_AT + 1) * 8);
+    int64_t n_bits = bal_ballot_words(shape_of(journal->id.n_slots));
+    memmove(record + BITS_AT, entry->bits, (size_t)n_bits * 8);
+    if (journal->has_merit) record[BITS_AT + n_bits] = (uint64_t)entry->dev_merit;
     record[0] = (uint64_t)entry->step;
     record[1] = (uint64_t)entry->dev_loss;
     record[2] = (uint64_t)entry->dev_tokens;

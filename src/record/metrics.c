@@ -26,6 +26,7 @@ void bal_metrics_clear(bal_metrics *metrics)
 {
     free(metrics->loss_nats);
     free(metrics->dev_loss_nats);
+    free(metrics->dev_metric);
     free(metrics->agreement);
     free(metrics->n_passes);
     free(metrics->seconds);
@@ -47,8 +48,8 @@ static bool grow(void *array, int64_t capacity, size_t row_bytes)
 int64_t bal_metrics_bytes(int n_tensors, int64_t n)
 {
     bal_metrics m; /* for the sizes of what it points to */
-    size_t row = sizeof *m.loss_nats + sizeof *m.dev_loss_nats + sizeof *m.agreement +
-                 sizeof *m.n_passes + BAL_N_PHASES * sizeof *m.seconds +
+    size_t row = sizeof *m.loss_nats + sizeof *m.dev_loss_nats + sizeof *m.dev_metric +
+                 sizeof *m.agreement + sizeof *m.n_passes + BAL_N_PHASES * sizeof *m.seconds +
                  (size_t)n_tensors * sizeof *m.flips;
     return n * (int64_t)row;
 }
@@ -58,6 +59,7 @@ bool bal_metrics_reserve(bal_metrics *metrics, int64_t capacity)
     if (capacity <= metrics->capacity) return true;
     if (!grow(&metrics->loss_nats, capacity, sizeof *metrics->loss_nats) ||
         !grow(&metrics->dev_loss_nats, capacity, sizeof *metrics->dev_loss_nats) ||
+        !grow(&metrics->dev_metric, capacity, sizeof *metrics->dev_metric) ||
         !grow(&metrics->agreement, capacity, sizeof *metrics->agreement) ||
         !grow(&metrics->n_passes, capacity, sizeof *metrics->n_passes) ||
         !grow(&metrics->seconds, capacity, BAL_N_PHASES * sizeof *metrics->seconds) ||
@@ -77,7 +79,7 @@ int64_t bal_metrics_add(bal_metrics *metrics)
     int64_t row = metrics->n++;
     size_t n_tensors = (size_t)metrics->n_tensors;
     metrics->loss_nats[row] = 0.0;
-    metrics->dev_loss_nats[row] = NAN;
+    metrics->dev_loss_nats[row] = metrics->dev_metric[row] = NAN;
     metrics->agreement[row] = 0.0;
     metrics->n_passes[row] = 0;
     memset(metrics->seconds + row * BAL_N_PHASES, 0, BAL_N_PHASES * sizeof *metrics->seconds);

@@ -1,23 +1,40 @@
 /* dataset.c: the rows of a split as a data set. */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "task_impl.h"
 
 typedef struct examples {
     bal_encoded encoded;
-    bool balanced;
+    bal_example_options options;
     int n_labels;
     int64_t *first;    /* [n_labels + 1] of by_label */
     int64_t *by_label; /* [encoded.n] examples, those of label 0 first */
+    /* of answers that are written; the task and the tokenizer are borrowed */
+    const bal_task *task;
+    const bal_tokenizer *tokenizer;
+    bal_split split;
+    bool *stops; /* [words of the tokenizer] that end an answer; NULL: answers are given */
+    bal_writing writing;
 } examples;
+
+/* What all prompts begin with, once in a batch. Returns its sequence, -1: there is none. */
+static int64_t begin(const bal_encoded *e, int64_t index, bal_batch *batch)
+{
+    int64_t n_tokens;
+    if (e->n_common == 0) return -1;
+    if (batch->n_sequences == 0)
+        bal_batch_sequence(batch, -1, bal_encoded_part(e, index, 0, &n_tokens), e->n_common);
+    return 0;
+}
 
 /* Append a prompt and its answers: parts first .. first + n - 1 of an example. */
 static void add_asked(const examples *x, int64_t example, int64_t first, int64_t n, bool neutral,
                       bal_batch *batch)
 {
     const bal_encoded *e = &x->encoded;
-    int64_t n_tokens, parent = e->n_common > 0 ? 0 : -1;
+    int64_t n_tokens, parent = begin(e, example, batch);
     const int32_t *tokens = bal_encoded_part(e, example, first, &n_tokens);
     int64_t prompt =
         bal_batch_sequence(batch, parent, tokens + e->n_common, n_tokens - e->n_common);
@@ -32,10 +49,8 @@ static void take(const void *self, int64_t index, bal_batch *batch)
 {
     const examples *x = self;
     const bal_encoded *e = &x->encoded;
-    int64_t n = e->first_part[index + 1] - e->first_part[index], n_tokens;
+    int64_t n = e->first_part[index + 1] - e->first_part[index];
     int64_t half = e->calibrated ? n / 2 : n;
-    if (batch->n_sequences == 0 && e->n_common > 0)
-        bal_batch_sequence(batch, -1, bal_encoded_part(e, index, 0, &n_tokens), e->n_common);
     add_asked(x, index, 0, half, false, batch);
     if (e->calibrated) add_asked(x, index, half, half, true, batch);
 }
@@ -54,11 +69,28 @@ static int64_t pick_balanced(const examples *x, uint64_t random)
     return x->by_label[x->first[label] + (int64_t)((scaled & UINT64_MAX) * n >> 64)];
 }
 
+/* Append an example whose only answer is the right one. */
+static void take_right(const examples *x, int64_t index, bal_batch *batch)
+{
+    const bal_encoded *e = &x->encoded;
+    int64_t n_tokens, parent = begin(e, index, batch);
+    const int32_t *tokens = bal_encoded_part(e, index, 0, &n_tokens);
+    int64_t prompt =
+        bal_batch_sequence(batch, parent, tokens + e->n_common, n_tokens - e->n_common);
+    bal_batch_ask(batch, prompt, 1, 0, false);
+    tokens = bal_encoded_part(e, index, 1 + e->right[index], &n_tokens);
+    bal_batch_answer(batch, prompt, tokens, n_tokens);
+}
+
 static void draw(const void *self, uint64_t random, bal_batch *batch)
 {
     const examples *x = self;
     int64_t index = (int64_t)((unsigned __int128)random * (uint64_t)x->encoded.n >> 64);
-    take(self, x->balanced ? pick_balanced(x, random) : index, batch);
+    if (x->options.balanced) index = pick_balanced(x, random);
+    if (x->options.objective == BAL_OBJECTIVE_LABEL)
+        take_right(x, index, batch);
+    else
+        take(self, index, batch);
 }
 
 static void destroy(void *self)
@@ -68,7 +100,55 @@ static void destroy(void *self)
     bal_encoded_clear(&x->encoded);
     free(x->first);
     free(x->by_label);
+    free(x->stops);
     free(x);
+}
+
+static bool ends(const void *self, int32_t token)
+{
+    const examples *x = self;
+    return token >= bal_tokenizer_n_vocab(x->tokenizer) || x->stops[token];
+}
+
+static bal_status grade(const void *self, int64_t index, const int32_t *tokens, int64_t n,
+                        bal_grade *grade)
+{
+    const examples *x = self;
+    char *text = NULL;
+    size_t n_bytes;
+    int64_t f1 = 0;
+    bal_asked asked = {0};
+    bal_status status = bal_task_ask(x->task, x->split, index, &asked);
+    if (status == BAL_OK) status = bal_tokenizer_decode(x->tokenizer, tokens, n, &text, &n_bytes);
+    *grade = (bal_grade){0};
+    for (int i = 0; i < asked.n_answers && status == BAL_OK; ++i) {
+        int64_t own = bal_answer_f1(text, asked.answers[i]);
+        grade->exact |= bal_answer_exact(text, asked.answers[i]);
+        if (own > f1) f1 = own;
+    }
+    grade->missed = BAL_METRIC_ONE - f1;
+    free(text);
+    bal_asked_clear(&asked);
+    return status;
+}
+
+/* A word ends an answer if its text holds the text that ends one, or it ends a text. */
+static bal_status find_stops(examples *x)
+{
+    int64_t n = bal_tokenizer_n_vocab(x->tokenizer);
+    bal_task_facts facts = bal_task_about(x->task);
+    x->stops = bal_alloc((size_t)n, sizeof *x->stops);
+    if (x->stops == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for examples");
+    for (int32_t token = 0; token < n; ++token) {
+        char *text;
+        size_t n_bytes;
+        BAL_TRY(bal_tokenizer_decode(x->tokenizer, &token, 1, &text, &n_bytes));
+        x->stops[token] =
+            bal_tokenizer_ends(x->tokenizer, token) || strstr(text, facts.stop) != NULL;
+        free(text);
+    }
+    x->writing = (bal_writing){.max_words = facts.n_new, .ends = ends, .grade = grade};
+    return BAL_OK;
 }
 
 /* Examples in the order of their labels. */
@@ -92,10 +172,16 @@ static uint64_t hash_of(const examples *x)
 {
     const bal_encoded *e = &x->encoded;
     uint64_t hash = bal_hash(e->tokens, (size_t)e->n_tokens * sizeof *e->tokens,
-                             (uint64_t)e->calibrated << 1 | x->balanced);
+                             (uint64_t)e->calibrated << 1 | x->options.balanced);
     hash = bal_hash(e->end, (size_t)e->n_parts * sizeof *e->end, hash);
     hash = bal_hash(e->right, (size_t)e->n * sizeof *e->right, hash);
     return bal_hash(e->first_part, (size_t)(e->n + 1) * sizeof *e->first_part, hash);
+}
+
+/* No answer has words that are read. */
+static bool are_single_words(const bal_encoded *e)
+{
+    return e->room.sequences == 1 + (e->calibrated ? 1 : 0);
 }
 
 static bal_dataset dataset_of(const bal_task *task, examples *x)
@@ -110,9 +196,11 @@ static bal_dataset dataset_of(const bal_task *task, examples *x)
         .hash = hash_of(x),
         .example = e->room,
         .common = common,
-        .aim = {.objective = BAL_OBJECTIVE_CANDIDATES,
-                .scoring = task->score == BAL_TASK_SCORE_SUM ? BAL_SCORING_SUM : BAL_SCORING_MEAN},
+        .aim = {.objective = x->options.objective,
+                .scoring = task->score == BAL_TASK_SCORE_SUM ? BAL_SCORING_SUM : BAL_SCORING_MEAN,
+                .relative = x->options.objective != BAL_OBJECTIVE_LABEL && are_single_words(e)},
         .labels = task->file.same_answers ? task->file.labels : NULL,
+        .writing = x->stops != NULL ? &x->writing : NULL,
         .self = x,
         .take = take,
         .draw = draw,
@@ -120,14 +208,18 @@ static bal_dataset dataset_of(const bal_task *task, examples *x)
 }
 
 bal_status bal_task_dataset(const bal_task *task, const bal_tokenizer *tokenizer, bal_split split,
-                            int64_t context, bool balanced, bal_dataset *data)
+                            const bal_example_options *options, bal_dataset *data)
 {
     assert(task->n[split] > 0);
     examples *x = calloc(1, sizeof *x);
     if (x == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for examples");
-    x->balanced = balanced;
-    bal_status status = bal_encode(task, tokenizer, split, context, &x->encoded);
+    x->options = *options;
+    x->task = task;
+    x->tokenizer = tokenizer;
+    x->split = split;
+    bal_status status = bal_encode(task, tokenizer, split, options->context, &x->encoded);
     if (status == BAL_OK) status = sort_by_label(task, split, x);
+    if (status == BAL_OK && bal_task_about(task).writes) status = find_stops(x);
     if (status == BAL_OK) {
         *data = dataset_of(task, x);
         x = NULL;

@@ -23,7 +23,7 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
     int64_t steps = job->run.steps, every = job->run.checkpoint_every;
     e->files.checkpoint = bal_checkpoint_bytes(
         bal_model_tensors(model), &bal_rule_of(job->rule.name)->states, files, n_slots, steps);
-    e->files.journal = bal_journal_bytes(n_slots, steps);
+    e->files.journal = bal_journal_bytes(n_slots, bal_job_has_task(job), steps);
     e->files.log = bal_metrics_log_bytes(bal_model_tensors(model), steps);
     e->files.n_kept = N_STOPS + (every > 0 ? blocks_of(steps, every) : 1);
     e->files.n_kept =

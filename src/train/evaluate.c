@@ -12,6 +12,12 @@ double bal_score_nats(const bal_score *score)
     return (double)score->loss / (double)score->n_tokens / BAL_LOSS_UNITS_PER_NAT;
 }
 
+bool bal_score_better(const bal_score *a, const bal_score *b)
+{
+    if (a->n_tokens == 0 || b->n_tokens == 0) return a->n_tokens > 0;
+    return a->merit != b->merit ? a->merit > b->merit : bal_score_nats(a) < bal_score_nats(b);
+}
+
 void bal_outcomes_clear(bal_outcomes *outcomes)
 {
     free(outcomes->examples);
@@ -77,6 +83,11 @@ static bal_status find_outcome(evaluator *e, int64_t index, int64_t at, bal_outc
     return BAL_OK;
 }
 
+static bool is_text(const bal_batch *batch)
+{
+    return batch->n_questions == 0 || batch->questions[0].prompt < 0;
+}
+
 /* Add n examples from first on to the score. */
 static bal_status add_examples(evaluator *e, int64_t first, int64_t n)
 {
@@ -85,9 +96,8 @@ static bal_status add_examples(evaluator *e, int64_t first, int64_t n)
     BAL_TRY(bal_forward_losses(e->forward, e->batch, NULL, &losses));
     e->score.loss += bal_batch_losses(e->batch, e->answers, e->questions);
     e->score.n_tokens += bal_batch_weight(e->batch);
-    bool is_text = e->batch->n_questions > 0 && e->batch->questions[0].prompt < 0;
-    if (is_text) e->score.n_right += losses.n_right;
-    for (int64_t i = 0; i < e->batch->n_questions && !is_text; ++i) {
+    if (is_text(e->batch)) e->score.n_right += losses.n_right;
+    for (int64_t i = 0; i < e->batch->n_questions && !is_text(e->batch); ++i) {
         bal_outcome outcome;
         BAL_TRY(find_outcome(e, first + i, i, &outcome));
         e->score.n_right += outcome.chosen == outcome.right;
@@ -127,6 +137,11 @@ bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_dataset 
     if (e.score.n_tokens == 0)
         return bal_fail(BAL_ERR_INPUT,
                         "the text is too short to evaluate: no token follows another");
+    const int64_t one = BAL_LOSS_UNITS_PER_NAT;
+    bal_dataset_take(data, 0, 1, batch);
+    e.score.merit = is_text(batch)          ? -1
+                    : data->writing != NULL ? e.score.f1 / n
+                                            : e.score.n_right * one / n;
     *score = e.score;
     return BAL_OK;
 }

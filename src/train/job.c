@@ -105,15 +105,24 @@ static bal_status check_rule(const bal_job *job)
     return check == NULL ? BAL_OK : check(&options);
 }
 
+bool bal_job_has_task(const bal_job *job)
+{
+    size_t n = strlen(job->data.task);
+    return n > 4 && strcmp(job->data.task + n - 4, ".ini") == 0;
+}
+
+static bool is_masked(const bal_job *job) { return strcmp(job->data.task, "mlm") == 0; }
+
 static bal_status check_model(const bal_job *job, const bal_model *model)
 {
     bool encoder = (bal_model_shape(model)->features & BAL_ENCODER) != 0;
     int64_t most = bal_model_shape(model)->max_tokens;
-    if (encoder && job->data.task != BAL_TASK_MLM)
+    if (encoder && !is_masked(job))
         return bal_fail(BAL_ERR_CONFIG,
-                        "[data] task = lm: the model is an encoder, in which every token sees the "
-                        "next one; set task = mlm");
-    if (!encoder && job->data.task == BAL_TASK_MLM)
+                        "[data] task = %s: the model is an encoder, in which every token sees the "
+                        "next one; set task = mlm",
+                        job->data.task);
+    if (!encoder && is_masked(job))
         return bal_fail(BAL_ERR_CONFIG,
                         "[data] task = mlm: the model is a decoder, in which no token sees those "
                         "after it; set task = lm");
@@ -124,34 +133,79 @@ static bal_status check_model(const bal_job *job, const bal_model *model)
     return BAL_OK;
 }
 
-bal_status bal_job_open_data(const bal_job *job, const char *path, const bal_bundle *bundle,
-                             bal_dataset *dataset)
+bal_status bal_job_open_task(const bal_job *job, const bool used[BAL_N_SPLITS], bal_task **task)
 {
-    bal_corpus_options options = {.task = job->data.task,
+    const char *rows[BAL_N_SPLITS] = {job->data.train, job->data.dev, job->data.test};
+    bal_task_options options = {.wording = job->data.template[0] != 0 ? job->data.template : NULL,
+                                .n[BAL_SPLIT_TRAIN] = job->data.train_rows,
+                                .shots = job->data.shots,
+                                .seed = (uint64_t)job->data.split_seed,
+                                .score = job->data.score};
+    *task = NULL;
+    if (!bal_job_has_task(job)) return BAL_OK;
+    for (int i = 0; i < BAL_N_SPLITS; ++i) {
+        options.rows[i] = rows[i][0] != 0 ? rows[i] : NULL;
+        options.unused[i] = !used[i];
+    }
+    return bal_task_open(job->data.task, &options, task);
+}
+
+static bal_status open_split(const bal_job *job, const bal_task *task, bal_split split,
+                             const bal_tokenizer *tokenizer, bal_dataset *dataset)
+{
+    bool writes = bal_task_about(task).writes, learns = split == BAL_SPLIT_TRAIN;
+    int objective = job->data.objective;
+    if (!learns || objective == BAL_OBJECTIVE_AUTO)
+        objective = writes ? BAL_OBJECTIVE_LABEL : BAL_OBJECTIVE_CANDIDATES;
+    if (writes && objective != BAL_OBJECTIVE_LABEL)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[data] objective: answers to %s are written, not chosen; set it to label",
+                        job->data.task);
+    bal_example_options options = {.context = job->data.context,
+                                   .balanced = learns && job->data.balanced,
+                                   .objective = (bal_objective)objective};
+    return bal_task_dataset(task, tokenizer, split, &options, dataset);
+}
+
+bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split split,
+                             const bal_bundle *bundle, bal_dataset *dataset)
+{
+    const char *texts[BAL_N_SPLITS] = {job->data.train, job->data.dev, job->data.test};
+    bal_corpus_options options = {.task = is_masked(job) ? BAL_TASK_MLM : BAL_TASK_LM,
                                   .examples = job->data.examples,
                                   .context = job->data.context,
                                   .as_0_1 = job->as_0_1};
+    *dataset = (bal_dataset){0};
     BAL_TRY(check_model(job, bundle->model));
-    return bal_corpus_open(path, bundle->tokenizer, &options, dataset);
+    if (task != NULL)
+        return bal_task_n(task, split) > 0
+                   ? open_split(job, task, split, bundle->tokenizer, dataset)
+                   : BAL_OK;
+    if (texts[split][0] == 0) return BAL_OK;
+    return bal_corpus_open(texts[split], bundle->tokenizer, &options, dataset);
 }
 
 void bal_inputs_clear(bal_inputs *inputs)
 {
     bal_dataset_clear(&inputs->train);
     bal_dataset_clear(&inputs->dev);
+    bal_task_close(&inputs->task);
     bal_bundle_clear(&inputs->bundle);
 }
 
 bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs)
 {
     bal_source_options base = {.formats = bal_job_formats(job)};
+    const bool used[BAL_N_SPLITS] = {[BAL_SPLIT_TRAIN] = true, [BAL_SPLIT_DEV] = true};
     *inputs = (bal_inputs){0};
+    const bal_bundle *bundle = &inputs->bundle;
     bal_status status = check_rule(job);
     if (status == BAL_OK) status = bal_source_outline(job->model.path, &base, &inputs->bundle);
+    if (status == BAL_OK) status = bal_job_open_task(job, used, &inputs->task);
     if (status == BAL_OK)
-        status = bal_job_open_data(job, job->data.train, &inputs->bundle, &inputs->train);
-    if (status == BAL_OK && job->data.dev[0] != 0)
-        status = bal_job_open_data(job, job->data.dev, &inputs->bundle, &inputs->dev);
+        status = bal_job_open_data(job, inputs->task, BAL_SPLIT_TRAIN, bundle, &inputs->train);
+    if (status == BAL_OK)
+        status = bal_job_open_data(job, inputs->task, BAL_SPLIT_DEV, bundle, &inputs->dev);
     if (status == BAL_OK)
         status = bal_job_tensors(job, bal_model_tensors(inputs->bundle.model), NULL);
     if (status != BAL_OK) bal_inputs_clear(inputs);

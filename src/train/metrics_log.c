@@ -98,12 +98,14 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
         if (m->flips[step * m->n_tensors + i] > 0)
             json_object_set_new(flips, run->replica.tensors->at[i].name,
                                 json_integer(m->flips[step * m->n_tensors + i]));
-    double dev = m->dev_loss_nats[step], loss = m->loss_nats[step];
+    double dev = m->dev_loss_nats[step], loss = m->loss_nats[step], metric = m->dev_metric[step];
     json_t *object = json_pack("{s:I, s:o, s:o, s:f, s:I, s:o, s:o}", "step", (json_int_t)step,
                                "loss_nats", isnan(loss) ? json_null() : json_real(loss),
                                "dev_loss_nats", isnan(dev) ? json_null() : json_real(dev),
                                "agreement", m->agreement[step], "forward_passes",
                                (json_int_t)m->n_passes[step], "seconds", seconds, "flips", flips);
+    if (object != NULL && !isnan(metric))
+        json_object_set_new(object, "dev_metric", json_real(metric));
     if (object != NULL && fingerprint != NULL) { /* of the model before the step */
         char hex[17];
         snprintf(hex, sizeof hex, "%016llx", (unsigned long long)*fingerprint);
@@ -122,10 +124,13 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
 
 bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run)
 {
-    return write_line(
-        log, json_pack("{s:b, s:I, s:f, s:I}", "final", 1, "step", (json_int_t)run->step,
-                       "dev_loss_nats", bal_score_nats(&run->record.dev_score), "forward_passes",
-                       (json_int_t)run->record.metrics.n_passes[run->record.metrics.n - 1]));
+    const bal_score *dev = &run->record.dev_score;
+    json_t *object = json_pack("{s:b, s:I, s:f, s:I}", "final", 1, "step", (json_int_t)run->step,
+                               "dev_loss_nats", bal_score_nats(dev), "forward_passes",
+                               (json_int_t)run->record.metrics.n_passes[run->record.metrics.n - 1]);
+    if (object != NULL && dev->merit >= 0)
+        json_object_set_new(object, "dev_metric", json_real(bal_merit(dev->merit)));
+    return write_line(log, object);
 }
 
 int64_t bal_metrics_log_bytes(const bal_tensors *tensors, int64_t n_steps)

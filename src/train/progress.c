@@ -22,6 +22,27 @@ void bal_clock_charge(bal_clock *clock, bal_phase phase)
     clock->lap = now;
 }
 
+/* The score of a task comes first. */
+static void print_score(const bal_score *score, const char *before, char *text, size_t n_bytes)
+{
+    int n = snprintf(text, n_bytes, "%s", before);
+    if (score->merit >= 0)
+        n += snprintf(text + n, n_bytes - (size_t)n, "%.2f %%, loss ",
+                      100 * bal_merit(score->merit));
+    snprintf(text + n, n_bytes - (size_t)n, "%.4f", bal_score_nats(score));
+}
+
+static void print_dev(const bal_record *record)
+{
+    char dev[48], best[48];
+    bool is_task = record->dev_score.merit >= 0;
+    print_score(&record->dev_score, "", dev, sizeof dev);
+    print_score(&record->best_score, "", best, sizeof best);
+    printf("%-16s %s%s", is_task ? "dev" : "dev loss", dev, is_task ? "" : " nats per token");
+    if (record->best_score.n_tokens > 0)
+        printf(", best %s after step %lld (best.h5)", best, (long long)record->best_step);
+}
+
 void bal_progress(bal_run *run, bool important)
 {
     if (!run->writes) return;
@@ -43,7 +64,7 @@ void bal_progress(bal_run *run, bool important)
                  (double)run->clock.n_probes / elapsed);
     }
     if (run->record.dev_score.n_tokens > 0)
-        snprintf(dev, sizeof dev, "  dev %.4f", bal_score_nats(&run->record.dev_score));
+        print_score(&run->record.dev_score, "  dev ", dev, sizeof dev);
     char line[256];
     snprintf(line, sizeof line, "step %lld/%lld%s%s%s  ETA %s", (long long)run->step,
              (long long)run->job->run.steps, loss, dev, rate, eta);
@@ -105,11 +126,7 @@ bal_status bal_progress_table(bal_run *run)
         "peak memory      %.1f MiB on rank 0, %.1f MiB on all ranks; mapped files included, the "
         "shared model once\n",
         (double)peak[1] / 1048576, (double)peak[0] / 1048576);
-    if (run->record.dev_score.n_tokens > 0)
-        printf("dev loss         %.4f nats per token", bal_score_nats(&run->record.dev_score));
-    if (run->record.dev_score.n_tokens > 0 && isfinite(run->record.best_nats))
-        printf(", best %.4f after step %lld (best.h5)", run->record.best_nats,
-               (long long)run->record.best_step);
+    if (run->record.dev_score.n_tokens > 0) print_dev(&run->record);
     printf("\nfingerprint      %016llx\n", (unsigned long long)fingerprint);
     return BAL_OK;
 }

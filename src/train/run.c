@@ -24,9 +24,12 @@ static step begin(bal_run *run)
     bal_comm_set_step(run->comm, run->step);
     memset(run->clock.step_seconds, 0, sizeof run->clock.step_seconds);
     run->clock.lap = bal_seconds();
-    return (step){
-        .entry = {.step = run->step, .dev_loss = -1, .accused = -1, .bits = run->poll.bits},
-        .measure = bal_measure_at(run->update.measure, run->step)};
+    return (step){.entry = {.step = run->step,
+                            .dev_loss = -1,
+                            .dev_merit = -1,
+                            .accused = -1,
+                            .bits = run->poll.bits},
+                  .measure = bal_measure_at(run->update.measure, run->step)};
 }
 
 /* Dev loss of the steps so far; the best one's model is kept as best.h5. Collective. */
@@ -43,11 +46,8 @@ static bal_status evaluate_now(bal_run *run)
                          job->data.batch, &run->replica.batch, &record->dev_score, NULL);
         BAL_TRY(bal_run_compare(run, status, &print, &repaired));
     } while (repaired); /* some ranks have evaluated another model */
-    if (run->writes && bal_score_nats(&record->dev_score) < record->best_nats) {
-        record->best_nats = bal_score_nats(&record->dev_score);
-        record->best_step = run->step;
-        status = bal_run_save_best(run, print);
-    }
+    bool best = bal_record_score(record, run->step);
+    if (run->writes && best) status = bal_run_save_best(run, print);
     bal_progress(run, true);
     bal_clock_charge(&run->clock, BAL_PHASE_EVAL);
     return bal_comm_agree(run->comm, status);
@@ -62,6 +62,7 @@ static bal_status evaluate(bal_run *run, step *s)
     BAL_TRY(evaluate_now(run));
     s->entry.dev_loss = run->record.dev_score.loss;
     s->entry.dev_tokens = run->record.dev_score.n_tokens;
+    s->entry.dev_merit = run->record.dev_score.merit;
     return BAL_OK;
 }
 
@@ -248,6 +249,13 @@ static bal_status finish(bal_run *run)
     return bal_comm_agree(run->comm, status);
 }
 
+/* Have all steps been taken, or has patience run out? */
+static bool is_over(const bal_run *run)
+{
+    int64_t patience = run->job->run.patience;
+    return run->step == run->job->run.steps || (patience > 0 && run->record.n_worse >= patience);
+}
+
 bal_status bal_train(const bal_job *job, const bal_machine *machine, const char *dir,
                      bal_comm *comm)
 {
@@ -266,9 +274,9 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
                 machine->kernels->name, (long long)job->vote.slots, (long long)job->data.batch,
                 (long long)job->data.context);
     run.clock.started = bal_seconds();
-    while (status == BAL_OK && run.step < job->run.steps && !(wishes & BAL_WISH_STOP))
+    while (status == BAL_OK && !is_over(&run) && !(wishes & BAL_WISH_STOP))
         status = take_step(&run, &wishes);
-    if (status == BAL_OK && run.step == job->run.steps) {
+    if (status == BAL_OK && is_over(&run)) {
         status = finish(&run);
     } else if (status == BAL_OK &&
                (status = bal_comm_agree(comm, bal_run_pending(&run))) == BAL_OK) {

@@ -191,7 +191,7 @@ static bal_status begin_record(bal_run *run)
     bal_run_path(run->dir, "ballots.journal", path);
     BAL_TRY(bal_publish(run->dir, "job.ini", run->job->text, strlen(run->job->text)));
     return bal_journal_create(path, &run->id, bal_job_ballot(run->job).n_bits,
-                              &run->record.journal);
+                              bal_job_has_task(run->job), &run->record.journal);
 }
 
 bal_status bal_run_make_tools(bal_run *run)
@@ -227,18 +227,15 @@ bal_status bal_run_make_tools(bal_run *run)
     return bal_prober_init(&poll->prober);
 }
 
-/* Rank 0: the dev losses of the steps so far, from the journal. */
+/* Rank 0: the dev scores of the steps so far, from the journal. */
 static bal_status find_best(bal_run *run)
 {
     for (int64_t i = 0; i < bal_journal_n(run->record.journal); ++i) {
         bal_journal_entry entry;
         BAL_TRY(bal_journal_read(run->record.journal, i, &entry));
         if (entry.dev_loss < 0) continue;
-        run->record.dev_score = (bal_score){.loss = entry.dev_loss, .n_tokens = entry.dev_tokens};
-        if (bal_score_nats(&run->record.dev_score) < run->record.best_nats) {
-            run->record.best_nats = bal_score_nats(&run->record.dev_score);
-            run->record.best_step = i;
-        }
+        run->record.dev_score = bal_entry_score(&entry);
+        bal_record_score(&run->record, i);
     }
     return BAL_OK;
 }
@@ -246,7 +243,6 @@ static bal_status find_best(bal_run *run)
 bal_status bal_run_start(bal_run *run)
 {
     run->writes = bal_comm_rank(run->comm) == 0;
-    run->record.best_nats = INFINITY;
     run->replica.repaired_step = -1;
     bal_status status = BAL_OK;
     int64_t found[2] = {-1, 0}; /* step of the checkpoint, entries of the journal */
@@ -270,9 +266,13 @@ bal_status bal_run_start(bal_run *run)
     if (run->writes && run->record.journal == NULL) status = begin_record(run);
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_run_replay(run, found[1]));
+    if (run->writes) status = find_best(run);
+    BAL_TRY(bal_comm_agree(run->comm, status));
+    bal_record *record = &run->record;
+    BAL_TRY(bal_comm_broadcast(run->comm, &record->best_score, sizeof record->best_score));
+    BAL_TRY(bal_comm_broadcast(run->comm, &record->n_worse, sizeof record->n_worse));
     if (run->writes) {
-        status = find_best(run);
-        if (status == BAL_OK) status = bal_metrics_log_open(&run->record.log, run, run->step);
+        status = bal_metrics_log_open(&run->record.log, run, run->step);
         for (int64_t step = 0; step < run->step && status == BAL_OK; ++step)
             status = bal_metrics_log_step(&run->record.log, run, step, NULL);
     }

@@ -58,6 +58,24 @@ static bal_status update_codes(bal_run *run, const bal_journal_entry *entry)
     return BAL_OK;
 }
 
+bool bal_record_score(bal_record *record, int64_t step)
+{
+    bool best = bal_score_better(&record->dev_score, &record->best_score);
+    record->n_worse = best ? 0 : record->n_worse + 1;
+    if (!best) return false;
+    record->best_score = record->dev_score;
+    record->best_step = step;
+    return true;
+}
+
+bal_score bal_entry_score(const bal_journal_entry *entry)
+{
+    return (bal_score){
+        .loss = entry->dev_loss, .n_tokens = entry->dev_tokens, .merit = entry->dev_merit};
+}
+
+double bal_merit(int64_t merit) { return (double)merit / BAL_LOSS_UNITS_PER_NAT; }
+
 static bal_status add_metrics(bal_run *run, const bal_journal_entry *entry)
 {
     bal_metrics *m = &run->record.metrics;
@@ -72,9 +90,9 @@ static bal_status add_metrics(bal_run *run, const bal_journal_entry *entry)
                                              : (double)NAN; /* all have abstained */
     m->agreement[row] = sequences > 0 ? (double)totals->n_agree / sequences : 0.0;
     m->n_passes[row] = (row > 0 ? m->n_passes[row - 1] : 0) + n_points * totals->n_cast;
-    if (entry->dev_loss >= 0)
-        m->dev_loss_nats[row] =
-            bal_score_nats(&(bal_score){.loss = entry->dev_loss, .n_tokens = entry->dev_tokens});
+    bal_score dev = bal_entry_score(entry);
+    if (entry->dev_loss >= 0) m->dev_loss_nats[row] = bal_score_nats(&dev);
+    if (entry->dev_merit >= 0) m->dev_metric[row] = bal_merit(entry->dev_merit);
     memcpy(m->flips + row * m->n_tensors, run->update.flips,
            (size_t)m->n_tensors * sizeof *run->update.flips);
     return BAL_OK;

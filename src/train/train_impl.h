@@ -77,7 +77,7 @@ typedef struct bal_audit {
     char accusation[512]; /* the last one */
 } bal_audit;
 
-/** The run directory, of rank 0 alone but for dev_score. */
+/** The run directory, of rank 0 alone but for scores and what is counted of them. */
 typedef struct bal_record {
     int n_made; /* directories that this process made: that of the run, and those above it */
     bool begun; /* job.ini and the journal are of this process */
@@ -85,10 +85,17 @@ typedef struct bal_record {
     bal_journal *journal;
     bal_metrics metrics;
     bal_metrics_log log;
-    bal_score dev_score; /* last evaluation; n_tokens 0: none */
-    double best_nats;    /* best evaluation so far, INFINITY: none */
+    bal_score dev_score;  /* last evaluation; n_tokens 0: none */
+    bal_score best_score; /* best one so far, likewise */
     int64_t best_step;
+    int64_t n_worse; /* evaluations since */
 } bal_record;
+/** Note that dev_score is that of the model before a step. True: it is the best one so far. */
+bool bal_record_score(bal_record *record, int64_t step);
+/** The dev score in an entry that has one. */
+bal_score bal_entry_score(const bal_journal_entry *entry);
+/** A merit of 0 to 1. */
+double bal_merit(int64_t merit);
 
 /** Time and work of this process. */
 typedef struct bal_clock {

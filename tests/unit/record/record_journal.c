@@ -57,11 +57,14 @@ static bal_journal_entry make_entry(int64_t step, int n_slots, uint64_t *bits)
     return entry;
 }
 
+static bool has_merit; /* of journals that are made: version 3 */
+
 static void append_entries(bal_journal *journal, int64_t until, int n_slots)
 {
     uint64_t *bits = calloc(bits_words(n_slots), sizeof *bits);
     for (int64_t step = bal_journal_n(journal); step < until; ++step) {
         bal_journal_entry entry = make_entry(step, n_slots, bits);
+        entry.dev_merit = has_merit ? 7 * step - 1 : -1;
         CU_ASSERT_EQUAL_FATAL(bal_journal_append(journal, &entry), BAL_OK);
     }
     free(bits);
@@ -76,6 +79,7 @@ static bool entries_are_right(bal_journal *journal, int n_slots)
         bal_journal_entry found, expected = make_entry(step, n_slots, bits);
         right = bal_journal_read(journal, step, &found) == BAL_OK && found.step == step &&
                 found.dev_loss == expected.dev_loss && found.dev_tokens == expected.dev_tokens &&
+                found.dev_merit == (has_merit ? 7 * step - 1 : -1) &&
                 found.n_ranks == expected.n_ranks && found.accused == expected.accused &&
                 memcmp(&found.totals, &expected.totals, sizeof found.totals) == 0 &&
                 memcmp(found.bits, bits, n_bytes) == 0;
@@ -90,7 +94,8 @@ static void make_journal(const char *name, int n_slots, int64_t n, char *path)
     bal_journal *journal = NULL;
     bal_run_id id = make_id(n_slots);
     snprintf(path, PATH_MAX, "%s/ballots.journal", bal_test_dir(name));
-    CU_ASSERT_EQUAL_FATAL(bal_journal_create(path, &id, BAL_SIGN_BITS, &journal), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_journal_create(path, &id, BAL_SIGN_BITS, has_merit, &journal),
+                          BAL_OK);
     append_entries(journal, n, n_slots);
     bal_journal_close(&journal);
     CU_ASSERT_PTR_NULL(journal);
@@ -105,7 +110,7 @@ static void test_a_journal_has_the_size_that_was_said(void)
             struct stat info;
             make_journal("size", slots[i], n, path);
             CU_ASSERT_EQUAL_FATAL(stat(path, &info), 0);
-            CU_ASSERT_EQUAL(info.st_size, bal_journal_bytes(slots[i], n));
+            CU_ASSERT_EQUAL(info.st_size, bal_journal_bytes(slots[i], has_merit, n));
         }
 }
 
@@ -132,6 +137,14 @@ static void test_entries_come_back(void)
     }
 }
 
+static void test_a_journal_may_keep_merits(void)
+{
+    has_merit = true;
+    test_a_journal_has_the_size_that_was_said();
+    test_entries_come_back();
+    has_merit = false;
+}
+
 static void test_a_journal_is_never_overwritten_and_steps_have_no_gaps(void)
 {
     char path[PATH_MAX];
@@ -140,7 +153,7 @@ static void test_a_journal_is_never_overwritten_and_steps_have_no_gaps(void)
     bal_run_id id = make_id(3);
     bal_journal_entry entry = make_entry(3, 3, bits);
     make_journal("gaps", 3, 2, path);
-    CU_ASSERT_EQUAL(bal_journal_create(path, &id, BAL_SIGN_BITS, &journal), BAL_ERR_STATE);
+    CU_ASSERT_EQUAL(bal_journal_create(path, &id, BAL_SIGN_BITS, false, &journal), BAL_ERR_STATE);
     CU_ASSERT_PTR_NULL(journal);
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, true, &journal), BAL_OK);
     CU_ASSERT_EQUAL(bal_journal_append(journal, &entry), BAL_ERR_ARG);
@@ -352,11 +365,11 @@ static void test_a_full_disk_leaves_the_journal_as_it_was(void)
     bal_run_id id = make_id(SLOTS);
     snprintf(other, sizeof other, "%s/ballots.journal", bal_test_dir("full-new"));
     limit_files(100);
-    bal_status status = bal_journal_create(other, &id, BAL_SIGN_BITS, &journal);
+    bal_status status = bal_journal_create(other, &id, BAL_SIGN_BITS, false, &journal);
     limit_files(RLIM_INFINITY);
     CU_ASSERT_EQUAL(status, BAL_ERR_IO);
     /* nothing was left */
-    CU_ASSERT_EQUAL(bal_journal_create(other, &id, BAL_SIGN_BITS, &journal), BAL_OK);
+    CU_ASSERT_EQUAL(bal_journal_create(other, &id, BAL_SIGN_BITS, false, &journal), BAL_OK);
     bal_journal_close(&journal);
 }
 
@@ -368,10 +381,11 @@ static void test_what_is_no_journal_is_refused(void)
     CU_ASSERT_EQUAL(bal_journal_open("/dev/full", true, &journal), BAL_ERR_INPUT);
     CU_ASSERT_EQUAL(bal_journal_open(".", false, &journal), BAL_ERR_INPUT);
     bal_run_id id = make_id(1);
-    CU_ASSERT_EQUAL(bal_journal_create("votes of a byte", &id, 8, &journal), BAL_ERR_ARG);
+    CU_ASSERT_EQUAL(bal_journal_create("votes of a byte", &id, 8, false, &journal), BAL_ERR_ARG);
     CU_ASSERT_EQUAL(access("votes of a byte", F_OK), -1);
-    CU_ASSERT_EQUAL(bal_journal_create("no such folder/journal", &id, BAL_SIGN_BITS, &journal),
-                    BAL_ERR_IO);
+    CU_ASSERT_EQUAL(
+        bal_journal_create("no such folder/journal", &id, BAL_SIGN_BITS, false, &journal),
+        BAL_ERR_IO);
     CU_ASSERT_PTR_NULL(journal);
 }
 
@@ -379,6 +393,7 @@ const char bal_suite_name[] = "record: journal";
 const bal_test bal_suite_tests[] = {
     {"a journal has the size that was said", test_a_journal_has_the_size_that_was_said},
     {"entries come back", test_entries_come_back},
+    {"a journal may keep merits", test_a_journal_may_keep_merits},
     {"a journal is never overwritten and steps have no gaps",
      test_a_journal_is_never_overwritten_and_steps_have_no_gaps},
     {"a torn tail is cut and appending goes on", test_a_torn_tail_is_cut_and_appending_goes_on},

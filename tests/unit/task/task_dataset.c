@@ -28,7 +28,11 @@ static bal_status open_data(const char *ini, const char *rows, bal_task_options 
                             int64_t context, bool balanced, bal_task **task, bal_dataset *data)
 {
     BAL_TRY(bal_test_task(ini, rows, options, task));
-    return bal_task_dataset(*task, tokenizer, BAL_SPLIT_TRAIN, context, balanced, data);
+    return bal_task_dataset(
+        *task, tokenizer, BAL_SPLIT_TRAIN,
+        &(bal_example_options){
+            .context = context, .balanced = balanced, .objective = BAL_OBJECTIVE_CANDIDATES},
+        data);
 }
 
 static bal_batch batch_of(const bal_dataset *data, int64_t n)

@@ -1,0 +1,149 @@
+"""Tasks: questions with answers, evaluated and learned; the same bits everywhere, and after a kill."""
+import json
+import os
+import re
+
+import ballot_run as b
+
+SST2, COPA = "data/tasks/sst2.ini", "data/tasks/copa.ini"
+STEPS = 4 if b.SLOW else 12
+# stories260k has a vocabulary of 512 tokens: a sentence is long.
+LEARN = {"data__task": SST2, "data__train": "", "data__dev": "", "data__context": 384,
+         "data__train_rows": 40, "data__batch": 2, "data__dev_examples": 6, "run__steps": STEPS,
+         "run__eval_every": 3}
+WRITTEN = """
+[rows]
+format = jsonl
+train = rows.jsonl
+test = rows.jsonl
+[answer]
+metric = token_f1
+stop = "\\n"
+tokens = 5
+[splits]
+train = 2
+dev = 1
+test = 3
+[template]
+prompt = "{question}"
+answers = "{answer}\\n"
+"""
+ROWS = '{"question": "Once upon a", "answer": ["time", "day"]}\n' * 3
+
+
+class Tasks(b.TestCase):
+    def evaluate(self, task, *more, ranks=1, expect=b.DONE, settings=(), model=b.STORIES):
+        words = ["eval", model, "-s", f"data.task={task}", "-s", "data.context=384", "--json"]
+        result = b.run([*words, *[w for s in settings for w in ("-s", s)], *more], ranks=ranks,
+                       expect=expect)
+        return json.loads(result.out) if expect == b.DONE else result
+
+    def learn(self, name, *more, ranks=1, expect=b.DONE, **options):
+        run = self.folder(name)
+        arguments = b.tiny(run, *more, **{**LEARN, **options})
+        del arguments[arguments.index("data.train=") - 1:arguments.index("data.train=") + 1]
+        return run, b.run(arguments, ranks=ranks, expect=expect)
+
+    def test_an_evaluation_is_the_same_on_any_ranks_and_kernels(self):
+        first = self.evaluate(SST2)
+        self.assertEqual((first["rows"], first["metric"]), (400, "accuracy"))
+        self.assertEqual(sum(c["rows"] for c in first["classes"]), 400)
+        self.assertEqual(sum(c["chosen"] for c in first["classes"]), 400)
+        self.assertEqual(sum(c["right"] for c in first["classes"]), first["right"])
+        self.assertTrue(first["low"] < first["value"] < first["high"])
+        for ranks in (2, 4):
+            self.assertEqual(self.evaluate(SST2, ranks=ranks), first)
+        for level in b.isa_levels():
+            self.assertEqual({**self.evaluate(SST2, "--isa", level), "kernels": 0},
+                             {**first, "kernels": 0})
+
+    def test_predictions_say_what_became_of_each_row(self):
+        path = self.folder("predictions.jsonl")
+        whole = self.evaluate(COPA, "--split", "test", "--predictions", path, ranks=2)
+        with open(path, encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
+        self.assertEqual([row["row"] for row in rows], list(range(whole["rows"])))
+        self.assertEqual(sum(row["chosen"] == row["right"] for row in rows), whole["right"])
+        for row in rows:
+            self.assertEqual(max(row["scores"]), row["scores"][row["chosen"]])
+        full = self.evaluate(COPA, "--split", "test", "--predictions", "/dev/full", expect=b.FAILURE)
+        self.assertIn("No space left on device", full.err)
+
+    def test_scores_templates_and_demonstrations_matter(self):
+        asked = [(), ("data.score=sum",), ("data.score=calibrated",), ("data.template=plain",),
+                 ("data.shots=1",), ("data.shots=2",), ("data.shots=2", "data.split_seed=1")]
+        found = [self.evaluate(COPA, "--split", "test", settings=s)["loss_nats"] for s in asked]
+        self.assertEqual(len(set(found)), len(asked), dict(zip(asked, found)))
+
+    def test_written_answers_are_graded(self):
+        self.write("rows.jsonl", ROWS)
+        task = self.write("written.ini", WRITTEN)
+        found = self.evaluate(task, "--split", "test")
+        # Greedy text of the model: "Once upon a time, there was a ..."
+        self.assertEqual((found["metric"], found["rows"], found["classes"]), ("token_f1", 3, []))
+        self.assertAlmostEqual(found["value"], 2 / 5, places=2)
+        self.assertEqual(self.evaluate(task, "--split", "test", ranks=2), found)
+
+    def test_learning_is_the_same_on_any_ranks(self):
+        prints = set()
+        for ranks in (1, 2, 4):
+            run, result = self.learn(f"ranks{ranks}", ranks=ranks)
+            prints.add((b.printed_fingerprint(result), b.bytes_of(run, "ballots.journal")))
+            self.assertRegex(result.out, r"(?m)^dev +\d+\.\d\d %, loss \d")
+        self.assertEqual(len(prints), 1)
+        best = json.loads(b.run(["eval", run, "-s", f"data.task={SST2}", "-s", "data.context=384",
+                                 "-s", "data.dev_examples=6", "--json"]).out)
+        shown = re.search(r"best (\d+\.\d\d) %, loss (\d+\.\d+)", result.out)
+        self.assertEqual((f"{100 * best['value']:.2f}", f"{best['loss_nats']:.4f}"), shown.groups())
+
+    def test_a_killed_run_ends_in_the_same_bits(self):
+        whole, _ = self.learn("whole")
+        run = self.folder("killed")
+        arguments = b.tiny(run, **LEARN)
+        del arguments[arguments.index("data.train=") - 1:arguments.index("data.train=") + 1]
+        process = b.start(arguments)
+        journal = os.path.join(run, "ballots.journal")
+        b.wait_until(process, lambda: os.path.exists(journal) and os.path.getsize(journal) > 600)
+        b.kill(b.members(process))
+        b.wait_gone(process)
+        b.run(arguments, ranks=2)
+        self.assertEqual(b.bytes_of(run, "ballots.journal"), b.bytes_of(whole, "ballots.journal"))
+
+    def test_objectives_learn_different_things(self):
+        prints = {b.printed_fingerprint(self.learn(f"aim-{aim}", data__objective=aim)[1])
+                  for aim in ("label", "candidates", "accuracy")}
+        self.assertEqual(len(prints), 3)
+
+    def test_patience_ends_a_run_for_good(self):
+        run, result = self.learn("patience", run__steps=10 * STEPS, run__eval_every=1,
+                                 run__patience=1, vote__slots=4)
+        steps = len(b.metrics(run))
+        self.assertLess(steps, 10 * STEPS)
+        again = b.run(["train", os.path.join(run, "job.ini"), "--run", run])
+        self.assertEqual(b.printed_fingerprint(again), b.printed_fingerprint(result))
+        self.assertEqual(len(b.metrics(run)), steps)
+
+    def refused(self, sentence, *settings, task=None, rows=None, split="test"):
+        """A sentence and exit code 3."""
+        if rows is not None:
+            self.write("rows.tsv", rows)
+            task = self.write("bad.ini", task)
+        result = self.evaluate(task, "--split", split, expect=b.INPUT, settings=settings)
+        self.assertRegex(result.err, sentence)
+        self.assertEqual(len(result.err.splitlines()), 1, result.err)
+
+    def test_what_is_wrong_is_a_sentence(self):
+        begin = ("[rows]\nformat = tsv\ntrain = rows.tsv\ntest = rows.tsv\n[answer]\nlabels = 0, 1\n"
+                 "[splits]\ntrain = 1\ndev = 1\ntest = 9\n")
+        end = '[template]\nprompt = "{text} "\ncandidates = no, yes\n'
+        rows = "text\tlabel\nOnce upon a time\t0\nLily was sad\t1\n"
+        self.refused(r"rows.tsv:3", task=begin + end, rows=rows.replace("\t1", "\t2"))
+        self.refused(r"rows.tsv:2", task=begin + end.replace("yes", "no"), rows=rows)
+        self.refused(r"rows.tsv:2.*tokens", "data.context=4", task=begin + end, rows=rows)
+        self.refused(r"rows.tsv", task=begin + end, rows="text\tlabel\n")
+        self.refused(r"rows.tsv:3", task=begin + end, rows=rows.replace("\t1", ""))
+        self.refused(r"sentence", task=begin + end.replace("{text}", "{sentence}"), rows=rows)
+
+
+if __name__ == "__main__":
+    b.main()
