@@ -50,7 +50,8 @@ typedef struct bal_task bal_task; /* immutable once open */
  * @param options  its strings are not needed after the call
  * @return BAL_OK; BAL_ERR_INPUT: a file that is missing or wrong (with its line), a row that does
  *         not parse or lacks a field, a label that is not in the list, an empty split, or too few
- *         rows to train on for the demonstrations; BAL_ERR_MEMORY.
+ *         rows to train on for the demonstrations; BAL_ERR_ARG: more than 1,024 demonstrations;
+ *         BAL_ERR_MEMORY.
  */
 bal_status bal_task_open(const char *path, const bal_task_options *options, bal_task **task);
 /** Free it and set the pointer to NULL; NULL is fine. Data sets of it are gone before. Local. */
@@ -94,7 +95,7 @@ const char *bal_task_demonstrations(const bal_task *task);
  * What the tokenizer puts before a text comes first. Local.
  * @param context   tokens of the longest example, at most
  * @param balanced  drawn examples have each label as often; else each row
- * @param data      does not need the tokenizer after the call
+ * @param data      needs the task while it is there; and the tokenizer, if answers are written
  * @return BAL_OK; BAL_ERR_INPUT, with line: errors of bal_task_ask; an example that is longer than
  *         the context; answers that have the same tokens or none; BAL_ERR_MEMORY.
  */

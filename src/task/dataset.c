@@ -8,8 +8,10 @@ typedef struct examples {
     bal_encoded encoded;
     bool balanced;
     int n_labels;
-    int64_t *first;    /* [n_labels + 1] of by_label */
-    int64_t *by_label; /* [encoded.n] examples, those of label 0 first */
+    int64_t *first;      /* [n_labels + 1] of by_label */
+    int64_t *by_label;   /* [encoded.n] examples, those of label 0 first */
+    bal_written written; /* where answers are written */
+    bal_writing writing;
 } examples;
 
 /* Append a prompt and its answers: parts first .. first + n - 1 of an example. */
@@ -61,11 +63,23 @@ static void draw(const void *self, uint64_t random, bal_batch *batch)
     take(self, x->balanced ? pick_balanced(x, random) : index, batch);
 }
 
+static bool ends(const void *self, int32_t token)
+{
+    return bal_written_ends(&((const examples *)self)->written, token);
+}
+
+static bal_status grade(const void *self, int64_t index, const int32_t *tokens, int64_t n,
+                        bal_grade *given)
+{
+    return bal_written_grade(&((const examples *)self)->written, index, tokens, n, given);
+}
+
 static void destroy(void *self)
 {
     examples *x = self;
     if (x == NULL) return;
     bal_encoded_clear(&x->encoded);
+    bal_written_clear(&x->written);
     free(x->first);
     free(x->by_label);
     free(x);
@@ -110,9 +124,11 @@ static bal_dataset dataset_of(const bal_task *task, examples *x)
         .hash = hash_of(x),
         .example = e->room,
         .common = common,
-        .aim = {.objective = BAL_OBJECTIVE_CANDIDATES,
+        .aim = {.objective = task->file.wording.n_answers > 0 ? BAL_OBJECTIVE_LABEL
+                                                              : BAL_OBJECTIVE_CANDIDATES,
                 .scoring = task->score == BAL_TASK_SCORE_SUM ? BAL_SCORING_SUM : BAL_SCORING_MEAN},
         .labels = task->file.same_answers ? task->file.labels : NULL,
+        .writing = task->file.wording.n_answers > 0 ? &x->writing : NULL,
         .self = x,
         .take = take,
         .draw = draw,
@@ -126,8 +142,11 @@ bal_status bal_task_dataset(const bal_task *task, const bal_tokenizer *tokenizer
     examples *x = calloc(1, sizeof *x);
     if (x == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for examples");
     x->balanced = balanced;
+    x->writing = (bal_writing){.max_words = task->file.n_new, .ends = ends, .grade = grade};
     bal_status status = bal_encode(task, tokenizer, split, context, &x->encoded);
     if (status == BAL_OK) status = sort_by_label(task, split, x);
+    if (status == BAL_OK && task->file.wording.n_answers > 0)
+        status = bal_written_init(&x->written, task, tokenizer, split);
     if (status == BAL_OK) {
         *data = dataset_of(task, x);
         x = NULL;

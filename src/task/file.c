@@ -5,6 +5,8 @@
 #include "ballot/ini.h"
 #include "task_impl.h"
 
+#define PROMPT_MAX 4096
+
 /** What the reader of a file is at. */
 typedef struct reader {
     bal_task_file *file;
@@ -243,10 +245,12 @@ static bal_status read_prompt(reader *r, const char **text, bool *goes_on, bal_t
     const char *more, *before = *goes_on ? *text : "";
     *goes_on = true;
     BAL_TRY(read_text(r, &more));
-    size_t n = strlen(before);
-    char *whole = copy_of(r, before, n + strlen(more));
-    if (whole == NULL) return BAL_ERR_MEMORY;
-    strcpy(whole + n, more);
+    size_t n = strlen(before), n_more = strlen(more);
+    if (n + n_more > PROMPT_MAX) return fail(r, "a prompt", "", "at most 4096 bytes");
+    char *whole = bal_arena_take(&r->file->arena, n + n_more + 1);
+    if (whole == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for %s", r->place.path);
+    memcpy(whole, before, n);
+    memcpy(whole + n, more, n_more);
     *text = whole;
     return bal_template_make(r->place, whole, &r->names, made);
 }
@@ -284,6 +288,8 @@ static bal_status take_pair(void *user, const char *section, const char *key, co
     if (strcmp(section, "fields") == 0) return take_field(r, key);
     if (strcmp(section, "answer") == 0) return take_answer(r, key);
     if (strcmp(section, "splits") == 0) return take_split(r, key);
+    if (strcmp(section, "template") == 0 && r->found)
+        return fail(r, "section ", section, "it before [template NAME]");
     if (strcmp(section, "template") == 0) return take_wording(r, key);
     if (strncmp(section, "template ", 9) == 0)
         return strcmp(section + 9, r->wording) == 0 ? take_wording(r, key) : BAL_OK;
