@@ -38,23 +38,18 @@ static char *copy_of(reader *r, const char *text, size_t n)
 /* The string that starts with a quote at *at, which goes to what follows its end. */
 static bal_status read_quoted(reader *r, const char **at, char *copy)
 {
-    static const char escapes[] = "n\nt\t\"\"\\\\;;";
+    static const char letters[] = "nt\"\\;{}", meant[] = "\n\t\"\\;{}";
     size_t n = 0;
     const char *c = *at + 1;
     for (; *c != 0 && *c != '"'; ++c) {
-        bool brace = *c == '\\' && (c[1] == '{' || c[1] == '}'); /* left to the template */
         copy[n++] = *c;
         if (*c != '\\') continue;
-        const char *escape = strchr(escapes, c[1]);
-        for (size_t i = 0; i < sizeof escapes - 1 && c[1] != 0; i += 2)
-            if (escapes[i] == c[1]) escape = escapes + i;
-        if (brace)
-            copy[n++] = c[1];
-        else if (c[1] != 0 && escape != NULL && escape[0] == c[1])
-            copy[n - 1] = escape[1];
-        else
+        const char *letter = c[1] == 0 ? NULL : strchr(letters, c[1]);
+        if (letter == NULL)
             return fail(r, "\\ before another character", "",
                         "\\n, \\t, \\\", \\\\, \\;, \\{ or \\}");
+        n -= *letter != '{' && *letter != '}'; /* that of a brace is left to the template */
+        copy[n++] = meant[letter - letters];
         ++c;
     }
     copy[n] = 0;
