@@ -94,7 +94,8 @@ const char *bal_task_demonstrations(const bal_task *task);
  * after the longest beginning that these share with the prompt's own tokens, for every answer.
  * What the tokenizer puts before a text comes first. Local.
  * @param context   tokens of the longest example, at most
- * @param balanced  drawn examples have each label as often; else each row
+ * @param balanced  the examples of a batch that is drawn have each label as often, give or take
+ *                  one; else each row is as likely
  * @param data      needs the task while it is there; and the tokenizer, if answers are written
  * @return BAL_OK; BAL_ERR_INPUT, with line: errors of bal_task_ask; an example that is longer than
  *         the context; answers that have the same tokens or none; BAL_ERR_MEMORY.

@@ -42,25 +42,35 @@ static void take(const void *self, int64_t index, bal_batch *batch)
     if (e->calibrated) add_asked(x, index, half, half, true, batch);
 }
 
-/* Every label as often, of those that have rows; within one, every example. */
-static int64_t pick_balanced(const examples *x, uint64_t random)
+/* An example of the n-th label, of those that have some, and random within it. */
+static int64_t pick_of_label(const examples *x, int64_t n, uint64_t random)
 {
-    int n_present = 0, label = 0;
-    for (int i = 0; i < x->n_labels; ++i) n_present += x->first[i + 1] > x->first[i];
-    unsigned __int128 scaled = (unsigned __int128)random * (unsigned)n_present;
-    for (int left = (int)(scaled >> 64);; ++label) {
-        if (x->first[label + 1] == x->first[label]) continue;
-        if (left-- == 0) break;
+    int label = 0;
+    for (;; ++label)
+        if (x->first[label + 1] > x->first[label] && n-- == 0) break;
+    uint64_t n_examples = (uint64_t)(x->first[label + 1] - x->first[label]);
+    return x->by_label[x->first[label] + (int64_t)((unsigned __int128)random * n_examples >> 64)];
+}
+
+/* The labels of a batch take turns, from that of its first example on, which is random. */
+static int64_t pick_balanced(const examples *x, uint64_t random, const bal_batch *batch)
+{
+    int64_t n_labels = 0, turn = 0;
+    int first = batch->n_questions > 0 ? batch->questions[0].right : -1;
+    for (int label = 0; label < x->n_labels; ++label) {
+        if (label == first) turn = n_labels + batch->n_questions;
+        n_labels += x->first[label + 1] > x->first[label];
     }
-    uint64_t n = (uint64_t)(x->first[label + 1] - x->first[label]);
-    return x->by_label[x->first[label] + (int64_t)((scaled & UINT64_MAX) * n >> 64)];
+    if (first >= 0) return pick_of_label(x, turn % n_labels, random);
+    unsigned __int128 scaled = (unsigned __int128)random * (uint64_t)n_labels;
+    return pick_of_label(x, (int64_t)(scaled >> 64), (uint64_t)scaled);
 }
 
 static void draw(const void *self, uint64_t random, bal_batch *batch)
 {
     const examples *x = self;
     int64_t index = (int64_t)((unsigned __int128)random * (uint64_t)x->encoded.n >> 64);
-    take(self, x->balanced ? pick_balanced(x, random) : index, batch);
+    take(self, x->balanced ? pick_balanced(x, random, batch) : index, batch);
 }
 
 static bool ends(const void *self, int32_t token)

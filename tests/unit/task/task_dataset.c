@@ -271,6 +271,37 @@ static void test_draws_may_be_balanced(void)
     }
 }
 
+/* Labels without examples have no turn. */
+static void test_labels_of_a_balanced_batch_take_turns(void)
+{
+    char rows[1024] = "text\tlabel\n";
+    for (int i = 0; i < 30; ++i)
+        sprintf(rows + strlen(rows), "row %d\t%d\n", i, i < 28 ? 3 : i % 2);
+    bal_task *task = NULL;
+    bal_dataset data = {0};
+    bal_task_options options = {.n = {30, 0, 0}};
+    CU_ASSERT_EQUAL_FATAL(
+        open_data("[rows]\nformat = tsv\n[answer]\nlabels = 0, 1, 2, 3\n[template]\n"
+                  "prompt = \"{text} \"\ncandidates = no, yes, so, big\n",
+                  rows, options, 64, true, &task, &data),
+        BAL_OK);
+    bal_batch batch = batch_of(&data, 7);
+    uint64_t state = 3;
+    int firsts[4] = {0};
+    for (int round = 0; round < 60; ++round) {
+        int labels[4] = {0};
+        bal_batch_empty(&batch);
+        for (int i = 0; i < 7; ++i) data.draw(data.self, bal_test_random(&state), &batch);
+        for (int i = 0; i < 7; ++i) ++labels[batch.questions[i].right];
+        ++firsts[batch.questions[0].right];
+        CU_ASSERT(labels[0] >= 2 && labels[1] >= 2 && labels[2] == 0 && labels[3] >= 2);
+    }
+    CU_ASSERT(firsts[0] > 8 && firsts[1] > 8 && firsts[3] > 8);
+    bal_batch_clear(&batch);
+    bal_dataset_clear(&data);
+    bal_task_close(&task);
+}
+
 static void refuse(const char *ini, const char *rows, int64_t context, const char *sentence)
 {
     bal_task *task = NULL;
@@ -324,6 +355,7 @@ const bal_test bal_suite_tests[] = {
     {"a neutral prompt follows", test_a_neutral_prompt_follows},
     {"answers that are written are graded", test_answers_that_are_written_are_graded},
     {"draws may be balanced", test_draws_may_be_balanced},
+    {"labels of a balanced batch take turns", test_labels_of_a_balanced_batch_take_turns},
     {"examples that cannot be", test_examples_that_cannot_be},
     {"the hash is that of every token", test_the_hash_is_that_of_every_token},
     {NULL, NULL},
