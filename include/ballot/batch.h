@@ -148,7 +148,8 @@ typedef struct bal_dataset {
     /** Append example number index, in [0, n_examples): always the same. Into an empty batch goes
      *  what all begin with before it. */
     void (*take)(const void *self, int64_t index, bal_batch *batch);
-    /** Append an example that random alone decides; every value of random is as likely. */
+    /** Append an example that random alone decides, or random and what the batch has; every value
+     *  of random is as likely. */
     void (*draw)(const void *self, uint64_t random, bal_batch *batch);
     /** Free self; NULL: nothing to free. */
     void (*destroy)(void *self);

@@ -50,7 +50,8 @@ typedef struct bal_task bal_task; /* immutable once open */
  * @param options  its strings are not needed after the call
  * @return BAL_OK; BAL_ERR_INPUT: a file that is missing or wrong (with its line), a row that does
  *         not parse or lacks a field, a label that is not in the list, an empty split, or too few
- *         rows to train on for the demonstrations; BAL_ERR_MEMORY.
+ *         rows to train on for the demonstrations; BAL_ERR_ARG: more than 1,024 demonstrations;
+ *         BAL_ERR_MEMORY.
  */
 bal_status bal_task_open(const char *path, const bal_task_options *options, bal_task **task);
 /** Free it and set the pointer to NULL; NULL is fine. Data sets of it are gone before. Local. */
@@ -91,16 +92,16 @@ const char *bal_task_demonstrations(const bal_task *task);
 /** How rows become examples. */
 typedef struct bal_example_options {
     int64_t context; /* tokens of the longest example, at most */
-    bool balanced;   /* drawn examples have each label as often; else each row */
-    bal_objective
-        objective; /* with BAL_OBJECTIVE_LABEL, drawn examples have the right answer alone */
+    bool balanced;   /* examples that are drawn have each label as often: those of a batch in turn,
+                        but for BAL_OBJECTIVE_LABEL; else each row is as likely */
+    bal_objective objective; /* BAL_OBJECTIVE_LABEL: drawn examples have the right answer alone */
 } bal_example_options;
 
 /**
  * The rows of a split as examples. The tokens of an answer are those of prompt and answer together,
  * after the longest beginning that these share with the prompt's own tokens, for every answer.
  * What the tokenizer puts before a text comes first. Local.
- * @param data  needs task and tokenizer as long as it lives, if answers are written
+ * @param data  needs the task while it is there; and the tokenizer, if answers are written
  * @return BAL_OK; BAL_ERR_INPUT, with line: errors of bal_task_ask; an example that is longer than
  *         the context; answers that have the same tokens or none; BAL_ERR_MEMORY.
  */

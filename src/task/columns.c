@@ -11,9 +11,9 @@ typedef struct reader {
     const char *at, *end; /* what is left of the text */
     int64_t line;
     char separator;
-    bool quotes;     /* CSV */
-    bool rest;       /* the last column takes the rest of its line */
-    bal_buffer cell; /* of CSV, without its quotes */
+    bool quotes;           /* CSV */
+    bool rest;             /* the last column takes the rest of its line */
+    bal_buffer cell, name; /* of CSV, without their quotes */
     int n_columns;
     bal_span names[COLUMNS_MAX], cells[COLUMNS_MAX];
     int64_t starts[COLUMNS_MAX]; /* of the cells in `cell`, if quotes */
@@ -146,14 +146,13 @@ static bal_status read_names(reader *r)
     r->n_columns = form->n_columns;
     for (int i = 0; i < form->n_columns; ++i)
         r->names[i] = (bal_span){form->columns[i], strlen(form->columns[i])};
-    if (form->n_columns > 0 || r->at == r->end) return BAL_OK;
     if (r->end - r->at >= 3 && memcmp(r->at, "\xEF\xBB\xBF", 3) == 0) r->at += 3; /* UTF-8 mark */
+    if (form->n_columns > 0 || r->at == r->end) return BAL_OK;
     ++r->line;
     BAL_TRY(next_row(r, 0, &r->n_columns));
-    for (int i = 0; i < r->n_columns; ++i) {
-        if (r->starts[i] >= 0) return fail(r, 1, "a column's name in quotes; expected it without");
-        r->names[i] = r->cells[i];
-    }
+    for (int i = 0; i < r->n_columns; ++i) r->names[i] = r->cells[i];
+    r->name = r->cell; /* which the names stand in */
+    r->cell = (bal_buffer){0};
     return BAL_OK;
 }
 
@@ -172,6 +171,7 @@ bal_status bal_rows_read_columns(const char *text, size_t n_bytes, bal_rows *row
         status = read_names(r);
         if (status == BAL_OK) status = read_rows(r, column);
         free(r->cell.bytes);
+        free(r->name.bytes);
     } else {
         bal_fail(status, "no memory for %s", rows->path);
     }

@@ -1,7 +1,6 @@
 /* dataset.c: the rows of a split as a data set. */
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "task_impl.h"
 
@@ -9,13 +8,9 @@ typedef struct examples {
     bal_encoded encoded;
     bal_example_options options;
     int n_labels;
-    int64_t *first;    /* [n_labels + 1] of by_label */
-    int64_t *by_label; /* [encoded.n] examples, those of label 0 first */
-    /* of answers that are written; the task and the tokenizer are borrowed */
-    const bal_task *task;
-    const bal_tokenizer *tokenizer;
-    bal_split split;
-    bool *stops; /* [words of the tokenizer] that end an answer; NULL: answers are given */
+    int64_t *first;      /* [n_labels + 1] of by_label */
+    int64_t *by_label;   /* [encoded.n] examples, those of label 0 first */
+    bal_written written; /* where answers are written */
     bal_writing writing;
 } examples;
 
@@ -55,18 +50,29 @@ static void take(const void *self, int64_t index, bal_batch *batch)
     if (e->calibrated) add_asked(x, index, half, half, true, batch);
 }
 
-/* Every label as often, of those that have rows; within one, every example. */
-static int64_t pick_balanced(const examples *x, uint64_t random)
+/* An example of the n-th label, of those that have some, and random within it. */
+static int64_t pick_of_label(const examples *x, int64_t n, uint64_t random)
 {
-    int n_present = 0, label = 0;
-    for (int i = 0; i < x->n_labels; ++i) n_present += x->first[i + 1] > x->first[i];
-    unsigned __int128 scaled = (unsigned __int128)random * (unsigned)n_present;
-    for (int left = (int)(scaled >> 64);; ++label) {
-        if (x->first[label + 1] == x->first[label]) continue;
-        if (left-- == 0) break;
+    int label = 0;
+    for (;; ++label)
+        if (x->first[label + 1] > x->first[label] && n-- == 0) break;
+    uint64_t n_examples = (uint64_t)(x->first[label + 1] - x->first[label]);
+    return x->by_label[x->first[label] + (int64_t)((unsigned __int128)random * n_examples >> 64)];
+}
+
+/* The labels of a batch take turns, from that of its first example on, which is random. */
+static int64_t pick_balanced(const examples *x, uint64_t random, const bal_batch *batch)
+{
+    int64_t n_labels = 0, turn = 0;
+    bool turns = batch->n_questions > 0 && x->options.objective != BAL_OBJECTIVE_LABEL;
+    int first = turns ? batch->questions[0].right : -1;
+    for (int label = 0; label < x->n_labels; ++label) {
+        if (label == first) turn = n_labels + batch->n_questions;
+        n_labels += x->first[label + 1] > x->first[label];
     }
-    uint64_t n = (uint64_t)(x->first[label + 1] - x->first[label]);
-    return x->by_label[x->first[label] + (int64_t)((scaled & UINT64_MAX) * n >> 64)];
+    if (first >= 0) return pick_of_label(x, turn % n_labels, random);
+    unsigned __int128 scaled = (unsigned __int128)random * (uint64_t)n_labels;
+    return pick_of_label(x, (int64_t)(scaled >> 64), (uint64_t)scaled);
 }
 
 /* Append an example whose only answer is the right one. */
@@ -86,11 +92,22 @@ static void draw(const void *self, uint64_t random, bal_batch *batch)
 {
     const examples *x = self;
     int64_t index = (int64_t)((unsigned __int128)random * (uint64_t)x->encoded.n >> 64);
-    if (x->options.balanced) index = pick_balanced(x, random);
+    if (x->options.balanced) index = pick_balanced(x, random, batch);
     if (x->options.objective == BAL_OBJECTIVE_LABEL)
         take_right(x, index, batch);
     else
         take(self, index, batch);
+}
+
+static bool ends(const void *self, int32_t token)
+{
+    return bal_written_ends(&((const examples *)self)->written, token);
+}
+
+static bal_status grade(const void *self, int64_t index, const int32_t *tokens, int64_t n,
+                        bal_grade *given)
+{
+    return bal_written_grade(&((const examples *)self)->written, index, tokens, n, given);
 }
 
 static void destroy(void *self)
@@ -98,57 +115,10 @@ static void destroy(void *self)
     examples *x = self;
     if (x == NULL) return;
     bal_encoded_clear(&x->encoded);
+    bal_written_clear(&x->written);
     free(x->first);
     free(x->by_label);
-    free(x->stops);
     free(x);
-}
-
-static bool ends(const void *self, int32_t token)
-{
-    const examples *x = self;
-    return token >= bal_tokenizer_n_vocab(x->tokenizer) || x->stops[token];
-}
-
-static bal_status grade(const void *self, int64_t index, const int32_t *tokens, int64_t n,
-                        bal_grade *grade)
-{
-    const examples *x = self;
-    char *text = NULL;
-    size_t n_bytes;
-    int64_t f1 = 0;
-    bal_asked asked = {0};
-    bal_status status = bal_task_ask(x->task, x->split, index, &asked);
-    if (status == BAL_OK) status = bal_tokenizer_decode(x->tokenizer, tokens, n, &text, &n_bytes);
-    *grade = (bal_grade){0};
-    for (int i = 0; i < asked.n_answers && status == BAL_OK; ++i) {
-        int64_t own = bal_answer_f1(text, asked.answers[i]);
-        grade->exact |= bal_answer_exact(text, asked.answers[i]);
-        if (own > f1) f1 = own;
-    }
-    grade->missed = BAL_METRIC_ONE - f1;
-    free(text);
-    bal_asked_clear(&asked);
-    return status;
-}
-
-/* A word ends an answer if its text holds the text that ends one, or it ends a text. */
-static bal_status find_stops(examples *x)
-{
-    int64_t n = bal_tokenizer_n_vocab(x->tokenizer);
-    bal_task_facts facts = bal_task_about(x->task);
-    x->stops = bal_alloc((size_t)n, sizeof *x->stops);
-    if (x->stops == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for examples");
-    for (int32_t token = 0; token < n; ++token) {
-        char *text;
-        size_t n_bytes;
-        BAL_TRY(bal_tokenizer_decode(x->tokenizer, &token, 1, &text, &n_bytes));
-        x->stops[token] =
-            bal_tokenizer_ends(x->tokenizer, token) || strstr(text, facts.stop) != NULL;
-        free(text);
-    }
-    x->writing = (bal_writing){.max_words = facts.n_new, .ends = ends, .grade = grade};
-    return BAL_OK;
 }
 
 /* Examples in the order of their labels. */
@@ -200,7 +170,7 @@ static bal_dataset dataset_of(const bal_task *task, examples *x)
                 .scoring = task->score == BAL_TASK_SCORE_SUM ? BAL_SCORING_SUM : BAL_SCORING_MEAN,
                 .relative = x->options.objective != BAL_OBJECTIVE_LABEL && are_single_words(e)},
         .labels = task->file.same_answers ? task->file.labels : NULL,
-        .writing = x->stops != NULL ? &x->writing : NULL,
+        .writing = task->file.wording.n_answers > 0 ? &x->writing : NULL,
         .self = x,
         .take = take,
         .draw = draw,
@@ -214,12 +184,11 @@ bal_status bal_task_dataset(const bal_task *task, const bal_tokenizer *tokenizer
     examples *x = calloc(1, sizeof *x);
     if (x == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for examples");
     x->options = *options;
-    x->task = task;
-    x->tokenizer = tokenizer;
-    x->split = split;
+    x->writing = (bal_writing){.max_words = task->file.n_new, .ends = ends, .grade = grade};
     bal_status status = bal_encode(task, tokenizer, split, options->context, &x->encoded);
     if (status == BAL_OK) status = sort_by_label(task, split, x);
-    if (status == BAL_OK && bal_task_about(task).writes) status = find_stops(x);
+    if (status == BAL_OK && task->file.wording.n_answers > 0)
+        status = bal_written_init(&x->written, task, tokenizer, split);
     if (status == BAL_OK) {
         *data = dataset_of(task, x);
         x = NULL;

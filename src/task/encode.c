@@ -61,16 +61,16 @@ static bal_status encode_text(reader *r, const char *prompt, const char *answer,
 }
 
 /* What an answer adds to the prompt: it is not empty, not too long, and no other's. */
-static bal_status check_answer(const reader *r, int64_t first_part, int64_t longest)
+static bal_status check_answer(const reader *r, int64_t first_part)
 {
     const bal_encoded *e = r->to;
     char what[160];
     const int64_t *end = e->end + e->n_parts - 1; /* of this answer */
     int64_t n = end[0] - end[-1];
     if (n == 0) return fail(r, "an answer is empty");
-    if (r->n_prompt + n > longest) {
+    if (r->n_prompt + n > r->context) {
         snprintf(what, sizeof what, "prompt and answer are %lld tokens; the context has %lld",
-                 (long long)(r->n_prompt + n), (long long)longest);
+                 (long long)(r->n_prompt + n), (long long)r->context);
         return fail(r, what);
     }
     for (int64_t part = first_part; part < e->n_parts - 1; ++part) {
@@ -101,7 +101,7 @@ static bal_status add_parts(reader *r, int32_t **whole, const int64_t *n, int n_
     int64_t first_part = r->to->n_parts;
     for (int i = 0; i < n_answers; ++i) {
         BAL_TRY(add_part(r->to, NULL, 0, whole[i] + n_shared, n[i] - n_shared));
-        BAL_TRY(check_answer(r, first_part, r->context));
+        BAL_TRY(check_answer(r, first_part));
     }
     return BAL_OK;
 }

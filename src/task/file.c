@@ -5,6 +5,8 @@
 #include "ballot/ini.h"
 #include "task_impl.h"
 
+#define PROMPT_MAX 4096
+
 /** What the reader of a file is at. */
 typedef struct reader {
     bal_task_file *file;
@@ -36,23 +38,18 @@ static char *copy_of(reader *r, const char *text, size_t n)
 /* The string that starts with a quote at *at, which goes to what follows its end. */
 static bal_status read_quoted(reader *r, const char **at, char *copy)
 {
-    static const char escapes[] = "n\nt\t\"\"\\\\;;";
+    static const char letters[] = "nt\"\\;{}", meant[] = "\n\t\"\\;{}";
     size_t n = 0;
     const char *c = *at + 1;
     for (; *c != 0 && *c != '"'; ++c) {
-        bool brace = *c == '\\' && (c[1] == '{' || c[1] == '}'); /* left to the template */
         copy[n++] = *c;
         if (*c != '\\') continue;
-        const char *escape = strchr(escapes, c[1]);
-        for (size_t i = 0; i < sizeof escapes - 1 && c[1] != 0; i += 2)
-            if (escapes[i] == c[1]) escape = escapes + i;
-        if (brace)
-            copy[n++] = c[1];
-        else if (c[1] != 0 && escape != NULL && escape[0] == c[1])
-            copy[n - 1] = escape[1];
-        else
+        const char *letter = c[1] == 0 ? NULL : strchr(letters, c[1]);
+        if (letter == NULL)
             return fail(r, "\\ before another character", "",
                         "\\n, \\t, \\\", \\\\, \\;, \\{ or \\}");
+        n -= *letter != '{' && *letter != '}'; /* that of a brace is left to the template */
+        copy[n++] = meant[letter - letters];
         ++c;
     }
     copy[n] = 0;
@@ -243,10 +240,12 @@ static bal_status read_prompt(reader *r, const char **text, bool *goes_on, bal_t
     const char *more, *before = *goes_on ? *text : "";
     *goes_on = true;
     BAL_TRY(read_text(r, &more));
-    size_t n = strlen(before);
-    char *whole = copy_of(r, before, n + strlen(more));
-    if (whole == NULL) return BAL_ERR_MEMORY;
-    strcpy(whole + n, more);
+    size_t n = strlen(before), n_more = strlen(more);
+    if (n + n_more > PROMPT_MAX) return fail(r, "a prompt", "", "at most 4096 bytes");
+    char *whole = bal_arena_take(&r->file->arena, n + n_more + 1);
+    if (whole == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for %s", r->place.path);
+    memcpy(whole, before, n);
+    memcpy(whole + n, more, n_more);
     *text = whole;
     return bal_template_make(r->place, whole, &r->names, made);
 }
@@ -284,6 +283,8 @@ static bal_status take_pair(void *user, const char *section, const char *key, co
     if (strcmp(section, "fields") == 0) return take_field(r, key);
     if (strcmp(section, "answer") == 0) return take_answer(r, key);
     if (strcmp(section, "splits") == 0) return take_split(r, key);
+    if (strcmp(section, "template") == 0 && r->found)
+        return fail(r, "section ", section, "it before [template NAME]");
     if (strcmp(section, "template") == 0) return take_wording(r, key);
     if (strncmp(section, "template ", 9) == 0)
         return strcmp(section + 9, r->wording) == 0 ? take_wording(r, key) : BAL_OK;

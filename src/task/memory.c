@@ -15,7 +15,7 @@ bal_status bal_task_grow(void *array, int64_t *capacity, int64_t n, size_t eleme
 
 bal_status bal_buffer_add(bal_buffer *buffer, const void *bytes, size_t n)
 {
-    if (n > buffer->capacity - buffer->n) {
+    if (buffer->bytes == NULL || n > buffer->capacity - buffer->n) {
         size_t capacity = 2 * (buffer->n + n) + 64;
         char *larger = realloc(buffer->bytes, capacity);
         if (larger == NULL)

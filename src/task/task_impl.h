@@ -11,7 +11,7 @@ typedef struct bal_buffer {
     char *bytes;
     size_t n, capacity;
 } bal_buffer;
-/** Append bytes. @return BAL_OK; BAL_ERR_MEMORY. */
+/** Append bytes; after that, bytes is not NULL even of none. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_buffer_add(bal_buffer *buffer, const void *bytes, size_t n);
 /** Make room for n elements in an array of *capacity. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_task_grow(void *array, int64_t *capacity, int64_t n, size_t element_bytes);
@@ -246,5 +246,25 @@ void bal_encoded_clear(bal_encoded *encoded);
 /** A part of an example; the n tokens are borrowed. */
 const int32_t *bal_encoded_part(const bal_encoded *encoded, int64_t example, int64_t part,
                                 int64_t *n);
+
+/* written.c */
+
+/** What answers that are written are graded with. */
+typedef struct bal_written {
+    const bal_task *task;
+    const bal_tokenizer *tokenizer;
+    bal_split split;
+    int64_t n_vocab;
+    bool *ends; /* [n_vocab] tokens that end an answer */
+} bal_written;
+bal_status bal_written_init(bal_written *written, const bal_task *task,
+                            const bal_tokenizer *tokenizer, bal_split split);
+void bal_written_clear(bal_written *written);
+/** Does a token end an answer: has it the text that does, or is it the end of a text? */
+bool bal_written_ends(const bal_written *written, int32_t token);
+/** The best grade of an answer beside each that is right, up to the text that ends it.
+ *  @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_written_grade(const bal_written *written, int64_t index, const int32_t *tokens,
+                             int64_t n, bal_grade *grade);
 
 #endif

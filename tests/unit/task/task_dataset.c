@@ -185,6 +185,61 @@ static void test_a_neutral_prompt_follows(void)
     bal_task_close(&task);
 }
 
+static int32_t *tokens_of(const char *text, int64_t *n)
+{
+    int32_t *tokens = NULL;
+    CU_ASSERT_EQUAL_FATAL(bal_tokenizer_encode(tokenizer, text, strlen(text), &tokens, n), BAL_OK);
+    return tokens;
+}
+
+static void test_answers_that_are_written_are_graded(void)
+{
+    static const char ini[] =
+        "[rows]\nformat = jsonl\n[fields]\nanswer = answers[]\n[answer]\nmetric = token_f1\n"
+        "tokens = 7\nstop = \"\\n\"\n[template]\nprompt = \"{text}? \"\nanswers = "
+        "\"{answer}\\n\"\n";
+    static const char rows[] = "{\"text\": \"Who\", \"answers\": [\"big Tom\", \"\", \"Lily\"]}\n";
+    static const struct {
+        const char *answer;
+        bool exact;
+        int64_t f1; /* in sixths */
+    } written[] = {{" the Lily.", true, 6},
+                   {" Lily\nand Tom", true, 6},
+                   {" Tom", false, 4},
+                   {" a cat", false, 0},
+                   {"", false, 0}};
+    bal_task *task = NULL;
+    bal_dataset data = {0};
+    CU_ASSERT_EQUAL_FATAL(open_data(ini, rows, (bal_task_options){0}, 64, false, &task, &data),
+                          BAL_OK);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(data.writing);
+    CU_ASSERT_EQUAL(data.aim.objective, BAL_OBJECTIVE_LABEL);
+    CU_ASSERT_EQUAL(data.writing->max_words, 7);
+    for (size_t i = 0; i < sizeof written / sizeof *written; ++i) {
+        int64_t n;
+        int32_t *tokens = tokens_of(written[i].answer, &n);
+        bal_grade grade;
+        CU_ASSERT_EQUAL(data.writing->grade(data.self, 0, tokens, n, &grade), BAL_OK);
+        CU_ASSERT_EQUAL(grade.exact, written[i].exact);
+        int64_t f1 = (written[i].f1 * BAL_METRIC_ONE + 3) / 6;
+        CU_ASSERT_EQUAL(BAL_METRIC_ONE - grade.missed, f1);
+        free(tokens);
+    }
+    int64_t n;
+    int32_t *newline = tokens_of("\n", &n);
+    CU_ASSERT(data.writing->ends(data.self, newline[n - 1]));
+    CU_ASSERT(data.writing->ends(data.self, bal_tokenizer_special(tokenizer, BAL_SPECIAL_EOS)));
+    CU_ASSERT(!data.writing->ends(data.self, 403)); /* "Once" */
+    free(newline);
+    bal_batch batch = batch_of(&data, 1);
+    bal_dataset_take(&data, 0, 1, &batch);
+    CU_ASSERT_EQUAL(batch.questions[0].n_answers, 1); /* the first is learned */
+    check_text(&batch, 0, "Who? big Tom\n");
+    bal_batch_clear(&batch);
+    bal_dataset_clear(&data);
+    bal_task_close(&task);
+}
+
 /* Examples that are drawn, by label. */
 static void count_draws(const bal_dataset *data, int64_t n, int *labels)
 {
@@ -218,6 +273,37 @@ static void test_draws_may_be_balanced(void)
         bal_dataset_clear(&data);
         bal_task_close(&task);
     }
+}
+
+/* Labels without examples have no turn. */
+static void test_labels_of_a_balanced_batch_take_turns(void)
+{
+    char rows[1024] = "text\tlabel\n";
+    for (int i = 0; i < 30; ++i)
+        sprintf(rows + strlen(rows), "row %d\t%d\n", i, i < 28 ? 3 : i % 2);
+    bal_task *task = NULL;
+    bal_dataset data = {0};
+    bal_task_options options = {.n = {30, 0, 0}};
+    CU_ASSERT_EQUAL_FATAL(
+        open_data("[rows]\nformat = tsv\n[answer]\nlabels = 0, 1, 2, 3\n[template]\n"
+                  "prompt = \"{text} \"\ncandidates = no, yes, so, big\n",
+                  rows, options, 64, true, &task, &data),
+        BAL_OK);
+    bal_batch batch = batch_of(&data, 7);
+    uint64_t state = 3;
+    int firsts[4] = {0};
+    for (int round = 0; round < 60; ++round) {
+        int labels[4] = {0};
+        bal_batch_empty(&batch);
+        for (int i = 0; i < 7; ++i) data.draw(data.self, bal_test_random(&state), &batch);
+        for (int i = 0; i < 7; ++i) ++labels[batch.questions[i].right];
+        ++firsts[batch.questions[0].right];
+        CU_ASSERT(labels[0] >= 2 && labels[1] >= 2 && labels[2] == 0 && labels[3] >= 2);
+    }
+    CU_ASSERT(firsts[0] > 8 && firsts[1] > 8 && firsts[3] > 8);
+    bal_batch_clear(&batch);
+    bal_dataset_clear(&data);
+    bal_task_close(&task);
 }
 
 static void refuse(const char *ini, const char *rows, int64_t context, const char *sentence)
@@ -271,7 +357,9 @@ const bal_test bal_suite_tests[] = {
     {"answers may change the end of a prompt", test_answers_may_change_the_end_of_a_prompt},
     {"demonstrations are read once for a batch", test_demonstrations_are_read_once_for_a_batch},
     {"a neutral prompt follows", test_a_neutral_prompt_follows},
+    {"answers that are written are graded", test_answers_that_are_written_are_graded},
     {"draws may be balanced", test_draws_may_be_balanced},
+    {"labels of a balanced batch take turns", test_labels_of_a_balanced_batch_take_turns},
     {"examples that cannot be", test_examples_that_cannot_be},
     {"the hash is that of every token", test_the_hash_is_that_of_every_token},
     {NULL, NULL},

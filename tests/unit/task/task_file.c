@@ -115,6 +115,8 @@ static void test_files_that_are_wrong(void)
     refuse("[rows]\neach = a[0]\n", NULL, "task.ini:2: a[0]: expected keys with dots between");
     refuse(BEGIN LABELS "[template]\nprompt = x\n" TWO, "plain",
            "task.ini: there is no [template plain]");
+    refuse(BEGIN LABELS "[template plain]\nprompt = x\n[template]\nprompt = y\n" TWO, "plain",
+           "task.ini:8: section template: expected it before [template NAME]");
     snprintf(ini, sizeof ini, "%s", template);
     refuse(ini, NULL, "task.ini: [template] has candidates and answers, or none of them");
     refuse(BEGIN "[template]\nprompt = x\n" TWO, NULL, "task.ini: [answer] has no labels");

@@ -51,6 +51,7 @@ static void test_columns(void)
     check(LINES, "1 a b  c \n0 \n", "<a b  c >1<>0");
     check("[rows]\nformat = tsv\ncolumns = text, label\n" ASK, "a\t0\nb\t1\n", "<a>0<b>1");
     check(CSV, "text,label\n\"a, \"\"b\"\"\nc\",1\nd e,0\r\n\"\",1\n", "<a, \"b\"\nc>1<d e>0<>1");
+    check(CSV, "\"text\",\"label\"\n\"a\",1\n", "<a>1");
     check(TSV, "text\tlabel\n\xFF\xFE\t1\n", "<\xFF\xFE>1"); /* bytes that are no UTF-8 stay */
 }
 

@@ -106,6 +106,24 @@ static void test_the_seed_decides_all_but_the_test_rows(void)
     for (int i = 0; i < 3; ++i) free(shots[i]);
 }
 
+/* Results of others repeat only if their rows do. */
+static void test_which_rows_these_are(void)
+{
+    const char *rows = bal_test_write("rows", rows_text(), strlen(rows_text()));
+    bal_task *task = open_task(rows, NULL, NULL, (bal_task_options){.seed = 5, .shots = 2});
+    int seen[2][N_ROWS] = {0};
+    char found[2][64] = {"", ""};
+    for (int i = 0; i < 2; ++i) {
+        see(task, i == 0 ? BAL_SPLIT_DEV : BAL_SPLIT_TEST, seen[i]);
+        for (int row = 0; row < N_ROWS; ++row)
+            if (seen[i][row]) sprintf(found[i] + strlen(found[i]), "%d ", row);
+    }
+    CU_ASSERT_STRING_EQUAL(found[0], "0 4 10 13 27 32 51 52 56 ");
+    CU_ASSERT_STRING_EQUAL(found[1], "2 3 15 19 21 28 30 43 45 53 57 ");
+    CU_ASSERT_STRING_EQUAL(bal_task_demonstrations(task), "row9 y\n\nrow24 x\n\n");
+    bal_task_close(&task);
+}
+
 static void test_dev_does_not_depend_on_what_is_trained_on(void)
 {
     const char *rows = bal_test_write("rows", rows_text(), strlen(rows_text()));
@@ -174,6 +192,7 @@ const char bal_suite_name[] = "task_splits";
 const bal_test bal_suite_tests[] = {
     {"no row is in two parts", test_no_row_is_in_two_parts},
     {"the seed decides all but the test rows", test_the_seed_decides_all_but_the_test_rows},
+    {"which rows these are", test_which_rows_these_are},
     {"dev does not depend on what is trained on", test_dev_does_not_depend_on_what_is_trained_on},
     {"files of their own", test_files_of_their_own},
     {"an empty split is an error", test_an_empty_split_is_an_error},
