@@ -17,6 +17,8 @@ class Version01(b.TestCase):
         super().setUpClass()
         with open(os.path.join(FOLDER, "runs.json"), encoding="utf-8") as file:
             cls.runs = json.load(file)
+        # What is lost is looked for before any model is: under sanitizers two runs show it.
+        cls.some = list(cls.runs)[:2] if b.SLOW else list(cls.runs)
 
     def left(self, name):
         """The run directory as version 0.1 left it."""
@@ -54,7 +56,7 @@ class Version01(b.TestCase):
         damages = {"removed": os.remove,
                    "with a damaged header": lambda path: b.flip_bit(path, 8 * 50),
                    "cut within its header": lambda path: os.truncate(path, 100)}
-        for name in self.runs:
+        for name in self.some:
             for what, damage in damages.items():
                 with self.subTest(run=name, journal=what):
                     run = self.left(name)
@@ -64,7 +66,7 @@ class Version01(b.TestCase):
                     self.check(name, run, result)
 
     def test_a_run_continues_without_its_job_file(self):
-        for name in self.runs:
+        for name in self.some:
             for lost in (["job.ini"], ["job.ini", "ballots.journal"]):
                 with self.subTest(run=name, lost=lost):
                     run = self.left(name)

@@ -194,7 +194,8 @@ static bool is_replayed(const char *run)
     return right;
 }
 
-/* Step at which the journal's last record accuses a rank, -1: none does; *who: the only one that
+/* Step at which the journal's last record accuses a rank, -1: none does, or there is no journal, for
+ * no step was taken; *who: the only one that
  * any record accuses, -2: several. */
 static int64_t accusations(const char *run, int *who)
 {
@@ -204,6 +205,7 @@ static int64_t accusations(const char *run, int *who)
     int64_t step = -1;
     *who = -1;
     snprintf(path, sizeof path, "%s/ballots.journal", run);
+    if (access(path, F_OK) != 0) return -1;
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
     for (int64_t i = 0; i < bal_journal_n(journal); ++i) {
         CU_ASSERT_EQUAL(bal_journal_read(journal, i, &entry), BAL_OK);

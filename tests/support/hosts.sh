@@ -18,7 +18,8 @@ mkdir -p "$dir" && dir=$(cd "$dir" && pwd) || exit 1
 name=b$(cksum <<<"$dir" | cut -c1-6) # names of namespaces are the machine's: one set for each DIR
 switch=$name-sw
 die() { echo "hosts.sh: $*" >&2; exit 1; }
-hosts() { cat "$dir/names" 2>/dev/null; }
+# Those that are there, also of a DIR that was deleted meanwhile.
+hosts() { ip netns list | sed -n "s/^$name-\(h[0-9]*\)\b.*/\1/p" | sort -V; }
 
 down() {
     local h p
@@ -27,7 +28,7 @@ down() {
         ip netns del "$name-$h" 2>/dev/null
     done
     ip netns list | grep -q "^$switch\b" && ip netns del "$switch"
-    rm -rf "${dir:?}"/{names,hosts,enter,rsh} "$dir"/tmp.h*
+    rm -rf "${dir:?}"/{hosts,enter,rsh} "$dir"/tmp.h*
 }
 
 up() {
@@ -44,7 +45,6 @@ up() {
         ip -n "$name-h$i" link set eth0 up
         ip -n "$switch" link set "to-h$i" master br0 up
         echo "10.77.0.$i h$i" >>"$dir/hosts"
-        echo "h$i" >>"$dir/names"
         mkdir -p "$dir/tmp.h$i"
     done
     # enter HOST COMMAND ...: the network, host name, hosts file, /dev/shm and TMPDIR of a host
