@@ -184,7 +184,7 @@ static bal_status put_scores(bal_gguf_head *head, const bal_tokenizer *tokenizer
     for (int32_t id = 0; id < n && status == BAL_OK; ++id) {
         bal_spelling token;
         bal_tokenizer_spell(tokenizer, id, &token);
-        scores[id] = ranked ? (float)-n_merges : token.score;
+        scores[id] = ranked && token.bytes != NULL ? (float)-n_merges : token.score;
     }
     for (int64_t i = n_merges; i-- > 0;) scores[merges[i][2]] = (float)-i;
     if (status == BAL_OK) bal_gguf_put_array(head, "tokenizer.ggml.scores", BAL_GGUF_FLOAT32, n);
