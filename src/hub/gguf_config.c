@@ -172,9 +172,13 @@ static bal_status complete(const bal_gguf *file, bal_model_config *c)
         return bal_gguf_refuse(file, "tokenizer.ggml.tokens", "fewer tokens");
     if (c->n_vocab == 0) c->n_vocab = (int64_t)tokens->n;
     if (c->n_kv_heads == 0) c->n_kv_heads = c->n_heads;
-    if (c->head_dim == 0 && c->dim % c->n_heads == 0) c->head_dim = c->dim / c->n_heads;
+    int64_t usual = c->dim % c->n_heads == 0 ? c->dim / c->n_heads : 0;
+    if (c->head_dim == 0) c->head_dim = usual;
     if (c->head_dim == 0)
         return bal_gguf_refuse(file, ".attention.key_length", "the size of a head");
+    if (c->head_dim != usual && bal_gguf_find(file, ".attention.key_length") == NULL)
+        return bal_gguf_refuse(file, ".rope.dimension_count",
+                               "the size of a head: all of it turns");
     if (c->window >= c->max_tokens) c->window = 0;
     if (c->embed.n_positions > 0) c->embed.n_positions = c->max_tokens;
     return BAL_OK;

@@ -115,8 +115,64 @@ static void test_what_is_exported_is_read_back(void)
     }
 }
 
+/* A file of tests/golden/gguf, whose README says who made it. */
+static void open_golden(const char *name, bal_mapping *mapping, bal_gguf *file,
+                        bal_hub_table *table)
+{
+    char path[PATH_MAX];
+    const char *tests = getenv("BALLOT_TESTS");
+    snprintf(path, sizeof path, "%s/golden/gguf/%s", tests != NULL ? tests : "tests", name);
+    CU_ASSERT_EQUAL_FATAL(bal_mapping_open(path, mapping), BAL_OK);
+    bal_status status = bal_gguf_parse(mapping->data, mapping->n_bytes, name, file, table);
+    if (status != BAL_OK) fprintf(stderr, "%s\n", bal_failure());
+    CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
+}
+
+#define N_TYPE_VALUES 768 /* of a tensor of types.gguf */
+
+/* The same bits: a 0 has its sign too. */
+static void expect_same_values(const char *name, const float *values, const float *expected)
+{
+    for (int i = 0; i < N_TYPE_VALUES; ++i) {
+        if (memcmp(&values[i], &expected[i], sizeof *values) == 0) continue;
+        fprintf(stderr, "%s: element %d is %.9g; expected %.9g\n", name, i, (double)values[i],
+                (double)expected[i]);
+        CU_FAIL_FATAL("another value");
+    }
+}
+
+static void test_every_type_has_the_values_of_the_gguf_package(void)
+{
+    bal_mapping mapping;
+    bal_gguf file;
+    bal_hub_table table;
+    int n_types = 0;
+    open_golden("types.gguf", &mapping, &file, &table);
+    for (int64_t i = 0; i < table.n_entries; ++i) {
+        const bal_hub_entry *entry = &table.entries[i];
+        char name[BAL_NAME_BYTES];
+        float values[N_TYPE_VALUES], expected[N_TYPE_VALUES];
+        if (strstr(entry->name, ".values") != NULL) continue;
+        snprintf(name, sizeof name, "%.32s.values", entry->name);
+        const bal_hub_entry *twin = bal_hub_table_find(&table, name);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(twin);
+        CU_ASSERT_STRING_EQUAL(entry->dtype_name, entry->name);
+        CU_ASSERT_EQUAL_FATAL(bal_hub_entry_n(entry), N_TYPE_VALUES);
+        CU_ASSERT_EQUAL(bal_hub_table_read(&table, entry, values), BAL_OK);
+        CU_ASSERT_EQUAL(bal_hub_table_read(&table, twin, expected), BAL_OK);
+        expect_same_values(entry->name, values, expected);
+        ++n_types;
+    }
+    CU_ASSERT_EQUAL(n_types, 14);
+    bal_gguf_clear(&file);
+    bal_hub_table_clear(&table);
+    bal_mapping_close(&mapping);
+}
+
 const char bal_suite_name[] = "hub_gguf_read";
 const bal_test bal_suite_tests[] = {
     {"what is exported is read back", test_what_is_exported_is_read_back},
+    {"every type has the values of the gguf package",
+     test_every_type_has_the_values_of_the_gguf_package},
     {NULL, NULL},
 };
