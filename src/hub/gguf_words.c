@@ -76,7 +76,7 @@ static json_t *make_root(const bal_gguf_vocab *v, const bal_gguf_split *split, j
         "ignore_merges", (int)split->whole_words, "vocab", vocab, "merges", merges);
     json_t *letters = json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 1,
                                 "trim_offsets", 0, "use_regex", 1);
-    return json_pack("{s:s, s:n, s:n, s:O, s:o, s:o, s:O, s:o, s:o}", "version", "1.0",
+    return json_pack("{s:s, s:n, s:n, s:O, s:o, s:o, s:o, s:o, s:o}", "version", "1.0",
                      "truncation", "padding", "added_tokens", added, "normalizer",
                      split->composed ? json_pack("{s:s}", "type", "NFC") : json_null(),
                      "pre_tokenizer", bal_gguf_split_json(split, v->prefix), "post_processor",
