@@ -2,6 +2,7 @@
  * memory the config.json and the tokenizer's files that the folder would have. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "gguf.h"
 
@@ -56,7 +57,8 @@ bal_status bal_hub_gguf_parse(const uint8_t *data, size_t n_bytes, const char *o
 bool bal_hub_gguf_recognizes(const char *path)
 {
     char first[4] = "";
-    FILE *stream = fopen(path, "rbe");
+    struct stat info;
+    FILE *stream = stat(path, &info) == 0 && S_ISREG(info.st_mode) ? fopen(path, "rbe") : NULL;
     size_t n = stream != NULL ? fread(first, 1, sizeof first, stream) : 0;
     if (stream != NULL) fclose(stream);
     return bal_gguf_recognizes((const uint8_t *)first, n);
