@@ -40,9 +40,9 @@ static const bal_family_name gpt2_names[] = {
 
 static const char *const ignored[] = {BAL_GGUF_ROPE_FACTORS, NULL};
 
-#define NAMES(list)                                                     \
-    {                                                                   \
-        .class = "model", .base = "", .names = list, .ignored = ignored \
+#define NAMES(list)                                   \
+    {                                                 \
+        .base = "", .names = list, .ignored = ignored \
     }
 #define LLAMA_MAY_HAVE (BAL_BIAS_QKV | BAL_BIAS_O | BAL_BIAS_MLP)
 #define GPT2_HAS (BAL_LAYER_NORM | BAL_NO_GATE | BAL_BIAS_QKV | BAL_BIAS_O | BAL_BIAS_MLP)

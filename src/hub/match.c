@@ -183,10 +183,15 @@ bal_status bal_hub_match(bal_hub_table *table, const bal_family *family, const b
                         table->origin);
     for (int64_t i = 0; i < table->n_entries; ++i) {
         const bal_hub_entry *entry = &table->entries[i];
-        if (!entry->wanted && !bal_family_ignores(family, entry->name))
-            return bal_fail(BAL_ERR_INPUT,
-                            "%s: tensor %s does not belong to a %s with this config.json",
-                            bal_hub_entry_origin(table, entry), entry->name, family->class);
+        if (entry->wanted || bal_family_ignores(family, entry->name)) continue;
+        const char *origin = bal_hub_entry_origin(table, entry);
+        return family->class != NULL
+                   ? bal_fail(BAL_ERR_INPUT,
+                              "%s: tensor %s does not belong to a %s with this config.json", origin,
+                              entry->name, family->class)
+                   : bal_fail(BAL_ERR_INPUT,
+                              "%s: tensor %s does not belong to a model with these settings",
+                              origin, entry->name);
     }
     return BAL_OK;
 }
