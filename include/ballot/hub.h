@@ -23,8 +23,11 @@ void bal_bundle_clear(bal_bundle *bundle);
  * Read a model and its tokenizer, tensor by tensor from mapped files, quantizing as it goes. Local.
  * @param path  a Hugging Face folder (config.json of a family of ours, weights in safetensors or
  *              pytorch_model.bin, whole or in several files with their index, in F32, F16 or BF16,
- *              and tokenizer files); a llama2.c folder (one *.bin model beside tok*.bin); or a
- *              llama2.c file, v0 or v1 (tokenizer: tokenizer.bin or the only tok*.bin beside it)
+ *              and tokenizer files); a GGUF file, or a folder with one (an architecture of ours
+ *              in F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K or IQ4_NL; its
+ *              tokenizer comes from its own metadata); a llama2.c folder (one *.bin model beside
+ *              tok*.bin); or a llama2.c file, v0 or v1 (tokenizer: tokenizer.bin or the only
+ *              tok*.bin beside it)
  * @param formats  of the model made
  * @param bundle   made; for bal_bundle_clear
  * @return BAL_OK; BAL_ERR_INPUT: missing, short, damaged or unsupported, or parts do not fit

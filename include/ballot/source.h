@@ -1,6 +1,6 @@
 /* include/ballot/source.h: opens a model wherever a user has it: a Hugging Face folder or cache, a
- * llama2.c folder or file, a checkpoint, or a run. Knows what a path leads to; knows nothing of
- * jobs or ranks. */
+ * GGUF file, a llama2.c folder or file, a checkpoint, or a run. Knows what a path leads to; knows
+ * nothing of jobs or ranks. */
 #ifndef BALLOT_SOURCE_H
 #define BALLOT_SOURCE_H
 

@@ -15,9 +15,9 @@
 #include "ballot/train.h"
 
 /* What MODEL may be, for --help; see bal_source_resolve. */
-#define BAL_MODEL_WORDS                                                                        \
-    "a Hugging Face folder or cache entry, a llama2.c folder or file, a checkpoint, or a run " \
-    "directory, which stands for its best checkpoint or else its latest"
+#define BAL_MODEL_WORDS                                                                            \
+    "a Hugging Face folder or cache entry, a GGUF file, a llama2.c folder or file, a checkpoint, " \
+    "or a run directory, which stands for its best checkpoint or else its latest"
 
 typedef enum bal_option_type {
     BAL_OPT_INT,    /* int64_t, min .. max */

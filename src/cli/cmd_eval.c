@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ballot/batch.h"
 #include "ballot/evaluate.h"
 #include "ballot/source.h"
 #include "cli_impl.h"

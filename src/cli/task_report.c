@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ballot/json.h"
-
 #define SEED 0 /* of intervals by resampling: the same every time */
 
 static const char *const metric_names[] = {[BAL_METRIC_ACCURACY] = "accuracy",

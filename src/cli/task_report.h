@@ -2,9 +2,8 @@
 #ifndef BALLOT_TASK_REPORT_H
 #define BALLOT_TASK_REPORT_H
 
-#include <jansson.h>
-
 #include "ballot/evaluate.h"
+#include "ballot/json.h"
 #include "ballot/task.h"
 
 #define BAL_LABELS_SHOWN 64 /* classes that are told apart, at most */

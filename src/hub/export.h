@@ -31,13 +31,6 @@ bal_status bal_hub_write_floats(bal_hub_dtype dtype, const float *values, int64_
 
 #define BAL_HUB_PARTS_MAX 3
 
-/** The order in which the rows of each head of q and k are written. */
-typedef enum bal_hub_rows {
-    BAL_HUB_ROWS_KEPT,
-    BAL_HUB_ROWS_HALVES,  /* rows of adjacent pairs, in half-pair order */
-    BAL_HUB_ROWS_ADJACENT /* the other way round */
-} bal_hub_rows;
-
 /** A tensor as files have it: one or several of our tensors. */
 typedef struct bal_hub_theirs {
     char name[BAL_NAME_BYTES];

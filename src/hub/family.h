@@ -35,7 +35,7 @@ typedef struct bal_family_window {
 
 typedef struct bal_family {
     const char *type;  /* model_type */
-    const char *class; /* of transformers */
+    const char *class; /* of transformers; NULL: these are the names of another layout */
     const char *base;  /* prefix of names, which files of the base model may lack */
     unsigned features; /* of bal_feature */
     bool tied_head, rotary;

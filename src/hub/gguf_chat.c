@@ -106,3 +106,39 @@ bal_status bal_gguf_put_chat(bal_gguf_head *head, const bal_files *files)
     }
     return BAL_OK;
 }
+
+/* A list of named templates, "default" first. */
+static bal_status read_named(const bal_gguf *file, const bal_gguf_value *names, json_t *list)
+{
+    const uint8_t *at = names->data;
+    for (uint64_t i = 0; i < names->n; ++i) {
+        size_t n;
+        const char *name = bal_gguf_next(&at, &n);
+        char key[sizeof KEY + NAME_BYTES];
+        snprintf(key, sizeof key, KEY ".%.*s", (int)(n < NAME_BYTES ? n : NAME_BYTES), name);
+        const bal_gguf_value *value = bal_gguf_find(file, key);
+        json_t *text = value != NULL && value->type == BAL_GGUF_STRING
+                           ? json_stringn((const char *)value->data, (size_t)value->n)
+                           : NULL;
+        if (text == NULL) return bal_gguf_refuse(file, key, "a chat template");
+        json_t *item = json_pack("{s:s%, s:o}", "name", name, n, "template", text);
+        if (json_array_append_new(list, item) != 0)
+            return bal_fail(BAL_ERR_MEMORY, "%s: no memory for its chat templates", file->origin);
+    }
+    return BAL_OK;
+}
+
+bal_status bal_gguf_read_chat(const bal_gguf *file, json_t **chat)
+{
+    const bal_gguf_value *usual = bal_gguf_find(file, KEY), *names = bal_gguf_find(file, KEY "s");
+    if (usual != NULL && usual->type == BAL_GGUF_STRING)
+        *chat = json_stringn((const char *)usual->data, (size_t)usual->n);
+    if (usual != NULL && *chat == NULL) return bal_gguf_refuse(file, KEY, "text in UTF-8");
+    if (names == NULL) return BAL_OK;
+    BAL_TRY(bal_gguf_get_list(file, KEY "s", BAL_GGUF_STRING, -1, &names));
+    json_t *list = json_array();
+    if (*chat != NULL)
+        json_array_append_new(list, json_pack("{s:s, s:o}", "name", "default", "template", *chat));
+    *chat = list;
+    return read_named(file, names, list);
+}

@@ -17,10 +17,11 @@ typedef struct style {
 
 static bal_status refuse(const char *what)
 {
-    return bal_fail(BAL_ERR_INPUT,
-                    "the tokenizer has %s; a GGUF file can hold byte-level BPE split as GPT-2, "
-                    "Llama 3 or Qwen 2 do, BPE with byte fallback, or SentencePiece of type BPE",
-                    what);
+    return bal_fail(
+        BAL_ERR_INPUT,
+        "the tokenizer has %s; a GGUF file can hold byte-level BPE split as GPT-2, "
+        "Llama 3, Qwen 2 or SmolLM do, BPE with byte fallback, or SentencePiece of type BPE",
+        what);
 }
 
 static const char *type_of(const json_t *part)
@@ -54,34 +55,17 @@ static bool only_has(const json_t *part, const char *list, const char *type, con
     return true;
 }
 
-/* The split of Llama 3; that of Qwen differs in how many digits stay together. */
-#define WORDS_BEFORE "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
-#define WORDS_BEHIND "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
 static bal_status read_split(const json_t *root, style *s)
 {
-    const char *list = "pretokenizers";
     const json_t *part = json_object_get(root, "pre_tokenizer");
-    const json_t *bytes = find_step(part, list, "ByteLevel");
-    const json_t *split = find_step(part, list, "Split");
-    const char *pattern =
-        json_string_value(json_object_get(json_object_get(split, "pattern"), "Regex"));
-    const char *behavior = json_string_value(json_object_get(split, "behavior"));
-    bool own = !json_is_false(json_object_get(bytes, "use_regex"));
-    bool alone = step_of(part, list, 1) == NULL;
-    if (bytes == NULL) return refuse("a pre_tokenizer without ByteLevel");
+    if (find_step(part, "pretokenizers", "ByteLevel") == NULL)
+        return refuse("a pre_tokenizer without ByteLevel");
     if (!only_has(json_object_get(root, "normalizer"), "normalizers", "NFC", "NFC"))
         return refuse("a normalizer before its byte-level BPE");
-    bool plain = step_of(part, list, 2) == NULL && !own && pattern != NULL && behavior != NULL &&
-                 strcmp(behavior, "Isolated") == 0 &&
-                 !json_is_true(json_object_get(split, "invert"));
-    if (alone && own)
-        s->split = "gpt-2";
-    else if (plain && strcmp(pattern, WORDS_BEFORE "{1,3}" WORDS_BEHIND) == 0)
-        s->split = "llama-bpe";
-    else if (plain && strcmp(pattern, WORDS_BEFORE WORDS_BEHIND) == 0)
-        s->split = "qwen2";
-    return s->split != NULL ? BAL_OK : refuse("a pre_tokenizer that cuts words in its own way");
+    const bal_gguf_split *split = bal_gguf_split_of_json(part);
+    if (split == NULL) return refuse("a pre_tokenizer that cuts words in its own way");
+    s->split = split->name;
+    return BAL_OK;
 }
 
 /* BPE with byte fallback: spaces become a letter, and one may be added in front. */
@@ -200,7 +184,7 @@ static bal_status put_scores(bal_gguf_head *head, const bal_tokenizer *tokenizer
     for (int32_t id = 0; id < n && status == BAL_OK; ++id) {
         bal_spelling token;
         bal_tokenizer_spell(tokenizer, id, &token);
-        scores[id] = ranked ? (float)-n_merges : token.score;
+        scores[id] = ranked && token.bytes != NULL ? (float)-n_merges : token.score;
     }
     for (int64_t i = n_merges; i-- > 0;) scores[merges[i][2]] = (float)-i;
     if (status == BAL_OK) bal_gguf_put_array(head, "tokenizer.ggml.scores", BAL_GGUF_FLOAT32, n);

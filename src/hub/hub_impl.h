@@ -7,21 +7,36 @@
 #include "ballot/json.h"
 #include "ballot/quant.h"
 #include "family.h"
+#include "ggml.h"
 
 #define BAL_HUB_SIZE_MAX 65536     /* widths, heads, layers: products of two fit 63 bits */
 #define BAL_HUB_TOKENS_MAX 1048576 /* positions: a small file could ask for large tables */
 
 #define BAL_HUB_DIMS_MAX 8
 
-/** How elements are stored. OTHER may occur in a file (buffers such as position_ids or attn.bias)
- *  but cannot be read as weights. */
-typedef enum bal_hub_dtype { BAL_HUB_F32, BAL_HUB_F16, BAL_HUB_BF16, BAL_HUB_OTHER } bal_hub_dtype;
+/** How elements are stored. BLOCKS are those of ggml. OTHER may occur in a file (buffers such as
+ *  position_ids or attn.bias) but cannot be read as weights. */
+typedef enum bal_hub_dtype {
+    BAL_HUB_F32,
+    BAL_HUB_F16,
+    BAL_HUB_BF16,
+    BAL_HUB_BLOCKS,
+    BAL_HUB_OTHER
+} bal_hub_dtype;
+
+/** The order of the rows of each head of q and k, as files have them and a model needs them. */
+typedef enum bal_hub_rows {
+    BAL_HUB_ROWS_KEPT,
+    BAL_HUB_ROWS_HALVES,  /* rows of adjacent pairs, in half-pair order */
+    BAL_HUB_ROWS_ADJACENT /* the other way round */
+} bal_hub_rows;
 
 /** One tensor of a file. */
 typedef struct bal_hub_entry {
     char name[BAL_NAME_BYTES]; /* as in Hugging Face files */
     bal_hub_dtype dtype;
     const char *dtype_name;          /* as the format calls it, for messages; static */
+    const bal_ggml_layout *blocks;   /* of BLOCKS */
     int n_dims;                      /* 0 (a scalar) to 8 */
     int64_t shape[BAL_HUB_DIMS_MAX]; /* 1 beyond n_dims */
     const uint8_t *data;             /* in the mapped file, of any alignment; borrowed */
@@ -44,6 +59,7 @@ typedef struct bal_hub_table {
     bal_hub_file *files;
     int64_t n_entries;
     bal_hub_entry *entries; /* sorted by name; owned */
+    bal_hub_rows rows;      /* how rows that were read are put */
 } bal_hub_table;
 
 /** True if all n characters are visible ASCII, as names appear in messages and on terminals. */
@@ -82,6 +98,13 @@ bool bal_hub_table_same(const bal_hub_table *table, const bal_hub_entry *a, cons
 bal_status bal_hub_table_copy(const bal_hub_table *table, const bal_hub_entry *entry, int fd,
                               const char *path);
 
+/* rows.c */
+
+/** Do the rows of one of our tensors move? Only those of q and k do. */
+bool bal_hub_rows_move(bal_hub_rows rows, const char *ours);
+/** The row to take for a row of one of our tensors, as the order says; head_dim of the model. */
+int64_t bal_hub_source_row(bal_hub_rows rows, int64_t head_dim, const char *ours, int64_t row);
+
 /* match.c: which entries make a model. */
 
 /** The entry that has one of our tensors, as the whole entry or a part of it; NULL: none. */
@@ -93,8 +116,10 @@ void bal_hub_match_unwrap(bal_hub_table *table, const bal_family *family);
 /** @return BAL_OK: the table has every tensor of the model, in the right shape, and no tensor that
  *  the family does not know; BAL_ERR_INPUT. */
 bal_status bal_hub_match(bal_hub_table *table, const bal_family *family, const bal_model *model);
+/** Do its elements lie elsewhere in the entry that has our tensor? */
+bool bal_hub_match_moves(const bal_hub_table *table, const bal_family *family, const char *ours);
 /** Read our tensor, row-major, values [bal_tensor_n]. whole is work space for all elements of an
- *  entry that has the tensor as a part or transposed. Errors as bal_hub_table_read. */
+ *  entry in which the elements of the tensor lie elsewhere. Errors as bal_hub_table_read. */
 bal_status bal_hub_match_read(const bal_hub_table *table, const bal_family *family,
                               const bal_model *model, const bal_tensor *tensor, float *values,
                               float *whole);
@@ -103,6 +128,13 @@ bal_status bal_hub_match_read(const bal_hub_table *table, const bal_family *fami
  *  @param object  the caller's; NULL after a failure
  *  @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
 bal_status bal_hub_json(const void *bytes, size_t n_bytes, const char *origin, json_t **object);
+
+/* config_write.c */
+
+/** The config.json of a decoder of the family; NULL: no memory. The caller's. */
+json_t *bal_hub_config_json(const bal_model_config *config, const bal_family *family);
+/** Its text, every number exact, for free(); NULL: no memory, or config is NULL. */
+char *bal_hub_config_print(const json_t *config);
 
 /* Readers of whole files in memory; data must outlive the table that they make.
  * @return BAL_OK; BAL_ERR_INPUT; BAL_ERR_MEMORY. */
@@ -119,6 +151,17 @@ bal_status bal_hub_llama2c_parse(const uint8_t *data, size_t n_bytes, const char
 bal_status bal_hub_llama2c_open(const char *path, bal_model_config *config, bal_hub_table *table);
 /** The version of the llama2.c layout, by the first bytes. */
 int64_t bal_hub_llama2c_version(const uint8_t *data, size_t n_bytes);
+
+/** A GGUF file: names is where it has our tensors, files get what a Hugging Face folder of the
+ * model would have beside its weights. */
+bal_status bal_hub_gguf_parse(const uint8_t *data, size_t n_bytes, const char *origin,
+                              bal_model_config *config, const bal_family **names, bal_files *files,
+                              bal_hub_table *table);
+/** The same from a file, which the table then owns. */
+bal_status bal_hub_gguf_open(const char *path, bal_model_config *config, const bal_family **names,
+                             bal_files *files, bal_hub_table *table);
+/** Does the file begin like one? */
+bool bal_hub_gguf_recognizes(const char *path);
 
 /** The *.index.json of a model in several files. */
 typedef struct bal_hub_index {

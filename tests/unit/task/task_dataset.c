@@ -27,12 +27,10 @@ int bal_suite_end(void)
 static bal_status open_data(const char *ini, const char *rows, bal_task_options options,
                             int64_t context, bool balanced, bal_task **task, bal_dataset *data)
 {
+    bal_example_options how = {.context = context, .balanced = balanced};
     BAL_TRY(bal_test_task(ini, rows, options, task));
-    return bal_task_dataset(
-        *task, tokenizer, BAL_SPLIT_TRAIN,
-        &(bal_example_options){
-            .context = context, .balanced = balanced, .objective = BAL_OBJECTIVE_CANDIDATES},
-        data);
+    how.objective = bal_task_about(*task).writes ? BAL_OBJECTIVE_LABEL : BAL_OBJECTIVE_CANDIDATES;
+    return bal_task_dataset(*task, tokenizer, BAL_SPLIT_TRAIN, &how, data);
 }
 
 static bal_batch batch_of(const bal_dataset *data, int64_t n)
@@ -103,6 +101,43 @@ static void test_a_prompt_is_read_once_for_all_answers(void)
         CU_ASSERT_EQUAL(batch.parent[batch.questions[q].prompt], -1);
     }
     bal_batch_clear(&batch);
+    bal_dataset_clear(&data);
+    bal_task_close(&task);
+}
+
+/* Who learns the right answer's tokens alone reads no other. */
+static void test_the_objective_decides_what_is_read(void)
+{
+    bal_task *task = NULL;
+    bal_dataset data = {0};
+    bal_example_options how = {.context = 64, .objective = BAL_OBJECTIVE_LABEL};
+    CU_ASSERT_EQUAL_FATAL(bal_test_task(BEGIN "[template]\nprompt = \"{text}. It was \"\n"
+                                              "candidates = terrible, great\n",
+                                        ROWS, (bal_task_options){0}, &task),
+                          BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_task_dataset(task, tokenizer, BAL_SPLIT_TRAIN, &how, &data), BAL_OK);
+    bal_batch batch = batch_of(&data, 1);
+    bal_dataset_take(&data, 1, 1, &batch);
+    char *right = text_of(&batch, batch.questions[0].right);
+    bal_batch_empty(&batch);
+    data.draw(data.self, UINT64_MAX / 2, &batch); /* the second of three */
+    CU_ASSERT(batch.n_questions == 1 && batch.n_answers == 1 && batch.questions[0].right == 0);
+    check_text(&batch, 0, right);
+    CU_ASSERT_FALSE(data.aim.relative);
+    free(right);
+    bal_batch_clear(&batch);
+    bal_dataset_clear(&data);
+    how.objective = BAL_OBJECTIVE_CANDIDATES; /* of more than a token each */
+    CU_ASSERT_EQUAL_FATAL(bal_task_dataset(task, tokenizer, BAL_SPLIT_TRAIN, &how, &data), BAL_OK);
+    CU_ASSERT_FALSE(data.aim.relative);
+    bal_dataset_clear(&data);
+    bal_task_close(&task);
+    CU_ASSERT_EQUAL_FATAL(bal_test_task(BEGIN "[template]\nprompt = \"{text}\"\n"
+                                              "candidates = a, b\n",
+                                        ROWS, (bal_task_options){0}, &task),
+                          BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_task_dataset(task, tokenizer, BAL_SPLIT_TRAIN, &how, &data), BAL_OK);
+    CU_ASSERT_TRUE(data.aim.relative);
     bal_dataset_clear(&data);
     bal_task_close(&task);
 }
@@ -354,6 +389,7 @@ static void test_the_hash_is_that_of_every_token(void)
 const char bal_suite_name[] = "task_dataset";
 const bal_test bal_suite_tests[] = {
     {"a prompt is read once for all answers", test_a_prompt_is_read_once_for_all_answers},
+    {"the objective decides what is read", test_the_objective_decides_what_is_read},
     {"answers may change the end of a prompt", test_answers_may_change_the_end_of_a_prompt},
     {"demonstrations are read once for a batch", test_demonstrations_are_read_once_for_a_batch},
     {"a neutral prompt follows", test_a_neutral_prompt_follows},

@@ -1,24 +1,11 @@
-/* ggml_blocks.c: Q8_0 and Q4_0, with the bits of the reference code of ggml. Source:
+/* ggml_write.c: elements as Q8_0 and Q4_0, with the bits of the reference code of ggml. Source:
  * github.com/ggml-org/ggml, src/ggml-quants.c, quantize_row_q8_0_ref and quantize_row_q4_0_ref. */
 #include <math.h>
 
-#include "gguf.h"
+#include "export.h"
+#include "ggml.h"
 
 #define BLOCK 32
-
-size_t bal_ggml_bytes(bal_ggml_type type, int64_t n)
-{
-    switch (type) {
-        case BAL_GGML_Q8_0:
-            return (size_t)(n / BLOCK) * (2 + BLOCK);
-        case BAL_GGML_Q4_0:
-            return (size_t)(n / BLOCK) * (2 + BLOCK / 2);
-        case BAL_GGML_F16:
-            return 2 * (size_t)n;
-        default:
-            return 4 * (size_t)n;
-    }
-}
 
 static bool put_scale(float scale, uint8_t *to)
 {

@@ -1,5 +1,5 @@
-/* gguf.c: writing a GGUF file of version 3: pairs of keys and values, descriptions of tensors, then
- * their data, each tensor aligned to 32 bytes. Little-endian. */
+/* gguf_write.c: writing a GGUF file of version 3: pairs of keys and values, descriptions of
+ * tensors, then their data, each tensor aligned to 32 bytes. Little-endian. */
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
