@@ -16,6 +16,9 @@ WRITTEN = """
 format = jsonl
 train = rows.jsonl
 test = rows.jsonl
+[fields]
+question = question
+answer = answer[]
 [answer]
 metric = token_f1
 stop = "\\n"
@@ -40,9 +43,7 @@ class Tasks(b.TestCase):
 
     def learn(self, name, *more, ranks=1, expect=b.DONE, **options):
         run = self.folder(name)
-        arguments = b.tiny(run, *more, **{**LEARN, **options})
-        del arguments[arguments.index("data.train=") - 1:arguments.index("data.train=") + 1]
-        return run, b.run(arguments, ranks=ranks, expect=expect)
+        return run, b.run(b.tiny(run, *more, **{**LEARN, **options}), ranks=ranks, expect=expect)
 
     def test_an_evaluation_is_the_same_on_any_ranks_and_kernels(self):
         first = self.evaluate(SST2)
@@ -100,7 +101,6 @@ class Tasks(b.TestCase):
         whole, _ = self.learn("whole")
         run = self.folder("killed")
         arguments = b.tiny(run, **LEARN)
-        del arguments[arguments.index("data.train=") - 1:arguments.index("data.train=") + 1]
         process = b.start(arguments)
         journal = os.path.join(run, "ballots.journal")
         b.wait_until(process, lambda: os.path.exists(journal) and os.path.getsize(journal) > 600)
