@@ -1,7 +1,9 @@
 /* job.c: a job's defaults, and what its options mean for a model. */
+#include <errno.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ballot/job.h"
 
@@ -170,6 +172,7 @@ static bal_status open_split(const bal_job *job, const bal_task *task, bal_split
 bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split split,
                              const bal_bundle *bundle, bal_dataset *dataset)
 {
+    static const char *const names[BAL_N_SPLITS] = {"train", "dev", "test"};
     const char *texts[BAL_N_SPLITS] = {job->data.train, job->data.dev, job->data.test};
     bal_corpus_options options = {.task = is_masked(job) ? BAL_TASK_MLM : BAL_TASK_LM,
                                   .examples = job->data.examples,
@@ -182,6 +185,12 @@ bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split
                    ? open_split(job, task, split, bundle->tokenizer, dataset)
                    : BAL_OK;
     if (texts[split][0] == 0) return BAL_OK;
+    if (access(texts[split], R_OK) != 0)
+        return bal_fail(
+            BAL_ERR_INPUT,
+            "[data] %s = %s: cannot be read: %s; paths start in the folder that ballot is "
+            "started in",
+            names[split], texts[split], strerror(errno));
     return bal_corpus_open(texts[split], bundle->tokenizer, &options, dataset);
 }
 
