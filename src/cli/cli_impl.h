@@ -165,4 +165,12 @@ bal_status bal_command_doctor(bal_context *context, int argc, char **argv);
 bal_status bal_command_estimate(bal_context *context, int argc, char **argv);
 bal_status bal_command_export(bal_context *context, int argc, char **argv);
 
+/* calibrate.c */
+
+/** Have a model, rounded to int8 by its largest weights, read a text of the user: 16,384 tokens,
+ *  spread over it. Local. @param balance  made; for bal_balance_destroy
+ *  @return errors of bal_source_open, bal_job_open_data and bal_balance_read. */
+bal_status bal_calibrate(const char *model, const char *text, const bal_job *job,
+                         const bal_machine *machine, bal_balance **balance);
+
 #endif

@@ -22,8 +22,15 @@ bal_job bal_job_default(void)
 
 bal_formats bal_job_formats(const bal_job *job)
 {
-    bal_formats formats = {.matrices = job->model.codes, .group = job->model.group};
-    strcpy(formats.patterns, job->model.formats);
+    bal_formats formats = {.matrices = job->model.codes,
+                           .group = job->model.group,
+                           .least_squares = job->model.rounding != 0};
+    const char *embedding = job->model.embedding;
+    snprintf(formats.patterns, sizeof formats.patterns, "%s%s%.32s", job->model.formats,
+             embedding[0] == 0            ? ""
+             : job->model.formats[0] == 0 ? "embedding="
+                                          : " embedding=",
+             embedding);
     return formats;
 }
 
