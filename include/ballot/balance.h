@@ -14,9 +14,7 @@
 #include "ballot/batch.h"
 #include "ballot/model.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+BAL_C_BEGIN
 
 typedef struct bal_balance bal_balance; /* of the tensors of a model of integers, by index */
 
@@ -49,8 +47,6 @@ const float *bal_balance_weights(const bal_balance *balance, int index);
 void bal_balance_settle(bal_balance *balance, int index, bal_tensor *tensor, const float *values,
                         int8_t *leftover);
 
-#ifdef __cplusplus
-}
-#endif
+BAL_C_END
 
 #endif

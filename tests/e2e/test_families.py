@@ -122,7 +122,7 @@ class Families(b.TestCase):
         found = {level: self.quantized(f"level-{level}", "--isa", level, *text)[2]
                  for level in b.isa_levels()}
         self.assertEqual(len(set(found.values())), 1, found)
-        b.run(["quantize", b.STORIES, "-o", os.path.join(self.folder("none"), "q.h5"), "--text",
+        b.run(["quantize", b.STORIES, "-o", os.path.join(b.SCRATCH, "none.h5"), "--text",
                "no/such.txt"], expect=b.INPUT)
 
     def test_least_squares_and_the_embedding_are_options_of_a_run_too(self):
@@ -134,7 +134,7 @@ class Families(b.TestCase):
         formats, _, _ = self.quantized("embedding", "--format", "i4", "-s", "model.embedding=i8")
         self.assertEqual({name for name, form in formats.items() if form == "i8"},
                          {"model.embed_tokens.weight"})
-        refused = b.run(["quantize", b.STORIES, "-o", os.path.join(self.folder("bad"), "q.h5"),
+        refused = b.run(["quantize", b.STORIES, "-o", os.path.join(b.SCRATCH, "none.h5"),
                          "-s", "model.embedding=i5"], expect=b.USAGE)
         self.assertIn("embedding=i5", refused.err)
 
