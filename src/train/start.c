@@ -128,16 +128,20 @@ static bal_status find_record(bal_run *run, int64_t *checkpoint, uint64_t *data)
     return BAL_OK;
 }
 
+static void unlink_in(const char *dir, const char *name)
+{
+    char path[BAL_PATH_BYTES];
+    bal_run_path(dir, name, path);
+    unlink(path);
+}
+
+/* What a start writes but for job.ini, which may be the user's own. */
 static void delete_record(bal_run *run)
 {
-    static const char *const names[] = {"ballots.journal", "job.ini", "metrics.jsonl", "best.h5"};
-    char path[BAL_PATH_BYTES];
+    static const char *const names[] = {"ballots.journal", "metrics.jsonl", "best.h5"};
     bal_metrics_log_close(&run->record.log);
     bal_journal_close(&run->record.journal);
-    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
-        bal_run_path(run->dir, names[i], path);
-        unlink(path);
-    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) unlink_in(run->dir, names[i]);
 }
 
 /* Rank 0: is the journal that was found of this run? One without a step, of a start that was
@@ -152,7 +156,9 @@ static bal_status check_journal(bal_run *run, int64_t checkpoint)
     bal_status status = bal_run_compare_id(run, bal_journal_id(journal));
     if (status != BAL_ERR_CONFIG || bal_journal_n(journal) > 0 || tail > 0 || checkpoint >= 0)
         return status;
-    bal_log(BAL_LOG_WARN, "%s; no step was taken, so the run begins anew", bal_failure());
+    bal_log(BAL_LOG_WARN,
+            "%s/ballots.journal: of another job, but without a step; the run begins anew",
+            run->dir);
     delete_record(run);
     return BAL_OK;
 }
@@ -187,9 +193,12 @@ static bal_status check_record(bal_run *run, int64_t checkpoint)
 static bal_status begin_record(bal_run *run)
 {
     char path[BAL_PATH_BYTES];
+    bal_run_path(run->dir, "job.ini", path);
+    bool there = access(path, F_OK) == 0;
+    BAL_TRY(bal_publish(run->dir, "job.ini", run->job->text, strlen(run->job->text)));
+    run->record.made_job = !there;
     run->record.begun = true;
     bal_run_path(run->dir, "ballots.journal", path);
-    BAL_TRY(bal_publish(run->dir, "job.ini", run->job->text, strlen(run->job->text)));
     return bal_journal_create(path, &run->id, bal_job_ballot(run->job).n_bits,
                               bal_job_has_task(run->job), &run->record.journal);
 }
@@ -283,13 +292,12 @@ bal_status bal_run_start(bal_run *run)
 bal_status bal_run_unmake(bal_run *run, bal_status status)
 {
     bal_record *record = &run->record;
-    char path[BAL_PATH_BYTES];
     bal_run_postpone(run, status);
     if (record->journal == NULL || bal_journal_n(record->journal) == 0) {
         bool ours = record->lock != NULL && bal_lock_check(record->lock) == BAL_OK;
-        bal_run_path(run->dir, "run.lock", path);
         if (ours && record->begun) delete_record(run);
-        if (ours && record->n_made > 0) unlink(path);
+        if (ours && record->made_job) unlink_in(run->dir, "job.ini");
+        if (ours && record->n_made > 0) unlink_in(run->dir, "run.lock");
         bal_lock_release(&record->lock); /* NFS keeps what is open */
         bal_run_dir_unmake(run->dir, record->n_made);
     }

@@ -79,8 +79,9 @@ typedef struct bal_audit {
 
 /** The run directory, of rank 0 alone but for scores and what is counted of them. */
 typedef struct bal_record {
-    int n_made; /* directories that this process made: that of the run, and those above it */
-    bool begun; /* job.ini and the journal are of this process */
+    int n_made;    /* directories that this process made: that of the run, and those above it */
+    bool begun;    /* the journal is of this process */
+    bool made_job; /* job.ini too, and there was none */
     bal_lock *lock;
     bal_journal *journal;
     bal_metrics metrics;

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import struct
 
 import ballot_run as b
@@ -291,6 +292,16 @@ class BadInput(b.TestCase):
                 self.assertFalse(os.path.exists(run), what)
             self.assertEqual(b.printed_fingerprint(b.run(b.tiny(run))), fingerprint, what)
 
+    def test_a_job_file_of_the_user_stays_when_the_disk_is_full(self):
+        run = self.folder("own")
+        os.mkdir(run)
+        shutil.copy(b.JOB, os.path.join(run, "job.ini"))
+        little = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500000, resource.RLIM_INFINITY))
+        result = b.run(b.tiny(run, job=os.path.join(run, "job.ini")), expect=None, preexec=little,
+                       OMPI_MCA_ess_singleton_isolated="1")
+        self.assert_disk_full(result, run, r"best\.h5")
+        self.assertEqual(sorted(os.listdir(run)), ["job.ini", "run.lock"])
+
     def test_disk_full_in_the_middle(self):
         options = {"run__steps": 12 if b.SLOW else 60, "vote__slots": 12, "data__context": 32}
         whole = self.folder("full-whole")
@@ -445,7 +456,7 @@ class BadInput(b.TestCase):
             if re.match(r"step-|LATEST|metrics", name):
                 os.remove(os.path.join(run, name))
         result = b.run(b.tiny(run, vote__slots=9))
-        self.assertRegex(result.err, r'"slots = 8" there, "slots = 9" now.*begins anew')
+        self.assertRegex(result.err, r"of another job, but without a step; the run begins anew")
         other = self.folder("other")
         fresh = b.run(b.tiny(other, vote__slots=9))
         self.assertEqual(b.printed_fingerprint(result), b.printed_fingerprint(fresh))
