@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-OPTION = re.compile(r"^ +(?:(-\S), +)?(--[\w-]+)(?:=(\S+))?(?: {2,}(\S.*))?$")
+OPTION = re.compile(r"^ +(?:(-\S), +)?(--[\w-]+)(?:=(\S+))?(?: +(\S.*))?$")
 FILES = {"JOB.ini", "OUT.h5", "DIR", "FOLDER", "FILE"}  # what arguments of options are files
 
 

@@ -141,7 +141,7 @@ typedef struct bal_dataset {
     uint64_t hash;                  /* of everything that decides an example */
     bal_batch_size example, common; /* of an example at most; of what all of a batch begin with */
     bal_aim aim;
-    const char *const *labels;  /* [example.answers] names of the answers, if those of every example
+    const char *const *labels;  /* names of the answers to choose from, if those of every example
                                    are the same; NULL: each has its own */
     const bal_writing *writing; /* NULL: answers are given */
     void *self;                 /* what the functions are given */

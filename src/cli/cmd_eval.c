@@ -20,7 +20,7 @@ typedef struct arguments {
 } arguments;
 
 static const struct argp_option options[] = {
-    {"split", 'p', "dev|test|train", 0, "which text, or rows of a task (default: dev)", 0},
+    {"split", 'p', "dev|test|train", 0, "which text or rows (default: dev)", 0},
     {"predictions", 'P', "FILE", 0, "write what became of each row of a task there, as JSON lines",
      0},
     {0}};

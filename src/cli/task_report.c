@@ -35,11 +35,11 @@ static bal_status count_centred(const bal_outcomes *outcomes, int64_t *n_centred
     return BAL_OK;
 }
 
-static void count_classes(const bal_dataset *data, const bal_outcomes *outcomes,
+static void count_classes(const bal_dataset *data, int n_labels, const bal_outcomes *outcomes,
                           bal_task_result *result)
 {
-    if (data->labels == NULL || outcomes->width > BAL_LABELS_SHOWN) return;
-    result->n_classes = (int)outcomes->width;
+    if (data->labels == NULL || n_labels > BAL_LABELS_SHOWN) return;
+    result->n_classes = n_labels;
     for (int i = 0; i < result->n_classes; ++i) result->classes[i].label = data->labels[i];
     for (int64_t i = 0; i < outcomes->n; ++i) {
         const bal_outcome *row = &outcomes->examples[i];
@@ -77,7 +77,7 @@ bal_status bal_task_result_of(const bal_task *task, const bal_dataset *data, con
                                 .n_rows = outcomes->n,
                                 .n_right = score->n_right,
                                 .n_centred = -1};
-    count_classes(data, outcomes, result);
+    count_classes(data, bal_task_about(task).n_labels, outcomes, result);
     if (data->labels != NULL) BAL_TRY(count_centred(outcomes, &result->n_centred));
     if (result->metric == BAL_METRIC_MACRO_F1 || result->metric == BAL_METRIC_TOKEN_F1)
         return find_f1(outcomes, result);

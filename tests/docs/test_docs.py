@@ -341,7 +341,8 @@ class Json(b.TestCase):
                                 re.M | re.S)
         keys = {word for row in section.splitlines() if row.startswith("| `")
                 for cell in (row.split("|")[1], row.split("|")[3]) for word in CODE.findall(cell)}
-        values = {"checkpoint", "journal", "ok", "warn", "fail", "dev", "test", "lm"}
+        values = {"checkpoint", "journal", "ok", "warn", "fail", "dev", "test", "lm", "train",
+                  "macro_f1", "exact_match", "token_f1"}
         printed = set()
         for line in lines:
             printed |= self.keys(json.loads(b.run([command, *line, "--json"]).out))
@@ -352,7 +353,10 @@ class Json(b.TestCase):
         run = self.folder("run")
         b.run(b.tiny(run, run__steps=2))
         journal, checkpoint = (os.path.join(run, name) for name in ("ballots.journal", "best.h5"))
-        self.compare("eval", [b.STORIES, "--job", b.JOB, "-s", "data.dev_examples=2"])
+        task = ["-s", "data.task=data/tasks/sst2.ini", "-s", "data.context=384",
+                "-s", "data.dev_examples=2"]
+        self.compare("eval", [b.STORIES, "--job", b.JOB, "-s", "data.dev_examples=2"],
+                     [b.STORIES, *task])
         self.compare("generate", [b.STORIES, "Once", "--tokens", "2"])
         self.compare("inspect", [journal], [checkpoint], [b.STORIES])
         self.compare("replay", [b.STORIES, journal, "-o", self.folder("replayed.h5")])

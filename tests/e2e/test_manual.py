@@ -58,8 +58,8 @@ class Manual(b.TestCase):
         self.assertEqual(completed("tr"), {"train"})
         for command in self.commands:
             self.assertEqual({word for word in completed(command, "--")}, self.options[command])
-        self.assertEqual(completed("eval", "--split", ""), {"dev", "test"})
-        self.assertEqual(completed("eval", "--split", "=", "t"), {"test"})
+        self.assertEqual(completed("eval", "--split", ""), {"dev", "test", "train"})
+        self.assertEqual(completed("eval", "--split", "=", "te"), {"test"})
         self.assertEqual(completed("train", "--max-hours", ""), set())
 
     def test_completion_of_job_options(self):
