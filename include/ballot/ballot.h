@@ -34,6 +34,7 @@
 #ifndef BALLOT_BALLOT_H
 #define BALLOT_BALLOT_H
 
+#include "ballot/balance.h"
 #include "ballot/batch.h"
 #include "ballot/bench.h"
 #include "ballot/comm.h"

@@ -4,6 +4,7 @@
 #ifndef BALLOT_HUB_H
 #define BALLOT_HUB_H
 
+#include "ballot/balance.h"
 #include "ballot/core.h"
 #include "ballot/model.h"
 #include "ballot/states.h"
@@ -49,13 +50,23 @@ typedef struct bal_rounding {
  *  @param values  [n_rows * n_cols], row-major
  *  @param row     work space, [n_cols] */
 bal_rounding bal_rounding_of(const bal_tensor *tensor, const float *values, float *row);
-/** The second half: read the weights into the model, once it has memory. Local. Errors as above,
- *  and BAL_ERR_INPUT: the files have another shape than the model.
- *  @param states    of the model's tensors, in memory; set to 0, or to what rounding left over, as
- *                   each says; NULL: none
- *  @param rounding  [n_tensors], set except for gains; NULL: not wanted */
-bal_status bal_hub_fill(const char *path, bal_model *model, bal_states *states,
-                        bal_rounding *rounding);
+/** Round a tensor of a model as bal_model_formats says, from its values, row-major. Local.
+ *  @param values   scaled by the balance, if there is one
+ *  @param balance  of a text, settled afterwards; or NULL
+ *  @param states   see bal_hub_fill
+ *  @return errors of bal_tensor_fit. */
+bal_status bal_hub_round(bal_model *model, int index, float *values, bal_balance *balance,
+                         const bal_states *states);
+/** What bal_hub_fill is to take and to give beside the weights. {0}: nothing. */
+typedef struct bal_fill {
+    bal_states *states;   /* of the model's tensors, in memory: 0, or what rounding left over, as
+                             each says; or NULL */
+    bal_balance *balance; /* of a text that weights are rounded for, settled afterwards; or NULL */
+    bal_rounding *rounding; /* [n_tensors], set but for gains; or NULL */
+} bal_fill;
+/** The second half: read the weights into the model, once it is attached to memory. Local. Errors
+ *  as above, and BAL_ERR_INPUT: the files have another shape than the model. */
+bal_status bal_hub_fill(const char *path, bal_model *model, const bal_fill *fill);
 /** The kind of a model folder or file, in words: "llama2.c v0", "llama2.c v1", "Hugging Face".
  *  Local. */
 const char *bal_hub_kind(const char *path);

@@ -77,9 +77,13 @@ bool bal_job_has_task(const bal_job *job);
 /** Open the job's task. Local. @param used  the splits that are wanted; the files of others may be
  *  missing. @param task  set to NULL if the job has none. @return BAL_OK; as bal_task_open. */
 bal_status bal_job_open_task(const bal_job *job, const bool used[BAL_N_SPLITS], bal_task **task);
+/** Open a text as the job would learn it, after checking that the model can. Local.
+ *  @return BAL_OK; BAL_ERR_CONFIG: job and model do not fit; as bal_corpus_open. */
+bal_status bal_job_open_text(const bal_job *job, const char *path, const bal_bundle *bundle,
+                             bal_dataset *dataset);
 /** Open the job's data set for a model, after checking that the model can learn the job's task: a
  *  split of a task that is open, or a text. No data set if the job has none. Local.
- *  @return BAL_OK; BAL_ERR_CONFIG: job and model do not fit; as bal_corpus_open and
+ *  @return BAL_OK; BAL_ERR_CONFIG: job and model do not fit; as bal_job_open_text and
  *          bal_task_dataset. */
 bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split split,
                              const bal_bundle *bundle, bal_dataset *dataset);

@@ -157,14 +157,16 @@ bal_status bal_model_config_check(const bal_model_config *config, const char *or
 /** Two configs of one model: every member is the same. Local. */
 bool bal_model_config_same(const bal_model_config *a, const bal_model_config *b);
 
-#define BAL_FORMATS_BYTES 512
+#define BAL_FORMATS_BYTES 576 /* those of a job file, and its embedding= */
 
 /** In which formats a model's tensors are. */
 typedef struct bal_formats {
     bal_format matrices; /* BAL_F32: vectors too; else they are BAL_I16 */
     int group;           /* columns that share a factor: 32, 64 or 128; 0: BAL_GROUP_DEFAULT */
     char patterns[BAL_FORMATS_BYTES]; /* exceptions, words GLOB=FORMAT or GLOB=FORMAT:GROUP,
-                                         of which the first that matches a matrix counts */
+                                         of which the first that matches a matrix counts; the word
+                                         embedding stands for embeddings and head */
+    bool least_squares; /* floats are rounded by bal_tensor_fit, else by bal_tensor_quantize */
 } bal_formats;
 
 /** Read FORMAT, or FORMAT:GROUP with 32, 64 or 128 where it has groups, else *group stays. Local.

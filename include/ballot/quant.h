@@ -131,6 +131,17 @@ int64_t bal_tensor_n(const bal_tensor *tensor);
  * @return BAL_OK; BAL_ERR_INPUT: a value is not finite.
  */
 bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values, int8_t *leftover);
+/**
+ * The same with scales and factors that leave the least squared error, found by search: large
+ * values are clipped where that pays. The weighted error of a matrix row is at most that of
+ * bal_tensor_quantize, but for rounding of sums. Vectors and BAL_F32 are rounded as there. Local.
+ * @param weights  [n_cols], at least 0 and not all 0: what a squared error in each column counts;
+ *                 NULL: all alike
+ * @return as bal_tensor_quantize; BAL_ERR_MEMORY.
+ * Source: the choice of a clipping point by squared error, Banner et al. 2019, arXiv 1810.05723.
+ */
+bal_status bal_tensor_fit(bal_tensor *tensor, const float *values, const float *weights,
+                          int8_t *leftover);
 /** values[i] = weight (or the float itself), row-major, without gains. Local. */
 void bal_tensor_dequantize(const bal_tensor *tensor, float *values);
 /** The same for one row, [n_cols]. Local. */

@@ -38,10 +38,11 @@ bal_status bal_source_open(const char *path, const bal_source_options *options, 
 
 /** Read a model and round it to formats. The weights of a checkpoint are dequantized first. Local.
  *  Errors as above.
- *  @param states    those wanted, by name; filled, in memory of their own, for bal_states_clear
- *  @param rounding  made, [n_tensors], for free(): what rounding changed; all 0 for gains */
+ *  @param fill  states: those wanted, by name; filled, in memory of their own, for
+ *               bal_states_clear. balance: see bal_fill. rounding: made, [n_tensors], for free():
+ *               what rounding changed; all 0 for gains */
 bal_status bal_source_round(const char *path, const bal_formats *formats, bal_bundle *bundle,
-                            bal_states *states, bal_rounding **rounding);
+                            bal_fill *fill);
 
 /* The same in two halves, for a model in the caller's memory. */
 

@@ -36,7 +36,7 @@ typedef struct bal_option {
     bal_choice own[12];       /* its words; ends with a name of NULL */
     const bal_choice *listed; /* words that another room lists; NULL: none */
     bool decides;             /* codes depend on it */
-    const char *when[5]; /* globs of "section.key=value", of which one must hold; none: always */
+    const char *when[7]; /* globs of "section.key=value", of which one must hold; none: always */
     const char *help;
 } bal_option;
 extern const bal_option bal_options[];
@@ -165,5 +165,13 @@ bal_status bal_command_bench(bal_context *context, int argc, char **argv);
 bal_status bal_command_doctor(bal_context *context, int argc, char **argv);
 bal_status bal_command_estimate(bal_context *context, int argc, char **argv);
 bal_status bal_command_export(bal_context *context, int argc, char **argv);
+
+/* calibrate.c */
+
+/** Have a model, rounded to int8 by its largest weights, read a text of the user: 16,384 tokens,
+ *  spread over it. Local. @param balance  made; for bal_balance_destroy
+ *  @return errors of bal_source_open, bal_job_open_text and bal_balance_read. */
+bal_status bal_calibrate(const char *model, const char *text, const bal_job *job,
+                         const bal_machine *machine, bal_balance **balance);
 
 #endif

@@ -7,7 +7,7 @@
 
 typedef struct arguments {
     bal_common common;
-    const char *model, *out;
+    const char *model, *out, *text;
 } arguments;
 
 static const struct argp_option options[] = {
@@ -15,6 +15,10 @@ static const struct argp_option options[] = {
     {"format", 'f', "FORMAT", 0,
      "round to i8, i4 or nf4, the last two with :32, :64 or :128 columns that share a factor "
      "(default: that of the job, else i8)",
+     0},
+    {"text", 't', "FILE", 0,
+     "round for a text like those that the model will read: with the least squared error, columns "
+     "that it makes large counting more, and outliers of activations moved into the weights",
      0},
     {0}};
 
@@ -27,6 +31,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             return 0;
         case 'f':
             return bal_take_format(state, arg, &a->common.formats);
+        case 't':
+            a->text = arg;
+            return 0;
         case ARGP_KEY_ARG:
             return bal_take_once(state, "model", arg, &a->model);
         case ARGP_KEY_END:
@@ -96,23 +103,24 @@ static bal_status report(bal_context *context, const arguments *a, const bal_mod
 }
 
 static bal_status quantize(bal_context *context, const arguments *a, const bal_job *job,
-                           bal_bundle *bundle, bal_states *states)
+                           bal_bundle *bundle, bal_fill *fill)
 {
     bal_formats formats = bal_common_source(&a->common, job).formats;
     if (formats.matrices == BAL_F32)
         return bal_fail(BAL_ERR_ARG, "--format=f32: expected i8, i4 or nf4");
     BAL_TRY(bal_check_output(a->out));
-    bal_rounding *rounding;
-    *states = bal_rule_of(job->rule.name)->states;
-    BAL_TRY(bal_source_round(a->model, &formats, bundle, states, &rounding));
+    if (a->text != NULL) {
+        BAL_TRY(bal_calibrate(a->model, a->text, job, &a->common.machine, &fill->balance));
+        formats.least_squares = true;
+    }
+    *fill->states = bal_rule_of(job->rule.name)->states;
+    BAL_TRY(bal_source_round(a->model, &formats, bundle, fill));
     uint64_t print = 0;
     bal_run_id id = {.stream_version = BAL_STREAM_VERSION, .n_slots = 1, .n_steps = 1};
-    id.base_hash = bal_states_fingerprint(states, bal_model_tensors(bundle->model));
-    bal_status status =
-        bal_write_checkpoint(a->out, 0, bundle, states, &id, job, &a->common.machine, &print);
-    if (status == BAL_OK) status = report(context, a, bundle->model, states, rounding, print);
-    free(rounding);
-    return status;
+    id.base_hash = bal_states_fingerprint(fill->states, bal_model_tensors(bundle->model));
+    BAL_TRY(bal_write_checkpoint(a->out, 0, bundle, fill->states, &id, job, &a->common.machine,
+                                 &print));
+    return report(context, a, bundle->model, fill->states, fill->rounding, print);
 }
 
 bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
@@ -126,20 +134,25 @@ bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
             "evaluated and exported; print what rounding changed in each tensor. MODEL "
             "is " BAL_MODEL_WORDS
             ".\v"
-            "Formats are those of [model] in the job or given with -s, as -s model.codes=i4 "
+            "Formats and rounding are those of [model] in the job or given with -s, as -s "
+            "model.codes=i4 "
             "-s model.group=32 -s \"model.formats=*embed*=i8\". Tensors of a model of "
             "floats are read one by one: memory is that of codes and carries, and of two tensors; "
             "a checkpoint is made floats first.",
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};
-    bal_parse(context, &argp, "jsJ", argc, argv, &a.common);
+    bal_parse(context, &argp, "jsiJ", argc, argv, &a.common);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_job_source source = {0};
     bal_bundle bundle = {0};
     bal_states states = {0};
+    bal_fill fill = {.states = &states};
     bal_status status =
         bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, NULL, &source);
-    if (status == BAL_OK) status = quantize(context, &a, &source.job, &bundle, &states);
+    if (status == BAL_OK) status = bal_isa_check(&a.common);
+    if (status == BAL_OK) status = quantize(context, &a, &source.job, &bundle, &fill);
+    free(fill.rounding);
+    bal_balance_destroy(&fill.balance);
     bal_bundle_clear(&bundle);
     bal_states_clear(&states);
     bal_job_source_clear(&source);

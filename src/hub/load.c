@@ -1,6 +1,5 @@
 /* load.c: from a path to a model and its tokenizer: opens the files by their layout, then reads
  * tensor by tensor. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,28 +16,10 @@ static bal_status read_config(const char *dir, const bal_files *files, bal_model
     return bal_hub_config_parse(file->bytes, file->n_bytes, path, config, family);
 }
 
-bal_rounding bal_rounding_of(const bal_tensor *tensor, const float *values, float *row)
-{
-    bal_rounding r = {0};
-    int64_t n = bal_tensor_n(tensor);
-    for (int64_t i = 0; i < tensor->n_rows; ++i, values += tensor->n_cols) {
-        bal_tensor_dequantize_row(tensor, i, row);
-        for (int64_t col = 0; col < tensor->n_cols; ++col) {
-            double error = (double)row[col] - (double)values[col];
-            r.rms += (double)values[col] * (double)values[col];
-            r.error += error * error;
-            r.greatest = fmax(r.greatest, fabs(error));
-        }
-    }
-    r.rms = sqrt(r.rms / (double)n);
-    r.error = sqrt(r.error / (double)n);
-    return r;
-}
-
 /* Fill the model. The largest tensor is held as floats, twice where it is transposed or cut; no
  * more than that. */
 static bal_status read_tensors(const bal_hub_table *table, const bal_family *family,
-                               bal_model *model, bal_states *states, bal_rounding *rounding)
+                               bal_model *model, const bal_fill *fill)
 {
     int64_t n_largest = 1, n_whole = 1, n_row = 1;
     for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
@@ -62,10 +43,9 @@ static bal_status read_tensors(const bal_hub_table *table, const bal_family *fam
         bal_tensor *tensor = &bal_model_tensors(model)->at[i];
         if (tensor->role == BAL_GAIN) continue;
         status = bal_hub_match_read(table, family, model, tensor, values, whole);
-        if (status == BAL_OK)
-            status = bal_tensor_quantize(tensor, values, bal_states_leftover(states, tensor));
-        if (status == BAL_OK && rounding != NULL)
-            rounding[i] = bal_rounding_of(tensor, values, row);
+        if (status == BAL_OK) status = bal_hub_round(model, i, values, fill->balance, fill->states);
+        if (status == BAL_OK && fill->rounding != NULL)
+            fill->rounding[i] = bal_rounding_of(tensor, values, row);
     }
     free(values);
     free(whole);
@@ -151,15 +131,15 @@ bal_status bal_hub_outline(const char *path, const bal_formats *formats, bal_bun
     return status;
 }
 
-bal_status bal_hub_fill(const char *path, bal_model *model, bal_states *states,
-                        bal_rounding *rounding)
+bal_status bal_hub_fill(const char *path, bal_model *model, const bal_fill *fill)
 {
     source s;
     BAL_TRY(open_source(path, &s));
     bal_status status = bal_hub_match(&s.table, s.names, model);
     if (status == BAL_OK) bal_tensors_zero(bal_model_tensors(model));
-    if (status == BAL_OK && states != NULL) bal_states_zero(states, bal_model_tensors(model));
-    if (status == BAL_OK) status = read_tensors(&s.table, s.names, model, states, rounding);
+    if (status == BAL_OK && fill->states != NULL)
+        bal_states_zero(fill->states, bal_model_tensors(model));
+    if (status == BAL_OK) status = read_tensors(&s.table, s.names, model, fill);
     close_source(&s);
     return status;
 }
@@ -168,7 +148,7 @@ bal_status bal_hub_load(const char *path, const bal_formats *formats, bal_bundle
 {
     BAL_TRY(bal_hub_outline(path, formats, bundle));
     bal_status status = bal_tensors_allocate(bal_model_tensors(bundle->model));
-    if (status == BAL_OK) status = bal_hub_fill(path, bundle->model, NULL, NULL);
+    if (status == BAL_OK) status = bal_hub_fill(path, bundle->model, &(bal_fill){0});
     if (status != BAL_OK) bal_bundle_clear(bundle);
     return status;
 }

@@ -45,13 +45,20 @@ bal_status bal_format_list_init(bal_format_list *list, const bal_formats *format
     return BAL_OK;
 }
 
+static bool matches(const char *pattern, const char *name)
+{
+    if (strcmp(pattern, "embedding") == 0)
+        return fnmatch("model.embed_*", name, 0) == 0 || fnmatch("lm_head.*", name, 0) == 0;
+    return fnmatch(pattern, name, 0) == 0;
+}
+
 void bal_format_list_find(bal_format_list *list, const char *name, bal_format *format, int *group)
 {
     *format = list->formats->matrices;
     *group = list->formats->group;
     if (*format == BAL_F32) return;
     for (int i = 0; i < list->n; ++i)
-        if (fnmatch(list->choices[i].pattern, name, 0) == 0) {
+        if (matches(list->choices[i].pattern, name)) {
             list->choices[i].matched = true;
             *format = list->choices[i].format;
             *group = list->choices[i].group;

@@ -29,7 +29,9 @@ typedef struct bal_input {
     int8_t *codes;
     float *scale;
     int32_t *sum;
-    int64_t stride; /* of codes */
+    int64_t stride;   /* of codes */
+    double **squares; /* [n_tensors] NULL, or sums to which squares of the rows that the matrix
+                         reads are added, by column; or no such list */
 } bal_input;
 
 /* Weights of the part or norm under way, moved by the direction. */

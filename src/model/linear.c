@@ -132,6 +132,17 @@ void bal_forward_norm(bal_forward *f, const bal_norm *norm, int64_t n_rows, cons
             f->kernels->lanes.rms_norm(n_rows, dim, x, f->moved.vector[0][sign], eps, y);
 }
 
+/* Add the squares of the rows that a matrix reads to sums of its columns. */
+static void add_squares(const bal_forward *f, int64_t n_cols, double *sums)
+{
+    const bal_input *in = &f->input;
+    for (int64_t row = 0; row < f->pass.n_signs * f->pass.n_tokens; ++row)
+        for (int64_t col = 0; col < n_cols; ++col) {
+            double x = (double)in->scale[row] * in->codes[row * in->stride + col];
+            sums[col] += x * x;
+        }
+}
+
 void bal_forward_read(bal_forward *f, const bal_part *part, const float *x)
 {
     const bal_norm *norm = &part->before;
@@ -150,6 +161,8 @@ void bal_forward_read(bal_forward *f, const bal_part *part, const float *x)
                                           in->codes + sign * n * in->stride, in->stride,
                                           in->scale + sign * n, in->sum + sign * n);
     }
+    if (in->squares != NULL && in->squares[part->weight] != NULL)
+        add_squares(f, dim, in->squares[part->weight]);
 }
 
 /* y = bias, or y + that, for outputs row .. row + n_rows - 1 in n rows of each sign. */

@@ -7,10 +7,10 @@
 
 #define MATRIX_ABSMAX_CODE 120 /* of 127: codes have room to move before the gate shuts */
 #define VECTOR_ABSMAX_CODE 250 /* one probe step is 0.4 % of the absolute maximum */
-#define TOP_ENTRY 126          /* of formats with factors: 7 * 18, and the largest of NF4 */
-#define NOTHING 1e-28f         /* rows of smaller values are rows of zeros */
 
-static float absmax_of(const float *values, int64_t n)
+#define NOTHING 1e-28f /* rows of smaller values are rows of zeros */
+
+float bal_absmax(const float *values, int64_t n)
 {
     float absmax = 0.0f;
     for (int64_t i = 0; i < n; ++i) absmax = fmaxf(absmax, fabsf(values[i]));
@@ -21,11 +21,11 @@ static void fill_scales(bal_tensor *tensor, const float *values)
 {
     float top = tensor->role != BAL_MATRIX ? VECTOR_ABSMAX_CODE
                 : tensor->format == BAL_I8 ? MATRIX_ABSMAX_CODE
-                                           : TOP_ENTRY;
+                                           : BAL_TOP_ENTRY;
     double sum = 0.0;
     int64_t n = 0;
     for (int64_t row = 0; row < tensor->n_rows; ++row) {
-        float absmax = absmax_of(values + row * tensor->n_cols, tensor->n_cols);
+        float absmax = bal_absmax(values + row * tensor->n_cols, tensor->n_cols);
         tensor->scale[row] = absmax >= NOTHING ? absmax / top : 0.0f;
         sum += (double)tensor->scale[row];
         n += absmax >= NOTHING;
@@ -87,7 +87,7 @@ static double group_error(bal_format format, int factor, const float *values, in
 static int best_factor(bal_format format, const float *values, int64_t n, float scale)
 {
     int max = bal_factor_max(format);
-    float exact = absmax_of(values, n) / scale * ((float)max / TOP_ENTRY);
+    float exact = bal_absmax(values, n) / scale * ((float)max / BAL_TOP_ENTRY);
     int low = exact < 1.0f ? 1 : exact < (float)max ? (int)exact : max;
     int high = low < max && (float)low < exact ? low + 1 : low;
     if (high == low) return low;
@@ -112,30 +112,75 @@ static void round_group(bal_tensor *tensor, const float *values, int8_t *leftove
     }
 }
 
-bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values, int8_t *leftover)
+/* A row of int8, 16 columns at a time: 4 blocks, in each of which it has 4 codes. */
+static void round_row_i8(bal_tensor *tensor, const float *values, int8_t *leftover, int64_t row)
 {
-    assert(tensor->role != BAL_GAIN);
-    int64_t n = bal_tensor_n(tensor), n_cols = tensor->n_cols;
+    uint8_t *codes = tensor->codes;
+    for (int64_t first = 0; first < tensor->n_cols; first += LANES) {
+        int64_t n = tensor->n_cols - first < LANES ? tensor->n_cols - first : LANES;
+        lanes steps = load_lanes(values + first, n) / tensor->scale[row];
+        lanes code = clip(round_lanes(clip(steps, -256.0f, 256.0f)), -127.0f, 127.0f);
+        lanes left =
+            clip(round_lanes(clip(256.0f * (steps - code), -256.0f, 256.0f)), -128.0f, 127.0f);
+        for (int64_t i = 0; i < n; ++i) {
+            int64_t at = bal_code_index(tensor, row, first + i);
+            codes[at] = (uint8_t)((int)code[i] + 128);
+            if (leftover != NULL) leftover[at] = (int8_t)left[i];
+        }
+    }
+}
+
+static void fill_factors(bal_tensor *tensor, const float *values)
+{
+    int64_t n_cols = tensor->n_cols, group = tensor->group;
+    for (int64_t row = 0; row < tensor->n_rows; ++row, values += n_cols)
+        for (int64_t first = 0; first < n_cols; first += group) {
+            int64_t n = n_cols - first < group ? n_cols - first : group;
+            int factor = best_factor(tensor->format, values + first, n, tensor->scale[row]);
+            tensor->factors[bal_tensor_factor_at(tensor, row, first / group)] = (uint8_t)factor;
+        }
+}
+
+void bal_round_scales(bal_tensor *tensor, const float *values)
+{
+    fill_scales(tensor, values);
+    if (tensor->group > 0) fill_factors(tensor, values);
+}
+
+void bal_round_pack(bal_tensor *tensor, const float *values, int8_t *leftover)
+{
+    int64_t n_cols = tensor->n_cols, step = tensor->group > 0 ? tensor->group : n_cols;
+    for (int64_t row = 0; row < tensor->n_rows && tensor->format == BAL_I8; ++row)
+        round_row_i8(tensor, values + row * n_cols, leftover, row);
+    for (int64_t row = 0; row < tensor->n_rows && tensor->format != BAL_I8; ++row)
+        for (int64_t first = 0; first < n_cols; first += step) {
+            int64_t here = n_cols - first < step ? n_cols - first : step;
+            int factor = tensor->group > 0
+                             ? tensor->factors[bal_tensor_factor_at(tensor, row, first / step)]
+                             : 1;
+            round_group(tensor, values + row * n_cols + first, leftover, row, first, here, factor);
+        }
+}
+
+bal_status bal_round_check(const bal_tensor *tensor, const float *values)
+{
+    int64_t n = bal_tensor_n(tensor);
     for (int64_t i = 0; i < n; ++i)
         if (!isfinite(values[i]))
             return bal_fail(BAL_ERR_INPUT, "%s: element %lld is %g; expected a finite number",
                             tensor->name, (long long)i, (double)values[i]);
+    return BAL_OK;
+}
+
+bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values, int8_t *leftover)
+{
+    assert(tensor->role != BAL_GAIN);
+    BAL_TRY(bal_round_check(tensor, values));
     if (tensor->format == BAL_F32) {
-        memcpy(tensor->codes, values, (size_t)n * sizeof *values);
+        memcpy(tensor->codes, values, (size_t)bal_tensor_n(tensor) * sizeof *values);
         return BAL_OK;
     }
-    fill_scales(tensor, values);
-    int64_t step = tensor->group > 0 ? tensor->group : n_cols;
-    for (int64_t row = 0; row < tensor->n_rows; ++row)
-        for (int64_t first = 0; first < n_cols; first += step) {
-            const float *from = values + row * n_cols + first;
-            int64_t here = n_cols - first < step ? n_cols - first : step;
-            int factor = 1;
-            if (tensor->group > 0) {
-                factor = best_factor(tensor->format, from, here, tensor->scale[row]);
-                tensor->factors[bal_tensor_factor_at(tensor, row, first / step)] = (uint8_t)factor;
-            }
-            round_group(tensor, from, leftover, row, first, here, factor);
-        }
+    bal_round_scales(tensor, values);
+    bal_round_pack(tensor, values, leftover);
     return BAL_OK;
 }

@@ -57,7 +57,7 @@ bal_status bal_source_fill(const char *path, bal_model *model, bal_states *state
     BAL_TRY(bal_source_resolve(path, found));
     return bal_checkpoint_recognizes(found)
                ? bal_checkpoint_fill(found, bal_model_tensors(model), states)
-               : bal_hub_fill(found, model, states, NULL);
+               : bal_hub_fill(found, model, &(bal_fill){.states = states});
 }
 
 /* A float model with the dequantized weights of an integer one, in its place. */
@@ -92,8 +92,7 @@ bal_status bal_source_open(const char *path, const bal_source_options *options, 
 }
 
 /* Round a model of floats, which is given back. */
-static bal_status round_floats(bal_model **model, const bal_formats *formats, bal_states *states,
-                               bal_rounding *rounding)
+static bal_status round_floats(bal_model **model, const bal_formats *formats, const bal_fill *fill)
 {
     bal_model *from = *model, *to = NULL;
     const bal_tensors *floats = bal_model_tensors(from);
@@ -103,13 +102,13 @@ static bal_status round_floats(bal_model **model, const bal_formats *formats, ba
     float *row = bal_alloc((size_t)n_row, sizeof *row);
     bal_status status = row == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory to round the model")
                                     : bal_model_create(bal_model_shape(from), formats, &to);
-    if (status == BAL_OK) status = bal_states_allocate(states, bal_model_tensors(to));
+    if (status == BAL_OK) status = bal_states_allocate(fill->states, bal_model_tensors(to));
     for (int i = 0; status == BAL_OK && i < bal_model_tensors(to)->n; ++i) {
         bal_tensor *tensor = &bal_model_tensors(to)->at[i];
         if (tensor->role == BAL_GAIN) continue;
-        const float *values = floats->at[bal_tensors_find(floats, tensor->name)].codes;
-        status = bal_tensor_quantize(tensor, values, bal_states_leftover(states, tensor));
-        if (status == BAL_OK) rounding[i] = bal_rounding_of(tensor, values, row);
+        float *values = floats->at[bal_tensors_find(floats, tensor->name)].codes;
+        status = bal_hub_round(to, i, values, fill->balance, fill->states);
+        if (status == BAL_OK) fill->rounding[i] = bal_rounding_of(tensor, values, row);
     }
     free(row);
     *model = to;
@@ -118,44 +117,45 @@ static bal_status round_floats(bal_model **model, const bal_formats *formats, ba
 }
 
 static bal_status round_checkpoint(const char *path, const bal_formats *formats, bal_bundle *bundle,
-                                   bal_states *states, bal_rounding **rounding)
+                                   bal_fill *fill)
 {
     bal_source_options floats = {.formats = {.matrices = BAL_F32}};
     BAL_TRY(bal_source_open(path, &floats, bundle));
     size_t n = 2 * (size_t)bal_model_tensors(bundle->model)->n; /* a gain for each, at most */
-    *rounding = bal_alloc(n, sizeof **rounding);
-    return *rounding == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for %zu errors", n)
-                             : round_floats(&bundle->model, formats, states, *rounding);
+    fill->rounding = bal_alloc(n, sizeof *fill->rounding);
+    return fill->rounding == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for %zu errors", n)
+                                  : round_floats(&bundle->model, formats, fill);
 }
 
 static bal_status round_files(const char *path, const bal_formats *formats, bal_bundle *bundle,
-                              bal_states *states, bal_rounding **rounding)
+                              bal_fill *fill)
 {
     bal_source_options options = {.formats = *formats};
     BAL_TRY(bal_source_outline(path, &options, bundle));
     bal_tensors *tensors = bal_model_tensors(bundle->model);
-    *rounding = bal_alloc((size_t)tensors->n, sizeof **rounding);
-    if (*rounding == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for %d errors", tensors->n);
+    fill->rounding = bal_alloc((size_t)tensors->n, sizeof *fill->rounding);
+    if (fill->rounding == NULL)
+        return bal_fail(BAL_ERR_MEMORY, "no memory for %d errors", tensors->n);
     BAL_TRY(bal_tensors_allocate(tensors));
-    BAL_TRY(bal_states_allocate(states, tensors));
-    return bal_hub_fill(path, bundle->model, states, *rounding);
+    BAL_TRY(bal_states_allocate(fill->states, tensors));
+    return bal_hub_fill(path, bundle->model, fill);
 }
 
 bal_status bal_source_round(const char *path, const bal_formats *formats, bal_bundle *bundle,
-                            bal_states *states, bal_rounding **rounding)
+                            bal_fill *fill)
 {
     char found[BAL_SOURCE_PATH_BYTES];
     *bundle = (bal_bundle){0};
-    *rounding = NULL;
+    fill->rounding = NULL;
     BAL_TRY(bal_source_resolve(path, found));
     if (strcmp(found, path) != 0) bal_log(BAL_LOG_SAY, "the model is %s", found);
     bal_status status = bal_checkpoint_recognizes(found)
-                            ? round_checkpoint(found, formats, bundle, states, rounding)
-                            : round_files(found, formats, bundle, states, rounding);
+                            ? round_checkpoint(found, formats, bundle, fill)
+                            : round_files(found, formats, bundle, fill);
     if (status == BAL_OK) return BAL_OK;
     bal_bundle_clear(bundle);
-    bal_states_clear(states);
-    free(*rounding);
-    *rounding = NULL;
+    bal_states_clear(fill->states);
+    free(fill->rounding);
+    fill->rounding = NULL;
     return status;
 }

@@ -24,8 +24,15 @@ bal_job bal_job_default(void)
 
 bal_formats bal_job_formats(const bal_job *job)
 {
-    bal_formats formats = {.matrices = job->model.codes, .group = job->model.group};
-    strcpy(formats.patterns, job->model.formats);
+    bal_formats formats = {.matrices = job->model.codes,
+                           .group = job->model.group,
+                           .least_squares = job->model.rounding != 0};
+    const char *embedding = job->model.embedding;
+    snprintf(formats.patterns, sizeof formats.patterns, "%s%s%.32s", job->model.formats,
+             embedding[0] == 0            ? ""
+             : job->model.formats[0] == 0 ? "embedding="
+                                          : " embedding=",
+             embedding);
     return formats;
 }
 
@@ -169,29 +176,35 @@ static bal_status open_split(const bal_job *job, const bal_task *task, bal_split
     return bal_task_dataset(task, tokenizer, split, &options, dataset);
 }
 
+bal_status bal_job_open_text(const bal_job *job, const char *path, const bal_bundle *bundle,
+                             bal_dataset *dataset)
+{
+    bal_corpus_options options = {.task = is_masked(job) ? BAL_TASK_MLM : BAL_TASK_LM,
+                                  .examples = job->data.examples,
+                                  .context = job->data.context,
+                                  .as_0_1 = job->as_0_1};
+    BAL_TRY(check_model(job, bundle->model));
+    return bal_corpus_open(path, bundle->tokenizer, &options, dataset);
+}
+
 bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split split,
                              const bal_bundle *bundle, bal_dataset *dataset)
 {
     static const char *const names[BAL_N_SPLITS] = {"train", "dev", "test"};
     const char *texts[BAL_N_SPLITS] = {job->data.train, job->data.dev, job->data.test};
-    bal_corpus_options options = {.task = is_masked(job) ? BAL_TASK_MLM : BAL_TASK_LM,
-                                  .examples = job->data.examples,
-                                  .context = job->data.context,
-                                  .as_0_1 = job->as_0_1};
     *dataset = (bal_dataset){0};
-    BAL_TRY(check_model(job, bundle->model));
-    if (task != NULL)
-        return bal_task_n(task, split) > 0
-                   ? open_split(job, task, split, bundle->tokenizer, dataset)
-                   : BAL_OK;
-    if (texts[split][0] == 0) return BAL_OK;
-    if (access(texts[split], R_OK) != 0)
+    if (task == NULL && texts[split][0] != 0 && access(texts[split], R_OK) != 0)
         return bal_fail(
             BAL_ERR_INPUT,
             "[data] %s = %s: cannot be read: %s; paths start in the folder that ballot is "
             "started in",
             names[split], texts[split], strerror(errno));
-    return bal_corpus_open(texts[split], bundle->tokenizer, &options, dataset);
+    if (task == NULL && texts[split][0] != 0)
+        return bal_job_open_text(job, texts[split], bundle, dataset);
+    BAL_TRY(check_model(job, bundle->model));
+    return task != NULL && bal_task_n(task, split) > 0
+               ? open_split(job, task, split, bundle->tokenizer, dataset)
+               : BAL_OK;
 }
 
 void bal_inputs_clear(bal_inputs *inputs)

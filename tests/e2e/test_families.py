@@ -102,6 +102,42 @@ class Families(b.TestCase):
             self.assertIn("asked for are codes = nf4, group = 128", other.err)
             b.run(["quantize", b.STORIES, "-o", out, "--format", form], expect=b.USAGE)
 
+    def quantized(self, name, *how):
+        """Formats of the tensors, loss and fingerprint of the stories model, quantized."""
+        folder = self.folder(f"rounded-{name}")
+        os.makedirs(folder)
+        out = os.path.join(folder, "q.h5")
+        report = json.loads(b.run(["quantize", b.STORIES, "-o", out, "--json", *how]).out)
+        score = json.loads(b.run(["eval", out, "--job", JOB, "--json", "-s",
+                                  "data.dev_examples=40"]).out)
+        return ({t["name"]: t["format"] for t in report["tensors"]}, score["loss_nats"],
+                score["fingerprint"])
+
+    def test_a_text_makes_a_better_model_the_same_at_every_level(self):
+        text = ["--text", "data/tinystories/dev.txt"]
+        for form in ("i4:32", "nf4:32"):
+            _, plain, _ = self.quantized(f"{form}-plain", "--format", form)
+            _, loss, _ = self.quantized(f"{form}-text", "--format", form, *text)
+            self.assertLess(loss, plain, form)
+        found = {level: self.quantized(f"level-{level}", "--isa", level, *text)[2]
+                 for level in b.isa_levels()}
+        self.assertEqual(len(set(found.values())), 1, found)
+        b.run(["quantize", b.STORIES, "-o", os.path.join(b.SCRATCH, "none.h5"), "--text",
+               "no/such.txt"], expect=b.INPUT)
+
+    def test_least_squares_and_the_embedding_are_options_of_a_run_too(self):
+        how = {"model__codes": "i4", "model__rounding": "least-squares", "model__embedding": "i8"}
+        one, two = (self.train(f"rounding-{n}", b.STORIES, ranks=n, **how) for n in (1, 2))
+        self.assertEqual(one, two)
+        self.assertNotEqual(one, self.train("rounding-nearest", b.STORIES,
+                                            **{**how, "model__rounding": "nearest"}))
+        formats, _, _ = self.quantized("embedding", "--format", "i4", "-s", "model.embedding=i8")
+        self.assertEqual({name for name, form in formats.items() if form == "i8"},
+                         {"model.embed_tokens.weight"})
+        refused = b.run(["quantize", b.STORIES, "-o", os.path.join(b.SCRATCH, "none.h5"),
+                         "-s", "model.embedding=i5"], expect=b.USAGE)
+        self.assertIn("embedding=i5", refused.err)
+
     def test_a_run_starts_from_a_quantized_model(self):
         folder = self.folder("start")
         os.makedirs(folder)

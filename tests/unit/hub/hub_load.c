@@ -302,7 +302,7 @@ static void test_integer_models_are_the_floats_quantized(void)
     CU_ASSERT_EQUAL_FATAL(bal_tensors_allocate(made), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_states_allocate(&states, made), BAL_OK);
     memset(states.at[0].bytes, 0x5A, bal_states_bytes(&states, made));
-    CU_ASSERT_EQUAL(bal_hub_fill(path, bundle.model, &states, NULL), BAL_OK);
+    CU_ASSERT_EQUAL(bal_hub_fill(path, bundle.model, &(bal_fill){.states = &states}), BAL_OK);
     for (int i = 0; i < known->n; ++i) {
         const bal_tensor *from = &known->at[i];
         const bal_tensor *to = &made->at[bal_tensors_find(made, from->name)];
@@ -340,13 +340,13 @@ static void test_an_outline_is_filled_where_its_memory_is(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
     memset(memory, 0xA5, n_bytes + 64);
     bal_tensors_attach(bal_model_tensors(model), memory);
-    CU_ASSERT_EQUAL(bal_hub_fill(path, model, NULL, NULL), BAL_OK);
+    CU_ASSERT_EQUAL(bal_hub_fill(path, model, &(bal_fill){0}), BAL_OK);
     CU_ASSERT_EQUAL(bal_tensors_fingerprint(bal_model_tensors(model)),
                     bal_tensors_fingerprint(bal_model_tensors(whole)));
     for (size_t i = n_bytes; i < n_bytes + 64; ++i) CU_ASSERT_EQUAL(memory[i], (char)0xA5);
     safetensors file = small_safetensors(); /* of another shape */
     test_dir dir = small_dir("fill", &file);
-    CU_ASSERT_EQUAL(bal_hub_fill(dir.path, model, NULL, NULL), BAL_ERR_INPUT);
+    CU_ASSERT_EQUAL(bal_hub_fill(dir.path, model, &(bal_fill){0}), BAL_ERR_INPUT);
     bal_bundle_clear(&bundle);
     bal_model_destroy(&whole);
     free(memory);
