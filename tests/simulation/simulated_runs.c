@@ -392,9 +392,9 @@ static void test_a_rank_that_lies_is_named_within_100_steps(void)
 
 static void test_an_excluded_rank_votes_no_more(void)
 {
-    const char *run = bal_test_dir("excluded");
     int accused;
     make_job(30, "vote.audit=0.1", "vote.audit_action=exclude");
+    const char *run = bal_test_dir("excluded");
     liar = 2;
     bal_simulation_tamper = lie;
     CU_ASSERT_EQUAL(run_once(run, 5, &good), BAL_OK);
@@ -436,7 +436,7 @@ bal_status __wrap_bal_forward_losses(bal_forward *forward, const bal_batch *batc
     bool of_others = bal_slot_rank((int)direction->slot, 1, wrong.n_ranks) != wrong.rank;
     if (of_others != wrong.of_others || wrong.first-- > 0) return status;
     --wrong.n;
-    ++losses[0].loss;
+    ++losses[0].answers[0];
     return status;
 }
 
@@ -491,9 +491,9 @@ static void garble(int n_ranks, const bal_reduction *how, uint64_t **brought, in
 
 static void test_a_difference_that_nobody_has_accuses_nobody(void)
 {
-    const char *run = bal_test_dir("garbled");
     int accused;
     make_job(N_STEPS, "vote.audit=1", "vote.audit_action=stop");
+    const char *run = bal_test_dir("garbled");
     bal_simulation_tamper = garble;
     CU_ASSERT_EQUAL(run_once(run, 5, &good), BAL_OK);
     bal_simulation_tamper = NULL;
@@ -524,8 +524,8 @@ static void test_honest_ranks_are_never_accused_and_audits_change_nothing(void)
 
 static void test_what_is_seen_too_late_is_abstained_from_and_replayed(void)
 {
-    const char *run = bal_test_dir("late");
     make_job(N_STEPS, "vote.deadline=1e-9", NULL);
+    const char *run = bal_test_dir("late");
     CU_ASSERT_EQUAL(run_once(run, 4, &good), BAL_OK);
     char path[512];
     bal_journal *journal = NULL;
@@ -593,8 +593,8 @@ static void count_twice(int n_ranks, const bal_reduction *how, uint64_t **brough
 
 static void test_a_contribution_that_is_counted_twice_stops_the_run(void)
 {
-    const char *run = bal_test_dir("twice");
     make_job(N_STEPS, NULL, NULL);
+    const char *run = bal_test_dir("twice");
     doubled = 1;
     bal_simulation_tamper = count_twice;
     CU_ASSERT_EQUAL(run_once(run, 3, &good), BAL_ERR_STATE);
