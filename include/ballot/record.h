@@ -170,7 +170,7 @@ bal_status bal_checkpoint_fill(const char *path, bal_tensors *tensors, bal_state
 
 /** Make the directory, and those above it, where they are missing. Local.
  *  @param n_made  how many were missing; a failure leaves none of them
- *  @return BAL_OK; BAL_ERR_IO. */
+ *  @return BAL_OK; BAL_ERR_CONFIG: it holds files, but none of a run; BAL_ERR_IO. */
 bal_status bal_run_dir_make(const char *dir, int *n_made);
 /** Delete the last n_made directories of the path, from the inner to the outer, up to the first
  *  that is not empty. Local. */

@@ -73,7 +73,7 @@ void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES]);
  * bal_job_source_clear, also after a failure.
  * @param record  the run directory, or the journal, that the job is to be of; NULL: none. Version
  *                0.1 took options that do not apply: in a record of it they are a warning, in its
- *                own job file nothing, elsewhere an error.
+ *                own job file (not in overrides) nothing, elsewhere an error.
  * @return BAL_OK; BAL_ERR_CONFIG; BAL_ERR_MEMORY.
  */
 bal_status bal_job_read(const char *path, char *const *overrides, int n_overrides,

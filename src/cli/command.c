@@ -145,6 +145,7 @@ static void check_long_options(struct argp_state *state)
 {
     long_options options = {0};
     collect(state->root_argp, &options);
+    optind = 0; /* glibc: start afresh, also after another use of getopt */
     opterr = 0;
     for (int key = 0; key != -1;) {
         optopt = -1; /* 0 after a long option that is unknown */

@@ -114,12 +114,14 @@ static bal_status resolve(bal_job *job)
     return BAL_OK;
 }
 
-/* The first option that is given but does not apply; NULL: none. One that has its default may stand
- * there. */
-static const bal_option *find_unused(const bal_job *job)
+/* The first option that is given but does not apply, of those whose source begins so; NULL: none.
+ * One that has its default may stand there. */
+static const bal_option *find_unused(const bal_job_source *job, const char *source)
 {
     for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o)
-        if (!bal_option_applies(job, o) && !bal_option_is_default(job, o)) return o;
+        if (!bal_option_applies(&job->job, o) && !bal_option_is_default(&job->job, o) &&
+            strncmp(job->source[o - bal_options], source, strlen(source)) == 0)
+            return o;
     return NULL;
 }
 
@@ -171,9 +173,10 @@ static bool is_from_0_1(const char *path, uint64_t hash)
 
 static bal_status check_use(const char *path, const char *record, const bal_job_source *job)
 {
-    const bal_option *unused = find_unused(&job->job);
+    const bal_option *unused = find_unused(job, "");
     uint64_t begun;
-    if (unused == NULL || is_from_0_1(path, job->job.hash)) return BAL_OK;
+    if (unused != NULL && is_from_0_1(path, job->job.hash)) unused = find_unused(job, "-s ");
+    if (unused == NULL) return BAL_OK;
     bool warn = record != NULL && find_hash(record, &begun) && begun != job->job.hash;
     bal_status status = refuse(job, unused);
     if (!warn) return status;

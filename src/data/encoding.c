@@ -29,31 +29,60 @@ static bal_status refuse(const char *path, const char *what, const char *remedy)
                     path, what, remedy, path);
 }
 
-/* Of every four bytes, those at which most are 0: bit i stands for place i. In UTF-16 and UTF-32 it
- * is always the same ones, where letters are Latin. */
+#define N_LOOKED_AT 4096 /* bytes at the beginning of a file; a multiple of 4 */
+
+static size_t n_looked_at(size_t n_bytes)
+{
+    return n_bytes < N_LOOKED_AT ? n_bytes / 4 * 4 : N_LOOKED_AT;
+}
+
+/* Of every four bytes, those at which most are 0: bit i stands for place i. In UTF-32 it is always
+ * the same ones. */
 static unsigned places_of_zeros(const char *bytes, size_t n_bytes)
 {
-    size_t n = (n_bytes < 4096 ? n_bytes : 4096) / 4, zeros[4] = {0};
+    size_t n = n_looked_at(n_bytes), zeros[4] = {0};
     unsigned places = 0;
-    for (size_t i = 0; i < 4 * n; ++i) zeros[i % 4] += bytes[i] == 0;
-    for (unsigned i = 0; i < 4; ++i) places |= (unsigned)(2 * zeros[i] > n) << i;
+    for (size_t i = 0; i < n; ++i) zeros[i % 4] += bytes[i] == 0;
+    for (unsigned i = 0; i < 4; ++i) places |= (unsigned)(8 * zeros[i] > n) << i;
     return places;
+}
+
+/* In UTF-16 the high byte of a letter is below 0x20 in most alphabets: 0 in Latin, 4 in Cyrillic.
+ * Tabs and line ends do not count: plain text may have many of them at one place. */
+static bool is_control(char byte)
+{
+    return (unsigned char)byte < 0x20 && memchr("\t\n\r", byte, 3) == NULL;
+}
+
+/* The place of the high byte in pairs of bytes: mostly a control byte, which the other rarely is;
+ * -1: neither. */
+static int place_of_high_byte(const char *bytes, size_t n_bytes)
+{
+    size_t n = n_looked_at(n_bytes), controls[2] = {0};
+    for (size_t i = 0; i < n; ++i) controls[i % 2] += is_control(bytes[i]);
+    for (int i = 0; i < 2; ++i)
+        if (4 * controls[i] > n && 8 * controls[1 - i] < n) return i;
+    return -1;
 }
 
 /* Text that has no mark at its beginning. */
 static bal_status refuse_wide(const char *path, const char *bytes, size_t n_bytes)
 {
     switch (places_of_zeros(bytes, n_bytes)) {
-        case 0xA:
-            return refuse(path, "text in UTF-16", "iconv -f UTF-16LE -t UTF-8");
-        case 0x5:
-            return refuse(path, "text in UTF-16", "iconv -f UTF-16BE -t UTF-8");
         case 0xC:
         case 0xE:
             return refuse(path, "text in UTF-32", "iconv -f UTF-32LE -t UTF-8");
         case 0x3:
         case 0x7:
             return refuse(path, "text in UTF-32", "iconv -f UTF-32BE -t UTF-8");
+        default:
+            break;
+    }
+    switch (place_of_high_byte(bytes, n_bytes)) {
+        case 0:
+            return refuse(path, "text in UTF-16", "iconv -f UTF-16BE -t UTF-8");
+        case 1:
+            return refuse(path, "text in UTF-16", "iconv -f UTF-16LE -t UTF-8");
         default:
             return BAL_OK;
     }

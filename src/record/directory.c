@@ -42,6 +42,25 @@ void bal_run_dir_unmake(const char *dir, int n_made)
     for (; n_made > 0 && rmdir(path) == 0; --n_made) cut_last(path);
 }
 
+/* Does a directory hold files, but none of a run? Then its path is a slip of the pen. */
+static bool is_strange(const char *dir)
+{
+    static const char *const ours[] = {"job.ini",   "run.lock", "ballots.journal", "LATEST",
+                                       "step-*.h5", "best.h5",  "restarts.*",      "slurm-*",
+                                       "*.log",     ".*"};
+    DIR *stream = opendir(dir);
+    bool strange = false, run = false;
+    for (struct dirent *entry; stream != NULL && (entry = readdir(stream)) != NULL;) {
+        bool own = false;
+        for (size_t i = 0; i < sizeof ours / sizeof *ours; ++i)
+            own |= fnmatch(ours[i], entry->d_name, 0) == 0;
+        run |= own && entry->d_name[0] != '.';
+        strange |= !own;
+    }
+    if (stream != NULL) closedir(stream);
+    return strange && !run;
+}
+
 bal_status bal_run_dir_make(const char *dir, int *n_made)
 {
     char path[BAL_PATH_BYTES];
@@ -57,7 +76,11 @@ bal_status bal_run_dir_make(const char *dir, int *n_made)
         else if (errno != EEXIST)
             break;
         *at = here;
-        if (here == 0) return BAL_OK;
+        if (here != 0) continue;
+        if (*n_made > 0 || !is_strange(path)) return BAL_OK;
+        return bal_fail(BAL_ERR_CONFIG,
+                        "%s: holds files, but no run; name a new or an empty directory with --run",
+                        path);
     }
     bal_fail(BAL_ERR_IO, "%s: the run directory cannot be made: %s", path, strerror(errno));
     cut_last(path);

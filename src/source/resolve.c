@@ -1,6 +1,7 @@
 /* resolve.c: what a path leads to. A run directory leads to one of its checkpoints, a model in the
  * cache of huggingface_hub (models--OWNER--NAME) to the snapshot that refs/main names. */
 #include <dirent.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -109,6 +110,11 @@ bal_status bal_source_resolve(const char *path, char found[BAL_SOURCE_PATH_BYTES
     if (strlen(path) >= BAL_SOURCE_PATH_BYTES)
         return bal_fail(BAL_ERR_INPUT, "%s: the path is too long", path);
     strcpy(found, path);
+    if (access(path, F_OK) != 0)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: cannot be read: %s; a model is a file or folder on this machine: "
+                        "download those of the Hugging Face Hub first",
+                        path, strerror(errno));
     if (!is_dir(path) || has(path, "config.json")) return BAL_OK;
     if (has(path, "ballots.journal") || has(path, "LATEST") || has(path, "best.h5"))
         return resolve_run(path, found);

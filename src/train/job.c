@@ -1,7 +1,9 @@
 /* job.c: a job's defaults, and what its options mean for a model. */
+#include <errno.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ballot/job.h"
 
@@ -188,14 +190,22 @@ bal_status bal_job_open_text(const bal_job *job, const char *path, const bal_bun
 bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split split,
                              const bal_bundle *bundle, bal_dataset *dataset)
 {
+    static const char *const names[BAL_N_SPLITS] = {"train", "dev", "test"};
     const char *texts[BAL_N_SPLITS] = {job->data.train, job->data.dev, job->data.test};
     *dataset = (bal_dataset){0};
-    if (task == NULL && texts[split][0] != 0)
-        return bal_job_open_text(job, texts[split], bundle, dataset);
     BAL_TRY(check_model(job, bundle->model));
-    return task != NULL && bal_task_n(task, split) > 0
-               ? open_split(job, task, split, bundle->tokenizer, dataset)
-               : BAL_OK;
+    if (task != NULL)
+        return bal_task_n(task, split) > 0
+                   ? open_split(job, task, split, bundle->tokenizer, dataset)
+                   : BAL_OK;
+    if (texts[split][0] == 0) return BAL_OK;
+    if (access(texts[split], R_OK) != 0)
+        return bal_fail(
+            BAL_ERR_INPUT,
+            "[data] %s = %s: cannot be read: %s; paths start in the folder that ballot is "
+            "started in",
+            names[split], texts[split], strerror(errno));
+    return bal_job_open_text(job, texts[split], bundle, dataset);
 }
 
 void bal_inputs_clear(bal_inputs *inputs)

@@ -117,8 +117,9 @@ bal_status bal_progress_table(bal_run *run)
                (long long)run->clock.n_probes, (double)run->clock.n_probes / elapsed,
                (double)run->clock.n_probes / elapsed / bal_comm_size(run->comm));
     print_ranks(run);
-    printf("tokens           %.0f per second, each forward pass counted\n",
-           bal_job_way(run->job)->n_points * (double)run->clock.n_tokens / elapsed);
+    if (steps > 0)
+        printf("tokens           %.0f per second, each forward pass counted\n",
+               bal_job_way(run->job)->n_points * (double)run->clock.n_tokens / elapsed);
     printf("bytes per step   %lld sent by each of %d ranks: ballot of %lld slots, 8 to agree\n",
            (long long)bal_job_step_bytes(run->job), bal_comm_size(run->comm),
            (long long)run->job->vote.slots);

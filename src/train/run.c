@@ -273,6 +273,11 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
                 run.step > 0 ? "continuing" : "starting", dir, bal_comm_size(comm),
                 machine->kernels->name, (long long)job->vote.slots, (long long)job->data.batch,
                 (long long)job->data.context);
+    if (status == BAL_OK && run.writes && is_over(&run))
+        bal_log(BAL_LOG_SAY,
+                "%s is complete, and no step is left; for more steps, start a new run from it: "
+                "-s model.path=%s --run NEW",
+                dir, dir);
     run.clock.started = bal_seconds();
     while (status == BAL_OK && !is_over(&run) && !(wishes & BAL_WISH_STOP))
         status = take_step(&run, &wishes);

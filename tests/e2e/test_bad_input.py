@@ -442,6 +442,14 @@ class BadInput(b.TestCase):
         b.run(b.tiny(f"{run}/a/b", data__train="nowhere.txt"), expect=b.INPUT)
         self.assertEqual(os.listdir(run), ["run.lock"])
 
+    def test_a_folder_of_other_files_is_no_run(self):
+        run = self.folder("run")
+        os.mkdir(run)
+        self.write("run/notes.txt", "mine")
+        result = b.run(b.tiny(run), ranks=2, expect=b.USAGE)
+        self.assertIn("holds files, but no run", result.err)
+        self.assertEqual(os.listdir(run), ["notes.txt"])
+
     def test_a_job_that_was_refused_can_be_corrected(self):
         """Where no step was taken, also if the first start was killed or failed late."""
         run = self.folder("run")

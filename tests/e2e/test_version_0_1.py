@@ -106,6 +106,16 @@ class Version01(b.TestCase):
         os.remove(os.path.join(run, "run.lock"))
         self.assertIn("group = 32 does not apply", b.run(["config", job], expect=b.USAGE).err)
 
+    def test_only_what_its_job_file_says_is_taken_although_it_does_not_apply(self):
+        job, new = os.path.join(self.left("i8-carry"), "job.ini"), self.folder("new")
+        b.run(["config", job, "-s", "vote.density=0.5"])
+        for option, said in (("rule.eta=9", "[rule] eta = 9"),
+                             ("model.group=128", "[model] group = 128")):
+            result = b.run(["config", job, "-s", option], expect=b.USAGE)
+            self.assertIn(f"-s {option}: {said} does not apply", result.err)
+        b.run(["train", job, "-s", "rule.eta=9", "--run", new], expect=b.USAGE)
+        self.assertFalse(os.path.exists(new))
+
     def test_what_config_makes_of_its_job_file_is_a_job_file(self):
         for name in self.runs:
             run = self.left(name)

@@ -119,6 +119,9 @@ static void test_what_is_no_text_is_named(void)
         {BYTES("\xFE\xFF\0O\0n\0c\0e"), "UTF-16", "iconv -f UTF-16 -t UTF-8"},
         {BYTES("O\0n\0c\0e\0 \0u\0p\0o\0n\0"), "UTF-16", "iconv -f UTF-16LE -t UTF-8"},
         {BYTES("\0O\0n\0c\0e\0 \0u\0p\0o\0n"), "UTF-16", "iconv -f UTF-16BE -t UTF-8"},
+        /* Cyrillic */
+        {BYTES("\x16\4\x38\4\x3B\4\x38\4 \0\x31\4K\4\n\0"), "UTF-16", "iconv -f UTF-16LE -t UTF-8"},
+        {BYTES("\4\x16\4\x38\4\x3B\4\x38\0 \4\x31\4K\0\n"), "UTF-16", "iconv -f UTF-16BE -t UTF-8"},
         {BYTES("\xFF\xFE\0\0O\0\0\0n\0\0\0"), "UTF-32", "iconv -f UTF-32 -t UTF-8"},
         {BYTES("O\0\0\0n\0\0\0c\0\0\0e\0\0\0"), "UTF-32", "iconv -f UTF-32LE -t UTF-8"},
         {BYTES("\0\0\0O\0\0\0n\0\0\0c\0\0\0e"), "UTF-32", "iconv -f UTF-32BE -t UTF-8"},
