@@ -134,6 +134,11 @@ class Tasks(b.TestCase):
         self.assertRegex(result.err, sentence)
         self.assertEqual(len(result.err.splitlines()), 1, result.err)
 
+    def test_a_task_is_a_word_or_a_task_file(self):
+        for word in ("ml", "sst2", ".ini", ""):
+            said = b.run(["config", "-s", f"data.task={word}"], expect=b.USAGE).err
+            self.assertIn(f"task = {word}; expected lm, mlm or a task file", said)
+
     def test_what_is_wrong_is_a_sentence(self):
         begin = ("[rows]\nformat = tsv\ntrain = rows.tsv\ntest = rows.tsv\n[answer]\nlabels = 0, 1\n"
                  "[splits]\ntrain = 1\ndev = 1\ntest = 9\n")
