@@ -193,19 +193,18 @@ bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split
     static const char *const names[BAL_N_SPLITS] = {"train", "dev", "test"};
     const char *texts[BAL_N_SPLITS] = {job->data.train, job->data.dev, job->data.test};
     *dataset = (bal_dataset){0};
-    BAL_TRY(check_model(job, bundle->model));
-    if (task != NULL)
-        return bal_task_n(task, split) > 0
-                   ? open_split(job, task, split, bundle->tokenizer, dataset)
-                   : BAL_OK;
-    if (texts[split][0] == 0) return BAL_OK;
-    if (access(texts[split], R_OK) != 0)
+    if (task == NULL && texts[split][0] != 0 && access(texts[split], R_OK) != 0)
         return bal_fail(
             BAL_ERR_INPUT,
             "[data] %s = %s: cannot be read: %s; paths start in the folder that ballot is "
             "started in",
             names[split], texts[split], strerror(errno));
-    return bal_job_open_text(job, texts[split], bundle, dataset);
+    if (task == NULL && texts[split][0] != 0)
+        return bal_job_open_text(job, texts[split], bundle, dataset);
+    BAL_TRY(check_model(job, bundle->model));
+    return task != NULL && bal_task_n(task, split) > 0
+               ? open_split(job, task, split, bundle->tokenizer, dataset)
+               : BAL_OK;
 }
 
 void bal_inputs_clear(bal_inputs *inputs)
