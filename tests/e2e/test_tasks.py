@@ -73,7 +73,7 @@ class Tasks(b.TestCase):
         self.assertIn("No space left on device", full.err)
 
     def test_scores_templates_and_demonstrations_matter(self):
-        asked = [(), ("data.score=sum",), ("data.score=calibrated",), ("data.template=plain",),
+        asked = [(), ("data.score=sum",), ("data.score=calibrated",), ("data.prompt=plain",),
                  ("data.shots=1",), ("data.shots=2",), ("data.shots=2", "data.split_seed=1")]
         found = [self.evaluate(COPA, "--split", "test", settings=s)["loss_nats"] for s in asked]
         self.assertEqual(len(set(found)), len(asked), dict(zip(asked, found)))
