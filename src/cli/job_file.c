@@ -184,6 +184,12 @@ static bal_status check_use(const char *path, const char *record, const bal_job_
     return BAL_OK;
 }
 
+static bool has_task_word(const bal_job *job)
+{
+    return strcmp(job->data.task, "lm") == 0 || strcmp(job->data.task, "mlm") == 0 ||
+           bal_job_has_task(job);
+}
+
 /* Everything but whether all options apply. */
 static bal_status read_all(const char *path, char *const *overrides, int n_overrides,
                            bal_job_source *job)
@@ -199,6 +205,9 @@ static bal_status read_all(const char *path, char *const *overrides, int n_overr
                         "[vote] audit = %g needs dealing = fixed: only then is it known who probed "
                         "a slot",
                         job->job.vote.audit);
+    if (!has_task_word(&job->job))
+        return bal_fail(BAL_ERR_CONFIG, "[data] task = %s; expected lm, mlm or a task file (*.ini)",
+                        job->job.data.task);
     return resolve(&job->job);
 }
 

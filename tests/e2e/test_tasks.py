@@ -73,7 +73,7 @@ class Tasks(b.TestCase):
         self.assertIn("No space left on device", full.err)
 
     def test_scores_templates_and_demonstrations_matter(self):
-        asked = [(), ("data.score=sum",), ("data.score=calibrated",), ("data.template=plain",),
+        asked = [(), ("data.score=sum",), ("data.score=calibrated",), ("data.prompt=plain",),
                  ("data.shots=1",), ("data.shots=2",), ("data.shots=2", "data.split_seed=1")]
         found = [self.evaluate(COPA, "--split", "test", settings=s)["loss_nats"] for s in asked]
         self.assertEqual(len(set(found)), len(asked), dict(zip(asked, found)))
@@ -133,6 +133,11 @@ class Tasks(b.TestCase):
         result = self.evaluate(task, "--split", split, expect=b.INPUT, settings=settings)
         self.assertRegex(result.err, sentence)
         self.assertEqual(len(result.err.splitlines()), 1, result.err)
+
+    def test_a_task_is_a_word_or_a_task_file(self):
+        for word in ("ml", "sst2", ".ini", ""):
+            said = b.run(["config", "-s", f"data.task={word}"], expect=b.USAGE).err
+            self.assertIn(f"task = {word}; expected lm, mlm or a task file", said)
 
     def test_what_is_wrong_is_a_sentence(self):
         begin = ("[rows]\nformat = tsv\ntrain = rows.tsv\ntest = rows.tsv\n[answer]\nlabels = 0, 1\n"
