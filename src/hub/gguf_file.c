@@ -177,12 +177,7 @@ static bal_status check_apart(bal_hub_table *table)
             return bal_fail(BAL_ERR_INPUT, "%s: tensors %s and %s share bytes", table->origin,
                             before->name, entry->name);
     }
-    bal_hub_table_sort(table);
-    for (int64_t i = 1; i < table->n_entries; ++i)
-        if (strcmp(table->entries[i - 1].name, table->entries[i].name) == 0)
-            return bal_fail(BAL_ERR_INPUT, "%s: tensor %s is there twice", table->origin,
-                            table->entries[i].name);
-    return BAL_OK;
+    return bal_hub_table_sort_once(table);
 }
 
 /* Offsets count from the first multiple of the alignment after what describes the tensors. */

@@ -82,6 +82,8 @@ bal_status bal_hub_table_map(bal_hub_table *table, const char *path);
  *  caller sorts them. */
 bal_status bal_hub_table_append(bal_hub_table *table, bal_hub_table *part);
 void bal_hub_table_sort(bal_hub_table *table);
+/** The same, where a file may have a name twice. @return BAL_OK; BAL_ERR_INPUT: it has. */
+bal_status bal_hub_table_sort_once(bal_hub_table *table);
 void bal_hub_table_clear(bal_hub_table *table);
 /** The entry of that name, or NULL. */
 bal_hub_entry *bal_hub_table_find(const bal_hub_table *table, const char *name);

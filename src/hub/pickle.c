@@ -161,12 +161,7 @@ static bal_status read_tensors(const source *s, bal_hub_table *table)
                                    text ? pairs[i].key.n : 0, table->origin));
         BAL_TRY(read_tensor(s, pairs[i].value, entry));
     }
-    bal_hub_table_sort(table);
-    for (int64_t i = 1; i < table->n_entries; ++i)
-        if (strcmp(table->entries[i - 1].name, table->entries[i].name) == 0)
-            return bal_fail(BAL_ERR_INPUT, "%s: tensor %s is there twice", table->origin,
-                            table->entries[i].name);
-    return BAL_OK;
+    return bal_hub_table_sort_once(table);
 }
 
 bal_status bal_hub_pickle_tensors(const bal_hub_pickle *pickle, const bal_hub_zip *zip,

@@ -59,6 +59,16 @@ void bal_hub_table_sort(bal_hub_table *table)
     qsort(table->entries, (size_t)table->n_entries, sizeof *table->entries, compare_names);
 }
 
+bal_status bal_hub_table_sort_once(bal_hub_table *table)
+{
+    bal_hub_table_sort(table);
+    for (int64_t i = 1; i < table->n_entries; ++i)
+        if (strcmp(table->entries[i - 1].name, table->entries[i].name) == 0)
+            return bal_fail(BAL_ERR_INPUT, "%s: tensor %s is there twice", table->origin,
+                            table->entries[i].name);
+    return BAL_OK;
+}
+
 void bal_hub_table_clear(bal_hub_table *table)
 {
     for (int i = 0; i < table->n_files; ++i) {

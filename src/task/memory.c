@@ -15,14 +15,9 @@ bal_status bal_task_grow(void *array, int64_t *capacity, int64_t n, size_t eleme
 
 bal_status bal_buffer_add(bal_buffer *buffer, const void *bytes, size_t n)
 {
-    if (buffer->bytes == NULL || n > buffer->capacity - buffer->n) {
-        size_t capacity = 2 * (buffer->n + n) + 64;
-        char *larger = realloc(buffer->bytes, capacity);
-        if (larger == NULL)
-            return bal_fail(BAL_ERR_MEMORY, "no memory for a text of %zu bytes", buffer->n + n);
-        buffer->bytes = larger;
-        buffer->capacity = capacity;
-    }
+    /* One byte more, so that an empty text has bytes too. */
+    if (!bal_grow(&buffer->bytes, &buffer->capacity, buffer->n + n + 1, 1))
+        return bal_fail(BAL_ERR_MEMORY, "no memory for a text of %zu bytes", buffer->n + n);
     if (n > 0) memcpy(buffer->bytes + buffer->n, bytes, n);
     buffer->n += n;
     return BAL_OK;

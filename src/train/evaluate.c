@@ -83,9 +83,10 @@ static bal_status find_outcome(evaluator *e, int64_t index, int64_t at, bal_outc
     return BAL_OK;
 }
 
-static bool is_text(const bal_batch *batch)
+/* Are there no answers to choose from or to write? Then words are counted, not questions. */
+static bool is_text(const bal_dataset *data)
 {
-    return batch->n_questions == 0 || batch->questions[0].prompt < 0;
+    return data->example.answers <= 1 && data->writing == NULL;
 }
 
 /* Add n examples from first on to the score. */
@@ -96,8 +97,11 @@ static bal_status add_examples(evaluator *e, int64_t first, int64_t n)
     BAL_TRY(bal_forward_losses(e->forward, e->batch, NULL, &losses));
     e->score.loss += bal_batch_losses(e->batch, e->answers, e->questions);
     e->score.n_tokens += bal_batch_weight(e->batch);
-    if (is_text(e->batch)) e->score.n_right += losses.n_right;
-    for (int64_t i = 0; i < e->batch->n_questions && !is_text(e->batch); ++i) {
+    if (is_text(e->data)) {
+        e->score.n_right += losses.n_right;
+        return BAL_OK;
+    }
+    for (int64_t i = 0; i < e->batch->n_questions; ++i) {
         bal_outcome outcome;
         BAL_TRY(find_outcome(e, first + i, i, &outcome));
         e->score.n_right += outcome.chosen == outcome.right;
@@ -138,8 +142,7 @@ bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_dataset 
         return bal_fail(BAL_ERR_INPUT,
                         "the text is too short to evaluate: no token follows another");
     const int64_t one = BAL_LOSS_UNITS_PER_NAT;
-    bal_dataset_take(data, 0, 1, batch);
-    e.score.merit = is_text(batch)          ? -1
+    e.score.merit = is_text(data)           ? -1
                     : data->writing != NULL ? e.score.f1 / n
                                             : e.score.n_right * one / n;
     *score = e.score;

@@ -1,6 +1,8 @@
-/* tokenizer.h: a tokenizer from a file on disk. */
+/* tokenizer.h: a tokenizer from a file on disk, and lines of text to try it on. */
 #ifndef BALLOT_TEST_TOKENIZER_H
 #define BALLOT_TEST_TOKENIZER_H
+
+#include <stdio.h>
 
 #include "ballot/text.h"
 
@@ -16,6 +18,25 @@ static inline bal_status bal_test_tokenizer(const char *path, const char *name, 
     bal_files_clear(&files);
     bal_mapping_close(&file);
     return status;
+}
+
+/** The bytes of a line in which \\, \n, \r and \xHH stand for what it cannot show; to may be line.
+ */
+static inline size_t bal_test_unescape(const char *line, size_t n_bytes, char *to)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_bytes; ++i) {
+        char c = line[i];
+        unsigned byte;
+        if (c == '\\' && line[++i] == 'x' && sscanf(line + i + 1, "%2x", &byte) == 1) {
+            c = (char)byte;
+            i += 2;
+        } else if (c == '\\') {
+            c = line[i] == 'n' ? '\n' : line[i] == 'r' ? '\r' : line[i];
+        }
+        to[n++] = c;
+    }
+    return n;
 }
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "../../../src/hub/gguf.h"
 #include "exports.h"
+#include "tokenizer.h"
 
 static const char *golden(const char *folder, const char *name)
 {
@@ -75,24 +76,6 @@ static bal_status tokenizer_of(gguf_file *f, int64_t n_vocab, bal_tokenizer **to
     return status;
 }
 
-/* \\, \n, \r and \xHH stand for what a line cannot show. */
-static size_t unescape(char *line, size_t n_bytes)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < n_bytes; ++i) {
-        char c = line[i];
-        unsigned byte;
-        if (c == '\\' && line[++i] == 'x' && sscanf(line + i + 1, "%2x", &byte) == 1) {
-            c = (char)byte;
-            i += 2;
-        } else if (c == '\\') {
-            c = line[i] == 'n' ? '\n' : line[i] == 'r' ? '\r' : line[i];
-        }
-        line[n++] = c;
-    }
-    return n;
-}
-
 static bool same_ids(const bal_tokenizer *a, const bal_tokenizer *b, const char *text, size_t n)
 {
     int32_t *x, *y;
@@ -115,7 +98,7 @@ static int n_other_lines(const char *what, const bal_tokenizer *a, const bal_tok
     int n_other = 0, n_lines = 0;
     CU_ASSERT_PTR_NOT_NULL_FATAL(lines);
     while ((n = getline(&line, &room, lines)) > 0) {
-        size_t n_bytes = unescape(line, (size_t)n - (line[n - 1] == '\n'));
+        size_t n_bytes = bal_test_unescape(line, (size_t)n - (line[n - 1] == '\n'), line);
         bool same = same_ids(a, b, line, n_bytes);
         ++n_lines;
         if (!same && n_other++ == 0)

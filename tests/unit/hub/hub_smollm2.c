@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "exports.h"
+#include "tokenizer.h"
 
 #define NAME "smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -42,24 +43,6 @@ static void add_text(const bal_tokenizer *tokenizer, const char *text, size_t n_
     free(ids);
 }
 
-/* \\, \n, \r and \xHH stand for what a line cannot show. */
-static size_t unescape(const char *line, size_t n_bytes, char *to)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < n_bytes; ++i) {
-        char c = line[i];
-        unsigned byte;
-        if (c == '\\' && line[++i] == 'x' && sscanf(line + i + 1, "%2x", &byte) == 1) {
-            c = (char)byte;
-            i += 2;
-        } else if (c == '\\') {
-            c = line[i] == 'n' ? '\n' : line[i] == 'r' ? '\r' : line[i];
-        }
-        to[n++] = c;
-    }
-    return n;
-}
-
 static summary summary_of(const bal_tokenizer *tokenizer, const char *name)
 {
     summary s = {.hash = 0xcbf29ce484222325u};
@@ -75,7 +58,7 @@ static summary summary_of(const bal_tokenizer *tokenizer, const char *name)
         if (line_end == NULL) line_end = end;
         size_t n = (size_t)(line_end - text);
         if (escaped)
-            n = unescape(text, n, line);
+            n = bal_test_unescape(text, n, line);
         else
             memcpy(line, text, n);
         add_text(tokenizer, line, n, &s);

@@ -8,6 +8,7 @@
 
 #include "ballot/text.h"
 #include "suite.h"
+#include "tokenizer.h"
 
 #define BLOCK 50 /* lines a hash */
 
@@ -82,23 +83,6 @@ static char *next_line(FILE *file, size_t *n_bytes)
     return line;
 }
 
-static size_t unescape(char *line, size_t n_bytes)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < n_bytes; ++i) {
-        char c = line[i];
-        unsigned byte;
-        if (c == '\\' && line[++i] == 'x' && sscanf(line + i + 1, "%2x", &byte) == 1) {
-            c = (char)byte;
-            i += 2;
-        } else if (c == '\\') {
-            c = line[i] == 'n' ? '\n' : line[i] == 'r' ? '\r' : line[i];
-        }
-        line[n++] = c;
-    }
-    return n;
-}
-
 static uint64_t fnv(uint64_t state, const void *bytes, size_t n_bytes)
 {
     for (size_t i = 0; i < n_bytes; ++i)
@@ -138,7 +122,7 @@ static uint64_t hash_whole(const bal_tokenizer *tokenizer)
     CU_ASSERT_FATAL(lines != NULL && text != NULL);
     while ((line = next_line(lines, &n)) != NULL && n_bytes + n < 1 << 20) {
         if (n_bytes > 0 || ftell(lines) > (long)n + 1) text[n_bytes++] = '\n';
-        n = unescape(line, n);
+        n = bal_test_unescape(line, n, line);
         memcpy(text + n_bytes, line, n);
         n_bytes += n;
     }
@@ -178,7 +162,7 @@ static int check_lines(const char *name, const bal_tokenizer *tokenizer, FILE *e
         for (int i = 0; i < BLOCK && line + i < n_lines; ++i) {
             text = next_line(lines, &n);
             CU_ASSERT_PTR_NOT_NULL_FATAL(text);
-            n = unescape(text, n);
+            n = bal_test_unescape(text, n, text);
             n_same += hash_line(tokenizer, text, n, &state);
             if (i > 0) continue;
             first = malloc(n + 1);
