@@ -27,6 +27,8 @@ typedef enum bal_objective {
     BAL_OBJECTIVE_LABEL,      /* cross-entropy of the words of the right answer, summed */
     BAL_OBJECTIVE_CANDIDATES, /* cross-entropy of the right answer in the softmax of the scores */
     BAL_OBJECTIVE_ACCURACY,   /* one nat if another answer has the best score, else 0 */
+    BAL_OBJECTIVE_F1, /* 1 - macro-F1 of the answers with the best scores, which is no sum over the
+                         questions: nats times their number */
 } bal_objective;
 
 /** How the score of an answer is taken. */
@@ -107,11 +109,17 @@ int64_t bal_batch_score(const bal_batch *batch, const int64_t *answers,
 /** Which answer to a question has the lowest score; of equal ones the first. Local. */
 int32_t bal_batch_choice(const bal_batch *batch, const int64_t *answers,
                          const bal_question *question);
-/** The loss of each question as the aim says, the same on every machine. Local.
- *  @param questions  set to [n_questions] losses, loss units
- *  @return their sum */
+/** Macro-F1 of n choices, in 1 / BAL_LOSS_UNITS_PER_NAT: the mean of 2 tp / (2 tp + fp + fn) over
+ *  the labels that are right or chosen at least once, each rounded to the nearest; 0: n is 0.
+ * Local.
+ *  @param right, chosen  [n] labels, 0 .. n_labels - 1 */
+int64_t bal_macro_f1(int64_t n, int n_labels, const int64_t *right, const int64_t *chosen);
+/** The loss of a batch as the aim says, the same on every machine. Local.
+ *  @param questions  set to [n_questions] losses, loss units, each of a question by itself
+ *  @return their sum; of BAL_OBJECTIVE_F1, with at most BAL_BATCH_MAX questions, that of all
+ *          together */
 int64_t bal_batch_losses(const bal_batch *batch, const int64_t *answers, int64_t *questions);
-/** What that sum is divided by for a mean: words that are learned, or questions. Local. */
+/** What that loss is divided by for a mean: words that are learned, or questions. Local. */
 int64_t bal_batch_weight(const bal_batch *batch);
 
 /** How good an answer is that a model wrote. */

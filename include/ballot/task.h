@@ -17,7 +17,7 @@ typedef enum bal_split { BAL_SPLIT_TRAIN, BAL_SPLIT_DEV, BAL_SPLIT_TEST } bal_sp
 /** What says how good the answers to a task are. */
 typedef enum bal_metric {
     BAL_METRIC_ACCURACY,
-    BAL_METRIC_MACRO_F1,    /* the mean over the labels of F1 = 2 tp / (2 tp + fp + fn) */
+    BAL_METRIC_MACRO_F1,    /* the mean of F1 over the labels; see bal_macro_f1 */
     BAL_METRIC_EXACT_MATCH, /* of answers that are written; see bal_answer_exact */
     BAL_METRIC_TOKEN_F1,    /* of the same; see bal_answer_f1 */
 } bal_metric;
@@ -110,19 +110,7 @@ bal_status bal_task_dataset(const bal_task *task, const bal_tokenizer *tokenizer
 
 /* Metrics are integers, sums of BAL_METRIC_ONE. Intervals are for people. */
 
-#define BAL_METRIC_ONE 1048576 /* units of a metric of 1 */
-
-/** Answers by label. Count each row once. */
-typedef struct bal_confusion {
-    int n_labels;
-    const int64_t *counts; /* [right][chosen] */
-} bal_confusion;
-/** Rows whose right answer was chosen, of *n_rows. Local. */
-int64_t bal_confusion_right(const bal_confusion *confusion, int64_t *n_rows);
-/** F1 of a label, of BAL_METRIC_ONE; 0 if it is neither right nor chosen, ever. Local. */
-int64_t bal_confusion_f1(const bal_confusion *confusion, int label);
-/** The mean of F1 over labels that are right or chosen at least once, of BAL_METRIC_ONE. Local. */
-int64_t bal_confusion_macro_f1(const bal_confusion *confusion);
+#define BAL_METRIC_ONE BAL_LOSS_UNITS_PER_NAT /* units of a metric of 1 */
 
 /** Are two answers the same words? Words are compared in lower case, without the punctuation of
  *  ASCII and without a, an and the. Local.

@@ -1,5 +1,6 @@
 /* objective.c: from the losses of answers to those of questions, in integers that are the same on
  * every machine. */
+#include <assert.h>
 #include <math.h>
 
 #include "ballot/batch.h"
@@ -55,10 +56,42 @@ static int64_t question_loss(const bal_batch *batch, const int64_t *answers,
         case BAL_OBJECTIVE_CANDIDATES:
             return cross_entropy(batch, answers, question);
         case BAL_OBJECTIVE_ACCURACY:
+        case BAL_OBJECTIVE_F1: /* of one choice: 1 or 0 */
             break;
     }
     return bal_batch_choice(batch, answers, question) == question->right ? 0
                                                                          : BAL_LOSS_UNITS_PER_NAT;
+}
+
+int64_t bal_macro_f1(int64_t n, int n_labels, const int64_t *right, const int64_t *chosen)
+{
+    int64_t sum = 0, n_used = 0;
+    for (int label = 0; label < n_labels; ++label) {
+        int64_t n_right = 0, n_rows = 0; /* tp; 2 tp + fp + fn */
+        for (int64_t i = 0; i < n; ++i) {
+            n_right += right[i] == label && chosen[i] == label;
+            n_rows += (right[i] == label) + (chosen[i] == label);
+        }
+        if (n_rows == 0) continue;
+        sum += (4 * n_right * BAL_LOSS_UNITS_PER_NAT + n_rows) / (2 * n_rows);
+        ++n_used;
+    }
+    return n_used == 0 ? 0 : (2 * sum + n_used) / (2 * n_used);
+}
+
+/* 1 - macro-F1 of the choices, times their number. */
+static int64_t f1_loss(const bal_batch *batch, const int64_t *answers)
+{
+    int64_t right[BAL_BATCH_MAX], chosen[BAL_BATCH_MAX], n = batch->n_questions;
+    int n_labels = 0;
+    assert(n <= BAL_BATCH_MAX);
+    for (int64_t i = 0; i < n; ++i) {
+        const bal_question *question = &batch->questions[i];
+        right[i] = question->right;
+        chosen[i] = bal_batch_choice(batch, answers, question);
+        if (question->n_answers > n_labels) n_labels = question->n_answers;
+    }
+    return n * (BAL_LOSS_UNITS_PER_NAT - bal_macro_f1(n, n_labels, right, chosen));
 }
 
 int64_t bal_batch_losses(const bal_batch *batch, const int64_t *answers, int64_t *questions)
@@ -66,7 +99,7 @@ int64_t bal_batch_losses(const bal_batch *batch, const int64_t *answers, int64_t
     int64_t sum = 0;
     for (int64_t i = 0; i < batch->n_questions; ++i)
         sum += questions[i] = question_loss(batch, answers, &batch->questions[i]);
-    return sum;
+    return batch->aim.objective == BAL_OBJECTIVE_F1 ? f1_loss(batch, answers) : sum;
 }
 
 int64_t bal_batch_weight(const bal_batch *batch)

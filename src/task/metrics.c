@@ -6,48 +6,6 @@
 
 #define N_SAMPLES 1000
 
-static int64_t at(const bal_confusion *confusion, int right, int chosen)
-{
-    return confusion->counts[right * confusion->n_labels + chosen];
-}
-
-int64_t bal_confusion_right(const bal_confusion *confusion, int64_t *n_rows)
-{
-    int64_t n_right = 0;
-    *n_rows = 0;
-    for (int right = 0; right < confusion->n_labels; ++right)
-        for (int chosen = 0; chosen < confusion->n_labels; ++chosen) {
-            n_right += right == chosen ? at(confusion, right, chosen) : 0;
-            *n_rows += at(confusion, right, chosen);
-        }
-    return n_right;
-}
-
-/* 2 tp + fp + fn: rows with this label, and rows that were given it. */
-static int64_t rows_of(const bal_confusion *confusion, int label)
-{
-    int64_t n = 0;
-    for (int other = 0; other < confusion->n_labels; ++other)
-        n += at(confusion, label, other) + at(confusion, other, label);
-    return n;
-}
-
-int64_t bal_confusion_f1(const bal_confusion *confusion, int label)
-{
-    int64_t n = rows_of(confusion, label);
-    return n == 0 ? 0 : (4 * at(confusion, label, label) * BAL_METRIC_ONE + n) / (2 * n);
-}
-
-int64_t bal_confusion_macro_f1(const bal_confusion *confusion)
-{
-    int64_t sum = 0, n = 0;
-    for (int label = 0; label < confusion->n_labels; ++label) {
-        sum += bal_confusion_f1(confusion, label);
-        n += rows_of(confusion, label) > 0;
-    }
-    return n == 0 ? 0 : (2 * sum + n) / (2 * n);
-}
-
 bal_interval bal_interval_share(int64_t n_right, int64_t n)
 {
     const double z = 1.959963984540054, rows = (double)n, p = (double)n_right / rows;
@@ -90,24 +48,18 @@ bal_interval bal_interval_mean(const int64_t *values, int64_t n, uint64_t seed)
 bal_status bal_interval_macro_f1(const int64_t *right, const int64_t *chosen, int64_t n,
                                  int n_labels, uint64_t seed, bal_interval *interval)
 {
-    int64_t samples[N_SAMPLES];
-    size_t n_counts = (size_t)n_labels * (size_t)n_labels;
-    int64_t *counts = calloc(n_counts, sizeof *counts);
-    if (counts == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for %d labels", n_labels);
-    const bal_confusion confusion = {n_labels, counts};
-    for (int64_t s = -1; s < N_SAMPLES; ++s) { /* -1: all rows */
-        for (size_t c = 0; c < n_counts; ++c) counts[c] = 0;
+    int64_t samples[N_SAMPLES], *drawn = bal_alloc(2, (size_t)n * sizeof *drawn);
+    if (drawn == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for %lld rows", (long long)n);
+    for (int64_t s = 0; s < N_SAMPLES; ++s) {
         for (int64_t i = 0; i < n; ++i) {
-            int64_t row = s < 0 ? i : pick(seed, s, i, n);
-            ++counts[right[row] * n_labels + chosen[row]];
+            int64_t row = pick(seed, s, i, n);
+            drawn[i] = right[row];
+            drawn[n + i] = chosen[row];
         }
-        int64_t f1 = bal_confusion_macro_f1(&confusion);
-        if (s < 0)
-            interval->value = (double)f1 / BAL_METRIC_ONE;
-        else
-            samples[s] = f1;
+        samples[s] = bal_macro_f1(n, n_labels, drawn, drawn + n);
     }
-    *interval = interval_of(interval->value, samples, BAL_METRIC_ONE);
-    free(counts);
+    double value = (double)bal_macro_f1(n, n_labels, right, chosen) / BAL_METRIC_ONE;
+    *interval = interval_of(value, samples, BAL_METRIC_ONE);
+    free(drawn);
     return BAL_OK;
 }

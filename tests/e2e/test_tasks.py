@@ -31,6 +31,27 @@ test = 3
 prompt = "{question}"
 answers = "{answer}\\n"
 """
+# Labels that the model mixes up: choices change with few codes.
+CHOSEN = """
+[rows]
+format = tsv
+train = rows.tsv
+[answer]
+labels = 0, 1, 2
+metric = macro_f1
+[splits]
+train = 20
+dev = 4
+test = 12
+[template]
+prompt = "{text} "
+candidates = He, She, They
+"""
+CHOSEN_ROWS = "text\tlabel\n" + "".join(
+    f"{name} {verb} {thing}.\t{label if (row + thing_at) % 3 else 2}\n"
+    for row, (name, label) in enumerate((("Lily", 1), ("Tom", 0), ("Max", 0), ("Sue", 1)))
+    for verb in ("saw", "liked", "found")
+    for thing_at, thing in enumerate(("the dog", "a ball", "the cat")))
 ROWS = '{"question": "Once upon a", "answer": ["time", "day"]}\n' * 3
 
 
@@ -114,6 +135,36 @@ class Tasks(b.TestCase):
     def test_objectives_learn_different_things(self):
         prints = {b.printed_fingerprint(self.learn(f"aim-{aim}", data__objective=aim)[1])
                   for aim in ("label", "candidates", "accuracy")}
+        self.assertEqual(len(prints), 3)
+
+    def learns_the_same(self, name, **options):
+        """On any ranks and kernels, audited, and after a kill. The fingerprint."""
+        options = {"data__objective": "f1", "data__context": 48, "data__batch": 8, "data__train_rows": 0,
+                   "vote__audit": 1, **options}
+        whole, first = self.learn(name, **options)
+        journal = b.bytes_of(whole, "ballots.journal")
+        for ranks, level in ((2, "ref"), (4, "avx2")):
+            run, _ = self.learn(f"{name}-{ranks}", "--isa", level, ranks=ranks, **options)
+            self.assertEqual(b.bytes_of(run, "ballots.journal"), journal)
+        run = self.folder(f"{name}-killed")
+        arguments = b.tiny(run, **{**LEARN, **options})
+        process = b.start(arguments)
+        path = os.path.join(run, "ballots.journal")
+        b.wait_until(process, lambda: os.path.exists(path) and os.path.getsize(path) > 600)
+        b.kill(b.members(process))
+        b.wait_gone(process)
+        b.run(arguments, ranks=2)
+        self.assertEqual(b.bytes_of(run, "ballots.journal"), journal)
+        return b.printed_fingerprint(first)
+
+    def test_f1_of_choices_is_learned_the_same_everywhere(self):
+        self.write("rows.tsv", CHOSEN_ROWS)
+        task = self.write("chosen.ini", CHOSEN)
+        prints = {self.learns_the_same("f1", data__task=task)}
+        for aim in "accuracy", "candidates":
+            _, result = self.learn(aim, data__task=task, data__objective=aim, data__context=48,
+                                   data__batch=8, data__train_rows=0)
+            prints.add(b.printed_fingerprint(result))
         self.assertEqual(len(prints), 3)
 
     def test_patience_ends_a_run_for_good(self):

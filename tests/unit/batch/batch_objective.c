@@ -60,6 +60,44 @@ static void test_each_objective_has_its_loss_and_weight(void)
     bal_batch_clear(&b);
 }
 
+/* By hand: label 0: tp 5, fp 2, fn 3; label 1: tp 1, fp 4, fn 2; label 2: tp 4, fp 0, fn 1; label 3
+ * never. */
+static void test_macro_f1_is_the_mean_over_labels_that_occur(void)
+{
+    const int counts[4][4] = {{5, 3, 0}, {2, 1, 0}, {0, 1, 4}}; /* [right][chosen] */
+    int64_t right[16], chosen[16], n = 0;
+    for (int c = 0; c < 16; ++c)
+        for (int i = 0; i < counts[c / 4][c % 4]; ++i, ++n) right[n] = c / 4, chosen[n] = c % 4;
+    CU_ASSERT_EQUAL_FATAL(n, 16);
+    double macro = (10.0 / 15 + 2.0 / 8 + 8.0 / 9) / 3;
+    CU_ASSERT_DOUBLE_EQUAL((double)bal_macro_f1(n, 4, right, chosen) / NAT, macro, 2e-6);
+    CU_ASSERT_EQUAL(bal_macro_f1(1, 4, right, right), NAT);
+    CU_ASSERT_EQUAL(bal_macro_f1(0, 4, right, right), 0);
+}
+
+/* Eight questions with three answers, of which the ones in lowest are chosen. */
+static void test_f1_is_that_of_all_choices_together(void)
+{
+    static const int right[8] = {0, 0, 0, 0, 1, 1, 2, 2}, lowest[8] = {0, 0, 0, 1, 1, 0, 2, 1};
+    const int32_t tokens[] = {7, 8};
+    int64_t answers_of[24], losses[8];
+    bal_batch b;
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&b, (bal_batch_size){8, 40, 24}), BAL_OK);
+    for (int q = 0; q < 8; ++q) {
+        int64_t prompt = bal_batch_sequence(&b, -1, tokens, 2);
+        bal_batch_ask(&b, prompt, 3, right[q], false);
+        for (int a = 0; a < 3; ++a) bal_batch_answer(&b, prompt, tokens, 1);
+        for (int a = 0; a < 3; ++a) answers_of[3 * q + a] = (a == lowest[q] ? 1 : 2) * NAT;
+    }
+    b.aim.objective = BAL_OBJECTIVE_F1;
+    int64_t loss = bal_batch_losses(&b, answers_of, losses);
+    double f1[] = {2.0 * 3 / (2 * 3 + 1 + 1), 2.0 * 1 / (2 * 1 + 2 + 1), 2.0 * 1 / (2 * 1 + 0 + 1)};
+    CU_ASSERT_DOUBLE_EQUAL((double)loss / NAT / 8, 1 - (f1[0] + f1[1] + f1[2]) / 3, 2e-6);
+    CU_ASSERT_EQUAL(bal_batch_weight(&b), 8);
+    for (int q = 0; q < 8; ++q) CU_ASSERT_EQUAL(losses[q], right[q] == lowest[q] ? 0 : NAT);
+    bal_batch_clear(&b);
+}
+
 /* Sums of negative numbers, and of numbers far apart. */
 static void test_cross_entropy_holds_at_the_ends(void)
 {
@@ -94,6 +132,9 @@ const char bal_suite_name[] = "batch_objective";
 const bal_test bal_suite_tests[] = {
     {"scores are sums, means and calibrated", test_scores_are_sums_means_and_calibrated},
     {"each objective has its loss and weight", test_each_objective_has_its_loss_and_weight},
+    {"macro-F1 is the mean over labels that occur",
+     test_macro_f1_is_the_mean_over_labels_that_occur},
+    {"F1 is that of all choices together", test_f1_is_that_of_all_choices_together},
     {"cross-entropy holds at the ends", test_cross_entropy_holds_at_the_ends},
     {"a text is questions with one answer", test_a_text_is_questions_with_one_answer},
     {NULL, NULL},

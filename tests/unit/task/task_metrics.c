@@ -39,22 +39,6 @@ static void test_answers_are_compared_as_words(void)
     }
 }
 
-static void test_f1_of_labels(void)
-{
-    /* Label 0: tp 5, fp 2, fn 3; label 1: tp 1, fp 4, fn 2; label 3: never. */
-    const int64_t counts[16] = {5, 3, 0, 0, 2, 1, 0, 0, 0, 1, 4, 0, 0, 0, 0, 0};
-    const bal_confusion confusion = {4, counts};
-    int64_t n_rows;
-    CU_ASSERT_EQUAL(bal_confusion_right(&confusion, &n_rows), 10);
-    CU_ASSERT_EQUAL(n_rows, 16);
-    CU_ASSERT_EQUAL(bal_confusion_f1(&confusion, 0), (10 * BAL_METRIC_ONE * 2 + 15) / 30);
-    CU_ASSERT_EQUAL(bal_confusion_f1(&confusion, 1), BAL_METRIC_ONE / 4);
-    CU_ASSERT_EQUAL(bal_confusion_f1(&confusion, 3), 0);
-    double macro = (10.0 / 15 + 2.0 / 8 + 8.0 / 9) / 3;
-    CU_ASSERT_DOUBLE_EQUAL((double)bal_confusion_macro_f1(&confusion) / BAL_METRIC_ONE, macro,
-                           2e-6);
-}
-
 static void test_the_interval_of_a_share(void)
 {
     /* Wilson without correction, as R gives it: prop.test(n_right, n, correct = FALSE). */
@@ -98,7 +82,6 @@ static void test_intervals_of_samples(void)
 const char bal_suite_name[] = "task_metrics";
 const bal_test bal_suite_tests[] = {
     {"answers are compared as words", test_answers_are_compared_as_words},
-    {"F1 of labels", test_f1_of_labels},
     {"the interval of a share", test_the_interval_of_a_share},
     {"intervals of samples", test_intervals_of_samples},
     {NULL, NULL},
