@@ -22,6 +22,7 @@ typedef struct bal_run_id {
     uint64_t job_hash;  /* of the options that decide the codes, see bal_job.identity */
     uint64_t base_hash; /* fingerprint of the model before step 0 */
     uint64_t data_hash; /* of the training and dev tokens */
+    uint64_t task_hash; /* of the bytes of the task file; 0: a text */
 } bal_run_id;
 
 /** A step, on disk before any rank applies it. */

@@ -66,7 +66,7 @@ typedef struct bal_task_facts {
     const char *const *labels; /* [n_labels] */
     const char *stop;          /* text that ends an answer that is written */
     int64_t n_new;             /* tokens of such an answer, at most */
-    uint64_t hash;             /* of the task file and the options */
+    uint64_t hash;             /* of the bytes of the task file */
 } bal_task_facts;
 bal_task_facts bal_task_about(const bal_task *task);
 /** Rows of a split; 0: it is unused. Local. */

@@ -99,8 +99,8 @@ static bal_status bench_shape(bal_context *context, const arguments *a)
                       "update_cycles_per_code", cycles, "ballot_seconds", ballot, "model_bytes",
                       (json_int_t)step.model_bytes, "pss_bytes", (json_int_t)step.pss_bytes));
     if (!context->prints) return BAL_OK;
-    printf("%s: %.1f M codes, %d ranks, %s, kernels %s, %lld x %lld tokens per probe\n", a->shape,
-           1e-6 * (double)step.n_codes, n_ranks,
+    printf("%s: %.1f M codes, %d rank%s, %s, kernels %s, %lld x %lld tokens per probe\n", a->shape,
+           1e-6 * (double)step.n_codes, n_ranks, n_ranks == 1 ? "" : "s",
            n_ranks == 1  ? "one model"
            : step.shared ? "one model per node"
                          : "a model per rank",
@@ -189,7 +189,8 @@ static bal_status bench_rest(bal_context *context, const arguments *a, double cl
         "update by 256 votes, cycles per code: walsh %.2f (%.2f with %lld codes), "
         "independent %.2f\n",
         walsh * clock, cached * clock, (long long)near.n_codes, ones * clock);
-    printf("ballot of 256 votes over %d ranks: %.1f us\n", n_ranks, 1e6 * ballot);
+    printf("ballot of 256 votes over %d rank%s: %.1f us\n", n_ranks, n_ranks == 1 ? "" : "s",
+           1e6 * ballot);
     return BAL_OK;
 }
 

@@ -159,9 +159,9 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
         {"metrics", e->rank.metrics, "rank 0, after the last step"},
         {"saving", e->rank.saving, "rank 0, while it writes a checkpoint"},
     };
-    printf("%s: %lld ranks, %lld to a node, %lld slots, %lld x %lld tokens per probe\n\n",
-           job->model.path, (long long)p->ranks, (long long)p->per_node, (long long)job->vote.slots,
-           (long long)job->data.batch, (long long)job->data.context);
+    printf("%s: %lld rank%s, %lld to a node, %lld slots, %lld x %lld tokens per probe\n\n",
+           job->model.path, (long long)p->ranks, p->ranks == 1 ? "" : "s", (long long)p->per_node,
+           (long long)job->vote.slots, (long long)job->data.batch, (long long)job->data.context);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i)
         printf("%-16s %10.2f MiB%s%s\n", kinds[i].name, (double)kinds[i].bytes / MIB,
                kinds[i].what[0] ? "  " : "",

@@ -16,7 +16,8 @@ typedef struct arguments {
     bal_common common;
     const char *model, *predictions;
     bal_split split;
-    bool keeps; /* the model is a run, which keeps the result */
+    bool keeps;               /* the model is a run, which keeps the result */
+    char job[BAL_PATH_BYTES]; /* of a run, where the command names no text and no task */
 } arguments;
 
 static const struct argp_option options[] = {
@@ -26,6 +27,17 @@ static const struct argp_option options[] = {
     {0}};
 
 static const char *const splits[BAL_N_SPLITS] = {"train", "dev", "test"};
+
+/* A run has its own job, which serves where the command does not say what to evaluate on. */
+static void find_job(arguments *a)
+{
+    static const char *const said[] = {"data.task=", "data.train=", "data.dev=", "data.test="};
+    for (int i = 0; i < a->common.n_overrides; ++i)
+        for (size_t k = 0; k < sizeof said / sizeof *said; ++k)
+            if (strncmp(a->common.overrides[i], said[k], strlen(said[k])) == 0) return;
+    bal_run_path(a->model, "job.ini", a->job);
+    if (access(a->job, R_OK) == 0) a->common.job = a->job;
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -45,6 +57,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             return bal_take_once(state, "model", arg, &a->model);
         case ARGP_KEY_END:
             if (a->model == NULL) argp_error(state, "a model is missing");
+            if (a->common.job == NULL) find_job(a);
             if (a->common.job == NULL && a->common.n_overrides == 0)
                 argp_error(state,
                            "--job JOB.ini is missing: it names the text or the task, as "
@@ -222,7 +235,9 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
         .args_doc = "MODEL",
         .doc = "Evaluate a model on a text or a task of a job. MODEL is " BAL_MODEL_WORDS
                ".\v"
-               "On several ranks the examples are shared out; the result is the same.",
+               "The job of a run directory is its own unless --job or -s names a text or a task. "
+               "On several "
+               "ranks the examples are shared out; the result is the same.",
     };
     evaluation e = {.a = {.common = BAL_COMMON_DEFAULT, .split = BAL_SPLIT_DEV}};
     bal_parse(context, &argp, "jsiJf", argc, argv, &e.a.common);

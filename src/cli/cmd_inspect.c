@@ -103,6 +103,19 @@ static json_t *states_json(const bal_states *states)
     return names;
 }
 
+/* Of the task file; null: a text. */
+static json_t *task_json(uint64_t hash)
+{
+    char hex[17];
+    return hash == 0 ? json_null() : json_string(bal_hex(hash, hex));
+}
+
+static void print_task(uint64_t hash)
+{
+    char hex[17];
+    if (hash != 0) printf("task         %s\n", bal_hex(hash, hex));
+}
+
 static bal_status inspect_checkpoint(bal_context *context, const arguments *a)
 {
     bal_snapshot snapshot; /* reading verifies every byte; with its states, the fingerprint too */
@@ -118,6 +131,7 @@ static bal_status inspect_checkpoint(bal_context *context, const arguments *a)
         json_object_set_new(object, "slots", json_integer(snapshot.id.n_slots));
         json_object_set_new(object, "seed", json_integer((json_int_t)snapshot.id.seed));
         json_object_set_new(object, "fingerprint", json_string(hex));
+        json_object_set_new(object, "task_hash", task_json(snapshot.id.task_hash));
         json_object_set_new(object, "kernels", bal_json_text(snapshot.isa));
         json_object_set_new(
             object, "dev_loss_nats",
@@ -131,6 +145,7 @@ static bal_status inspect_checkpoint(bal_context *context, const arguments *a)
         printf("fingerprint  %s\nkernels      %s\noptimizer   ", hex, snapshot.isa);
         for (int i = 0; i < snapshot.states.n; ++i) printf(" %s", snapshot.states.at[i].name);
         printf("%s\n", snapshot.states.n == 0 ? " remembers nothing" : "");
+        print_task(snapshot.id.task_hash);
         if (!isnan(snapshot.dev_loss_nats))
             printf("dev loss     %.4f nats per token\n", snapshot.dev_loss_nats);
         print_model(snapshot.model);
@@ -150,20 +165,23 @@ static bal_status inspect_journal(bal_context *context, const arguments *a)
     bal_hex(id->job_hash, job);
     bal_hex(id->base_hash, base);
     bal_hex(id->data_hash, data);
-    if (a->common.json)
+    if (a->common.json) {
         status = bal_print_json(
             context,
-            json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:I}", "kind", "journal",
+            json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:o, s:I}", "kind", "journal",
                       "step", (json_int_t)bal_journal_n(journal), "steps", (json_int_t)id->n_steps,
                       "slots", (json_int_t)id->n_slots, "seed", (json_int_t)id->seed,
                       "stream_version", (json_int_t)id->stream_version, "job_hash", job,
-                      "base_fingerprint", base, "data_hash", data, "torn_bytes", (json_int_t)tail));
-    else
+                      "base_fingerprint", base, "data_hash", data, "task_hash",
+                      task_json(id->task_hash), "torn_bytes", (json_int_t)tail));
+    } else {
         printf(
             "journal      %lld of %lld steps, %d slots, seed %llu, streams of version %u\n"
             "job          %s\nbase         %s\ndata         %s\n",
             (long long)bal_journal_n(journal), (long long)id->n_steps, id->n_slots,
             (unsigned long long)id->seed, id->stream_version, job, base, data);
+        print_task(id->task_hash);
+    }
     if (status == BAL_OK && tail > 0) {
         status = bal_fail(BAL_ERR_INPUT,
                           "%s: %lld bytes after step %lld are torn or damaged; the "

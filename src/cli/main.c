@@ -89,7 +89,8 @@ static bal_status dispatch(bal_context *context, int argc, char **argv)
     const bal_command *command = bal_commands;
     while (command->name != NULL && strcmp(command->name, name) != 0) ++command;
     if (command->name != NULL) return command->run(context, argc - 1, argv + 1);
-    bool asked = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
+    bool asked =
+        strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0;
     if (strcmp(name, "--version") == 0) {
         if (context->prints) printf("ballot %s\n", BALLOT_VERSION);
         return BAL_OK;

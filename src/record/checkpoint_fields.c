@@ -16,6 +16,7 @@ void bal_run_id_fields(bal_field fields[BAL_N_RUN_ID_FIELDS])
         {"job_hash", H5T_STD_U64LE, offsetof(bal_run_id, job_hash)},
         {"base_hash", H5T_STD_U64LE, offsetof(bal_run_id, base_hash)},
         {"data_hash", H5T_STD_U64LE, offsetof(bal_run_id, data_hash)},
+        {"task_hash", H5T_STD_U64LE, offsetof(bal_run_id, task_hash)},
     };
     memcpy(fields, all, sizeof all);
 }

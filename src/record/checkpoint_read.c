@@ -218,7 +218,8 @@ static bal_status read_root(const bal_reader *r, bal_snapshot *s)
     BAL_TRY(bal_hdf5_read_attribute(r, r->file, at, "stream_version", H5T_STD_U32LE, 0,
                                     &stream_version));
     bal_run_id_fields(fields);
-    for (int i = 0; i < BAL_N_RUN_ID_FIELDS; ++i)
+    bool is_text = H5Aexists(r->job, "task_hash") == 0;
+    for (int i = 0; i < BAL_N_RUN_ID_FIELDS - is_text; ++i)
         BAL_TRY(bal_hdf5_read_attribute(r, r->job, (bal_place){"/job", ""}, fields[i].name,
                                         fields[i].type, 0, (char *)&s->id + fields[i].offset));
     if (s->id.stream_version != stream_version)

@@ -111,7 +111,7 @@ static void write_job(hid_t file, const bal_snapshot *s)
     bal_hdf5_write_text(group, "ballot_version", BALLOT_VERSION);
     bal_hdf5_write_text(group, "hdf5_version", hdf5);
     bal_run_id_fields(fields);
-    for (int i = 0; i < BAL_N_RUN_ID_FIELDS; ++i)
+    for (int i = 0; i < BAL_N_RUN_ID_FIELDS - (s->id.task_hash == 0); ++i)
         bal_hdf5_write_attribute(group, fields[i].name, fields[i].type, 0, NULL,
                                  (const char *)&s->id + fields[i].offset);
 }

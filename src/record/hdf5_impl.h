@@ -99,8 +99,8 @@ typedef struct bal_field {
     hid_t type;
     size_t offset;
 } bal_field;
-#define BAL_N_RUN_ID_FIELDS 7
-/** All members of bal_run_id. */
+#define BAL_N_RUN_ID_FIELDS 8
+/** All members of bal_run_id. Only a run of a task has the last, task_hash, in its file. */
 void bal_run_id_fields(bal_field fields[BAL_N_RUN_ID_FIELDS]);
 
 /* ---- checkpoint_model.c ---- */

@@ -5,9 +5,9 @@
  *     0  magic "BALLOTJ1"        40  u64 job_hash
  *     8  u32 version, 2 or 3     48  u64 base_hash
  *    12  u32 0x01020304          56  u64 data_hash
- *    16  u64 seed                64  56 bytes reserved, 0
- *    24  u32 stream_version     120  u64 XXH3-64 of the bytes before
- *    28  i32 n_slots
+ *    16  u64 seed                64  u64 task_hash, of version 3
+ *    24  u32 stream_version      72  48 bytes reserved, 0
+ *    28  i32 n_slots            120  u64 XXH3-64 of the bytes before
  *    32  i64 n_steps
  *   records, each (4 + 7 + 2 * W + 1) * 8 bytes, W = ceil(n_slots / 64)
  *     i64 step, i64 dev_loss, i64 dev_tokens
@@ -42,10 +42,10 @@ typedef struct header {
     char magic[8];
     uint32_t version, endian_mark;
     bal_run_id id;
-    uint64_t reserved[7];
+    uint64_t reserved[6];
     uint64_t hash;
 } header;
-_Static_assert(offsetof(bal_run_id, n_slots) == 12 && offsetof(bal_run_id, data_hash) == 40 &&
+_Static_assert(offsetof(bal_run_id, n_slots) == 12 && offsetof(bal_run_id, task_hash) == 48 &&
                    offsetof(header, hash) == 120 && sizeof(header) == 128,
                "the header has the layout described above");
 _Static_assert(offsetof(bal_totals, fingerprint_max) == 48 && sizeof(bal_totals) == 56,
@@ -142,9 +142,10 @@ static bal_status read_header(bal_journal *j)
     if (h.hash != bal_hash(&h, offsetof(header, hash), 0))
         return bal_fail(BAL_ERR_INPUT,
                         "%s: the header (bytes 0 to 127) does not match its checksum", j->path);
-    for (int i = 0; i < 7; ++i)
-        if (h.reserved[i] != 0)
-            return bal_fail(BAL_ERR_INPUT, "%s: reserved bytes of the header are not 0", j->path);
+    bool is_reserved_0 = h.id.task_hash == 0 || h.version == VERSION_OF_MERIT;
+    for (int i = 0; i < 6; ++i) is_reserved_0 = is_reserved_0 && h.reserved[i] == 0;
+    if (!is_reserved_0)
+        return bal_fail(BAL_ERR_INPUT, "%s: reserved bytes of the header are not 0", j->path);
     if (h.id.n_slots < 1 || h.id.n_slots > BAL_SLOTS_MAX || h.id.n_steps < 0)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: header with %" PRId32 " slots and %" PRId64

@@ -99,13 +99,15 @@ static bal_status deal_train(bal_task *t, const bal_task_options *o, int64_t *or
         if (split == BAL_SPLIT_DEV) bal_shuffle(order, n, o->seed + 1);
         if (t->rows_path[split] != NULL) continue;
         int64_t wanted = o->n[split] > 0 ? o->n[split] : t->file.n[split];
-        if (n <= wanted)
+        int64_t aside = wanted; /* for fewer rows as many, so that train keeps its own */
+        if (aside < t->file.n[split]) aside = t->file.n[split];
+        if (n <= aside)
             return bal_fail(BAL_ERR_INPUT,
                             "%s: of %lld rows, %s would take %lld and leave none; make [splits] of "
                             "%s smaller",
-                            rows->path, (long long)n, split_names[split], (long long)wanted,
+                            rows->path, (long long)n, split_names[split], (long long)aside,
                             t->path);
-        n -= wanted;
+        n -= aside;
         if (!o->unused[split]) BAL_TRY(deal(t, split, BAL_SPLIT_TRAIN, order + n, wanted));
     }
     if (n < t->shots)
@@ -158,13 +160,6 @@ static bal_status deal_all(bal_task *t, const bal_task_options *o)
     return status;
 }
 
-static uint64_t hash_of(const bal_task *t, const bal_task_options *o)
-{
-    const char *wording = o->wording == NULL ? "" : o->wording;
-    const int64_t numbers[] = {t->shots, (int64_t)o->seed, t->score, o->n[0], o->n[1], o->n[2]};
-    return bal_hash(wording, strlen(wording), bal_hash(numbers, sizeof numbers, t->file.hash));
-}
-
 bal_status bal_task_open(const char *path, const bal_task_options *options, bal_task **task)
 {
     bal_status status = BAL_OK;
@@ -186,7 +181,6 @@ bal_status bal_task_open(const char *path, const bal_task_options *options, bal_
     }
     if (status == BAL_OK) status = deal_all(t, options);
     if (status == BAL_OK) {
-        t->hash = hash_of(t, options);
         *task = t;
         t = NULL;
     }
@@ -221,7 +215,7 @@ bal_task_facts bal_task_about(const bal_task *task)
                             .labels = file->labels,
                             .stop = file->stop,
                             .n_new = file->n_new,
-                            .hash = task->hash};
+                            .hash = file->hash};
 }
 
 int64_t bal_task_n(const bal_task *task, bal_split split) { return task->n[split]; }

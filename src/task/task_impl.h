@@ -218,7 +218,6 @@ struct bal_task {
     int64_t *index[BAL_N_SPLITS]; /* [n[split]] rows of that file, in its order */
     int64_t n[BAL_N_SPLITS];
     bal_buffer demonstrations; /* ends with a 0, if there are any */
-    uint64_t hash;
 };
 
 /* encode.c */

@@ -138,6 +138,9 @@ static bal_status refuse_data(const bal_run *run)
                  "%s: the run was started with another tokenizer: %s of %s has changed since; put "
                  "it back, or choose another directory with --run",
                  run->dir, file, run->job->model.path);
+    else if (bal_job_has_task(run->job))
+        bal_fail(status, "%s: the run was started on other rows of %s than there are now%s",
+                 run->dir, run->job->data.task, known ? "" : ", or with another tokenizer");
     else
         bal_fail(status, "%s: the run was started on other data than %s and %s hold now%s",
                  run->dir, run->job->data.train, run->job->data.dev,
@@ -184,5 +187,11 @@ bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs)
                         "%s: the run was started from another model than %s is now; put that back, "
                         "or choose another directory with --run",
                         run->dir, run->job->model.path);
+    if (theirs->task_hash != run->id.task_hash)
+        return bal_fail(
+            BAL_ERR_CONFIG,
+            "%s: the run was started with another %s: this task file has changed since; "
+            "put it back, or choose another directory with --run",
+            run->dir, run->job->data.task);
     return theirs->data_hash == run->id.data_hash ? BAL_OK : refuse_data(run);
 }

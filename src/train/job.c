@@ -145,11 +145,12 @@ static bal_status check_model(const bal_job *job, const bal_model *model)
 bal_status bal_job_open_task(const bal_job *job, const bool used[BAL_N_SPLITS], bal_task **task)
 {
     const char *rows[BAL_N_SPLITS] = {job->data.train, job->data.dev, job->data.test};
-    bal_task_options options = {.wording = job->data.prompt[0] != 0 ? job->data.prompt : NULL,
-                                .n[BAL_SPLIT_TRAIN] = job->data.train_rows,
-                                .shots = job->data.shots,
-                                .seed = (uint64_t)job->data.split_seed,
-                                .score = job->data.score};
+    bal_task_options options = {
+        .wording = job->data.prompt[0] != 0 ? job->data.prompt : NULL,
+        .n = {[BAL_SPLIT_TRAIN] = job->data.train_rows, [BAL_SPLIT_TEST] = job->data.test_rows},
+        .shots = job->data.shots,
+        .seed = (uint64_t)job->data.split_seed,
+        .score = job->data.score};
     *task = NULL;
     if (!bal_job_has_task(job)) return BAL_OK;
     for (int i = 0; i < BAL_N_SPLITS; ++i) {

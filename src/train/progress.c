@@ -94,6 +94,7 @@ static void print_ranks(const bal_run *run)
 bal_status bal_progress_table(bal_run *run)
 {
     uint64_t fingerprint;
+    int n_ranks = bal_comm_size(run->comm);
     int64_t peak[2] = {bal_memory_peak(), 0};
     if (run->writes) peak[1] = peak[0];
     BAL_TRY(bal_comm_sum(run->comm, peak, 2));
@@ -115,13 +116,13 @@ bal_status bal_progress_table(bal_run *run)
     if (steps > 0)
         printf("probes           %lld, %.1f per second, %.1f per second and rank\n",
                (long long)run->clock.n_probes, (double)run->clock.n_probes / elapsed,
-               (double)run->clock.n_probes / elapsed / bal_comm_size(run->comm));
+               (double)run->clock.n_probes / elapsed / n_ranks);
     print_ranks(run);
     if (steps > 0)
         printf("tokens           %.0f per second, each forward pass counted\n",
                bal_job_way(run->job)->n_points * (double)run->clock.n_tokens / elapsed);
-    printf("bytes per step   %lld sent by each of %d ranks: ballot of %lld slots, 8 to agree\n",
-           (long long)bal_job_step_bytes(run->job), bal_comm_size(run->comm),
+    printf("bytes per step   %lld sent by each of %d rank%s: ballot of %lld slots, 8 to agree\n",
+           (long long)bal_job_step_bytes(run->job), n_ranks, n_ranks == 1 ? "" : "s",
            (long long)run->job->vote.slots);
     printf(
         "peak memory      %.1f MiB on rank 0, %.1f MiB on all ranks; mapped files included, the "

@@ -268,11 +268,11 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
     bal_status status = bal_run_start(&run);
     uint64_t wishes = 0;
     if (status == BAL_OK && run.writes)
-        bal_log(BAL_LOG_SAY,
-                "%s %s: %d ranks, kernels %s, %lld slots, %lld x %lld tokens per probe",
-                run.step > 0 ? "continuing" : "starting", dir, bal_comm_size(comm),
-                machine->kernels->name, (long long)job->vote.slots, (long long)job->data.batch,
-                (long long)job->data.context);
+        bal_log(
+            BAL_LOG_SAY, "%s %s: %d rank%s, kernels %s, %lld slots, %lld x %lld tokens per probe",
+            run.step > 0 ? "continuing" : "starting", dir, bal_comm_size(comm),
+            bal_comm_size(comm) == 1 ? "" : "s", machine->kernels->name, (long long)job->vote.slots,
+            (long long)job->data.batch, (long long)job->data.context);
     if (status == BAL_OK && run.writes && is_over(&run))
         bal_log(BAL_LOG_SAY,
                 "%s is complete, and no step is left; for more steps, start a new run from it: "

@@ -56,6 +56,7 @@ bal_status bal_run_load_weights(bal_run *run)
                            .n_steps = run->job->run.steps,
                            .job_hash = run->job->hash,
                            .data_hash = data_hash(&run->inputs)};
+    if (run->inputs.task != NULL) run->id.task_hash = bal_task_about(run->inputs.task).hash;
     return bal_comm_agree(run->comm,
                           bal_replica_fingerprint(run->replica.shared, run->replica.tensors,
                                                   &run->replica.states, &run->id.base_hash));
@@ -64,13 +65,13 @@ bal_status bal_run_load_weights(bal_run *run)
 /* Have all ranks read the same base, data and job? Collective. */
 static bal_status compare_inputs(bal_run *run)
 {
-    uint64_t words[6] = {run->id.base_hash, run->id.data_hash,
+    uint64_t words[8] = {run->id.base_hash, run->id.data_hash, run->id.task_hash,
                          bal_hash(run->job->text, strlen(run->job->text), 0)};
-    memcpy(words + 3, words, 3 * sizeof *words);
-    BAL_TRY(bal_comm_reduce(run->comm, &(bal_reduction){.n_min = 3, .n_max = 3}, words));
-    static const char *const names[] = {"the base model", "the data", "the job"};
-    for (int i = 0; i < 3; ++i)
-        if (words[i] != words[i + 3])
+    memcpy(words + 4, words, 4 * sizeof *words);
+    BAL_TRY(bal_comm_reduce(run->comm, &(bal_reduction){.n_min = 4, .n_max = 4}, words));
+    static const char *const names[] = {"the base model", "the data", "the task file", "the job"};
+    for (int i = 0; i < 4; ++i)
+        if (words[i] != words[i + 4])
             return bal_fail(BAL_ERR_INPUT,
                             "%s differs between ranks; give every host the same files", names[i]);
     return BAL_OK;

@@ -492,7 +492,7 @@ class BadInput(b.TestCase):
                 self.assertEqual(result.out.count(f"Usage: ballot {command}"), 1, result.command)
 
     def test_help_of_the_program(self):
-        for option in ("--help", "-h"):
+        for option in ("--help", "-h", "help"):
             for ranks in (1, 2):
                 result = b.run([option], ranks=ranks)
                 self.assertEqual(result.out.count("usage: ballot COMMAND"), 1, result.command)

@@ -3,6 +3,8 @@ import json
 import os
 import re
 
+import xxhash
+
 import ballot_run as b
 
 SST2, COPA = "data/tasks/sst2.ini", "data/tasks/copa.ini"
@@ -131,6 +133,38 @@ class Tasks(b.TestCase):
         b.wait_gone(process)
         b.run(arguments, ranks=2)
         self.assertEqual(b.bytes_of(run, "ballots.journal"), b.bytes_of(whole, "ballots.journal"))
+
+    def test_a_run_is_evaluated_by_its_own_job(self):
+        run, result = self.learn("own")
+        best = json.loads(b.run(["eval", run, "--json"]).out)
+        self.assertIn(f"best {100 * best['value']:.2f} %, loss {best['loss_nats']:.4f}", result.out)
+        shown = json.loads(b.run(["eval", run, "--json", "--split", "test", "-s", "data.test_rows=9",
+                                  "-s", "data.shots=1"]).out)
+        self.assertEqual((shown["rows"], shown["task"]), (9, SST2))
+
+    def test_the_journal_says_which_task_and_a_changed_one_is_refused(self):
+        lines = "".join(f"The cat is {i}\t{i % 2}\n" for i in range(40))
+        rows = self.write("cats.tsv", "text\tlabel\n" + lines)
+        text = ("[rows]\nformat = tsv\ntrain = cats.tsv\n[answer]\nlabels = 0, 1\n[splits]\n"
+                "train = 20\ndev = 5\ntest = 5\n[template]\nprompt = \"{text} \"\n"
+                "candidates = no, yes now\n")
+        task = self.write("cats.ini", text)
+        run, _ = self.learn("cats", data__task=task, data__train_rows=0)
+        for path in (run, os.path.join(run, "ballots.journal")):
+            self.assertEqual(b.inspect(path)["task_hash"], xxhash.xxh3_64_hexdigest(text))
+            self.assertRegex(b.run(["inspect", path]).out, r"(?m)^task +[0-9a-f]{16}$")
+        again = ["train", os.path.join(run, "job.ini"), "--run", run]
+        for old, new in (("[splits]", "score = sum\n[splits]"), ("{text} ", "So {text} ")):
+            self.write("cats.ini", text.replace(old, new))
+            self.assertIn(f"{run}: the run was started with another {task}: this task file has "
+                          "changed since", b.run(again, expect=b.USAGE).err)
+        self.write("cats.ini", text)
+        self.write("cats.tsv", "text\tlabel\n" + lines.replace("cat", "dog"))
+        self.assertIn(f"started on other rows of {task} than", b.run(again, expect=b.USAGE).err)
+        self.write("cats.tsv", "text\tlabel\n" + lines)
+        os.rename(task, self.write("moved.ini", ""))
+        said = b.run([*again, "-s", "data.task=" + os.path.join(self.class_dir, "moved.ini")]).err
+        self.assertIn("is complete", said)
 
     def test_objectives_learn_different_things(self):
         prints = {b.printed_fingerprint(self.learn(f"aim-{aim}", data__objective=aim)[1])

@@ -11,6 +11,8 @@
 
 #define HEADER_BYTES 128
 
+static bool has_merit; /* of journals that are made: version 3 */
+
 static bal_run_id make_id(int n_slots)
 {
     return (bal_run_id){.seed = 0x8000000000000001u,
@@ -19,7 +21,8 @@ static bal_run_id make_id(int n_slots)
                         .n_steps = 1000,
                         .job_hash = 11,
                         .base_hash = 22,
-                        .data_hash = UINT64_MAX};
+                        .data_hash = UINT64_MAX,
+                        .task_hash = has_merit ? 33 : 0};
 }
 
 static size_t bits_words(int n_slots)
@@ -56,8 +59,6 @@ static bal_journal_entry make_entry(int64_t step, int n_slots, uint64_t *bits)
     entry.totals.n_cast = step % (n_slots + 1);
     return entry;
 }
-
-static bool has_merit; /* of journals that are made: version 3 */
 
 static void append_entries(bal_journal *journal, int64_t until, int n_slots)
 {
@@ -295,7 +296,8 @@ static void test_impossible_contents_are_refused_whatever_the_checksum(void)
         {28, 0, true},
         {39, 0x80, true},
         {30, 0x7f, true},
-        {64, 1, true},
+        {64, 1, true}, /* a task, in version 2 */
+        {72, 1, true},
         {119, 1, true},
         {HEADER_BYTES, 1, false},
         {HEADER_BYTES + 7, 0x80, false},

@@ -138,6 +138,21 @@ static void test_dev_does_not_depend_on_what_is_trained_on(void)
     CU_ASSERT_EQUAL(memcmp(seen[0], seen[1], sizeof seen[0]), 0);
 }
 
+static void test_what_is_trained_on_does_not_depend_on_how_much_is_tested(void)
+{
+    const char *rows = bal_test_write("rows", rows_text(), strlen(rows_text()));
+    int seen[2][N_ROWS] = {0}, tested[2][N_ROWS] = {0};
+    for (int i = 0; i < 2; ++i) {
+        bal_task *task = open_task(rows, NULL, NULL, (bal_task_options){.n = {0, 0, 4 * i}});
+        CU_ASSERT_EQUAL(bal_task_n(task, BAL_SPLIT_TEST), i == 0 ? 11 : 4);
+        see(task, BAL_SPLIT_TRAIN, seen[i]);
+        see(task, BAL_SPLIT_TEST, tested[i]);
+        bal_task_close(&task);
+    }
+    CU_ASSERT_EQUAL(memcmp(seen[0], seen[1], sizeof seen[0]), 0);
+    for (int row = 0; row < N_ROWS; ++row) CU_ASSERT(tested[1][row] <= tested[0][row]);
+}
+
 static void test_files_of_their_own(void)
 {
     const char *rows = bal_test_write("rows", rows_text(), strlen(rows_text()));
@@ -194,6 +209,8 @@ const bal_test bal_suite_tests[] = {
     {"the seed decides all but the test rows", test_the_seed_decides_all_but_the_test_rows},
     {"which rows these are", test_which_rows_these_are},
     {"dev does not depend on what is trained on", test_dev_does_not_depend_on_what_is_trained_on},
+    {"what is trained on does not depend on how much is tested",
+     test_what_is_trained_on_does_not_depend_on_how_much_is_tested},
     {"files of their own", test_files_of_their_own},
     {"an empty split is an error", test_an_empty_split_is_an_error},
     {"where a label is short, others stand in", test_where_a_label_is_short_others_stand_in},
