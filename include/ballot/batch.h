@@ -70,6 +70,8 @@ typedef struct bal_batch {
     int32_t *n_words;        /* [n_answers] that are scored of an answer */
     bal_question *questions; /* [n_questions] */
     bal_aim aim;
+    bool continues; /* what all examples begin with is read already, and no part of it: sequences
+                       without a parent come after that */
 } bal_batch;
 /** Room for n sequences of a text, of at most context tokens. Local. */
 bal_batch_size bal_batch_text(int64_t n, int64_t context);
@@ -154,7 +156,7 @@ typedef struct bal_dataset {
     const bal_writing *writing; /* NULL: answers are given */
     void *self;                 /* what the functions are given */
     /** Append example number index, in [0, n_examples): always the same. Into an empty batch goes
-     *  what all begin with before it. */
+     *  what all begin with before it, unless the batch continues. */
     void (*take)(const void *self, int64_t index, bal_batch *batch);
     /** Append an example that random alone decides, or random and what the batch has; every value
      *  of random is as likely. */
@@ -169,6 +171,8 @@ void bal_dataset_clear(bal_dataset *dataset);
 bal_batch_size bal_dataset_room(const bal_dataset *dataset, int64_t n);
 /** Examples first .. first + n - 1 as a batch, which has room for them. Local. */
 void bal_dataset_take(const bal_dataset *dataset, int64_t first, int64_t n, bal_batch *batch);
+/** The same without what all begin with: a batch that continues. Local. */
+void bal_dataset_continue(const bal_dataset *dataset, int64_t first, int64_t n, bal_batch *batch);
 /** The mini-batch of a slot: n examples, at most BAL_BATCH_MAX, drawn with replacement. A pure
  *  function of (seed, step, slot). Local. */
 void bal_dataset_draw(const bal_dataset *dataset, const bal_kernels *kernels, uint64_t seed,

@@ -252,11 +252,17 @@ int64_t bal_cache_n(const bal_cache *cache);
 /** Forget those after the first n. Local. */
 void bal_cache_keep(bal_cache *cache, int64_t n);
 /** Read n_tokens more tokens of the text of a cache, in which there is room for them; logits after
- *  the last of them, [n_vocab], of integer models the bits of bal_forward_logits of the whole text.
- *  Local.
+ *  the last of them, [n_vocab], of integer models the bits of bal_forward_logits of the whole text;
+ *  NULL: not wanted. Local.
  *  @return BAL_OK; BAL_ERR_NUMERIC. */
 bal_status bal_forward_extend(bal_forward *forward, bal_cache *cache, const int32_t *tokens,
                               int64_t n_tokens, float *logits);
+/** Losses, at the code itself, of a batch whose sequences without a parent continue the text of a
+ *  cache: of integer models the bits of bal_forward_losses of a batch that has that text. The cache
+ *  has room for the longest of them, and keeps its text. Local.
+ *  @param losses  [1] @return as bal_forward_losses. */
+bal_status bal_forward_losses_after(bal_forward *forward, bal_cache *cache, const bal_batch *batch,
+                                    bal_losses *losses);
 
 BAL_C_END
 

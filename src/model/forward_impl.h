@@ -18,7 +18,7 @@ typedef struct bal_capacity {
 /* The pass under way. */
 typedef struct bal_pass {
     const bal_direction *direction; /* NULL: at the code itself */
-    bal_cache *cache;               /* of the text that is continued, or NULL */
+    bal_cache *cache;               /* of the text that every sequence continues, or NULL */
     int n_signs;                    /* 2 with a direction of both sides, else 1 */
     int64_t n_tokens; /* of the batch; at the head, those it reads; rows are n_signs * n_tokens */
 } bal_pass;

@@ -180,7 +180,17 @@ bal_status bal_forward_extend(bal_forward *f, bal_cache *cache, const int32_t *t
         bal_forward_run(f, NULL, &(bal_sequences){tokens, n, 1, (int64_t[]){0, n}, NULL});
         f->pass.cache = NULL;
         cache->n_tokens += n;
-        if (n == n_tokens) BAL_TRY(fill_all_logits(f, logits));
+        if (n == n_tokens && logits != NULL) BAL_TRY(fill_all_logits(f, logits));
     }
     return BAL_OK;
+}
+
+bal_status bal_forward_losses_after(bal_forward *f, bal_cache *cache, const bal_batch *batch,
+                                    bal_losses *losses)
+{
+    assert(cache->model == f->model && cache->max_length <= f->capacity.max_length);
+    f->pass.cache = cache;
+    bal_status status = bal_forward_losses(f, batch, NULL, losses);
+    f->pass.cache = NULL;
+    return status;
 }

@@ -14,11 +14,11 @@ typedef struct examples {
     bal_writing writing;
 } examples;
 
-/* What all prompts begin with, once in a batch. Returns its sequence, -1: there is none. */
+/* What all prompts begin with, once in a batch. Returns its sequence, -1: it has none. */
 static int64_t begin(const bal_encoded *e, int64_t index, bal_batch *batch)
 {
     int64_t n_tokens;
-    if (e->n_common == 0) return -1;
+    if (e->n_common == 0 || batch->continues) return -1;
     if (batch->n_sequences == 0)
         bal_batch_sequence(batch, -1, bal_encoded_part(e, index, 0, &n_tokens), e->n_common);
     return 0;

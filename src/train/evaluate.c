@@ -42,9 +42,20 @@ typedef struct evaluator {
     bal_batch *batch;
     int64_t *answers, *questions; /* losses of a batch */
     bal_answerer answerer;        /* if answers are written */
+    bal_cache *beginning;         /* what all examples begin with; NULL: each batch has its own */
     bal_score score;
     bal_outcomes *outcomes; /* NULL: not wanted */
 } evaluator;
+
+/* Read once what all examples begin with. */
+static bal_status read_beginning(evaluator *e)
+{
+    if (e->data->common.sequences == 0) return BAL_OK;
+    const bal_model *model = bal_forward_model(e->forward);
+    BAL_TRY(bal_cache_create(model, bal_forward_length(e->forward), &e->beginning));
+    bal_dataset_take(e->data, 0, 1, e->batch);
+    return bal_forward_extend(e->forward, e->beginning, e->batch->tokens, e->batch->start[1], NULL);
+}
 
 static bal_status make_evaluator(evaluator *e)
 {
@@ -52,13 +63,15 @@ static bal_status make_evaluator(evaluator *e)
     e->answers = bal_alloc(2, (size_t)room * sizeof *e->answers);
     if (e->answers == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for an evaluation");
     e->questions = e->answers + room;
-    return e->data->writing != NULL ? bal_answerer_init(&e->answerer, e->forward) : BAL_OK;
+    return e->data->writing != NULL ? bal_answerer_init(&e->answerer, e->forward)
+                                    : read_beginning(e);
 }
 
 static void clear_evaluator(evaluator *e)
 {
     free(e->answers);
     bal_answerer_clear(&e->answerer);
+    bal_cache_destroy(&e->beginning);
 }
 
 /* What became of a question of the batch, example index. */
@@ -89,12 +102,22 @@ static bool is_text(const bal_dataset *data)
     return data->example.answers <= 1 && data->writing == NULL;
 }
 
+/* Losses of n examples from first on. */
+static bal_status read_examples(evaluator *e, int64_t first, int64_t n, bal_losses *losses)
+{
+    if (e->beginning == NULL) {
+        bal_dataset_take(e->data, first, n, e->batch);
+        return bal_forward_losses(e->forward, e->batch, NULL, losses);
+    }
+    bal_dataset_continue(e->data, first, n, e->batch);
+    return bal_forward_losses_after(e->forward, e->beginning, e->batch, losses);
+}
+
 /* Add n examples from first on to the score. */
 static bal_status add_examples(evaluator *e, int64_t first, int64_t n)
 {
     bal_losses losses = {.answers = e->answers};
-    bal_dataset_take(e->data, first, n, e->batch);
-    BAL_TRY(bal_forward_losses(e->forward, e->batch, NULL, &losses));
+    BAL_TRY(read_examples(e, first, n, &losses));
     e->score.loss += bal_batch_losses(e->batch, e->answers, e->questions);
     e->score.n_tokens += bal_batch_weight(e->batch);
     if (is_text(e->data)) {

@@ -65,21 +65,29 @@ static void test_a_data_set_of_ones_own_is_evaluated_like_a_text(void)
     bal_model_destroy(&model);
 }
 
-/* Example index is a question with 2 .. 4 answers of one or two words. */
+/* Example index is a question with 2 .. 4 answers of one or two words. All begin with two tokens;
+ * self counts how often these are read. */
 static void take_question(const void *self, int64_t index, bal_batch *batch)
 {
-    (void)self;
+    const int32_t common[] = {2, 71};
+    if (!batch->continues && batch->n_sequences == 0) {
+        bal_batch_sequence(batch, -1, common, 2);
+        ++*(int *)self;
+    }
     const int32_t prompt[] = {(int32_t)index, 5, 80}, words[] = {7, 9, 11, 13, 15};
     int32_t n = (int32_t)(2 + index % 3);
-    int64_t sequence = bal_batch_sequence(batch, -1, prompt, 3);
+    int64_t sequence = bal_batch_sequence(batch, batch->continues ? -1 : 0, prompt, 3);
     bal_batch_ask(batch, sequence, n, (int32_t)index % n, false);
     for (int32_t i = 0; i < n; ++i) bal_batch_answer(batch, sequence, words + i, 1 + i % 2);
 }
 
 static void test_what_became_of_each_question_is_known_to_all(void)
 {
+    int n_begun = 0;
     const bal_dataset questions = {.n_examples = N_EXAMPLES,
-                                   .example = {3, 5, 4},
+                                   .example = {3, 6, 4},
+                                   .common = {1, 2, 0},
+                                   .self = &n_begun,
                                    .aim = {.objective = BAL_OBJECTIVE_CANDIDATES},
                                    .take = take_question};
     bal_model *model = toy_model(true);
@@ -93,6 +101,7 @@ static void test_what_became_of_each_question_is_known_to_all(void)
                           BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_evaluate(test_comm, forward, &questions, 0, 3, &batch, &score, &all),
                           BAL_OK);
+    CU_ASSERT_EQUAL(n_begun, 1); /* however many batches there were */
     CU_ASSERT(all.n == N_EXAMPLES && all.width == 4 && score.n_tokens == N_EXAMPLES);
     for (int64_t i = 0; i < N_EXAMPLES; ++i) {
         int64_t answers[4], loss;

@@ -16,10 +16,10 @@ static bal_batch empty(void)
     return batch;
 }
 
-static bal_batch branched(void)
+static bal_batch branched(bool continues)
 {
     bal_batch batch = empty();
-    int64_t root = bal_batch_sequence(&batch, -1, common, 3);
+    int64_t root = continues ? -1 : bal_batch_sequence(&batch, -1, common, 3);
     for (int p = 0; p < N_PROMPTS; ++p) {
         int64_t prompt = bal_batch_sequence(&batch, root, prompts[p], 4);
         bal_batch_ask(&batch, prompt, N_ANSWERS, p, false);
@@ -69,7 +69,7 @@ static bal_direction direction_of(const bool *on_ballot)
 
 static void test_branches_cost_what_whole_sequences_cost(void)
 {
-    bal_batch tree = branched(), whole = written_out();
+    bal_batch tree = branched(false), whole = written_out();
     bool all[64];
     memset(all, true, sizeof all);
     bal_direction direction = direction_of(all);
@@ -88,6 +88,43 @@ static void test_branches_cost_what_whole_sequences_cost(void)
     }
     bal_batch_clear(&tree);
     bal_batch_clear(&whole);
+}
+
+/* A batch that continues the text of a cache, twice, after as much of another text is forgotten. */
+static void test_a_beginning_is_read_once_for_many_batches(void)
+{
+    bal_batch tree = branched(false), rest = branched(true);
+    CU_ASSERT_EQUAL(rest.n_tokens, tree.n_tokens - 3);
+    for (int kind = 0; kind < N_TOY_KINDS; ++kind) {
+        bal_model *model = toy_kind(kind);
+        bool encoder = (bal_model_shape(model)->features & BAL_ENCODER) != 0;
+        for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best() && !encoder; ++isa) {
+            bal_forward *forward = NULL;
+            bal_cache *cache = NULL;
+            int64_t a[2][N_PROMPTS * N_ANSWERS], b[N_PROMPTS * N_ANSWERS];
+            bal_losses losses = {.answers = b};
+            lose(model, (bal_isa)isa, &tree, NULL, a);
+            CU_ASSERT_EQUAL_FATAL(bal_forward_create(model, bal_kernels_at((bal_isa)isa),
+                                                     rest.n_tokens, TOY_CONTEXT, &forward),
+                                  BAL_OK);
+            CU_ASSERT_EQUAL_FATAL(bal_cache_create(model, TOY_CONTEXT, &cache), BAL_OK);
+            CU_ASSERT_EQUAL(bal_forward_extend(forward, cache, prompts[0], 4, NULL), BAL_OK);
+            for (int round = 0; round < 2; ++round) {
+                if (round == 0) bal_cache_keep(cache, 0);
+                if (round == 0)
+                    CU_ASSERT_EQUAL(bal_forward_extend(forward, cache, common, 3, NULL), BAL_OK);
+                memset(b, 0xAA, sizeof b);
+                CU_ASSERT_EQUAL(bal_forward_losses_after(forward, cache, &rest, &losses), BAL_OK);
+                CU_ASSERT_EQUAL(memcmp(a[0], b, sizeof b), 0);
+                CU_ASSERT_EQUAL(bal_cache_n(cache), 3);
+            }
+            bal_cache_destroy(&cache);
+            bal_forward_destroy(&forward);
+        }
+        bal_model_destroy(&model);
+    }
+    bal_batch_clear(&tree);
+    bal_batch_clear(&rest);
 }
 
 /* Words of one token each: all that they share cancels. */
@@ -120,6 +157,7 @@ static void test_relative_losses_differ_as_whole_ones_do(void)
 const char bal_suite_name[] = "model_branches";
 const bal_test bal_suite_tests[] = {
     {"branches cost what whole sequences cost", test_branches_cost_what_whole_sequences_cost},
+    {"a beginning is read once for many batches", test_a_beginning_is_read_once_for_many_batches},
     {"relative losses differ as whole ones do", test_relative_losses_differ_as_whole_ones_do},
     {NULL, NULL},
 };
