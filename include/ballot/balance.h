@@ -32,10 +32,11 @@ bal_status bal_balance_read(bal_balance *balance, bal_forward *forward, const ba
 /** True if it has read a text. Local. */
 bool bal_balance_is_set(const bal_balance *balance);
 
-/* A model is rounded tensor by tensor, in order: scale the values, round them, settle. */
+/* A model is rounded piece by piece, in order: scale the values, round them, settle. */
 
-/** Scale the values of a tensor, row-major. Local. */
-void bal_balance_scale(const bal_balance *balance, int index, const bal_tensor *tensor,
+/** Scale the values of a piece, row-major. Local.
+ *  @param rows  the piece as a tensor (bal_tensor_rows) */
+void bal_balance_scale(const bal_balance *balance, const bal_piece *piece, const bal_tensor *rows,
                        float *values);
 /** What a squared error in each column counts, [n_cols]; NULL: all alike. Local. */
 const float *bal_balance_weights(const bal_balance *balance, int index);

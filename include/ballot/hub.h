@@ -21,7 +21,8 @@ typedef struct bal_bundle {
 void bal_bundle_clear(bal_bundle *bundle);
 
 /**
- * Read a model and its tokenizer, tensor by tensor from mapped files, quantizing as it goes. Local.
+ * Read a model and its tokenizer, piece by piece from mapped files, quantizing as it goes: at no
+ * time is a tensor whole in floats (bal_piece). Local.
  * @param path  a Hugging Face folder (config.json of a family of ours, weights in safetensors or
  *              pytorch_model.bin, whole or in several files with their index, in F32, F16 or BF16,
  *              and tokenizer files); a GGUF file, or a folder with one (an architecture of ours
@@ -46,24 +47,18 @@ typedef struct bal_rounding {
     double error;    /* root mean square of the changes */
     double greatest; /* the largest change */
 } bal_rounding;
-/** Compare a tensor with the values that it was rounded from. Local.
- *  @param values  [n_rows * n_cols], row-major
- *  @param row     work space, [n_cols] */
-bal_rounding bal_rounding_of(const bal_tensor *tensor, const float *values, float *row);
-/** Round a tensor of a model as bal_model_formats says, from its values, row-major. Local.
- *  @param values   scaled by the balance, if there is one
- *  @param balance  of a text, settled afterwards; or NULL
- *  @param states   see bal_hub_fill
- *  @return errors of bal_tensor_fit. */
-bal_status bal_hub_round(bal_model *model, int index, float *values, bal_balance *balance,
-                         const bal_states *states);
 /** What bal_hub_fill is to take and to give beside the weights. {0}: nothing. */
 typedef struct bal_fill {
     bal_states *states;   /* of the model's tensors, in memory: 0, or what rounding left over, as
                              each says; or NULL */
     bal_balance *balance; /* of a text that weights are rounded for, settled afterwards; or NULL */
-    bal_rounding *rounding; /* [n_tensors], set but for gains; or NULL */
+    bal_rounding *rounding; /* [n_tensors] of 0, set but for gains; or NULL */
 } bal_fill;
+/** Round a piece of a model as bal_model_formats says; pieces come in order (bal_tensors_next).
+ *  Local. @param values  of the piece, row-major; scaled by the balance, if there is one
+ *  @return errors of bal_tensor_fit; BAL_ERR_MEMORY. */
+bal_status bal_hub_round(bal_model *model, const bal_piece *piece, float *values,
+                         const bal_fill *fill);
 /** The second half: read the weights into the model, once it is attached to memory. Local. Errors
  *  as above, and BAL_ERR_INPUT: the files have another shape than the model. */
 bal_status bal_hub_fill(const char *path, bal_model *model, const bal_fill *fill);

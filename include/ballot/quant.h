@@ -122,9 +122,8 @@ int64_t bal_tensor_n(const bal_tensor *tensor);
  * Round each float to the nearest weight. The absolute maximum becomes code 120 in a row of BAL_I8,
  * and code 250 in a vector, where a code step is then 0.4 % of it. In a group it becomes code 7 of
  * BAL_I4, or the last value of BAL_NF4. The group's factor is rounded up or down, whichever leaves
- * the smaller squared error. A row of zeros takes the mean scale of the other rows, so that a probe
- * moves it as it moves them. In a tensor of zeros the absolute maximum counts as 1. BAL_F32 copies.
- * Not for gains. Local.
+ * the smaller squared error. A row of values below 1e-28 is a row of zeros, see bal_tensor_level.
+ * In a tensor of zeros the absolute maximum counts as 1. BAL_F32 copies. Not for gains. Local.
  * @param values    [n_rows * n_cols], row-major
  * @param leftover  [n_blocks * 256], in the order of the codes: what rounding left over, in 1/256
  *                  of a code step; padding is untouched; NULL: not wanted
@@ -142,6 +141,12 @@ bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values, int8_t *
  */
 bal_status bal_tensor_fit(bal_tensor *tensor, const float *values, const float *weights,
                           int8_t *leftover);
+/** Rows first .. first + n_rows - 1 of a matrix, or all of a vector, as a tensor in the same
+ * memory. Local. @param first  a multiple of BAL_PANEL_ROWS */
+bal_tensor bal_tensor_rows(const bal_tensor *tensor, int64_t first, int64_t n_rows);
+/** Let rows of zeros take the mean scale of the other rows, so that a probe moves them as it moves
+ *  those. Rounding does so; it is needed once more when all rows were rounded in pieces. Local. */
+void bal_tensor_level(bal_tensor *tensor);
 /** values[i] = weight (or the float itself), row-major, without gains. Local. */
 void bal_tensor_dequantize(const bal_tensor *tensor, float *values);
 /** The same for one row, [n_cols]. Local. */

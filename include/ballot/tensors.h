@@ -34,6 +34,16 @@ bal_status bal_tensors_allocate(bal_tensors *tensors);
 /** bal_tensor_zero of each. Local. */
 void bal_tensors_zero(bal_tensors *tensors);
 
+/** Some rows of a matrix, or a vector: what is held as floats at a time. {0}: none yet. */
+typedef struct bal_piece {
+    int index; /* of the tensor */
+    int64_t first, n_rows;
+} bal_piece;
+/** Go to the next piece of all tensors but gains. Local. @return false: there is none. */
+bool bal_tensors_next(const bal_tensors *tensors, bal_piece *piece);
+/** Elements of the largest piece. Local. */
+int64_t bal_tensors_piece_n(const bal_tensors *tensors);
+
 /** Index of the tensor of that name, -1: there is none. Local. */
 int bal_tensors_find(const bal_tensors *tensors, const char *name);
 /** Elements of all of them. Local. */
@@ -42,6 +52,9 @@ int64_t bal_tensors_n(const bal_tensors *tensors);
 bool bal_tensors_match(const bal_tensors *a, const bal_tensors *b);
 /** Float weights of a matrix or vector, gain applied, row-major [n_rows * n_cols]. Local. */
 void bal_tensors_dequantize(const bal_tensors *tensors, int index, float *values);
+/** The same of some rows. Local. */
+void bal_tensors_dequantize_piece(const bal_tensors *tensors, const bal_piece *piece,
+                                  float *values);
 
 /** Sum of bal_tensor_fingerprint over all of them, modulo 2^64. Local. */
 uint64_t bal_tensors_fingerprint(const bal_tensors *tensors);

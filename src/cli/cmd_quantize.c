@@ -136,9 +136,8 @@ bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
             ".\v"
             "Formats and rounding are those of [model] in the job or given with -s, as -s "
             "model.codes=i4 "
-            "-s model.group=32 -s \"model.formats=*embed*=i8\". Tensors of a model of "
-            "floats are read one by one: memory is that of codes and carries, and of two tensors; "
-            "a checkpoint is made floats first.",
+            "-s model.group=32 -s \"model.formats=*embed*=i8\". Tensors are read some rows at a "
+            "time: memory is that of codes and carries, and of a checkpoint's codes.",
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, "jsiJ", argc, argv, &a.common);

@@ -63,9 +63,6 @@ bal_status bal_hub_theirs_space(const bal_hub_theirs_list *list, float **whole, 
 /** Dequantize its values into whole, with gains applied, row-major; ours is work space. */
 void bal_hub_theirs_read(const bal_hub_theirs_list *list, const bal_hub_theirs *theirs,
                          float *whole, float *ours);
-/** Copy the values of one part from whole, as our tensor has them. Not where rows are reordered. */
-void bal_hub_theirs_part(const bal_hub_theirs_list *list, const bal_hub_theirs *theirs, int part,
-                         const float *whole, float *ours);
 
 /* export_config.c */
 
@@ -85,6 +82,7 @@ typedef struct bal_hub_item {
 
 typedef struct bal_hub_weights {
     bal_hub_dtype dtype; /* of items that are not copied */
+    const bal_family *family;
     bal_hub_theirs_list theirs;
     bal_hub_table base;
     int64_t n_items;

@@ -62,17 +62,25 @@ static bool has_gain(const bal_model *model, int index)
     return false;
 }
 
-/* Does quantizing these values give this part? */
-static bal_status compare(const bal_tensor *tensor, const float *values, bool *same)
+/* Does quantizing the base give this tensor of ours? */
+static bal_status compare(const bal_hub_weights *w, int index, bool *same)
 {
-    bal_tensor again = *tensor;
-    void *memory = bal_alloc(bal_tensor_bytes(tensor), 1);
+    const bal_tensors *tensors = bal_model_tensors(w->theirs.model);
+    bal_tensor again = tensors->at[index];
+    void *memory = bal_alloc(bal_tensor_bytes(&again), 1);
     if (memory == NULL)
-        return bal_fail(BAL_ERR_MEMORY, "%s: no memory to quantize it again", tensor->name);
+        return bal_fail(BAL_ERR_MEMORY, "%s: no memory to quantize it again", again.name);
     bal_tensor_attach(&again, memory);
     bal_tensor_zero(&again);
-    bal_status status = bal_tensor_quantize(&again, values, NULL);
-    *same = status == BAL_OK && is_same(tensor, &again);
+    bal_status status = BAL_OK;
+    bal_piece piece = {.index = index};
+    while (status == BAL_OK && bal_tensors_next(tensors, &piece) && piece.index == index) {
+        bal_tensor rows = bal_tensor_rows(&again, piece.first, piece.n_rows);
+        status = bal_hub_match_read(&w->base, w->family, w->theirs.model, &piece, w->ours);
+        if (status == BAL_OK) status = bal_tensor_quantize(&rows, w->ours, NULL);
+    }
+    bal_tensor_level(&again);
+    *same = status == BAL_OK && is_same(&tensors->at[index], &again);
     free(memory);
     return status;
 }
@@ -82,21 +90,18 @@ static bal_status decide(const bal_hub_weights *w, bal_hub_item *item)
 {
     item->copied = true;
     if (item->theirs == NULL) return BAL_OK;
-    BAL_TRY(bal_hub_table_read(&w->base, item->entry, w->whole));
     for (int part = 0; part < item->theirs->n_parts && item->copied; ++part) {
         int index = item->theirs->parts[part];
-        bal_hub_theirs_part(&w->theirs, item->theirs, part, w->whole, w->ours);
-        BAL_TRY(compare(&bal_model_tensors(w->theirs.model)->at[index], w->ours, &item->copied));
+        BAL_TRY(compare(w, index, &item->copied));
         if (has_gain(w->theirs.model, index)) item->copied = false;
     }
     return BAL_OK;
 }
 
 /* The base's entries that have the tensor of this name. */
-static void claim(const bal_hub_weights *w, const bal_family *family, const char *name,
-                  const bal_hub_theirs *theirs)
+static void claim(const bal_hub_weights *w, const char *name, const bal_hub_theirs *theirs)
 {
-    const char *names[2] = {name, bal_family_short_name(family, name)};
+    const char *names[2] = {name, bal_family_short_name(w->family, name)};
     for (int i = 0; i < 2 && names[i] != NULL; ++i) {
         const bal_hub_entry *entry = bal_hub_table_find(&w->base, names[i]);
         if (entry != NULL && entry->dtype != BAL_HUB_OTHER && entry->n_dims == theirs->n_dims &&
@@ -105,20 +110,20 @@ static void claim(const bal_hub_weights *w, const bal_family *family, const char
     }
 }
 
-static void claim_all(const bal_hub_weights *w, const bal_family *family)
+static void claim_all(const bal_hub_weights *w)
 {
     for (int i = 0; i < w->theirs.n; ++i) {
         const bal_hub_theirs *theirs = &w->theirs.at[i];
         const char *ours = bal_model_tensors(w->theirs.model)->at[theirs->parts[0]].name;
         bal_family_place head;
-        claim(w, family, theirs->name, theirs);
-        if (strcmp(ours, "lm_head.bias") == 0 && family->head_bias_twin != NULL)
-            claim(w, family, family->head_bias_twin, theirs);
+        claim(w, theirs->name, theirs);
+        if (strcmp(ours, "lm_head.bias") == 0 && w->family->head_bias_twin != NULL)
+            claim(w, w->family->head_bias_twin, theirs);
         if (strcmp(ours, "model.embed_tokens.weight") != 0 ||
             !bal_model_shape(w->theirs.model)->tied_head)
             continue;
-        bal_family_place_of(family, "lm_head.weight", &head);
-        claim(w, family, head.name, theirs);
+        bal_family_place_of(w->family, "lm_head.weight", &head);
+        claim(w, head.name, theirs);
     }
 }
 
@@ -134,8 +139,7 @@ static int compare_items(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-static bal_status plan_from_base(const bal_bundle *bundle, const bal_family *family,
-                                 const char *base, bal_hub_weights *w)
+static bal_status plan_from_base(const bal_bundle *bundle, const char *base, bal_hub_weights *w)
 {
     if (bal_files_find(&bundle->files, "config.json") == NULL)
         return bal_fail(BAL_ERR_INPUT,
@@ -143,12 +147,12 @@ static bal_status plan_from_base(const bal_bundle *bundle, const bal_family *fam
                         "leave out --base",
                         base);
     BAL_TRY(bal_hub_weights_open(base, &w->base));
-    bal_hub_match_unwrap(&w->base, family);
-    BAL_TRY(bal_hub_match(&w->base, family, bundle->model));
+    bal_hub_match_unwrap(&w->base, w->family);
+    BAL_TRY(bal_hub_match(&w->base, w->family, bundle->model));
     w->items = bal_alloc((size_t)w->base.n_entries + 1, sizeof *w->items);
     if (w->items == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for names", base);
     w->n_items = w->base.n_entries;
-    claim_all(w, family);
+    claim_all(w);
     for (int64_t i = 0; i < w->n_items; ++i) {
         w->items[i].entry = &w->base.entries[i];
         w->items[i].name = w->items[i].entry->name;
@@ -175,13 +179,12 @@ bal_status bal_hub_weights_init(const bal_bundle *bundle, const bal_export_optio
                                           [BAL_EXPORT_BF16] = BAL_HUB_BF16,
                                           [BAL_EXPORT_F16] = BAL_HUB_F16};
     *w = (bal_hub_weights){.dtype = kinds[options->dtype]};
-    const bal_family *family;
     bool adjacent = bal_model_shape(bundle->model)->rope.pairs == BAL_ROPE_ADJACENT;
-    BAL_TRY(bal_hub_bundle_family(bundle, &family));
-    BAL_TRY(bal_hub_theirs_init(bundle->model, family,
+    BAL_TRY(bal_hub_bundle_family(bundle, &w->family));
+    BAL_TRY(bal_hub_theirs_init(bundle->model, w->family,
                                 adjacent ? BAL_HUB_ROWS_HALVES : BAL_HUB_ROWS_KEPT, &w->theirs));
     BAL_TRY(bal_hub_theirs_space(&w->theirs, &w->whole, &w->ours));
-    return options->base == NULL ? plan_anew(w) : plan_from_base(bundle, family, options->base, w);
+    return options->base == NULL ? plan_anew(w) : plan_from_base(bundle, options->base, w);
 }
 
 void bal_hub_weights_clear(bal_hub_weights *w)

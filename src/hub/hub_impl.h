@@ -87,11 +87,15 @@ bal_status bal_hub_table_sort_once(bal_hub_table *table);
 void bal_hub_table_clear(bal_hub_table *table);
 /** The entry of that name, or NULL. */
 bal_hub_entry *bal_hub_table_find(const bal_hub_table *table, const char *name);
-/** Read all elements in order, values [bal_hub_entry_n]. Mapped pages are released once read, so
- *  that little of a large file is in memory. @return BAL_OK; BAL_ERR_INPUT: a value is not finite,
- *  or the dtype is OTHER. */
+/** Read all elements in order, values [bal_hub_entry_n]. @return BAL_OK; BAL_ERR_INPUT: a value is
+ *  not finite, or the dtype is OTHER. */
 bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *entry,
                               float *values);
+/** The same for n of them, from first on: of BLOCKS whole blocks. */
+bal_status bal_hub_table_read_some(const bal_hub_table *table, const bal_hub_entry *entry,
+                                   int64_t first, int64_t n, float *values);
+/** Release the pages of an entry that were read, so that little of a large file is in memory. */
+void bal_hub_table_release(const bal_hub_table *table, const bal_hub_entry *entry);
 /** True if both are stored as the same bytes; releases pages as above. */
 bool bal_hub_table_same(const bal_hub_table *table, const bal_hub_entry *a, const bal_hub_entry *b);
 
@@ -118,13 +122,10 @@ void bal_hub_match_unwrap(bal_hub_table *table, const bal_family *family);
 /** @return BAL_OK: the table has every tensor of the model, in the right shape, and no tensor that
  *  the family does not know; BAL_ERR_INPUT. */
 bal_status bal_hub_match(bal_hub_table *table, const bal_family *family, const bal_model *model);
-/** Do its elements lie elsewhere in the entry that has our tensor? */
-bool bal_hub_match_moves(const bal_hub_table *table, const bal_family *family, const char *ours);
-/** Read our tensor, row-major, values [bal_tensor_n]. whole is work space for all elements of an
- *  entry in which the elements of the tensor lie elsewhere. Errors as bal_hub_table_read. */
+/** Read a piece of our tensors, row-major, values [n_rows * n_cols]. Errors as bal_hub_table_read.
+ */
 bal_status bal_hub_match_read(const bal_hub_table *table, const bal_family *family,
-                              const bal_model *model, const bal_tensor *tensor, float *values,
-                              float *whole);
+                              const bal_model *model, const bal_piece *piece, float *values);
 
 /** Parse JSON text, an object in which no key is repeated.
  *  @param object  the caller's; NULL after a failure

@@ -1,5 +1,5 @@
 /* load.c: from a path to a model and its tokenizer: opens the files by their layout, then reads
- * tensor by tensor. */
+ * piece by piece. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,40 +16,19 @@ static bal_status read_config(const char *dir, const bal_files *files, bal_model
     return bal_hub_config_parse(file->bytes, file->n_bytes, path, config, family);
 }
 
-/* Fill the model. The largest tensor is held as floats, twice where it is transposed or cut; no
- * more than that. */
 static bal_status read_tensors(const bal_hub_table *table, const bal_family *family,
                                bal_model *model, const bal_fill *fill)
 {
-    int64_t n_largest = 1, n_whole = 1, n_row = 1;
-    for (int i = 0; i < bal_model_tensors(model)->n; ++i) {
-        const bal_tensor *tensor = &bal_model_tensors(model)->at[i];
-        bal_family_place theirs;
-        if (tensor->role == BAL_GAIN) continue;
-        bal_family_place_of(family, tensor->name, &theirs);
-        int64_t n = bal_tensor_n(tensor), whole = n * theirs.n_parts;
-        if (n > n_largest) n_largest = n;
-        if (tensor->n_cols > n_row) n_row = tensor->n_cols;
-        if (bal_hub_match_moves(table, family, tensor->name) && whole > n_whole) n_whole = whole;
-    }
-    float *values = bal_alloc((size_t)n_largest, sizeof *values);
-    float *whole = bal_alloc((size_t)n_whole, sizeof *whole);
-    float *row = bal_alloc((size_t)n_row, sizeof *row);
-    bal_status status =
-        values != NULL && whole != NULL && row != NULL
-            ? BAL_OK
-            : bal_fail(BAL_ERR_MEMORY, "%s: no memory for its largest tensor", table->origin);
-    for (int i = 0; i < bal_model_tensors(model)->n && status == BAL_OK; ++i) {
-        bal_tensor *tensor = &bal_model_tensors(model)->at[i];
-        if (tensor->role == BAL_GAIN) continue;
-        status = bal_hub_match_read(table, family, model, tensor, values, whole);
-        if (status == BAL_OK) status = bal_hub_round(model, i, values, fill->balance, fill->states);
-        if (status == BAL_OK && fill->rounding != NULL)
-            fill->rounding[i] = bal_rounding_of(tensor, values, row);
+    const bal_tensors *tensors = bal_model_tensors(model);
+    float *values = bal_alloc((size_t)bal_tensors_piece_n(tensors), sizeof *values);
+    bal_status status = values != NULL
+                            ? BAL_OK
+                            : bal_fail(BAL_ERR_MEMORY, "%s: no memory to read it", table->origin);
+    for (bal_piece piece = {0}; status == BAL_OK && bal_tensors_next(tensors, &piece);) {
+        status = bal_hub_match_read(table, family, model, &piece, values);
+        if (status == BAL_OK) status = bal_hub_round(model, &piece, values, fill);
     }
     free(values);
-    free(whole);
-    free(row);
     return status;
 }
 

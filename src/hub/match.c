@@ -1,5 +1,6 @@
 /* match.c: finding the tensors of a model in the files of its family, where they may have other
  * names, be transposed, or be parts of one tensor, and one tensor may have two names. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "hub_impl.h"
@@ -196,32 +197,73 @@ bal_status bal_hub_match(bal_hub_table *table, const bal_family *family, const b
     return BAL_OK;
 }
 
-bool bal_hub_match_moves(const bal_hub_table *table, const bal_family *family, const char *ours)
+/* Where the elements of one of our tensors lie: rows of theirs, or columns if that is transposed.
+ */
+typedef struct span {
+    const bal_hub_table *table;
+    const bal_hub_entry *entry;
+    const char *ours;
+    int64_t head_dim, first, n_rows, n_cols; /* rows first .. first + n_rows - 1 in the entry */
+} span;
+
+static int64_t source_row(const span *s, int64_t row)
 {
-    bal_family_place place;
-    bal_family_place_of(family, ours, &place);
-    return place.transposed || place.n_parts > 1 || bal_hub_rows_move(table->rows, ours);
+    return bal_hub_source_row(s->table->rows, s->head_dim, s->ours, s->first + row);
+}
+
+static bal_status read_transposed(const span *s, float *values)
+{
+    float part[BAL_PANEL_ROWS];
+    for (int64_t col = 0; col < s->n_cols; ++col)
+        for (int64_t row = 0, n; row < s->n_rows; row += n) {
+            n = s->n_rows - row < BAL_PANEL_ROWS ? s->n_rows - row : BAL_PANEL_ROWS;
+            int64_t at = col * s->entry->shape[1] + s->first + row;
+            BAL_TRY(bal_hub_table_read_some(s->table, s->entry, at, n, part));
+            for (int64_t i = 0; i < n; ++i) values[(row + i) * s->n_cols + col] = part[i];
+        }
+    return BAL_OK;
+}
+
+static bal_status read_rows(const span *s, float *values)
+{
+    if (!bal_hub_rows_move(s->table->rows, s->ours))
+        return bal_hub_table_read_some(s->table, s->entry, s->first * s->n_cols,
+                                       s->n_rows * s->n_cols, values);
+    for (int64_t row = 0; row < s->n_rows; ++row)
+        BAL_TRY(bal_hub_table_read_some(s->table, s->entry, source_row(s, row) * s->n_cols,
+                                        s->n_cols, values + row * s->n_cols));
+    return BAL_OK;
+}
+
+/* Its parts and heads need not be whole blocks of the entry. */
+static bal_status read_vector(const span *s, float *values)
+{
+    float *all = bal_alloc((size_t)bal_hub_entry_n(s->entry), sizeof *all);
+    if (all == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory to read it", s->entry->name);
+    bal_status status = bal_hub_table_read(s->table, s->entry, all);
+    for (int64_t row = 0; row < s->n_rows && status == BAL_OK; ++row)
+        values[row] = all[source_row(s, row)];
+    free(all);
+    return status;
 }
 
 bal_status bal_hub_match_read(const bal_hub_table *table, const bal_family *family,
-                              const bal_model *model, const bal_tensor *tensor, float *values,
-                              float *whole)
+                              const bal_model *model, const bal_piece *piece, float *values)
 {
+    const bal_tensor *tensor = &bal_model_tensors(model)->at[piece->index];
+    bool vector = tensor->role == BAL_VECTOR; /* of which each element is a row */
     bal_family_place place;
     bal_family_place_of(family, tensor->name, &place);
-    const bal_hub_entry *entry = bal_hub_match_find(table, family, model, tensor->name);
-    if (!bal_hub_match_moves(table, family, tensor->name))
-        return bal_hub_table_read(table, entry, values);
-    BAL_TRY(bal_hub_table_read(table, entry, whole));
-    bool vector = tensor->role == BAL_VECTOR;
-    int64_t n_rows = vector ? tensor->n_cols : tensor->n_rows, n_cols = vector ? 1 : tensor->n_cols;
-    int64_t first = place.part * n_rows, width = place.n_parts * n_rows;
-    int64_t head_dim = bal_model_shape(model)->head_dim;
-    for (int64_t row = 0; row < n_rows; ++row) {
-        int64_t from = first + bal_hub_source_row(table->rows, head_dim, tensor->name, row);
-        for (int64_t col = 0; col < n_cols; ++col)
-            values[row * n_cols + col] =
-                place.transposed ? whole[col * width + from] : whole[from * n_cols + col];
-    }
-    return BAL_OK;
+    span s = {.table = table,
+              .entry = bal_hub_match_find(table, family, model, tensor->name),
+              .ours = tensor->name,
+              .head_dim = bal_model_shape(model)->head_dim,
+              .first = place.part * (vector ? tensor->n_cols : tensor->n_rows) + piece->first,
+              .n_rows = vector ? tensor->n_cols : piece->n_rows,
+              .n_cols = vector ? 1 : tensor->n_cols};
+    bal_status status = vector             ? read_vector(&s, values)
+                        : place.transposed ? read_transposed(&s, values)
+                                           : read_rows(&s, values);
+    bal_hub_table_release(table, s.entry);
+    return status;
 }

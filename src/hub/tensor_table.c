@@ -7,7 +7,7 @@
 
 #include "hub_impl.h"
 
-#define PIECE 1048576 /* elements read, or bytes compared, before their pages are released */
+#define PIECE 1048576 /* bytes compared or written before their pages are released */
 
 bool bal_hub_is_plain(const char *text, size_t n)
 {
@@ -156,24 +156,31 @@ static const bal_ggml_layout *layout_of(const bal_hub_entry *entry)
 
 bal_status bal_hub_table_read(const bal_hub_table *table, const bal_hub_entry *entry, float *values)
 {
+    bal_status status = bal_hub_table_read_some(table, entry, 0, bal_hub_entry_n(entry), values);
+    bal_hub_table_release(table, entry);
+    return status;
+}
+
+bal_status bal_hub_table_read_some(const bal_hub_table *table, const bal_hub_entry *entry,
+                                   int64_t first, int64_t n, float *values)
+{
     const char *origin = bal_hub_entry_origin(table, entry);
     if (entry->dtype == BAL_HUB_OTHER)
         return bal_fail(BAL_ERR_INPUT, "%s: tensor %s has dtype %s; expected F32, F16 or BF16",
                         origin, entry->name, entry->dtype_name);
     const bal_ggml_layout *layout = layout_of(entry);
-    int64_t n = bal_hub_entry_n(entry);
-    for (int64_t start = 0, here; start < n; start += here) {
-        here = n - start < PIECE ? n - start : PIECE;
-        size_t from = bal_ggml_bytes(layout->type, start);
-        layout->read(entry->data + from, here / layout->n, values + start);
-        drop(table, entry->data + from, bal_ggml_bytes(layout->type, here));
-        for (int64_t i = start; i < start + here; ++i)
-            if (!isfinite(values[i]))
-                return bal_fail(BAL_ERR_INPUT,
-                                "%s: tensor %s: element %lld is %s; expected a number", origin,
-                                entry->name, (long long)i, isnan(values[i]) ? "NaN" : "infinite");
-    }
+    layout->read(entry->data + bal_ggml_bytes(layout->type, first), n / layout->n, values);
+    for (int64_t i = 0; i < n; ++i)
+        if (!isfinite(values[i]))
+            return bal_fail(BAL_ERR_INPUT, "%s: tensor %s: element %lld is %s; expected a number",
+                            origin, entry->name, (long long)(first + i),
+                            isnan(values[i]) ? "NaN" : "infinite");
     return BAL_OK;
+}
+
+void bal_hub_table_release(const bal_hub_table *table, const bal_hub_entry *entry)
+{
+    drop(table, entry->data, entry->n_bytes);
 }
 
 bal_status bal_hub_table_copy(const bal_hub_table *table, const bal_hub_entry *entry, int fd,

@@ -150,14 +150,3 @@ void bal_hub_theirs_read(const bal_hub_theirs_list *list, const bal_hub_theirs *
         }
     }
 }
-
-void bal_hub_theirs_part(const bal_hub_theirs_list *list, const bal_hub_theirs *theirs, int part,
-                         const float *whole, float *ours)
-{
-    assert(list->rows == BAL_HUB_ROWS_KEPT);
-    const bal_tensor *tensor = &bal_model_tensors(list->model)->at[theirs->parts[part]];
-    int64_t n_rows = rows_of(tensor), n_cols = cols_of(tensor);
-    for (int64_t row = 0; row < n_rows; ++row)
-        for (int64_t col = 0; col < n_cols; ++col)
-            ours[row * n_cols + col] = whole[place_of(theirs, part * n_rows + row, col)];
-}

@@ -151,15 +151,15 @@ bal_status bal_balance_read(bal_balance *balance, bal_forward *forward, const ba
 
 bool bal_balance_is_set(const bal_balance *balance) { return balance->sites[0].n_rows_read > 0; }
 
-void bal_balance_scale(const bal_balance *balance, int index, const bal_tensor *tensor,
+void bal_balance_scale(const bal_balance *balance, const bal_piece *piece, const bal_tensor *rows,
                        float *values)
 {
-    const site *makes = balance->makes[index], *reads = balance->reads[index];
-    bool by_rows = tensor->role == BAL_MATRIX;
-    for (int64_t row = 0; row < tensor->n_rows; ++row, values += tensor->n_cols) {
-        for (int64_t col = 0; makes != NULL && col < tensor->n_cols; ++col)
-            values[col] /= makes->columns[by_rows ? row : col];
-        for (int64_t col = 0; reads != NULL && col < tensor->n_cols; ++col)
+    const site *makes = balance->makes[piece->index], *reads = balance->reads[piece->index];
+    bool by_rows = rows->role == BAL_MATRIX;
+    for (int64_t row = 0; row < piece->n_rows; ++row, values += rows->n_cols) {
+        for (int64_t col = 0; makes != NULL && col < rows->n_cols; ++col)
+            values[col] /= makes->columns[by_rows ? piece->first + row : col];
+        for (int64_t col = 0; reads != NULL && col < rows->n_cols; ++col)
             values[col] *= reads->columns[col];
     }
 }

@@ -159,6 +159,7 @@ bal_status bal_tensor_fit(bal_tensor *tensor, const float *values, const float *
         bal_round_scales(tensor, values);
         fit_rows(tensor, values, weights != NULL ? weights : ones, factors);
         bal_round_pack(tensor, values, leftover);
+        bal_tensor_level(tensor);
     }
     free(ones);
     free(factors);

@@ -22,17 +22,31 @@ static void fill_scales(bal_tensor *tensor, const float *values)
     float top = tensor->role != BAL_MATRIX ? VECTOR_ABSMAX_CODE
                 : tensor->format == BAL_I8 ? MATRIX_ABSMAX_CODE
                                            : BAL_TOP_ENTRY;
-    double sum = 0.0;
-    int64_t n = 0;
     for (int64_t row = 0; row < tensor->n_rows; ++row) {
         float absmax = bal_absmax(values + row * tensor->n_cols, tensor->n_cols);
-        tensor->scale[row] = absmax >= NOTHING ? absmax / top : 0.0f;
-        sum += (double)tensor->scale[row];
-        n += absmax >= NOTHING;
+        tensor->scale[row] = (absmax >= NOTHING ? absmax : 1.0f) / top;
     }
-    float mean = n > 0 ? (float)(sum / (double)n) : 1.0f / top;
+}
+
+/* The largest value of any other row has a code. */
+static bool is_zero(const bal_tensor *tensor, int64_t row)
+{
+    int zero = tensor->format == BAL_NF4 ? 7 : 0;
+    for (int64_t col = 0; col < tensor->n_cols; ++col)
+        if (bal_tensor_code(tensor, bal_code_index(tensor, row, col)) != zero) return false;
+    return true;
+}
+
+void bal_tensor_level(bal_tensor *tensor)
+{
+    double sum = 0.0;
+    int64_t n = 0;
+    if (tensor->role != BAL_MATRIX || tensor->format == BAL_F32) return;
     for (int64_t row = 0; row < tensor->n_rows; ++row)
-        if (tensor->scale[row] == 0.0f) tensor->scale[row] = mean;
+        if (!is_zero(tensor, row)) sum += (double)tensor->scale[row], ++n;
+    if (n == tensor->n_rows || n == 0) return;
+    for (int64_t row = 0; row < tensor->n_rows; ++row)
+        if (is_zero(tensor, row)) tensor->scale[row] = (float)(sum / (double)n);
 }
 
 /* So many code steps in 1/256; 1/2 is not in the range of a byte: 127/256 stands for it. */
@@ -182,5 +196,6 @@ bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values, int8_t *
     }
     bal_round_scales(tensor, values);
     bal_round_pack(tensor, values, leftover);
+    bal_tensor_level(tensor);
     return BAL_OK;
 }

@@ -95,6 +95,26 @@ void bal_tensor_attach(bal_tensor *tensor, void *memory)
     tensor->factors = tensor->group > 0 ? (uint8_t *)at : NULL;
 }
 
+bal_tensor bal_tensor_rows(const bal_tensor *tensor, int64_t first, int64_t n_rows)
+{
+    bal_tensor rows = *tensor;
+    if (n_rows == tensor->n_rows) return rows; /* a vector, too */
+    assert(tensor->role == BAL_MATRIX && first % BAL_PANEL_ROWS == 0);
+    rows.n_rows = n_rows;
+    if (tensor->format == BAL_F32) {
+        rows.codes = (float *)tensor->codes + first * tensor->n_cols;
+        return rows;
+    }
+    int64_t panel_blocks = (tensor->n_cols + 3) / 4, before = first / BAL_PANEL_ROWS * panel_blocks;
+    int64_t block_bytes = BAL_BLOCK_CODES / (bal_format_is_nibbles(tensor->format) ? 2 : 1);
+    rows.n_blocks = (n_rows + BAL_PANEL_ROWS - 1) / BAL_PANEL_ROWS * panel_blocks;
+    rows.first_block += before;
+    rows.codes = (uint8_t *)tensor->codes + before * block_bytes;
+    rows.scale = tensor->scale + first;
+    if (tensor->group > 0) rows.factors = tensor->factors + bal_tensor_factor_at(tensor, first, 0);
+    return rows;
+}
+
 void bal_tensor_zero(bal_tensor *tensor)
 {
     int64_t n_rows = tensor->n_rows, n_cols = tensor->n_cols;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define ROOM_STEP 64 /* the list grows by so many */
+#define PIECE 262144 /* elements: 1 MiB of floats */
 
 bal_status bal_tensors_add(bal_tensors *tensors, const char *name, bal_role role, bal_format format,
                            int64_t n_rows, int64_t n_cols)
@@ -60,6 +61,36 @@ void bal_tensors_zero(bal_tensors *tensors)
     for (int i = 0; i < tensors->n; ++i) bal_tensor_zero(&tensors->at[i]);
 }
 
+/* As many panels as PIECE elements have, and at least one. */
+static int64_t rows_at_a_time(const bal_tensor *tensor)
+{
+    int64_t n_panels = PIECE / (BAL_PANEL_ROWS * tensor->n_cols);
+    return BAL_PANEL_ROWS * (n_panels > 0 ? n_panels : 1);
+}
+
+bool bal_tensors_next(const bal_tensors *tensors, bal_piece *piece)
+{
+    piece->first += piece->n_rows;
+    for (; piece->index < tensors->n; ++piece->index, piece->first = 0) {
+        const bal_tensor *tensor = &tensors->at[piece->index];
+        int64_t left = tensor->n_rows - piece->first, most = rows_at_a_time(tensor);
+        if (tensor->role == BAL_GAIN || left == 0) continue;
+        piece->n_rows = left < most ? left : most;
+        return true;
+    }
+    return false;
+}
+
+int64_t bal_tensors_piece_n(const bal_tensors *tensors)
+{
+    int64_t largest = 1;
+    for (bal_piece piece = {0}; bal_tensors_next(tensors, &piece);) {
+        int64_t n = piece.n_rows * tensors->at[piece.index].n_cols;
+        if (n > largest) largest = n;
+    }
+    return largest;
+}
+
 int bal_tensors_find(const bal_tensors *tensors, const char *name)
 {
     for (int i = 0; i < tensors->n; ++i)
@@ -87,13 +118,20 @@ bool bal_tensors_match(const bal_tensors *a, const bal_tensors *b)
 
 void bal_tensors_dequantize(const bal_tensors *tensors, int index, float *values)
 {
-    const bal_tensor *tensor = &tensors->at[index];
-    bal_tensor_dequantize(tensor, values);
+    bal_piece all = {.index = index, .n_rows = tensors->at[index].n_rows};
+    bal_tensors_dequantize_piece(tensors, &all, values);
+}
+
+void bal_tensors_dequantize_piece(const bal_tensors *tensors, const bal_piece *piece, float *values)
+{
+    const bal_tensor *tensor = &tensors->at[piece->index];
+    bal_tensor rows = bal_tensor_rows(tensor, piece->first, piece->n_rows);
+    bal_tensor_dequantize(&rows, values);
     if (tensor->role != BAL_MATRIX || tensor->format == BAL_F32) return;
-    const int16_t *gain = tensors->at[index + 1].codes;
-    for (int64_t row = 0; row < tensor->n_rows; ++row)
-        for (int64_t col = 0; col < tensor->n_cols; ++col)
-            values[row * tensor->n_cols + col] *= bal_gain_factor(gain[row]);
+    const int16_t *gain = (const int16_t *)tensor[1].codes + piece->first;
+    for (int64_t row = 0; row < rows.n_rows; ++row)
+        for (int64_t col = 0; col < rows.n_cols; ++col)
+            values[row * rows.n_cols + col] *= bal_gain_factor(gain[row]);
 }
 
 uint64_t bal_tensors_fingerprint(const bal_tensors *tensors)

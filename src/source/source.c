@@ -91,40 +91,41 @@ bal_status bal_source_open(const char *path, const bal_source_options *options, 
     return status;
 }
 
-/* Round a model of floats, which is given back. */
-static bal_status round_floats(bal_model **model, const bal_formats *formats, const bal_fill *fill)
+/* Round what a model of integers has as weights. */
+static bal_status round_again(const bal_model *from, bal_model *to, const bal_fill *fill)
 {
-    bal_model *from = *model, *to = NULL;
-    const bal_tensors *floats = bal_model_tensors(from);
-    int64_t n_row = 1;
-    for (int i = 0; i < floats->n; ++i)
-        if (floats->at[i].n_cols > n_row) n_row = floats->at[i].n_cols;
-    float *row = bal_alloc((size_t)n_row, sizeof *row);
-    bal_status status = row == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory to round the model")
-                                    : bal_model_create(bal_model_shape(from), formats, &to);
-    if (status == BAL_OK) status = bal_states_allocate(fill->states, bal_model_tensors(to));
-    for (int i = 0; status == BAL_OK && i < bal_model_tensors(to)->n; ++i) {
-        bal_tensor *tensor = &bal_model_tensors(to)->at[i];
-        if (tensor->role == BAL_GAIN) continue;
-        float *values = floats->at[bal_tensors_find(floats, tensor->name)].codes;
-        status = bal_hub_round(to, i, values, fill->balance, fill->states);
-        if (status == BAL_OK) fill->rounding[i] = bal_rounding_of(tensor, values, row);
+    const bal_tensors *tensors = bal_model_tensors(from); /* those of to, in other formats */
+    float *values = bal_alloc((size_t)bal_tensors_piece_n(tensors), sizeof *values);
+    if (values == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory to round the model");
+    bal_status status = BAL_OK;
+    for (bal_piece piece = {0}; status == BAL_OK && bal_tensors_next(tensors, &piece);) {
+        bal_tensors_dequantize_piece(tensors, &piece, values);
+        status = bal_hub_round(to, &piece, values, fill);
     }
-    free(row);
-    *model = to;
-    bal_model_destroy(&from);
+    free(values);
     return status;
+}
+
+static bal_status prepare(bal_model *model, bal_fill *fill)
+{
+    const bal_tensors *tensors = bal_model_tensors(model);
+    fill->rounding = bal_alloc((size_t)tensors->n, sizeof *fill->rounding);
+    if (fill->rounding == NULL)
+        return bal_fail(BAL_ERR_MEMORY, "no memory for %d errors", tensors->n);
+    return bal_states_allocate(fill->states, tensors);
 }
 
 static bal_status round_checkpoint(const char *path, const bal_formats *formats, bal_bundle *bundle,
                                    bal_fill *fill)
 {
-    bal_source_options floats = {.formats = {.matrices = BAL_F32}};
-    BAL_TRY(bal_source_open(path, &floats, bundle));
-    size_t n = 2 * (size_t)bal_model_tensors(bundle->model)->n; /* a gain for each, at most */
-    fill->rounding = bal_alloc(n, sizeof *fill->rounding);
-    return fill->rounding == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for %zu errors", n)
-                                  : round_floats(&bundle->model, formats, fill);
+    BAL_TRY(bal_source_open(path, &(bal_source_options){.keep_formats = true}, bundle));
+    bal_model *from = bundle->model;
+    bundle->model = NULL;
+    bal_status status = bal_model_create(bal_model_shape(from), formats, &bundle->model);
+    if (status == BAL_OK) status = prepare(bundle->model, fill);
+    if (status == BAL_OK) status = round_again(from, bundle->model, fill);
+    bal_model_destroy(&from);
+    return status;
 }
 
 static bal_status round_files(const char *path, const bal_formats *formats, bal_bundle *bundle,
@@ -132,12 +133,8 @@ static bal_status round_files(const char *path, const bal_formats *formats, bal_
 {
     bal_source_options options = {.formats = *formats};
     BAL_TRY(bal_source_outline(path, &options, bundle));
-    bal_tensors *tensors = bal_model_tensors(bundle->model);
-    fill->rounding = bal_alloc((size_t)tensors->n, sizeof *fill->rounding);
-    if (fill->rounding == NULL)
-        return bal_fail(BAL_ERR_MEMORY, "no memory for %d errors", tensors->n);
-    BAL_TRY(bal_tensors_allocate(tensors));
-    BAL_TRY(bal_states_allocate(fill->states, tensors));
+    BAL_TRY(bal_tensors_allocate(bal_model_tensors(bundle->model)));
+    BAL_TRY(prepare(bundle->model, fill));
     return bal_hub_fill(path, bundle->model, fill);
 }
 

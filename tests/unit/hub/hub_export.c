@@ -68,6 +68,71 @@ static void test_every_family_and_format_comes_back_as_it_was(void)
         }
 }
 
+/* The bundle of a family's folder with a wider model of random floats, which F16 holds too. */
+static bal_bundle widened(const char *folder, const char *const *keys, const int64_t *sizes)
+{
+    bal_bundle bundle = load_bundle(family_path(folder), BAL_F32, 0);
+    const bal_named_bytes *file = bal_files_find(&bundle.files, "config.json");
+    json_t *json = json_loadb((const char *)file->bytes, file->n_bytes, 0, NULL);
+    for (int i = 0; keys[i] != NULL; ++i)
+        CU_ASSERT_EQUAL(json_object_set_new(json, keys[i], json_integer(sizes[i])), 0);
+    char *text = json_dumps(json, 0);
+    bal_model_config config;
+    const bal_family *family;
+    bal_status status = bal_hub_config_parse(text, strlen(text), "wide", &config, &family);
+    CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
+    bal_model_destroy(&bundle.model);
+    status = bal_model_create(&config, &(bal_formats){.matrices = BAL_F32}, &bundle.model);
+    CU_ASSERT_EQUAL_FATAL(status, BAL_OK);
+    uint64_t state = 1;
+    for (int i = 0; i < bal_model_tensors(bundle.model)->n; ++i) {
+        bal_tensor *tensor = &bal_model_tensors(bundle.model)->at[i];
+        for (int64_t k = 0; k < bal_tensor_n(tensor); ++k)
+            ((float *)tensor->codes)[k] = (float)(bal_test_random(&state) % 2049) / 1024.0f - 1.0f;
+    }
+    bal_files files = {0};
+    for (int i = 0; i < bundle.files.n; ++i) {
+        const bal_named_bytes *one = &bundle.files.at[i];
+        bool is_config = strcmp(one->name, "config.json") == 0;
+        const void *bytes = is_config ? (const void *)text : one->bytes;
+        CU_ASSERT_EQUAL(
+            bal_files_add(&files, one->name, bytes, is_config ? strlen(text) : one->n_bytes),
+            BAL_OK);
+    }
+    bal_files_clear(&bundle.files);
+    bundle.files = files;
+    json_decref(json);
+    free(text);
+    return bundle;
+}
+
+/* Transposed matrices with parts, and rows in another order, of which one piece has a part. */
+static void test_matrices_of_several_pieces_come_back(void)
+{
+    static const char *const gpt2[] = {"n_embd", "n_head", NULL};
+    static const char *const llama[] = {"hidden_size", "num_attention_heads", "num_key_value_heads",
+                                        NULL};
+    test_dir top = new_dir("wide");
+    bal_bundle bundle = widened("gpt2-old", gpt2, (const int64_t[]){516, 6});
+    must_export(&bundle, BAL_EXPORT_F32, NULL, in_dir(&top, "gpt2"));
+    bal_bundle again = load_bundle(in_dir(&top, "gpt2"), BAL_F32, 0);
+    CU_ASSERT_EQUAL(n_different(bundle.model, again.model, BAL_EXPORT_F32), 0);
+    bal_bundle_clear(&bundle);
+    bal_bundle_clear(&again);
+    bundle = widened("llama-tied", llama, (const int64_t[]){516, 6, 6});
+    CU_ASSERT_EQUAL(bal_hub_export_gguf(&bundle, BAL_EXPORT_GGUF_F16, in_dir(&top, "llama.gguf")),
+                    BAL_OK);
+    again = load_bundle(in_dir(&top, "llama.gguf"), BAL_F32, 0);
+    bal_piece piece = {0};
+    int n_of_parts = 0;
+    while (bal_tensors_next(bal_model_tensors(again.model), &piece))
+        n_of_parts += piece.first > 0 && piece.n_rows < 516;
+    CU_ASSERT(n_of_parts > 0);
+    CU_ASSERT_EQUAL(n_different(bundle.model, again.model, BAL_EXPORT_F32), 0);
+    bal_bundle_clear(&bundle);
+    bal_bundle_clear(&again);
+}
+
 static void test_an_int8_model_is_rounded_to_the_same_codes_again(void)
 {
     for (size_t i = 0; i < N_FOLDERS; ++i) {
@@ -435,6 +500,7 @@ const char bal_suite_name[] = "hub_export";
 const bal_test bal_suite_tests[] = {
     {"every family and format comes back as it was",
      test_every_family_and_format_comes_back_as_it_was},
+    {"matrices of several pieces come back", test_matrices_of_several_pieces_come_back},
     {"an int8 model is rounded to the same codes again",
      test_an_int8_model_is_rounded_to_the_same_codes_again},
     {"few rows of four bits move when they are rounded again",

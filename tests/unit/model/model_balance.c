@@ -31,6 +31,13 @@ static int64_t loss_of(const bal_model *model, const bal_batch *batch)
     return losses.loss;
 }
 
+/* All of a tensor. */
+static void scale(const bal_balance *balance, int index, const bal_tensor *tensor, float *values)
+{
+    bal_balance_scale(balance, &(bal_piece){.index = index, .n_rows = tensor->n_rows}, tensor,
+                      values);
+}
+
 /* A model of floats with the weights of one of integers, scaled if there is a balance. *changed:
  * whether that changed any. */
 static bal_model *floats_of(const bal_model *model, const bal_balance *balance, bool *changed)
@@ -48,7 +55,7 @@ static bal_model *floats_of(const bal_model *model, const bal_balance *balance, 
         CU_ASSERT_PTR_NOT_NULL_FATAL(before);
         bal_tensors_dequantize(from, index, values);
         memcpy(before, values, n * sizeof *values);
-        if (balance != NULL) bal_balance_scale(balance, index, to, values);
+        if (balance != NULL) scale(balance, index, to, values);
         if (memcmp(before, values, n * sizeof *values) != 0) *changed = true;
         free(before);
     }
@@ -84,7 +91,7 @@ static void columns_of(const bal_balance *balance, int index, const bal_tensor *
     bal_tensor row = *matrix;
     row.n_rows = 1;
     for (int64_t col = 0; col < row.n_cols; ++col) columns[col] = 1.0f;
-    bal_balance_scale(balance, index, &row, columns);
+    scale(balance, index, &row, columns);
 }
 
 static void test_columns_make_up_for_the_rounding_of_the_norm_before_them(void)
@@ -101,7 +108,7 @@ static void test_columns_make_up_for_the_rounding_of_the_norm_before_them(void)
     bool compensates = false;
     for (int i = 0; i < 20; ++i) before[i] = values[i] = 0.1f * (float)(i - 6);
     before[3] = values[3] = -1e-6f; /* would be no code at all */
-    bal_balance_scale(balance, norm, vector, values);
+    scale(balance, norm, vector, values);
     CU_ASSERT_EQUAL(bal_tensor_quantize(vector, values, leftover), BAL_OK);
     bal_tensor_dequantize(vector, back);
     columns_of(balance, q, &tensors->at[q], columns);

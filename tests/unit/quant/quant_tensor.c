@@ -174,6 +174,39 @@ static void test_rows_of_zeros_and_of_next_to_nothing_stay_finite(void)
     drop(&tensor);
 }
 
+static void test_rows_that_are_rounded_in_pieces_are_those_of_the_whole(void)
+{
+    static const bal_format formats[] = {BAL_F32, BAL_I8, BAL_I4, BAL_NF4};
+    enum { N_ROWS = 200, N_COLS = 66 };
+    uint64_t state = SEED;
+    float *values = random_values(N_ROWS * N_COLS, &state);
+    memset(values + 3 * N_COLS, 0, N_COLS * sizeof *values); /* takes a scale from all pieces */
+    memset(values + 199 * N_COLS, 0, N_COLS * sizeof *values);
+    for (size_t f = 0; f < 4; ++f) {
+        bal_tensor whole = tensor_of("m", BAL_MATRIX, formats[f], N_ROWS, N_COLS);
+        size_t n_left = (size_t)whole.n_blocks * BAL_BLOCK_CODES + 1;
+        int8_t *left[2] = {bal_alloc(n_left, 1), bal_alloc(n_left, 1)};
+        bal_tensor pieces = tensor_of("m", BAL_MATRIX, formats[f], N_ROWS, N_COLS);
+        CU_ASSERT_FATAL(left[0] != NULL && left[1] != NULL);
+        CU_ASSERT_EQUAL(bal_tensor_quantize(&whole, values, left[0]), BAL_OK);
+        for (int64_t first = 0, n; first < N_ROWS; first += n) {
+            n = first == 0 ? 128 : first == 128 ? 64 : 8;
+            bal_tensor rows = bal_tensor_rows(&pieces, first, n);
+            int8_t *here = left[1] + rows.first_block * BAL_BLOCK_CODES;
+            CU_ASSERT_EQUAL(bal_tensor_quantize(&rows, values + first * N_COLS, here), BAL_OK);
+        }
+        bal_tensor_level(&pieces);
+        CU_ASSERT_EQUAL(memcmp(left[0], left[1], n_left), 0);
+        size_t n_bytes = bal_tensor_bytes(&whole);
+        CU_ASSERT_EQUAL(memcmp(whole.codes, pieces.codes, n_bytes), 0);
+        free(left[0]);
+        free(left[1]);
+        drop(&whole);
+        drop(&pieces);
+    }
+    free(values);
+}
+
 /* A tensor of four bits with groups. */
 static bal_tensor nibbles(bal_format format, int group, int64_t n_rows, int64_t n_cols)
 {
@@ -545,6 +578,8 @@ const bal_test bal_suite_tests[] = {
     {"what rounding leaves over is told", test_what_rounding_leaves_over_is_told},
     {"rows of zeros and of next to nothing stay finite",
      test_rows_of_zeros_and_of_next_to_nothing_stay_finite},
+    {"rows that are rounded in pieces are those of the whole",
+     test_rows_that_are_rounded_in_pieces_are_those_of_the_whole},
     {"four bits are rounded to the nearest weight",
      test_four_bits_are_rounded_to_the_nearest_weight},
     {"what four bits leave over says how far the next weight is",
