@@ -4,13 +4,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 run=${1:-runs/shakespeare}
+echo "quickstart.sh: looking for packages that are missing"
 jobs/packages.sh
+echo "quickstart.sh: building ballot in build/release, which takes a minute or two the first time"
 cmake --preset release >/dev/null
 cmake --build --preset release >/dev/null || cmake --build --preset release
 ballot=build/release/ballot
 if [ "$(id -u)" = 0 ]; then # Open MPI asks root twice
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
+echo "quickstart.sh: training stories260K on Shakespeare in $run"
 mpirun --oversubscribe -n 2 "$ballot" train jobs/shakespeare.ini --run "$run"
 /usr/bin/python3 analysis/report.py "$run"
 prompt="ROMEO:"

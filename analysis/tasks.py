@@ -1,0 +1,558 @@
+#!/usr/bin/python3
+"""tasks.py: what a model makes of tasks: zero-shot, in context, and tuned by votes, in one table.
+
+usage: tasks.py MODEL [TASK...] [OPTION...]; jobs/tasks.sh does this
+
+TASK is the name of a file in data/tasks, or a task file; without it, all whose rows are there. Every
+result is a file in OUT/results, and every training run a run directory in OUT: what was cut off goes
+on with the same command. OUT/table.md and OUT/table.json are written anew with each result, and
+OUT/table.png at the end. Nothing is downloaded.
+"""
+import argparse
+import configparser
+import glob
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import report
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SPLITS = ("train", "dev", "test")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+
+
+# ---- tasks and their rows ----
+
+class Task:
+    """A task file and its rows.
+
+    name, path   of the task file
+    rows         {split: file of its rows, or None: they are some of train's}
+    own          the rows are those that the task file names
+    advice       what the task file says to put where, or ""
+    """
+
+    def __init__(self, path, folder):
+        self.path, self.name = path, os.path.splitext(os.path.basename(path))[0]
+        named, self.advice = read_task(path)
+        here = {split: os.path.join(os.path.dirname(path), file) for split, file in named.items()}
+        found = {split: find_official(folder, self.name, file) for split, file in named.items()}
+        self.own = not any(found.values())
+        self.rows = {split: found.get(split) or here.get(split) for split in SPLITS}
+        if not self.own and not found.get("dev"):
+            self.rows["dev"] = None  # rows of the sample are no dev rows of the whole
+
+    def files(self, splits):
+        files = [self.rows[split] or self.rows["train"] for split in splits]
+        return [file for file in dict.fromkeys(files) if file]
+
+    def missing(self, splits):
+        return [file for file in self.files(splits) if not os.path.exists(file)]
+
+    def settings(self):
+        """Options of ballot that say where the task and its rows are."""
+        given = {} if self.own else {f"data.{split}": self.rows[split] or "" for split in SPLITS}
+        return {"data.task": self.path, **given}
+
+
+def read_task(path):
+    """({split: file}, advice) of a task file."""
+    parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        parser.read_string(text)
+        rows = {split: parser["rows"][split].strip('"') for split in SPLITS
+                if split in parser["rows"]}
+        if "train" not in rows and "test" not in rows:
+            raise KeyError("train of [rows]")
+    except (OSError, UnicodeDecodeError, configparser.Error, KeyError) as error:
+        raise report.Failure(3, f"{path}: is no task file: {str(error).splitlines()[0]}") from None
+    comment = " ".join(line[1:].strip() for line in text.splitlines() if line.startswith(";"))
+    advice = re.search(r"Put .*? into \S+/\.", comment)
+    return rows, advice[0] if advice else ""
+
+
+def plain(name):
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def find_official(folder, task, file):
+    """The file of that name in the folder where an official archive unpacks: SST-2 or winogrande_1.1
+    are those of sst2 and winogrande."""
+    if not folder:
+        return None
+    there = sorted((name for name in os.listdir(folder) if plain(name).startswith(plain(task))),
+                   key=lambda name: (len(name), name))
+    paths = [os.path.join(folder, name, os.path.basename(file)) for name in there]
+    return next((path for path in paths if os.path.isfile(path)), None)
+
+
+def find_tasks(names, folder):
+    if folder and not os.path.isdir(folder):
+        raise report.Failure(2, f"--rows={folder}: there is no such folder")
+    shipped = {os.path.basename(path)[:-4]: path
+               for path in sorted(glob.glob(os.path.join(ROOT, "data/tasks/*.ini")))}
+    for name in names:
+        if name not in shipped and not name.endswith(".ini"):
+            raise report.Failure(2, f"there is no task {name}; expected a task file, or one of "
+                                    f"{', '.join(shipped)}")
+    return [Task(os.path.relpath(shipped[name]) if name in shipped else name, folder)
+            for name in names or shipped]
+
+
+# ---- what is measured ----
+
+class Unit:
+    """One result: a task, asked in one way, with one seed."""
+
+    def __init__(self, task, shots, steps, seed):
+        self.task, self.shots, self.steps, self.seed = task, shots, steps, seed
+        self.column = (f"tuned, {steps} steps" if steps else
+                       f"{shots} shot{'s' * (shots != 1)}" if shots else "zero-shot")
+        self.name = "-".join([task.name, re.sub(r"\W+", "-", self.column),
+                              *([f"seed{seed}"] if shots or steps else [])])
+        self.splits = SPLITS if steps else ("train", "test") if shots else ("test",)
+        self.answer = None  # the JSON of ballot eval, and how many seconds it took
+        self.refusal = ""
+
+    def settings(self):
+        more = {"data.split_seed": self.seed, "data.shots": self.shots}
+        if self.steps:
+            often = -(-self.steps // 10)
+            more.update({"run.steps": self.steps, "run.seed": self.seed, "run.keep": 1,
+                         "run.eval_every": often, "run.checkpoint_every": often})
+        return {**self.task.settings(), **more}
+
+    def work(self, job):
+        """Forward passes of a row, about."""
+        rows = int(job["data.test_rows"]) or 1000
+        if self.steps:
+            probes = self.steps * int(job["vote.slots"]) * 2 * int(job["data.batch"])
+            return probes + 12 * (int(job["data.dev_examples"]) or 500)
+        return rows * (1 + self.shots / int(job["data.batch"]))
+
+
+def plan(tasks, options):
+    """All zero-shot results first, then those in context, then the long ones."""
+    ways = [(0, 0, [1])]
+    ways += [(shots, 0, range(1, options.seeds + 1)) for shots in options.shots]
+    ways += [(0, options.steps, range(1, options.seeds + 1))] * (options.steps > 0)
+    return [Unit(task, shots, steps, seed)
+            for shots, steps, seeds in ways for seed in seeds for task in tasks]
+
+
+def digests(unit):
+    """What a result depends on, as the user has it now."""
+    sums = {}
+    for path in [unit.task.path, *unit.task.files(unit.splits)]:
+        with open(path, "rb") as file:
+            sums[path] = hashlib.sha256(file.read()).hexdigest()
+    return sums
+
+
+# ---- ballot ----
+
+class Ballot:
+    """Starts ballot, and ends with it."""
+
+    def __init__(self, options):
+        self.program = os.environ.get("BALLOT", os.path.join(ROOT, "build/release/ballot"))
+        self.options, self.stopped, self.child = options, False, None
+        if not shutil.which(self.program):
+            raise report.Failure(2, f"{self.program} is no program: build it, or let BALLOT name "
+                                    "it, as BALLOT=/opt/bin/ballot")
+        self.launch = []
+        if options.ranks != 1 and shutil.which("mpirun"):
+            ranks = ["-n", str(options.ranks)] if options.ranks else []
+            self.launch = ["mpirun", *ranks, *os.environ.get("BALLOT_MPIRUN", "").split()]
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.stop)
+
+    def stop(self, number, _):
+        self.stopped = True
+        if self.child and number != signal.SIGINT:  # which a terminal sends to all
+            self.child.terminate()
+
+    def run(self, words, launch=(), shows=False):
+        """(exit code, stdout, its last sentence); shows: stderr as it comes, and no stdout."""
+        said, out = "", ""
+        with subprocess.Popen([*launch, self.program, *words], stdin=subprocess.DEVNULL, text=True,
+                              errors="replace", stderr=subprocess.PIPE,
+                              stdout=subprocess.DEVNULL if shows else subprocess.PIPE) as self.child:
+            if not shows:
+                out = self.child.stdout.read()  # all of it, before much can be said
+            for line in self.child.stderr:
+                if line.startswith("ballot: "):
+                    said = line.removeprefix("ballot: ").strip()
+                elif shows:
+                    say(line.rstrip("\n"))
+        if self.stopped or self.child.returncode == 75:
+            raise report.Failure(75, "stopped; the same command continues")
+        return self.child.returncode, out, said
+
+    def ask(self, words):
+        code, out, said = self.run(words)
+        if code != 0:
+            raise report.Failure(code, said)
+        return json.loads(out)
+
+    def job(self):
+        """Every option that all results share, resolved."""
+        options, model = self.options, self.options.model
+        context = self.ask(["inspect", model, "--json"])["config"]["max_tokens"]
+        self.shared = [f"model.path={model}", f"data.context={min(context, 4096)}",
+                       f"data.test_rows={options.limit}", f"data.dev_examples={options.limit}",
+                       *options.set]
+        words = [w for setting in self.shared for w in ("-s", setting)]
+        job = self.ask(["config", options.job, *words, "--json"])
+        return {name: option["value"] for name, option in job.items()}
+
+    def settings(self, unit):
+        mine = [f"{name}={value}" for name, value in unit.settings().items()]
+        return [w for setting in [*self.shared, *mine] for w in ("-s", setting)]
+
+    def measure(self, unit, out):
+        """Fill in unit.answer or unit.refusal."""
+        began = time.monotonic()
+        if unit.steps:
+            run = os.path.join(out, unit.name)
+            words = ["train", self.options.job, "--run", run, *self.settings(unit)]
+            code, _, said = self.run(words, self.launch, shows=True)
+            if code == 0:
+                unit.answer = {"seconds": train_seconds(run), **read_json(run, "test.json")}
+        else:
+            words = ["eval", self.options.model, "--job", self.options.job, "--split", "test",
+                     "--json", *self.settings(unit)]
+            code, text, said = self.run(words, self.launch)
+            if code == 0:
+                unit.answer = {"seconds": time.monotonic() - began, **json.loads(text)}
+        unit.refusal = said if code in (2, 3) else ""
+        if code not in (0, 2, 3):
+            raise report.Failure(code if 0 < code < 126 else 1, f"{unit.name}: {said or code}")
+
+
+def train_seconds(run):
+    """Of all processes that had the run."""
+    seconds = 0.0
+    with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as file:
+        for line in file:
+            seconds += sum((json.loads(line).get("seconds") or {}).values())
+    return seconds
+
+
+# ---- results on disk ----
+
+def read_json(*path):
+    with open(os.path.join(*path), encoding="utf-8") as file:
+        try:
+            return json.load(file)
+        except ValueError:
+            raise report.Failure(3, f"{os.path.join(*path)}: is no JSON; remove it, then start the "
+                                    "same command") from None
+
+
+def publish(path, text):
+    """A file is there whole, or not."""
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".new", path)
+
+
+def check_job(out, job):
+    """The job of results that are there already is this one."""
+    path = os.path.join(out, "job.json")
+    if not os.path.exists(path):
+        return publish(path, json.dumps(job, indent=1))
+    for name, value in read_json(path).items():
+        if job.get(name) != value:
+            raise report.Failure(2, f"{out} holds results of another job: {name} = {value} there, "
+                                    f"{job.get(name)} now; choose another folder with --out")
+    return None
+
+
+def result_path(unit, out):
+    return os.path.join(out, "results", unit.name + ".json")
+
+
+def recall(unit, out):
+    """Take a result that is there already."""
+    if not os.path.exists(result_path(unit, out)):
+        return
+    kept = read_json(result_path(unit, out))
+    for path, digest in digests(unit).items():
+        if kept["files"].get(path) != digest:
+            raise report.Failure(2, f"{result_path(unit, out)} is a result of another {path}; move "
+                                    "it away, or choose another folder with --out")
+    unit.answer = kept["answer"]
+    tidy(unit, out)
+
+
+def keep(unit, out):
+    publish(result_path(unit, out),
+            json.dumps({"files": digests(unit), "answer": unit.answer}, indent=1))
+    tidy(unit, out)
+
+
+def tidy(unit, out):
+    """Of a run that is done the journal stays, of which ballot replay makes the model again."""
+    for checkpoint in glob.glob(os.path.join(glob.escape(os.path.join(out, unit.name)), "*.h5")):
+        os.remove(checkpoint)
+
+
+# ---- the table ----
+
+def cell_of(units):
+    """What a task came to in one way: a value with its interval, or mean and spread of seeds."""
+    answers = [unit.answer for unit in units if unit.answer]
+    refusal = next((unit.refusal for unit in units if unit.refusal), "")
+    if not answers:
+        return {"refused": refusal} if refusal else None
+    values = [answer["value"] for answer in answers]
+    cell = {"values": values, "mean": statistics.fmean(values), "rows": answers[0]["rows"],
+            "low": answers[0]["low"], "high": answers[0]["high"],
+            "seeds": [unit.seed for unit in units if unit.answer],
+            "seconds": sum(answer["seconds"] for answer in answers)}
+    if len(values) > 1:
+        del cell["low"], cell["high"]
+        cell["spread"] = statistics.stdev(values)
+    return cell
+
+
+def majority(answer):
+    """Accuracy of always choosing the most frequent label, where the rows have labels."""
+    rows = [label["rows"] for label in answer["classes"]]
+    return max(rows) / sum(rows) if rows and answer["metric"] == "accuracy" else None
+
+
+def table_of(units, model, left_out):
+    rows, columns = [], list(dict.fromkeys(unit.column for unit in units))
+    for task in dict.fromkeys(unit.task for unit in units):
+        mine = [unit for unit in units if unit.task is task]
+        answer = next((unit.answer for unit in mine if unit.answer), None)
+        if answer is None and not any(unit.refusal for unit in mine):
+            continue
+        rows.append({"task": task.name, "metric": answer and answer["metric"],
+                     "rows": answer and answer["rows"], "majority": answer and majority(answer),
+                     "columns": {column: cell_of([u for u in mine if u.column == column])
+                                 for column in columns},
+                     "seconds": sum(u.answer["seconds"] for u in mine if u.answer)})
+    return {"model": model, "columns": columns, "tasks": rows, "left_out": left_out}
+
+
+def cell_text(cell):
+    if cell is None:
+        return ""
+    if "refused" in cell:
+        return "refused"
+    if "spread" in cell:
+        return f"{100 * cell['mean']:.1f} ± {100 * cell['spread']:.1f} ({len(cell['values'])})"
+    return f"{100 * cell['mean']:.1f} [{100 * cell['low']:.1f}, {100 * cell['high']:.1f}]"
+
+
+def markdown(table):
+    lines = ["| task | metric | rows | majority | " + " | ".join(table["columns"]) + " | time |",
+             "| --- | --- | ---: | ---: | " + "---: | " * len(table["columns"]) + "---: |"]
+    notes = []
+    for row in table["tasks"]:
+        cells = [row["task"], (row["metric"] or "").replace("_", " "), str(row["rows"] or ""),
+                 "" if row["majority"] is None else f"{100 * row['majority']:.1f}",
+                 *(cell_text(row["columns"][column]) for column in table["columns"]),
+                 report.duration(row["seconds"])]
+        lines.append("| " + " | ".join(cells) + " |")
+        notes += [f"- {row['task']}, {column}: refused: {cell['refused']}"
+                  for column, cell in row["columns"].items() if cell and "refused" in cell]
+    head = (f"{table['model']} on test rows, in %. In brackets: the 95 % interval over the rows. ±: "
+            "standard deviation over seeds, of which there are as many as the bracket says. "
+            "Majority: always the most frequent label.")
+    notes += [f"- {task} is left out: {why}" for task, why in table["left_out"].items()]
+    return "\n".join([head, "", *lines, *([""] * bool(notes)), *notes]) + "\n"
+
+
+def draw(table):
+    """A line for each task, a mark for each way to ask."""
+    plt = report.need("matplotlib.pyplot")
+    rows = [row for row in table["tasks"] if row["rows"]]
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.5 * len(rows)), constrained_layout=True)
+    for place, row in enumerate(rows):
+        if row["majority"] is not None:
+            axes.plot([100 * row["majority"]] * 2, [place - 0.35, place + 0.35], color="0.7", lw=2)
+    n = len(table["columns"])
+    for i, column in enumerate(table["columns"]):
+        points = [(place + 0.22 * (i - (n - 1) / 2), row["columns"][column])
+                  for place, row in enumerate(rows)]
+        points = [(y, cell) for y, cell in points if cell and "values" in cell]
+        mean = [100 * cell["mean"] for _, cell in points]
+        low = [100 * cell.get("low", min(cell["values"])) for _, cell in points]
+        high = [100 * cell.get("high", max(cell["values"])) for _, cell in points]
+        axes.errorbar(mean, [y for y, _ in points], fmt="o", ms=5, lw=1.3, capsize=2,
+                      xerr=[[m - x for m, x in zip(mean, low)], [x - m for m, x in zip(mean, high)]],
+                      color=COLOURS[i % len(COLOURS)], label=column)
+    axes.plot([], [], color="0.7", lw=2, label="majority")
+    axes.set_yticks(range(len(rows)), [f"{row['task']} ({row['rows']})" for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("accuracy or F1 on test rows, %; bars: 95 % interval, or the range over seeds")
+    axes.set_title(table["model"], loc="left", fontsize=10)
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    return figure
+
+
+# ---- progress ----
+
+def expected(unit, units, job):
+    """Seconds that a result takes, by those that are there of the same kind, or of the task."""
+    def rate(others):
+        known = [(u.answer["seconds"], u.work(job)) for u in others if u.answer]
+        return sum(s for s, _ in known) / sum(w for _, w in known) if known else None
+
+    of_task = rate(u for u in units if u.task is unit.task and not u.steps)
+    same = [u for u in units if u.column == unit.column and u.answer]
+    exact = rate(u for u in same if u.task is unit.task)
+    of_column, plain_rate = rate(same), rate(u for u in units if not u.steps and
+                                             any(u.task is s.task for s in same))
+    if exact is not None or of_task is None:
+        return (exact or of_column or 0) * unit.work(job)
+    return of_task * unit.work(job) * (of_column / plain_rate if of_column and plain_rate else 1)
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def tell(unit, units, job):
+    done = sum(1 for u in units if u.answer or u.refusal)
+    left = sum(expected(u, units, job) for u in units if not u.answer and not u.refusal)
+    what = unit.refusal and f"refused: {unit.refusal}" or (
+        f"{100 * unit.answer['value']:.1f} % in {report.duration(unit.answer['seconds'])}")
+    rest = f"; about {report.duration(left)} left" if done < len(units) else ""
+    say(f"[{done}/{len(units)}] {unit.task.name}, {unit.column}, seed {unit.seed}: {what}{rest}")
+
+
+# ---- main ----
+
+def write_table(units, options, left_out):
+    table = table_of(units, options.model, left_out)
+    publish(os.path.join(options.out, "table.json"), json.dumps(table, indent=1))
+    publish(os.path.join(options.out, "table.md"), markdown(table))
+    return table
+
+
+def check_model(units, out):
+    """Results of a model that was changed are of two models."""
+    prints = {unit.answer["fingerprint"] for unit in units if unit.answer and not unit.steps}
+    if len(prints) > 1:
+        raise report.Failure(2, f"{out} holds results of a model that has changed since; choose "
+                                "another folder with --out")
+
+
+def measure_all(ballot, units, options, left_out):
+    job = ballot.job()
+    os.makedirs(os.path.join(options.out, "results"), exist_ok=True)
+    check_job(options.out, job)
+    for unit in units:
+        recall(unit, options.out)
+    check_model(units, options.out)
+    for unit in units:
+        if unit.answer is None:
+            ballot.measure(unit, options.out)
+            if unit.answer:
+                keep(unit, options.out)
+            check_model(units, options.out)
+            tell(unit, units, job)
+            write_table(units, options, left_out)
+    return write_table(units, options, left_out)
+
+
+def choose(tasks, options):
+    """The units whose rows are there, and why others are left out."""
+    units, left_out = [], {}
+    for unit in plan(tasks, options):
+        missing = unit.task.missing(unit.splits)
+        if not missing:
+            units.append(unit)
+            continue
+        name = unit.task.name
+        what = "" if unit.splits == ("test",) else ", in context and tuned"
+        left_out.setdefault(name + ("" if name in left_out else what),
+                            f"{', '.join(missing)} missing. {unit.task.advice} Or name the folder "
+                            "where the official files are unpacked with --rows.")
+    return units, left_out
+
+
+def parse():
+    def numbers(text):
+        return [int(word) for word in text.split(",") if word]
+
+    parser = argparse.ArgumentParser(
+        prog="tasks.sh", description="What a model makes of tasks: zero-shot, in context, and tuned "
+        "by votes, in one table (Markdown, JSON, picture). The same command continues what was cut "
+        "off. Nothing is downloaded.",
+        epilog="The environment may set BALLOT (the program), BALLOT_MPIRUN (more options of "
+        "mpirun) and BALLOT_TASK_ROWS (--rows).")
+    parser.add_argument("model", metavar="MODEL", help="any model that ballot eval takes")
+    parser.add_argument("tasks", metavar="TASK", nargs="*",
+                        help="as sst2, or a task file (default: all whose rows are there)")
+    parser.add_argument("--rows", metavar="FOLDER", default=os.environ.get("BALLOT_TASK_ROWS"),
+                        help="where the official files are unpacked, as FOLDER/SST-2/train.tsv, "
+                        "FOLDER/BoolQ/val.jsonl (default: beside the task files)")
+    parser.add_argument("--out", metavar="FOLDER", help="default: runs/tasks-MODEL")
+    parser.add_argument("--shots", metavar="N,...", type=numbers, default=[4],
+                        help="demonstrations in context; 0: none (default: 4)")
+    parser.add_argument("--seeds", metavar="N", type=int, default=3,
+                        help="of demonstrations, and of training runs (default: 3)")
+    parser.add_argument("--steps", metavar="N", type=int, default=100,
+                        help="of a training run; 0: no training (default: 100)")
+    parser.add_argument("--limit", metavar="N", type=int, default=400,
+                        help="test rows and dev rows, at most; 0: those of the task file "
+                        "(default: 400)")
+    parser.add_argument("--job", metavar="JOB.ini", default=os.path.join(ROOT, "jobs/sst2.ini"),
+                        help="settings of ballot for all of it (default: jobs/sst2.ini)")
+    parser.add_argument("-s", "--set", metavar="SECTION.KEY=VALUE", action="append", default=[],
+                        help="override an option of the job; may be repeated")
+    parser.add_argument("--ranks", metavar="N", type=int, default=0,
+                        help="of ballot (default: as many as mpirun takes)")
+    options = parser.parse_args()
+    options.shots = [shots for shots in options.shots if shots > 0]
+    if options.seeds < 1 or options.steps < 0 or options.limit < 0 or options.ranks < 0:
+        parser.error("--seeds is 1 or more, and --steps, --limit and --ranks are 0 or more")
+    if options.out is None:
+        name = os.path.basename(os.path.abspath(options.model))
+        options.out = os.path.join("runs", "tasks-" + name)
+    return options
+
+
+def main():
+    options = parse()
+    try:
+        units, left_out = choose(find_tasks(options.tasks, options.rows), options)
+        for task, why in left_out.items():
+            say(f"{task} is left out: {why}")
+        if not units:
+            raise report.Failure(3, "no task has its rows")
+        table = measure_all(Ballot(options), units, options, left_out)
+        print(markdown(table))
+        report.need("matplotlib").use("Agg")
+        draw(table).savefig(os.path.join(options.out, "table.png"), dpi=110)
+        print(f"{options.out}/table.md, table.json, table.png")
+    except report.Failure as failure:
+        print(f"tasks.sh: {failure}", file=sys.stderr)
+        return failure.code
+    except OSError as error:
+        print(f"tasks.sh: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
