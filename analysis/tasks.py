@@ -86,8 +86,8 @@ def plain(name):
 
 
 def find_official(folder, task, file):
-    """The file of that name in the folder where an official archive unpacks: SST-2 or winogrande_1.1
-    are those of sst2 and winogrande."""
+    """The file of that name in the folder where an official archive unpacks: SST-2 is that of sst2,
+    and winogrande_1.1 that of winogrande."""
     if not folder:
         return None
     there = sorted((name for name in os.listdir(folder) if plain(name).startswith(plain(task))),
@@ -177,17 +177,18 @@ class Ballot:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self.stop)
 
-    def stop(self, number, _):
+    def stop(self, *_):
         self.stopped = True
-        if self.child and number != signal.SIGINT:  # which a terminal sends to all
+        if self.child:
             self.child.terminate()
 
     def run(self, words, launch=(), shows=False):
         """(exit code, stdout, its last sentence); shows: stderr as it comes, and no stdout."""
         said, out = "", ""
-        with subprocess.Popen([*launch, self.program, *words], stdin=subprocess.DEVNULL, text=True,
-                              errors="replace", stderr=subprocess.PIPE,
-                              stdout=subprocess.DEVNULL if shows else subprocess.PIPE) as self.child:
+        to = subprocess.DEVNULL if shows else subprocess.PIPE
+        with subprocess.Popen([*launch, self.program, *words], text=True, errors="replace",
+                              stdin=subprocess.DEVNULL, stdout=to,
+                              stderr=subprocess.PIPE) as self.child:
             if not shows:
                 out = self.child.stdout.read()  # all of it, before much can be said
             for line in self.child.stderr:
@@ -410,20 +411,21 @@ def draw(table):
 
 # ---- progress ----
 
-def expected(unit, units, job):
-    """Seconds that a result takes, by those that are there of the same kind, or of the task."""
-    def rate(others):
-        known = [(u.answer["seconds"], u.work(job)) for u in others if u.answer]
-        return sum(s for s, _ in known) / sum(w for _, w in known) if known else None
+def rate(units, job):
+    """Seconds that a forward pass took; None: nothing was measured."""
+    known = [(unit.answer["seconds"], unit.work(job)) for unit in units if unit.answer]
+    return sum(s for s, _ in known) / sum(w for _, w in known) if known else None
 
-    of_task = rate(u for u in units if u.task is unit.task and not u.steps)
-    same = [u for u in units if u.column == unit.column and u.answer]
-    exact = rate(u for u in same if u.task is unit.task)
-    of_column, plain_rate = rate(same), rate(u for u in units if not u.steps and
-                                             any(u.task is s.task for s in same))
-    if exact is not None or of_task is None:
-        return (exact or of_column or 0) * unit.work(job)
-    return of_task * unit.work(job) * (of_column / plain_rate if of_column and plain_rate else 1)
+
+def expected(unit, units, job):
+    """Seconds that a result takes, by those that are there and the most like it."""
+    of_task = [other for other in units if other.task is unit.task]
+    alike = [other for other in units if other.column == unit.column]
+    for others in ([other for other in of_task if other in alike], of_task, alike, units):
+        seconds = rate(others, job)
+        if seconds is not None:
+            return seconds * unit.work(job)
+    return 0
 
 
 def say(text):

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 run=${1:-runs/shakespeare}
 echo "quickstart.sh: looking for packages that are missing"
 jobs/packages.sh
-echo "quickstart.sh: building ballot in build/release, which takes a minute or two the first time"
+echo "quickstart.sh: building ballot in build/release, which takes minutes the first time"
 cmake --preset release >/dev/null
 cmake --build --preset release >/dev/null || cmake --build --preset release
 ballot=build/release/ballot
