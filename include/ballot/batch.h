@@ -27,7 +27,8 @@ typedef enum bal_objective {
     BAL_OBJECTIVE_LABEL,      /* cross-entropy of the words of the right answer, summed */
     BAL_OBJECTIVE_CANDIDATES, /* cross-entropy of the right answer in the softmax of the scores */
     BAL_OBJECTIVE_ACCURACY,   /* one nat if another answer has the best score, else 0 */
-    BAL_OBJECTIVE_F1, /* 1 - macro-F1 of the answers with the best scores, which is no sum over the
+    BAL_OBJECTIVE_F1, /* of answers that are written: the mean of 1 - F1 of their words; else: 1 -
+                         macro-F1 of the answers with the best scores, which is no sum over the
                          questions: nats times their number */
 } bal_objective;
 
@@ -53,6 +54,7 @@ typedef struct bal_question {
     int32_t answer, n_answers; /* the first one, and how many: they follow each other */
     int32_t right;             /* 0 .. n_answers - 1 */
     bool calibrated;           /* as many answers again follow, to a neutral prompt */
+    int64_t example;           /* if answers are written: its number in the data set */
 } bal_question;
 
 /**
@@ -130,7 +132,8 @@ typedef struct bal_grade {
     int64_t missed; /* 1 - F1 of its words, in units of 1 / BAL_LOSS_UNITS_PER_NAT */
 } bal_grade;
 
-/** How answers are written, where none are given to choose from. */
+/** How answers are written, where none are given to choose from. Prompts continue what all begin
+ *  with, if there is such a beginning, or nothing. */
 typedef struct bal_writing {
     int64_t max_words; /* tokens of an answer, at most */
     /** Does this token end an answer? */

@@ -251,6 +251,8 @@ void bal_cache_destroy(bal_cache **cache);
 int64_t bal_cache_n(const bal_cache *cache);
 /** Forget those after the first n. Local. */
 void bal_cache_keep(bal_cache *cache, int64_t n);
+/** Make the text of a cache that of another of the same model, which it has room for. Local. */
+void bal_cache_copy(bal_cache *to, const bal_cache *from);
 /** Read n_tokens more tokens of the text of a cache, in which there is room for them; logits after
  *  the last of them, [n_vocab], of integer models the bits of bal_forward_logits of the whole text;
  *  NULL: not wanted. Local.

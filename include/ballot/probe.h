@@ -3,6 +3,7 @@
 #ifndef BALLOT_PROBE_H
 #define BALLOT_PROBE_H
 
+#include "ballot/answer.h"
 #include "ballot/batch.h"
 #include "ballot/model.h"
 #include "ballot/perturb.h"
@@ -31,15 +32,17 @@ extern const bal_way bal_ways[]; /* by bal_way_kind */
 /** Slots of the team that begins with slot first, of n_slots. Local. */
 int bal_way_slots(const bal_way *way, int first, int n_slots);
 
-/** What a rank probes with. Plain; what it points to is borrowed, but for the last two. */
+/** What a rank probes with. Plain; what it points to is borrowed, but for the last four. */
 typedef struct bal_prober {
     const bal_way *way;
     const bal_dataset *data; /* that mini-batches are drawn from */
     int64_t n_examples;      /* of a mini-batch */
     bal_forward *forward;
-    bal_batch *batch;   /* with room for a mini-batch */
-    int64_t *answers;   /* [2][room.answers] work space: losses at the points of a slot */
-    int64_t *questions; /* [team][n_points][n_examples] losses in the team probed last */
+    bal_batch *batch;       /* with room for a mini-batch */
+    int64_t *answers;       /* [2][room.answers] work space: losses at the points of a slot */
+    int64_t *questions;     /* [team][n_points][n_examples] losses in the team probed last */
+    bal_answerer *answerer; /* if answers are written for their loss */
+    bal_grade *grades;      /* if so: [2][n_examples] */
 } bal_prober;
 /** Make room for the losses of a prober whose other members are set. Local. @return BAL_OK;
  *  BAL_ERR_MEMORY. */

@@ -110,7 +110,7 @@ void bal_batch_ask(bal_batch *batch, int64_t prompt, int32_t n_answers, int32_t 
 {
     assert(batch->n_questions < batch->room.answers && right >= 0 && right < n_answers);
     batch->questions[batch->n_questions++] =
-        (bal_question){prompt, (int32_t)batch->n_answers, n_answers, right, calibrated};
+        (bal_question){prompt, (int32_t)batch->n_answers, n_answers, right, calibrated, 0};
 }
 
 void bal_batch_answer(bal_batch *batch, int64_t prompt, const int32_t *words, int64_t n)

@@ -163,10 +163,19 @@ const bal_model *bal_forward_model(const bal_forward *f) { return f->model; }
 
 int64_t bal_forward_length(const bal_forward *f) { return f->capacity.max_length; }
 
-/* Position of a sequence's first token: after those in the cache, and those of its parents. */
+/* The cache that sequence i continues at a sign, or NULL. */
+static bal_cache *cache_of(const bal_forward *f, const bal_sequences *s, int64_t i, int sign)
+{
+    if (f->pass.caches == NULL) return NULL;
+    return f->pass.caches[f->pass.is_shared ? 0 : sign * s->n + i];
+}
+
+/* Position of a sequence's first token: after those in its cache, as many at each sign, and those
+ * of its parents. */
 static int64_t first_position(const bal_forward *f, const bal_sequences *s, int64_t i)
 {
-    int64_t position = f->pass.cache != NULL ? f->pass.cache->n_tokens : 0;
+    const bal_cache *cache = cache_of(f, s, i, 0);
+    int64_t position = cache != NULL ? cache->n_tokens : 0;
     for (i = parent_of(s, i); i >= 0; i = parent_of(s, i))
         position += s->start[i + 1] - s->start[i];
     return position;
@@ -178,7 +187,7 @@ static void embed(bal_forward *f, const bal_sequences *s)
     const bal_model *m = f->model;
     const bal_model_config *c = &m->config;
     bool projected = m->project_in.weight >= 0;
-    bal_forward_embed(f, &m->embedding, s->tokens, false, projected ? f->h : f->x);
+    bal_forward_embed(f, &m->embedding, s->tokens, s->stride, false, projected ? f->h : f->x);
     if (projected) {
         bal_forward_read(f, &m->project_in, f->h);
         bal_forward_apply(f, &m->project_in, false, f->x);
@@ -188,11 +197,11 @@ static void embed(bal_forward *f, const bal_sequences *s)
             for (int64_t t = s->start[i]; t < s->start[i + 1]; ++t)
                 f->ids[t] =
                     (int32_t)(c->embed.position_offset + first_position(f, s, i) + t - s->start[i]);
-        bal_forward_embed(f, &m->positions, f->ids, true, f->x);
+        bal_forward_embed(f, &m->positions, f->ids, 0, true, f->x);
     }
     if (m->types.weight >= 0) {
         memset(f->ids, 0, (size_t)s->n_tokens * sizeof *f->ids);
-        bal_forward_embed(f, &m->types, f->ids, true, f->x);
+        bal_forward_embed(f, &m->types, f->ids, 0, true, f->x);
     }
     if (m->embed_norm.weight >= 0) bal_forward_norm(f, &m->embed_norm, s->n_tokens, f->x, f->x);
 }
@@ -211,13 +220,14 @@ static void lay_out_keys(const bal_forward *f, const bal_sequences *s, int64_t i
     }
 }
 
-/* Attention of sequence i, of q to h; its rows at a sign are those from row from on. */
+/* Attention of sequence i at a sign, of q to h. */
 static void attend_sequence(bal_forward *f, int64_t layer, const bal_sequences *s, int64_t i,
-                            int64_t from)
+                            int sign)
 {
     const bal_model_config *c = &f->model->config;
     int64_t q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
-    int64_t first = from + s->start[i], n = s->start[i + 1] - s->start[i];
+    int64_t from = sign * f->pass.n_tokens, first = from + s->start[i],
+            n = s->start[i + 1] - s->start[i];
     int64_t position = first_position(f, s, i);
     bool halves = c->rope.pairs == BAL_ROPE_HALVES;
     float *q = f->q + first * q_width, *k = f->k + first * kv_width, *v = f->v + first * kv_width;
@@ -227,8 +237,8 @@ static void attend_sequence(bal_forward *f, int64_t layer, const bal_sequences *
         f->kernels->lanes.rotate(n, c->n_heads, c->head_dim, halves, cosines, sines, q);
         f->kernels->lanes.rotate(n, c->n_kv_heads, c->head_dim, halves, cosines, sines, k);
     }
-    if (f->pass.cache != NULL || parent_of(s, i) >= 0) {
-        const bal_cache *cache = f->pass.cache;
+    const bal_cache *cache = cache_of(f, s, i, sign);
+    if (cache != NULL || parent_of(s, i) >= 0) {
         int64_t at = cache != NULL ? layer * cache->max_length * kv_width : 0;
         k = cache != NULL ? cache->k + at : f->angles.keys;
         v = cache != NULL ? cache->v + at : f->angles.values;
@@ -261,7 +271,7 @@ static void attend(bal_forward *f, int64_t index, const bal_sequences *s)
     for (int64_t i = 0; i < n_queries && bal_has(f->model, BAL_SCALE_BY_LAYER); ++i)
         f->q[i] *= 1.0f / (float)(index + 1);
     for (int sign = 0; sign < f->pass.n_signs; ++sign)
-        for (int64_t i = 0; i < s->n; ++i) attend_sequence(f, index, s, i, sign * f->pass.n_tokens);
+        for (int64_t i = 0; i < s->n; ++i) attend_sequence(f, index, s, i, sign);
     bal_forward_read(f, &layer->o, f->h);
     bal_forward_apply(f, &layer->o, true, f->x);
 }

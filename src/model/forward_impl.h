@@ -18,8 +18,10 @@ typedef struct bal_capacity {
 /* The pass under way. */
 typedef struct bal_pass {
     const bal_direction *direction; /* NULL: at the code itself */
-    bal_cache *cache;               /* of the text that every sequence continues, or NULL */
-    int n_signs;                    /* 2 with a direction of both sides, else 1 */
+    bal_cache *const *caches; /* [n_signs][sequences], or one for all if is_shared, of the texts
+                                 that they continue; NULL, or one that is NULL: of none */
+    bool is_shared;
+    int n_signs;      /* 2 with a direction of both sides, else 1 */
     int64_t n_tokens; /* of the batch; at the head, those it reads; rows are n_signs * n_tokens */
 } bal_pass;
 
@@ -82,9 +84,9 @@ void bal_forward_norm(bal_forward *f, const bal_norm *norm, int64_t n_rows, cons
 void bal_forward_gated(bal_forward *f, const bal_layer *layer);
 /** Logits of all rows at the head: of n_words words from word on, whole panels within PIECE. */
 void bal_forward_fill_logits(bal_forward *f, int64_t word, int64_t n_words);
-/** y = rows of a table, or y + that: row ids[t] for token t, at each sign. */
-void bal_forward_embed(bal_forward *f, const bal_part *table, const int32_t *ids, bool adds,
-                       float *y);
+/** y = rows of a table, or y + that: row ids[t] for token t, at - row ids[stride + t]. */
+void bal_forward_embed(bal_forward *f, const bal_part *table, const int32_t *ids, int64_t stride,
+                       bool adds, float *y);
 
 /* forward.c */
 
@@ -94,9 +96,15 @@ typedef struct bal_sequences {
     int64_t n_tokens, n;
     const int64_t *start;  /* [n + 1] */
     const int64_t *parent; /* [n]; NULL: none has one */
+    int64_t stride;        /* from the tokens at + to those at -; 0: they are the same */
 } bal_sequences;
 /** All layers, for the tokens whose f->out.row is not below 0; f->out.row is then their row, and
  * what the head reads of them the input. */
 void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_sequences *s);
+
+/* losses.c */
+
+/** Logits of all rows at the head, [rows][n_vocab]. @return BAL_OK; BAL_ERR_NUMERIC. */
+bal_status bal_forward_all_logits(bal_forward *f, float *logits);
 
 #endif

@@ -273,8 +273,8 @@ static void embed_row(const uint8_t *entries, float scale, int64_t dim, bool add
     }
 }
 
-void bal_forward_embed(bal_forward *f, const bal_part *part, const int32_t *ids, bool adds,
-                       float *y)
+void bal_forward_embed(bal_forward *f, const bal_part *part, const int32_t *ids, int64_t stride,
+                       bool adds, float *y)
 {
     const bal_tensor *table = tensor_at(f, part->weight);
     int64_t dim = table->n_cols, n = f->pass.n_tokens;
@@ -289,14 +289,13 @@ void bal_forward_embed(bal_forward *f, const bal_part *part, const int32_t *ids,
             table->n_rows - first < BAL_PANEL_ROWS ? table->n_rows - first : BAL_PANEL_ROWS;
         const uint8_t *panel[N_SIGNS_MAX];
         bool filled = false;
-        for (int64_t t = 0; t < n; ++t) {
-            if (ids[t] < first || ids[t] >= first + n_rows) continue;
+        for (int64_t row = 0; row < f->pass.n_signs * n; ++row) {
+            int sign = row >= n;
+            int64_t id = ids[sign * stride + row - sign * n] - first;
+            if (id < 0 || id >= n_rows) continue;
             if (!filled) fill_strip(f, part, first, n_rows, panel);
             filled = true;
-            for (int sign = 0; sign < f->pass.n_signs; ++sign)
-                embed_row(panel[sign] + 4 * (ids[t] - first),
-                          f->moved.row_scale[sign][ids[t] - first], dim, adds,
-                          y + (sign * n + t) * dim);
+            embed_row(panel[sign] + 4 * id, f->moved.row_scale[sign][id], dim, adds, y + row * dim);
         }
     }
 }

@@ -79,7 +79,7 @@ bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
     for (int64_t i = 0; i < batch->n_scored; ++i) f->out.row[batch->scored[i].token] = 0;
     bal_forward_run(f, direction,
                     &(bal_sequences){batch->tokens, batch->n_tokens, batch->n_sequences,
-                                     batch->start, batch->parent});
+                                     batch->start, batch->parent, 0});
     (batch->aim.relative ? find_targets : sum_pieces)(f, batch);
     for (int sign = 0; sign < f->pass.n_signs; ++sign) {
         bal_losses *at = &losses[sign];
@@ -99,10 +99,9 @@ bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
     return BAL_OK;
 }
 
-/* Logits of all rows at the head. */
-static bal_status fill_all_logits(bal_forward *f, float *logits)
+bal_status bal_forward_all_logits(bal_forward *f, float *logits)
 {
-    int64_t n_vocab = f->model->config.n_vocab, n = f->pass.n_tokens;
+    int64_t n_vocab = f->model->config.n_vocab, n = f->pass.n_signs * f->pass.n_tokens;
     for (int64_t word = 0; word < n_vocab; word += PIECE) {
         int64_t n_words = n_vocab - word < PIECE ? n_vocab - word : PIECE;
         bal_forward_fill_logits(f, word, n_words);
@@ -122,8 +121,9 @@ bal_status bal_forward_logits(bal_forward *f, const int32_t *tokens, int64_t n_t
                               float *logits)
 {
     memset(f->out.row, 0, (size_t)n_tokens * sizeof *f->out.row);
-    bal_forward_run(f, NULL, &(bal_sequences){tokens, n_tokens, 1, (int64_t[]){0, n_tokens}, NULL});
-    return fill_all_logits(f, logits);
+    bal_forward_run(f, NULL,
+                    &(bal_sequences){tokens, n_tokens, 1, (int64_t[]){0, n_tokens}, NULL, 0});
+    return bal_forward_all_logits(f, logits);
 }
 
 bal_status bal_cache_create(const bal_model *model, int64_t max_length, bal_cache **cache)
@@ -158,6 +158,21 @@ void bal_cache_destroy(bal_cache **cache)
     *cache = NULL;
 }
 
+void bal_cache_copy(bal_cache *to, const bal_cache *from)
+{
+    const bal_model_config *c = &from->model->config;
+    int64_t width = c->n_kv_heads * c->head_dim;
+    size_t n_bytes = (size_t)(from->n_tokens * width) * sizeof *to->k;
+    assert(from->n_tokens <= to->max_length && to->model == from->model);
+    for (int64_t layer = 0; layer < c->n_layers; ++layer) {
+        memcpy(to->k + layer * to->max_length * width, from->k + layer * from->max_length * width,
+               n_bytes);
+        memcpy(to->v + layer * to->max_length * width, from->v + layer * from->max_length * width,
+               n_bytes);
+    }
+    to->n_tokens = from->n_tokens;
+}
+
 int64_t bal_cache_n(const bal_cache *cache) { return cache->n_tokens; }
 
 void bal_cache_keep(bal_cache *cache, int64_t n)
@@ -176,11 +191,11 @@ bal_status bal_forward_extend(bal_forward *f, bal_cache *cache, const int32_t *t
         n = n_tokens < f->capacity.max_tokens ? n_tokens : f->capacity.max_tokens;
         memset(f->out.row, -1, (size_t)n * sizeof *f->out.row);
         f->out.row[n - 1] = 0;
-        f->pass.cache = cache;
-        bal_forward_run(f, NULL, &(bal_sequences){tokens, n, 1, (int64_t[]){0, n}, NULL});
-        f->pass.cache = NULL;
+        f->pass.caches = &cache;
+        bal_forward_run(f, NULL, &(bal_sequences){tokens, n, 1, (int64_t[]){0, n}, NULL, 0});
+        f->pass.caches = NULL;
         cache->n_tokens += n;
-        if (n == n_tokens && logits != NULL) BAL_TRY(fill_all_logits(f, logits));
+        if (n == n_tokens && logits != NULL) BAL_TRY(bal_forward_all_logits(f, logits));
     }
     return BAL_OK;
 }
@@ -189,8 +204,10 @@ bal_status bal_forward_losses_after(bal_forward *f, bal_cache *cache, const bal_
                                     bal_losses *losses)
 {
     assert(cache->model == f->model && cache->max_length <= f->capacity.max_length);
-    f->pass.cache = cache;
+    f->pass.caches = &cache;
+    f->pass.is_shared = true;
     bal_status status = bal_forward_losses(f, batch, NULL, losses);
-    f->pass.cache = NULL;
+    f->pass.caches = NULL;
+    f->pass.is_shared = false;
     return status;
 }

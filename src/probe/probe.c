@@ -6,19 +6,26 @@
 
 bal_status bal_prober_init(bal_prober *prober)
 {
+    const bal_dataset *data = prober->data;
     size_t n = (size_t)(prober->way->team * prober->way->n_points);
     prober->questions = bal_alloc(n, (size_t)prober->n_examples * sizeof *prober->questions);
     prober->answers = bal_alloc(2, (size_t)prober->batch->room.answers * sizeof *prober->answers);
-    if (prober->questions != NULL && prober->answers != NULL) return BAL_OK;
-    return bal_fail(BAL_ERR_MEMORY, "no memory to probe %lld examples",
-                    (long long)prober->n_examples);
+    prober->grades = bal_alloc(2, (size_t)prober->n_examples * sizeof *prober->grades);
+    if (prober->questions == NULL || prober->answers == NULL || prober->grades == NULL)
+        return bal_fail(BAL_ERR_MEMORY, "no memory to probe %lld examples",
+                        (long long)prober->n_examples);
+    bool writes = data->writing != NULL && data->aim.objective == BAL_OBJECTIVE_F1;
+    return writes ? bal_answerer_create(prober->forward, &prober->answerer) : BAL_OK;
 }
 
 void bal_prober_clear(bal_prober *prober)
 {
     free(prober->questions);
     free(prober->answers);
+    free(prober->grades);
+    bal_answerer_destroy(&prober->answerer);
     prober->questions = prober->answers = NULL;
+    prober->grades = NULL;
 }
 
 /* Losses of each question of the batch at a point of a slot of the team. */
@@ -27,21 +34,51 @@ static int64_t *questions_of(const bal_prober *prober, int slot, int point)
     return prober->questions + (slot * prober->way->n_points + point) * prober->n_examples;
 }
 
+/* Losses of the batch and of its questions at the points of slot number i of the team, +, then -,
+ * by what the model says about answers. */
+static bal_status read_answers(bal_prober *prober, const bal_direction *direction, int i,
+                               int64_t losses[2])
+{
+    bal_losses found[2] = {{.answers = prober->answers},
+                           {.answers = prober->answers + prober->batch->room.answers}};
+    int n_points = prober->way->n_points;
+    BAL_TRY(bal_forward_losses(prober->forward, prober->batch, direction, found));
+    for (int sign = 0; sign < n_points; ++sign)
+        losses[sign] = bal_batch_losses(prober->batch, found[sign].answers,
+                                        questions_of(prober, i, n_points - 1 - sign));
+    return BAL_OK;
+}
+
+/* The same by the answers that it writes. */
+static bal_status write_answers(bal_prober *prober, const bal_direction *direction, int i,
+                                int64_t losses[2])
+{
+    int64_t n = prober->batch->n_questions;
+    int n_points = prober->way->n_points;
+    BAL_TRY(bal_answerer_answer(prober->answerer, prober->data, prober->batch, NULL, direction,
+                                prober->grades));
+    for (int sign = 0; sign < n_points; ++sign) {
+        int64_t *questions = questions_of(prober, i, n_points - 1 - sign);
+        losses[sign] = 0;
+        for (int64_t q = 0; q < n; ++q)
+            losses[sign] += questions[q] = prober->grades[sign * n + q].missed;
+    }
+    return BAL_OK;
+}
+
 bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, int n,
                      int64_t *losses)
 {
     int n_points = prober->way->n_points;
     bal_dataset_draw(prober->data, measure->kernels, measure->seed, measure->step, (uint32_t)first,
                      prober->n_examples, prober->batch);
-    for (int i = 0; i < n; ++i, losses += n_points) {
+    for (int i = 0; i < n; ++i) {
         bal_direction direction = {
             .measure = *measure, .slot = (uint32_t)(first + i), .one_sided = n_points == 1};
-        bal_losses found[2] = {{.answers = prober->answers}, /* at +, at - */
-                               {.answers = prober->answers + prober->batch->room.answers}};
-        BAL_TRY(bal_forward_losses(prober->forward, prober->batch, &direction, found));
-        for (int point = 0; point < n_points; ++point)
-            losses[point] = bal_batch_losses(prober->batch, found[n_points - 1 - point].answers,
-                                             questions_of(prober, i, point));
+        int64_t found[2]; /* at +, at - */
+        BAL_TRY((prober->answerer != NULL ? write_answers : read_answers)(prober, &direction, i,
+                                                                          found));
+        for (int point = 0; point < n_points; ++point) *losses++ = found[n_points - 1 - point];
     }
     return BAL_OK;
 }

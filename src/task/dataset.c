@@ -33,7 +33,10 @@ static void add_asked(const examples *x, int64_t example, int64_t first, int64_t
     const int32_t *tokens = bal_encoded_part(e, example, first, &n_tokens);
     int64_t prompt =
         bal_batch_sequence(batch, parent, tokens + e->n_common, n_tokens - e->n_common);
-    if (!neutral) bal_batch_ask(batch, prompt, (int32_t)(n - 1), e->right[example], e->calibrated);
+    if (!neutral) {
+        bal_batch_ask(batch, prompt, (int32_t)(n - 1), e->right[example], e->calibrated);
+        batch->questions[batch->n_questions - 1].example = example;
+    }
     for (int64_t part = first + 1; part < first + n; ++part) {
         tokens = bal_encoded_part(e, example, part, &n_tokens);
         bal_batch_answer(batch, prompt, tokens, n_tokens);

@@ -5,7 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#include "answerer.h"
+#include "ballot/answer.h"
 
 double bal_score_nats(const bal_score *score)
 {
@@ -41,7 +41,8 @@ typedef struct evaluator {
     const bal_dataset *data;
     bal_batch *batch;
     int64_t *answers, *questions; /* losses of a batch */
-    bal_answerer answerer;        /* if answers are written */
+    bal_answerer *answerer;       /* if answers are written */
+    bal_grade *grades;            /* if so: of a batch */
     bal_cache *beginning;         /* what all examples begin with; NULL: each batch has its own */
     bal_score score;
     bal_outcomes *outcomes; /* NULL: not wanted */
@@ -63,19 +64,24 @@ static bal_status make_evaluator(evaluator *e)
     e->answers = bal_alloc(2, (size_t)room * sizeof *e->answers);
     if (e->answers == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for an evaluation");
     e->questions = e->answers + room;
-    return e->data->writing != NULL ? bal_answerer_init(&e->answerer, e->forward)
-                                    : read_beginning(e);
+    if (e->data->writing != NULL) {
+        BAL_TRY(bal_answerer_create(e->forward, &e->answerer));
+        e->grades = bal_alloc((size_t)room, sizeof *e->grades);
+        if (e->grades == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for an evaluation");
+    }
+    return read_beginning(e);
 }
 
 static void clear_evaluator(evaluator *e)
 {
     free(e->answers);
-    bal_answerer_clear(&e->answerer);
+    free(e->grades);
+    bal_answerer_destroy(&e->answerer);
     bal_cache_destroy(&e->beginning);
 }
 
 /* What became of a question of the batch, example index. */
-static bal_status find_outcome(evaluator *e, int64_t index, int64_t at, bal_outcome *outcome)
+static void find_outcome(evaluator *e, int64_t index, int64_t at, bal_outcome *outcome)
 {
     const bal_question *question = &e->batch->questions[at];
     *outcome = (bal_outcome){.loss = e->questions[at],
@@ -83,17 +89,14 @@ static bal_status find_outcome(evaluator *e, int64_t index, int64_t at, bal_outc
                              .chosen = bal_batch_choice(e->batch, e->answers, question),
                              .n = question->n_answers};
     if (e->data->writing != NULL) {
-        bal_grade grade = {0};
-        BAL_TRY(bal_answerer_answer(&e->answerer, e->data, e->batch, at, index, &grade));
-        outcome->chosen = grade.exact ? question->right : -1;
-        outcome->f1 = BAL_LOSS_UNITS_PER_NAT - grade.missed;
+        outcome->chosen = e->grades[at].exact ? question->right : -1;
+        outcome->f1 = BAL_LOSS_UNITS_PER_NAT - e->grades[at].missed;
     }
-    if (e->outcomes == NULL) return BAL_OK;
+    if (e->outcomes == NULL) return;
     e->outcomes->examples[index] = *outcome;
     for (int32_t a = 0; a < question->n_answers; ++a)
         e->outcomes->scores[index * e->outcomes->width + a] =
             bal_batch_score(e->batch, e->answers, question, a);
-    return BAL_OK;
 }
 
 /* Are there no answers to choose from or to write? Then words are counted, not questions. */
@@ -124,9 +127,11 @@ static bal_status add_examples(evaluator *e, int64_t first, int64_t n)
         e->score.n_right += losses.n_right;
         return BAL_OK;
     }
+    if (e->data->writing != NULL)
+        BAL_TRY(bal_answerer_answer(e->answerer, e->data, e->batch, e->beginning, NULL, e->grades));
     for (int64_t i = 0; i < e->batch->n_questions; ++i) {
         bal_outcome outcome;
-        BAL_TRY(find_outcome(e, first + i, i, &outcome));
+        find_outcome(e, first + i, i, &outcome);
         e->score.n_right += outcome.chosen == outcome.right;
         e->score.f1 += outcome.f1;
     }

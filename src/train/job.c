@@ -167,10 +167,11 @@ static bal_status open_split(const bal_job *job, const bal_task *task, bal_split
     int objective = job->data.objective;
     if (!learns || objective == BAL_OBJECTIVE_AUTO)
         objective = writes ? BAL_OBJECTIVE_LABEL : BAL_OBJECTIVE_CANDIDATES;
-    if (writes && objective != BAL_OBJECTIVE_LABEL)
-        return bal_fail(BAL_ERR_CONFIG,
-                        "[data] objective: answers to %s are written, not chosen; set it to label",
-                        job->data.task);
+    if (writes && objective != BAL_OBJECTIVE_LABEL && objective != BAL_OBJECTIVE_F1)
+        return bal_fail(
+            BAL_ERR_CONFIG,
+            "[data] objective: answers to %s are written, not chosen; set it to label or f1",
+            job->data.task);
     bal_example_options options = {.context = job->data.context,
                                    .balanced = learns && job->data.balanced,
                                    .objective = (bal_objective)objective};

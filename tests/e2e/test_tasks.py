@@ -54,6 +54,12 @@ CHOSEN_ROWS = "text\tlabel\n" + "".join(
     for row, (name, label) in enumerate((("Lily", 1), ("Tom", 0), ("Max", 0), ("Sue", 1)))
     for verb in ("saw", "liked", "found")
     for thing_at, thing in enumerate(("the dog", "a ball", "the cat")))
+# Questions whose answers the model changes with few codes.
+WRITTEN_ROWS = "".join(
+    json.dumps({"question": f"{name} {verb} the {thing}. {name} {verb} the",
+                "answer": [thing, f"big {thing}"]}) + "\n"
+    for name in ("Lily", "Tom", "Max", "Sue") for verb in ("saw", "liked", "found")
+    for thing in ("dog", "ball", "cat"))
 ROWS = '{"question": "Once upon a", "answer": ["time", "day"]}\n' * 3
 
 
@@ -173,8 +179,8 @@ class Tasks(b.TestCase):
 
     def learns_the_same(self, name, **options):
         """On any ranks and kernels, audited, and after a kill. The fingerprint."""
-        options = {"data__objective": "f1", "data__context": 48, "data__batch": 8, "data__train_rows": 0,
-                   "vote__audit": 1, **options}
+        options = {"data__objective": "f1", "data__context": 48, "data__batch": 8,
+                   "data__train_rows": 0, "vote__audit": 1, **options}
         whole, first = self.learn(name, **options)
         journal = b.bytes_of(whole, "ballots.journal")
         for ranks, level in ((2, "ref"), (4, "avx2")):
@@ -200,6 +206,19 @@ class Tasks(b.TestCase):
                                    data__batch=8, data__train_rows=0)
             prints.add(b.printed_fingerprint(result))
         self.assertEqual(len(prints), 3)
+
+    def test_f1_of_written_answers_is_learned_the_same_everywhere(self):
+        self.write("rows.jsonl", WRITTEN_ROWS)
+        task = self.write("written.ini", WRITTEN.replace("train = 2", "train = 20"))
+        shots = {"data__task": task, "data__shots": 1, "data__context": 64}
+        f1 = self.learns_the_same("f1-written", **shots)
+        _, result = self.learn("label", **shots, data__objective="label", data__batch=8,
+                               data__train_rows=0)
+        self.assertNotEqual(f1, b.printed_fingerprint(result))
+        for aim in "accuracy", "candidates":
+            said = self.learn(aim, data__task=task, data__objective=aim, expect=b.USAGE)[1].err
+            self.assertIn("answers to " + task + " are written, not chosen; set it to label or f1",
+                          said)
 
     def test_patience_ends_a_run_for_good(self):
         run, result = self.learn("patience", run__steps=10 * STEPS, run__eval_every=1,

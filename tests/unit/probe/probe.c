@@ -44,7 +44,7 @@ typedef struct bench {
     bool on_ballot[N_TENSORS_MAX];
 } bench;
 
-static void set_up(bench *b, const bal_way *way)
+static void set_up_with(bench *b, const bal_way *way, const bal_dataset *data)
 {
     const bal_kernels *kernels = bal_kernels_at(bal_isa_best());
     *b = (bench){.model = toy_model(true)};
@@ -52,7 +52,7 @@ static void set_up(bench *b, const bal_way *way)
     CU_ASSERT_EQUAL_FATAL(bal_batch_init(&b->batch, bal_batch_text(N_SEQUENCES, TOY_CONTEXT)),
                           BAL_OK);
     b->prober =
-        (bal_prober){.way = way, .data = &windows, .n_examples = N_SEQUENCES, .batch = &b->batch};
+        (bal_prober){.way = way, .data = data, .n_examples = N_SEQUENCES, .batch = &b->batch};
     CU_ASSERT_EQUAL_FATAL(bal_forward_create(b->model, kernels, N_SEQUENCES * TOY_CONTEXT,
                                              TOY_CONTEXT, &b->prober.forward),
                           BAL_OK);
@@ -63,6 +63,8 @@ static void set_up(bench *b, const bal_way *way)
                                .step = 5,
                                .on_ballot = b->on_ballot};
 }
+
+static void set_up(bench *b, const bal_way *way) { set_up_with(b, way, &windows); }
 
 static void clear(bench *b)
 {
@@ -124,6 +126,71 @@ static void test_a_two_sided_probe_looks_at_both_sides(void)
     clear(&b);
 }
 
+/* Questions whose answers are written: the grade is their words, as a number. */
+static void draw_question(const void *self, uint64_t random, bal_batch *batch)
+{
+    (void)self;
+    const int32_t prompt[] = {(int32_t)(random % TOY_VOCAB), (int32_t)(random / 97 % TOY_VOCAB)};
+    int64_t sequence = bal_batch_sequence(batch, -1, prompt, 2);
+    bal_batch_ask(batch, sequence, 1, 0, false);
+    batch->questions[batch->n_questions - 1].example = (int64_t)(random % 1000);
+    bal_batch_answer(batch, sequence, prompt, 1);
+}
+
+static bool ends(const void *self, int32_t token)
+{
+    (void)self;
+    return token % 5 == 0;
+}
+
+static bal_status grade(const void *self, int64_t index, const int32_t *tokens, int64_t n,
+                        bal_grade *given)
+{
+    (void)self;
+    *given = (bal_grade){.missed = index};
+    for (int64_t i = 0; i < n; ++i) given->missed = 3 * given->missed + tokens[i];
+    return BAL_OK;
+}
+
+static const bal_writing writing = {.max_words = 4, .ends = ends, .grade = grade};
+static const bal_dataset written = {.n_examples = 1,
+                                    .aim = {.objective = BAL_OBJECTIVE_F1},
+                                    .writing = &writing,
+                                    .draw = draw_question};
+
+static void test_written_answers_are_probed_by_their_grades(void)
+{
+    bench b;
+    set_up_with(&b, &bal_ways[BAL_WAY_TWO_SIDED], &written);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(b.prober.answerer);
+    int n_cast = 0;
+    for (int slot = 0; slot < 10; ++slot) {
+        bal_grade grades[2 * N_SEQUENCES]; /* at +, at - */
+        bal_direction direction = {.measure = b.measure, .slot = (uint32_t)slot};
+        int64_t losses[2], n_agree = 0;
+        int8_t vote;
+        bal_totals totals = {0};
+        bal_dataset_draw(&written, b.measure.kernels, SEED, b.measure.step, (uint32_t)slot,
+                         N_SEQUENCES, &b.batch);
+        CU_ASSERT_EQUAL_FATAL(
+            bal_answerer_answer(b.prober.answerer, &written, &b.batch, NULL, &direction, grades),
+            BAL_OK);
+        CU_ASSERT_EQUAL_FATAL(bal_probe(&b.prober, &b.measure, slot, 1, losses), BAL_OK);
+        bal_probe_votes(&b.prober, 1, losses, &vote, &totals);
+        for (int i = 0; i < N_SEQUENCES; ++i) {
+            losses[0] -= grades[N_SEQUENCES + i].missed;
+            losses[1] -= grades[i].missed;
+            n_agree += (grades[N_SEQUENCES + i].missed - grades[i].missed) * vote > 0;
+        }
+        CU_ASSERT(losses[0] == 0 && losses[1] == 0);
+        CU_ASSERT_EQUAL(totals.n_agree, (uint64_t)n_agree);
+        CU_ASSERT_EQUAL(totals.n_tokens, N_SEQUENCES);
+        n_cast += vote != 0;
+    }
+    CU_ASSERT(n_cast > 0);
+    clear(&b);
+}
+
 static void test_a_team_shares_a_mini_batch(void)
 {
     bench b;
@@ -156,5 +223,6 @@ const bal_test bal_suite_tests[] = {
     {"a two-sided vote is the sign of a difference",
      test_a_two_sided_vote_is_the_sign_of_a_difference},
     {"a two-sided probe looks at both sides", test_a_two_sided_probe_looks_at_both_sides},
+    {"written answers are probed by their grades", test_written_answers_are_probed_by_their_grades},
     {"a team shares a mini-batch", test_a_team_shares_a_mini_batch},
     {NULL, NULL}};
