@@ -64,7 +64,8 @@ static bal_model *floats_of(const bal_model *model, const bal_balance *balance, 
 
 static void test_a_scaled_model_of_floats_has_the_same_loss(void)
 {
-    static const bool scales[N_TOY_KINDS] = {true, true, false, false, true}; /* not after norms */
+    static const bool scales[N_TOY_KINDS] = {true,  true, false,
+                                             false, true, true}; /* not after norms */
     for (int kind = 0; kind < N_TOY_KINDS; ++kind) {
         bal_model *model = toy_kind(kind);
         bal_batch batch = toy_batch(N_SEQUENCES, TOY_VOCAB);
@@ -75,7 +76,7 @@ static void test_a_scaled_model_of_floats_has_the_same_loss(void)
         bal_model *scaled = floats_of(model, balance, &changed);
         CU_ASSERT_EQUAL(changed, scales[kind]);
         int64_t a = loss_of(plain, &batch), b = loss_of(scaled, &batch);
-        CU_ASSERT(llabs(a - b) < a / 10000);
+        CU_ASSERT(llabs(a - b) < a / 10000000); /* floats are rounded otherwise */
         bal_model_destroy(&plain);
         bal_model_destroy(&scaled);
         bal_balance_destroy(&balance);

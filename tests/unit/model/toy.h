@@ -74,10 +74,10 @@ static inline bal_model *toy_model(bool tied)
 }
 
 /** Models with everything that a config and formats can ask for. */
-#define N_TOY_KINDS 5
+#define N_TOY_KINDS 6
 static inline bal_model *toy_kind(int kind)
 {
-    bal_model_config c = toy_config(kind != 1);
+    bal_model_config c = toy_config(kind != 1 && kind != 5);
     if (kind < 2) return toy_model(kind == 0);
     c.rope.pairs = BAL_ROPE_HALVES;
     if (kind == 2) {
@@ -96,6 +96,12 @@ static inline bal_model *toy_kind(int kind)
         c.activation = BAL_ACT_GELU;
         c.embed.n_positions = TOY_CONTEXT, c.embed.n_types = 2;
         return toy_model_of(&c, &(bal_formats){.matrices = BAL_NF4, .group = 32});
+    }
+    if (kind == 5) { /* as gpt2, with a head of its own */
+        c.features = BAL_LAYER_NORM | BAL_NO_GATE | BAL_BIAS_QKV | BAL_BIAS_O | BAL_BIAS_MLP;
+        c.activation = BAL_ACT_GELU_TANH;
+        c.embed.n_positions = TOY_CONTEXT;
+        return toy_model_of(&c, &(bal_formats){.matrices = BAL_I8});
     }
     c.features = BAL_QK_NORM | BAL_BIAS_QKV;
     c.window = 4;
