@@ -83,7 +83,8 @@ typedef struct bal_export_options {
  *
  * With a base, the file has the base's tensors under the base's names. A tensor counts as unchanged
  * if quantizing the base gives its codes, scales and factors now, and its gains are 0. Unchanged
- * tensors, and those that are not part of the model, keep the base's bytes and dtype.
+ * tensors, and those that are not part of the model, keep the base's bytes and dtype. A model that
+ * was rounded for a text has no base, as the balance went into its tensors.
  *
  * An F32 folder, read back as floats, has exactly the dequantized weights. If a model was only
  * rounded, rounding its folder to int8 again gives the same codes, and scales equal to the last bit

@@ -159,6 +159,13 @@ bool bal_model_config_same(const bal_model_config *a, const bal_model_config *b)
 
 #define BAL_FORMATS_BYTES 576 /* those of a job file, and its embedding= */
 
+/** How floats are rounded, or were. */
+typedef enum bal_rounding_way {
+    BAL_ROUND_NEAREST,       /* by bal_tensor_quantize */
+    BAL_ROUND_LEAST_SQUARES, /* by bal_tensor_fit */
+    BAL_ROUND_FOR_TEXT       /* so too, after a balance has scaled them (ballot/balance.h) */
+} bal_rounding_way;
+
 /** In which formats a model's tensors are. */
 typedef struct bal_formats {
     bal_format matrices; /* BAL_F32: vectors too; else they are BAL_I16 */
@@ -166,7 +173,7 @@ typedef struct bal_formats {
     char patterns[BAL_FORMATS_BYTES]; /* exceptions, words GLOB=FORMAT or GLOB=FORMAT:GROUP,
                                          of which the first that matches a matrix counts; the word
                                          embedding stands for embeddings and head */
-    bool least_squares; /* floats are rounded by bal_tensor_fit, else by bal_tensor_quantize */
+    bal_rounding_way rounding;        /* of floats */
 } bal_formats;
 
 /** Read FORMAT, or FORMAT:GROUP with 32, 64 or 128 where it has groups, else *group stays. Local.

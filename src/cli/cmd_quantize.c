@@ -111,7 +111,7 @@ static bal_status quantize(bal_context *context, const arguments *a, const bal_j
     BAL_TRY(bal_check_output(a->out));
     if (a->text != NULL) {
         BAL_TRY(bal_calibrate(a->model, a->text, job, &a->common.machine, &fill->balance));
-        formats.least_squares = true;
+        formats.rounding = BAL_ROUND_FOR_TEXT;
     }
     *fill->states = bal_rule_of(job->rule.name)->states;
     BAL_TRY(bal_source_round(a->model, &formats, bundle, fill));

@@ -66,6 +66,7 @@ static bool has_gain(const bal_model *model, int index)
 static bal_status compare(const bal_hub_weights *w, int index, bool *same)
 {
     const bal_tensors *tensors = bal_model_tensors(w->theirs.model);
+    bool least_squares = bal_model_formats(w->theirs.model)->rounding == BAL_ROUND_LEAST_SQUARES;
     bal_tensor again = tensors->at[index];
     void *memory = bal_alloc(bal_tensor_bytes(&again), 1);
     if (memory == NULL)
@@ -77,7 +78,9 @@ static bal_status compare(const bal_hub_weights *w, int index, bool *same)
     while (status == BAL_OK && bal_tensors_next(tensors, &piece) && piece.index == index) {
         bal_tensor rows = bal_tensor_rows(&again, piece.first, piece.n_rows);
         status = bal_hub_match_read(&w->base, w->family, w->theirs.model, &piece, w->ours);
-        if (status == BAL_OK) status = bal_tensor_quantize(&rows, w->ours, NULL);
+        if (status == BAL_OK)
+            status = least_squares ? bal_tensor_fit(&rows, w->ours, NULL, NULL)
+                                   : bal_tensor_quantize(&rows, w->ours, NULL);
     }
     bal_tensor_level(&again);
     *same = status == BAL_OK && is_same(&tensors->at[index], &again);
@@ -145,6 +148,11 @@ static bal_status plan_from_base(const bal_bundle *bundle, const char *base, bal
         return bal_fail(BAL_ERR_INPUT,
                         "%s: cannot be the base of a llama2.c model, whose rows are reordered; "
                         "leave out --base",
+                        base);
+    if (bal_model_formats(bundle->model)->rounding == BAL_ROUND_FOR_TEXT)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: cannot be the base of a model that was rounded for a text, which "
+                        "scales columns: none of its tensors is the base's; leave out --base",
                         base);
     BAL_TRY(bal_hub_weights_open(base, &w->base));
     bal_hub_match_unwrap(&w->base, w->family);

@@ -31,7 +31,7 @@ bal_status bal_hub_round(bal_model *model, const bal_piece *piece, float *values
     bal_balance *balance = fill->balance;
     const float *weights = balance != NULL ? bal_balance_weights(balance, piece->index) : NULL;
     if (balance != NULL) bal_balance_scale(balance, piece, &rows, values);
-    BAL_TRY(bal_model_formats(model)->least_squares
+    BAL_TRY(bal_model_formats(model)->rounding != BAL_ROUND_NEAREST
                 ? bal_tensor_fit(&rows, values, weights, leftover)
                 : bal_tensor_quantize(&rows, values, leftover));
     if (balance != NULL) bal_balance_settle(balance, piece->index, &rows, values, leftover);

@@ -1,5 +1,7 @@
 /* checkpoint_model.c: the network of a checkpoint: its config and formats as attributes of /model.
  * The other files know tensors alone. */
+#include <string.h>
+
 #include "hdf5_impl.h"
 
 static void write_member(hid_t model, const bal_config_row *row, const bal_model_config *config)
@@ -24,6 +26,10 @@ static void write_member(hid_t model, const bal_config_row *row, const bal_model
     }
 }
 
+static const char *const rounding_words[] = {[BAL_ROUND_NEAREST] = "nearest",
+                                             [BAL_ROUND_LEAST_SQUARES] = "least-squares",
+                                             [BAL_ROUND_FOR_TEXT] = "for a text"};
+
 void bal_write_model(hid_t group, const bal_model *model)
 {
     const bal_formats *formats = bal_model_formats(model);
@@ -33,6 +39,8 @@ void bal_write_model(hid_t group, const bal_model *model)
     bal_hdf5_write_text(group, "codes", bal_format_name(formats->matrices));
     bal_hdf5_write_attribute(group, "group", H5T_STD_I32LE, 0, NULL, &columns);
     bal_hdf5_write_text(group, "formats", formats->patterns);
+    if (formats->rounding != BAL_ROUND_NEAREST)
+        bal_hdf5_write_text(group, "rounding", rounding_words[formats->rounding]);
 }
 
 static bal_status read_words(const bal_reader *r, const bal_config_row *row,
@@ -86,6 +94,20 @@ static bal_status read_config(const bal_reader *r, bal_model_config *config)
     return BAL_OK;
 }
 
+/* Without the attribute, as in older checkpoints, it is to the nearest. */
+static bal_status read_rounding(const bal_reader *r, bal_rounding_way *way)
+{
+    bal_place at = {"/model", ""};
+    char word[BAL_HDF5_TEXT_BYTES];
+    *way = BAL_ROUND_NEAREST;
+    if (H5Aexists(r->model, "rounding") <= 0) return BAL_OK;
+    BAL_TRY(bal_hdf5_read_text(r, r->model, at, "rounding", word, sizeof word));
+    while (strcmp(word, rounding_words[*way]) != 0)
+        if (++*way > BAL_ROUND_FOR_TEXT)
+            return bal_hdf5_damaged(r, at, "rounding", "found a way that is not known");
+    return BAL_OK;
+}
+
 static bal_status read_formats(const bal_reader *r, bal_formats *formats)
 {
     bal_place at = {"/model", ""};
@@ -100,8 +122,9 @@ static bal_status read_formats(const bal_reader *r, bal_formats *formats)
     if (group != 0 && group != 32 && group != 64 && group != 128)
         return bal_hdf5_damaged(r, at, "group", "expected 0, 32, 64 or 128");
     formats->group = group;
-    return bal_hdf5_read_text(r, r->model, at, "formats", formats->patterns,
-                              sizeof formats->patterns);
+    BAL_TRY(bal_hdf5_read_text(r, r->model, at, "formats", formats->patterns,
+                               sizeof formats->patterns));
+    return read_rounding(r, &formats->rounding);
 }
 
 bal_status bal_read_model(const bal_reader *r, bal_model **model)

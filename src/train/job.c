@@ -24,9 +24,8 @@ bal_job bal_job_default(void)
 
 bal_formats bal_job_formats(const bal_job *job)
 {
-    bal_formats formats = {.matrices = job->model.codes,
-                           .group = job->model.group,
-                           .least_squares = job->model.rounding != 0};
+    bal_formats formats = {
+        .matrices = job->model.codes, .group = job->model.group, .rounding = job->model.rounding};
     const char *embedding = job->model.embedding;
     snprintf(formats.patterns, sizeof formats.patterns, "%s%s%.32s", job->model.formats,
              embedding[0] == 0            ? ""

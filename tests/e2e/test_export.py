@@ -41,6 +41,20 @@ class Export(b.TestCase):
             json.loads(b.bytes_of(FOLDER, "config.json"))["num_hidden_layers"])})
         self.assertEqual({after[name][0] for name in changed}, {"F16"})
 
+    def test_a_base_is_rounded_again_as_the_model_was_unless_a_text_scaled_it(self):
+        rounded, folder = self.folder("rounded.h5"), self.folder("rounded")
+        b.run(["quantize", FOLDER, "-o", rounded, "--format", "i4", "-s",
+               "model.rounding=least-squares"])
+        b.run(["export", rounded, folder, "--base", FOLDER])
+        self.assertEqual(tensors_of(FOLDER), tensors_of(folder))
+        for_text, never = self.folder("for-text.h5"), self.folder("never")
+        b.run(["quantize", FOLDER, "-o", for_text, "--text", "data/tinystories/dev.txt",
+               "-s", "data.context=16"])
+        refused = b.run(["export", for_text, never, "--base", FOLDER], expect=b.INPUT)
+        self.assertIn("rounded for a text, which scales columns", refused.err)
+        self.assertFalse(os.path.exists(never))
+        b.run(["export", for_text, never])
+
     def test_every_dtype_is_the_same_model_but_for_rounding(self):
         found = {}
         for dtype in ("f32", "bf16", "f16"):
