@@ -14,10 +14,10 @@ import sys
 
 import gguf
 import numpy as np
-import tokenizers
 import torch
-from tokenizers import decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM
+
+from file_tokenizer import load_tokenizer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
@@ -64,22 +64,6 @@ def load_model(reader):
     assert missing == ["lm_head.weight"] and not unexpected, (missing, unexpected)
     model.tie_weights()
     return model
-
-
-def load_tokenizer(reader):
-    get = lambda key: reader.fields[f"tokenizer.ggml.{key}"].contents()
-    assert (get("model"), get("pre")) == ("gpt2", "smollm")
-    tokens = get("tokens")
-    tokenizer = tokenizers.Tokenizer(models.BPE(
-        vocab={token: i for i, token in enumerate(tokens)},
-        merges=[tuple(merge.split(" ")) for merge in get("merges")]))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True),
-         pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    tokenizer.decoder = decoders.ByteLevel()
-    special = [token for token, kind in zip(tokens, get("token_type")) if kind == 3]
-    tokenizer.add_special_tokens(special)
-    return tokenizer
 
 
 def loss_of(model, ids):
