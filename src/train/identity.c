@@ -139,8 +139,10 @@ static bal_status refuse_data(const bal_run *run)
                  "it back, or choose another directory with --run",
                  run->dir, file, run->job->model.path);
     else if (bal_job_has_task(run->job))
-        bal_fail(status, "%s: the run was started on other rows of %s than there are now%s",
-                 run->dir, run->job->data.task, known ? "" : ", or with another tokenizer");
+        bal_fail(status,
+                 "%s: the run was started on other rows of %s than there are now, or with another "
+                 "data.dev_examples%s",
+                 run->dir, run->job->data.task, known ? "" : " or tokenizer");
     else
         bal_fail(status, "%s: the run was started on other data than %s and %s hold now%s",
                  run->dir, run->job->data.train, run->job->data.dev,

@@ -146,7 +146,7 @@ bal_status bal_job_open_task(const bal_job *job, const bool used[BAL_N_SPLITS], 
     const char *rows[BAL_N_SPLITS] = {job->data.train, job->data.dev, job->data.test};
     bal_task_options options = {
         .wording = job->data.prompt[0] != 0 ? job->data.prompt : NULL,
-        .n = {[BAL_SPLIT_TRAIN] = job->data.train_rows, [BAL_SPLIT_TEST] = job->data.test_rows},
+        .n = {job->data.train_rows, job->data.dev_examples, job->data.test_rows},
         .shots = job->data.shots,
         .seed = (uint64_t)job->data.split_seed,
         .score = job->data.score};

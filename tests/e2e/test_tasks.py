@@ -89,6 +89,12 @@ class Tasks(b.TestCase):
             self.assertEqual({**self.evaluate(SST2, "--isa", level), "kernels": 0},
                              {**first, "kernels": 0})
 
+    def test_few_dev_rows_are_a_sample_of_all(self):
+        """The file has one label first, then the other."""
+        few = self.evaluate("data/tasks/cr.ini", settings=["data.dev_examples=30"])
+        self.assertEqual(few["rows"], 30)
+        self.assertGreater(min(label["rows"] for label in few["classes"]), 3)
+
     def test_predictions_say_what_became_of_each_row(self):
         path = self.folder("predictions.jsonl")
         whole = self.evaluate(COPA, "--split", "test", "--predictions", path, ranks=2)
