@@ -48,9 +48,9 @@ int main(int argc, char **argv)
             bal_losses at[2] = {{0}, {0}}; /* losses at code + z and at code - z */
             bal_dataset_draw(&text, kernels, SEED, step, z.slot, 1, &batch);
             need(bal_forward_losses(forward, &batch, &z, at));
-            bal_pair losses = {.plus = at[0].loss, .minus = at[1].loss};
-            bal_ballot_put(options.ballot, bits, (int)z.slot, bal_pair_vote(losses));
-            loss += losses.plus + losses.minus;
+            int64_t better = at[1].loss - at[0].loss; /* along +z */
+            bal_ballot_put(options.ballot, bits, (int)z.slot, (better > 0) - (better < 0));
+            loss += at[0].loss + at[1].loss;
         }
         bal_optim_apply(optim, step, bits, 0, 1, (uint32_t[MAX_TENSORS]){0});
         printf("step %u: %.4f nats per token\n", step,

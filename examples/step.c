@@ -36,8 +36,8 @@ int main(int argc, char **argv)
         bal_losses at[2] = {{0}, {0}}; /* losses at code + z and at code - z */
         bal_dataset_draw(&text, machine.kernels, SEED, 0, z.slot, N_EXAMPLES, &batch);
         need(bal_forward_losses(forward, &batch, &z, at));
-        bal_pair losses = {.plus = at[0].loss, .minus = at[1].loss};
-        need(bal_ballot_cast(ballot, slot, bal_pair_vote(losses)));
+        int64_t better = at[1].loss - at[0].loss; /* along +z */
+        need(bal_ballot_cast(ballot, slot, (better > 0) - (better < 0)));
     }
     uint64_t bits[BAL_SIGN_BITS * N_SLOTS / 64]; /* the votes of all ranks */
     need(bal_ballot_count(ballot, bits, &(bal_totals){0}));

@@ -13,9 +13,8 @@
  * Both are functions of the seed, the step and the slot, so that nobody has to send them
  * (perturb.h). Two forward passes say what the batch costs at code + z and at code - z:
  * bal_forward_losses, or bal_answerer_answer where answers are written (answer.h). There is no
- * backward pass. bal_pair_vote makes the two losses a vote, the sign of their difference: which way
- * along z is down. bal_probe does all of this (probe.h). bal_ballot_cast puts the vote on the
- * ballot.
+ * backward pass. The vote is the sign of their difference: which way along z is down. bal_probe and
+ * bal_probe_votes do all of this, and more (probe.h). bal_ballot_cast puts the vote on the ballot.
  *
  * bal_ballot_count adds up the votes of all ranks, the one message of a step. Rank 0 writes the
  * ballot to disk with bal_journal_append (record.h) before anyone acts on it. Then bal_optim_apply

@@ -8,6 +8,7 @@
 #include "ballot/optim.h"
 #include "ballot/perturb.h"
 #include "ballot/probe.h"
+#include "ballot/record.h"
 #include "ballot/source.h"
 #include "ballot/task.h"
 #include "ballot/vote.h"
@@ -99,7 +100,9 @@ typedef struct bal_inputs {
 bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs);
 void bal_inputs_clear(bal_inputs *inputs);
 /** How a job probes its slots. Local. */
-const bal_way *bal_job_way(const bal_job *job);
+bal_way bal_job_way(const bal_job *job);
+/** What the journal of a job holds. Local. */
+bal_journal_form bal_job_journal(const bal_job *job);
 /** The ballots of a job. Local. */
 bal_ballot_shape bal_job_ballot(const bal_job *job);
 /** Find the tensors that a job votes on. Local. @param on_ballot  [n_tensors], or NULL to check

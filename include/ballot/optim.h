@@ -12,12 +12,21 @@ BAL_C_BEGIN
 
 typedef struct bal_rule bal_rule;
 
+/** How a learning rate goes over the run. */
+typedef enum bal_schedule {
+    BAL_SCHEDULE_LINEAR,   /* 1 - t / steps */
+    BAL_SCHEDULE_COSINE,   /* (1 + cos(pi t / steps)) / 2 */
+    BAL_SCHEDULE_CONSTANT, /* 1 */
+} bal_schedule;
+
 /** A rule and the settings of all of them. */
 typedef struct bal_rule_options {
     const bal_rule *kind;
-    double travel; /* carry: RMS distance in code steps that pure noise carries a code over
-                      the whole run */
-    double eta;    /* zoqo: learning rate, in units of the weights */
+    double travel;         /* carry: RMS distance in code steps that pure noise carries a code over
+                              the whole run */
+    bal_schedule schedule; /* carry */
+    int64_t warmup;        /* carry: steps over which the rate rises from 0 first */
+    double eta;            /* zoqo: learning rate, in units of the weights */
 } bal_rule_options;
 
 /** What the updates of a run depend on. Plain; borrowed pointers. */

@@ -18,23 +18,41 @@ typedef struct bal_way {
     int n_points; /* of a slot: 2, code - z and code + z; or 1, code + z */
     int team;     /* slots that share a mini-batch and one rank, 1 .. BAL_WAY_TEAM_MAX */
     int n_bits;   /* of a vote, see bal_ballot_shape */
-    /** The votes[n] of a team of n slots, from losses[n][n_points], loss units. Integers only, so
-     *  that every rank agrees. The last team of a step may have fewer slots. */
-    void (*vote)(int n, const int64_t *losses, int8_t *votes);
+    /** What each of n slots of a team has found, from losses[n][n_points]: by how much moving along
+     *  its +z lowers the loss, in any multiple of loss units. Integers only, so that every rank
+     *  agrees. The last team of a step may have fewer slots. */
+    void (*find)(int n, const int64_t *losses, int64_t *values);
 } bal_way;
 
 /** A row of the table of ways. */
 typedef enum bal_way_kind {
-    BAL_WAY_TWO_SIDED, /* the sign of loss(code - z) - loss(code + z); source: bal_pair_vote */
+    /** loss(code - z) - loss(code + z). Source: two-sided simultaneous perturbation (SPSA), Spall
+     *  1992; MeZO, Malladi et al. 2023. */
+    BAL_WAY_TWO_SIDED,
+    /** n times the mean less the own loss(code + z), over the n slots of a team, which share a
+     *  mini-batch: one pass a slot, and each is the baseline of the others. Source: one-sided
+     *  batched estimates, FZOO, Dang et al. 2025, arXiv 2506.09034. */
+    BAL_WAY_ONE_SIDED,
 } bal_way_kind;
-extern const bal_way bal_ways[]; /* by bal_way_kind */
+/** By bal_way_kind. Their votes are signs, and their teams as small as they can be; a job may ask
+ *  for more bits, and for larger teams where slots have one point. */
+extern const bal_way bal_ways[];
+
+/** The unit of a step's votes, from the totals of the step before: their mean |value| over
+ *  bal_ballot_vote_mean. 0: there is no step before, or no slot has found anything in it. Local. */
+int64_t bal_way_unit(const bal_way *way, const bal_totals *before);
+/** The vote of a slot: the sign of what it has found. Of more bits: value / unit, rounded to the
+ *  nearest, halves away from 0, and cut off at the largest vote. Without a unit it is the mean vote
+ *  with that sign. Local. */
+int bal_way_vote(const bal_way *way, int64_t unit, int64_t value);
 
 /** Slots of the team that begins with slot first, of n_slots. Local. */
 int bal_way_slots(const bal_way *way, int first, int n_slots);
 
 /** What a rank probes with. Plain; what it points to is borrowed, but for the last four. */
 typedef struct bal_prober {
-    const bal_way *way;
+    bal_way way;
+    int64_t unit;            /* of the step's votes, see bal_way_unit */
     const bal_dataset *data; /* that mini-batches are drawn from */
     int64_t n_examples;      /* of a mini-batch */
     bal_forward *forward;
@@ -58,9 +76,10 @@ void bal_prober_clear(bal_prober *prober);
  */
 bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, int n,
                      int64_t *losses);
-/** The votes[n] of the team probed last, from its losses; adds what a ballot's totals sum up of
- *  it, but for n_cast. Local. */
-void bal_probe_votes(const bal_prober *prober, int n, const int64_t *losses, int8_t *votes,
+/** The votes[n] of a team of n slots with these losses. Local. */
+void bal_probe_votes(const bal_prober *prober, int n, const int64_t *losses, int8_t *votes);
+/** Add to a ballot's totals what they sum up of the team probed last, but for n_cast. Local. */
+void bal_probe_count(const bal_prober *prober, int n, const int64_t *losses, const int8_t *votes,
                      bal_totals *totals);
 
 BAL_C_END

@@ -41,11 +41,17 @@ typedef struct bal_journal_entry {
 
 typedef struct bal_journal bal_journal;
 
+/** What the entries of a journal hold. Signs of two points have versions 2 and 3 of the file, as
+ *  they always had; the rest has version 4. */
+typedef struct bal_journal_form {
+    int n_bits;     /* of a vote, see bal_ballot_shape */
+    int n_points;   /* passes of a slot, 1 or 2 */
+    bool has_merit; /* dev_merit */
+} bal_journal_form;
+
 /** Start a journal, with its header, and sync file and directory. Local.
- *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: the file exists; BAL_ERR_MEMORY.
- *  @param n_bits     of a vote: BAL_SIGN_BITS, else BAL_ERR_ARG: the file has signs
- *  @param has_merit  its entries keep dev_merit: version 3 of the file, else version 2 */
-bal_status bal_journal_create(const char *path, const bal_run_id *id, int n_bits, bool has_merit,
+ *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: the file exists; BAL_ERR_MEMORY. */
+bal_status bal_journal_create(const char *path, const bal_run_id *id, bal_journal_form form,
                               bal_journal **journal);
 /**
  * Open a journal and find its longest valid prefix. Local.
@@ -55,13 +61,15 @@ bal_status bal_journal_create(const char *path, const bal_run_id *id, int n_bits
  */
 bal_status bal_journal_open(const char *path, bool for_append, bal_journal **journal);
 /** Bytes of a journal of n_steps steps. Local. */
-int64_t bal_journal_bytes(int n_slots, bool has_merit, int64_t n_steps);
+int64_t bal_journal_bytes(int n_slots, bal_journal_form form, int64_t n_steps);
 /** Close and free; NULL is fine. Local. */
 void bal_journal_close(bal_journal **journal);
 
 const bal_run_id *bal_journal_id(const bal_journal *journal);
-/** The shape of its ballots: n_slots signs. Local. */
+/** The shape of its ballots. Local. */
 bal_ballot_shape bal_journal_ballot(const bal_journal *journal);
+/** Local. */
+bal_journal_form bal_journal_form_of(const bal_journal *journal);
 /** Number of valid entries. Local. */
 int64_t bal_journal_n(const bal_journal *journal);
 /** Bytes that followed the longest valid prefix when it was opened; if for_append, they are cut
@@ -140,7 +148,7 @@ bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_sna
 /** Bytes of the checkpoint of a run after n_steps steps, to within a few per cent. Tensors and
  *  states need no memory. Local. */
 int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *states,
-                             const bal_files *files, int n_slots, int64_t n_steps);
+                             const bal_files *files, int64_t journal_bytes, int64_t n_steps);
 /** About how many bytes of memory writing a checkpoint of n_bytes takes. Local. */
 int64_t bal_checkpoint_memory(const bal_tensors *tensors, int64_t n_bytes);
 /** Whether a file starts like a checkpoint. Local. */

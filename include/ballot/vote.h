@@ -19,28 +19,17 @@ typedef enum bal_wish {
     BAL_WISH_FAIL = 4, /* a rank could not do its part */
 } bal_wish;
 
-/** What travels with a ballot: sums over its probes, 56 bytes of integers. */
+/** What travels with a ballot: sums over its probes, 64 bytes of integers. */
 typedef struct bal_totals {
     uint64_t wishes;          /* or of bal_wish */
     int64_t loss;             /* sum over slots of the losses at all points, loss units */
     int64_t n_tokens;         /* sum over slots of tokens scored, each once */
     int64_t n_agree;          /* sequences whose own losses give a vote of their slot's sign */
     int64_t n_cast;           /* votes cast, ties included: slots that nobody abstained from */
+    int64_t spread;           /* sum over slots of |value|, see bal_probe_votes; loss units */
     uint64_t fingerprint_min; /* smallest and largest fingerprint of a replica; if they differ, */
     uint64_t fingerprint_max; /* replicas have drifted; both 0 in steps that do not compare them */
 } bal_totals;
-
-/** Losses of a slot at code - z and at code + z, loss units. */
-typedef struct bal_pair {
-    int64_t minus, plus;
-} bal_pair;
-/** The vote of a two-sided probe, the sign of minus - plus. +1: moving along +z lowers the loss;
- * -1: it raises the loss; 0: a tie. Local. Source: two-sided simultaneous perturbation (SPSA, Spall
- *  1992), sign votes (Bar & Giryes 2025). */
-static inline int bal_pair_vote(bal_pair losses)
-{
-    return (losses.minus > losses.plus) - (losses.minus < losses.plus);
-}
 
 /**
  * What a ballot holds: n_bits bit maps, one after another. Each map has one bit per slot: bit
@@ -69,7 +58,7 @@ int bal_slot_rank(int slot, int team, int n_ranks);
 /**
  * Cast one slot's vote. Local.
  * @param slot  in [0, n_slots); at most one rank votes on it per step; none: an abstention
- * @param vote  within the ballot's n_bits; 0 is a tie; see bal_pair_vote
+ * @param vote  within the ballot's n_bits; above 0: moving along +z lowers the loss; 0: a tie
  * @return BAL_OK; or, ballot unchanged, BAL_ERR_ARG: bad slot or vote; BAL_ERR_STATE: voted before.
  */
 bal_status bal_ballot_cast(bal_ballot *ballot, int slot, int vote);
@@ -98,6 +87,11 @@ int64_t bal_ballot_words(bal_ballot_shape shape);
 int64_t bal_ballot_bytes(bal_ballot_shape shape);
 /** The largest vote, 2^(n_bits - 1) - 1. The smallest is its negative. Local. */
 int bal_ballot_vote_max(bal_ballot_shape shape);
+/** The mean |vote| that votes of more than a sign are scaled to: about a quarter of the largest, so
+ *  that of normally distributed ones 1 in 100 or fewer reach it. 1 for signs. Local. */
+int bal_ballot_vote_mean(bal_ballot_shape shape);
+/** The root mean square of normally distributed votes of that mean; 1 for signs. Local. */
+double bal_ballot_vote_rms(bal_ballot_shape shape);
 /** Write a vote into the bits of a slot that has no vote yet. Local. */
 void bal_ballot_put(bal_ballot_shape shape, uint64_t *bits, int slot, int vote);
 /** One slot's vote; 0 for a tie or an abstention. Local. */

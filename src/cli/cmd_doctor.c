@@ -179,8 +179,8 @@ static bal_status examine(bal_context *context, const arguments *a, const bal_jo
                              .needs = *needs};
     bal_verdict worst = BAL_GOOD;
     int64_t record = job == NULL ? RECORD_BYTES
-                                 : bal_journal_bytes((int)job->vote.slots, true, 1) -
-                                       bal_journal_bytes((int)job->vote.slots, true, 0);
+                                 : bal_journal_bytes((int)job->vote.slots, bal_job_journal(job), 1) -
+                                       bal_journal_bytes((int)job->vote.slots, bal_job_journal(job), 0);
     bal_status status = know_myself(comm, job, &me);
     if (all == NULL || offsets == NULL || errors == NULL)
         status = bal_fail(BAL_ERR_MEMORY, "no memory for what %zu ranks say", size);

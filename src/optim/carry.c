@@ -19,17 +19,47 @@ static bal_status check(const bal_optim_options *options)
     return BAL_OK;
 }
 
-/* How far a vote moves a carry: rate = travel sqrt(3 / (density steps)) (1 - t / steps), so that
- * pure noise, of tallies with variance n_slots, carries a code by travel steps RMS over the run. A
- * vote is 256 rate / sqrt(n_slots) = multiplier * 2^(shift - 15), rounded to the nearest odd
+/* cos(pi x / 2)^2 for x in [0, 1], the same on every machine: sin by its Taylor series. */
+static double cosine_squared(double x)
+{
+    double y = x * 1.5707963267948966, term = y, sine = y;
+    for (int i = 3; i < 20; i += 2) {
+        term *= -y * y / (double)(i * (i - 1));
+        sine += term;
+    }
+    return 1.0 - sine * sine;
+}
+
+/* The rate at a step of n over that at the start, and the reciprocal of its mean square. */
+static double schedule(const bal_rule_options *rule, double step, double n, double *norm)
+{
+    double warmth = step < (double)rule->warmup ? (step + 1.0) / (double)rule->warmup : 1.0;
+    switch (rule->schedule) {
+        case BAL_SCHEDULE_LINEAR:
+            *norm = 3.0;
+            return (1.0 - step / n) * warmth;
+        case BAL_SCHEDULE_COSINE:
+            *norm = 8.0 / 3.0;
+            return cosine_squared(step / n) * warmth;
+        default:
+            *norm = 1.0;
+            return warmth;
+    }
+}
+
+/* How far a vote moves a carry: rate = travel sqrt(norm / (density steps)) schedule, so that pure
+ * noise, of tallies with variance n_slots rms^2, carries a code by travel steps RMS over the run. A
+ * vote is 256 rate / (sqrt(n_slots) rms) = multiplier * 2^(shift - 15), rounded to the nearest odd
  * multiplier. */
 static void begin(bal_rule_step *step)
 {
     const bal_optim_options *options = step->options;
-    double n_steps = (double)options->n_steps;
-    double rate = options->rule.travel * sqrt(3.0 / (options->measure.options.density * n_steps)) *
-                  (1.0 - (double)step->step / n_steps);
-    double multiplier = 32768.0 * (256.0 * rate / sqrt((double)options->ballot.n_slots));
+    double n_steps = (double)options->n_steps, norm;
+    double now = schedule(&options->rule, (double)step->step, n_steps, &norm);
+    double rate =
+        options->rule.travel * sqrt(norm / (options->measure.options.density * n_steps)) * now;
+    double multiplier = 32768.0 * (256.0 * rate / sqrt((double)options->ballot.n_slots) /
+                                   bal_ballot_vote_rms(options->ballot));
     int shift = 0;
     for (; multiplier >= 32768.0 && shift < SHIFT_MAX; ++shift) multiplier /= 2.0;
     step->constants[MULTIPLIER] = (multiplier < 32767.0 ? (int)multiplier : 32767) | 1;

@@ -7,7 +7,7 @@
 bal_status bal_prober_init(bal_prober *prober)
 {
     const bal_dataset *data = prober->data;
-    size_t n = (size_t)(prober->way->team * prober->way->n_points);
+    size_t n = (size_t)(prober->way.team * prober->way.n_points);
     prober->questions = bal_alloc(n, (size_t)prober->n_examples * sizeof *prober->questions);
     prober->answers = bal_alloc(2, (size_t)prober->batch->room.answers * sizeof *prober->answers);
     prober->grades = bal_alloc(2, (size_t)prober->n_examples * sizeof *prober->grades);
@@ -31,7 +31,7 @@ void bal_prober_clear(bal_prober *prober)
 /* Losses of each question of the batch at a point of a slot of the team. */
 static int64_t *questions_of(const bal_prober *prober, int slot, int point)
 {
-    return prober->questions + (slot * prober->way->n_points + point) * prober->n_examples;
+    return prober->questions + (slot * prober->way.n_points + point) * prober->n_examples;
 }
 
 /* Losses of the batch and of its questions at the points of slot number i of the team, +, then -,
@@ -41,7 +41,7 @@ static bal_status read_answers(bal_prober *prober, const bal_direction *directio
 {
     bal_losses found[2] = {{.answers = prober->answers},
                            {.answers = prober->answers + prober->batch->room.answers}};
-    int n_points = prober->way->n_points;
+    int n_points = prober->way.n_points;
     BAL_TRY(bal_forward_losses(prober->forward, prober->batch, direction, found));
     for (int sign = 0; sign < n_points; ++sign)
         losses[sign] = bal_batch_losses(prober->batch, found[sign].answers,
@@ -54,7 +54,7 @@ static bal_status write_answers(bal_prober *prober, const bal_direction *directi
                                 int64_t losses[2])
 {
     int64_t n = prober->batch->n_questions;
-    int n_points = prober->way->n_points;
+    int n_points = prober->way.n_points;
     BAL_TRY(bal_answerer_answer(prober->answerer, prober->data, prober->batch, NULL, direction,
                                 prober->grades));
     for (int sign = 0; sign < n_points; ++sign) {
@@ -69,7 +69,7 @@ static bal_status write_answers(bal_prober *prober, const bal_direction *directi
 bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, int n,
                      int64_t *losses)
 {
-    int n_points = prober->way->n_points;
+    int n_points = prober->way.n_points;
     bal_dataset_draw(prober->data, measure->kernels, measure->seed, measure->step, (uint32_t)first,
                      prober->n_examples, prober->batch);
     for (int i = 0; i < n; ++i) {
@@ -83,27 +83,36 @@ bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, 
     return BAL_OK;
 }
 
-/* Votes of n slots that a question by itself would have with the same sign as the batch has. */
+void bal_probe_votes(const bal_prober *prober, int n, const int64_t *losses, int8_t *votes)
+{
+    int64_t values[BAL_WAY_TEAM_MAX];
+    prober->way.find(n, losses, values);
+    for (int i = 0; i < n; ++i)
+        votes[i] = (int8_t)bal_way_vote(&prober->way, prober->unit, values[i]);
+}
+
+/* Votes of n slots with the sign of what a question by itself has found. */
 static int n_agree(const bal_prober *prober, int64_t question, int n, const int8_t *votes)
 {
-    const bal_way *way = prober->way;
-    int64_t losses[2 * BAL_WAY_TEAM_MAX] = {0};
-    int8_t own[BAL_WAY_TEAM_MAX];
+    const bal_way *way = &prober->way;
+    int64_t losses[2 * BAL_WAY_TEAM_MAX] = {0}, own[BAL_WAY_TEAM_MAX];
     int n_same = 0;
     for (int i = 0; i < n; ++i)
         for (int point = 0; point < way->n_points; ++point)
             losses[i * way->n_points + point] = questions_of(prober, i, point)[question];
-    way->vote(n, losses, own);
+    way->find(n, losses, own);
     for (int i = 0; i < n; ++i)
         n_same += (own[i] > 0 && votes[i] > 0) || (own[i] < 0 && votes[i] < 0);
     return n_same;
 }
 
-void bal_probe_votes(const bal_prober *prober, int n, const int64_t *losses, int8_t *votes,
+void bal_probe_count(const bal_prober *prober, int n, const int64_t *losses, const int8_t *votes,
                      bal_totals *totals)
 {
-    prober->way->vote(n, losses, votes);
-    for (int i = 0; i < n * prober->way->n_points; ++i) totals->loss += losses[i];
+    int64_t values[BAL_WAY_TEAM_MAX];
+    prober->way.find(n, losses, values);
+    for (int i = 0; i < n; ++i) totals->spread += values[i] < 0 ? -values[i] : values[i];
+    for (int i = 0; i < n * prober->way.n_points; ++i) totals->loss += losses[i];
     totals->n_tokens += n * bal_batch_weight(prober->batch);
     for (int64_t i = 0; i < prober->batch->n_questions; ++i)
         totals->n_agree += n_agree(prober, i, n, votes);

@@ -1,4 +1,5 @@
-/* ways.c: the table of ways to probe. Adding a way is adding a row and its vote. */
+/* ways.c: the table of ways to probe, and how what a slot has found is rounded to its vote. Adding
+ * a way is adding a row and what its slots find. */
 #include "ballot/probe.h"
 
 int bal_way_slots(const bal_way *way, int first, int n_slots)
@@ -6,17 +7,46 @@ int bal_way_slots(const bal_way *way, int first, int n_slots)
     return n_slots - first < way->team ? n_slots - first : way->team;
 }
 
-static void vote_two_sided(int n, const int64_t *losses, int8_t *votes)
+static bal_ballot_shape shape_of(const bal_way *way)
 {
-    for (int i = 0; i < n; ++i) {
-        bal_pair pair = {.minus = losses[2 * i], .plus = losses[2 * i + 1]};
-        votes[i] = (int8_t)bal_pair_vote(pair);
-    }
+    return (bal_ballot_shape){.n_slots = way->team, .n_bits = way->n_bits};
+}
+
+int64_t bal_way_unit(const bal_way *way, const bal_totals *before)
+{
+    int64_t n = before->n_cast * bal_ballot_vote_mean(shape_of(way));
+    return n > 0 && before->spread > 0 ? 1 + (before->spread - 1) / n : 0;
+}
+
+int bal_way_vote(const bal_way *way, int64_t unit, int64_t value)
+{
+    int64_t size = value < 0 ? -value : value, most = bal_ballot_vote_max(shape_of(way));
+    if (way->n_bits == BAL_SIGN_BITS || unit == 0)
+        size = size > 0 ? bal_ballot_vote_mean(shape_of(way)) : 0;
+    else
+        size = size / unit + (size % unit >= unit - size % unit);
+    return (int)(size > most ? most : size) * (value < 0 ? -1 : 1);
+}
+
+static void find_two_sided(int n, const int64_t *losses, int64_t *values)
+{
+    for (int i = 0; i < n; ++i) values[i] = losses[2 * i] - losses[2 * i + 1];
+}
+
+static void find_one_sided(int n, const int64_t *losses, int64_t *values)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < n; ++i) sum += losses[i];
+    for (int i = 0; i < n; ++i) values[i] = sum - n * losses[i];
 }
 
 const bal_way bal_ways[] = {
     [BAL_WAY_TWO_SIDED] = {.n_points = 2,
                            .team = 1,
                            .n_bits = BAL_SIGN_BITS,
-                           .vote = vote_two_sided},
+                           .find = find_two_sided},
+    [BAL_WAY_ONE_SIDED] = {.n_points = 1,
+                           .team = 2,
+                           .n_bits = BAL_SIGN_BITS,
+                           .find = find_one_sided},
 };

@@ -221,7 +221,7 @@ bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_sna
 }
 
 int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *states,
-                             const bal_files *files, int n_slots, int64_t n_steps)
+                             const bal_files *files, int64_t journal_bytes, int64_t n_steps)
 {
     int64_t n_bytes = BAL_CHECKPOINT_USER_BLOCK + 8192; /* groups, attributes of /model, the job */
     for (int i = 0; i < tensors->n; ++i) {
@@ -238,7 +238,7 @@ int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *state
     for (int column = 0; column < 6; ++column) n_bytes += bal_hdf5_dataset_bytes(1, 1, n_steps, 8);
     n_bytes += bal_hdf5_dataset_bytes(2, n_steps, BAL_N_PHASES, 8) +
                bal_hdf5_dataset_bytes(2, n_steps, tensors->n, 4);
-    n_bytes += bal_hdf5_dataset_bytes(1, 1, bal_journal_bytes(n_slots, true, n_steps), 1);
+    n_bytes += bal_hdf5_dataset_bytes(1, 1, journal_bytes, 1);
     for (int i = 0; i < files->n; ++i)
         n_bytes += bal_hdf5_dataset_bytes(1, 1, (int64_t)files->at[i].n_bytes, 1);
     return n_bytes;

@@ -3,19 +3,19 @@
  * The file, little-endian, no padding:
  *   header, 128 bytes
  *     0  magic "BALLOTJ1"        40  u64 job_hash
- *     8  u32 version, 2 or 3     48  u64 base_hash
+ *     8  u32 version, 2 to 4     48  u64 base_hash
  *    12  u32 0x01020304          56  u64 data_hash
- *    16  u64 seed                64  u64 task_hash, of version 3
- *    24  u32 stream_version      72  48 bytes reserved, 0
+ *    16  u64 seed                64  u64 task_hash, 0 in version 2
+ *    24  u32 stream_version      72  u8 n_bits, u8 n_points; 0 before version 4
  *    28  i32 n_slots            120  u64 XXH3-64 of the bytes before
  *    32  i64 n_steps
- *   records, each (4 + 7 + 2 * W + 1) * 8 bytes, W = ceil(n_slots / 64)
+ *   records, each (4 + T + n_bits * W + M + 1) * 8 bytes, W = ceil(n_slots / 64)
  *     i64 step, i64 dev_loss, i64 dev_tokens
  *     i32 n_ranks or 0, i32 accused rank + 1 or 0
- *     7 words of bal_totals, in its order
- *     W words of votes for, W words of votes against; slot s is bit s % 64 of word s / 64 of each:
- *         both set are a tie, none is an abstention
- *     of version 3: i64 dev_merit
+ *     T words of bal_totals, in its order: 8, or 7 before version 4, without spread
+ *     n_bits maps of W words, see bal_ballot_shape; before version 4, n_bits is 2: votes for and
+ *         votes against; slot s is bit s % 64 of word s / 64 of each
+ *     of version 3 and 4 (M = 1): i64 dev_merit
  *     u64 XXH3-64 of the words before, seeded with the hash of the record before (the first: of the
  *         header), so that a record that was changed, removed or moved ends the valid prefix
  */
@@ -32,8 +32,9 @@
 #include "ballot/record.h"
 
 #define MAGIC "BALLOTJ1"
-#define VERSION 2
+#define VERSION_OF_SIGNS 2
 #define VERSION_OF_MERIT 3
+#define VERSION_OF_VALUES 4
 #define ENDIAN_MARK 0x01020304u
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "structs are written as they lie");
@@ -42,45 +43,58 @@ typedef struct header {
     char magic[8];
     uint32_t version, endian_mark;
     bal_run_id id;
-    uint64_t reserved[6];
+    uint8_t n_bits, n_points; /* 0 before version 4 */
+    uint8_t reserved[46];
     uint64_t hash;
 } header;
 _Static_assert(offsetof(bal_run_id, n_slots) == 12 && offsetof(bal_run_id, task_hash) == 48 &&
                    offsetof(header, hash) == 120 && sizeof(header) == 128,
                "the header has the layout described above");
-_Static_assert(offsetof(bal_totals, fingerprint_max) == 48 && sizeof(bal_totals) == 56,
+_Static_assert(offsetof(bal_totals, spread) == 40 && sizeof(bal_totals) == 64,
                "totals have the layout described above");
 
 #define RANKS_AT 3  /* words before n_ranks and accused of a record */
 #define TOTALS_AT 4 /* words before its totals */
-#define BITS_AT 11  /* words before its bits */
 #define CAST_AT (TOTALS_AT + offsetof(bal_totals, n_cast) / 8)
+#define SPREAD_AT (TOTALS_AT + offsetof(bal_totals, spread) / 8)
 
 struct bal_journal {
     char *path;
     int fd;
     bool for_append;
     bal_run_id id;
-    bool has_merit; /* version 3 */
+    bal_journal_form form;
     int64_t n, tail;
     int64_t n_words;    /* of a record */
     uint64_t last_hash; /* of record n - 1, or of the header */
     uint64_t *window;   /* [1 + n_words]: the hash before a record, and the record */
 };
 
-static bal_ballot_shape shape_of(int n_slots)
+static uint32_t version_of(bal_journal_form form)
 {
-    return (bal_ballot_shape){.n_slots = n_slots, .n_bits = BAL_SIGN_BITS};
+    if (form.n_bits != BAL_SIGN_BITS || form.n_points != 2) return VERSION_OF_VALUES;
+    return form.has_merit ? VERSION_OF_MERIT : VERSION_OF_SIGNS;
 }
 
-static int64_t record_words(int n_slots, bool has_merit)
+static bool has_spread(bal_journal_form form) { return version_of(form) == VERSION_OF_VALUES; }
+static bool has_merit(bal_journal_form form) { return version_of(form) != VERSION_OF_SIGNS; }
+
+/* Words of a record before its bits. */
+static int64_t bits_at(bal_journal_form form) { return SPREAD_AT + 2 + has_spread(form); }
+
+static bal_ballot_shape shape_of(int n_slots, bal_journal_form form)
 {
-    return BITS_AT + bal_ballot_words(shape_of(n_slots)) + has_merit + 1;
+    return (bal_ballot_shape){.n_slots = n_slots, .n_bits = form.n_bits};
 }
 
-int64_t bal_journal_bytes(int n_slots, bool has_merit, int64_t n_steps)
+static int64_t record_words(int n_slots, bal_journal_form form)
 {
-    return (int64_t)sizeof(header) + n_steps * record_words(n_slots, has_merit) * 8;
+    return bits_at(form) + bal_ballot_words(shape_of(n_slots, form)) + has_merit(form) + 1;
+}
+
+int64_t bal_journal_bytes(int n_slots, bal_journal_form form, int64_t n_steps)
+{
+    return (int64_t)sizeof(header) + n_steps * record_words(n_slots, form) * 8;
 }
 
 static off_t record_offset(const bal_journal *j, int64_t index)
@@ -88,11 +102,12 @@ static off_t record_offset(const bal_journal *j, int64_t index)
     return (off_t)sizeof(header) + index * j->n_words * 8;
 }
 
-static bool bits_are_valid(const uint64_t *bits, int n_slots)
+static bool bits_are_valid(const uint64_t *bits, bal_ballot_shape shape)
 {
-    int64_t n_words = bal_ballot_words(shape_of(n_slots)) / BAL_SIGN_BITS; /* of a map */
-    uint64_t unused = n_slots % 64 == 0 ? 0 : ~(uint64_t)0 << n_slots % 64;
-    return ((bits[n_words - 1] | bits[2 * n_words - 1]) & unused) == 0;
+    int64_t n_words = bal_ballot_words(shape) / shape.n_bits; /* of a map */
+    uint64_t unused = shape.n_slots % 64 == 0 ? 0 : ~(uint64_t)0 << shape.n_slots % 64, found = 0;
+    for (int i = 1; i <= shape.n_bits; ++i) found |= bits[i * n_words - 1];
+    return (found & unused) == 0;
 }
 
 static bool ranks_are_valid(uint64_t word)
@@ -102,10 +117,11 @@ static bool ranks_are_valid(uint64_t word)
 }
 
 /* Whatever its checksum says. */
-static bool contents_are_valid(const uint64_t *record, int n_slots)
+static bool contents_are_valid(const bal_journal *j, const uint64_t *record)
 {
-    return ranks_are_valid(record[RANKS_AT]) && record[CAST_AT] <= (uint64_t)n_slots &&
-           bits_are_valid(record + BITS_AT, n_slots);
+    return ranks_are_valid(record[RANKS_AT]) && record[CAST_AT] <= (uint64_t)j->id.n_slots &&
+           (!has_spread(j->form) || record[SPREAD_AT] <= INT64_MAX) &&
+           bits_are_valid(record + bits_at(j->form), bal_journal_ballot(j));
 }
 
 /* Read record index into the window, with the hash before it. *valid is false where it is short,
@@ -117,9 +133,17 @@ static bal_status read_record(bal_journal *j, int64_t index, bool *valid)
     if (got < 0) return BAL_ERR_IO;
     const uint64_t *record = j->window + 1;
     *valid = (size_t)got == n_bytes && record[0] == (uint64_t)index &&
-             contents_are_valid(record, j->id.n_slots) &&
+             contents_are_valid(j, record) &&
              record[j->n_words - 1] == bal_hash(record, (size_t)(j->n_words - 1) * 8, j->window[0]);
     return BAL_OK;
+}
+
+static bal_journal_form form_of(const header *h)
+{
+    if (h->version == VERSION_OF_VALUES)
+        return (bal_journal_form){.n_bits = h->n_bits, .n_points = h->n_points, .has_merit = true};
+    return (bal_journal_form){
+        .n_bits = BAL_SIGN_BITS, .n_points = 2, .has_merit = h->version == VERSION_OF_MERIT};
 }
 
 static bal_status read_header(bal_journal *j)
@@ -136,40 +160,46 @@ static bal_status read_header(bal_journal *j)
     if (h.endian_mark != ENDIAN_MARK)
         return bal_fail(BAL_ERR_INPUT, "%s: byte order mark %08" PRIx32 "; expected %08x", j->path,
                         h.endian_mark, ENDIAN_MARK);
-    if (h.version != VERSION && h.version != VERSION_OF_MERIT)
-        return bal_fail(BAL_ERR_INPUT, "%s: journal version %" PRIu32 "; expected %d or %d",
-                        j->path, h.version, VERSION, VERSION_OF_MERIT);
+    if (h.version < VERSION_OF_SIGNS || h.version > VERSION_OF_VALUES)
+        return bal_fail(BAL_ERR_INPUT, "%s: journal version %" PRIu32 "; expected %d to %d",
+                        j->path, h.version, VERSION_OF_SIGNS, VERSION_OF_VALUES);
     if (h.hash != bal_hash(&h, offsetof(header, hash), 0))
         return bal_fail(BAL_ERR_INPUT,
                         "%s: the header (bytes 0 to 127) does not match its checksum", j->path);
-    bool is_reserved_0 = h.id.task_hash == 0 || h.version == VERSION_OF_MERIT;
-    for (int i = 0; i < 6; ++i) is_reserved_0 = is_reserved_0 && h.reserved[i] == 0;
-    if (!is_reserved_0)
-        return bal_fail(BAL_ERR_INPUT, "%s: reserved bytes of the header are not 0", j->path);
+    j->form = form_of(&h);
+    bool is_known = h.id.task_hash == 0 || h.version != VERSION_OF_SIGNS;
+    if (h.version < VERSION_OF_VALUES)
+        is_known &= h.n_bits == 0 && h.n_points == 0;
+    else
+        is_known &= version_of(j->form) == VERSION_OF_VALUES && h.n_bits >= BAL_SIGN_BITS &&
+                    h.n_bits <= BAL_VOTE_BITS_MAX && (h.n_points == 1 || h.n_points == 2);
+    for (size_t i = 0; i < sizeof h.reserved; ++i) is_known &= h.reserved[i] == 0;
+    if (!is_known)
+        return bal_fail(BAL_ERR_INPUT,
+                        "%s: bytes 64 to 119 of the header are not those of a journal of version "
+                        "%" PRIu32,
+                        j->path, h.version);
     if (h.id.n_slots < 1 || h.id.n_slots > BAL_SLOTS_MAX || h.id.n_steps < 0)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: header with %" PRId32 " slots and %" PRId64
                         " steps; expected 1 to %d slots and 0 or more steps",
                         j->path, h.id.n_slots, h.id.n_steps, BAL_SLOTS_MAX);
     j->id = h.id;
-    j->has_merit = h.version == VERSION_OF_MERIT;
-    j->n_words = record_words(h.id.n_slots, j->has_merit);
+    j->n_words = record_words(h.id.n_slots, j->form);
     j->last_hash = h.hash;
     return BAL_OK;
 }
 
-bal_status bal_journal_create(const char *path, const bal_run_id *id, int n_bits, bool has_merit,
+bal_status bal_journal_create(const char *path, const bal_run_id *id, bal_journal_form form,
                               bal_journal **journal)
 {
     assert(id->n_slots >= 1 && id->n_slots <= BAL_SLOTS_MAX && id->n_steps >= 0);
     struct stat info;
     if (lstat(path, &info) == 0)
         return bal_fail(BAL_ERR_STATE, "%s: already exists; a journal is never overwritten", path);
-    if (n_bits != BAL_SIGN_BITS)
-        return bal_fail(BAL_ERR_ARG, "%s: votes of %d bits; a journal holds votes of %d", path,
-                        n_bits, BAL_SIGN_BITS);
-    header h = {
-        .version = has_merit ? VERSION_OF_MERIT : VERSION, .endian_mark = ENDIAN_MARK, .id = *id};
+    header h = {.version = version_of(form), .endian_mark = ENDIAN_MARK, .id = *id};
+    if (h.version == VERSION_OF_VALUES)
+        h.n_bits = (uint8_t)form.n_bits, h.n_points = (uint8_t)form.n_points;
     memcpy(h.magic, MAGIC, sizeof h.magic);
     h.hash = bal_hash(&h, offsetof(header, hash), 0);
 
@@ -254,12 +284,30 @@ const bal_run_id *bal_journal_id(const bal_journal *journal) { return &journal->
 
 bal_ballot_shape bal_journal_ballot(const bal_journal *journal)
 {
-    return shape_of(journal->id.n_slots);
+    return shape_of(journal->id.n_slots, journal->form);
 }
+
+bal_journal_form bal_journal_form_of(const bal_journal *journal) { return journal->form; }
 
 int64_t bal_journal_n(const bal_journal *journal) { return journal->n; }
 
 int64_t bal_journal_tail(const bal_journal *journal) { return journal->tail; }
+
+/* Where the words of totals stand in a record. One that has no spread is read as 0. */
+static void put_totals(const bal_totals *totals, bal_journal_form form, uint64_t *record)
+{
+    int64_t at = SPREAD_AT + has_spread(form);
+    memcpy(record + TOTALS_AT, totals, offsetof(bal_totals, fingerprint_min));
+    memcpy(record + at, &totals->fingerprint_min, 16);
+}
+static bal_totals read_totals(const uint64_t *record, bal_journal_form form)
+{
+    bal_totals totals;
+    memcpy(&totals, record + TOTALS_AT, offsetof(bal_totals, fingerprint_min));
+    if (!has_spread(form)) totals.spread = 0;
+    memcpy(&totals.fingerprint_min, record + SPREAD_AT + has_spread(form), 16);
+    return totals;
+}
 
 bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_entry *entry)
 {
@@ -277,9 +325,9 @@ bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_ent
     entry->dev_tokens = (int64_t)record[2];
     entry->n_ranks = (int)(uint32_t)record[RANKS_AT];
     entry->accused = (int)(record[RANKS_AT] >> 32) - 1;
-    memcpy(&entry->totals, record + TOTALS_AT, sizeof entry->totals);
-    entry->bits = record + BITS_AT;
-    entry->dev_merit = journal->has_merit ? (int64_t)record[journal->n_words - 2] : -1;
+    entry->totals = read_totals(record, journal->form);
+    entry->bits = record + bits_at(journal->form);
+    entry->dev_merit = has_merit(journal->form) ? (int64_t)record[journal->n_words - 2] : -1;
     return BAL_OK;
 }
 
@@ -292,15 +340,15 @@ bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *ent
     uint64_t *record = journal->window + 1;
     size_t n_bytes = (size_t)journal->n_words * 8;
     /* The bits may lie in the window: an entry read from here and appended again. */
-    int64_t n_bits = bal_ballot_words(shape_of(journal->id.n_slots));
-    memmove(record + BITS_AT, entry->bits, (size_t)n_bits * 8);
-    if (journal->has_merit) record[BITS_AT + n_bits] = (uint64_t)entry->dev_merit;
+    int64_t n_bits = bal_ballot_words(bal_journal_ballot(journal)), at = bits_at(journal->form);
+    memmove(record + at, entry->bits, (size_t)n_bits * 8);
+    if (has_merit(journal->form)) record[at + n_bits] = (uint64_t)entry->dev_merit;
     record[0] = (uint64_t)entry->step;
     record[1] = (uint64_t)entry->dev_loss;
     record[2] = (uint64_t)entry->dev_tokens;
     record[RANKS_AT] = (uint64_t)((int64_t)entry->accused + 1) << 32 | (uint32_t)entry->n_ranks;
-    memcpy(record + TOTALS_AT, &entry->totals, sizeof entry->totals);
-    assert(contents_are_valid(record, journal->id.n_slots));
+    put_totals(&entry->totals, journal->form, record);
+    assert(contents_are_valid(journal, record));
     uint64_t hash = bal_hash(record, n_bytes - 8, journal->last_hash);
     record[journal->n_words - 1] = hash;
 

@@ -21,7 +21,7 @@ typedef struct team {
 
 static team team_at(const bal_run *run, int first)
 {
-    const bal_way *way = run->poll.prober.way;
+    const bal_way *way = &run->poll.prober.way;
     int n = bal_way_slots(way, first, (int)run->job->vote.slots);
     return (team){.first = first,
                   .n = n,
@@ -44,7 +44,7 @@ static bool counted(const bal_run *run, const team *t, const int64_t *losses)
 {
     int8_t votes[BAL_WAY_TEAM_MAX];
     bool same = true;
-    run->poll.prober.way->vote(t->n, losses, votes);
+    bal_probe_votes(&run->poll.prober, t->n, losses, votes);
     for (int i = 0; i < t->n; ++i)
         same &= bal_ballot_vote(bal_job_ballot(run->job), run->poll.bits, t->first + i) == votes[i];
     return same;
@@ -160,7 +160,7 @@ static bal_status exclude(bal_run *run)
     for (int rank = 0; rank < size; ++rank) {
         if (run->audit.accused[rank] && run->job->vote.audit_action != BAL_AUDIT_WARN) {
             run->audit.excluded[rank] = true;
-            bal_ballot_strike(bal_job_ballot(run->job), run->poll.bits, run->poll.prober.way->team,
+            bal_ballot_strike(bal_job_ballot(run->job), run->poll.bits, run->poll.prober.way.team,
                               rank, size);
         }
         n_left += !run->audit.excluded[rank];
@@ -180,7 +180,7 @@ typedef struct check {
 static bal_status check_mine(bal_run *run, const bal_measure *measure, check *c)
 {
     const bal_poll *poll = &run->poll;
-    const bal_way *way = poll->prober.way;
+    const bal_way *way = &poll->prober.way;
     int rank = bal_comm_rank(run->comm);
     for (int first = 0; first < run->job->vote.slots; first += way->team) {
         team t = team_at(run, first);
@@ -200,7 +200,7 @@ static bal_status check_mine(bal_run *run, const bal_measure *measure, check *c)
 static bal_status look_into(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
                             const check *c)
 {
-    const bal_way *way = run->poll.prober.way;
+    const bal_way *way = &run->poll.prober.way;
     int rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
     answer *all = bal_alloc((size_t)size, sizeof *all);
     bool *seen = bal_alloc((size_t)size, sizeof *seen); /* owners of teams that were looked at */
@@ -255,7 +255,7 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
     ++audit->n_audits;
     memset(audit->accused, 0, (size_t)bal_comm_size(run->comm) * sizeof *audit->accused);
     c.differences = bal_alloc(n_slots, sizeof *c.differences);
-    c.losses = bal_alloc(n_slots * (size_t)run->poll.prober.way->n_points, sizeof *c.losses);
+    c.losses = bal_alloc(n_slots * (size_t)run->poll.prober.way.n_points, sizeof *c.losses);
     bal_status status = check_ballot(run, measure, entry, &c, repaired);
     if (*repaired) audit->audited = false;
     free(c.differences);

@@ -19,11 +19,11 @@ static int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size
 void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_files *files,
                         bal_estimate *e)
 {
-    int n_slots = (int)job->vote.slots;
     int64_t steps = job->run.steps, every = job->run.checkpoint_every;
-    e->files.checkpoint = bal_checkpoint_bytes(
-        bal_model_tensors(model), &bal_rule_of(job->rule.name)->states, files, n_slots, steps);
-    e->files.journal = bal_journal_bytes(n_slots, bal_job_has_task(job), steps);
+    e->files.journal = bal_journal_bytes((int)job->vote.slots, bal_job_journal(job), steps);
+    e->files.checkpoint =
+        bal_checkpoint_bytes(bal_model_tensors(model), &bal_rule_of(job->rule.name)->states, files,
+                             e->files.journal, steps);
     e->files.log = bal_metrics_log_bytes(bal_model_tensors(model), steps);
     e->files.n_kept = N_STOPS + (every > 0 ? blocks_of(steps, every) : 1);
     e->files.n_kept =
@@ -77,7 +77,7 @@ static bal_status evaluate_batch(bal_run *run)
 /* Probe the team of a slot. */
 static bal_status probe(bal_run *run, int64_t slot)
 {
-    const bal_way *way = run->poll.prober.way;
+    const bal_way *way = &run->poll.prober.way;
     int64_t losses[2 * BAL_WAY_TEAM_MAX], first = slot - slot % way->team;
     int n = bal_way_slots(way, (int)first, (int)run->job->vote.slots);
     return bal_probe(&run->poll.prober, &run->update.measure, (int)first, n, losses);
@@ -131,8 +131,8 @@ static bal_status measure(bal_run *run, bal_estimate *e)
     e->times.measured = true;
     int n_batches;
     BAL_TRY(time_passes(run, false, PROBE_SECONDS, &e->times.n_probes, &e->times.probe));
-    e->times.n_probes *= run->poll.prober.way->team;
-    e->times.probe /= run->poll.prober.way->team;
+    e->times.n_probes *= run->poll.prober.way.team;
+    e->times.probe /= run->poll.prober.way.team;
     if (run->inputs.dev.n_examples > 0)
         BAL_TRY(time_passes(run, true, EVAL_SECONDS, &n_batches, &e->times.eval));
     return time_updates(run, e);

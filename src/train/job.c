@@ -35,15 +35,24 @@ bal_formats bal_job_formats(const bal_job *job)
     return formats;
 }
 
-const bal_way *bal_job_way(const bal_job *job)
+bal_way bal_job_way(const bal_job *job)
 {
-    (void)job; /* there is one way */
-    return &bal_ways[BAL_WAY_TWO_SIDED];
+    bal_way way = bal_ways[job->vote.probe];
+    if (way.n_points == 1) way.team = (int)job->vote.team;
+    way.n_bits = (int)job->vote.bits;
+    return way;
+}
+
+bal_journal_form bal_job_journal(const bal_job *job)
+{
+    bal_way way = bal_job_way(job);
+    return (bal_journal_form){
+        .n_bits = way.n_bits, .n_points = way.n_points, .has_merit = bal_job_has_task(job)};
 }
 
 bal_ballot_shape bal_job_ballot(const bal_job *job)
 {
-    return (bal_ballot_shape){.n_slots = (int)job->vote.slots, .n_bits = bal_job_way(job)->n_bits};
+    return (bal_ballot_shape){.n_slots = (int)job->vote.slots, .n_bits = (int)job->vote.bits};
 }
 
 static bool matches(const char *patterns, const char *name)
@@ -89,6 +98,8 @@ static bal_optim_options optim_options(const bal_job *job, const bal_machine *ma
 {
     return (bal_optim_options){.rule = {.kind = bal_rule_of(job->rule.name),
                                         .travel = job->rule.travel,
+                                        .schedule = job->rule.schedule,
+                                        .warmup = job->rule.warmup,
                                         .eta = job->rule.eta},
                                .measure = *measure,
                                .ballot = bal_job_ballot(job),
@@ -106,6 +117,12 @@ bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_ten
 /* Can the rule work with the job? On any machine. */
 static bal_status check_rule(const bal_job *job)
 {
+    int64_t team = bal_job_way(job).team;
+    if (job->vote.slots % team != 0)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[vote] slots = %lld: one-sided slots are whole teams of %lld; set it to "
+                        "a multiple, or [vote] team to a divisor",
+                        (long long)job->vote.slots, (long long)team);
     const bal_machine machine = {0};
     bal_measure measure = bal_job_measure(job, &machine, NULL);
     bal_optim_options options = optim_options(job, &machine, &measure);

@@ -78,7 +78,7 @@ static json_t *log_ranks(const bal_run *run, int64_t step, int *accused)
         char rank[16];
         if (bal_ballot_has(ballot, entry.bits, slot)) continue;
         snprintf(rank, sizeof rank, "%d",
-                 bal_slot_rank(slot, bal_job_way(run->job)->team, entry.n_ranks));
+                 bal_slot_rank(slot, bal_job_way(run->job).team, entry.n_ranks));
         json_int_t so_far = json_integer_value(json_object_get(ranks, rank));
         json_object_set_new(ranks, rank, json_integer(so_far + 1));
     }

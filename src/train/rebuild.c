@@ -26,7 +26,7 @@ static bal_status read_checkpoint(bal_run *run, int64_t step)
             status = bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
         else
             snapshot.metrics.n_passes[row] =
-                (row + 1) * bal_job_way(run->job)->n_points * run->job->vote.slots;
+                (row + 1) * bal_job_way(run->job).n_points * run->job->vote.slots;
     }
     if (status == BAL_OK)
         status = bal_checkpoint_fill(path, run->replica.tensors, &run->replica.states);

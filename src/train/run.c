@@ -70,10 +70,11 @@ static bal_status evaluate(bal_run *run, step *s)
 static bal_status cast(bal_run *run, const bal_measure *measure, int first, int n)
 {
     bal_poll *poll = &run->poll;
-    int64_t *losses = poll->losses + first * poll->prober.way->n_points;
+    int64_t *losses = poll->losses + first * poll->prober.way.n_points;
     int8_t votes[BAL_WAY_TEAM_MAX];
     BAL_TRY(bal_probe(&poll->prober, measure, first, n, losses));
-    bal_probe_votes(&poll->prober, n, losses, votes, bal_ballot_totals(poll->ballot));
+    bal_probe_votes(&poll->prober, n, losses, votes);
+    bal_probe_count(&poll->prober, n, losses, votes, bal_ballot_totals(poll->ballot));
     for (int i = 0; i < n; ++i) BAL_TRY(bal_ballot_cast(poll->ballot, first + i, votes[i]));
     return BAL_OK;
 }
@@ -100,7 +101,7 @@ static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
     while (n_done == 0 || bal_seconds() - began < limit) {
         int first = bal_deal_next(poll->deal);
         if (first < 0) break;
-        int n = bal_way_slots(poll->prober.way, first, (int)run->job->vote.slots);
+        int n = bal_way_slots(&poll->prober.way, first, (int)run->job->vote.slots);
         BAL_TRY(cast(run, measure, first, n));
         n_done += n;
         bal_progress(run, false);
@@ -115,7 +116,7 @@ static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
 static void note_ranks(bal_run *run, bal_journal_entry *entry)
 {
     int size = bal_comm_size(run->comm), n_slots = (int)run->job->vote.slots;
-    int team = run->poll.prober.way->team;
+    int team = run->poll.prober.way.team;
     if (entry->totals.n_cast == n_slots && entry->accused < 0) return;
     for (int slot = 0; slot < n_slots; ++slot)
         if (!bal_ballot_has(bal_job_ballot(run->job), run->poll.bits, slot))
@@ -184,6 +185,7 @@ static bal_status commit(bal_run *run, step *s)
 static void apply(bal_run *run, step *s)
 {
     bal_run_postpone(run, bal_run_apply(run, &s->entry));
+    run->poll.prober.unit = bal_way_unit(&run->poll.prober.way, &s->entry.totals);
     run->clock.n_probes += s->entry.totals.n_cast;
     run->clock.n_tokens += s->entry.totals.n_tokens;
     bal_clock_charge(&run->clock, BAL_PHASE_UPDATE);

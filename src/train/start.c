@@ -200,8 +200,7 @@ static bal_status begin_record(bal_run *run)
     run->record.made_job = !there;
     run->record.begun = true;
     bal_run_path(run->dir, "ballots.journal", path);
-    return bal_journal_create(path, &run->id, bal_job_ballot(run->job).n_bits,
-                              bal_job_has_task(run->job), &run->record.journal);
+    return bal_journal_create(path, &run->id, bal_job_journal(run->job), &run->record.journal);
 }
 
 bal_status bal_run_make_tools(bal_run *run)
@@ -216,7 +215,7 @@ bal_status bal_run_make_tools(bal_run *run)
                                 .n_examples = n,
                                 .batch = &run->replica.batch};
     poll->losses =
-        bal_alloc((size_t)(job->vote.slots * poll->prober.way->n_points), sizeof *poll->losses);
+        bal_alloc((size_t)(job->vote.slots * poll->prober.way.n_points), sizeof *poll->losses);
     run->audit.excluded = bal_alloc(size, sizeof *run->audit.excluded);
     run->audit.accused = bal_alloc(size, sizeof *run->audit.accused);
     run->clock.abstained = bal_alloc(size, sizeof *run->clock.abstained);
@@ -237,12 +236,14 @@ bal_status bal_run_make_tools(bal_run *run)
     return bal_prober_init(&poll->prober);
 }
 
-/* Rank 0: the dev scores of the steps so far, from the journal. */
-static bal_status find_best(bal_run *run)
+/* Rank 0: the dev scores of the steps so far, and what the last says of the next step's votes, from
+ * the journal. */
+static bal_status look_back(bal_run *run)
 {
     for (int64_t i = 0; i < bal_journal_n(run->record.journal); ++i) {
         bal_journal_entry entry;
         BAL_TRY(bal_journal_read(run->record.journal, i, &entry));
+        run->poll.prober.unit = bal_way_unit(&run->poll.prober.way, &entry.totals);
         if (entry.dev_loss < 0) continue;
         run->record.dev_score = bal_entry_score(&entry);
         bal_record_score(&run->record, i);
@@ -271,16 +272,17 @@ bal_status bal_run_start(bal_run *run)
     BAL_TRY(bal_comm_broadcast(run->comm, found, sizeof found));
     if (found[0] >= 0) BAL_TRY(bal_run_fill(run, found[0]));
     BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
-    BAL_TRY(bal_deal_create(run->comm, (int)run->job->vote.slots, bal_job_way(run->job)->team,
+    BAL_TRY(bal_deal_create(run->comm, (int)run->job->vote.slots, bal_job_way(run->job).team,
                             run->job->vote.dealing == BAL_DEALING_NODE, &run->poll.deal));
     if (run->writes && run->record.journal == NULL) status = begin_record(run);
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_run_replay(run, found[1]));
-    if (run->writes) status = find_best(run);
+    if (run->writes) status = look_back(run);
     BAL_TRY(bal_comm_agree(run->comm, status));
     bal_record *record = &run->record;
     BAL_TRY(bal_comm_broadcast(run->comm, &record->best_score, sizeof record->best_score));
     BAL_TRY(bal_comm_broadcast(run->comm, &record->n_worse, sizeof record->n_worse));
+    BAL_TRY(bal_comm_broadcast(run->comm, &run->poll.prober.unit, sizeof run->poll.prober.unit));
     if (run->writes) {
         status = bal_metrics_log_open(&run->record.log, run, run->step);
         for (int64_t step = 0; step < run->step && status == BAL_OK; ++step)

@@ -80,12 +80,12 @@ static bal_status add_metrics(bal_run *run, const bal_journal_entry *entry)
 {
     bal_metrics *m = &run->record.metrics;
     const bal_totals *totals = &entry->totals;
-    int n_points = bal_job_way(run->job)->n_points;
+    int n_points = bal_job_way(run->job).n_points;
     int64_t row = bal_metrics_add(m);
     if (row < 0) return bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
     double sequences = (double)bal_ballot_n_decided(bal_job_ballot(run->job), entry->bits) *
                        (double)run->job->data.batch;
-    m->loss_nats[row] = totals->n_tokens > 0 ? (double)totals->loss / 2.0 /
+    m->loss_nats[row] = totals->n_tokens > 0 ? (double)totals->loss / n_points /
                                                    (double)totals->n_tokens / BAL_LOSS_UNITS_PER_NAT
                                              : (double)NAN; /* all have abstained */
     m->agreement[row] = sequences > 0 ? (double)totals->n_agree / sequences : 0.0;

@@ -5,7 +5,7 @@
 
 #include "ballot/vote.h"
 
-#define N_TOTALS 7 /* words of bal_totals */
+#define N_TOTALS 8 /* words of bal_totals */
 
 struct bal_ballot {
     bal_comm *comm;
@@ -16,7 +16,7 @@ struct bal_ballot {
     uint64_t my_pace, pace;
 };
 
-/* Totals travel as they lie in memory: 1 word to or, 4 to add, 1 minimum, 1 maximum. The smallest
+/* Totals travel as they lie in memory: 1 word to or, 5 to add, 1 minimum, 1 maximum. The smallest
  * pace is found as the maximum of its complement. */
 _Static_assert(sizeof(bal_totals) == 8 * N_TOTALS, "all of bal_totals travels");
 
@@ -30,6 +30,15 @@ int64_t bal_ballot_bytes(bal_ballot_shape shape)
 /* A slot with all bits set: 2^n_bits - 1, or minus zero in ones' complement. */
 static int all_bits(bal_ballot_shape shape) { return (1 << shape.n_bits) - 1; }
 int bal_ballot_vote_max(bal_ballot_shape shape) { return all_bits(shape) / 2; }
+int bal_ballot_vote_mean(bal_ballot_shape shape)
+{
+    return (bal_ballot_vote_max(shape) + 1) / 4 + (shape.n_bits == BAL_SIGN_BITS);
+}
+double bal_ballot_vote_rms(bal_ballot_shape shape)
+{
+    const double rms_of_mean = 1.2533141373155003; /* sqrt(pi / 2) */
+    return shape.n_bits == BAL_SIGN_BITS ? 1.0 : rms_of_mean * bal_ballot_vote_mean(shape);
+}
 
 bal_status bal_ballot_create(bal_comm *comm, bal_ballot_shape shape, bal_ballot **ballot)
 {
@@ -105,7 +114,7 @@ bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *tota
     memcpy(ballot->words + n, &ballot->totals, sizeof ballot->totals);
     ballot->words[n + N_TOTALS] = ~ballot->my_pace;
     bal_status status = bal_comm_reduce(
-        ballot->comm, &(bal_reduction){.n_or = n + 1, .n_sum = 4, .n_min = 1, .n_max = 2},
+        ballot->comm, &(bal_reduction){.n_or = n + 1, .n_sum = 5, .n_min = 1, .n_max = 2},
         ballot->words);
     memcpy(bits, ballot->words, (size_t)n * sizeof *bits);
     memcpy(totals, ballot->words + n, sizeof *totals);

@@ -230,8 +230,21 @@ class Formats(b.TestCase):
         return done.stdout
 
     def test_the_reader_of_journals_reads_a_run(self):
-        lines = self.read("docs/formats/journal.md", self.journal).splitlines()
-        with open(os.path.join(self.run_dir, "metrics.jsonl"), encoding="utf-8") as file:
+        self.check_journal(self.run_dir)
+
+    def test_the_reader_of_journals_reads_votes_of_more_bits(self):
+        run = self.folder("bits")
+        b.run(b.tiny(run, run__steps=6, vote__probe="one-sided", vote__team=4, vote__bits=5))
+        votes = self.check_journal(run)
+        self.assertGreater(len(set(votes)), 6)
+        self.assertGreaterEqual(min(votes), -15)
+        self.assertLessEqual(max(votes), 15)
+
+    def check_journal(self, run):
+        """Its lines are those of metrics.jsonl; all votes."""
+        journal = os.path.join(run, "ballots.journal")
+        lines = self.read("docs/formats/journal.md", journal).splitlines()
+        with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as file:
             rows = [row for row in map(json.loads, file) if "loss_nats" in row]
         self.assertEqual(len(lines), 6)
         for line, row in zip(lines, rows):
@@ -239,7 +252,8 @@ class Formats(b.TestCase):
             self.assertEqual(int(step), row["step"])
             self.assertAlmostEqual(float(loss), row["loss_nats"], delta=1e-7)
             self.assertEqual(votes.count(",") + 1, b.TINY["vote.slots"])
-            self.assertRegex(votes, r"1", "somebody voted")
+            self.assertRegex(votes, r"[1-9]", "somebody voted")
+        return [vote for line in lines for vote in json.loads(line.split(" ", 2)[2])]
 
     def test_the_reader_of_journals_stops_at_damage(self):
         whole = b.bytes_of(self.journal)

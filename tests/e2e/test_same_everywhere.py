@@ -118,6 +118,19 @@ class SameEverywhere(b.TestCase):
                                             vote__noise=2)
                           for level in self.levels})
 
+    def test_one_sided_teams_and_votes_of_8_bits(self):
+        one_sided = dict(vote__probe="one-sided", vote__team=2, vote__bits=8,
+                         rule__schedule="cosine", rule__warmup=2)
+        traces = {f"{n} ranks": self.trace(f"one-sided{n}", ranks=n, **one_sided)
+                  for n in (1, 2, 3, 4)}
+        for level in self.levels:
+            traces[level] = self.trace(f"one-sided-{level}", "--isa", level, **one_sided)
+        traces["dealt"] = self.trace("one-sided-dealt", ranks=3, vote__dealing="node", **one_sided)
+        self.assert_same(traces)
+        alone = self.trace("two-sided-bits", vote__bits=4)
+        self.assert_same({"1 rank": alone,
+                          "3 ranks": self.trace("two-sided-bits3", ranks=3, vote__bits=4)})
+
     def test_density_on_1_and_3_ranks(self):
         self.assert_same({f"{n} ranks": self.trace(f"density{n}", ranks=n, vote__density=0.3)
                           for n in (1, 3)})

@@ -56,7 +56,7 @@ static bal_status append_to_the_end(const char *dir, report *r)
     bal_status status =
         access(in(dir, "journal"), F_OK) == 0
             ? bal_journal_open(in(dir, "journal"), true, &journal)
-            : bal_journal_create(in(dir, "journal"), &sample_id, BAL_SIGN_BITS, false, &journal);
+            : bal_journal_create(in(dir, "journal"), &sample_id, sample_form, &journal);
     if (status != BAL_OK) return status;
     while (bal_journal_n(journal) < ENTRIES) {
         uint64_t bits[WORDS];
@@ -412,8 +412,7 @@ static void test_the_last_four_records_torn_at_every_byte(void)
     int n_bad = 0, n_tried = 0;
     begin();
     const char *path = in(dir, "journal");
-    CU_ASSERT_EQUAL_FATAL(bal_journal_create(path, &sample_id, BAL_SIGN_BITS, false, &journal),
-                          BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_journal_create(path, &sample_id, sample_form, &journal), BAL_OK);
     for (int step = 0; step < N; ++step) {
         uint64_t bits[WORDS];
         bal_journal_entry entry = sample_entry(step, bits);

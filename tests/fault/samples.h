@@ -91,6 +91,8 @@ enum { SLOTS = 100, WORDS = 4 };
 static const bal_run_id sample_id = {
     .seed = 7, .stream_version = 1, .n_slots = SLOTS, .n_steps = 99};
 
+static const bal_journal_form sample_form = {.n_bits = BAL_SIGN_BITS, .n_points = 2};
+
 static inline bal_journal_entry sample_entry(int64_t step, uint64_t bits[WORDS])
 {
     uint64_t state = 1000 + (uint64_t)step, last = ((uint64_t)1 << SLOTS % 64) - 1;

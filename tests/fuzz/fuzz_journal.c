@@ -20,14 +20,19 @@ static void reseal(uint8_t *bytes, size_t n_bytes)
     int32_t n_slots;
     uint64_t hash;
     if (n_bytes < HEADER_BYTES) return;
+    uint8_t version = (uint8_t)(2 + bytes[8] % 3);
     memcpy(bytes, start, sizeof start);
+    bytes[8] = version;
     memcpy(&n_slots, bytes + 28, sizeof n_slots);
     hash = bal_hash(bytes, HEADER_BYTES - 8, 0);
     memcpy(bytes + HEADER_BYTES - 8, &hash, sizeof hash);
     if (n_slots < 1 || n_slots > BAL_SLOTS_MAX) return;
-    size_t record_bytes = (size_t)(12 + bal_ballot_words((bal_ballot_shape){
-                                            .n_slots = n_slots, .n_bits = BAL_SIGN_BITS})) *
-                          8;
+    int n_bits = version == 4 ? bytes[64] : BAL_SIGN_BITS;
+    if (n_bits < BAL_SIGN_BITS || n_bits > BAL_VOTE_BITS_MAX) return;
+    bal_journal_form form = {
+        .n_bits = n_bits, .n_points = version == 4 ? 1 : 2, .has_merit = version > 2};
+    size_t record_bytes =
+        (size_t)(bal_journal_bytes(n_slots, form, 1) - bal_journal_bytes(n_slots, form, 0));
     for (size_t at = HEADER_BYTES; n_bytes - at >= record_bytes; at += record_bytes) {
         hash = bal_hash(bytes + at, record_bytes - 8, hash);
         memcpy(bytes + at + record_bytes - 8, &hash, sizeof hash);

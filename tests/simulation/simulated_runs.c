@@ -16,26 +16,14 @@ static int n_steps;
 
 static const bal_ballot_shape six_signs = {.n_slots = 6, .n_bits = BAL_SIGN_BITS};
 
-/* A job that does all that a large one does, in a few milliseconds; with one more setting or two.
- */
-static void make_job(int steps, const char *more, const char *even_more)
+/* A job that does all that a large one does, in a few milliseconds; with more settings, between
+ * spaces. */
+static void make_job(int steps, const char *more)
 {
-    static char settings[][4200] = {"vote.slots=6",
-                                    "data.context=8",
-                                    "data.batch=1",
-                                    "run.check_every=1",
-                                    "run.eval_every=3",
-                                    "run.keep=2",
-                                    "run.checkpoint_every=2",
-                                    "run.share=rank",
-                                    "data.dev_examples=2",
-                                    "rule.travel=40",
-                                    "",
-                                    "",
-                                    "",
-                                    "",
-                                    "",
-                                    ""};
+    static char settings[20][4200] = {
+        "vote.slots=6",        "data.context=8", "data.batch=1",           "run.check_every=1",
+        "run.eval_every=3",    "run.keep=2",     "run.checkpoint_every=2", "run.share=rank",
+        "data.dev_examples=2", "rule.travel=40"};
     char *overrides[sizeof settings / sizeof *settings];
     int n = 10;
     char text_path[256];
@@ -52,8 +40,12 @@ static void make_job(int steps, const char *more, const char *even_more)
     snprintf(settings[n++], sizeof *settings, "data.train=%s", text_path);
     snprintf(settings[n++], sizeof *settings, "data.dev=%s", text_path);
     snprintf(settings[n++], sizeof *settings, "run.steps=%d", steps);
-    if (more != NULL) snprintf(settings[n++], sizeof *settings, "%s", more);
-    if (even_more != NULL) snprintf(settings[n++], sizeof *settings, "%s", even_more);
+    char copy[200], *rest = NULL;
+    snprintf(copy, sizeof copy, "%s", more);
+    for (char *one = strtok_r(copy, " ", &rest); one != NULL; one = strtok_r(NULL, " ", &rest)) {
+        CU_ASSERT_FATAL(n < 20);
+        snprintf(settings[n++], sizeof *settings, "%s", one);
+    }
     for (int i = 0; i < n; ++i) overrides[i] = settings[i];
     CU_ASSERT_EQUAL_FATAL(bal_job_read(NULL, overrides, n, NULL, &source), BAL_OK);
 }
@@ -125,10 +117,9 @@ static long setting(const char *name, long otherwise)
     return text == NULL ? otherwise : strtol(text, NULL, 10);
 }
 
-static void test_a_bad_network_changes_nothing(void)
+/* Whatever happens to runs of the job, they end in the bits of one that was left alone. */
+static void run_on_bad_networks(const char *base)
 {
-    make_job(N_STEPS, NULL, NULL);
-    const char *base = bal_test_dir("runs");
     char run[300];
     snprintf(run, sizeof run, "%s/whole", base);
     CU_ASSERT_EQUAL_FATAL(run_once(run, 1, &(bal_network){.seed = 1}), BAL_OK);
@@ -166,6 +157,18 @@ static void test_a_bad_network_changes_nothing(void)
     bal_mapping_close(&whole.journal);
 }
 
+static void test_a_bad_network_changes_nothing(void)
+{
+    make_job(N_STEPS, "");
+    run_on_bad_networks(bal_test_dir("runs"));
+}
+
+static void test_a_bad_network_changes_no_votes_of_8_bits(void)
+{
+    make_job(N_STEPS, "vote.probe=one-sided vote.team=3 vote.bits=8");
+    run_on_bad_networks(bal_test_dir("teams"));
+}
+
 /* ---- faults that no network has ---- */
 
 static const bal_network good = {.seed = 1, .late = 4};
@@ -194,9 +197,8 @@ static bool is_replayed(const char *run)
     return right;
 }
 
-/* Step at which the journal's last record accuses a rank, -1: none does, or there is no journal, for
- * no step was taken; *who: the only one that
- * any record accuses, -2: several. */
+/* Step at which the journal's last record accuses a rank, -1: none does, or there is no journal,
+ * for no step was taken; *who: the only one that any record accuses, -2: several. */
 static int64_t accusations(const char *run, int *who)
 {
     char path[512];
@@ -293,13 +295,13 @@ static void flip_bits(const char *base, int n)
 
 static void test_a_model_that_a_flipped_bit_has_changed_is_put_right(void)
 {
-    make_job(N_STEPS, NULL, NULL);
+    make_job(N_STEPS, "");
     flip_bits(bal_test_dir("flips"), (int)setting("BALLOT_SIMULATIONS", 100));
 }
 
 static void test_an_audit_takes_no_flipped_bit_for_a_lie(void)
 {
-    make_job(N_STEPS, "run.check_every=0", "vote.audit=1");
+    make_job(N_STEPS, "run.check_every=0 vote.audit=1");
     flip_bits(bal_test_dir("audited-flips"), 50);
 }
 
@@ -318,7 +320,7 @@ static void keep_a_bit_flipped(int n_ranks, const bal_reduction *how, uint64_t *
 
 static void test_a_memory_that_cannot_be_put_right_stops_the_run(void)
 {
-    make_job(N_STEPS, NULL, NULL);
+    make_job(N_STEPS, "");
     const char *base = bal_test_dir("stuck");
     char run[300];
     uint64_t random = (uint64_t)setting("BALLOT_TEST_SEED", 1);
@@ -367,7 +369,7 @@ static void test_a_rank_that_lies_is_named_within_100_steps(void)
     int n_bad = 0;
     int64_t sum = 0;
     char run[300], name[32];
-    make_job(101, "vote.audit=0.02", "vote.slots=16");
+    make_job(101, "vote.audit=0.02 vote.slots=16");
     for (int i = 0; i < 20; ++i) {
         int accused;
         liar = (int)(bal_test_random(&random) % 8);
@@ -390,10 +392,48 @@ static void test_a_rank_that_lies_is_named_within_100_steps(void)
     CU_ASSERT_EQUAL(n_bad, 0);
 }
 
+/* A rank whose votes all say a little more, or less, than its losses. */
+static const bal_ballot_shape bytes = {.n_slots = 16, .n_bits = 8};
+
+static void exaggerate(int n_ranks, const bal_reduction *how, uint64_t **brought, int rank,
+                       uint64_t *words)
+{
+    (void)n_ranks, (void)words;
+    if (rank != -1 || !is_ballot(how)) return;
+    uint64_t said[16];
+    memset(said, 0, sizeof said);
+    CU_ASSERT_EQUAL_FATAL(bal_ballot_words(bytes), 8);
+    for (int slot = 0; slot < bytes.n_slots; ++slot) {
+        if (!bal_ballot_has(bytes, brought[liar], slot)) continue;
+        int vote = bal_ballot_vote(bytes, brought[liar], slot);
+        bal_ballot_put(bytes, said, slot, vote < 127 ? vote + 1 : vote - 1);
+    }
+    memcpy(brought[liar], said, (size_t)bal_ballot_words(bytes) * sizeof *said);
+}
+
+static void test_a_vote_that_is_wrong_by_one_unit_is_found(void)
+{
+    const char *base = bal_test_dir("units");
+    char run[300];
+    make_job(N_STEPS, "vote.probe=one-sided vote.team=2 vote.slots=16 vote.bits=8 vote.audit=1");
+    for (liar = 0; liar < 4; ++liar) {
+        int accused;
+        snprintf(run, sizeof run, "%s/%d", base, liar);
+        bal_simulation_tamper = exaggerate;
+        CU_ASSERT_EQUAL(run_once(run, 4, &good), BAL_ERR_NUMERIC);
+        bal_simulation_tamper = NULL;
+        CU_ASSERT_EQUAL(accusations(run, &accused), 0);
+        CU_ASSERT_EQUAL(accused, liar);
+    }
+    snprintf(run, sizeof run, "%s/honest", base);
+    CU_ASSERT_EQUAL(run_once(run, 4, &good), BAL_OK);
+    CU_ASSERT(is_replayed(run));
+}
+
 static void test_an_excluded_rank_votes_no_more(void)
 {
     int accused;
-    make_job(30, "vote.audit=0.1", "vote.audit_action=exclude");
+    make_job(30, "vote.audit=0.1 vote.audit_action=exclude");
     const char *run = bal_test_dir("excluded");
     liar = 2;
     bal_simulation_tamper = lie;
@@ -463,8 +503,8 @@ static void test_a_loss_that_others_do_not_compute_is_found(void)
         char run[300], action[64];
         int accused;
         snprintf(run, sizeof run, "%s/%zu", base, i);
-        snprintf(action, sizeof action, "vote.audit_action=%s", cases[i].action);
-        make_job(N_STEPS, "vote.audit=1", action);
+        snprintf(action, sizeof action, "vote.audit=1 vote.audit_action=%s", cases[i].action);
+        make_job(N_STEPS, action);
         wrong.n_ranks = cases[i].n_ranks, wrong.rank = 1, wrong.first = 2;
         wrong.n = cases[i].n, wrong.of_others = cases[i].of_others;
         bal_status status = run_once(run, cases[i].n_ranks, &good);
@@ -492,7 +532,7 @@ static void garble(int n_ranks, const bal_reduction *how, uint64_t **brought, in
 static void test_a_difference_that_nobody_has_accuses_nobody(void)
 {
     int accused;
-    make_job(N_STEPS, "vote.audit=1", "vote.audit_action=stop");
+    make_job(N_STEPS, "vote.audit=1 vote.audit_action=stop");
     const char *run = bal_test_dir("garbled");
     bal_simulation_tamper = garble;
     CU_ASSERT_EQUAL(run_once(run, 5, &good), BAL_OK);
@@ -509,7 +549,7 @@ static void test_honest_ranks_are_never_accused_and_audits_change_nothing(void)
     outcome whole;
     for (int audited = 0; audited < 2; ++audited)
         for (int n_ranks = 1; n_ranks <= 5; ++n_ranks) {
-            make_job(20, audited ? "vote.audit=1" : "vote.audit=off", NULL);
+            make_job(20, audited ? "vote.audit=1" : "vote.audit=off");
             snprintf(run, sizeof run, "%s/%d-%d", base, audited, n_ranks);
             CU_ASSERT_EQUAL_FATAL(run_once(run, n_ranks, &good), BAL_OK);
             outcome o = outcome_of(run);
@@ -524,7 +564,7 @@ static void test_honest_ranks_are_never_accused_and_audits_change_nothing(void)
 
 static void test_what_is_seen_too_late_is_abstained_from_and_replayed(void)
 {
-    make_job(N_STEPS, "vote.deadline=1e-9", NULL);
+    make_job(N_STEPS, "vote.deadline=1e-9");
     const char *run = bal_test_dir("late");
     CU_ASSERT_EQUAL(run_once(run, 4, &good), BAL_OK);
     char path[512];
@@ -562,7 +602,7 @@ static void test_a_rank_that_was_told_another_ballot_is_put_right(void)
 {
     const char *base = bal_test_dir("misled");
     char run[300];
-    make_job(N_STEPS, NULL, NULL);
+    make_job(N_STEPS, "");
     for (int n_ranks = 2; n_ranks <= 4; ++n_ranks)
         for (int i = 0; i < N_STEPS; ++i) {
             misled.rank = (i + 1) % n_ranks; /* rank 0, who writes the journal, too */
@@ -593,7 +633,7 @@ static void count_twice(int n_ranks, const bal_reduction *how, uint64_t **brough
 
 static void test_a_contribution_that_is_counted_twice_stops_the_run(void)
 {
-    make_job(N_STEPS, NULL, NULL);
+    make_job(N_STEPS, "");
     const char *run = bal_test_dir("twice");
     doubled = 1;
     bal_simulation_tamper = count_twice;
@@ -613,6 +653,7 @@ int bal_suite_end(void)
 const char bal_suite_name[] = "simulated_runs";
 const bal_test bal_suite_tests[] = {
     {"a bad network changes nothing", test_a_bad_network_changes_nothing},
+    {"a bad network changes no votes of 8 bits", test_a_bad_network_changes_no_votes_of_8_bits},
     {"a model that a flipped bit has changed is put right",
      test_a_model_that_a_flipped_bit_has_changed_is_put_right},
     {"an audit takes no flipped bit for a lie", test_an_audit_takes_no_flipped_bit_for_a_lie},
@@ -623,6 +664,7 @@ const bal_test bal_suite_tests[] = {
     {"a contribution that is counted twice stops the run",
      test_a_contribution_that_is_counted_twice_stops_the_run},
     {"a rank that lies is named within 100 steps", test_a_rank_that_lies_is_named_within_100_steps},
+    {"a vote that is wrong by one unit is found", test_a_vote_that_is_wrong_by_one_unit_is_found},
     {"an excluded rank votes no more", test_an_excluded_rank_votes_no_more},
     {"a loss that others do not compute is found", test_a_loss_that_others_do_not_compute_is_found},
     {"a difference that nobody has accuses nobody",

@@ -52,8 +52,15 @@ static uint32_t update_by_hand(const setting *s, int64_t step, int index, const 
     const bal_optim_options *o = &s->options;
     uint32_t n_flips = 0;
     int32_t *tally = bal_alloc((size_t)n_places(t), sizeof *tally);
-    double rate = o->rule.travel * sqrt(3.0 / (o->measure.options.density * (double)o->n_steps)) *
-                  (1.0 - (double)step / (double)o->n_steps);
+    double way = (double)step / (double)o->n_steps, warmup = (double)o->rule.warmup;
+    const double norms[] = {3.0, 8.0 / 3.0, 1.0};
+    const double nows[] = {1.0 - way, 0.5 + 0.5 * cos(acos(-1.0) * way), 1.0};
+    double rate =
+        o->rule.travel *
+        sqrt(norms[o->rule.schedule] / (o->measure.options.density * (double)o->n_steps)) *
+        nows[o->rule.schedule] * (step < warmup ? (double)(step + 1) / warmup : 1.0);
+    int max = bal_ballot_vote_max(o->ballot);
+    double rms = max == 1 ? 1.0 : (max + 1) / 4 * sqrt(acos(0.0)); /* of votes whose mean is that */
     CU_ASSERT_PTR_NOT_NULL_FATAL(tally);
     for (int slot = 0; slot < o->ballot.n_slots; ++slot) {
         int8_t *z = direction_of(s, step, slot, index, t);
@@ -63,8 +70,8 @@ static uint32_t update_by_hand(const setting *s, int64_t step, int index, const 
     for (int64_t at = 0; at < n_places(t); ++at) {
         int code = get_code(t, at), new_code = code;
         if (code - 1 < t->low || code + 1 > t->high) continue; /* the gate: also of padding */
-        double vote =
-            256.0 * rate / sqrt((double)o->ballot.n_slots); /* as an odd multiple of a power */
+        double vote = 256.0 * rate / sqrt((double)o->ballot.n_slots) /
+                      rms; /* as an odd multiple of a power */
         int places = 0;
         while (ldexp(vote, 15 - places) >= 32768.0 && places < 13) ++places;
         double factor = fmin(2.0 * floor(ldexp(vote, 14 - places)) + 1.0, 32767.0);
@@ -88,18 +95,20 @@ static void test_an_update_is_its_definition(void)
         bal_direction_kind kind;
         double density, travel;
         bal_ballot_shape ballot;
+        bal_schedule schedule;
+        int warmup;
     } settings[] = {
-        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, {1, 2}},
-        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, {64, 2}},
-        {BAL_DIRECTIONS_WALSH, 0.3, 40.0, {300, 2}},
-        {BAL_DIRECTIONS_WALSH, 0.02, 4.0, {7, 2}},
-        {BAL_DIRECTIONS_INDEPENDENT, 1.0, 4.0, {17, 2}},
-        {BAL_DIRECTIONS_INDEPENDENT, 0.3, 0.06, {64, 2}},
-        {BAL_DIRECTIONS_WALSH, 1.0, 1e6, {64, 2}},
-        {BAL_DIRECTIONS_INDEPENDENT, 1.0, 0.0, {3, 2}},
-        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, {64, 4}},
-        {BAL_DIRECTIONS_WALSH, 1.0, 2.0, {300, 8}},
-        {BAL_DIRECTIONS_INDEPENDENT, 1.0, 400.0, {300, 8}},
+        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, {1, 2}, BAL_SCHEDULE_LINEAR, 0},
+        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, {64, 2}, BAL_SCHEDULE_LINEAR, 0},
+        {BAL_DIRECTIONS_WALSH, 0.3, 40.0, {300, 2}, BAL_SCHEDULE_LINEAR, 0},
+        {BAL_DIRECTIONS_WALSH, 0.02, 4.0, {7, 2}, BAL_SCHEDULE_LINEAR, 0},
+        {BAL_DIRECTIONS_INDEPENDENT, 1.0, 4.0, {17, 2}, BAL_SCHEDULE_LINEAR, 0},
+        {BAL_DIRECTIONS_INDEPENDENT, 0.3, 0.06, {64, 2}, BAL_SCHEDULE_LINEAR, 0},
+        {BAL_DIRECTIONS_WALSH, 1.0, 1e6, {64, 2}, BAL_SCHEDULE_LINEAR, 0},
+        {BAL_DIRECTIONS_INDEPENDENT, 1.0, 0.0, {3, 2}, BAL_SCHEDULE_LINEAR, 0},
+        {BAL_DIRECTIONS_WALSH, 1.0, 4.0, {64, 4}, BAL_SCHEDULE_CONSTANT, 0},
+        {BAL_DIRECTIONS_WALSH, 1.0, 2.0, {300, 8}, BAL_SCHEDULE_COSINE, 0},
+        {BAL_DIRECTIONS_INDEPENDENT, 1.0, 400.0, {300, 8}, BAL_SCHEDULE_COSINE, 5},
     };
     uint64_t state = SEED;
     static const bal_format formats[] = {BAL_I8, BAL_I4, BAL_NF4};
@@ -109,6 +118,8 @@ static void test_an_update_is_its_definition(void)
         setting s = setting_of(settings[k].ballot.n_slots, 10);
         s.options.ballot = settings[k].ballot;
         s.options.rule.travel = settings[k].travel;
+        s.options.rule.schedule = settings[k].schedule;
+        s.options.rule.warmup = settings[k].warmup;
         s.options.measure.options.kind = settings[k].kind;
         s.options.measure.options.density = settings[k].density;
         for (int i = 3; i < N_TENSORS_MAX; i += 4) s.on_ballot[i] = false;

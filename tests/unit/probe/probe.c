@@ -1,6 +1,8 @@
 /* probe.c: what a team of slots is found to say, by the table's way and by one of this test. */
 #include "ballot/probe.h"
 
+#include <stdlib.h>
+
 #include "../model/toy.h"
 
 #define N_SEQUENCES 6
@@ -21,19 +23,14 @@ static void draw(const void *self, uint64_t random, bal_batch *batch)
 
 static const bal_dataset windows = {.n_examples = 1, .draw = draw};
 
-/* One pass a slot, three slots on a mini-batch: the loss of the team less n times that of the
- * slot, within what three bits hold. */
-static void vote_against_the_mean(int n, const int64_t *losses, int8_t *votes)
+/* One pass a slot, three slots on a mini-batch, votes of three bits. */
+static bal_way in_threes(void)
 {
-    int64_t sum = 0;
-    for (int i = 0; i < n; ++i) sum += losses[i];
-    for (int i = 0; i < n; ++i) {
-        int64_t better = sum - n * losses[i];
-        votes[i] = (int8_t)(better > 3 ? 3 : better < -3 ? -3 : better);
-    }
+    bal_way way = bal_ways[BAL_WAY_ONE_SIDED];
+    way.team = 3;
+    way.n_bits = 3;
+    return way;
 }
-static const bal_way against_the_mean = {
-    .n_points = 1, .team = 3, .n_bits = 3, .vote = vote_against_the_mean};
 
 /* A prober of a toy model, and the measure of its step. */
 typedef struct bench {
@@ -44,7 +41,7 @@ typedef struct bench {
     bool on_ballot[N_TENSORS_MAX];
 } bench;
 
-static void set_up_with(bench *b, const bal_way *way, const bal_dataset *data)
+static void set_up_with(bench *b, bal_way way, const bal_dataset *data)
 {
     const bal_kernels *kernels = bal_kernels_at(bal_isa_best());
     *b = (bench){.model = toy_model(true)};
@@ -64,7 +61,7 @@ static void set_up_with(bench *b, const bal_way *way, const bal_dataset *data)
                                .on_ballot = b->on_ballot};
 }
 
-static void set_up(bench *b, const bal_way *way) { set_up_with(b, way, &windows); }
+static void set_up(bench *b, bal_way way) { set_up_with(b, way, &windows); }
 
 static void clear(bench *b)
 {
@@ -89,19 +86,74 @@ static void lose(bench *b, int drawn_by, int slot, bal_losses losses[2],
 static void test_a_two_sided_vote_is_the_sign_of_a_difference(void)
 {
     const bal_way *way = &bal_ways[BAL_WAY_TWO_SIDED];
-    const int64_t losses[][2] = {{9, 4}, {4, 9}, {7, 7}, {-1, INT64_MIN}, {INT64_MIN, INT64_MAX}};
-    const int8_t right[] = {1, -1, 0, 1, -1};
+    const int64_t losses[][2] = {{9, 4}, {4, 9}, {7, 7}, {-1, -9}, {0, (int64_t)1 << 60}};
+    const int right[] = {1, -1, 0, 1, -1};
     for (int i = 0; i < 5; ++i) {
-        int8_t vote;
-        way->vote(1, losses[i], &vote);
-        CU_ASSERT_EQUAL(vote, right[i]);
+        int64_t value;
+        way->find(1, losses[i], &value);
+        for (int64_t unit = 0; unit < 3; ++unit)
+            CU_ASSERT_EQUAL(bal_way_vote(way, unit, value), right[i]);
     }
+}
+
+static void test_a_one_sided_slot_is_held_against_its_team(void)
+{
+    const int64_t losses[] = {10, 20, 33};
+    const int64_t right[] = {33, 3, -36}; /* 63 - 3 loss */
+    int64_t values[3];
+    bal_ways[BAL_WAY_ONE_SIDED].find(3, losses, values);
+    for (int i = 0; i < 3; ++i) CU_ASSERT_EQUAL(values[i], right[i]);
+    bal_ways[BAL_WAY_ONE_SIDED].find(1, losses, values);
+    CU_ASSERT_EQUAL(values[0], 0); /* alone it finds nothing */
+}
+
+static void test_a_vote_of_more_bits_is_rounded_in_its_unit(void)
+{
+    bal_way way = bal_ways[BAL_WAY_ONE_SIDED];
+    const struct {
+        int n_bits;
+        int64_t unit, value;
+        int vote;
+    } known[] = {{8, 10, 0, 0},
+                 {8, 10, 4, 0},
+                 {8, 10, 5, 1},
+                 {8, 10, -5, -1},
+                 {8, 10, 14, 1},
+                 {8, 10, -15, -2},
+                 {8, 1, 127, 127},
+                 {8, 1, 128, 127},
+                 {8, 1, -129, -127},
+                 {8, 7, 7 * 126 + 4, 127},
+                 {8, 0, 3, 32},
+                 {8, 0, -1, -32},
+                 {8, 0, 0, 0},
+                 {3, 10, 34, 3},
+                 {3, 10, 36, 3},
+                 {3, 0, 9, 1},
+                 {4, 5, 13, 3},
+                 {4, 0, -9, -2},
+                 {4, 3, (int64_t)1 << 61, 7}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; ++i) {
+        way.n_bits = known[i].n_bits;
+        CU_ASSERT_EQUAL(bal_way_vote(&way, known[i].unit, known[i].value), known[i].vote);
+    }
+    way.n_bits = 8; /* the mean |value| becomes a vote of 32 */
+    bal_totals before = {.n_cast = 64, .spread = 64 * 320};
+    CU_ASSERT_EQUAL(bal_way_unit(&way, &before), 10);
+    CU_ASSERT_EQUAL(bal_way_vote(&way, bal_way_unit(&way, &before), 320), 32);
+    ++before.spread; /* rounded up, so that a unit is never 0 once anything was found */
+    CU_ASSERT_EQUAL(bal_way_unit(&way, &before), 11);
+    before.spread = 1;
+    CU_ASSERT_EQUAL(bal_way_unit(&way, &before), 1);
+    before.spread = 0;
+    CU_ASSERT_EQUAL(bal_way_unit(&way, &before), 0);
+    CU_ASSERT_EQUAL(bal_way_unit(&way, &(bal_totals){0}), 0);
 }
 
 static void test_a_two_sided_probe_looks_at_both_sides(void)
 {
     bench b;
-    set_up(&b, &bal_ways[BAL_WAY_TWO_SIDED]);
+    set_up(&b, bal_ways[BAL_WAY_TWO_SIDED]);
     bal_totals totals = {0}, expected = {0};
     for (int slot = 0; slot < 40; ++slot) {
         bal_losses by_hand[2];
@@ -109,13 +161,15 @@ static void test_a_two_sided_probe_looks_at_both_sides(void)
         int8_t vote;
         lose(&b, slot, slot, by_hand, sequences);
         CU_ASSERT_EQUAL_FATAL(bal_probe(&b.prober, &b.measure, slot, 1, losses), BAL_OK);
-        bal_probe_votes(&b.prober, 1, losses, &vote, &totals);
+        bal_probe_votes(&b.prober, 1, losses, &vote);
+        bal_probe_count(&b.prober, 1, losses, &vote, &totals);
         CU_ASSERT_EQUAL(losses[0], by_hand[1].loss);
         CU_ASSERT_EQUAL(losses[1], by_hand[0].loss);
         int sign = (losses[0] > losses[1]) - (losses[0] < losses[1]);
         CU_ASSERT_EQUAL(vote, sign);
         expected.loss += losses[0] + losses[1];
         expected.n_tokens += b.batch.n_scored;
+        expected.spread += (losses[0] - losses[1]) * sign;
         for (int i = 0; i < N_SEQUENCES; ++i) {
             int64_t difference = (sequences[1][i] - sequences[0][i]) * sign;
             expected.n_agree += difference > 0;
@@ -161,7 +215,7 @@ static const bal_dataset written = {.n_examples = 1,
 static void test_written_answers_are_probed_by_their_grades(void)
 {
     bench b;
-    set_up_with(&b, &bal_ways[BAL_WAY_TWO_SIDED], &written);
+    set_up_with(&b, bal_ways[BAL_WAY_TWO_SIDED], &written);
     CU_ASSERT_PTR_NOT_NULL_FATAL(b.prober.answerer);
     int n_cast = 0;
     for (int slot = 0; slot < 10; ++slot) {
@@ -176,7 +230,13 @@ static void test_written_answers_are_probed_by_their_grades(void)
             bal_answerer_answer(b.prober.answerer, &written, &b.batch, NULL, &direction, grades),
             BAL_OK);
         CU_ASSERT_EQUAL_FATAL(bal_probe(&b.prober, &b.measure, slot, 1, losses), BAL_OK);
-        bal_probe_votes(&b.prober, 1, losses, &vote, &totals);
+        bal_probe_votes(&b.prober, 1, losses, &vote);
+        bal_probe_count(&b.prober, 1, losses, &vote, &totals);
+        bal_prober one_sided = b.prober;
+        int64_t plus;
+        one_sided.way = bal_ways[BAL_WAY_ONE_SIDED];
+        CU_ASSERT_EQUAL_FATAL(bal_probe(&one_sided, &b.measure, slot, 1, &plus), BAL_OK);
+        CU_ASSERT_EQUAL(plus, losses[1]);
         for (int i = 0; i < N_SEQUENCES; ++i) {
             losses[0] -= grades[N_SEQUENCES + i].missed;
             losses[1] -= grades[i].missed;
@@ -194,26 +254,31 @@ static void test_written_answers_are_probed_by_their_grades(void)
 static void test_a_team_shares_a_mini_batch(void)
 {
     bench b;
-    set_up(&b, &against_the_mean);
+    bal_way way = in_threes();
+    set_up(&b, way);
+    b.prober.unit = 1 << 18;
     for (int first = 0; first < 8; first += 3) {
-        int n = bal_way_slots(&against_the_mean, first, 8); /* 3, 3, 2 */
-        int64_t losses[3], sequences[2][N_SEQUENCES];
-        int8_t votes[3], right[3];
+        int n = bal_way_slots(&way, first, 8); /* 3, 3, 2 */
+        int64_t losses[3], values[3], sequences[2][N_SEQUENCES];
+        int8_t votes[3];
         bal_totals totals = {0};
         CU_ASSERT_EQUAL(n, first == 6 ? 2 : 3);
         CU_ASSERT_EQUAL_FATAL(bal_probe(&b.prober, &b.measure, first, n, losses), BAL_OK);
-        bal_probe_votes(&b.prober, n, losses, votes, &totals);
+        bal_probe_votes(&b.prober, n, losses, votes);
+        bal_probe_count(&b.prober, n, losses, votes, &totals);
         CU_ASSERT_EQUAL(totals.n_tokens, n * b.batch.n_scored);
         CU_ASSERT(totals.n_agree > 0 && totals.n_agree <= n * N_SEQUENCES);
-        vote_against_the_mean(n, losses, right);
-        CU_ASSERT_EQUAL(memcmp(votes, right, (size_t)n), 0);
+        way.find(n, losses, values);
         for (int i = 0; i < n; ++i) {
             bal_losses by_hand[2];
             lose(&b, first, first + i, by_hand, sequences);
             CU_ASSERT_EQUAL(losses[i], by_hand[0].loss);
+            CU_ASSERT_EQUAL(votes[i], bal_way_vote(&way, 1 << 18, values[i]));
             totals.loss -= losses[i];
+            totals.spread -= llabs(values[i]);
         }
         CU_ASSERT_EQUAL(totals.loss, 0);
+        CU_ASSERT_EQUAL(totals.spread, 0);
     }
     clear(&b);
 }
@@ -222,6 +287,8 @@ const char bal_suite_name[] = "probe";
 const bal_test bal_suite_tests[] = {
     {"a two-sided vote is the sign of a difference",
      test_a_two_sided_vote_is_the_sign_of_a_difference},
+    {"a one-sided slot is held against its team", test_a_one_sided_slot_is_held_against_its_team},
+    {"a vote of more bits is rounded in its unit", test_a_vote_of_more_bits_is_rounded_in_its_unit},
     {"a two-sided probe looks at both sides", test_a_two_sided_probe_looks_at_both_sides},
     {"written answers are probed by their grades", test_written_answers_are_probed_by_their_grades},
     {"a team shares a mini-batch", test_a_team_shares_a_mini_batch},

@@ -25,10 +25,13 @@ static bal_run_id make_id(int n_slots)
                         .task_hash = has_merit ? 33 : 0};
 }
 
+static const bal_journal_form signs = {.n_bits = BAL_SIGN_BITS, .n_points = 2};
+static bal_journal_form form = {.n_bits = BAL_SIGN_BITS,
+                                .n_points = 2}; /* of those that are made */
+
 static size_t bits_words(int n_slots)
 {
-    return (size_t)bal_ballot_words(
-        (bal_ballot_shape){.n_slots = n_slots, .n_bits = BAL_SIGN_BITS});
+    return (size_t)bal_ballot_words((bal_ballot_shape){.n_slots = n_slots, .n_bits = form.n_bits});
 }
 static size_t record_bytes(int n_slots) { return (12 + bits_words(n_slots)) * 8; }
 
@@ -36,11 +39,11 @@ static size_t record_bytes(int n_slots) { return (12 + bits_words(n_slots)) * 8;
 static bal_journal_entry make_entry(int64_t step, int n_slots, uint64_t *bits)
 {
     uint64_t state = 1000 + (uint64_t)step;
-    int64_t n_words = (int64_t)bits_words(n_slots) / 2;
-    memset(bits, 0, 2 * (size_t)n_words * sizeof *bits);
+    int64_t n_words = (int64_t)bits_words(n_slots) / form.n_bits;
+    memset(bits, 0, bits_words(n_slots) * sizeof *bits);
     for (int slot = 0; slot < n_slots; ++slot) {
-        uint64_t vote = bal_test_random(&state) % 4; /* for, against, tied, abstained */
-        for (int map = 0; map < 2; ++map)
+        uint64_t vote = bal_test_random(&state); /* any, tied, abstained */
+        for (int map = 0; map < form.n_bits; ++map)
             if (vote >> map & 1) bits[map * n_words + slot / 64] |= (uint64_t)1 << slot % 64;
     }
     const struct {
@@ -53,10 +56,11 @@ static bal_journal_entry make_entry(int64_t step, int n_slots, uint64_t *bits)
         .n_ranks = ranks[step % 5].n_ranks,
         .accused = ranks[step % 5].accused,
         .bits = bits};
-    uint64_t words[7];
-    for (int i = 0; i < 7; ++i) words[i] = bal_test_random(&state);
+    uint64_t words[8];
+    for (int i = 0; i < 8; ++i) words[i] = bal_test_random(&state);
     memcpy(&entry.totals, words, sizeof words);
     entry.totals.n_cast = step % (n_slots + 1);
+    entry.totals.spread = form.n_bits == BAL_SIGN_BITS && form.n_points == 2 ? 0 : 5 * step;
     return entry;
 }
 
@@ -65,7 +69,7 @@ static void append_entries(bal_journal *journal, int64_t until, int n_slots)
     uint64_t *bits = calloc(bits_words(n_slots), sizeof *bits);
     for (int64_t step = bal_journal_n(journal); step < until; ++step) {
         bal_journal_entry entry = make_entry(step, n_slots, bits);
-        entry.dev_merit = has_merit ? 7 * step - 1 : -1;
+        entry.dev_merit = form.has_merit ? 7 * step - 1 : -1;
         CU_ASSERT_EQUAL_FATAL(bal_journal_append(journal, &entry), BAL_OK);
     }
     free(bits);
@@ -80,7 +84,7 @@ static bool entries_are_right(bal_journal *journal, int n_slots)
         bal_journal_entry found, expected = make_entry(step, n_slots, bits);
         right = bal_journal_read(journal, step, &found) == BAL_OK && found.step == step &&
                 found.dev_loss == expected.dev_loss && found.dev_tokens == expected.dev_tokens &&
-                found.dev_merit == (has_merit ? 7 * step - 1 : -1) &&
+                found.dev_merit == (form.has_merit ? 7 * step - 1 : -1) &&
                 found.n_ranks == expected.n_ranks && found.accused == expected.accused &&
                 memcmp(&found.totals, &expected.totals, sizeof found.totals) == 0 &&
                 memcmp(found.bits, bits, n_bytes) == 0;
@@ -95,8 +99,7 @@ static void make_journal(const char *name, int n_slots, int64_t n, char *path)
     bal_journal *journal = NULL;
     bal_run_id id = make_id(n_slots);
     snprintf(path, PATH_MAX, "%s/ballots.journal", bal_test_dir(name));
-    CU_ASSERT_EQUAL_FATAL(bal_journal_create(path, &id, BAL_SIGN_BITS, has_merit, &journal),
-                          BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_journal_create(path, &id, form, &journal), BAL_OK);
     append_entries(journal, n, n_slots);
     bal_journal_close(&journal);
     CU_ASSERT_PTR_NULL(journal);
@@ -111,7 +114,7 @@ static void test_a_journal_has_the_size_that_was_said(void)
             struct stat info;
             make_journal("size", slots[i], n, path);
             CU_ASSERT_EQUAL_FATAL(stat(path, &info), 0);
-            CU_ASSERT_EQUAL(info.st_size, bal_journal_bytes(slots[i], has_merit, n));
+            CU_ASSERT_EQUAL(info.st_size, bal_journal_bytes(slots[i], form, n));
         }
 }
 
@@ -138,12 +141,26 @@ static void test_entries_come_back(void)
     }
 }
 
-static void test_a_journal_may_keep_merits(void)
+static void check_form(bal_journal_form other)
 {
-    has_merit = true;
+    form = other;
     test_a_journal_has_the_size_that_was_said();
     test_entries_come_back();
-    has_merit = false;
+    form = signs;
+}
+
+static void test_a_journal_may_keep_merits(void)
+{
+    check_form((bal_journal_form){.n_bits = BAL_SIGN_BITS, .n_points = 2, .has_merit = true});
+}
+
+static void test_a_journal_may_keep_values(void)
+{
+    for (int n_points = 1; n_points <= 2; ++n_points)
+        for (int n_bits = BAL_SIGN_BITS + n_points - 1; n_bits <= BAL_VOTE_BITS_MAX; n_bits += 3)
+            check_form(
+                (bal_journal_form){.n_bits = n_bits, .n_points = n_points, .has_merit = true});
+    check_form((bal_journal_form){.n_bits = BAL_SIGN_BITS, .n_points = 1, .has_merit = true});
 }
 
 static void test_a_journal_is_never_overwritten_and_steps_have_no_gaps(void)
@@ -154,7 +171,7 @@ static void test_a_journal_is_never_overwritten_and_steps_have_no_gaps(void)
     bal_run_id id = make_id(3);
     bal_journal_entry entry = make_entry(3, 3, bits);
     make_journal("gaps", 3, 2, path);
-    CU_ASSERT_EQUAL(bal_journal_create(path, &id, BAL_SIGN_BITS, false, &journal), BAL_ERR_STATE);
+    CU_ASSERT_EQUAL(bal_journal_create(path, &id, signs, &journal), BAL_ERR_STATE);
     CU_ASSERT_PTR_NULL(journal);
     CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, true, &journal), BAL_OK);
     CU_ASSERT_EQUAL(bal_journal_append(journal, &entry), BAL_ERR_ARG);
@@ -367,11 +384,11 @@ static void test_a_full_disk_leaves_the_journal_as_it_was(void)
     bal_run_id id = make_id(SLOTS);
     snprintf(other, sizeof other, "%s/ballots.journal", bal_test_dir("full-new"));
     limit_files(100);
-    bal_status status = bal_journal_create(other, &id, BAL_SIGN_BITS, false, &journal);
+    bal_status status = bal_journal_create(other, &id, signs, &journal);
     limit_files(RLIM_INFINITY);
     CU_ASSERT_EQUAL(status, BAL_ERR_IO);
     /* nothing was left */
-    CU_ASSERT_EQUAL(bal_journal_create(other, &id, BAL_SIGN_BITS, false, &journal), BAL_OK);
+    CU_ASSERT_EQUAL(bal_journal_create(other, &id, signs, &journal), BAL_OK);
     bal_journal_close(&journal);
 }
 
@@ -383,11 +400,7 @@ static void test_what_is_no_journal_is_refused(void)
     CU_ASSERT_EQUAL(bal_journal_open("/dev/full", true, &journal), BAL_ERR_INPUT);
     CU_ASSERT_EQUAL(bal_journal_open(".", false, &journal), BAL_ERR_INPUT);
     bal_run_id id = make_id(1);
-    CU_ASSERT_EQUAL(bal_journal_create("votes of a byte", &id, 8, false, &journal), BAL_ERR_ARG);
-    CU_ASSERT_EQUAL(access("votes of a byte", F_OK), -1);
-    CU_ASSERT_EQUAL(
-        bal_journal_create("no such folder/journal", &id, BAL_SIGN_BITS, false, &journal),
-        BAL_ERR_IO);
+    CU_ASSERT_EQUAL(bal_journal_create("no such folder/journal", &id, signs, &journal), BAL_ERR_IO);
     CU_ASSERT_PTR_NULL(journal);
 }
 
@@ -396,6 +409,7 @@ const bal_test bal_suite_tests[] = {
     {"a journal has the size that was said", test_a_journal_has_the_size_that_was_said},
     {"entries come back", test_entries_come_back},
     {"a journal may keep merits", test_a_journal_may_keep_merits},
+    {"a journal may keep values", test_a_journal_may_keep_values},
     {"a journal is never overwritten and steps have no gaps",
      test_a_journal_is_never_overwritten_and_steps_have_no_gaps},
     {"a torn tail is cut and appending goes on", test_a_torn_tail_is_cut_and_appending_goes_on},
