@@ -105,8 +105,12 @@ def find_tasks(names, folder):
         if name not in shipped and not name.endswith(".ini"):
             raise report.Failure(2, f"there is no task {name}; expected a task file, or one of "
                                     f"{', '.join(shipped)}")
-    return [Task(os.path.relpath(shipped[name]) if name in shipped else name, folder)
-            for name in names or shipped]
+    tasks = [Task(os.path.relpath(shipped[name]) if name in shipped else name, folder)
+             for name in names or shipped]
+    for task in tasks:
+        if sum(other.name == task.name for other in tasks) > 1:
+            raise report.Failure(2, f"{task.name} is given twice: name each task once")
+    return tasks
 
 
 # ---- what is measured ----
@@ -138,7 +142,7 @@ class Unit:
         if self.steps:
             probes = self.steps * int(job["vote.slots"]) * 2 * int(job["data.batch"])
             return probes + 12 * (int(job["data.dev_examples"]) or 500)
-        return rows * (1 + self.shots / int(job["data.batch"]))
+        return rows + self.shots
 
 
 def plan(tasks, options):

@@ -120,6 +120,7 @@ class TaskTable(b.TestCase):
         alone = [out, task, *SHORT, "--shots", "0", "--steps", "0"]
         self.refused([out, "sst3"], b.USAGE, "there is no task sst3; expected a task file, or one of "
                                              "boolq, cb, ")
+        self.refused([out, "sst2", "data/tasks/sst2.ini"], b.USAGE, "sst2 is given twice")
         self.refused([out, "sst2", "--rows", "nowhere"], b.USAGE, "--rows=nowhere: there is no such")
         self.refused([out, "sst2"], b.USAGE, "nowhere is no program", BALLOT="nowhere")
         self.refused([out, "sst2", "-s", "data.bach=1"], b.USAGE, "data.*bach")
