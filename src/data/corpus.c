@@ -206,6 +206,7 @@ bal_status bal_corpus_open(const char *path, const bal_tokenizer *tokenizer,
     }
     c->options = *options;
     status = bal_text_check(path, text, file.n_bytes);
+    if (status == BAL_OK && is_stream(c)) bal_text_tell_returns(path, text, file.n_bytes);
     if (status == BAL_OK) status = use_vocabulary(c, tokenizer);
     if (status == BAL_OK) status = add_text(c, tokenizer, text, file.n_bytes);
     if (status == BAL_OK && c->n_tokens < tokens_min(c))

@@ -9,6 +9,8 @@
 /** Refuse a file that is plainly not text in UTF-8. A text with bytes that are 0, or with many that
  *  are no UTF-8, passes with a warning. @return BAL_OK; BAL_ERR_INPUT: says what it looks like. */
 bal_status bal_text_check(const char *path, const char *bytes, size_t n_bytes);
+/** Warn if most lines end with CR LF. */
+void bal_text_tell_returns(const char *path, const char *bytes, size_t n_bytes);
 
 /* documents.c */
 

@@ -91,8 +91,8 @@ static bal_status refuse_wide(const char *path, const char *bytes, size_t n_byte
 /* Bytes that are no text are read as they are, and version 0.1 read them without a word. */
 static bal_status check_bytes(const char *path, const char *bytes, size_t n_bytes)
 {
-    size_t n_zeros = 0, n_wrong = 0,
-           n_right = 0; /* the others: bytes and characters beyond ASCII */
+    size_t n_zeros = 0;
+    size_t n_wrong = 0, n_right = 0; /* bytes, and characters beyond ASCII */
     for (size_t i = 0, n; i < n_bytes; i += n) {
         int32_t character;
         n = bal_character(bytes + i, n_bytes - i, &character);
@@ -124,4 +124,18 @@ bal_status bal_text_check(const char *path, const char *bytes, size_t n_bytes)
     }
     BAL_TRY(refuse_wide(path, bytes, n_bytes));
     return check_bytes(path, bytes, n_bytes);
+}
+
+void bal_text_tell_returns(const char *path, const char *bytes, size_t n_bytes)
+{
+    size_t n_lines = 0, n_cr_lf = 0;
+    for (size_t i = 1; i < n_bytes; ++i) {
+        n_lines += bytes[i] == '\n';
+        n_cr_lf += bytes[i] == '\n' && bytes[i - 1] == '\r';
+    }
+    if (n_cr_lf > n_lines / 2)
+        bal_log(BAL_LOG_WARN,
+                "%s: lines end with CR LF, as in Windows, and the CRs are learned with the text; "
+                "to drop them: tr -d '\\r' < %s > text.txt",
+                path, path);
 }

@@ -145,6 +145,14 @@ class BadInput(b.TestCase):
         result = b.run(["eval", b.STORIES, "--job", b.JOB, "-s", f"data.dev={file}"])
         self.assertRegex(result.err, rf"{re.escape(file)}: 99 bytes are 0 .* tr -d")
 
+    def test_windows_line_ends_in_a_text_are_named_and_read(self):
+        file = self.write("windows.txt", "Once upon a time.\r\n" * 99)
+        result = b.run(["eval", b.STORIES, "--job", b.JOB, "-s", f"data.dev={file}"])
+        self.assertRegex(result.err, rf"{re.escape(file)}: lines end with CR LF.* tr -d '.r' < ")
+        same = b.run(["eval", b.STORIES, "--job", b.JOB, "-s", f"data.dev={file}",
+                      "-s", "data.examples=documents"])
+        self.assertNotIn("CR LF", same.err)  # which has none of them
+
     def test_documents_in_windows_line_ends_are_fine(self):
         text = b.bytes_of("data/tinystories", "dev.txt")[:6000]
         job = self.write("documents.ini", f"[model]\npath = {b.STORIES}\n[data]\nexamples = documents\n"
