@@ -131,11 +131,11 @@ int64_t bal_tensor_n(const bal_tensor *tensor);
  */
 bal_status bal_tensor_quantize(bal_tensor *tensor, const float *values, int8_t *leftover);
 /**
- * The same with scales and factors that leave the least squared error, found by search: large
- * values are clipped where that pays. The weighted error of a matrix row is at most that of
- * bal_tensor_quantize, but for rounding of sums. Vectors and BAL_F32 are rounded as there. Local.
+ * The same with scales and factors that leave the least squared error, found by search. The
+ * weighted error of a matrix row is at most that of bal_tensor_quantize, but for rounding of sums.
+ * Vectors and BAL_F32 are rounded as there. Local.
  * @param weights  [n_cols], at least 0 and not all 0: what a squared error in each column counts;
- *                 NULL: all alike
+ *                 large values are clipped where that pays. NULL: all alike, nothing is clipped
  * @return as bal_tensor_quantize; BAL_ERR_MEMORY.
  * Source: the choice of a clipping point by squared error, Banner et al. 2019, arXiv 1810.05723.
  */

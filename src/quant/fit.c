@@ -8,10 +8,12 @@
 
 #define GAIN 0.99999 /* sums of floats are not exact: an error is lower below this share */
 
-/* Columns of a row, and what a squared error in each counts. */
+/* Columns of a row, and what a squared error in each counts. Where nothing says which values
+ * matter, the largest do: they are not clipped. */
 typedef struct span {
     const float *values, *weights;
     int64_t n;
+    bool clips;
 } span;
 
 /* Over a span, weighted: (x - e)^2, x e and e^2, where e is the entry of x. */
@@ -74,12 +76,14 @@ static sums sums_of(const span *s, bal_format format, int factor, float scale)
 }
 
 /* Error and other sums of a group of columns, with the factor of the least error: those tried are
- * from what reaches the largest value down to 0.6 of that, and the one that is set. */
+ * from what reaches the largest value down to 0.6 of that if it may be clipped, and the one that is
+ * set. */
 static sums best_factor(const span *s, bal_format format, float scale, uint8_t *factor)
 {
     int max = bal_factor_max(format);
     float exact = bal_absmax(s->values, s->n) / scale * ((float)max / BAL_TOP_ENTRY);
-    int high = exact >= (float)max ? max : (int)exact + 1, low = (int)(0.6f * exact);
+    int high = exact >= (float)max ? max : (int)exact + 1,
+        low = (int)(s->clips ? 0.6f * exact : ceilf(exact));
     int step = 1 + (high - low) / 7;
     sums best = sums_of(s, format, *factor, scale);
     for (int f = high; f >= 1 && f >= low; f -= step) {
@@ -97,7 +101,7 @@ static sums fit_groups(const bal_tensor *tensor, const span *row, float scale, u
     if (tensor->group == 0) total = sums_of(row, tensor->format, 1, scale);
     for (int64_t first = 0; tensor->group > 0 && first < row->n; first += tensor->group) {
         int64_t n = row->n - first < tensor->group ? row->n - first : tensor->group;
-        span group = {row->values + first, row->weights + first, n};
+        span group = {row->values + first, row->weights + first, n, row->clips};
         sums here = best_factor(&group, tensor->format, scale, factors + first / tensor->group);
         total.error += here.error;
         total.cross += here.cross;
@@ -122,11 +126,13 @@ static void try_scale(bal_tensor *tensor, int64_t row, const span *s, float scal
 }
 
 /* A row that is rounded by its absolute maximum already. Factors of NF4 are so fine that its scale
- * need not change; at last the codes say which scale would be best for them. */
+ * need not change, and int8 has codes beyond that of the maximum; at last the codes say which scale
+ * would be best for them. */
 static void fit_row(bal_tensor *tensor, int64_t row, const span *s, uint8_t *factors)
 {
-    static const float shares[] = {1.0f, 0.93f, 0.87f, 0.8f};
-    int n_shares = tensor->format == BAL_NF4 ? 1 : 4;
+    static const float clipped[] = {1.0f, 0.93f, 0.87f, 0.8f}, whole[] = {1.0f, 0.97f, 0.945f};
+    const float *shares = s->clips ? clipped : whole;
+    int n_shares = tensor->format == BAL_NF4 ? 1 : s->clips ? 4 : tensor->format == BAL_I8 ? 3 : 1;
     float start = tensor->scale[row];
     sums best = {.error = INFINITY};
     for (int i = 0; i < n_shares; ++i) try_scale(tensor, row, s, start * shares[i], factors, &best);
@@ -135,11 +141,11 @@ static void fit_row(bal_tensor *tensor, int64_t row, const span *s, uint8_t *fac
         try_scale(tensor, row, s, polished, factors, &best);
 }
 
-static void fit_rows(bal_tensor *tensor, const float *values, const float *weights,
+static void fit_rows(bal_tensor *tensor, const float *values, const float *weights, bool clips,
                      uint8_t *factors)
 {
     for (int64_t row = 0; row < tensor->n_rows; ++row, values += tensor->n_cols)
-        fit_row(tensor, row, &(span){values, weights, tensor->n_cols}, factors);
+        fit_row(tensor, row, &(span){values, weights, tensor->n_cols, clips}, factors);
 }
 
 bal_status bal_tensor_fit(bal_tensor *tensor, const float *values, const float *weights,
@@ -157,7 +163,7 @@ bal_status bal_tensor_fit(bal_tensor *tensor, const float *values, const float *
     if (status == BAL_OK) {
         for (size_t i = 0; i < n_cols; ++i) ones[i] = 1.0f;
         bal_round_scales(tensor, values);
-        fit_rows(tensor, values, weights != NULL ? weights : ones, factors);
+        fit_rows(tensor, values, weights != NULL ? weights : ones, weights != NULL, factors);
         bal_round_pack(tensor, values, leftover);
         bal_tensor_level(tensor);
     }

@@ -138,7 +138,9 @@ static void test_what_is_left_over_and_the_weight_are_the_value_unless_it_was_cl
     static int8_t codes[N_ROWS * N_COLS], left[N_ROWS * N_COLS];
     CU_ASSERT_PTR_NOT_NULL_FATAL(leftover);
     fill(values, true, &state);
-    CU_ASSERT_EQUAL(bal_tensor_fit(&tensor, values, NULL, leftover), BAL_OK);
+    static float weights[N_COLS];
+    for (int i = 0; i < N_COLS; ++i) weights[i] = 1.0f;
+    CU_ASSERT_EQUAL(bal_tensor_fit(&tensor, values, weights, leftover), BAL_OK);
     bal_tensor_get_codes(&tensor, codes);
     bal_tensor_get_bytes(&tensor, leftover, left);
     int n_clipped = 0;
@@ -153,6 +155,27 @@ static void test_what_is_left_over_and_the_weight_are_the_value_unless_it_was_cl
     free(tensor.codes);
 }
 
+static void test_nothing_is_clipped_where_nothing_says_what_matters(void)
+{
+    uint64_t state = SEED;
+    static float values[N_ROWS * N_COLS], row[N_COLS];
+    fill(values, true, &state);
+    for (size_t i = 0; i < N_FORMATS; ++i) {
+        bal_tensor tensor = tensor_of(i);
+        CU_ASSERT_EQUAL_FATAL(bal_tensor_fit(&tensor, values, NULL, NULL), BAL_OK);
+        for (int64_t r = 0; r < N_ROWS; ++r) {
+            const float *from = values + r * N_COLS;
+            float most = 0.0f, error = 0.0f;
+            bal_tensor_dequantize_row(&tensor, r, row);
+            for (int col = 0; col < N_COLS; ++col)
+                if (fabsf(from[col]) > most)
+                    most = fabsf(from[col]), error = fabsf(row[col] - from[col]);
+            CU_ASSERT(error <= 0.15f * most); /* half the top step of NF4 is 0.14 */
+        }
+        free(tensor.codes);
+    }
+}
+
 const char bal_suite_name[] = "quant_fit";
 const bal_test bal_suite_tests[] = {
     {"no row has a greater error than rounding by its largest weight leaves",
@@ -162,4 +185,6 @@ const bal_test bal_suite_tests[] = {
     {"rows of zeros and of extremes stay finite", test_rows_of_zeros_and_of_extremes_stay_finite},
     {"what is left over and the weight are the value, unless it was clipped",
      test_what_is_left_over_and_the_weight_are_the_value_unless_it_was_clipped},
+    {"nothing is clipped where nothing says what matters",
+     test_nothing_is_clipped_where_nothing_says_what_matters},
     {NULL, NULL}};
