@@ -126,6 +126,14 @@ int64_t bal_batch_losses(const bal_batch *batch, const int64_t *answers, int64_t
 /** What that loss is divided by for a mean: words that are learned, or questions. Local. */
 int64_t bal_batch_weight(const bal_batch *batch);
 
+/** What says how good the answers to a data set's questions are. */
+typedef enum bal_metric {
+    BAL_METRIC_ACCURACY,
+    BAL_METRIC_MACRO_F1,    /* the mean of F1 over the labels; see bal_macro_f1 */
+    BAL_METRIC_EXACT_MATCH, /* of answers that are written: how many are right */
+    BAL_METRIC_TOKEN_F1,    /* of the same: the mean F1 of their words */
+} bal_metric;
+
 /** How good an answer is that a model wrote. */
 typedef struct bal_grade {
     bool exact;     /* it is one of the right ones */
@@ -154,6 +162,7 @@ typedef struct bal_dataset {
     uint64_t hash;                  /* of everything that decides an example */
     bal_batch_size example, common; /* of an example at most; of what all of a batch begin with */
     bal_aim aim;
+    bal_metric metric;          /* of a text it means nothing */
     const char *const *labels;  /* names of the answers to choose from, if those of every example
                                    are the same; NULL: each has its own */
     const bal_writing *writing; /* NULL: answers are given */

@@ -9,15 +9,16 @@
 
 BAL_C_BEGIN
 
-/** What an evaluation found. Plain; the sum of what parts of a data set found is what all did. */
+/** What an evaluation found. Plain; but for merit, the sum of what parts of a data set found is
+ * what all did. */
 typedef struct bal_score {
     int64_t loss;     /* summed, loss units */
     int64_t n_tokens; /* what it is divided by, see bal_batch_weight */
     int64_t n_right;  /* of a text: words that have the highest logit; else: examples whose right
                          answer has the best score, or was written */
     int64_t f1;       /* of answers that were written: summed, in 1 / BAL_LOSS_UNITS_PER_NAT */
-    int64_t merit;    /* of a task: accuracy, or mean F1 of written answers, in the same unit; of a
-                         text: -1 */
+    int64_t merit;    /* of a task: its metric over all examples, in the same unit, which is no sum;
+                         of a text: -1 */
 } bal_score;
 /** Is a the better one: by merit, then by loss? Any score is better than none (n_tokens 0). Local.
  */

@@ -14,14 +14,6 @@ BAL_C_BEGIN
 typedef enum bal_split { BAL_SPLIT_TRAIN, BAL_SPLIT_DEV, BAL_SPLIT_TEST } bal_split;
 #define BAL_N_SPLITS 3
 
-/** What says how good the answers to a task are. */
-typedef enum bal_metric {
-    BAL_METRIC_ACCURACY,
-    BAL_METRIC_MACRO_F1,    /* the mean of F1 over the labels; see bal_macro_f1 */
-    BAL_METRIC_EXACT_MATCH, /* of answers that are written; see bal_answer_exact */
-    BAL_METRIC_TOKEN_F1,    /* of the same; see bal_answer_f1 */
-} bal_metric;
-
 /** How a task scores an answer. */
 typedef enum bal_task_score {
     BAL_TASK_SCORE_DEFAULT, /* as the task file says */

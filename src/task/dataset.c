@@ -172,6 +172,7 @@ static bal_dataset dataset_of(const bal_task *task, examples *x)
         .aim = {.objective = x->options.objective,
                 .scoring = task->score == BAL_TASK_SCORE_SUM ? BAL_SCORING_SUM : BAL_SCORING_MEAN,
                 .relative = x->options.objective != BAL_OBJECTIVE_LABEL && are_single_words(e)},
+        .metric = task->file.metric,
         .labels = task->file.same_answers ? task->file.labels : NULL,
         .writing = task->file.wording.n_answers > 0 ? &x->writing : NULL,
         .self = x,

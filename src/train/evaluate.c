@@ -150,29 +150,60 @@ static bal_status sum_ranks(bal_comm *comm, evaluator *e)
     return bal_comm_sum(comm, e->outcomes->scores, (int)(e->outcomes->n * e->outcomes->width));
 }
 
+static bal_status macro_f1(const bal_outcomes *outcomes, int64_t *f1)
+{
+    int64_t n = outcomes->n, *labels = bal_alloc(2, (size_t)n * sizeof *labels);
+    if (labels == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for a metric");
+    for (int64_t i = 0; i < n; ++i) {
+        labels[i] = outcomes->examples[i].right;
+        labels[n + i] = outcomes->examples[i].chosen;
+    }
+    *f1 = bal_macro_f1(n, (int)outcomes->width, labels, labels + n);
+    free(labels);
+    return BAL_OK;
+}
+
+/* The metric over n examples, from what all ranks found. */
+static bal_status find_merit(evaluator *e, int64_t n)
+{
+    e->score.merit = -1;
+    if (is_text(e->data)) return BAL_OK;
+    if (e->data->metric == BAL_METRIC_MACRO_F1) return macro_f1(e->outcomes, &e->score.merit);
+    bool by_words = e->data->metric == BAL_METRIC_TOKEN_F1;
+    e->score.merit = (by_words ? e->score.f1 : e->score.n_right * BAL_LOSS_UNITS_PER_NAT) / n;
+    return BAL_OK;
+}
+
+/* Evaluate n examples. Collective. */
+static bal_status evaluate(bal_comm *comm, evaluator *e, int64_t n, int64_t n_per_batch)
+{
+    int64_t stride = n_per_batch * bal_comm_size(comm);
+    bal_status status = make_evaluator(e);
+    if (e->outcomes != NULL && status == BAL_OK)
+        status = make_outcomes(e->outcomes, n, e->data->example.answers);
+    for (int64_t first = n_per_batch * bal_comm_rank(comm); first < n && status == BAL_OK;
+         first += stride)
+        status = add_examples(e, first, n - first < n_per_batch ? n - first : n_per_batch);
+    clear_evaluator(e);
+    BAL_TRY(bal_comm_agree(comm, status));
+    BAL_TRY(sum_ranks(comm, e));
+    if (e->score.n_tokens == 0)
+        return bal_fail(BAL_ERR_INPUT,
+                        "the text is too short to evaluate: no token follows another");
+    return bal_comm_agree(comm, find_merit(e, n));
+}
+
 bal_status bal_evaluate(bal_comm *comm, bal_forward *forward, const bal_dataset *data,
                         int64_t n_examples, int64_t n_per_batch, bal_batch *batch, bal_score *score,
                         bal_outcomes *outcomes)
 {
+    bal_outcomes own = {0}; /* where the metric needs them and nobody else does */
     evaluator e = {.forward = forward, .data = data, .batch = batch, .outcomes = outcomes};
-    int64_t n = data->n_examples, stride = n_per_batch * bal_comm_size(comm);
+    int64_t n = data->n_examples;
     if (n_examples > 0 && n_examples < n) n = n_examples;
-    bal_status status = make_evaluator(&e);
-    if (outcomes != NULL && status == BAL_OK)
-        status = make_outcomes(outcomes, n, data->example.answers);
-    for (int64_t first = n_per_batch * bal_comm_rank(comm); first < n && status == BAL_OK;
-         first += stride)
-        status = add_examples(&e, first, n - first < n_per_batch ? n - first : n_per_batch);
-    clear_evaluator(&e);
-    BAL_TRY(bal_comm_agree(comm, status));
-    BAL_TRY(sum_ranks(comm, &e));
-    if (e.score.n_tokens == 0)
-        return bal_fail(BAL_ERR_INPUT,
-                        "the text is too short to evaluate: no token follows another");
-    const int64_t one = BAL_LOSS_UNITS_PER_NAT;
-    e.score.merit = is_text(data)           ? -1
-                    : data->writing != NULL ? e.score.f1 / n
-                                            : e.score.n_right * one / n;
-    *score = e.score;
-    return BAL_OK;
+    if (outcomes == NULL && data->metric == BAL_METRIC_MACRO_F1) e.outcomes = &own;
+    bal_status status = evaluate(comm, &e, n, n_per_batch);
+    bal_outcomes_clear(&own);
+    if (status == BAL_OK) *score = e.score;
+    return status;
 }
