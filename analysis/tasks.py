@@ -328,6 +328,8 @@ def cell_of(units):
             "low": answers[0]["low"], "high": answers[0]["high"],
             "seeds": [unit.seed for unit in units if unit.answer],
             "seconds": sum(answer["seconds"] for answer in answers)}
+    if all(answer["centred"] is not None for answer in answers):
+        cell["centred"] = statistics.fmean(answer["centred"] for answer in answers)
     if len(values) > 1:
         del cell["low"], cell["high"]
         cell["spread"] = statistics.stdev(values)

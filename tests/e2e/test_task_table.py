@@ -57,6 +57,8 @@ class TaskTable(b.TestCase):
         self.assertEqual(b.bytes_of(out, "table.png")[:4], b"\x89PNG")
         self.assertIn(b.bytes_of(out, "table.md").decode(), result.out)
         self.assertTrue(0.5 <= table["tasks"][1]["majority"] <= 1)
+        self.assertEqual(table["tasks"][1]["columns"]["zero-shot"]["centred"],
+                         self.evaluate("-s", "data.task=data/tasks/cr.ini")["centred"])
 
     def test_a_killed_table_goes_on_to_the_same(self):
         words = ["copa", "cr", *SHORT]
