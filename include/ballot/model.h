@@ -244,6 +244,10 @@ size_t bal_forward_bytes(const bal_model *model, int64_t max_tokens, int64_t max
  */
 bal_status bal_forward_losses(bal_forward *forward, const bal_batch *batch,
                               const bal_direction *direction, bal_losses *losses);
+/** Hold: passes from now on are over one batch and at the same codes, but for their directions. So
+ *  layers below the first that directions move are computed once for all of them. Let go before the
+ *  batch or a code changes. Local. */
+void bal_forward_hold(bal_forward *forward, bool holds);
 /** Logits after each token of one sequence, [n_tokens * n_vocab]. Local. Errors as above. */
 bal_status bal_forward_logits(bal_forward *forward, const int32_t *tokens, int64_t n_tokens,
                               float *logits);

@@ -49,7 +49,7 @@ typedef struct buffer {
     int64_t count;
     size_t bytes;
 } buffer;
-#define N_BUFFERS 31
+#define N_BUFFERS 32
 
 static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
 {
@@ -75,7 +75,7 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
         {&f->out.logits, rows * PIECE, 4},
         {&f->out.target, rows, 4},
         {&f->out.sums, rows, sizeof *f->out.sums},
-        {&f->ids, f->capacity.max_tokens, 4},
+        {&f->input.ids, f->capacity.max_tokens, 4},
         {&f->out.row, f->capacity.max_tokens, 4},
         {&f->input.codes, rows * f->input.stride, 1},
         {&f->input.scale, rows, 4},
@@ -96,6 +96,7 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
         {&f->angles.sines, rotary, 4},
         {&f->angles.keys, f->capacity.max_length * kv_width, 4},
         {&f->angles.values, f->capacity.max_length * kv_width, 4},
+        {&f->below.x, integer ? f->capacity.max_tokens * c->dim : 1, 4},
     };
     memcpy(buffers, all, sizeof all);
 }
@@ -195,13 +196,13 @@ static void embed(bal_forward *f, const bal_sequences *s)
     if (m->positions.weight >= 0) {
         for (int64_t i = 0; i < s->n; ++i)
             for (int64_t t = s->start[i]; t < s->start[i + 1]; ++t)
-                f->ids[t] =
+                f->input.ids[t] =
                     (int32_t)(c->embed.position_offset + first_position(f, s, i) + t - s->start[i]);
-        bal_forward_embed(f, &m->positions, f->ids, 0, true, f->x);
+        bal_forward_embed(f, &m->positions, f->input.ids, 0, true, f->x);
     }
     if (m->types.weight >= 0) {
-        memset(f->ids, 0, (size_t)s->n_tokens * sizeof *f->ids);
-        bal_forward_embed(f, &m->types, f->ids, 0, true, f->x);
+        memset(f->input.ids, 0, (size_t)s->n_tokens * sizeof *f->input.ids);
+        bal_forward_embed(f, &m->types, f->input.ids, 0, true, f->x);
     }
     if (m->embed_norm.weight >= 0) bal_forward_norm(f, &m->embed_norm, s->n_tokens, f->x, f->x);
 }
@@ -327,6 +328,79 @@ static void keep_rows(bal_forward *f)
     f->pass.n_tokens = n;
 }
 
+static bool moves(const bool *on_ballot, int index) { return index >= 0 && on_ballot[index]; }
+
+static bool moves_norm(const bool *on_ballot, const bal_norm *norm)
+{
+    return moves(on_ballot, norm->weight) || moves(on_ballot, norm->bias);
+}
+
+static bool moves_part(const bool *on_ballot, const bal_part *part)
+{
+    return moves(on_ballot, part->weight) || moves(on_ballot, part->gain) ||
+           moves(on_ballot, part->bias) || moves_norm(on_ballot, &part->before) ||
+           moves_norm(on_ballot, &part->after);
+}
+
+static bool moves_layer(const bool *on_ballot, const bal_layer *layer)
+{
+    const bal_part *parts[] = {&layer->q,    &layer->k,  &layer->v,   &layer->o,
+                               &layer->gate, &layer->up, &layer->down};
+    bool any = false;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i)
+        any |= moves_part(on_ballot, parts[i]);
+    return any;
+}
+
+/* Layers before the first that the pass moves: what they make of a batch is the same at every
+ * point. 0 where what they read is moved, or where sequences differ between points. */
+static int64_t n_below(const bal_forward *f, const bal_sequences *s)
+{
+    const bal_model *m = f->model;
+    if (f->pass.direction == NULL || f->pass.caches != NULL || s->stride != 0) return 0;
+    const bool *on_ballot = f->pass.direction->measure.on_ballot;
+    if (moves_part(on_ballot, &m->embedding) || moves_part(on_ballot, &m->positions) ||
+        moves_part(on_ballot, &m->types) || moves_norm(on_ballot, &m->embed_norm) ||
+        moves_part(on_ballot, &m->project_in))
+        return 0;
+    int64_t n = 0;
+    while (n < m->config.n_layers - 1 && !moves_layer(on_ballot, &m->layers[n])) ++n;
+    return n; /* the last layer leaves rows out */
+}
+
+static void run_layer(bal_forward *f, int64_t index, const bal_sequences *s)
+{
+    attend(f, index, s);
+    if (index == f->model->config.n_layers - 1) keep_rows(f);
+    feed_forward(f, &f->model->layers[index]);
+}
+
+/* The first n layers, which no direction moves: once for all points, and for all passes that hold
+ * them. */
+static void run_below(bal_forward *f, int64_t n, const bal_sequences *s)
+{
+    int64_t n_values = s->n_tokens * f->model->config.dim;
+    size_t n_bytes = (size_t)n_values * sizeof *f->x;
+    if (!f->below.is_held || f->below.n != n) {
+        bal_pass pass = f->pass;
+        f->pass.direction = NULL;
+        f->pass.n_signs = 1;
+        embed(f, s);
+        for (int64_t i = 0; i < n; ++i) run_layer(f, i, s);
+        f->pass = pass;
+        memcpy(f->below.x, f->x, n_bytes);
+        f->below.n = n;
+    }
+    for (int sign = 0; sign < f->pass.n_signs; ++sign)
+        memcpy(f->x + sign * n_values, f->below.x, n_bytes);
+}
+
+void bal_forward_hold(bal_forward *f, bool holds)
+{
+    f->below.is_held = holds;
+    f->below.n = -1;
+}
+
 void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_sequences *s)
 {
     const bal_model *m = f->model;
@@ -334,11 +408,11 @@ void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_s
     f->pass.direction = direction;
     f->pass.n_signs = direction != NULL && !direction->one_sided ? 2 : 1;
     f->pass.n_tokens = s->n_tokens;
-    embed(f, s);
-    for (int64_t i = 0; i < m->config.n_layers; ++i) {
-        attend(f, i, s);
-        if (i == m->config.n_layers - 1) keep_rows(f);
-        feed_forward(f, &m->layers[i]);
-    }
+    int64_t first = n_below(f, s);
+    if (first > 0)
+        run_below(f, first, s);
+    else
+        embed(f, s);
+    for (int64_t i = first; i < m->config.n_layers; ++i) run_layer(f, i, s);
     finish(f);
 }

@@ -25,8 +25,9 @@ typedef struct bal_pass {
     int64_t n_tokens; /* of the batch; at the head, those it reads; rows are n_signs * n_tokens */
 } bal_pass;
 
-/* Rows that parts read: floats, and quantized for a model of integers. */
+/* Rows that parts read: of an embedding; floats, and quantized for a model of integers. */
 typedef struct bal_input {
+    int32_t *ids; /* [max_tokens] */
     const float *floats;
     int8_t *codes;
     float *scale;
@@ -58,17 +59,24 @@ typedef struct bal_outputs {
     bal_exp_sums *sums;
 } bal_outputs;
 
+/* The residual stream, [max_tokens][dim], before the first layer that a direction moves. */
+typedef struct bal_below {
+    bool is_held; /* see bal_forward_hold */
+    int64_t n;    /* layers that it has passed since then; -1: it was not computed yet */
+    float *x;
+} bal_below;
+
 struct bal_forward {
     const bal_model *model;
     const bal_kernels *kernels;
     bal_capacity capacity;
     bal_pass pass;
     float *x, *h, *q, *k, *v, *gate, *up; /* activations, [rows][width] */
-    int32_t *ids;                         /* [max_tokens] rows of an embedding */
     bal_input input;
     bal_moved moved;
     bal_angles angles;
     bal_outputs out;
+    bal_below below;
 };
 
 /* linear.c: parts, norms and embeddings. */

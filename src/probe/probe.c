@@ -72,15 +72,18 @@ bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, 
     int n_points = prober->way.n_points;
     bal_dataset_draw(prober->data, measure->kernels, measure->seed, measure->step, (uint32_t)first,
                      prober->n_examples, prober->batch);
-    for (int i = 0; i < n; ++i) {
+    bal_forward_hold(prober->forward, true);
+    bal_status status = BAL_OK;
+    for (int i = 0; i < n && status == BAL_OK; ++i) {
         bal_direction direction = {
             .measure = *measure, .slot = (uint32_t)(first + i), .one_sided = n_points == 1};
         int64_t found[2]; /* at +, at - */
-        BAL_TRY((prober->answerer != NULL ? write_answers : read_answers)(prober, &direction, i,
-                                                                          found));
+        status =
+            (prober->answerer != NULL ? write_answers : read_answers)(prober, &direction, i, found);
         for (int point = 0; point < n_points; ++point) *losses++ = found[n_points - 1 - point];
     }
-    return BAL_OK;
+    bal_forward_hold(prober->forward, false);
+    return status;
 }
 
 void bal_probe_votes(const bal_prober *prober, int n, const int64_t *losses, int8_t *votes)

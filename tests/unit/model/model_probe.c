@@ -48,6 +48,13 @@ static void move_by_hand(bal_model *model, const bal_direction *direction, int s
     }
 }
 
+/* Is it in the second layer, or after the layers? */
+static bool is_above(const char *name, bool or_after)
+{
+    return strstr(name, "layers.1.") != NULL ||
+           (or_after && (strncmp(name, "model.norm", 10) == 0 || strncmp(name, "lm_head", 7) == 0));
+}
+
 static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
 {
     static const struct {
@@ -60,15 +67,17 @@ static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
         {BAL_DIRECTIONS_UNIFORM, 9, 1.0},     {BAL_DIRECTIONS_UNIFORM, 63, 0.3},
     };
     bool on_ballot[64];
-    for (int run = 0; run < 5 * N_TOY_KINDS; ++run) {
-        int part = run % 5; /* all, half; matrices, vectors, gains */
-        bal_model *model = toy_kind(run / 5);
+    for (int run = 0; run < 7 * N_TOY_KINDS; ++run) {
+        int part =
+            run % 7; /* all, half; matrices, vectors, gains; upper layers, the second alone */
+        bal_model *model = toy_kind(run / 7);
         bal_batch batch = toy_batch(N_SEQUENCES, TOY_VOCAB);
         found base;
         CU_ASSERT_FATAL(bal_model_tensors(model)->n <= 64);
         for (int i = 0; i < bal_model_tensors(model)->n; ++i)
             on_ballot[i] = part == 0 || (part == 1 && i % 2 == 0) ||
-                           (int)bal_model_tensors(model)->at[i].role == part - 2;
+                           (int)bal_model_tensors(model)->at[i].role == part - 2 ||
+                           (part > 4 && is_above(bal_model_tensors(model)->at[i].name, part == 5));
         lose(model, BAL_ISA_REF, &batch, NULL, &base);
         for (size_t k = 0; k < sizeof kinds / sizeof *kinds; ++k) {
             bal_direction direction = {

@@ -2,6 +2,7 @@
 #include "ballot/probe.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "../model/toy.h"
 
@@ -251,12 +252,15 @@ static void test_written_answers_are_probed_by_their_grades(void)
     clear(&b);
 }
 
-static void test_a_team_shares_a_mini_batch(void)
+/* Teams of three of eight slots; if upper_only, of directions that move the second layer alone. */
+static void check_teams(bool upper_only)
 {
     bench b;
     bal_way way = in_threes();
     set_up(&b, way);
     b.prober.unit = 1 << 18;
+    for (int i = 0; upper_only && i < bal_model_tensors(b.model)->n; ++i)
+        b.on_ballot[i] = strstr(bal_model_tensors(b.model)->at[i].name, "layers.1.") != NULL;
     for (int first = 0; first < 8; first += 3) {
         int n = bal_way_slots(&way, first, 8); /* 3, 3, 2 */
         int64_t losses[3], values[3], sequences[2][N_SEQUENCES];
@@ -281,6 +285,12 @@ static void test_a_team_shares_a_mini_batch(void)
         CU_ASSERT_EQUAL(totals.spread, 0);
     }
     clear(&b);
+}
+
+static void test_a_team_shares_a_mini_batch(void)
+{
+    check_teams(false);
+    check_teams(true);
 }
 
 const char bal_suite_name[] = "probe";
