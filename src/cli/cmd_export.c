@@ -89,6 +89,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
+/* Files of tokenizers come along as they are, and llama2.c has its own kind. */
+static void tell_tokenizer(const bal_files *files, const char *to)
+{
+    for (int i = 0; i < files->n; ++i)
+        if (strncmp(files->at[i].name, "tok", 3) == 0 && strstr(files->at[i].name, ".bin") != NULL)
+            bal_log(
+                BAL_LOG_WARN,
+                "%s: transformers does not read %s, the tokenizer of llama2.c: take tokens from "
+                "ballot, or export to a .gguf file, which has the tokenizer in it",
+                to, files->at[i].name);
+}
+
 bal_status bal_command_export(bal_context *context, int argc, char **argv)
 {
     const struct argp argp = {
@@ -123,6 +135,7 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
                 "%s: llama.cpp ignores the sliding window of this family: its results differ from "
                 "the model's for texts of more than %lld tokens",
                 a.to, (long long)bal_model_shape(bundle.model)->window);
+    if (status == BAL_OK && !is_gguf(a.to)) tell_tokenizer(&bundle.files, a.to);
     bal_bundle_clear(&bundle);
     return status;
 }

@@ -70,6 +70,11 @@ class Export(b.TestCase):
             nearest = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16).astype("<u4").view("<f4")
             np.testing.assert_array_equal(bf16, nearest, name)
 
+    def test_a_tokenizer_that_transformers_does_not_read_is_named(self):
+        made = b.run(["export", b.STORIES, self.folder("llama2c")])
+        self.assertIn("transformers does not read tok512.bin", made.err)
+        self.assertNotIn("transformers", b.run(["export", FOLDER, self.folder("json")]).err)
+
     def test_other_files_come_along(self):
         folder = self.folder("files")
         b.run(["export", self.checkpoint, folder])
