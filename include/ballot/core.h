@@ -142,6 +142,14 @@ bal_status bal_create(const char *path, const char *name, bal_writer *write, con
 /** The path of a file in a folder, as its user would write it: in "." its name alone. Local.
  *  @return BAL_OK; BAL_ERR_IO: it has more than n_bytes with its 0. */
 bal_status bal_path_join(const char *dir, const char *name, char *path, size_t n_bytes);
+#define BAL_PATH_MAX 4096 /* bytes of a path with its 0, as Linux has it */
+/** The path dir/name of something to read. Local. @return BAL_OK; BAL_ERR_INPUT: too long. */
+bal_status bal_path_in(const char *dir, const char *name, char path[BAL_PATH_MAX]);
+/** Is it a folder? Local. */
+bool bal_is_dir(const char *path);
+/** Is there a file of that name in dir? True for a dangling link too: it is named when it is
+ *  read. Local. */
+bool bal_has_file(const char *dir, const char *name);
 /** Publish bytes as dir/name: temporary file, fsync, rename, fsync of the directory. Whenever the
  *  machine stops, the old or the new file is there, whole. Local. @return BAL_OK; BAL_ERR_IO. */
 bal_status bal_publish(const char *dir, const char *name, const void *bytes, size_t n_bytes);

@@ -252,6 +252,9 @@ void bal_forward_hold(bal_forward *forward, bool holds);
 bal_status bal_forward_logits(bal_forward *forward, const int32_t *tokens, int64_t n_tokens,
                               float *logits);
 
+/** The word with the highest of n logits, the first of equals. Local. */
+int32_t bal_likeliest(const float *logits, int64_t n);
+
 /** Keys and values of the tokens of one text so far, for a model that continues it. */
 typedef struct bal_cache bal_cache;
 /** Make an empty cache for max_length tokens. Borrows model. Local. @return BAL_OK; BAL_ERR_CONFIG:

@@ -2,7 +2,6 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "ballot/source.h"
 #include "ballot/train.h"
@@ -81,8 +80,7 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
     bal_job_source source = {0};
     bal_bundle bundle = {0};
     bal_journal *journal = NULL;
-    struct stat info;
-    if (stat(a.journal, &info) == 0 && S_ISDIR(info.st_mode)) { /* of a run */
+    if (bal_is_dir(a.journal)) { /* of a run */
         snprintf(inside, sizeof inside, "%s/ballots.journal", a.journal);
         a.journal = inside;
     }

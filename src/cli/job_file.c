@@ -2,7 +2,6 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ballot/ini.h"
@@ -140,18 +139,16 @@ static bal_status refuse(const bal_job_source *job, const bal_option *unused)
 static bool find_hash(const char *record, uint64_t *hash)
 {
     char path[BAL_PATH_BYTES];
-    struct stat info;
     int64_t step;
     bal_journal *journal = NULL;
     bal_snapshot snapshot;
-    bool folder = stat(record, &info) == 0 && S_ISDIR(info.st_mode);
     bal_run_path(record, "ballots.journal", path);
-    if (bal_journal_open(folder ? path : record, false, &journal) == BAL_OK) {
+    if (bal_journal_open(bal_is_dir(record) ? path : record, false, &journal) == BAL_OK) {
         *hash = bal_journal_id(journal)->job_hash;
         bal_journal_close(&journal);
         return true;
     }
-    if (!folder || bal_checkpoint_find(record, &step) != BAL_OK || step < 0) return false;
+    if (!bal_is_dir(record) || bal_checkpoint_find(record, &step) != BAL_OK || step < 0) return false;
     bal_checkpoint_path(record, step, path);
     if (bal_checkpoint_outline(path, &snapshot) != BAL_OK) return false;
     *hash = snapshot.id.job_hash;

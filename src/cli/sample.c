@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "ballot/kernels.h"
+#include "ballot/model.h"
 
 typedef struct candidate {
     float logit;
@@ -51,10 +52,8 @@ int32_t bal_sampler_choose(bal_sampler *s, const float *logits, uint32_t random)
 {
     const bal_sampling *how = &s->sampling;
     candidate *c = s->candidates;
-    int32_t top = 0;
     int64_t n = s->n_vocab;
-    for (int64_t i = 1; i < n; ++i)
-        if (logits[i] > logits[top]) top = (int32_t)i;
+    int32_t top = bal_likeliest(logits, n);
     if (how->temperature == 0.0) return top;
     for (int64_t i = 0; i < n; ++i) c[i] = (candidate){.logit = logits[i], .token = (int32_t)i};
     qsort(c, (size_t)n, sizeof *c, likeliest_first);

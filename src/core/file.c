@@ -146,6 +146,26 @@ bal_status bal_path_join(const char *dir, const char *name, char *path, size_t n
     return bal_fail(BAL_ERR_IO, "%s/%s: the path is too long", dir, name);
 }
 
+bal_status bal_path_in(const char *dir, const char *name, char path[BAL_PATH_MAX])
+{
+    if (snprintf(path, BAL_PATH_MAX, "%s/%s", dir, name) < BAL_PATH_MAX) return BAL_OK;
+    return bal_fail(BAL_ERR_INPUT, "%s/%s: the path is too long", dir, name);
+}
+
+bool bal_is_dir(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool bal_has_file(const char *dir, const char *name)
+{
+    char path[BAL_PATH_MAX];
+    struct stat info;
+    return snprintf(path, sizeof path, "%s/%s", dir, name) < BAL_PATH_MAX &&
+           lstat(path, &info) == 0;
+}
+
 bal_status bal_publish(const char *dir, const char *name, const void *bytes, size_t n_bytes)
 {
     char path[PATH_MAX], temporary[PATH_MAX], hidden[PATH_MAX];

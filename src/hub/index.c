@@ -3,7 +3,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "hub_impl.h"
 
@@ -120,8 +119,7 @@ static bal_status add_file(bal_hub_table *table, const char *dir, const char *na
 {
     static const char pointer[] = "version https://git-lfs.github.com/spec/";
     char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path)
-        return bal_fail(BAL_ERR_INPUT, "%s/%s: the path is too long", dir, name);
+    BAL_TRY(bal_path_in(dir, name, path));
     BAL_TRY(bal_hub_table_map(table, path));
     if (parse == NULL) return BAL_OK;
     const bal_hub_file *last = &table->files[table->n_files - 1];
@@ -169,11 +167,7 @@ bal_status bal_hub_weights_open(const char *dir, bal_hub_table *table)
     };
     *table = (bal_hub_table){0};
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; ++i) {
-        char path[PATH_MAX];
-        if (snprintf(path, sizeof path, "%s/%s", dir, layouts[i].name) >= (int)sizeof path)
-            return bal_fail(BAL_ERR_INPUT, "%s: the path is too long", dir);
-        struct stat info;
-        if (lstat(path, &info) != 0) continue; /* a dangling link is named when it is read */
+        if (!bal_has_file(dir, layouts[i].name)) continue;
         bal_status status = (layouts[i].is_index ? add_files : add_file)(
             table, dir, layouts[i].name, layouts[i].parse);
         if (status != BAL_OK) bal_hub_table_clear(table);

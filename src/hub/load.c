@@ -10,8 +10,7 @@ static bal_status read_config(const char *dir, const bal_files *files, bal_model
 {
     char path[PATH_MAX];
     const bal_named_bytes *file = bal_files_find(files, "config.json");
-    if (snprintf(path, sizeof path, "%s/config.json", dir) >= PATH_MAX)
-        return bal_fail(BAL_ERR_INPUT, "%s: the path is too long", dir);
+    BAL_TRY(bal_path_in(dir, "config.json", path));
     if (file == NULL) return bal_fail(BAL_ERR_INPUT, "%s: is missing", path);
     return bal_hub_config_parse(file->bytes, file->n_bytes, path, config, family);
 }

@@ -18,27 +18,6 @@ static bool ends_with(const char *text, const char *tail)
     return length >= n && strcmp(text + length - n, tail) == 0;
 }
 
-static bool is_dir(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
-static bal_status join(const char *dir, const char *name, char path[PATH_MAX])
-{
-    if (snprintf(path, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)
-        return bal_fail(BAL_ERR_INPUT, "%s/%s: the path is too long", dir, name);
-    return BAL_OK;
-}
-
-/* True for a dangling link too: it is named when it is read. */
-static bool has(const char *dir, const char *name)
-{
-    char path[PATH_MAX];
-    struct stat info;
-    return snprintf(path, sizeof path, "%s/%s", dir, name) < PATH_MAX && lstat(path, &info) == 0;
-}
-
 /* The two kinds of *.bin in a llama2.c folder. */
 static int is_tokenizer_bin(const struct dirent *item)
 {
@@ -68,7 +47,7 @@ static bal_status find_only(const char *dir, int (*filter)(const struct dirent *
         status = bal_fail(BAL_ERR_INPUT, "%s: %d files could be its %s; expected one of: %s", dir,
                           n, what, names);
     else
-        status = join(dir, items[0]->d_name, path);
+        status = bal_path_in(dir, items[0]->d_name, path);
     for (int i = 0; i < n; ++i) free(items[i]);
     free(items);
     return status;
@@ -92,8 +71,9 @@ static int is_gguf(const struct dirent *item)
 /* Of a Hugging Face folder. */
 static bool has_weights(const char *dir)
 {
-    return has(dir, WEIGHTS) || has(dir, WEIGHTS ".index.json") || has(dir, "pytorch_model.bin") ||
-           has(dir, "pytorch_model.bin.index.json");
+    return bal_has_file(dir, WEIGHTS) || bal_has_file(dir, WEIGHTS ".index.json") ||
+           bal_has_file(dir, "pytorch_model.bin") ||
+           bal_has_file(dir, "pytorch_model.bin.index.json");
 }
 
 #define NO_LLAMA2C INT64_MIN
@@ -120,7 +100,7 @@ static bal_status find_in_folder(const char *path, bal_hub_place *p)
         p->layout = BAL_HUB_GGUF;
         return find_only(path, is_gguf, "GGUF model (*.gguf)", p->weights);
     }
-    if (weights || has(path, "config.json")) {
+    if (weights || bal_has_file(path, "config.json")) {
         p->layout = BAL_HUB_HUGGING_FACE;
         return BAL_OK;
     }
@@ -137,7 +117,7 @@ bal_status bal_hub_place_find(const char *path, bal_hub_place *p)
     p->layout = BAL_HUB_LLAMA2C;
     if (strlen(path) >= PATH_MAX) return bal_fail(BAL_ERR_INPUT, "%s: the path is too long", path);
     strcpy(p->dir, path);
-    if (is_dir(path)) return find_in_folder(path, p);
+    if (bal_is_dir(path)) return find_in_folder(path, p);
     strcpy(p->weights, path);
     char *slash = strrchr(p->dir, '/');
     if (slash == NULL)
@@ -201,7 +181,7 @@ bal_status bal_hub_place_files(const bal_hub_place *p, bal_files *files)
     bal_status status = BAL_OK;
     char path[PATH_MAX];
     for (int i = 0; i < n; ++i) {
-        if (status == BAL_OK) status = join(p->dir, items[i]->d_name, path);
+        if (status == BAL_OK) status = bal_path_in(p->dir, items[i]->d_name, path);
         if (status == BAL_OK) status = add_small_file(path, items[i]->d_name, files);
         free(items[i]);
     }

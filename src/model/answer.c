@@ -135,14 +135,6 @@ static bal_status read_next(bal_answerer *a, const bal_direction *direction, int
     return bal_forward_all_logits(f, a->logits);
 }
 
-static int32_t likeliest(const float *logits, int64_t n)
-{
-    int64_t top = 0;
-    for (int64_t i = 1; i < n; ++i)
-        if (logits[i] > logits[top]) top = i;
-    return (int32_t)top;
-}
-
 /* Add a word to a text, or end it. */
 static void add_word(text *t, const bal_dataset *data, int32_t word)
 {
@@ -165,7 +157,7 @@ static void add_words(bal_answerer *a, const bal_dataset *data, int n_signs)
             text *t = &a->texts[sign][l->texts[i]];
             const float *logits = a->logits + (sign * l->n_texts + i) * n_vocab;
             t->cache->n_tokens += n_common + l->start[first + i + 1] - l->start[first + i];
-            add_word(t, data, likeliest(logits, n_vocab));
+            add_word(t, data, bal_likeliest(logits, n_vocab));
             done = done && t->done;
         }
         if (!done) l->texts[n_left++] = l->texts[i];

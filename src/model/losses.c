@@ -211,3 +211,11 @@ bal_status bal_forward_losses_after(bal_forward *f, bal_cache *cache, const bal_
     f->pass.is_shared = false;
     return status;
 }
+
+int32_t bal_likeliest(const float *logits, int64_t n)
+{
+    int64_t top = 0;
+    for (int64_t i = 1; i < n; ++i)
+        if (logits[i] > logits[top]) top = i;
+    return (int32_t)top;
+}

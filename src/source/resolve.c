@@ -3,39 +3,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ballot/source.h"
 
 #define NAME_BYTES 256
 
-static bool has(const char *dir, const char *name)
-{
-    char path[BAL_SOURCE_PATH_BYTES];
-    return snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path &&
-           access(path, F_OK) == 0;
-}
-
-static bool is_dir(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
-static bal_status join(const char *dir, const char *name, char found[BAL_SOURCE_PATH_BYTES])
-{
-    if (snprintf(found, BAL_SOURCE_PATH_BYTES, "%s/%s", dir, name) < BAL_SOURCE_PATH_BYTES)
-        return BAL_OK;
-    return bal_fail(BAL_ERR_INPUT, "%s/%s: the path is too long", dir, name);
-}
-
 /* The name that a small file of one line holds, of something in a folder. */
 static bal_status read_name(const char *dir, const char *file, char name[NAME_BYTES])
 {
     char path[BAL_SOURCE_PATH_BYTES];
     bal_mapping text;
-    BAL_TRY(join(dir, file, path));
+    BAL_TRY(bal_path_in(dir, file, path));
     BAL_TRY(bal_mapping_open(path, &text));
     size_t n = text.n_bytes;
     if (n > 0 && text.data[n - 1] == '\n') --n;
@@ -50,14 +29,14 @@ static bal_status read_name(const char *dir, const char *file, char name[NAME_BY
 static bal_status resolve_run(const char *run, char found[BAL_SOURCE_PATH_BYTES])
 {
     char latest[NAME_BYTES];
-    if (has(run, "best.h5")) return join(run, "best.h5", found);
-    if (!has(run, "LATEST"))
+    if (bal_has_file(run, "best.h5")) return bal_path_in(run, "best.h5", found);
+    if (!bal_has_file(run, "LATEST"))
         return bal_fail(BAL_ERR_INPUT,
                         "%s: this run has no checkpoint yet; see how far it is with: ballot "
                         "inspect %s/ballots.journal",
                         run, run);
     BAL_TRY(read_name(run, "LATEST", latest));
-    return join(run, latest, found);
+    return bal_path_in(run, latest, found);
 }
 
 /* Names in a folder that begin with prefix, up to as many as fit; their number. */
@@ -78,8 +57,8 @@ static int list(const char *dir, const char *prefix, char names[512])
 static bal_status resolve_cache(const char *root, char found[BAL_SOURCE_PATH_BYTES])
 {
     char name[NAME_BYTES], snapshots[BAL_SOURCE_PATH_BYTES], names[512];
-    BAL_TRY(join(root, "snapshots", snapshots));
-    if (has(root, "refs/main")) {
+    BAL_TRY(bal_path_in(root, "snapshots", snapshots));
+    if (bal_has_file(root, "refs/main")) {
         BAL_TRY(read_name(root, "refs/main", name));
     } else {
         int n = list(snapshots, "", names);
@@ -96,8 +75,8 @@ static bal_status resolve_cache(const char *root, char found[BAL_SOURCE_PATH_BYT
                             root, n, snapshots, names);
         snprintf(name, sizeof name, "%.*s", NAME_BYTES - 1, names);
     }
-    BAL_TRY(join(snapshots, name, found));
-    if (is_dir(found)) return BAL_OK;
+    BAL_TRY(bal_path_in(snapshots, name, found));
+    if (bal_is_dir(found)) return BAL_OK;
     return bal_fail(BAL_ERR_INPUT,
                     "%s: refs/main names the snapshot %s, which is not in %s; download the model "
                     "again",
@@ -115,10 +94,11 @@ bal_status bal_source_resolve(const char *path, char found[BAL_SOURCE_PATH_BYTES
                         "%s: cannot be read: %s; a model is a file or folder on this machine: "
                         "download those of the Hugging Face Hub first",
                         path, strerror(errno));
-    if (!is_dir(path) || has(path, "config.json")) return BAL_OK;
-    if (has(path, "ballots.journal") || has(path, "LATEST") || has(path, "best.h5"))
+    if (!bal_is_dir(path) || bal_has_file(path, "config.json")) return BAL_OK;
+    if (bal_has_file(path, "ballots.journal") || bal_has_file(path, "LATEST") ||
+        bal_has_file(path, "best.h5"))
         return resolve_run(path, found);
-    if (has(path, "snapshots")) return resolve_cache(path, found);
+    if (bal_has_file(path, "snapshots")) return resolve_cache(path, found);
     if (list(path, "models--", names) == 0) return BAL_OK;
     return bal_fail(BAL_ERR_INPUT, "%s: a cache of several models; give one of them: %s", path,
                     names);
