@@ -17,6 +17,10 @@ bal_status bal_answerer_create(bal_forward *forward, bal_answerer **answerer);
 /** Free it and set the pointer to NULL; NULL is fine. Local. */
 void bal_answerer_destroy(bal_answerer **answerer);
 
+/** Bytes that one takes at n_signs, 1 or 2, of texts of max_length tokens; the model need only be
+ *  outlined. Local. */
+size_t bal_answerer_bytes(const bal_model *model, int64_t max_length, int n_signs);
+
 /**
  * Let the model answer the questions of a batch, which comes from a data set with bal_writing: the
  * likeliest word each time, of equal ones the first, until the data set says that one ends the

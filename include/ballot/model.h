@@ -261,6 +261,8 @@ typedef struct bal_cache bal_cache;
  *  the model is an encoder, in which a token changes those before it; BAL_ERR_MEMORY. */
 bal_status bal_cache_create(const bal_model *model, int64_t max_length, bal_cache **cache);
 void bal_cache_destroy(bal_cache **cache);
+/** Bytes of such a cache; the model need only be outlined. Local. */
+size_t bal_cache_bytes(const bal_model *model, int64_t max_length);
 /** Tokens in it. Local. */
 int64_t bal_cache_n(const bal_cache *cache);
 /** Forget those after the first n. Local. */

@@ -102,13 +102,12 @@ static bal_status know_myself(bal_comm *comm, const bal_job *job, bal_facts *me)
 static bal_status open_job(const bal_job *job, bal_estimate *needs)
 {
     bal_inputs inputs;
-    int64_t n = job->data.batch * job->data.context;
     BAL_TRY(bal_inputs_open(job, &inputs));
     const bal_model *model = inputs.bundle.model;
     const bal_tensors *tensors = bal_model_tensors(model);
     const bal_states *states = &bal_rule_of(job->rule.name)->states;
     needs->copy.bytes = (int64_t)(bal_tensors_bytes(tensors) + bal_states_bytes(states, tensors));
-    needs->rank.work = (int64_t)bal_forward_bytes(model, n, job->data.context);
+    bal_estimate_work(job, model, &inputs.train, &inputs.dev, needs);
     bal_estimate_files(job, model, &inputs.bundle.files, needs);
     bal_inputs_clear(&inputs);
     return BAL_OK;
@@ -178,9 +177,10 @@ static bal_status examine(bal_context *context, const arguments *a, const bal_jo
                              .job = job,
                              .needs = *needs};
     bal_verdict worst = BAL_GOOD;
-    int64_t record = job == NULL ? RECORD_BYTES
-                                 : bal_journal_bytes((int)job->vote.slots, bal_job_journal(job), 1) -
-                                       bal_journal_bytes((int)job->vote.slots, bal_job_journal(job), 0);
+    int64_t record = job == NULL
+                         ? RECORD_BYTES
+                         : bal_journal_bytes((int)job->vote.slots, bal_job_journal(job), 1) -
+                               bal_journal_bytes((int)job->vote.slots, bal_job_journal(job), 0);
     bal_status status = know_myself(comm, job, &me);
     if (all == NULL || offsets == NULL || errors == NULL)
         status = bal_fail(BAL_ERR_MEMORY, "no memory for what %zu ranks say", size);

@@ -69,6 +69,14 @@ void bal_answerer_destroy(bal_answerer **answerer)
     *answerer = NULL;
 }
 
+size_t bal_answerer_bytes(const bal_model *model, int64_t max_length, int n_signs)
+{
+    size_t n_texts = (size_t)n_signs * GROUP_MAX, n_words = (size_t)max_length,
+           n_logits = N_SIGNS_MAX * GROUP_MAX * (size_t)model->config.n_vocab;
+    return sizeof(bal_answerer) + n_logits * sizeof(float) +
+           n_texts * (bal_cache_bytes(model, max_length) + n_words * sizeof(int32_t));
+}
+
 /* An empty answer after a beginning, if there is one, and a prompt that ends at a position. */
 static bal_status begin_text(const bal_forward *f, const bal_cache *beginning, int64_t end,
                              int64_t max_words, text *t)

@@ -158,6 +158,13 @@ void bal_cache_destroy(bal_cache **cache)
     *cache = NULL;
 }
 
+size_t bal_cache_bytes(const bal_model *model, int64_t max_length)
+{
+    const bal_model_config *c = &model->config;
+    return sizeof(bal_cache) +
+           2 * (size_t)(c->n_layers * c->n_kv_heads * c->head_dim * max_length) * sizeof(float);
+}
+
 void bal_cache_copy(bal_cache *to, const bal_cache *from)
 {
     const bal_model_config *c = &from->model->config;

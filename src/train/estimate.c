@@ -32,11 +32,24 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
                     e->files.log; /* best.h5, a new one */
 }
 
+void bal_estimate_work(const bal_job *job, const bal_model *model, const bal_dataset *train,
+                       const bal_dataset *dev, bal_estimate *e)
+{
+    int64_t context = job->data.context;
+    size_t probes = 0, evaluates = 0;
+    if (train->writing != NULL && train->aim.objective == BAL_OBJECTIVE_F1)
+        probes = bal_answerer_bytes(model, context, 2);
+    if (dev->writing != NULL) evaluates = bal_answerer_bytes(model, context, 1);
+    if (dev->common.sequences > 0) evaluates += bal_cache_bytes(model, context);
+    e->rank.work = (int64_t)(bal_forward_bytes(model, job->data.batch * context, context) + probes +
+                             evaluates);
+}
+
 static void take_sizes(const bal_run *run, bal_estimate *e)
 {
     const bal_job *job = run->job;
     int n = run->replica.tensors->n;
-    int64_t batch = job->data.batch, context = job->data.context, largest = 0;
+    int64_t batch = job->data.batch, largest = 0;
     for (int i = 0; i < n; ++i) {
         const bal_tensor *t = &run->replica.tensors->at[i];
         int64_t scale = (int64_t)bal_tensor_scale_bytes(t);
@@ -47,7 +60,7 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     }
     e->copy.carries = (int64_t)bal_states_bytes(&run->replica.states, run->replica.tensors);
     e->copy.bytes = (int64_t)bal_tensors_bytes(run->replica.tensors) + e->copy.carries;
-    e->rank.work = (int64_t)bal_forward_bytes(run->replica.model, batch * context, context);
+    bal_estimate_work(job, run->replica.model, &run->inputs.train, &run->inputs.dev, e);
     e->rank.text = (int64_t)(run->inputs.train.memory_bytes + run->inputs.dev.memory_bytes);
     /* The texts are there by now, with the tokenizer and what the C library has not given back;
      * what was taken for a moment is known too. Of a matrix there will be two copies as floats. */

@@ -184,6 +184,14 @@ static void test_demonstrations_are_read_once_for_a_batch(void)
     bal_batch batch = batch_of(&data, 2);
     bal_dataset_take(&data, 0, 2, &batch);
     CU_ASSERT_EQUAL(batch.start[1], data.common.tokens);
+    int64_t n_tokens = batch.n_tokens;
+    bal_dataset_continue(&data, 0, 2, &batch); /* what was read before is left out */
+    CU_ASSERT_EQUAL(batch.n_tokens, n_tokens - data.common.tokens);
+    for (int q = 0; q < 2; ++q) CU_ASSERT_EQUAL(batch.parent[batch.questions[q].prompt], -1);
+    bal_dataset_draw(&data, bal_kernels_at(BAL_ISA_REF), 1, 2, 3, 2, &batch);
+    CU_ASSERT_EQUAL(batch.start[1], data.common.tokens);
+    for (int64_t s = 0; s < batch.n_sequences; ++s) CU_ASSERT((batch.parent[s] < 0) == (s == 0));
+    bal_dataset_take(&data, 0, 2, &batch);
     for (int q = 0; q < 2; ++q) CU_ASSERT_EQUAL(batch.parent[batch.questions[q].prompt], 0);
     for (int q = 0; q < 2; ++q) {
         bal_asked asked;
