@@ -63,8 +63,8 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     bal_estimate_work(job, run->replica.model, &run->inputs.train, &run->inputs.dev, e);
     e->rank.text = (int64_t)(run->inputs.train.memory_bytes + run->inputs.dev.memory_bytes);
     /* The texts are there by now, with the tokenizer and what the C library has not given back;
-     * what was taken for a moment is known too. Files are
-     * read in pieces of floats, and checkpoints tensor by tensor, in codes. */
+     * what was taken for a moment is known too. Files will be read in pieces of floats, and
+     * checkpoints tensor by tensor, in codes. */
     int64_t rss, pss;
     if (bal_memory_resident(&rss, &pss)) e->rank.text = larger(e->rank.text, pss - e->rank.program);
     e->rank.reading = larger(bal_memory_peak() - e->rank.program - e->rank.text, 0);
