@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Take the samples of data/tasks out of the files that they come from.
 
-Usage: sample.py lines FILE N > SAMPLE              N lines of a file, in its order
+Usage: sample.py lines FILE N > SAMPLE              N lines of a file, in its order, as UTF-8
        sample.py sst2 TRAIN.tsv DEV.tsv FOLDER      SST-2: 1,000 rows to train on, 400 held out of
                                                     training, and the rows of dev
 
@@ -17,6 +17,14 @@ import sys
 def order(lines):
     """Numbers of the lines, shuffled."""
     return sorted(range(len(lines)), key=lambda i: hashlib.sha256(b"%d " % i + lines[i]).digest())
+
+
+def as_utf8(line):
+    """Some files have letters of Windows-1252, which tokenizers of UTF-8 cannot read."""
+    try:
+        return line.decode("utf-8").encode()
+    except UnicodeDecodeError:
+        return line.decode("cp1252").encode()
 
 
 def lines_of(path):
@@ -47,7 +55,8 @@ def sst2(train, dev, folder):
 def main(command, *words):
     if command == "lines":
         lines = lines_of(words[0])
-        sys.stdout.buffer.write(b"".join(lines[i] for i in sorted(order(lines)[:int(words[1])])))
+        taken = sorted(order(lines)[:int(words[1])])
+        sys.stdout.buffer.write(b"".join(as_utf8(lines[i]) for i in taken))
     elif command == "sst2":
         sst2(*words)
     else:

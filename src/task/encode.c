@@ -116,6 +116,7 @@ static bal_status encode_asked(reader *r, int n_answers)
     for (int i = 0; i <= n_answers && status == BAL_OK; ++i) {
         const char *answer = i < n_answers ? r->asked->answers[i] : "";
         status = encode_text(r, r->asked->prompt, answer, &whole[i], &n[i]);
+        if (status == BAL_ERR_INPUT) status = fail(r, bal_failure());
         r->to->n_bytes += (int64_t)strlen(answer);
     }
     r->to->n_bytes += (int64_t)strlen(r->asked->prompt);

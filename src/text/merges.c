@@ -109,6 +109,15 @@ static void put_symbol(bal_work *work, int32_t *n, int32_t id, size_t start, siz
         (bal_symbol){.id = id, .start = (int32_t)start, .n_bytes = (int32_t)n_bytes};
 }
 
+/* The first byte of a character, as it was before letters stood for bytes. */
+static char text_byte(const bal_tokenizer *tokenizer, const char *text, size_t n_bytes)
+{
+    int32_t c;
+    bal_character(text, n_bytes, &c);
+    int byte = bal_letters_count(tokenizer) > 0 ? bal_byte_of_letter(c) : -1;
+    return byte >= 0 ? (char)byte : text[0];
+}
+
 /* Characters to symbols: a token, byte tokens, or the unknown token, which is held back until the
  * next known token, as in tokenizers. There is room for n_bytes symbols. */
 static bal_status cut_characters(bal_work *work, const char *text, size_t n_bytes, int32_t *n)
@@ -135,7 +144,7 @@ static bal_status cut_characters(bal_work *work, const char *text, size_t n_byte
             if (pending && !tokenizer->subword.fuse_unknown) put_symbol(work, n, unknown, at, 1);
             pending = true;
         } else {
-            return bal_refuse_byte(text[at]);
+            return bal_refuse_byte(text_byte(tokenizer, text + at, step));
         }
     }
     if (pending) put_symbol(work, n, unknown, n_bytes - 1, 1);

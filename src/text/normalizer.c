@@ -44,15 +44,20 @@ bal_status bal_replace_read(bal_tokenizer *tokenizer, const bal_steps *steps, co
     return BAL_OK;
 }
 
-/* Steps that each may double what is not ASCII. */
-bal_status bal_letters_check(const bal_tokenizer *tokenizer)
+int bal_letters_count(const bal_tokenizer *tokenizer)
 {
     int n = 0;
     for (int i = 0; i < tokenizer->normalizer.n; ++i)
         n += tokenizer->normalizer.step[i].kind == BAL_STEP_LETTERS;
     for (int i = 0; i < tokenizer->splits.n; ++i)
         n += tokenizer->splits.step[i].kind == BAL_STEP_LETTERS;
-    if (n <= LETTERS_MAX) return BAL_OK;
+    return n;
+}
+
+/* Steps that each may double what is not ASCII. */
+bal_status bal_letters_check(const bal_tokenizer *tokenizer)
+{
+    if (bal_letters_count(tokenizer) <= LETTERS_MAX) return BAL_OK;
     return bal_fail(BAL_ERR_INPUT, "%s: ByteLevel is used more than %d times", tokenizer->origin,
                     LETTERS_MAX);
 }

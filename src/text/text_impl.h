@@ -342,6 +342,8 @@ bal_status bal_unigram_encode(bal_work *work, const char *text, size_t n_bytes);
 bal_status bal_characters_encode(bal_work *work, const char *text, size_t n_bytes);
 /** Higher scores first; -0 and 0 are equal. */
 uint32_t bal_score_priority(float score);
+/** Steps of the tokenizer that turn bytes into letters. */
+int bal_letters_count(const bal_tokenizer *tokenizer);
 /** The message for a byte that has no token. @return BAL_ERR_INPUT. */
 bal_status bal_refuse_byte(char byte);
 /** SentencePiece: the bytes of the user-defined piece, or else of the character, at the start of

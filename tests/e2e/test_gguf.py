@@ -123,6 +123,15 @@ class Gguf(b.TestCase):
         self.assertAlmostEqual(found["loss_nats"], wanted["loss_nats"], delta=2e-5)
 
     @has_smollm2
+    def test_a_row_with_a_byte_without_a_token_is_named(self):
+        rows = self.folder("rows.txt")
+        with open(rows, "wb") as file:
+            file.write(b"1 very good\n0 much too l\xf6ng\n0 \xfcberhaupt\n")
+        result = b.run(["eval", SMOLLM2, "-s", "data.task=data/tasks/cr.ini", "-s", f"data.dev={rows}"],
+                       expect=b.INPUT)
+        self.assertIn("rows.txt:2: byte 0xF6 of the text has no token", result.err)
+
+    @has_smollm2
     @unittest.skipIf(b.SLOW, "sanitizers have memory of their own")
     def test_smollm2_is_packed_in_little_memory(self):
         codes = 134515008

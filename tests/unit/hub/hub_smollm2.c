@@ -68,17 +68,24 @@ static summary summary_of(const bal_tokenizer *tokenizer, const char *name)
     return s;
 }
 
+/* @return whether the model is there. */
+static bool open_model(bal_bundle *bundle)
+{
+    if (access(bal_test_data(NAME), F_OK) != 0) {
+        fprintf(stderr, "skipped: no data/" NAME "; jobs/smollm2.sh brings it\n");
+        return false;
+    }
+    CU_ASSERT_EQUAL_FATAL(
+        bal_hub_outline(bal_test_data(NAME), &(bal_formats){.matrices = BAL_I8}, bundle), BAL_OK);
+    return true;
+}
+
 static void test_ids_are_those_of_tokenizers(void)
 {
     char name[256];
     summary expected;
     bal_bundle bundle;
-    if (access(bal_test_data(NAME), F_OK) != 0) {
-        fprintf(stderr, "skipped: no data/" NAME "; jobs/smollm2.sh brings it\n");
-        return;
-    }
-    CU_ASSERT_EQUAL_FATAL(
-        bal_hub_outline(bal_test_data(NAME), &(bal_formats){.matrices = BAL_I8}, &bundle), BAL_OK);
+    if (!open_model(&bundle)) return;
     FILE *list = fopen(in_repository("tests/golden/smollm2/ids.txt"), "re");
     CU_ASSERT_PTR_NOT_NULL_FATAL(list);
     int n_files = 0;
@@ -97,8 +104,22 @@ static void test_ids_are_those_of_tokenizers(void)
     bal_bundle_clear(&bundle);
 }
 
+static void test_a_byte_without_a_token_is_named(void)
+{
+    int32_t *ids;
+    int64_t n;
+    bal_bundle bundle;
+    if (!open_model(&bundle)) return;
+    CU_ASSERT_EQUAL(bal_tokenizer_encode(bundle.tokenizer, "a\x04", 2, &ids, &n), BAL_ERR_INPUT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "byte 0x04 of the text has no token"));
+    CU_ASSERT_EQUAL(bal_tokenizer_encode(bundle.tokenizer, "\xfc", 1, &ids, &n), BAL_ERR_INPUT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "byte 0xFC of the text has no token"));
+    bal_bundle_clear(&bundle);
+}
+
 const char bal_suite_name[] = "hub_smollm2";
 const bal_test bal_suite_tests[] = {
     {"ids are those of tokenizers", test_ids_are_those_of_tokenizers},
+    {"a byte without a token is named", test_a_byte_without_a_token_is_named},
     {NULL, NULL},
 };
