@@ -5,7 +5,7 @@ usage: choices.py TASK.ini=ROWS ... [--rows N]
 
 Both read the weights of one GGUF file. transformers is asked what questions.py, with code of its own,
 makes of the task file and the rows; its tokens are those of the tokenizers library. N rows of each
-file are asked, those of a test split of that size. Answers that are written are compared by exact
+file are asked, those of a test split of that size, but for what is not UTF-8. Answers that are written are compared by exact
 match and token F1 with the right ones. Prints a Markdown table and, of each row that differs, by how
 much the chosen answer was ahead. Ends with 1 if fewer than 99.5 % of the rows agree. Needs gguf,
 torch, transformers, tokenizers and xxhash.
@@ -115,6 +115,8 @@ def compare(options, peer, path, rows_path, folder):
     found = asked.predictions(file)
     if [own["right"] for own in found] != [row.right for row in rows]:
         raise questions.Failure(f"{path}: ballot has other right answers, so other rows")
+    found = [own for own, row in zip(found, rows) if row.is_utf8()]
+    rows = [row for row in rows if row.is_utf8()]
     scores = peer.scores(task, rows)
     own = [[-own["loss_nats"]] if task.writes else own["scores"] for own in found]
     if task.writes:

@@ -55,7 +55,11 @@ def ballot(options, folder):
         _, seconds[n] = cpu_seconds(asked.command(
             options, task, options.rows, "--format", options.format, "--predictions", found,
             "-s", f"data.batch={options.batch}"))
-    return {"rows_per_second": (options.n_rows - FEW) / (seconds[options.n_rows] - seconds[FEW]),
+    difference = seconds[options.n_rows] - seconds[FEW]
+    if difference <= 0:
+        raise run.Failure(f"{options.rows}: {options.n_rows} rows took less than {FEW}, for loading "
+                          "takes longer; give more rows")
+    return {"rows_per_second": (options.n_rows - FEW) / difference,
             "choices": [row["chosen"] for row in asked.predictions(found)]}
 
 
@@ -72,7 +76,10 @@ def peer(options, name, folder):
 def prepare(options, folder):
     """Write the rows as tokens, and the model as llama.cpp quantizes it; the right answers."""
     task, rows = questions.read(options.task, options.rows)
-    work = [questions.encode(asked.load_tokenizer(options.model), row) for row in rows]
+    tokenizer = asked.load_tokenizer(options.model)
+    if not all(row.is_utf8() for row in rows):
+        raise run.Failure(f"{options.rows}: a row is not UTF-8, which tokenizers cannot read")
+    work = [questions.encode(tokenizer, row) for row in rows]
     if task.writes or any(len(answer) != 1 for _, answers in work for answer in answers):
         raise run.Failure(f"{options.task}: its answers are not one token each")
     if len(rows) <= FEW:

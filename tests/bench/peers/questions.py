@@ -19,6 +19,10 @@ class Question:
     answers: list  # to choose from; or, where answers are written, all that are right
     right: int     # of answers; 0 where they are written
 
+    def is_utf8(self):
+        """Older files have letters of other encodings: bytes to ballot, nothing to tokenizers."""
+        return not re.search("[\ud800-\udfff]", self.prompt + "".join(self.answers))
+
 
 @dataclass
 class Task:
@@ -140,7 +144,7 @@ class Columns:
 
 
 def read_rows(task, path):
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         text = file.read()
     if task.rows["format"] in ("tsv", "csv"):
         return [Columns(task, cells) for cells in read_columns(task, text)]
@@ -211,7 +215,8 @@ def read(path, rows):
         task = read_task(path)
         return task, [ask(task, row) for row in read_rows(task, rows)]
     except (KeyError, ValueError, IndexError, AttributeError) as error:
-        raise Failure(f"{os.path.basename(rows)} does not fit {path}: {error!r}") from None
+        raise Failure(f"{os.path.basename(rows)} does not fit {path}: "
+                      f"{type(error).__name__}: {error}") from None
 
 
 def test_rows(n_rows, n_wanted):
