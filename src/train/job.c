@@ -55,13 +55,31 @@ bal_ballot_shape bal_job_ballot(const bal_job *job)
     return (bal_ballot_shape){.n_slots = (int)job->vote.slots, .n_bits = (int)job->vote.bits};
 }
 
-static bool matches(const char *patterns, const char *name)
+/* The layer that a tensor is of; -1: of none. */
+static int layer_of(const bal_tensor *tensor)
+{
+    const char *number = strstr(tensor->name, "layers.");
+    return number == NULL ? -1 : atoi(number + strlen("layers."));
+}
+
+/* Is a tensor in the upper half of the layers, or after them all? */
+static bool is_upper(const bal_tensors *tensors, int index)
+{
+    int last = tensors->n - 1; /* of the last layer */
+    while (last > 0 && layer_of(&tensors->at[last]) < 0) --last;
+    int n_layers = layer_of(&tensors->at[last]) + 1;
+    return index > last || layer_of(&tensors->at[index]) >= n_layers / 2;
+}
+
+static bool matches(const char *patterns, const bal_tensors *tensors, int index)
 {
     char copy[BAL_TEXT_BYTES], *rest = NULL;
     snprintf(copy, sizeof copy, "%s", patterns);
     for (char *pattern = strtok_r(copy, " ", &rest); pattern != NULL;
          pattern = strtok_r(NULL, " ", &rest))
-        if (fnmatch(pattern, name, 0) == 0) return true;
+        if (strcmp(pattern, "upper") == 0 ? is_upper(tensors, index)
+                                          : fnmatch(pattern, tensors->at[index].name, 0) == 0)
+            return true;
     return false;
 }
 
@@ -71,7 +89,7 @@ bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool 
     for (int i = 0; i < tensors->n; ++i) {
         const bal_tensor *tensor = &tensors->at[i];
         unsigned kind = tensor->role == BAL_GAIN ? BAL_TRAIN_GAINS : BAL_TRAIN_CODES;
-        bool is = (job->vote.train & kind) != 0 && matches(job->vote.tensors, tensor->name);
+        bool is = (job->vote.train & kind) != 0 && matches(job->vote.tensors, tensors, i);
         if (on_ballot != NULL) on_ballot[i] = is;
         any |= is;
     }

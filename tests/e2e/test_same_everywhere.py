@@ -1,5 +1,7 @@
 """The same job gives the same bits on any number of ranks, with any kernels, however counted, and
 whoever shares a model in memory."""
+import json
+import os
 import subprocess
 
 import ballot_run as b
@@ -130,6 +132,17 @@ class SameEverywhere(b.TestCase):
         alone = self.trace("two-sided-bits", vote__bits=4)
         self.assert_same({"1 rank": alone,
                           "3 ranks": self.trace("two-sided-bits3", ranks=3, vote__bits=4)})
+
+    def test_the_upper_layers_alone(self):
+        options = dict(vote__tensors="upper", vote__probe="one-sided", vote__team=4)
+        self.assert_same({f"{n} ranks": self.trace(f"upper{n}", ranks=n, **options)
+                          for n in (1, 3)})
+        with open(os.path.join(self.class_dir, "upper1", "metrics.jsonl"), encoding="utf-8") as log:
+            moved = {name for line in log for name in json.loads(line).get("flips", ())}
+        layers = {name.split(".")[2] for name in moved if ".layers." in name}
+        self.assertEqual(layers, {"2", "3", "4"}, "of five layers")
+        self.assertEqual({name for name in moved if ".layers." not in name},
+                         {"model.norm.weight"}, "the head is the embedding's matrix")
 
     def test_density_on_1_and_3_ranks(self):
         self.assert_same({f"{n} ranks": self.trace(f"density{n}", ranks=n, vote__density=0.3)
