@@ -26,6 +26,7 @@ import report
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SPLITS = ("train", "dev", "test")
+SET_ASIDE = {"dev": 500, "test": 1000}  # rows of train's, where [splits] does not say otherwise
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 
 
@@ -36,19 +37,22 @@ class Task:
 
     name, path   of the task file
     rows         {split: file of its rows, or None: they are some of train's}
+    aside        {split: how many of train's rows are set aside for it}: of dev and test without a
+                 file
     own          the rows are those that the task file names
     advice       what the task file says to put where, or ""
     """
 
     def __init__(self, path, folder):
         self.path, self.name = path, os.path.splitext(os.path.basename(path))[0]
-        named, self.advice = read_task(path)
+        named, splits, self.advice = read_task(path)
         here = {split: os.path.join(os.path.dirname(path), file) for split, file in named.items()}
         found = {split: find_official(folder, self.name, file) for split, file in named.items()}
         self.own = not any(found.values())
         self.rows = {split: found.get(split) or here.get(split) for split in SPLITS}
         if not self.own and not found.get("dev"):
             self.rows["dev"] = None  # rows of the sample are no dev rows of the whole
+        self.aside = {split: n for split, n in splits.items() if self.rows[split] is None}
 
     def files(self, splits):
         files = [self.rows[split] or self.rows["train"] for split in splits]
@@ -62,9 +66,15 @@ class Task:
         given = {} if self.own else {f"data.{split}": self.rows[split] or "" for split in SPLITS}
         return {"data.task": self.path, **given}
 
+    def limits(self, limit):
+        """Options of ballot for so many dev and test rows at most. Where they are some of train's, no
+        more than the task file sets aside: the others are to train on."""
+        return {option: min(limit, self.aside.get(split, limit))
+                for split, option in (("dev", "data.dev_examples"), ("test", "data.test_rows"))}
+
 
 def read_task(path):
-    """({split: file}, advice) of a task file."""
+    """({split: file}, {split: rows}, advice) of a task file."""
     parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
     try:
         with open(path, encoding="utf-8") as file:
@@ -74,11 +84,13 @@ def read_task(path):
                 if split in parser["rows"]}
         if "train" not in rows and "test" not in rows:
             raise KeyError("train of [rows]")
-    except (OSError, UnicodeDecodeError, configparser.Error, KeyError) as error:
+        splits = {split: parser.getint("splits", split, fallback=n)
+                  for split, n in SET_ASIDE.items()}
+    except (OSError, ValueError, configparser.Error, KeyError) as error:
         raise report.Failure(3, f"{path}: is no task file: {str(error).splitlines()[0]}") from None
     comment = " ".join(line[1:].strip() for line in text.splitlines() if line.startswith(";"))
     advice = re.search(r"Put .*? into \S+/\.", comment)
-    return rows, advice[0] if advice else ""
+    return rows, splits, advice[0] if advice else ""
 
 
 def plain(name):
@@ -115,6 +127,9 @@ def find_tasks(names, folder):
 
 # ---- what is measured ----
 
+MODEL = "files of the model"  # in job.json, their digest
+
+
 class Unit:
     """One result: a task, asked in one way, with one seed."""
 
@@ -126,7 +141,7 @@ class Unit:
                               *([f"seed{seed}"] if shots or steps else [])])
         self.splits = SPLITS if steps else ("train", "test") if shots else ("test",)
         self.answer = None  # the JSON of ballot eval, and how many seconds it took
-        self.refusal = ""
+        self.refusal, self.refused = "", 0  # what ballot said instead, and its exit code
 
     def settings(self):
         more = {"data.split_seed": self.seed, "data.shots": self.shots}
@@ -154,13 +169,27 @@ def plan(tasks, options):
             for shots, steps, seeds in ways for seed in seeds for task in tasks]
 
 
+def digest(paths):
+    """SHA-256 of the bytes of files."""
+    whole = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                whole.update(block)
+    return whole.hexdigest()
+
+
 def digests(unit):
     """What a result depends on, as the user has it now."""
-    sums = {}
-    for path in [unit.task.path, *unit.task.files(unit.splits)]:
-        with open(path, "rb") as file:
-            sums[path] = hashlib.sha256(file.read()).hexdigest()
-    return sums
+    return {path: digest([path]) for path in [unit.task.path, *unit.task.files(unit.splits)]}
+
+
+def model_digest(model):
+    """Of all that a model may be read from: a file, or those in its folder, or, in a cache of
+    huggingface_hub, in a snapshot."""
+    paths = [path for where in ("", "/*", "/refs/main", "/snapshots/*/*")
+             for path in sorted(glob.glob(glob.escape(model) + where))]
+    return digest(path for path in paths if os.path.isfile(path))
 
 
 # ---- ballot ----
@@ -211,19 +240,24 @@ class Ballot:
         return json.loads(out)
 
     def job(self):
-        """Every option that all results share, resolved."""
+        """What all results share: every option, resolved, and the model."""
         options, model = self.options, self.options.model
         context = self.ask(["inspect", model, "--json"])["config"]["max_tokens"]
-        self.shared = [f"model.path={model}", f"data.context={min(context, 4096)}",
-                       f"data.test_rows={options.limit}", f"data.dev_examples={options.limit}",
-                       *options.set]
-        words = [w for setting in self.shared for w in ("-s", setting)]
-        job = self.ask(["config", options.job, *words, "--json"])
-        return {name: option["value"] for name, option in job.items()}
+        self.shared = {"model.path": model, "data.context": min(context, 4096),
+                       "data.test_rows": options.limit, "data.dev_examples": options.limit}
+        job = self.ask(["config", options.job, *self.words(self.shared), "--json"])
+        return {**{name: option["value"] for name, option in job.items()},
+                MODEL: model_digest(model)}
+
+    def words(self, settings, last=()):
+        """For ballot: what the user sets overrides settings, but not the last ones."""
+        words = [f"{name}={value}" for name, value in settings.items()]
+        words += [*self.options.set, *(f"{name}={value}" for name, value in dict(last).items())]
+        return [w for setting in words for w in ("-s", setting)]
 
     def settings(self, unit):
-        mine = [f"{name}={value}" for name, value in unit.settings().items()]
-        return [w for setting in [*self.shared, *mine] for w in ("-s", setting)]
+        limits = unit.task.limits(self.options.limit)
+        return self.words({**self.shared, **limits}, unit.settings())
 
     def measure(self, unit, out):
         """Fill in unit.answer or unit.refusal."""
@@ -240,7 +274,8 @@ class Ballot:
             code, text, said = self.run(words, self.launch)
             if code == 0:
                 unit.answer = {"seconds": time.monotonic() - began, **json.loads(text)}
-        unit.refusal = said if code in (2, 3) else ""
+        if code in (2, 3):
+            unit.refusal, unit.refused = said or f"exit code {code}", code
         if code not in (0, 2, 3):
             raise report.Failure(code if 0 < code < 126 else 1, f"{unit.name}: {said or code}")
 
@@ -274,12 +309,21 @@ def publish(path, text):
     os.replace(path + ".new", path)
 
 
+def check_model(out, now, then):
+    """Results of a model that was changed are of two models."""
+    if now != then:
+        raise report.Failure(2, f"{out} holds results of a model that has changed since; choose "
+                                "another folder with --out")
+
+
 def check_job(out, job):
     """The job of results that are there already is this one."""
     path = os.path.join(out, "job.json")
     if not os.path.exists(path):
         return publish(path, json.dumps(job, indent=1))
     for name, value in read_json(path).items():
+        if name == MODEL:
+            check_model(out, job[MODEL], value)
         if job.get(name) != value:
             raise report.Failure(2, f"{out} holds results of another job: {name} = {value} there, "
                                     f"{job.get(name)} now; choose another folder with --out")
@@ -424,14 +468,29 @@ def rate(units, job):
 
 
 def expected(unit, units, job):
-    """Seconds that a result takes, by those that are there and the most like it."""
-    of_task = [other for other in units if other.task is unit.task]
-    alike = [other for other in units if other.column == unit.column]
-    for others in ([other for other in of_task if other in alike], of_task, alike, units):
+    """Seconds that a result takes, by those that are there and the most like it. A pass in training
+    takes another time than one in an evaluation. None: none of its kind was measured."""
+    kind = [other for other in units if (other.steps > 0) == (unit.steps > 0)]
+    of_task = [other for other in kind if other.task is unit.task]
+    alike = [other for other in kind if other.column == unit.column]
+    for others in ([other for other in of_task if other in alike], of_task, alike, kind):
         seconds = rate(others, job)
         if seconds is not None:
             return seconds * unit.work(job)
-    return 0
+    return None
+
+
+def time_left(units, job):
+    """As a clause, with a question mark for what is not known yet."""
+    times = [expected(u, units, job) for u in units if not u.answer and not u.refusal]
+    known = [seconds for seconds in times if seconds is not None]
+    if not times:
+        return ""
+    if not known:
+        return "; ? left"
+    unknown = len(times) - len(known)
+    more = f", and ? for {unknown} results of another kind" if unknown else ""
+    return f"; about {report.duration(sum(known))} left{more}"
 
 
 def say(text):
@@ -440,11 +499,10 @@ def say(text):
 
 def tell(unit, units, job):
     done = sum(1 for u in units if u.answer or u.refusal)
-    left = sum(expected(u, units, job) for u in units if not u.answer and not u.refusal)
     what = unit.refusal and f"refused: {unit.refusal}" or (
         f"{100 * unit.answer['value']:.1f} % in {report.duration(unit.answer['seconds'])}")
-    rest = f"; about {report.duration(left)} left" if done < len(units) else ""
-    say(f"[{done}/{len(units)}] {unit.task.name}, {unit.column}, seed {unit.seed}: {what}{rest}")
+    say(f"[{done}/{len(units)}] {unit.task.name}, {unit.column}, seed {unit.seed}: {what}"
+        f"{time_left(units, job)}")
 
 
 # ---- main ----
@@ -456,27 +514,18 @@ def write_table(units, options, left_out):
     return table
 
 
-def check_model(units, out):
-    """Results of a model that was changed are of two models."""
-    prints = {unit.answer["fingerprint"] for unit in units if unit.answer and not unit.steps}
-    if len(prints) > 1:
-        raise report.Failure(2, f"{out} holds results of a model that has changed since; choose "
-                                "another folder with --out")
-
-
 def measure_all(ballot, units, options, left_out):
     job = ballot.job()
     os.makedirs(os.path.join(options.out, "results"), exist_ok=True)
     check_job(options.out, job)
     for unit in units:
         recall(unit, options.out)
-    check_model(units, options.out)
     for unit in units:
         if unit.answer is None:
             ballot.measure(unit, options.out)
+            check_model(options.out, model_digest(options.model), job[MODEL])
             if unit.answer:
                 keep(unit, options.out)
-            check_model(units, options.out)
             tell(unit, units, job)
             write_table(units, options, left_out)
     return write_table(units, options, left_out)
@@ -553,6 +602,11 @@ def main():
         report.need("matplotlib").use("Agg")
         draw(table).savefig(os.path.join(options.out, "table.png"), dpi=110)
         print(f"{options.out}/table.md, table.json, table.png")
+        refused = [unit.refused for unit in units if unit.refused]
+        if refused:
+            raise report.Failure(max(refused), f"{len(refused)} of {len(units)} results are refused, "
+                                               f"{options.out}/table.md says why; mend it, then start "
+                                               "the same command")
     except report.Failure as failure:
         print(f"tasks.sh: {failure}", file=sys.stderr)
         return failure.code

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 
@@ -53,7 +54,10 @@ class TaskTable(b.TestCase):
             self.assertFalse([name for name in os.listdir(run) if name.endswith(".h5")])
         self.assertRegex(result.out, r"(?m)^\| copa \| accuracy \| 8 \|  \| \d+\.\d \[\d+\.\d, \d+\.\d\]"
                                      r" \| \d+\.\d ± \d+\.\d \(2\) \| \d+\.\d ± \d+\.\d \(2\) \| .* s \|$")
-        self.assertRegex(result.err, r"\[3/10\] copa, 1 shot, seed 1: \d+\.\d % in .*; about .* left")
+        self.assertRegex(result.err, r"(?m)^\[3/10\] copa, 1 shot, seed 1: \d+\.\d % in .*; about .* left, "
+                                     r"and \? for 4 results of another kind$")
+        self.assertRegex(result.err, r"(?m)^\[6/10\] .*; \? left$")
+        self.assertRegex(result.err, r"(?m)^\[7/10\] .*; about [^?]* left$")
         self.assertEqual(b.bytes_of(out, "table.png")[:4], b"\x89PNG")
         self.assertIn(b.bytes_of(out, "table.md").decode(), result.out)
         self.assertTrue(0.5 <= table["tasks"][1]["majority"] <= 1)
@@ -80,6 +84,54 @@ class TaskTable(b.TestCase):
         again, _ = self.table(out, *words)
         self.assertEqual(without_time(again), without_time(whole))
         self.assertEqual({name: b.bytes_of(results, name) for name in kept}, kept)
+
+    def test_small_tasks_keep_rows_to_train_on_with_the_usual_limit(self):
+        out, rows = self.folder("small"), self.folder("short")
+        os.makedirs(os.path.join(rows, "cb"))
+        shutil.copy("data/tasks/cb.ini", rows)
+        for name in ("cb/train.jsonl", "cb/val.jsonl"):  # as many, but short enough for stories260K
+            with open(os.path.join("data/tasks", name), encoding="utf-8") as file:
+                texts = [json.loads(line) for line in file]
+            with open(os.path.join(rows, name), "w", encoding="utf-8") as file:
+                file.writelines(json.dumps({**text, "premise": text["premise"][-100:]}) + "\n"
+                                for text in texts)
+        table, _ = self.table(out, os.path.join(rows, "cb.ini"), "copa", "--ranks", "1", "--shots", "1",
+                              "--seeds", "1", "--steps", "1", "-s", "vote.slots=2", "-s", "data.batch=1")
+        for row, rows in zip(table["tasks"], (28, 50)):
+            self.assertEqual([cell["rows"] for cell in row["columns"].values()], [rows] * 3)
+            job = b.bytes_of(out, f"{row['task']}-tuned-1-steps-seed1", "job.ini").decode()
+            self.assertRegex(job, r"(?m)^dev_examples *= 100$")
+
+    def test_a_refused_task_does_not_stop_the_others(self):
+        out = self.folder("others")
+        self.write("fox.tsv", "text\tlabel\na cat\t0\na fox\t2\n")
+        task = self.write("fox.ini", "[rows]\nformat = tsv\ntest = fox.tsv\n[answer]\nlabels = 0, 1\n"
+                                      "[template]\nprompt = \"{text} \"\ncandidates = no, yes\n")
+        words = [out, task, "copa", *SHORT, "--shots", "0", "--steps", "0"]
+        self.refused(words, b.INPUT, "1 of 2 results are refused, .*table.md says why")
+        table = json.loads(b.bytes_of(out, "table.json"))
+        cells = [row["columns"]["zero-shot"] for row in table["tasks"]]
+        self.assertIn("fox.tsv:3", cells[0]["refused"])
+        self.assertEqual(cells[1]["rows"], 8)
+
+    def test_results_are_of_one_model(self):
+        out, model = self.folder("one"), os.path.join(self.folder("model"), "stories260k")
+        shutil.copytree(b.STORIES, model)
+        words = [out, "copa", *SHORT, "--shots", "0"]
+        self.table(*words, "--steps", "0", model=model)
+        weights = os.path.join(model, "stories260K.bin")
+        changed = b.bytes_of(weights)[:-4] + b"\0\0\0\0"
+        with open(weights, "wb") as file:
+            file.write(changed)
+        sentence = "one holds results of a model that has changed since; choose another folder"
+        self.refused(words, b.USAGE, sentence, model=model)
+        self.assertEqual(os.listdir(os.path.join(out, "results")), ["copa-zero-shot.json"])
+        out = words[0] = self.folder("while/one")
+        changes = self.write("changes.sh", f'#!/bin/sh\n"{b.BALLOT}" "$@" || exit\n'
+                                           f'[ "$1" != eval ] || printf x >>"{weights}"\n')
+        os.chmod(changes, 0o755)
+        self.refused(words, b.USAGE, sentence, model=model, BALLOT=changes)
+        self.assertEqual(os.listdir(os.path.join(out, "results")), [])
 
     def test_rows_are_found_where_official_files_unpack(self):
         rows = self.folder("rows")
