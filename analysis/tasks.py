@@ -155,7 +155,8 @@ class Unit:
         """Forward passes of a row, about."""
         rows = int(job["data.test_rows"]) or 1000
         if self.steps:
-            probes = self.steps * int(job["vote.slots"]) * 2 * int(job["data.batch"])
+            sides = 1 if job["vote.probe"] == "one-sided" else 2
+            probes = self.steps * int(job["vote.slots"]) * sides * int(job["data.batch"])
             return probes + 12 * (int(job["data.dev_examples"]) or 500)
         return rows + self.shots
 

@@ -9,7 +9,7 @@ import statistics
 import ballot_run as b
 
 SHORT = ["--ranks", "1", "--limit", "8", "--shots", "1", "--seeds", "2", "--steps", "2",
-         "-s", "vote.slots=2", "-s", "data.batch=1"]
+         "-s", "vote.slots=2", "-s", "vote.team=2", "-s", "data.batch=1"]
 SHIPPED = sorted(name[:-4] for name in os.listdir("data/tasks") if name.endswith(".ini"))
 
 
@@ -96,7 +96,7 @@ class TaskTable(b.TestCase):
                 file.writelines(json.dumps({**text, "premise": text["premise"][-100:]}) + "\n"
                                 for text in texts)
         table, _ = self.table(out, os.path.join(rows, "cb.ini"), "copa", "--ranks", "1", "--shots", "1",
-                              "--seeds", "1", "--steps", "1", "-s", "vote.slots=2", "-s", "data.batch=1")
+                              "--seeds", "1", "--steps", "1", *SHORT[-6:])
         for row, rows in zip(table["tasks"], (28, 50)):
             self.assertEqual([cell["rows"] for cell in row["columns"].values()], [rows] * 3)
             job = b.bytes_of(out, f"{row['task']}-tuned-1-steps-seed1", "job.ini").decode()
