@@ -36,6 +36,18 @@ static json_t *token_text(const bal_gguf_vocab *v, int64_t wanted)
     return json_stringn(text, n);
 }
 
+/* The id of a token that a setting names; -1: the file lacks it. */
+static bal_status get_id(const bal_gguf_vocab *v, const char *key, int64_t *id)
+{
+    char expected[64];
+    const bal_gguf_value *value = bal_gguf_find(v->file, key);
+    *id = -1;
+    if (value == NULL) return BAL_OK;
+    if (bal_gguf_integer(value, id) && *id >= 0 && *id < v->n) return BAL_OK;
+    snprintf(expected, sizeof expected, "an id below %lld", (long long)v->n);
+    return bal_gguf_refuse(v->file, key, expected);
+}
+
 /* Special tokens by name; those of texts with their ids in config too. */
 static bal_status put_named(const bal_gguf_vocab *v, json_t *side, json_t *config)
 {
@@ -49,13 +61,9 @@ static bal_status put_named(const bal_gguf_vocab *v, json_t *side, json_t *confi
                   {"tokenizer.ggml.cls_token_id", "cls_token", NULL},
                   {"tokenizer.ggml.seperator_token_id", "sep_token", NULL}};
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; ++i) {
-        const bal_gguf_value *value = bal_gguf_find(v->file, tokens[i].key);
         int64_t id;
-        char expected[64];
-        if (value == NULL) continue;
-        snprintf(expected, sizeof expected, "an id below %lld", (long long)v->n);
-        if (!bal_gguf_integer(value, &id) || id < 0 || id >= v->n)
-            return bal_gguf_refuse(v->file, tokens[i].key, expected);
+        BAL_TRY(get_id(v, tokens[i].key, &id));
+        if (id < 0) continue;
         if (json_object_set_new(side, tokens[i].name, token_text(v, id)) != 0)
             return bal_fail(BAL_ERR_INPUT, "%s: token %lld, of %s, is no UTF-8 text",
                             v->file->origin, (long long)id, tokens[i].key);
@@ -65,21 +73,22 @@ static bal_status put_named(const bal_gguf_vocab *v, json_t *side, json_t *confi
 }
 
 /* More tokens that end a text: eos_token_id becomes a list. */
-static void put_ends(const bal_gguf_vocab *v, json_t *config)
+static bal_status put_ends(const bal_gguf_vocab *v, json_t *config)
 {
     static const char *const keys[] = {"tokenizer.ggml.eot_token_id",
                                        "tokenizer.ggml.eom_token_id"};
     json_t *eos = json_object_get(config, "eos_token_id");
     for (int i = 0; i < 2; ++i) {
-        const bal_gguf_value *value = bal_gguf_find(v->file, keys[i]);
         int64_t id;
-        if (value == NULL || eos == NULL || !bal_gguf_integer(value, &id)) continue;
+        BAL_TRY(get_id(v, keys[i], &id));
+        if (id < 0 || eos == NULL) continue;
         if (json_is_integer(eos)) {
             eos = json_pack("[O]", eos);
             json_object_set_new(config, "eos_token_id", eos);
         }
         json_array_append_new(eos, json_integer(id));
     }
+    return BAL_OK;
 }
 
 /* tokenizer_config.json. */
@@ -91,9 +100,9 @@ static bal_status add_side(const bal_gguf_vocab *v, json_t *config, bal_files *f
     if (status == BAL_OK)
         status = bal_gguf_get_flag(v->file, "tokenizer.ggml.add_eos_token", false, &eos);
     if (status == BAL_OK) status = put_named(v, side, config);
+    if (status == BAL_OK) status = put_ends(v, config);
     if (status == BAL_OK) status = bal_gguf_read_chat(v->file, &chat);
     if (status == BAL_OK) {
-        put_ends(v, config);
         json_object_set_new(side, "add_bos_token", json_boolean(bos));
         json_object_set_new(side, "add_eos_token", json_boolean(eos));
         if (chat != NULL) json_object_set(side, "chat_template", chat);

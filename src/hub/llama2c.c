@@ -136,8 +136,8 @@ bal_status bal_hub_llama2c_parse(const uint8_t *data, size_t n_bytes, const char
     BAL_TRY(parse_header(data, n_bytes, origin, version, config));
     if (n_bytes != file_bytes(version, config))
         return bal_fail(BAL_ERR_INPUT,
-                        "%s: %zu bytes; expected %zu, as its llama2.c v%lld header says",
-                        origin, n_bytes, file_bytes(version, config), (long long)version);
+                        "%s: %zu bytes; expected %zu, as its llama2.c v%lld header says", origin,
+                        n_bytes, file_bytes(version, config), (long long)version);
     bal_model *model = NULL;
     BAL_TRY(bal_model_outline(config, &(bal_formats){.matrices = BAL_F32}, &model));
     table->entries = bal_alloc((size_t)bal_model_tensors(model)->n, sizeof *table->entries);

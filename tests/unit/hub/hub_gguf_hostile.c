@@ -122,7 +122,7 @@ static void test_tensors_that_cannot_be_are_refused(void)
 
 static void test_settings_that_are_missing_or_unknown_are_named(void)
 {
-    static const char heads[] = "llama.attention.head_count";
+    static const char heads[] = "llama.attention.head_count", end[] = "tokenizer.ggml.eot_token_id";
     expect_text_refused("llama.block_count", "xlama.block_count", "llama.block_count is missing");
     expect_text_refused("llama.block_count", "llama.logit_scale",
                         "llama.logit_scale is a setting that is unknown here");
@@ -130,6 +130,8 @@ static void test_settings_that_are_missing_or_unknown_are_named(void)
     expect_number_refused(heads, sizeof heads - 1 + 4, 65537, "expected an integer from 1 to");
     expect_number_refused("llama.rope.dimension_count", 26 + 4, 8,
                           "llama.rope.dimension_count is 8; expected the size of a head");
+    expect_number_refused(end, sizeof end - 1 + 4, 42,
+                          "tokenizer.ggml.eot_token_id is 42; expected an id below 42");
     expect_text_refused("general.architecture", "general.architectura",
                         "general.architecture is missing");
     expect_text_refused("\x05\0\0\0\0\0\0\0llama" + 8, "mamba",
