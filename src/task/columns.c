@@ -146,7 +146,6 @@ static bal_status read_names(reader *r)
     r->n_columns = form->n_columns;
     for (int i = 0; i < form->n_columns; ++i)
         r->names[i] = (bal_span){form->columns[i], strlen(form->columns[i])};
-    if (r->end - r->at >= 3 && memcmp(r->at, "\xEF\xBB\xBF", 3) == 0) r->at += 3; /* UTF-8 mark */
     if (form->n_columns > 0 || r->at == r->end) return BAL_OK;
     ++r->line;
     BAL_TRY(next_row(r, 0, &r->n_columns));

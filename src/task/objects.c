@@ -130,17 +130,26 @@ static bal_status follow(reader *r, json_t *at, const char *path)
     return value == NULL ? fail(r, "is missing") : follow(r, value, path + n);
 }
 
+/* Text that jansson does not take. */
+static bal_status refuse(const reader *r, const json_error_t *error)
+{
+    enum json_error_code code = json_error_code(error);
+    bool document = r->rows->form->format == BAL_ROWS_JSON;
+    bool zero = code == json_error_null_character || code == json_error_null_byte_in_key;
+    if (code == json_error_out_of_memory)
+        return bal_fail(BAL_ERR_MEMORY, "no memory for %s", r->rows->path);
+    return bal_fail(
+        BAL_ERR_INPUT, "%s:%lld: %s%s", r->rows->path,
+        document ? (long long)error->line : (long long)r->line, zero ? "" : "no JSON: ",
+        zero ? "a string has \\u0000, which no text may have; take it out" : error->text);
+}
+
 /* Read the rows of a document. The last bound is never one of `each`: it keeps the root. */
 static bal_status read_document(reader *r, const char *text, size_t n_bytes)
 {
     json_error_t error;
     json_t *root = bal_json_load(text, n_bytes, JSON_REJECT_DUPLICATES, &error);
-    bool document = r->rows->form->format == BAL_ROWS_JSON;
-    if (root == NULL && json_error_code(&error) == json_error_out_of_memory)
-        return bal_fail(BAL_ERR_MEMORY, "no memory for %s", r->rows->path);
-    if (root == NULL)
-        return bal_fail(BAL_ERR_INPUT, "%s:%lld: no JSON: %s", r->rows->path,
-                        document ? (long long)error.line : (long long)r->line, error.text);
+    if (root == NULL) return refuse(r, &error);
     r->bound[BOUND_MAX - 1].element = root;
     bal_status status = follow(r, root, r->each);
     json_decref(root);

@@ -15,7 +15,7 @@ void bal_shuffle(int64_t *elements, int64_t n, uint64_t seed)
 void bal_choose_balanced(int64_t *elements, int64_t *n, const int32_t *label, int n_labels,
                          int64_t n_wanted, int64_t *chosen)
 {
-    for (int64_t i = 0; i<n_wanted && * n> 0; ++i) {
+    for (int64_t i = 0; *n > 0 && i < n_wanted; ++i) {
         int64_t at = 0;
         while (at < *n && label[elements[at]] != i % n_labels) ++at;
         if (at == *n) at = 0; /* none is left: any will do */

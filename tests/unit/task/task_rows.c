@@ -82,6 +82,7 @@ static void test_objects(void)
           "<12>1<true>0");
     check(FIELD("a.b[1].c"), "{\"a\": {\"b\": [0, {\"c\": 1.5}]}, \"label\": 0}", "<1.5>0");
     check(FIELD("a[]"), "{\"a\": [\"x\"], \"label\": 0}", "<x>0");
+    check(JSONL, "\xEF\xBB\xBF{\"text\": \"x\", \"label\": 0}", "<x>0");
 }
 
 static void test_objects_that_are_wrong(void)
@@ -96,6 +97,9 @@ static void test_objects_that_are_wrong(void)
     refuse(JSONL, "[1]\n", "rows:1: text is missing");
     refuse(JSONL, "{\"text\": \"a\", \"text\": \"b\", \"label\": 1}\n",
            "rows:1: no JSON: duplicate object key");
+    refuse(JSONL, "\n{\"text\": \"a\\u0000\", \"label\": 1}\n",
+           "rows:2: a string has \\u0000, which no text may have; take it out");
+    refuse(JSONL, "{\"a\\u0000\": 1}\n", "rows:1: a string has \\u0000");
     refuse(FIELD("a.b"), "{\"a\": {\"c\": 1}, \"label\": 0}", "rows:1: text, a.b is missing");
     refuse(FIELD("a[3]"), "{\"a\": [1], \"label\": 0}", "rows:1: text, a[3] is no list as long");
     refuse(FIELD("a[]"), "{\"a\": 1, \"label\": 0}", "rows:1: text, a[] is no list");
@@ -113,6 +117,7 @@ static void test_documents(void)
           "[{\"label\": 1}]}}",
           "<x>1<x>0<z>1");
     check(NESTED, "[{\"name\": \"x\", \"items\": [{\"label\": 1}]}]", "<x>1");
+    check(NESTED, "\xEF\xBB\xBF[{\"name\": \"x\", \"items\": [{\"label\": 1}]}]", "<x>1");
     refuse(NESTED, "[{\"name\": \"x\", \"items\": []}]", "rows: there is no row");
     refuse(NESTED, "[\n{\"name\": \"x\",\n \"items\": }]", "rows:3: no JSON");
     refuse(NESTED, "[{\"name\": \"x\"}]", "rows: row 0: [].items[] is missing");
