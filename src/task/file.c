@@ -7,6 +7,45 @@
 
 #define PROMPT_MAX 4096
 
+/** What some keys are for alone. */
+typedef enum use { ALL, JSON_ROWS, COLUMNS, TSV_ROWS, CHOSEN, WRITTEN, N_USES } use;
+
+static const char *const use_words[N_USES] = {[JSON_ROWS] = "rows of jsonl and json",
+                                              [COLUMNS] = "rows of tsv and csv",
+                                              [TSV_ROWS] = "rows of tsv",
+                                              [CHOSEN] = "candidates to choose from",
+                                              [WRITTEN] = "answers to write"};
+
+/** Keys that a section has once, or that go on if they are given again. [fields] has any. */
+static const struct key {
+    const char *section, *name;
+    use use;
+    bool goes_on;
+} keys[] = {
+    {"rows", "format", ALL, false},
+    {"rows", "train", ALL, false},
+    {"rows", "dev", ALL, false},
+    {"rows", "test", ALL, false},
+    {"rows", "columns", COLUMNS, false},
+    {"rows", "separator", TSV_ROWS, false},
+    {"rows", "each", JSON_ROWS, false},
+    {"answer", "label", ALL, false},
+    {"answer", "labels", ALL, false},
+    {"answer", "metric", ALL, false},
+    {"answer", "score", CHOSEN, false},
+    {"answer", "stop", WRITTEN, false},
+    {"answer", "tokens", WRITTEN, false},
+    {"splits", "train", ALL, false},
+    {"splits", "dev", ALL, false},
+    {"splits", "test", ALL, false},
+    {"template", "prompt", ALL, true},
+    {"template", "neutral", ALL, true},
+    {"template", "candidates", ALL, false},
+    {"template", "answers", ALL, false},
+    {"template", "between", ALL, false},
+};
+#define N_KEYS ((int)(sizeof keys / sizeof *keys))
+
 /** What the reader of a file is at. */
 typedef struct reader {
     bal_task_file *file;
@@ -16,7 +55,8 @@ typedef struct reader {
     bal_place place;
     const char *value;
     char section[64];
-    bool goes_on[2]; /* prompt, neutral: given before in this section */
+    int line[N_KEYS]; /* of each; of those of a template, in this section; 0: it is not given */
+    bool again;       /* the key at hand was given before, and goes on */
 } reader;
 
 static bal_status fail(const reader *r, const char *what, const char *key, const char *expected)
@@ -235,10 +275,9 @@ static bal_status read_templates(reader *r, int *n, bal_template **made)
 }
 
 /* A template; text that is given again goes on. */
-static bal_status read_prompt(reader *r, const char **text, bool *goes_on, bal_template *made)
+static bal_status read_prompt(reader *r, const char **text, bal_template *made)
 {
-    const char *more, *before = *goes_on ? *text : "";
-    *goes_on = true;
+    const char *more, *before = r->again ? *text : "";
     BAL_TRY(read_text(r, &more));
     size_t n = strlen(before), n_more = strlen(more);
     if (n + n_more > PROMPT_MAX) return fail(r, "a prompt", "", "at most 4096 bytes");
@@ -253,21 +292,41 @@ static bal_status read_prompt(reader *r, const char **text, bool *goes_on, bal_t
 static bal_status take_wording(reader *r, const char *key)
 {
     bal_wording *w = &r->file->wording;
-    if (strcmp(key, "prompt") == 0)
-        return read_prompt(r, &w->prompt_text, &r->goes_on[0], &w->prompt);
-    if (strcmp(key, "neutral") == 0)
-        return read_prompt(r, &w->neutral_text, &r->goes_on[1], &w->neutral);
+    if (strcmp(key, "prompt") == 0) return read_prompt(r, &w->prompt_text, &w->prompt);
+    if (strcmp(key, "neutral") == 0) return read_prompt(r, &w->neutral_text, &w->neutral);
     if (strcmp(key, "candidates") == 0) return read_templates(r, &w->n_candidates, &w->candidates);
     if (strcmp(key, "answers") == 0) return read_templates(r, &w->n_answers, &w->answers);
     if (strcmp(key, "between") == 0) return read_text(r, &w->between);
     return fail(r, "template: ", key, "prompt, candidates, answers, neutral or between");
 }
 
+static bool is_template(const char *section)
+{
+    return strcmp(section, "template") == 0 || strncmp(section, "template ", 9) == 0;
+}
+
+/* Remember the line of a key, which a section has once unless it goes on. */
+static bal_status note_key(reader *r, const char *section, const char *key)
+{
+    const char *kind = is_template(section) ? "template" : section;
+    r->again = false;
+    for (int i = 0; i < N_KEYS; ++i) {
+        if (strcmp(keys[i].section, kind) != 0 || strcmp(keys[i].name, key) != 0) continue;
+        r->again = r->line[i] > 0;
+        if (r->again && !keys[i].goes_on)
+            return bal_fail(BAL_ERR_INPUT, "%s:%d: %s is given twice, on line %d too; keep one",
+                            r->place.path, r->place.line, key, r->line[i]);
+        r->line[i] = r->place.line;
+    }
+    return BAL_OK;
+}
+
 /* A [template NAME] that is wanted begins as [template] is. */
 static void begin_section(reader *r, const char *section)
 {
     snprintf(r->section, sizeof r->section, "%s", section);
-    r->goes_on[0] = r->goes_on[1] = false;
+    for (int i = 0; i < N_KEYS; ++i)
+        if (is_template(section) && strcmp(keys[i].section, "template") == 0) r->line[i] = 0;
     if (strncmp(section, "template ", 9) == 0 && strcmp(section + 9, r->wording) == 0)
         r->found = true;
 }
@@ -279,6 +338,7 @@ static bal_status take_pair(void *user, const char *section, const char *key, co
     r->place.line = line;
     r->value = value;
     if (strcmp(section, r->section) != 0) begin_section(r, section);
+    BAL_TRY(note_key(r, section, key));
     if (strcmp(section, "rows") == 0) return take_rows(r, key);
     if (strcmp(section, "fields") == 0) return take_field(r, key);
     if (strcmp(section, "answer") == 0) return take_answer(r, key);
@@ -289,6 +349,23 @@ static bal_status take_pair(void *user, const char *section, const char *key, co
     if (strncmp(section, "template ", 9) == 0)
         return strcmp(section + 9, r->wording) == 0 ? take_wording(r, key) : BAL_OK;
     return fail(r, "section ", section, "rows, fields, answer, splits, template or template NAME");
+}
+
+/* Is there a key that does nothing in such a file? */
+static bal_status check_uses(const reader *r)
+{
+    bal_row_format format = r->file->form.format;
+    bool is_json = format == BAL_ROWS_JSONL || format == BAL_ROWS_JSON;
+    bool writes = r->file->wording.n_answers > 0;
+    const bool is_used[N_USES] = {[ALL] = true,         [JSON_ROWS] = is_json,
+                                  [COLUMNS] = !is_json, [TSV_ROWS] = format == BAL_ROWS_TSV,
+                                  [CHOSEN] = !writes,   [WRITTEN] = writes};
+    for (int i = 0; i < N_KEYS; ++i)
+        if (r->line[i] > 0 && !is_used[keys[i].use])
+            return bal_fail(BAL_ERR_INPUT,
+                            "%s:%d: %s does nothing here: it is for %s; leave it out",
+                            r->place.path, r->line[i], keys[i].name, use_words[keys[i].use]);
+    return BAL_OK;
 }
 
 /* What is amiss in a file whose lines are all right; NULL: nothing. */
@@ -309,7 +386,7 @@ static const char *amiss(const bal_task_file *file)
     if (is_written != (w->n_answers > 0))
         return "[answer] metric does not fit: accuracy and macro_f1 are for candidates, "
                "exact_match and token_f1 for answers";
-    if (file->score == BAL_TASK_SCORE_CALIBRATED && w->neutral_text == NULL)
+    if (!is_written && file->score == BAL_TASK_SCORE_CALIBRATED && w->neutral_text == NULL)
         return "[answer] score = calibrated needs a neutral prompt in [template]";
     return NULL;
 }
@@ -327,6 +404,7 @@ static bal_status finish(reader *r)
         if (bal_template_varies(&file->wording.candidates[i])) file->same_answers = false;
     const char *what = amiss(file);
     if (what != NULL) return bal_fail(BAL_ERR_INPUT, "%s: %s", file->path, what);
+    BAL_TRY(check_uses(r));
     r->place.line = 0;
     if (file->wording.n_candidates > 0 && file->label.n == 0)
         BAL_TRY(bal_template_make(r->place, "{label}", &r->names, &file->label));

@@ -133,6 +133,38 @@ static void test_files_that_are_wrong(void)
            NULL, "task.ini: the field text, a.: expected keys with dots between");
 }
 
+static void test_keys_that_do_nothing(void)
+{
+#define END LABELS "[template]\nprompt = x\n" TWO
+#define WRITTEN "[template]\nprompt = x\nanswers = y\n[answer]\nmetric = token_f1\n"
+    refuse("[rows]\nformat = tsv\neach = a[]\n" END, NULL,
+           "task.ini:3: each does nothing here: it is for rows of jsonl and json; leave it out");
+    refuse("[rows]\neach = a[]\nformat = csv\n" END, NULL, "task.ini:2: each does nothing here");
+    refuse("[rows]\nformat = csv\nseparator = \"|\"\n" END, NULL,
+           "task.ini:3: separator does nothing here: it is for rows of tsv; leave it out");
+    refuse("[rows]\nformat = json\nseparator = \"|\"\n" END, NULL, "task.ini:3: separator does");
+    refuse("[rows]\nformat = jsonl\ncolumns = text\n" END, NULL,
+           "task.ini:3: columns does nothing here: it is for rows of tsv and csv; leave it out");
+    refuse(BEGIN "[answer]\nstop = x\n" END, NULL,
+           "task.ini:4: stop does nothing here: it is for answers to write; leave it out");
+    refuse(BEGIN "[answer]\ntokens = 3\n" END, NULL, "task.ini:4: tokens does nothing here");
+    refuse(
+        BEGIN WRITTEN "score = calibrated\n", NULL,
+        "task.ini:8: score does nothing here: it is for candidates to choose from; leave it out");
+}
+
+static void test_keys_that_are_given_twice(void)
+{
+    refuse("[rows]\nformat = tsv\nformat = csv\n" END, NULL,
+           "task.ini:3: format is given twice, on line 2 too; keep one");
+    refuse(BEGIN END "[rows]\ntest = x\ntest = y\n", NULL, "task.ini:10: test is given twice");
+    refuse(BEGIN END "[answer]\nlabels = a, b\n", NULL,
+           "task.ini:9: labels is given twice, on line 4");
+    refuse(BEGIN "[splits]\ndev = 1\ndev = 1\n" END, NULL, "task.ini:5: dev is given twice");
+    refuse(BEGIN END TWO, NULL, "task.ini:8: candidates is given twice, on line 7 too");
+    refuse(BEGIN END "[template plain]\n" TWO TWO, NULL, "task.ini:10: candidates is given twice");
+}
+
 static void test_a_second_template_changes_what_it_says(void)
 {
     static const char ini[] = BEGIN LABELS
@@ -204,6 +236,8 @@ const bal_test bal_suite_tests[] = {
     {"filters", test_filters},
     {"templates that are wrong", test_templates_that_are_wrong},
     {"files that are wrong", test_files_that_are_wrong},
+    {"keys that do nothing", test_keys_that_do_nothing},
+    {"keys that are given twice", test_keys_that_are_given_twice},
     {"a second template changes what it says", test_a_second_template_changes_what_it_says},
     {"lists", test_lists},
     {NULL, NULL},
