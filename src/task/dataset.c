@@ -1,6 +1,7 @@
 /* dataset.c: the rows of a split as a data set. */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "task_impl.h"
 
@@ -24,15 +25,30 @@ static int64_t begin(const bal_encoded *e, int64_t index, bal_batch *batch)
     return 0;
 }
 
+/* The neutral prompt of a batch's first question, if it has these tokens; else -1. */
+static int64_t find_neutral(const bal_batch *batch, const int32_t *tokens, int64_t n)
+{
+    const bal_question *first = batch->questions;
+    int64_t answer = first->answer + first->n_answers, scored = 0, sequence = 0;
+    if (batch->n_questions == 1) return -1;
+    while (batch->scored[scored].answer != answer) ++scored;
+    while (batch->start[sequence + 1] <= batch->scored[scored].token) ++sequence;
+    int64_t from = batch->start[sequence];
+    bool same = batch->start[sequence + 1] - from == n &&
+                memcmp(batch->tokens + from, tokens, (size_t)n * sizeof *tokens) == 0;
+    return same ? sequence : -1;
+}
+
 /* Append a prompt and its answers: parts first .. first + n - 1 of an example. */
 static void add_asked(const examples *x, int64_t example, int64_t first, int64_t n, bool neutral,
                       bal_batch *batch)
 {
     const bal_encoded *e = &x->encoded;
     int64_t n_tokens, parent = begin(e, example, batch);
-    const int32_t *tokens = bal_encoded_part(e, example, first, &n_tokens);
-    int64_t prompt =
-        bal_batch_sequence(batch, parent, tokens + e->n_common, n_tokens - e->n_common);
+    const int32_t *tokens = bal_encoded_part(e, example, first, &n_tokens) + e->n_common;
+    n_tokens -= e->n_common;
+    int64_t prompt = neutral ? find_neutral(batch, tokens, n_tokens) : -1;
+    if (prompt < 0) prompt = bal_batch_sequence(batch, parent, tokens, n_tokens);
     if (!neutral) {
         bal_batch_ask(batch, prompt, (int32_t)(n - 1), e->right[example], e->calibrated);
         batch->questions[batch->n_questions - 1].example = example;

@@ -69,8 +69,11 @@ static bal_status check_answer(const reader *r, int64_t first_part)
     int64_t n = end[0] - end[-1];
     if (n == 0) return fail(r, "an answer is empty");
     if (r->n_prompt + n > r->context) {
-        snprintf(what, sizeof what, "prompt and answer are %lld tokens; the context has %lld",
-                 (long long)(r->n_prompt + n), (long long)r->context);
+        snprintf(what, sizeof what,
+                 "prompt and answer are %lld tokens; the context has %lld; set data.context "
+                 "higher%s",
+                 (long long)(r->n_prompt + n), (long long)r->context,
+                 r->task->shots > 0 ? ", or data.shots lower" : "");
         return fail(r, what);
     }
     for (int64_t part = first_part; part < e->n_parts - 1; ++part) {

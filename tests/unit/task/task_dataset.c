@@ -206,6 +206,13 @@ static void test_demonstrations_are_read_once_for_a_batch(void)
     bal_task_close(&task);
 }
 
+static int32_t *tokens_of(const char *text, int64_t *n)
+{
+    int32_t *tokens = NULL;
+    CU_ASSERT_EQUAL_FATAL(bal_tokenizer_encode(tokenizer, text, strlen(text), &tokens, n), BAL_OK);
+    return tokens;
+}
+
 static void test_a_neutral_prompt_follows(void)
 {
     bal_task *task = NULL;
@@ -219,6 +226,13 @@ static void test_a_neutral_prompt_follows(void)
     bal_dataset_take(&data, 0, 2, &batch);
     CU_ASSERT_EQUAL(batch.n_answers, 8);
     CU_ASSERT(batch.questions[0].calibrated);
+    int64_t n_neutral = 0, n; /* without <s> */
+    int32_t *neutral = tokens_of("It was", &n);
+    for (int64_t s = 0; s < batch.n_sequences; ++s)
+        n_neutral += batch.start[s + 1] - batch.start[s] == n + 1 &&
+                     memcmp(batch.tokens + batch.start[s] + 1, neutral, (size_t)n * 4) == 0;
+    CU_ASSERT_EQUAL(n_neutral, 1); /* read once for both */
+    free(neutral);
     check_text(&batch, 1, "Once upon a time. It was big");
     check_text(&batch, 2, "It was sad");
     check_text(&batch, 3, "It was big");
@@ -226,13 +240,6 @@ static void test_a_neutral_prompt_follows(void)
     bal_batch_clear(&batch);
     bal_dataset_clear(&data);
     bal_task_close(&task);
-}
-
-static int32_t *tokens_of(const char *text, int64_t *n)
-{
-    int32_t *tokens = NULL;
-    CU_ASSERT_EQUAL_FATAL(bal_tokenizer_encode(tokenizer, text, strlen(text), &tokens, n), BAL_OK);
-    return tokens;
 }
 
 static void test_answers_that_are_written_are_graded(void)
@@ -368,7 +375,16 @@ static void test_examples_that_cannot_be(void)
     refuse(BEGIN "[template]\nprompt = \"{text} \"\ncandidates = no, yes\n",
            "text\tlabel\nOnce\t0\nOnce upon a time, there was a little girl named Lily.\t1\n", 12,
            "rows:3: prompt and answer are ");
-    CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), " tokens; the context has 12"));
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(bal_failure(), " tokens; the context has 12; set data.context higher"));
+    CU_ASSERT_PTR_NULL(strstr(bal_failure(), "shots"));
+    bal_task *task = NULL;
+    bal_dataset data = {0};
+    bal_status status = open_data(BEGIN "[template]\nprompt = \"{text} \"\ncandidates = no, yes\n",
+                                  ROWS, (bal_task_options){.shots = 1}, 12, false, &task, &data);
+    CU_ASSERT_EQUAL(status, BAL_ERR_INPUT);
+    CU_ASSERT(bal_test_said("; set data.context higher, or data.shots lower"));
+    bal_task_close(&task);
     refuse(BEGIN "[template]\nprompt = \"{text|before(_)} \"\ncandidates = no, yes\n", ROWS, 64,
            "rows:2: text: there is no \"_\" in \"Once upon a time\"");
 }
