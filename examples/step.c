@@ -20,7 +20,7 @@ int main(int argc, char **argv)
     need(bal_source_open(argv[1], &to_train, &bundle));
     job.run.steps = 100, job.vote.slots = N_SLOTS, job.data.context = CONTEXT;
     snprintf(job.data.train, sizeof job.data.train, "%s", argv[2]);
-    need(bal_job_open_data(&job, NULL, BAL_SPLIT_TRAIN, &bundle, &text));
+    need(bal_job_open_data(&job, NULL, BAL_SPLIT_TRAIN, true, &bundle, &text));
     need(bal_batch_init(&batch, bal_batch_text(N_EXAMPLES, CONTEXT)));
     bal_machine machine = {.kernels = bal_kernels_at(bal_isa_best())};
     bal_tensors *tensors = need_room(bal_model_tensors(bundle.model));

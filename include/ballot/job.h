@@ -76,7 +76,8 @@ bal_formats bal_job_formats(const bal_job *job);
 /** Does the job name a task file? Local. */
 bool bal_job_has_task(const bal_job *job);
 /** Open the job's task. Local. @param used  the splits that are wanted; the files of others may be
- *  missing. @param task  set to NULL if the job has none. @return BAL_OK; as bal_task_open. */
+ *  missing. @param task  set to NULL if the job has none. @return BAL_OK; as bal_task_open;
+ *  BAL_ERR_CONFIG: the job says how candidates are scored, but there are none. */
 bal_status bal_job_open_task(const bal_job *job, const bool used[BAL_N_SPLITS], bal_task **task);
 /** Open a text as the job would learn it, after checking that the model can. Local.
  *  @return BAL_OK; BAL_ERR_CONFIG: job and model do not fit; as bal_corpus_open. */
@@ -84,9 +85,10 @@ bal_status bal_job_open_text(const bal_job *job, const char *path, const bal_bun
                              bal_dataset *dataset);
 /** Open the job's data set for a model, after checking that the model can learn the job's task: a
  *  split of a task that is open, or a text. No data set if the job has none. Local.
+ *  @param learns  whether rows are learned by the job's objective; else they are evaluated
  *  @return BAL_OK; BAL_ERR_CONFIG: job and model do not fit; as bal_job_open_text and
  *          bal_task_dataset. */
-bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split split,
+bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split split, bool learns,
                              const bal_bundle *bundle, bal_dataset *dataset);
 /** What a run of a job reads, except for the weights. */
 typedef struct bal_inputs {
@@ -94,7 +96,8 @@ typedef struct bal_inputs {
     bal_task *task;         /* NULL: the job learns a text */
     bal_dataset train, dev; /* dev: all zeros if the job has none */
 } bal_inputs;
-/** Open all of it, and check that it fits the job, and the job its rule. Local.
+/** Open all of it, and check that it fits the job, and the job its rule. That goes for the
+ *  test rows of a task, too. Local.
  *  @return BAL_OK; errors of the rule's check, bal_source_outline, bal_job_open_task,
  *          bal_job_open_data and bal_job_tensors. */
 bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs);

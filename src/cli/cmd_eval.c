@@ -174,10 +174,11 @@ static bal_status open_all(evaluation *e)
     if (e->a.predictions != NULL && e->task == NULL)
         return bal_fail(BAL_ERR_CONFIG, "--predictions: the job has no task; set [data] task");
     BAL_TRY(bal_source_open(e->a.model, &how, &e->bundle));
-    BAL_TRY(bal_job_open_data(job, e->task, e->a.split, &e->bundle, &e->dataset));
+    BAL_TRY(bal_job_open_data(job, e->task, e->a.split, false, &e->bundle, &e->dataset));
     if (e->dataset.n_examples == 0)
         return bal_fail(BAL_ERR_CONFIG, "%s: [data] %s is not set; name the file there, or with -s",
                         e->a.common.job != NULL ? e->a.common.job : "-s", splits[e->a.split]);
+    if (e->a.predictions != NULL) e->dataset.aim.relative = false; /* log probabilities */
     BAL_TRY(bal_batch_init(&e->batch, bal_dataset_room(&e->dataset, job->data.batch)));
     return bal_forward_create(e->bundle.model, e->a.common.machine.kernels, e->batch.room.tokens,
                               job->data.context, &e->forward);

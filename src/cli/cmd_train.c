@@ -87,9 +87,11 @@ bal_status bal_command_train(bal_context *context, int argc, char **argv)
     if (status == BAL_OK) status = bal_isa_check(&a.common);
     status = bal_comm_agree(context->comm, status);
     if (status == BAL_OK) status = bal_train(&source.job, &a.common.machine, a.run, context->comm);
-    if (status == BAL_OK && bal_job_has_task(&source.job) &&
-        bal_test_run(context, &a.common, a.run) != BAL_OK && context->prints)
-        bal_log(BAL_LOG_WARN, "the run is complete, but not its test: %s", bal_failure());
+    if (status == BAL_OK && bal_job_has_task(&source.job)) {
+        status = bal_test_run(context, &a.common, a.run);
+        if (status != BAL_OK)
+            bal_fail(status, "the run is complete, but not its test: %s", bal_failure());
+    }
     bal_job_source_clear(&source);
     return status;
 }

@@ -35,14 +35,15 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
 void bal_estimate_work(const bal_job *job, const bal_model *model, const bal_dataset *train,
                        const bal_dataset *dev, bal_estimate *e)
 {
-    int64_t context = job->data.context;
+    int64_t context = job->data.context, n = job->data.batch;
+    int64_t n_tokens =
+        bal_batch_either(bal_dataset_room(train, n), bal_dataset_room(dev, n)).tokens;
     size_t probes = 0, evaluates = 0;
     if (train->writing != NULL && train->aim.objective == BAL_OBJECTIVE_F1)
         probes = bal_answerer_bytes(model, context, 2);
     if (dev->writing != NULL) evaluates = bal_answerer_bytes(model, context, 1);
     if (dev->common.sequences > 0) evaluates += bal_cache_bytes(model, context);
-    e->rank.work = (int64_t)(bal_forward_bytes(model, job->data.batch * context, context) + probes +
-                             evaluates);
+    e->rank.work = (int64_t)(bal_forward_bytes(model, n_tokens, context) + probes + evaluates);
 }
 
 static void take_sizes(const bal_run *run, bal_estimate *e)

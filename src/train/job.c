@@ -191,13 +191,18 @@ bal_status bal_job_open_task(const bal_job *job, const bool used[BAL_N_SPLITS], 
         options.rows[i] = rows[i][0] != 0 ? rows[i] : NULL;
         options.unused[i] = !used[i];
     }
-    return bal_task_open(job->data.task, &options, task);
+    BAL_TRY(bal_task_open(job->data.task, &options, task));
+    if (job->data.score == BAL_TASK_SCORE_DEFAULT || !bal_task_about(*task).writes) return BAL_OK;
+    bal_task_close(task);
+    return bal_fail(BAL_ERR_CONFIG,
+                    "[data] score: answers to %s are written, not chosen by a score; leave it out",
+                    job->data.task);
 }
 
-static bal_status open_split(const bal_job *job, const bal_task *task, bal_split split,
+static bal_status open_split(const bal_job *job, const bal_task *task, bal_split split, bool learns,
                              const bal_tokenizer *tokenizer, bal_dataset *dataset)
 {
-    bool writes = bal_task_about(task).writes, learns = split == BAL_SPLIT_TRAIN;
+    bool writes = bal_task_about(task).writes;
     int objective = job->data.objective;
     if (!learns || objective == BAL_OBJECTIVE_AUTO)
         objective = writes ? BAL_OBJECTIVE_LABEL : BAL_OBJECTIVE_CANDIDATES;
@@ -223,7 +228,7 @@ bal_status bal_job_open_text(const bal_job *job, const char *path, const bal_bun
     return bal_corpus_open(path, bundle->tokenizer, &options, dataset);
 }
 
-bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split split,
+bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split split, bool learns,
                              const bal_bundle *bundle, bal_dataset *dataset)
 {
     static const char *const names[BAL_N_SPLITS] = {"train", "dev", "test"};
@@ -239,7 +244,7 @@ bal_status bal_job_open_data(const bal_job *job, const bal_task *task, bal_split
         return bal_job_open_text(job, texts[split], bundle, dataset);
     BAL_TRY(check_model(job, bundle->model));
     return task != NULL && bal_task_n(task, split) > 0
-               ? open_split(job, task, split, bundle->tokenizer, dataset)
+               ? open_split(job, task, split, learns, bundle->tokenizer, dataset)
                : BAL_OK;
 }
 
@@ -249,6 +254,20 @@ void bal_inputs_clear(bal_inputs *inputs)
     bal_dataset_clear(&inputs->dev);
     bal_task_close(&inputs->task);
     bal_bundle_clear(&inputs->bundle);
+}
+
+/* The test rows of a task are read when training is over: what is wrong with them is said now. */
+static bal_status check_test(const bal_job *job, const bal_bundle *bundle)
+{
+    const bool used[BAL_N_SPLITS] = {[BAL_SPLIT_TEST] = true};
+    bal_task *task;
+    bal_dataset test = {0};
+    BAL_TRY(bal_job_open_task(job, used, &task));
+    bal_status status =
+        task == NULL ? BAL_OK : bal_job_open_data(job, task, BAL_SPLIT_TEST, false, bundle, &test);
+    bal_dataset_clear(&test);
+    bal_task_close(&task);
+    return status;
 }
 
 bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs)
@@ -261,9 +280,11 @@ bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs)
     if (status == BAL_OK) status = bal_source_outline(job->model.path, &base, &inputs->bundle);
     if (status == BAL_OK) status = bal_job_open_task(job, used, &inputs->task);
     if (status == BAL_OK)
-        status = bal_job_open_data(job, inputs->task, BAL_SPLIT_TRAIN, bundle, &inputs->train);
+        status =
+            bal_job_open_data(job, inputs->task, BAL_SPLIT_TRAIN, true, bundle, &inputs->train);
     if (status == BAL_OK)
-        status = bal_job_open_data(job, inputs->task, BAL_SPLIT_DEV, bundle, &inputs->dev);
+        status = bal_job_open_data(job, inputs->task, BAL_SPLIT_DEV, false, bundle, &inputs->dev);
+    if (status == BAL_OK) status = check_test(job, bundle);
     if (status == BAL_OK)
         status = bal_job_tensors(job, bal_model_tensors(inputs->bundle.model), NULL);
     if (status != BAL_OK) bal_inputs_clear(inputs);
