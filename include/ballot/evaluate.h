@@ -34,9 +34,10 @@ typedef struct bal_outcome {
 } bal_outcome;
 /** What became of each. */
 typedef struct bal_outcomes {
-    int64_t n, width;      /* examples; the most answers of one */
-    bal_outcome *examples; /* [n] */
-    int64_t *scores;       /* [n][width] of the answers, loss units, the lower the better */
+    int64_t n, width, max_words; /* examples; the most answers of one, and words of one */
+    bal_outcome *examples;       /* [n] */
+    int64_t *scores;             /* [n][width] of the answers, loss units, the lower the better */
+    int64_t *words; /* [n][max_words] tokens of answers that were written, plus 1; then 0 */
 } bal_outcomes;
 void bal_outcomes_clear(bal_outcomes *outcomes);
 

@@ -100,6 +100,11 @@ typedef struct bal_example_options {
 bal_status bal_task_dataset(const bal_task *task, const bal_tokenizer *tokenizer, bal_split split,
                             const bal_example_options *options, bal_dataset *data);
 
+/** The text of an answer that a model wrote, up to what ends it; free() it. Local.
+ *  @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_task_answer(const bal_task *task, const bal_tokenizer *tokenizer,
+                           const int32_t *tokens, int64_t n, char **text);
+
 /* Metrics are integers, sums of BAL_METRIC_ONE. Intervals are for people. */
 
 #define BAL_METRIC_ONE BAL_LOSS_UNITS_PER_NAT /* units of a metric of 1 */

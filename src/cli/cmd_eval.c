@@ -146,7 +146,8 @@ static bal_status print_task(bal_context *context, const evaluation *e, const ch
     bal_task_result result;
     BAL_TRY(bal_task_result_of(e->task, &e->dataset, &e->score, &e->outcomes, &result));
     if (e->a.predictions != NULL && context->prints)
-        BAL_TRY(bal_task_write_predictions(e->a.predictions, e->task, e->a.split, &e->outcomes));
+        BAL_TRY(bal_task_write_predictions(e->a.predictions, e->task, e->a.split,
+                                           e->bundle.tokenizer, &e->outcomes));
     if (e->a.common.json) return bal_print_json(context, json_of(e, &result, format, hex));
     if (!context->prints) return BAL_OK;
     if (e->a.keeps) BAL_TRY(keep(e->a.model, json_of(e, &result, format, hex)));

@@ -124,37 +124,69 @@ void bal_task_result_print(const bal_task_result *result)
     }
 }
 
-/* The line of a row. */
-static bal_status print_row(FILE *file, const bal_task *task, bal_split split, int64_t index,
-                            const bal_outcomes *outcomes)
+/* The answer that was written to a row, as text. NULL: no memory. */
+static json_t *answer_of(const bal_task *task, const bal_tokenizer *tokenizer, int64_t index,
+                         const bal_outcomes *outcomes)
+{
+    const int64_t *words = outcomes->words + index * outcomes->max_words;
+    int32_t *tokens = bal_alloc((size_t)outcomes->max_words, sizeof *tokens);
+    char *text = NULL;
+    int64_t n = 0;
+    for (; tokens != NULL && n < outcomes->max_words && words[n] > 0; ++n)
+        tokens[n] = (int32_t)(words[n] - 1);
+    if (tokens != NULL) bal_task_answer(task, tokenizer, tokens, n, &text);
+    json_t *answer = text == NULL ? NULL : bal_json_text(text);
+    free(text);
+    free(tokens);
+    return answer;
+}
+
+/* What became of a row. NULL: no memory. */
+static json_t *row_of(const bal_task *task, const bal_tokenizer *tokenizer, int64_t index,
+                      int64_t line, const bal_outcomes *outcomes)
 {
     const bal_outcome *row = &outcomes->examples[index];
-    bal_asked asked;
-    bal_status status = bal_task_ask(task, split, index, &asked);
+    const int64_t *units = outcomes->scores + index * outcomes->width;
     json_t *scores = json_array();
     for (int64_t a = 0; a < row->n; ++a)
-        json_array_append_new(scores,
-                              json_real(-nats_of(outcomes->scores[index * outcomes->width + a])));
-    json_t *line = json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:o}", "row", (json_int_t)index,
-                             "line", (json_int_t)asked.line, "right", (json_int_t)row->right,
-                             "chosen", (json_int_t)row->chosen, "loss_nats", nats_of(row->loss),
-                             "f1", nats_of(row->f1), "scores", scores);
-    if (status == BAL_OK && (line == NULL || json_dumpf(line, file, JSON_COMPACT) != 0))
-        status = bal_fail(BAL_ERR_IO, "cannot write predictions: %s", strerror(errno));
-    json_decref(line);
+        json_array_append_new(scores, json_real(-nats_of(units[a])));
+    json_t *object =
+        json_pack("{s:I, s:I, s:I, s:I, s:f, s:o}", "row", (json_int_t)index, "line",
+                  (json_int_t)line, "right", (json_int_t)row->right, "chosen",
+                  (json_int_t)row->chosen, "loss_nats", nats_of(row->loss), "scores", scores);
+    if (object == NULL || !bal_task_about(task).writes) return object;
+    json_object_set_new(object, "f1", json_real(nats_of(row->f1)));
+    if (json_object_set_new(object, "answer", answer_of(task, tokenizer, index, outcomes)) == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+/* The line of a row. */
+static bal_status print_row(FILE *file, const bal_task *task, bal_split split,
+                            const bal_tokenizer *tokenizer, int64_t index,
+                            const bal_outcomes *outcomes)
+{
+    bal_asked asked;
+    bal_status status = bal_task_ask(task, split, index, &asked);
+    json_t *row = status == BAL_OK ? row_of(task, tokenizer, index, asked.line, outcomes) : NULL;
     bal_asked_clear(&asked);
-    if (status == BAL_OK) fputc('\n', file);
+    BAL_TRY(status);
+    if (row == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for predictions");
+    if (json_dumpf(row, file, JSON_COMPACT) != 0 || fputc('\n', file) == EOF)
+        status = bal_fail(BAL_ERR_IO, "cannot write predictions: %s", strerror(errno));
+    json_decref(row);
     return status;
 }
 
 bal_status bal_task_write_predictions(const char *path, const bal_task *task, bal_split split,
-                                      const bal_outcomes *outcomes)
+                                      const bal_tokenizer *tokenizer, const bal_outcomes *outcomes)
 {
     FILE *file = fopen(path, "we");
     if (file == NULL) return bal_fail(BAL_ERR_IO, "%s: %s", path, strerror(errno));
     bal_status status = BAL_OK;
     for (int64_t i = 0; i < outcomes->n && status == BAL_OK; ++i)
-        status = print_row(file, task, split, i, outcomes);
+        status = print_row(file, task, split, tokenizer, i, outcomes);
     bool written = ferror(file) == 0;
     if ((fclose(file) != 0 || !written) && status == BAL_OK)
         status = bal_fail(BAL_ERR_IO, "%s: %s", path, strerror(errno));

@@ -32,9 +32,10 @@ bal_status bal_task_result_of(const bal_task *task, const bal_dataset *data, con
 /** A new object; NULL: no memory. */
 json_t *bal_task_result_json(const bal_task_result *result);
 void bal_task_result_print(const bal_task_result *result);
-/** A line per row: {"row", "line", "right", "chosen", "loss_nats", "scores"}, scores in nats,
- * higher is better. Local. @return BAL_OK; BAL_ERR_IO; errors of bal_task_ask. */
+/** A line of JSON per row, see docs/json.md. Local.
+ *  @param tokenizer  of the model
+ *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY; errors of bal_task_ask. */
 bal_status bal_task_write_predictions(const char *path, const bal_task *task, bal_split split,
-                                      const bal_outcomes *outcomes);
+                                      const bal_tokenizer *tokenizer, const bal_outcomes *outcomes);
 
 #endif

@@ -202,7 +202,7 @@ static bal_status write_group(bal_answerer *a, const bal_dataset *data,
 
 bal_status bal_answerer_answer(bal_answerer *a, const bal_dataset *data, const bal_batch *batch,
                                const bal_cache *beginning, const bal_direction *direction,
-                               bal_grade *grades)
+                               bal_grade *grades, int32_t *words)
 {
     const bal_writing *writing = data->writing;
     int n_signs = direction != NULL && !direction->one_sided ? 2 : 1;
@@ -218,6 +218,9 @@ bal_status bal_answerer_answer(bal_answerer *a, const bal_dataset *data, const b
                 BAL_TRY(writing->grade(data->self, questions[i].example, t->words, t->n,
                                        &grades[sign * batch->n_questions + first + i]));
             }
+        for (int i = 0; i < n && words != NULL; ++i)
+            for (int64_t k = 0; k < writing->max_words; ++k)
+                *words++ = k < a->texts[0][i].n ? a->texts[0][i].words[k] : -1;
     }
     return BAL_OK;
 }

@@ -56,7 +56,7 @@ static bal_status write_answers(bal_prober *prober, const bal_direction *directi
     int64_t n = prober->batch->n_questions;
     int n_points = prober->way.n_points;
     BAL_TRY(bal_answerer_answer(prober->answerer, prober->data, prober->batch, NULL, direction,
-                                prober->grades));
+                                prober->grades, NULL));
     for (int sign = 0; sign < n_points; ++sign) {
         int64_t *questions = questions_of(prober, i, n_points - 1 - sign);
         losses[sign] = 0;

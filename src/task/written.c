@@ -34,18 +34,26 @@ bool bal_written_ends(const bal_written *written, int32_t token)
     return token < 0 || token >= written->n_vocab || written->ends[token];
 }
 
+bal_status bal_task_answer(const bal_task *task, const bal_tokenizer *tokenizer,
+                           const int32_t *tokens, int64_t n, char **text)
+{
+    const char *stop = task->file.stop;
+    size_t n_bytes;
+    *text = NULL;
+    BAL_TRY(bal_tokenizer_decode(tokenizer, tokens, n, text, &n_bytes));
+    char *end = stop[0] != 0 ? strstr(*text, stop) : NULL;
+    if (end != NULL) *end = 0;
+    return BAL_OK;
+}
+
 bal_status bal_written_grade(const bal_written *written, int64_t index, const int32_t *tokens,
                              int64_t n, bal_grade *grade)
 {
-    const char *stop = written->task->file.stop;
     char *text = NULL;
-    size_t n_bytes;
     bal_asked asked = {0};
     *grade = (bal_grade){.missed = BAL_METRIC_ONE};
-    bal_status status = bal_tokenizer_decode(written->tokenizer, tokens, n, &text, &n_bytes);
+    bal_status status = bal_task_answer(written->task, written->tokenizer, tokens, n, &text);
     if (status == BAL_OK) status = bal_task_ask(written->task, written->split, index, &asked);
-    char *end = status == BAL_OK && stop[0] != 0 ? strstr(text, stop) : NULL;
-    if (end != NULL) *end = 0;
     for (int i = 0; i < asked.n_answers && status == BAL_OK; ++i) {
         int64_t missed = BAL_METRIC_ONE - bal_answer_f1(text, asked.answers[i]);
         if (missed < grade->missed) grade->missed = missed;

@@ -22,16 +22,21 @@ void bal_outcomes_clear(bal_outcomes *outcomes)
 {
     free(outcomes->examples);
     free(outcomes->scores);
+    free(outcomes->words);
     *outcomes = (bal_outcomes){0};
 }
 
 /* All zeros, to be filled in by the ranks and summed. */
-static bal_status make_outcomes(bal_outcomes *outcomes, int64_t n, int64_t width)
+static bal_status make_outcomes(bal_outcomes *outcomes, int64_t n, const bal_dataset *data)
 {
+    int64_t width = data->example.answers;
     *outcomes = (bal_outcomes){.n = n, .width = width};
+    if (data->writing != NULL) outcomes->max_words = data->writing->max_words;
     outcomes->examples = bal_alloc((size_t)n, sizeof *outcomes->examples);
     outcomes->scores = bal_alloc((size_t)n, (size_t)width * sizeof *outcomes->scores);
-    if (outcomes->examples != NULL && outcomes->scores != NULL) return BAL_OK;
+    outcomes->words = bal_alloc((size_t)n, (size_t)outcomes->max_words * sizeof *outcomes->words);
+    if (outcomes->examples != NULL && outcomes->scores != NULL && outcomes->words != NULL)
+        return BAL_OK;
     return bal_fail(BAL_ERR_MEMORY, "no memory for what %lld examples come to", (long long)n);
 }
 
@@ -43,6 +48,7 @@ typedef struct evaluator {
     int64_t *answers, *questions; /* losses of a batch */
     bal_answerer *answerer;       /* if answers are written */
     bal_grade *grades;            /* if so: of a batch */
+    int32_t *words;               /* if so, [examples][max_words] of a batch */
     bal_cache *beginning;         /* what all examples begin with; NULL: each batch has its own */
     bal_score score;
     bal_outcomes *outcomes; /* NULL: not wanted */
@@ -66,8 +72,11 @@ static bal_status make_evaluator(evaluator *e)
     e->questions = e->answers + room;
     if (e->data->writing != NULL) {
         BAL_TRY(bal_answerer_create(e->forward, &e->answerer));
+        size_t max_words = (size_t)e->data->writing->max_words;
         e->grades = bal_alloc((size_t)room, sizeof *e->grades);
-        if (e->grades == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for an evaluation");
+        e->words = bal_alloc((size_t)room, max_words * sizeof *e->words);
+        if (e->grades == NULL || e->words == NULL)
+            return bal_fail(BAL_ERR_MEMORY, "no memory for an evaluation");
     }
     return read_beginning(e);
 }
@@ -76,6 +85,7 @@ static void clear_evaluator(evaluator *e)
 {
     free(e->answers);
     free(e->grades);
+    free(e->words);
     bal_answerer_destroy(&e->answerer);
     bal_cache_destroy(&e->beginning);
 }
@@ -97,6 +107,9 @@ static void find_outcome(evaluator *e, int64_t index, int64_t at, bal_outcome *o
     for (int32_t a = 0; a < question->n_answers; ++a)
         e->outcomes->scores[index * e->outcomes->width + a] =
             bal_batch_score(e->batch, e->answers, question, a);
+    for (int64_t k = 0; k < e->outcomes->max_words; ++k)
+        e->outcomes->words[index * e->outcomes->max_words + k] =
+            1 + e->words[at * e->outcomes->max_words + k];
 }
 
 /* Are there no answers to choose from or to write? Then words are counted, not questions. */
@@ -128,7 +141,8 @@ static bal_status add_examples(evaluator *e, int64_t first, int64_t n)
         return BAL_OK;
     }
     if (e->data->writing != NULL)
-        BAL_TRY(bal_answerer_answer(e->answerer, e->data, e->batch, e->beginning, NULL, e->grades));
+        BAL_TRY(bal_answerer_answer(e->answerer, e->data, e->batch, e->beginning, NULL, e->grades,
+                                    e->words));
     for (int64_t i = 0; i < e->batch->n_questions; ++i) {
         bal_outcome outcome;
         find_outcome(e, first + i, i, &outcome);
@@ -145,9 +159,10 @@ static bal_status sum_ranks(bal_comm *comm, evaluator *e)
     const int n_members = (int)(sizeof(bal_outcome) / sizeof(int64_t));
     BAL_TRY(bal_comm_sum(comm, (int64_t *)&e->score, n));
     if (e->outcomes == NULL) return BAL_OK;
-    assert(e->outcomes->n * (e->outcomes->width + n_members) < INT_MAX);
+    assert(e->outcomes->n * (e->outcomes->width + n_members + e->outcomes->max_words) < INT_MAX);
     BAL_TRY(bal_comm_sum(comm, (int64_t *)e->outcomes->examples, (int)e->outcomes->n * n_members));
-    return bal_comm_sum(comm, e->outcomes->scores, (int)(e->outcomes->n * e->outcomes->width));
+    BAL_TRY(bal_comm_sum(comm, e->outcomes->scores, (int)(e->outcomes->n * e->outcomes->width)));
+    return bal_comm_sum(comm, e->outcomes->words, (int)(e->outcomes->n * e->outcomes->max_words));
 }
 
 static bal_status macro_f1(const bal_outcomes *outcomes, int64_t *f1)
@@ -179,8 +194,7 @@ static bal_status evaluate(bal_comm *comm, evaluator *e, int64_t n, int64_t n_pe
 {
     int64_t stride = n_per_batch * bal_comm_size(comm);
     bal_status status = make_evaluator(e);
-    if (e->outcomes != NULL && status == BAL_OK)
-        status = make_outcomes(e->outcomes, n, e->data->example.answers);
+    if (e->outcomes != NULL && status == BAL_OK) status = make_outcomes(e->outcomes, n, e->data);
     for (int64_t first = n_per_batch * bal_comm_rank(comm); first < n && status == BAL_OK;
          first += stride)
         status = add_examples(e, first, n - first < n_per_batch ? n - first : n_per_batch);

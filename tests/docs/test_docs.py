@@ -28,6 +28,23 @@ COMMAND = re.compile(
 SCRIPT = re.compile(r"(?:jobs|analysis|tests|data)/[\w./-]+\.(?:sh|py|sbatch|ini)$")
 
 
+# A task whose answers are written.
+WRITTEN = """[rows]
+format = jsonl
+[answer]
+metric = token_f1
+tokens = 3
+[splits]
+train = 1
+dev = 1
+test = 1
+[template]
+prompt = "{question}"
+answers = "{answer}"
+"""
+QUESTION = '{"question": "Once upon a", "answer": "time"}\n'
+
+
 def text_of(path):
     with open(path, encoding="utf-8") as file:
         return file.read()
@@ -351,11 +368,15 @@ class Json(b.TestCase):
             return set(value).union(*map(self.keys, value.values()))
         return set().union(*map(self.keys, value)) if isinstance(value, list) else set()
 
-    def compare(self, command, *lines):
-        (section,) = re.findall(rf"^## {command}\n(.*?)(?=^## |\Z)", text_of("docs/json.md"),
+    def documented(self, title):
+        """What the tables of a section have in code, as keys and among meanings."""
+        (section,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", text_of("docs/json.md"),
                                 re.M | re.S)
-        keys = {word for row in section.splitlines() if row.startswith("| `")
+        return {word for row in section.splitlines() if row.startswith("| `")
                 for cell in (row.split("|")[1], row.split("|")[3]) for word in CODE.findall(cell)}
+
+    def compare(self, command, *lines):
+        keys = self.documented(command)
         values = {"checkpoint", "journal", "ok", "warn", "fail", "dev", "test", "lm", "train",
                   "macro_f1", "exact_match", "token_f1"}
         printed = set()
@@ -372,6 +393,14 @@ class Json(b.TestCase):
                 "-s", "data.dev_examples=2"]
         self.compare("eval", [b.STORIES, "--job", b.JOB, "-s", "data.dev_examples=2"],
                      [b.STORIES, *task])
+        path, rows = self.folder("rows.jsonl"), self.write("questions.jsonl", 3 * QUESTION)
+        written = ["-s", "data.task=" + self.write("written.ini", WRITTEN), "-s",
+                   f"data.train={rows}", "-s", "data.dev_examples=1"]
+        printed = set()
+        for settings in task, written:
+            b.run(["eval", b.STORIES, *settings, "--predictions", path])
+            printed |= self.keys([json.loads(line) for line in text_of(path).splitlines()])
+        self.assertEqual(self.documented("eval --predictions"), printed)
         self.compare("generate", [b.STORIES, "Once", "--tokens", "2"])
         self.compare("inspect", [journal], [checkpoint], [b.STORIES])
         self.compare("replay", [b.STORIES, journal, "-o", self.folder("replayed.h5")])

@@ -1,5 +1,6 @@
 """Tasks: questions with answers, evaluated and learned; the same bits everywhere, and after a kill."""
 import json
+import math
 import os
 import re
 
@@ -106,6 +107,64 @@ class Tasks(b.TestCase):
             self.assertEqual(max(row["scores"]), row["scores"][row["chosen"]])
         full = self.evaluate(COPA, "--split", "test", "--predictions", "/dev/full", expect=b.FAILURE)
         self.assertIn("No space left on device", full.err)
+
+    def predictions(self, task, *more):
+        path = self.folder("predictions.jsonl")
+        whole = self.evaluate(task, "--split", "test", "--predictions", path, *more)
+        with open(path, encoding="utf-8") as file:
+            return whole, [json.loads(line) for line in file]
+
+    def test_scores_of_single_words_are_log_probabilities_too(self):
+        self.write("rows.tsv", CHOSEN_ROWS)
+        task = self.write("chosen.ini", CHOSEN)
+        whole, rows = self.predictions(task)
+        self.assertEqual({key for row in rows for key in row},
+                         {"row", "line", "right", "chosen", "loss_nats", "scores"})
+        for row in rows:
+            self.assertEqual(max(row["scores"]), row["scores"][row["chosen"]])
+            self.assertLess(sum(math.exp(score) for score in row["scores"]), 1)
+        alone = self.evaluate(task, "--split", "test")
+        for key in "value", "right", "classes":
+            self.assertEqual(alone[key], whole[key], key)
+        self.assertAlmostEqual(alone["loss_nats"], whole["loss_nats"], places=5)
+
+    def test_predictions_have_the_answers_that_were_written(self):
+        self.write("rows.jsonl", WRITTEN_ROWS)
+        task = self.write("written.ini", WRITTEN.replace("test = 3", "test = 20"))
+        whole, rows = self.predictions(task)
+        prompts = [json.loads(line) for line in WRITTEN_ROWS.splitlines()]
+        self.assertGreater(len({row["answer"] for row in rows}), 1)
+        for row in rows:
+            asked = prompts[row["line"] - 1]
+            said = b.run(["generate", b.STORIES, asked["question"], "--tokens", "5",
+                          "--temperature", "0", "--json"]).out
+            text = json.loads(said)["text"].removeprefix(asked["question"]).removeprefix(" ")
+            self.assertEqual(row["answer"], text.partition("\n")[0])
+        self.assertAlmostEqual(sum(row["f1"] for row in rows) / len(rows), whole["value"], places=5)
+
+    def test_the_loss_of_training_rows_is_that_of_an_evaluation(self):
+        few = ["data.train_rows=9"]
+        found = [self.evaluate(SST2, "--split", "train", settings=[*few, *more])
+                 for more in (["data.objective=candidates"], ["data.objective=label"],
+                              ["data.objective=f1"], ["data.objective=f1", "data.batch=2"])]
+        for other in found[1:]:
+            self.assertEqual(other, found[0])
+
+    def test_what_is_wrong_with_test_rows_is_said_before_the_first_step(self):
+        long = self.write("long.tsv", "sentence\tlabel\n" + "so " * 400 + "\t1\n")
+        for path, said in (("/nonexistent.tsv", "/nonexistent.tsv"), (long, "long.tsv:2: prompt")):
+            run = self.folder("bad-test")
+            train = b.tiny(run, **LEARN, data__test=path)
+            for words in (train, ["doctor", *train[1:]], ["estimate", train[1], *train[4:]]):
+                self.assertIn(said, b.run(words, expect=b.INPUT).err)
+            self.assertFalse(os.path.exists(run))
+
+    def test_a_test_that_fails_is_a_failure(self):
+        run, _ = self.learn("untested")
+        os.remove(os.path.join(run, "test.json"))
+        os.mkdir(os.path.join(run, ".test.json.new"))
+        again = b.run(["train", os.path.join(run, "job.ini"), "--run", run], expect=b.FAILURE)
+        self.assertIn("the run is complete, but not its test: ", again.err)
 
     def test_scores_templates_and_demonstrations_matter(self):
         asked = [(), ("data.score=sum",), ("data.score=calibrated",), ("data.prompt=plain",),
@@ -231,6 +290,8 @@ class Tasks(b.TestCase):
             said = self.learn(aim, data__task=task, data__objective=aim, expect=b.USAGE)[1].err
             self.assertIn("answers to " + task + " are written, not chosen; set it to label or f1",
                           said)
+        said = self.learn("score", data__task=task, data__score="sum", expect=b.USAGE)[1].err
+        self.assertIn("answers to " + task + " are written, not chosen by a score", said)
 
     def test_patience_ends_a_run_for_good(self):
         run, result = self.learn("patience", run__steps=10 * STEPS, run__eval_every=1,

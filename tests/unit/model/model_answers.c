@@ -108,9 +108,17 @@ static int check(const bal_model *model, bal_isa isa, const bal_direction *direc
         bal_grade grades[2 * N_QUESTIONS];
         int64_t n = first == 1 ? 1 : N_QUESTIONS - first;
         (continues ? bal_dataset_continue : bal_dataset_take)(&data, first, n, &batch);
+        int32_t words_of[N_QUESTIONS][WORDS_MAX];
         CU_ASSERT_EQUAL(bal_answerer_answer(answerer, &data, &batch, continues ? beginning : NULL,
-                                            direction, grades),
+                                            direction, grades, words_of[0]),
                         BAL_OK);
+        for (int64_t i = 0; i < n; ++i) {
+            bal_grade given;
+            int64_t n_words = 0;
+            while (n_words < WORDS_MAX && words_of[i][n_words] >= 0) ++n_words;
+            grade(NULL, first + i, words_of[i], n_words, &given);
+            CU_ASSERT_EQUAL(given.missed, grades[i].missed);
+        }
         for (int sign = 0; sign < n_signs; ++sign)
             for (int64_t i = 0; i < n; ++i) {
                 bal_grade right = expected_of(forward, &words, direction, sign, first + i);

@@ -227,9 +227,9 @@ static void test_written_answers_are_probed_by_their_grades(void)
         bal_totals totals = {0};
         bal_dataset_draw(&written, b.measure.kernels, SEED, b.measure.step, (uint32_t)slot,
                          N_SEQUENCES, &b.batch);
-        CU_ASSERT_EQUAL_FATAL(
-            bal_answerer_answer(b.prober.answerer, &written, &b.batch, NULL, &direction, grades),
-            BAL_OK);
+        CU_ASSERT_EQUAL_FATAL(bal_answerer_answer(b.prober.answerer, &written, &b.batch, NULL,
+                                                  &direction, grades, NULL),
+                              BAL_OK);
         CU_ASSERT_EQUAL_FATAL(bal_probe(&b.prober, &b.measure, slot, 1, losses), BAL_OK);
         bal_probe_votes(&b.prober, 1, losses, &vote);
         bal_probe_count(&b.prober, 1, losses, &vote, &totals);
