@@ -559,7 +559,7 @@ def parse():
         epilog="The environment may set BALLOT (the program), BALLOT_MPIRUN (more options of "
         "mpirun) and BALLOT_TASK_ROWS (--rows).")
     parser.add_argument("model", metavar="MODEL", help="any model that ballot eval takes")
-    parser.add_argument("tasks", metavar="TASK", nargs="*",
+    parser.add_argument("tasks", metavar="TASK", nargs="*", default=[],
                         help="as sst2, or a task file (default: all whose rows are there)")
     parser.add_argument("--rows", metavar="FOLDER", default=os.environ.get("BALLOT_TASK_ROWS"),
                         help="where the official files are unpacked, as FOLDER/SST-2/train.tsv, "

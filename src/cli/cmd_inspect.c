@@ -147,7 +147,8 @@ static bal_status inspect_checkpoint(bal_context *context, const arguments *a)
         printf("%s\n", snapshot.states.n == 0 ? " remembers nothing" : "");
         print_task(snapshot.id.task_hash);
         if (!isnan(snapshot.dev_loss_nats))
-            printf("dev loss     %.4f nats per token\n", snapshot.dev_loss_nats);
+            printf("dev loss     %.4f nats per %s\n", snapshot.dev_loss_nats,
+                   snapshot.id.task_hash != 0 ? "row" : "token");
         print_model(snapshot.model);
     }
     bal_snapshot_clear(&snapshot);

@@ -87,6 +87,9 @@ static bal_status refuse_steps(const bal_run *run, int64_t planned)
                     (long long)run->id.seed + 1);
 }
 
+/* Is a line of the identity that of a task file, whose path and bytes are compared elsewhere? */
+static bool is_file(const char *line) { return strncmp(line, "data.task=file\n", 15) == 0; }
+
 /* The first option that decides and in which the job of the directory, text, differs. */
 static bal_status refuse_job(const bal_run *run, const char *text)
 {
@@ -94,6 +97,8 @@ static bal_status refuse_job(const bal_run *run, const char *text)
         size_t n_name = strcspn(line, "="), n = strcspn(line, "\n") - n_name - 1, n_theirs;
         const char *mine = line + n_name + 1, *theirs = find_value(text, line, n_name, &n_theirs);
         if (theirs == NULL || (n == n_theirs && memcmp(mine, theirs, n) == 0)) continue;
+        if (is_file(line) && n_theirs > 4 && memcmp(theirs + n_theirs - 4, ".ini", 4) == 0)
+            continue;
         if (strncmp(line, "run.steps=", 10) == 0) return refuse_steps(run, atoll(theirs));
         const char *key = memchr(line, '.', n_name) + 1;
         return bal_fail(BAL_ERR_CONFIG,

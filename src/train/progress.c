@@ -119,7 +119,8 @@ bal_status bal_progress_table(bal_run *run)
                (double)run->clock.n_probes / elapsed / n_ranks);
     print_ranks(run);
     if (steps > 0)
-        printf("tokens           %.0f per second, each forward pass counted\n",
+        printf("%s           %.0f per second, each forward pass counted\n",
+               bal_job_has_task(run->job) ? "rows  " : "tokens",
                bal_job_way(run->job).n_points * (double)run->clock.n_tokens / elapsed);
     printf("bytes per step   %lld sent by each of %d rank%s: ballot of %lld slots, 8 to agree\n",
            (long long)bal_job_step_bytes(run->job), n_ranks, n_ranks == 1 ? "" : "s",

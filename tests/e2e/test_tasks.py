@@ -227,9 +227,13 @@ class Tasks(b.TestCase):
         task = self.write("cats.ini", text)
         run, _ = self.learn("cats", data__task=task, data__train_rows=0)
         for path in (run, os.path.join(run, "ballots.journal")):
-            self.assertEqual(b.inspect(path)["task_hash"], xxhash.xxh3_64_hexdigest(text))
+            self.assertEqual(b.inspect(path)["task_hash"], xxhash.xxh3_64_hexdigest(text.encode()))
             self.assertRegex(b.run(["inspect", path]).out, r"(?m)^task +[0-9a-f]{16}$")
         again = ["train", os.path.join(run, "job.ini"), "--run", run]
+        for setting, sentence in (("run.steps=7", "the run is planned for"),
+                                  ("data.batch=7", "batch = 7"), ("data.shots=1", "shots = 1")):
+            said = b.run([*again, "-s", setting], expect=b.USAGE).err
+            self.assertIn(sentence, said, "what differs is named, and not the task file")
         for old, new in (("[splits]", "score = sum\n[splits]"), ("{text} ", "So {text} ")):
             self.write("cats.ini", text.replace(old, new))
             self.assertIn(f"{run}: the run was started with another {task}: this task file has "
