@@ -266,7 +266,13 @@ class Slurm(b.TestCase):
     def test_three_starts_without_a_step_are_enough(self):
         dies = self.write("dies.sh", "#!/bin/sh\nkill -9 $$\n")
         os.chmod(dies, 0o755)
-        job = self.submit("hopeless", *TWO_NODES, BALLOT=dies)
+        slow = self.folder("slow")  # an answer of Slurm that comes when the job is being ended
+        os.mkdir(slow)
+        with open(os.path.join(slow, "scontrol"), "w", encoding="utf-8") as file:
+            file.write(f'#!/bin/sh\n{shutil.which("scontrol")} "$@" || exit\nsleep 2\n')
+        os.chmod(file.name, 0o755)
+        job = self.submit("hopeless", *TWO_NODES, BALLOT=dies,
+                          PATH=slow + os.pathsep + os.environ["PATH"])
         shown = job.wait_state("FAILED", "COMPLETED")
         self.assertEqual((shown["JobState"], shown["Restarts"]), ("FAILED", "2"), job.text())
         self.assertIn("three starts in a row added no step", job.text())
