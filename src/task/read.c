@@ -8,8 +8,8 @@ bal_status bal_rows_open(const char *path, const bal_row_form *form, bal_rows *r
     *rows = (bal_rows){.path = path, .form = form};
     bal_mapping file;
     BAL_TRY(bal_mapping_open(path, &file));
-    const char *text = (const char *)file.data, *zero = NULL;
-    if (file.n_bytes > 0) zero = memchr(text, 0, file.n_bytes);
+    const char *text = file.n_bytes > 0 ? (const char *)file.data : "";
+    const char *zero = memchr(text, 0, file.n_bytes);
     bool marked = file.n_bytes >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0; /* as UTF-8 */
     size_t from = marked ? 3 : 0, n_bytes = file.n_bytes - from;
     bal_status status = BAL_OK;
