@@ -2,16 +2,18 @@
  * many slots voted for their direction and against it. */
 #include "need.h"
 
-static void print_step(const bal_journal_entry *entry, bal_ballot_shape shape)
+static void print_step(const bal_journal *journal, const bal_journal_entry *entry)
 {
     const bal_totals *totals = &entry->totals;
+    bal_ballot_shape shape = bal_journal_ballot(journal);
+    int n_points = bal_journal_form_of(journal).n_points; /* passes in which a token was scored */
     int n_for = 0, n_against = 0;
     for (int slot = 0; slot < shape.n_slots; ++slot) {
         int vote = bal_ballot_vote(shape, entry->bits, slot);
         n_for += vote > 0;
         n_against += vote < 0;
     }
-    double tokens = 2.0 * (double)totals->n_tokens; /* each was scored at code + z and code - z */
+    double tokens = n_points * (double)totals->n_tokens;
     printf("%6lld  %9.4f  %5d  %7d  %5d", (long long)entry->step,
            (double)totals->loss / tokens / BAL_LOSS_UNITS_PER_NAT, n_for, n_against,
            shape.n_slots - n_for - n_against);
@@ -33,7 +35,7 @@ int main(int argc, char **argv)
     for (int64_t i = 0; i < bal_journal_n(journal); ++i) {
         bal_journal_entry entry;
         need(bal_journal_read(journal, i, &entry));
-        print_step(&entry, bal_journal_ballot(journal));
+        print_step(journal, &entry);
     }
     bal_journal_close(&journal);
     return 0;

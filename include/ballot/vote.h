@@ -26,7 +26,7 @@ typedef struct bal_totals {
     int64_t n_tokens;         /* sum over slots of tokens scored, each once */
     int64_t n_agree;          /* sequences whose own losses give a vote of their slot's sign */
     int64_t n_cast;           /* votes cast, ties included: slots that nobody abstained from */
-    int64_t spread;           /* sum over slots of |value|, see bal_probe_votes; loss units */
+    int64_t spread;           /* sum over slots of |what they found|, see bal_way.find */
     uint64_t fingerprint_min; /* smallest and largest fingerprint of a replica; if they differ, */
     uint64_t fingerprint_max; /* replicas have drifted; both 0 in steps that do not compare them */
 } bal_totals;

@@ -82,6 +82,13 @@ class Examples(b.TestCase):
             if len(row) == 6:
                 self.assertAlmostEqual(float(row[5]), step["dev_loss_nats"], places=4)
 
+    def test_the_journal_of_slots_of_one_pass(self):
+        run = self.folder("one-pass")
+        b.run(b.tiny(run, vote__probe="one-sided", vote__bits=8))
+        rows = example("journal", os.path.join(run, "ballots.journal")).out.splitlines()[2:]
+        for row, step in zip(rows, b.metrics(run), strict=True):
+            self.assertAlmostEqual(float(row.split()[1]), step["loss_nats"], places=4)
+
     def test_what_they_cannot_do(self):
         for name, arguments in (("loss", ["/nowhere", TEXT]), ("step", ["/nowhere", TEXT]),
                                 ("journal", ["/nowhere"])):
