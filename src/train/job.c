@@ -132,8 +132,8 @@ bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_ten
     return bal_optim_create(tensors, states, &options, optim);
 }
 
-/* Can the rule work with the job? On any machine. */
-static bal_status check_rule(const bal_job *job)
+/* Do slots and teams, and rule and ballots, fit each other? On any machine. */
+static bal_status check_votes(const bal_job *job)
 {
     int64_t team = bal_job_way(job).team;
     if (job->vote.slots % team != 0)
@@ -257,26 +257,22 @@ void bal_inputs_clear(bal_inputs *inputs)
 }
 
 /* The test rows of a task are read when training is over: what is wrong with them is said now. */
-static bal_status check_test(const bal_job *job, const bal_bundle *bundle)
+static bal_status check_test(const bal_job *job, const bal_inputs *inputs)
 {
-    const bool used[BAL_N_SPLITS] = {[BAL_SPLIT_TEST] = true};
-    bal_task *task;
-    bal_dataset test = {0};
-    BAL_TRY(bal_job_open_task(job, used, &task));
-    bal_status status =
-        task == NULL ? BAL_OK : bal_job_open_data(job, task, BAL_SPLIT_TEST, false, bundle, &test);
+    bal_dataset test;
+    if (inputs->task == NULL) return BAL_OK;
+    BAL_TRY(bal_job_open_data(job, inputs->task, BAL_SPLIT_TEST, false, &inputs->bundle, &test));
     bal_dataset_clear(&test);
-    bal_task_close(&task);
-    return status;
+    return BAL_OK;
 }
 
 bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs)
 {
     bal_source_options base = {.formats = bal_job_formats(job)};
-    const bool used[BAL_N_SPLITS] = {[BAL_SPLIT_TRAIN] = true, [BAL_SPLIT_DEV] = true};
+    const bool used[BAL_N_SPLITS] = {true, true, true};
     *inputs = (bal_inputs){0};
     const bal_bundle *bundle = &inputs->bundle;
-    bal_status status = check_rule(job);
+    bal_status status = check_votes(job);
     if (status == BAL_OK) status = bal_source_outline(job->model.path, &base, &inputs->bundle);
     if (status == BAL_OK) status = bal_job_open_task(job, used, &inputs->task);
     if (status == BAL_OK)
@@ -284,7 +280,7 @@ bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs)
             bal_job_open_data(job, inputs->task, BAL_SPLIT_TRAIN, true, bundle, &inputs->train);
     if (status == BAL_OK)
         status = bal_job_open_data(job, inputs->task, BAL_SPLIT_DEV, false, bundle, &inputs->dev);
-    if (status == BAL_OK) status = check_test(job, bundle);
+    if (status == BAL_OK) status = check_test(job, inputs);
     if (status == BAL_OK)
         status = bal_job_tensors(job, bal_model_tensors(inputs->bundle.model), NULL);
     if (status != BAL_OK) bal_inputs_clear(inputs);
