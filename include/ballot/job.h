@@ -53,6 +53,7 @@ typedef struct bal_job {
 #define CHOICE(type, section, key, ...) type key;
 #define LISTED(section, key, ...) unsigned key;
 #define FLAGS(section, key, ...) unsigned key;
+#define FORMER(section, key, value)
 #include "ballot/job_options.def"
     /* set by the reader of the job */
     char *text;     /* every option that applies, as INI */

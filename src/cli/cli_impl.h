@@ -42,12 +42,17 @@ typedef struct bal_option {
 extern const bal_option bal_options[];
 extern const int bal_n_options;
 
-/** A job with the source of each option: "default", "FILE:LINE" or "-s". */
+#define BAL_FROM_DEFAULT "default"
+#define BAL_FROM_RUN "the run, as it was begun"
+
+/** A job with the source of each option: one of these two, "FILE:LINE" or "-s". */
 typedef struct bal_job_source {
     bal_job job;
     char (*source)[BAL_TEXT_BYTES + 32]; /* [bal_n_options] */
 } bal_job_source;
 
+/** Every option at its default. @return BAL_OK; BAL_ERR_MEMORY; clear it in any case. */
+bal_status bal_job_source_init(bal_job_source *job);
 /** Set an option from text. @return BAL_OK; BAL_ERR_CONFIG with a sentence that starts with
  *  source. */
 bal_status bal_option_set(bal_job_source *job, const char *section, const char *key,
@@ -58,6 +63,10 @@ bool bal_option_applies(const bal_job *job, const bal_option *option);
 void bal_option_print(const bal_job *job, const bal_option *option, char text[BAL_TEXT_BYTES]);
 /** Has it its default? */
 bool bal_option_is_default(const bal_job *job, const bal_option *option);
+/** Has it the default that it came with, see FORMER in job_options.def? */
+bool bal_option_is_as_it_came(const bal_job *job, const bal_option *option);
+/** Give every option the default that it came with. */
+void bal_options_as_they_came(bal_job *job);
 /** For "did you mean": is a word nearer to the one given than *distance, which it then lowers?
  * Start with BAL_GUESS(given): what is farther is not meant. */
 bool bal_is_nearer(const char *given, const char *word, size_t *distance);
@@ -69,19 +78,33 @@ void bal_option_range(const bal_option *option, char text[BAL_TEXT_BYTES]);
 
 /**
  * Read a job file, then overrides of the form section.key=value, check that they fit together and
- * fill job.text and job.hash. path NULL: defaults and overrides alone. Release with
- * bal_job_source_clear, also after a failure.
+ * fill job.text and job.hash. path NULL: defaults and overrides alone. An option that decides codes
+ * and is not set keeps its value in a run that has begun: that of record, or else the one whose
+ * job.ini path is. Collective. Release with bal_job_source_clear, also after a failure.
+ * @param comm    rank 0 looks for the run, for others may not see its files; bal_comm_alone(): each
+ *                rank does
  * @param record  the run directory, or the journal, that the job is to be of; NULL: none. Version
  *                0.1 took options that do not apply: in a record of it they are a warning, in its
  *                own job file (not in overrides) nothing, elsewhere an error.
  * @return BAL_OK; BAL_ERR_CONFIG; BAL_ERR_MEMORY.
  */
-bal_status bal_job_read(const char *path, char *const *overrides, int n_overrides,
+bal_status bal_job_read(bal_comm *comm, const char *path, char *const *overrides, int n_overrides,
                         const char *record, bal_job_source *job);
 /** The same, of a job that can be run: it names a model and a text. Errors as above. */
-bal_status bal_job_read_to_run(const char *path, char *const *overrides, int n_overrides,
-                               const char *run, bal_job_source *job);
+bal_status bal_job_read_to_run(bal_comm *comm, const char *path, char *const *overrides,
+                               int n_overrides, const char *run, bal_job_source *job);
 void bal_job_source_clear(bal_job_source *job);
+
+/* job_begun.c */
+
+/** The job that a run was begun with, if path or record is of one, see bal_job_read. Collective.
+ *  @param text  made, for free(); "": it is not known any more; NULL: no run has begun
+ *  @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_job_begun(bal_comm *comm, const char *path, const char *record, char **text);
+/** Give the options that are at their default, and decide codes, their value in that job; one that
+ *  it does not have is younger, and has the default that it came with. Local. @return BAL_OK;
+ *  BAL_ERR_MEMORY; BAL_ERR_CONFIG. */
+bal_status bal_job_keep(bal_job_source *job, const char *text);
 
 /** What every command is given. */
 typedef struct bal_context {

@@ -85,8 +85,8 @@ bal_status bal_command_config(bal_context *context, int argc, char **argv)
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, "sJ", argc, argv, &a.common);
     bal_job_source source;
-    bal_status status =
-        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, NULL, &source);
+    bal_status status = bal_job_read(bal_comm_alone(), a.common.job, a.common.overrides,
+                                     a.common.n_overrides, NULL, &source);
     if (status == BAL_OK && a.common.json)
         status = bal_print_json(context, to_json(&source));
     else if (status == BAL_OK && context->prints && a.markdown)

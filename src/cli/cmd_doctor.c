@@ -216,8 +216,8 @@ bal_status bal_command_doctor(bal_context *context, int argc, char **argv)
     bal_estimate needs = {0};
     bal_status status = BAL_OK;
     if (a.common.job != NULL)
-        status = bal_job_read_to_run(a.common.job, a.common.overrides, a.common.n_overrides, a.run,
-                                     &source);
+        status = bal_job_read_to_run(context->comm, a.common.job, a.common.overrides,
+                                     a.common.n_overrides, a.run, &source);
     if (status == BAL_OK && a.common.job != NULL) status = open_job(&source.job, &needs);
     status = bal_comm_agree(context->comm, status);
     if (status == BAL_OK)

@@ -216,8 +216,8 @@ bal_status bal_command_estimate(bal_context *context, int argc, char **argv)
     int64_t rss, program;
     bal_memory_resident(&rss, &program);
     bal_host_read(&host);
-    bal_status status =
-        bal_job_read_to_run(a.common.job, a.common.overrides, a.common.n_overrides, NULL, &source);
+    bal_status status = bal_job_read_to_run(bal_comm_alone(), a.common.job, a.common.overrides,
+                                            a.common.n_overrides, NULL, &source);
     if (status == BAL_OK) status = bal_isa_check(&a.common);
     status = bal_comm_agree(context->comm, status);
     if (a.ranks == 0) a.ranks = bal_comm_size(context->comm);

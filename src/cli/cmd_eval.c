@@ -161,8 +161,8 @@ static bal_status open_all(evaluation *e)
 {
     const bal_job *job = &e->source.job;
     bool used[BAL_N_SPLITS] = {0};
-    BAL_TRY(bal_job_read(e->a.common.job, e->a.common.overrides, e->a.common.n_overrides, NULL,
-                         &e->source));
+    BAL_TRY(bal_job_read(bal_comm_alone(), e->a.common.job, e->a.common.overrides,
+                         e->a.common.n_overrides, NULL, &e->source));
     BAL_TRY(bal_isa_check(&e->a.common));
     bal_source_options how = bal_common_source(&e->a.common, job);
     how.keep_states = true;

@@ -146,8 +146,8 @@ bal_status bal_command_quantize(bal_context *context, int argc, char **argv)
     bal_bundle bundle = {0};
     bal_states states = {0};
     bal_fill fill = {.states = &states};
-    bal_status status =
-        bal_job_read(a.common.job, a.common.overrides, a.common.n_overrides, NULL, &source);
+    bal_status status = bal_job_read(bal_comm_alone(), a.common.job, a.common.overrides,
+                                     a.common.n_overrides, NULL, &source);
     if (status == BAL_OK) status = bal_isa_check(&a.common);
     if (status == BAL_OK) status = quantize(context, &a, &source.job, &bundle, &fill);
     free(fill.rounding);

@@ -92,7 +92,8 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
     }
     bal_status status = bal_isa_check(&a.common);
     if (status == BAL_OK) status = bal_check_output(a.out);
-    if (status == BAL_OK) status = bal_job_read(a.common.job, NULL, 0, a.journal, &source);
+    if (status == BAL_OK)
+        status = bal_job_read(bal_comm_alone(), a.common.job, NULL, 0, a.journal, &source);
     if (status == BAL_OK) status = bal_journal_open(a.journal, false, &journal);
     if (status == BAL_OK && bal_journal_tail(journal) > 0 && a.step < 0)
         status = bal_fail(BAL_ERR_INPUT,

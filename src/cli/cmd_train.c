@@ -82,8 +82,8 @@ bal_status bal_command_train(bal_context *context, int argc, char **argv)
     listen();
     bal_comm_set_limit(context->comm, a.wait_limit);
     bal_job_source source;
-    bal_status status =
-        bal_job_read_to_run(a.common.job, a.common.overrides, a.common.n_overrides, a.run, &source);
+    bal_status status = bal_job_read_to_run(context->comm, a.common.job, a.common.overrides,
+                                            a.common.n_overrides, a.run, &source);
     if (status == BAL_OK) status = bal_isa_check(&a.common);
     status = bal_comm_agree(context->comm, status);
     if (status == BAL_OK) status = bal_train(&source.job, &a.common.machine, a.run, context->comm);

@@ -20,7 +20,7 @@ static bal_status on_pair(void *user, const char *section, const char *key, cons
     snprintf(source, sizeof source, "%.500s:%d", r->path, line);
     for (int i = 0; i < bal_n_options; ++i)
         if (strcmp(bal_options[i].section, section) == 0 && strcmp(bal_options[i].key, key) == 0 &&
-            strcmp(r->job->source[i], "default") != 0)
+            strcmp(r->job->source[i], BAL_FROM_DEFAULT) != 0)
             return bal_fail(BAL_ERR_CONFIG,
                             "%s: [%s] %s is already set at %s; remove one of the two", source,
                             section, key, r->job->source[i]);
@@ -86,7 +86,9 @@ static bool is_task(const bal_job *job, const bal_option *option)
 }
 
 /* What job.h says of text, identity and hash. An option that came after version 0.1 counts only
- * where it has not its default, so that the jobs from before it keep their hashes. */
+ * where it has not the default that it came with, so that the jobs from before it keep their
+ * hashes.
+ */
 static bal_status resolve(bal_job *job)
 {
     size_t room = (size_t)bal_n_options * (BAL_TEXT_BYTES + 64), used = 0;
@@ -102,7 +104,7 @@ static bal_status resolve(bal_job *job)
         bool old = was_in_0_1(o);
         if (old) add_line(job->older, room, o, value);
         if (!bal_option_applies(job, o)) continue;
-        if (o->decides && (old || !bal_option_is_default(job, o)))
+        if (o->decides && (old || !bal_option_is_as_it_came(job, o)))
             add_line(job->identity, room, o, is_task(job, o) ? "file" : value);
         if (strcmp(section, o->section) != 0)
             used += (size_t)snprintf(job->text + used, room - used, "[%s]\n", o->section);
@@ -117,10 +119,13 @@ static bal_status resolve(bal_job *job)
  * One that has its default may stand there. */
 static const bal_option *find_unused(const bal_job_source *job, const char *source)
 {
-    for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o)
+    for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
+        const char *its = job->source[o - bal_options];
         if (!bal_option_applies(&job->job, o) && !bal_option_is_default(&job->job, o) &&
-            strncmp(job->source[o - bal_options], source, strlen(source)) == 0)
+            !bal_option_is_as_it_came(&job->job, o) && strcmp(its, BAL_FROM_RUN) != 0 &&
+            strncmp(its, source, strlen(source)) == 0)
             return o;
+    }
     return NULL;
 }
 
@@ -148,7 +153,8 @@ static bool find_hash(const char *record, uint64_t *hash)
         bal_journal_close(&journal);
         return true;
     }
-    if (!bal_is_dir(record) || bal_checkpoint_find(record, &step) != BAL_OK || step < 0) return false;
+    if (!bal_is_dir(record) || bal_checkpoint_find(record, &step) != BAL_OK || step < 0)
+        return false;
     bal_checkpoint_path(record, step, path);
     if (bal_checkpoint_outline(path, &snapshot) != BAL_OK) return false;
     *hash = snapshot.id.job_hash;
@@ -187,16 +193,15 @@ static bool has_task_word(const bal_job *job)
            bal_job_has_task(job);
 }
 
-/* Everything but whether all options apply. */
+/* Everything but whether all options apply.
+ * @param begun  the job that the run was begun with; NULL: none was */
 static bal_status read_all(const char *path, char *const *overrides, int n_overrides,
-                           bal_job_source *job)
+                           const char *begun, bal_job_source *job)
 {
-    *job = (bal_job_source){.job = bal_job_default()};
-    job->source = bal_alloc((size_t)bal_n_options, sizeof *job->source);
-    if (job->source == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the job");
-    for (int i = 0; i < bal_n_options; ++i) strcpy(job->source[i], "default");
+    BAL_TRY(bal_job_source_init(job));
     if (path != NULL) BAL_TRY(read_file(path, job));
     for (int i = 0; i < n_overrides; ++i) BAL_TRY(apply_override(overrides[i], job));
+    if (begun != NULL) BAL_TRY(bal_job_keep(job, begun));
     if (job->job.vote.audit > 0.0 && job->job.vote.dealing != BAL_DEALING_FIXED)
         return bal_fail(BAL_ERR_CONFIG,
                         "[vote] audit = %g needs dealing = fixed: only then is it known who probed "
@@ -208,17 +213,35 @@ static bal_status read_all(const char *path, char *const *overrides, int n_overr
     return resolve(&job->job);
 }
 
-bal_status bal_job_read(const char *path, char *const *overrides, int n_overrides,
+/* The job of a journal that is in no run: what is not set has its default, or that which it came
+ * with, whichever the journal has. */
+static bal_status read_for_journal(const char *path, char *const *overrides, int n_overrides,
+                                   const char *journal, bal_job_source *job)
+{
+    uint64_t hash;
+    if (!find_hash(journal, &hash) || hash == job->job.hash) return BAL_OK;
+    bal_job_source_clear(job);
+    return read_all(path, overrides, n_overrides, "", job);
+}
+
+bal_status bal_job_read(bal_comm *comm, const char *path, char *const *overrides, int n_overrides,
                         const char *record, bal_job_source *job)
 {
-    BAL_TRY(read_all(path, overrides, n_overrides, job));
+    char *begun;
+    *job = (bal_job_source){0};
+    bal_status status = bal_job_begun(comm, path, record, &begun);
+    if (status == BAL_OK) status = read_all(path, overrides, n_overrides, begun, job);
+    if (status == BAL_OK && begun == NULL && record != NULL && !bal_is_dir(record))
+        status = read_for_journal(path, overrides, n_overrides, record, job);
+    free(begun);
+    BAL_TRY(status);
     return check_use(path, record, job);
 }
 
-bal_status bal_job_read_to_run(const char *path, char *const *overrides, int n_overrides,
-                               const char *run, bal_job_source *job)
+bal_status bal_job_read_to_run(bal_comm *comm, const char *path, char *const *overrides,
+                               int n_overrides, const char *run, bal_job_source *job)
 {
-    BAL_TRY(bal_job_read(path, overrides, n_overrides, run, job));
+    BAL_TRY(bal_job_read(comm, path, overrides, n_overrides, run, job));
     if (job->job.model.path[0] == 0)
         return bal_fail(BAL_ERR_CONFIG,
                         "%s: [model] path is missing; set it to the model to start from", path);
@@ -226,13 +249,4 @@ bal_status bal_job_read_to_run(const char *path, char *const *overrides, int n_o
         return bal_fail(BAL_ERR_CONFIG, "%s: [data] train is missing; set it to the training text",
                         path);
     return BAL_OK;
-}
-
-void bal_job_source_clear(bal_job_source *job)
-{
-    free(job->source);
-    free(job->job.text);
-    free(job->job.identity);
-    free(job->job.older);
-    *job = (bal_job_source){0};
 }

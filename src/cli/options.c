@@ -30,6 +30,7 @@
     {AT(section, key), BAL_OPT_CHOICE, 0, 0, {}, list, use, {when}, help},
 #define FLAGS(section, key, value, use, when, help, ...) \
     {AT(section, key), BAL_OPT_FLAGS, 0, 0, {__VA_ARGS__}, NULL, use, {when}, help},
+#define FORMER(section, key, value)
 const bal_option bal_options[] = {
 #include "ballot/job_options.def"
 };
@@ -90,13 +91,25 @@ void bal_option_print(const bal_job *job, const bal_option *option, char text[BA
     }
 }
 
+static bool is_as_in(const bal_job *job, const bal_job *other, const bal_option *option)
+{
+    char value[BAL_TEXT_BYTES], otherwise[BAL_TEXT_BYTES];
+    bal_option_print(job, option, value);
+    bal_option_print(other, option, otherwise);
+    return strcmp(value, otherwise) == 0;
+}
+
 bool bal_option_is_default(const bal_job *job, const bal_option *option)
 {
     const bal_job defaults = bal_job_default();
-    char value[BAL_TEXT_BYTES], otherwise[BAL_TEXT_BYTES];
-    bal_option_print(job, option, value);
-    bal_option_print(&defaults, option, otherwise);
-    return strcmp(value, otherwise) == 0;
+    return is_as_in(job, &defaults, option);
+}
+
+bool bal_option_is_as_it_came(const bal_job *job, const bal_option *option)
+{
+    bal_job then = bal_job_default();
+    bal_options_as_they_came(&then);
+    return is_as_in(job, &then, option);
 }
 
 bool bal_option_applies(const bal_job *job, const bal_option *option)
@@ -280,4 +293,46 @@ bal_status bal_option_set(bal_job_source *job, const char *section, const char *
     }
     snprintf(job->source[option - bal_options], sizeof *job->source, "%s", source);
     return BAL_OK;
+}
+
+bal_status bal_job_source_init(bal_job_source *job)
+{
+    *job = (bal_job_source){.job = bal_job_default()};
+    job->source = bal_alloc((size_t)bal_n_options, sizeof *job->source);
+    if (job->source == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the job");
+    for (int i = 0; i < bal_n_options; ++i) strcpy(job->source[i], BAL_FROM_DEFAULT);
+    return BAL_OK;
+}
+
+void bal_job_source_clear(bal_job_source *job)
+{
+    free(job->source);
+    free(job->job.text);
+    free(job->job.identity);
+    free(job->job.older);
+    *job = (bal_job_source){0};
+}
+
+/* Defaults that options came with and have no longer. */
+#define SECTION(name)
+#define END(name)
+#define TEXT(...)
+#define INT(...)
+#define REAL(...)
+#define CHOICE(...)
+#define LISTED(...)
+#define FLAGS(...)
+#define FORMER(section, key, value) {#section, #key, value},
+static const struct former {
+    const char *section, *key, *value;
+} formers[] = {
+#include "ballot/job_options.def"
+    {NULL, NULL, NULL}};
+
+void bal_options_as_they_came(bal_job *job)
+{
+    for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o)
+        for (const struct former *f = formers; f->section != NULL; ++f)
+            if (strcmp(o->section, f->section) == 0 && strcmp(o->key, f->key) == 0)
+                set(o, f->value, (char *)job + o->offset);
 }

@@ -18,6 +18,7 @@ bal_job bal_job_default(void)
 #define CHOICE(type, section, key, value, ...) .section.key = value,
 #define LISTED(section, key, value, ...) .section.key = value,
 #define FLAGS(section, key, value, ...) .section.key = value,
+#define FORMER(section, key, value)
 #include "ballot/job_options.def"
     };
 }

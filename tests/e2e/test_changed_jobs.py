@@ -85,6 +85,25 @@ class ChangedJobs(b.TestCase):
             now = option.split(".")[1].replace("=", " = ")
             self.assertIn(f'belongs to another job: "{then}" there, "{now}" now', said)
 
+    def test_what_is_not_given_stays_as_the_run_was_begun(self):
+        whole, more = self.folder("kept-whole"), ["-s", "vote.density=0.5", "-s", "data.batch=2"]
+        fingerprint = b.printed_fingerprint(b.run(b.tiny(whole, *more, **OPTIONS)))
+        size = os.path.getsize(os.path.join(whole, "ballots.journal"))
+        without = {key: value for key, value in b.TINY.items() if key != "data.batch"}
+        for ranks, lost in enumerate(([], ["job.ini"], ["job.ini", "ballots.journal"]), 1):
+            run = self.folder(f"kept-{ranks}")
+            shutil.copytree(whole, run)
+            os.remove(os.path.join(run, f"step-{STEPS:06d}.h5"))
+            os.truncate(os.path.join(run, "ballots.journal"), size - 104)
+            for name in lost:
+                os.remove(os.path.join(run, name))
+            job = self.write(f"short-{ranks}.ini", "[data]\ndev = data/shakespeare/dev.txt\n")
+            settings = dict(without, **{key.replace("__", "."): OPTIONS[key] for key in OPTIONS})
+            words = [word for pair in settings.items() for word in ("-s", "%s=%s" % pair)]
+            result = b.run(["train", job, "--run", run, "-s", f"model.path={b.STORIES}", *words],
+                           ranks)
+            self.assertEqual(b.printed_fingerprint(result), fingerprint, lost)
+
     def test_a_changed_tokenizer_is_no_changed_text(self):
         model, run, text = self.folder("model"), self.folder("tokens"), self.folder("train.txt")
         shutil.copytree(MODEL, model)

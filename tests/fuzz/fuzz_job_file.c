@@ -15,11 +15,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
     if (fd < 0 || bal_write_all(fd, bytes, n_bytes, "job.ini") != BAL_OK) return -1;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     bal_job_source job, again;
-    if (bal_job_read(path, NULL, 0, NULL, &job) == BAL_OK) {
+    if (bal_job_read(bal_comm_alone(), path, NULL, 0, NULL, &job) == BAL_OK) {
         /* What was resolved is a job file that resolves to itself. */
         if (ftruncate(fd, 0) != 0 || lseek(fd, 0, SEEK_SET) != 0) return -1;
         bal_write_all(fd, job.job.text, strlen(job.job.text), "job.ini");
-        bool same = bal_job_read(path, NULL, 0, NULL, &again) == BAL_OK &&
+        bool same = bal_job_read(bal_comm_alone(), path, NULL, 0, NULL, &again) == BAL_OK &&
                     strcmp(again.job.text, job.job.text) == 0;
         if (!same) __builtin_trap();
         bal_job_source_clear(&again);

@@ -48,7 +48,8 @@ static void make_job(int steps, const char *more)
         snprintf(settings[n++], sizeof *settings, "%s", one);
     }
     for (int i = 0; i < n; ++i) overrides[i] = settings[i];
-    CU_ASSERT_EQUAL_FATAL(bal_job_read(NULL, overrides, n, NULL, &source), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_job_read(bal_comm_alone(), NULL, overrides, n, NULL, &source),
+                          BAL_OK);
 }
 
 static _Thread_local int my_rank; /* each rank is a thread */

@@ -1,5 +1,6 @@
 /* cli_job_hash.c: the hashes of a job stay what they were, also once options are added. Built
- * twice: with the options of today, and with one more, vote.later, see CMakeLists.txt. */
+ * twice: with the options of today, and with two more, vote.later and vote.moved, see
+ * CMakeLists.txt. */
 #include <string.h>
 
 #include "cli/cli_impl.h"
@@ -13,9 +14,16 @@ static bal_job_source read_settings(const char *settings)
     snprintf(text, sizeof text, "%s", settings);
     for (char *word = strtok_r(text, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest))
         words[n++] = word;
-    CU_ASSERT_EQUAL_FATAL(bal_job_read(NULL, words, n, NULL, &job), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_job_read(bal_comm_alone(), NULL, words, n, NULL, &job), BAL_OK);
     return job;
 }
+
+/* Every option that is younger than these tests as it came. */
+#ifdef BAL_LATER
+#define AS_BEFORE " vote.moved=5"
+#else
+#define AS_BEFORE ""
+#endif
 
 static uint64_t hash_of(const char *settings)
 {
@@ -40,10 +48,11 @@ static uint64_t older_hash_of(const char *settings)
 
 static void test_the_hash_of_a_job_stays(void)
 {
-    CU_ASSERT_EQUAL(hash_of(""), 0x4686ceb665e0d579);
-    CU_ASSERT_EQUAL(hash_of(GAINS), 0xceabfdea3289a04b);
-    CU_ASSERT_EQUAL(hash_of("rule.name=zoqo rule.eta=0.02 vote.directions=uniform vote.noise=2"),
-                    0x939a34cb0a0d1fb4);
+    CU_ASSERT_EQUAL(hash_of(AS_BEFORE), 0x4686ceb665e0d579);
+    CU_ASSERT_EQUAL(hash_of(GAINS AS_BEFORE), 0xceabfdea3289a04b);
+    CU_ASSERT_EQUAL(
+        hash_of("rule.name=zoqo rule.eta=0.02 vote.directions=uniform vote.noise=2" AS_BEFORE),
+        0x939a34cb0a0d1fb4);
 }
 
 /* That of mlm in tests/golden/version-0.1, and one that the program of version 0.1 gave. */
@@ -71,6 +80,33 @@ static void test_an_option_of_a_later_version_counts_where_it_is_not_the_default
 #endif
 }
 
+/* A run that was begun with settings, or with defaults of its time, goes on with them. */
+static void test_what_is_not_set_stays_as_the_run_was_begun(void)
+{
+    bal_job_source then = read_settings("data.batch=3 vote.slots=12 run.keep=7" AS_BEFORE), now;
+    CU_ASSERT_EQUAL_FATAL(bal_job_source_init(&now), BAL_OK);
+    CU_ASSERT_EQUAL(bal_option_set(&now, "vote", "slots", "16", "-s"), BAL_OK);
+    CU_ASSERT_EQUAL(bal_job_keep(&now, "[data]\nbatch = 3\n[vote]\nslots = 12\n[run]\nkeep = 7\n"),
+                    BAL_OK);
+    CU_ASSERT_EQUAL(now.job.data.batch, then.job.data.batch);
+    CU_ASSERT_EQUAL(now.job.vote.slots, 16);
+    CU_ASSERT_EQUAL(now.job.run.keep, 2); /* decides nothing */
+#ifdef BAL_LATER
+    CU_ASSERT_EQUAL(now.job.vote.later, 7);
+    CU_ASSERT_EQUAL(now.job.vote.moved, 5);
+#endif
+    bal_job_source_clear(&now);
+    bal_job_source_clear(&then);
+}
+
+static void test_a_default_that_moved_is_left_out_of_the_hash_as_it_came(void)
+{
+#ifdef BAL_LATER
+    CU_ASSERT_NOT_EQUAL(hash_of("vote.moved=7"), hash_of("vote.moved=5"));
+    CU_ASSERT_EQUAL(hash_of("vote.moved=7"), hash_of(""));
+#endif
+}
+
 const char bal_suite_name[] = "cli_job_hash";
 const bal_test bal_suite_tests[] = {
     {"the hash of a job stays", test_the_hash_of_a_job_stays},
@@ -79,5 +115,8 @@ const bal_test bal_suite_tests[] = {
      test_what_decides_no_code_is_no_part_of_the_hash},
     {"an option of a later version counts where it is not the default",
      test_an_option_of_a_later_version_counts_where_it_is_not_the_default},
+    {"what is not set stays as the run was begun", test_what_is_not_set_stays_as_the_run_was_begun},
+    {"a default that moved is left out of the hash as it came",
+     test_a_default_that_moved_is_left_out_of_the_hash_as_it_came},
     {NULL, NULL},
 };
