@@ -248,6 +248,31 @@ bal_status bal_forward_losses(bal_forward *forward, const bal_batch *batch,
  *  layers below the first that directions move are computed once for all of them. Let go before the
  *  batch or a code changes. Local. */
 void bal_forward_hold(bal_forward *forward, bool holds);
+
+/** What the losses of batches keep of texts beyond a batch. {0}: nothing. */
+typedef struct bal_keep {
+    const bool *on_ballot; /* [n_tensors] codes that may ever move: layers below the first that has
+                              some are computed once per text. NULL: as bal_forward_hold says */
+    const bal_model *base; /* reads each text up to the first token at which a word is scored: the
+                              model itself reads the rest, attending to the base's keys and values.
+                              Of the same shape and formats; no encoder. NULL: the model reads all.
+                              Source: Activated LoRA, Greenewald et al. 2025, arXiv 2504.12397 */
+    struct bal_store *store; /* where texts are kept; NULL: those of a batch at a time are */
+} bal_keep;
+/** Let the losses of batches keep texts from now on. Borrows what keep points to. What is computed
+ *  again has the same bits. Local. */
+void bal_forward_keep(bal_forward *forward, const bal_keep *keep);
+/** The base that it was told of; NULL: none. Local. */
+const bal_model *bal_forward_base(const bal_forward *forward);
+
+/** Texts that are kept, in memory that processes may share. */
+typedef struct bal_store bal_store;
+#define BAL_STORE_BYTES_MIN 4096
+/** Make memory of n_bytes, aligned to 64, a store without texts; nobody uses it meanwhile. A store
+ *  is of one base, and of one set of codes that move. Local. */
+bal_store *bal_store_empty(void *memory, size_t n_bytes);
+/** Bytes in the store for all texts of a batch that the forward pass would keep. Local. */
+size_t bal_forward_keep_bytes(bal_forward *forward, const bal_batch *batch);
 /** Logits after each token of one sequence, [n_tokens * n_vocab]. Local. Errors as above. */
 bal_status bal_forward_logits(bal_forward *forward, const int32_t *tokens, int64_t n_tokens,
                               float *logits);
@@ -269,8 +294,8 @@ int64_t bal_cache_n(const bal_cache *cache);
 void bal_cache_keep(bal_cache *cache, int64_t n);
 /** Make the text of a cache that of another of the same model, which it has room for. Local. */
 void bal_cache_copy(bal_cache *to, const bal_cache *from);
-/** Read n_tokens more tokens of the text of a cache, in which there is room for them; logits after
- *  the last of them, [n_vocab], of integer models the bits of bal_forward_logits of the whole text;
+/** Read n_tokens more tokens of the text of a cache, in which there is room for them, and which a
+ *  model of the same shape may have begun; logits after the last of them, [n_vocab], of integer models the bits of bal_forward_logits of the whole text;
  *  NULL: not wanted. Local.
  *  @return BAL_OK; BAL_ERR_NUMERIC. */
 bal_status bal_forward_extend(bal_forward *forward, bal_cache *cache, const int32_t *tokens,

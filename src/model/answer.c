@@ -138,7 +138,12 @@ static bal_status read_next(bal_answerer *a, const bal_direction *direction, int
     }
     f->pass.caches = caches;
     bal_forward_run(f, direction,
-                    &(bal_sequences){l->tokens, l->n_tokens, l->n, l->start, l->parent, l->stride});
+                    &(bal_sequences){.tokens = l->tokens,
+                                     .n_tokens = l->n_tokens,
+                                     .n = l->n,
+                                     .start = l->start,
+                                     .parent = l->parent,
+                                     .stride = l->stride});
     f->pass.caches = NULL;
     return bal_forward_all_logits(f, a->logits);
 }

@@ -49,7 +49,7 @@ typedef struct buffer {
     int64_t count;
     size_t bytes;
 } buffer;
-#define N_BUFFERS 32
+#define N_BUFFERS 39
 
 static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
 {
@@ -96,7 +96,14 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
         {&f->angles.sines, rotary, 4},
         {&f->angles.keys, f->capacity.max_length * kv_width, 4},
         {&f->angles.values, f->capacity.max_length * kv_width, 4},
-        {&f->below.x, integer ? f->capacity.max_tokens * c->dim : 1, 4},
+        {&f->kept.stretches, f->capacity.max_tokens, sizeof *f->kept.stretches},
+        {&f->kept.last, f->capacity.max_tokens, sizeof *f->kept.last},
+        {&f->kept.chain, f->capacity.max_length, 4},
+        {&f->kept.tokens, f->capacity.max_tokens, 4},
+        {&f->kept.start, f->capacity.max_tokens + 1, sizeof *f->kept.start},
+        {&f->kept.parent, f->capacity.max_tokens, sizeof *f->kept.parent},
+        {&f->kept.place, f->capacity.max_tokens, sizeof *f->kept.place},
+        {&f->kept.after, f->capacity.max_tokens, sizeof *f->kept.after},
     };
     memcpy(buffers, all, sizeof all);
 }
@@ -151,6 +158,7 @@ void bal_forward_destroy(bal_forward **forward)
         memcpy(&memory, buffers[i].place, sizeof memory);
         free(memory);
     }
+    free(f->kept.values);
     free(f);
     *forward = NULL;
 }
@@ -158,6 +166,12 @@ void bal_forward_destroy(bal_forward **forward)
 static int64_t parent_of(const bal_sequences *s, int64_t i)
 {
     return s->parent != NULL ? s->parent[i] : -1;
+}
+
+/* The stretch that a sequence without a parent continues, or NULL. */
+static const bal_stretch *stretch_before(const bal_sequences *s, int64_t i)
+{
+    return s->after != NULL ? s->after[i] : NULL;
 }
 
 const bal_model *bal_forward_model(const bal_forward *f) { return f->model; }
@@ -176,14 +190,15 @@ static bal_cache *cache_of(const bal_forward *f, const bal_sequences *s, int64_t
 static int64_t first_position(const bal_forward *f, const bal_sequences *s, int64_t i)
 {
     const bal_cache *cache = cache_of(f, s, i, 0);
-    int64_t position = cache != NULL ? cache->n_tokens : 0;
-    for (i = parent_of(s, i); i >= 0; i = parent_of(s, i))
+    int64_t position = cache != NULL ? cache->n_tokens : 0, from = i;
+    for (i = parent_of(s, i); i >= 0; from = i, i = parent_of(s, i))
         position += s->start[i + 1] - s->start[i];
-    return position;
+    const bal_stretch *after = stretch_before(s, from);
+    return after != NULL ? position + after->position + after->n : position;
 }
 
 /* The residual stream before the first layer. */
-static void embed(bal_forward *f, const bal_sequences *s)
+void bal_forward_enter(bal_forward *f, const bal_sequences *s)
 {
     const bal_model *m = f->model;
     const bal_model_config *c = &m->config;
@@ -207,18 +222,33 @@ static void embed(bal_forward *f, const bal_sequences *s)
     if (m->embed_norm.weight >= 0) bal_forward_norm(f, &m->embed_norm, s->n_tokens, f->x, f->x);
 }
 
-/* Keys and values of sequence i and of its parents, end to end, so that it ends at position end.
- * Its rows at a sign are those from row from on. */
-static void lay_out_keys(const bal_forward *f, const bal_sequences *s, int64_t i, int64_t from,
-                         int64_t end, float *keys, float *values)
+/* Keys and values of a stretch and of those that it continues, end to end, up to its end. */
+static void lay_out_kept(const bal_forward *f, int64_t layer, const bal_stretch *stretch,
+                         float *keys, float *values)
 {
     int64_t width = f->model->config.n_kv_heads * f->model->config.head_dim;
-    for (; i >= 0; i = parent_of(s, i)) {
+    while (stretch != NULL) {
+        int64_t n = stretch->n * width, to = stretch->position * width;
+        const float *from = stretch->kept + (layer - f->kept.first) * 2 * n;
+        memcpy(keys + to, from, (size_t)n * sizeof *keys);
+        memcpy(values + to, from + n, (size_t)n * sizeof *values);
+        stretch = stretch->parent >= 0 ? &f->kept.stretches[stretch->parent] : NULL;
+    }
+}
+
+/* Keys and values of sequence i and of what it continues, end to end, so that it ends at position
+ * end. Its rows at a sign are those from row from on. */
+static void lay_out_keys(const bal_forward *f, int64_t layer, const bal_sequences *s, int64_t i,
+                         int64_t from, int64_t end, float *keys, float *values)
+{
+    int64_t width = f->model->config.n_kv_heads * f->model->config.head_dim, root = i;
+    for (; i >= 0; root = i, i = parent_of(s, i)) {
         int64_t n = s->start[i + 1] - s->start[i], at = (from + s->start[i]) * width;
         end -= n;
         memcpy(keys + end * width, f->k + at, (size_t)(n * width) * sizeof *keys);
         memcpy(values + end * width, f->v + at, (size_t)(n * width) * sizeof *values);
     }
+    lay_out_kept(f, layer, stretch_before(s, root), keys, values);
 }
 
 /* Attention of sequence i at a sign, of q to h. */
@@ -239,11 +269,11 @@ static void attend_sequence(bal_forward *f, int64_t layer, const bal_sequences *
         f->kernels->lanes.rotate(n, c->n_kv_heads, c->head_dim, halves, cosines, sines, k);
     }
     const bal_cache *cache = cache_of(f, s, i, sign);
-    if (cache != NULL || parent_of(s, i) >= 0) {
+    if (cache != NULL || parent_of(s, i) >= 0 || stretch_before(s, i) != NULL) {
         int64_t at = cache != NULL ? layer * cache->max_length * kv_width : 0;
         k = cache != NULL ? cache->k + at : f->angles.keys;
         v = cache != NULL ? cache->v + at : f->angles.values;
-        lay_out_keys(f, s, i, from, position + n, k, v);
+        lay_out_keys(f, layer, s, i, from, position + n, k, v);
     }
     f->kernels->lanes.attention(&(bal_attention){.n_queries = n,
                                                  .n_keys = position + n,
@@ -260,7 +290,7 @@ static void attend_sequence(bal_forward *f, int64_t layer, const bal_sequences *
                                                  .scores = f->angles.scores});
 }
 
-static void attend(bal_forward *f, int64_t index, const bal_sequences *s)
+void bal_forward_attend(bal_forward *f, int64_t index, const bal_sequences *s)
 {
     const bal_model_config *c = &f->model->config;
     const bal_layer *layer = &f->model->layers[index];
@@ -352,13 +382,8 @@ static bool moves_layer(const bool *on_ballot, const bal_layer *layer)
     return any;
 }
 
-/* Layers before the first that the pass moves: what they make of a batch is the same at every
- * point. 0 where what they read is moved, or where sequences differ between points. */
-static int64_t n_below(const bal_forward *f, const bal_sequences *s)
+int64_t bal_forward_n_below(const bal_model *m, const bool *on_ballot)
 {
-    const bal_model *m = f->model;
-    if (f->pass.direction == NULL || f->pass.caches != NULL || s->stride != 0) return 0;
-    const bool *on_ballot = f->pass.direction->measure.on_ballot;
     if (moves_part(on_ballot, &m->embedding) || moves_part(on_ballot, &m->positions) ||
         moves_part(on_ballot, &m->types) || moves_norm(on_ballot, &m->embed_norm) ||
         moves_part(on_ballot, &m->project_in))
@@ -368,51 +393,33 @@ static int64_t n_below(const bal_forward *f, const bal_sequences *s)
     return n; /* the last layer leaves rows out */
 }
 
-static void run_layer(bal_forward *f, int64_t index, const bal_sequences *s)
+void bal_forward_feed(bal_forward *f, int64_t index)
 {
-    attend(f, index, s);
     if (index == f->model->config.n_layers - 1) keep_rows(f);
     feed_forward(f, &f->model->layers[index]);
 }
 
-/* The first n layers, which no direction moves: once for all points, and for all passes that hold
- * them. */
-static void run_below(bal_forward *f, int64_t n, const bal_sequences *s)
+void bal_forward_begin(bal_forward *f, const bal_direction *direction, int64_t n_tokens)
 {
-    int64_t n_values = s->n_tokens * f->model->config.dim;
-    size_t n_bytes = (size_t)n_values * sizeof *f->x;
-    if (!f->below.is_held || f->below.n != n) {
-        bal_pass pass = f->pass;
-        f->pass.direction = NULL;
-        f->pass.n_signs = 1;
-        embed(f, s);
-        for (int64_t i = 0; i < n; ++i) run_layer(f, i, s);
-        f->pass = pass;
-        memcpy(f->below.x, f->x, n_bytes);
-        f->below.n = n;
-    }
-    for (int sign = 0; sign < f->pass.n_signs; ++sign)
-        memcpy(f->x + sign * n_values, f->below.x, n_bytes);
+    assert(n_tokens <= f->capacity.max_tokens &&
+           (direction == NULL || bal_model_is_integer(f->model)));
+    f->pass.direction = direction;
+    f->pass.n_signs = direction != NULL && !direction->one_sided ? 2 : 1;
+    f->pass.n_tokens = n_tokens;
 }
 
-void bal_forward_hold(bal_forward *f, bool holds)
+void bal_forward_finish(bal_forward *f, int64_t first, const bal_sequences *s)
 {
-    f->below.is_held = holds;
-    f->below.n = -1;
+    for (int64_t i = first; i < f->model->config.n_layers; ++i) {
+        bal_forward_attend(f, i, s);
+        bal_forward_feed(f, i);
+    }
+    finish(f);
 }
 
 void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_sequences *s)
 {
-    const bal_model *m = f->model;
-    assert(s->n_tokens <= f->capacity.max_tokens && (direction == NULL || bal_model_is_integer(m)));
-    f->pass.direction = direction;
-    f->pass.n_signs = direction != NULL && !direction->one_sided ? 2 : 1;
-    f->pass.n_tokens = s->n_tokens;
-    int64_t first = n_below(f, s);
-    if (first > 0)
-        run_below(f, first, s);
-    else
-        embed(f, s);
-    for (int64_t i = first; i < m->config.n_layers; ++i) run_layer(f, i, s);
-    finish(f);
+    bal_forward_begin(f, direction, s->n_tokens);
+    bal_forward_enter(f, s);
+    bal_forward_finish(f, 0, s);
 }

@@ -5,6 +5,7 @@
 #define BALLOT_FORWARD_IMPL_H
 
 #include "model_impl.h"
+#include "store.h"
 
 #define PIECE BAL_BLOCK_CODES /* words whose logits are held at once, for all tokens */
 #define N_SIGNS_MAX 2
@@ -59,12 +60,34 @@ typedef struct bal_outputs {
     bal_exp_sums *sums;
 } bal_outputs;
 
-/* The residual stream, [max_tokens][dim], before the first layer that a direction moves. */
-typedef struct bal_below {
+/* Tokens of a sequence of a batch that are computed alike, see kept.c. */
+typedef struct bal_stretch {
+    int64_t token, n;  /* in the batch: the first, and how many */
+    int64_t position;  /* of the first in its text */
+    int64_t parent;    /* an earlier stretch, which it continues; -1: none */
+    bool by_base;      /* the base reads it; its keys and values are kept, of each layer that passes
+                          compute: [n_layers - first][2][n][n_kv_heads * head_dim] */
+    const float *kept; /* if not by_base: [n][dim], what goes into the first layer of a pass */
+    float *room;       /* the same where it is missing in the store, and computed; else NULL */
+} bal_stretch;
+
+/* What is kept of the texts that passes read. */
+typedef struct bal_kept {
+    bal_keep how;
     bool is_held; /* see bal_forward_hold */
-    int64_t n;    /* layers that it has passed since then; -1: it was not computed yet */
-    float *x;
-} bal_below;
+    int64_t
+        first; /* layer of the pass that comes next; -1: what is kept is not that of its batch */
+    int64_t n; /* stretches of the batch */
+    bal_stretch *stretches; /* [max_tokens] */
+    int64_t *last;          /* [max_tokens] of each sequence: its last stretch */
+    int32_t *chain;         /* [max_length] tokens of a text */
+    float *values;          /* of stretches that are missing */
+    int64_t n_values, capacity;
+    /* sequences of a pass, [max_tokens] each */
+    int32_t *tokens;
+    int64_t *start, *parent, *place; /* place: of each stretch: its sequence; -1: not in the pass */
+    const bal_stretch **after;
+} bal_kept;
 
 struct bal_forward {
     const bal_model *model;
@@ -76,7 +99,7 @@ struct bal_forward {
     bal_moved moved;
     bal_angles angles;
     bal_outputs out;
-    bal_below below;
+    bal_kept kept;
 };
 
 /* linear.c: parts, norms and embeddings. */
@@ -102,13 +125,36 @@ void bal_forward_embed(bal_forward *f, const bal_part *table, const int32_t *ids
 typedef struct bal_sequences {
     const int32_t *tokens;
     int64_t n_tokens, n;
-    const int64_t *start;  /* [n + 1] */
-    const int64_t *parent; /* [n]; NULL: none has one */
-    int64_t stride;        /* from the tokens at + to those at -; 0: they are the same */
+    const int64_t *start;            /* [n + 1] */
+    const int64_t *parent;           /* [n]; NULL: none has one */
+    int64_t stride;                  /* from the tokens at + to those at -; 0: they are the same */
+    const bal_stretch *const *after; /* [n] stretches read by the base, which sequences without a
+                                        parent continue; NULL: none does */
 } bal_sequences;
-/** All layers, for the tokens whose f->out.row is not below 0; f->out.row is then their row, and
- * what the head reads of them the input. */
+/** Layers before the first that a direction with these tensors on the ballot moves; 0 where what
+ *  they read is moved. */
+int64_t bal_forward_n_below(const bal_model *model, const bool *on_ballot);
+/** A pass of n_tokens tokens begins. */
+void bal_forward_begin(bal_forward *f, const bal_direction *direction, int64_t n_tokens);
+/** What goes into layer 0. */
+void bal_forward_enter(bal_forward *f, const bal_sequences *s);
+/** The attention of a layer, and the rest of it, or of the last layer, for tokens whose f->out.row
+ *  is not below 0. */
+void bal_forward_attend(bal_forward *f, int64_t layer, const bal_sequences *s);
+void bal_forward_feed(bal_forward *f, int64_t layer);
+/** All layers from first on, for the tokens whose f->out.row is not below 0; f->out.row is then
+ *  their row, and what the head reads of them the input. */
+void bal_forward_finish(bal_forward *f, int64_t first, const bal_sequences *s);
+/** A whole pass. */
 void bal_forward_run(bal_forward *f, const bal_direction *direction, const bal_sequences *s);
+
+/* kept.c */
+
+/** Is there something to keep of a batch in a pass? */
+bool bal_kept_serves(const bal_forward *f, const bal_direction *direction);
+/** A whole pass over a batch, with what is kept of it; f->out.row as above. @return BAL_OK;
+ *  BAL_ERR_MEMORY. */
+bal_status bal_kept_run(bal_forward *f, const bal_direction *direction, const bal_batch *batch);
 
 /* losses.c */
 

@@ -77,9 +77,15 @@ bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
 {
     memset(f->out.row, -1, (size_t)batch->n_tokens * sizeof *f->out.row);
     for (int64_t i = 0; i < batch->n_scored; ++i) f->out.row[batch->scored[i].token] = 0;
-    bal_forward_run(f, direction,
-                    &(bal_sequences){batch->tokens, batch->n_tokens, batch->n_sequences,
-                                     batch->start, batch->parent, 0});
+    if (bal_kept_serves(f, direction))
+        BAL_TRY(bal_kept_run(f, direction, batch));
+    else
+        bal_forward_run(f, direction,
+                        &(bal_sequences){.tokens = batch->tokens,
+                                         .n_tokens = batch->n_tokens,
+                                         .n = batch->n_sequences,
+                                         .start = batch->start,
+                                         .parent = batch->parent});
     (batch->aim.relative ? find_targets : sum_pieces)(f, batch);
     for (int sign = 0; sign < f->pass.n_signs; ++sign) {
         bal_losses *at = &losses[sign];
@@ -121,8 +127,10 @@ bal_status bal_forward_logits(bal_forward *f, const int32_t *tokens, int64_t n_t
                               float *logits)
 {
     memset(f->out.row, 0, (size_t)n_tokens * sizeof *f->out.row);
-    bal_forward_run(f, NULL,
-                    &(bal_sequences){tokens, n_tokens, 1, (int64_t[]){0, n_tokens}, NULL, 0});
+    bal_forward_run(
+        f, NULL,
+        &(bal_sequences){
+            .tokens = tokens, .n_tokens = n_tokens, .n = 1, .start = (int64_t[]){0, n_tokens}});
     return bal_forward_all_logits(f, logits);
 }
 
@@ -191,7 +199,7 @@ void bal_cache_keep(bal_cache *cache, int64_t n)
 bal_status bal_forward_extend(bal_forward *f, bal_cache *cache, const int32_t *tokens,
                               int64_t n_tokens, float *logits)
 {
-    assert(cache->model == f->model && n_tokens >= 1);
+    assert(bal_model_config_same(&cache->model->config, &f->model->config) && n_tokens >= 1);
     assert(cache->n_tokens + n_tokens <= cache->max_length &&
            cache->max_length <= f->capacity.max_length);
     for (int64_t n; n_tokens > 0; tokens += n, n_tokens -= n) {
@@ -199,7 +207,9 @@ bal_status bal_forward_extend(bal_forward *f, bal_cache *cache, const int32_t *t
         memset(f->out.row, -1, (size_t)n * sizeof *f->out.row);
         f->out.row[n - 1] = 0;
         f->pass.caches = &cache;
-        bal_forward_run(f, NULL, &(bal_sequences){tokens, n, 1, (int64_t[]){0, n}, NULL, 0});
+        bal_forward_run(
+            f, NULL,
+            &(bal_sequences){.tokens = tokens, .n_tokens = n, .n = 1, .start = (int64_t[]){0, n}});
         f->pass.caches = NULL;
         cache->n_tokens += n;
         if (n == n_tokens && logits != NULL) BAL_TRY(bal_forward_all_logits(f, logits));
