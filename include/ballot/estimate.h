@@ -19,7 +19,7 @@ typedef struct bal_copy_bytes {
 typedef struct bal_rank_bytes {
     int64_t program, text, work; /* at its start; tokens, tokenizer; activations */
     int64_t reading;             /* on top, while it reads the texts */
-    int64_t metrics, saving;     /* of rank 0: after the last step; on top, writing a checkpoint */
+    int64_t metrics, saving;     /* of rank 0: a row of them; on top, writing a checkpoint */
     int64_t sent;                /* in a step */
 } bal_rank_bytes;
 
@@ -27,6 +27,7 @@ typedef struct bal_rank_bytes {
 typedef struct bal_file_bytes {
     int64_t checkpoint, journal;
     int64_t log;    /* metrics.jsonl, at most, where nobody abstains */
+    int64_t rows;   /* metrics of each step, while the run is under way */
     int64_t n_kept; /* checkpoints, stops counted */
     int64_t disk;   /* all files, while one is written */
 } bal_file_bytes;

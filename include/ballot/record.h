@@ -98,24 +98,34 @@ typedef enum bal_phase {
 /** The name of a phase: "probe", "vote", ... Local. */
 const char *bal_phase_name(bal_phase phase);
 
-/** Growing arrays with one row per step, all owned. */
-typedef struct bal_metrics {
-    int64_t n, capacity;
-    int n_tensors;
-    double *loss_nats;     /* [n] mean training loss per token over the step's probes */
-    double *dev_loss_nats; /* [n] dev loss per token before the step; NaN: not evaluated */
-    double *dev_metric;    /* [n] of a task: accuracy or F1 then, 0 to 1; NaN: not evaluated */
-    double *agreement;     /* [n] share of sequences that agree with their slot's vote */
-    int64_t *n_passes;     /* [n] forward passes of the run after this step */
-    double *seconds;       /* [n][BAL_N_PHASES] of rank 0; 0 for replayed steps */
-    uint32_t *flips;       /* [n][n_tensors] codes that changed, saturating */
-} bal_metrics;
-void bal_metrics_init(bal_metrics *metrics, int n_tensors);
-void bal_metrics_clear(bal_metrics *metrics);
-/** Bytes of n rows. Local. */
+/** What a step did. */
+typedef struct bal_metrics_row {
+    int64_t step;
+    double loss_nats;             /* mean training loss per token over the step's probes */
+    double dev_loss_nats;         /* dev loss per token before the step; NaN: not evaluated */
+    double dev_metric;            /* of a task: accuracy or F1 then, 0 to 1; NaN: not evaluated */
+    double agreement;             /* share of sequences that agree with their slot's vote */
+    int64_t n_passes;             /* forward passes of the run after this step */
+    double seconds[BAL_N_PHASES]; /* of rank 0; 0 for replayed steps */
+    const uint32_t *flips;        /* [n_tensors] codes that changed, saturating; NULL: none */
+} bal_metrics_row;
+
+/** A table with a row for each step 0, 1, 2, ... Its rows are on disk, in a file of the run
+ * directory that has no name: it is gone when the process ends, however that ends. */
+typedef struct bal_metrics bal_metrics;
+/** Make an empty one. Local. @return BAL_OK; BAL_ERR_IO: dir cannot be written; BAL_ERR_MEMORY. */
+bal_status bal_metrics_create(const char *dir, int n_tensors, bal_metrics **metrics);
+/** A null table is fine. Local. */
+void bal_metrics_destroy(bal_metrics **metrics);
+/** Number of rows; of a null table 0. Local. */
+int64_t bal_metrics_n(const bal_metrics *metrics);
+/** Read row index, in [0, n). Its flips are borrowed until the next call on this table. Local.
+ *  @return BAL_OK; BAL_ERR_IO. */
+bal_status bal_metrics_get(bal_metrics *metrics, int64_t index, bal_metrics_row *row);
+/** Write the row of row->step, in [0, n]: n adds one. Local. @return as above. */
+bal_status bal_metrics_put(bal_metrics *metrics, const bal_metrics_row *row);
+/** Bytes of n rows on disk. Local. */
 int64_t bal_metrics_bytes(int n_tensors, int64_t n);
-/** Add a row of zeros, with dev_loss_nats NaN. Local. @return its index; -1: no memory. */
-int64_t bal_metrics_add(bal_metrics *metrics);
 
 /* ---- checkpoint: one HDF5 file ---- */
 
@@ -131,8 +141,8 @@ typedef struct bal_snapshot {
     bal_tokenizer *tokenizer; /* made from these files; writers need none */
     char *job_text;           /* the job, as INI */
     char *isa;                /* kernel level of the writer, see bal_kernels.name */
-    bal_metrics metrics;
-    uint8_t *journal; /* bytes of the journal up to this step */
+    bal_metrics *metrics;     /* NULL: no rows, which bal_checkpoint_read_metrics reads */
+    uint8_t *journal;         /* bytes of the journal up to this step */
     size_t journal_bytes;
     double dev_loss_nats; /* last dev loss, NaN: none */
 } bal_snapshot;
@@ -163,9 +173,12 @@ bal_status bal_checkpoint_verify(const char *path);
  * @return BAL_OK; BAL_ERR_INPUT: missing, damaged, or of another version; BAL_ERR_MEMORY.
  */
 bal_status bal_checkpoint_read(const char *path, bool with_states, bal_snapshot *snapshot);
-/** The first half of it: everything but the weights. The model is outlined (bal_model_outline).
- *  Local. Errors as above. */
+/** The first half of it: everything but the weights; metrics are in neither half. The model is
+ * outlined (bal_model_outline). Local. Errors as above. */
 bal_status bal_checkpoint_outline(const char *path, bal_snapshot *snapshot);
+/** Read its rows of metrics into an empty table, which has as many tensors. Local. Errors as above,
+ *  and BAL_ERR_IO: the table cannot be written. */
+bal_status bal_checkpoint_read_metrics(const char *path, bal_metrics *metrics);
 /** The second half: read codes and scales into the tensors of the outlined model, or into others
  *  that match them, and states, once all have memory. The fingerprint is checked if states has all
  *  that the file has. Local. Errors as above, and BAL_ERR_INPUT: the file has other tensors, or

@@ -109,14 +109,15 @@ static json_t *to_json(const bal_job *job, const bal_context *context, const bal
                   (json_int_t)e->copy.loading, "metrics", (json_int_t)e->rank.metrics, "saving",
                   (json_int_t)e->rank.saving);
     json_t *object = json_pack(
-        "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "bytes",
+        "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "bytes",
         memory, "planned_ranks", (json_int_t)p->ranks, "planned_ranks_per_node",
         (json_int_t)p->per_node, "models_per_node", (json_int_t)p->n_copies, "rank_bytes",
         (json_int_t)p->rank_bytes, "node_bytes", (json_int_t)p->node_bytes, "memory_bytes",
         (json_int_t)p->memory, "step_bytes", (json_int_t)e->rank.sent, "checkpoint_bytes",
         (json_int_t)e->files.checkpoint, "journal_bytes", (json_int_t)e->files.journal, "log_bytes",
-        (json_int_t)e->files.log, "disk_bytes", (json_int_t)e->files.disk, "steps",
-        (json_int_t)job->run.steps, "result", result, "text", text);
+        (json_int_t)e->files.log, "rows_bytes", (json_int_t)e->files.rows, "disk_bytes",
+        (json_int_t)e->files.disk, "steps", (json_int_t)job->run.steps, "result", result, "text",
+        text);
     /* and what analysis/scale.py reads of a step; null where nothing was measured */
     int64_t sets = (job->vote.slots + BAL_WALSH_SLOTS - 1) / BAL_WALSH_SLOTS;
     json_t *step =
@@ -156,7 +157,7 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
         {"reading", e->rank.reading,
          "each rank, while it reads the texts, before there is a model"},
         {"loading", e->copy.loading, "each model, while it is read, before there is work"},
-        {"metrics", e->rank.metrics, "rank 0, after the last step"},
+        {"metrics", e->rank.metrics, "rank 0, one step's; the rows of all steps are on disk"},
         {"saving", e->rank.saving, "rank 0, while it writes a checkpoint"},
     };
     printf("%s: %lld rank%s, %lld to a node, %lld slots, %lld x %lld tokens per probe\n\n",
@@ -172,6 +173,8 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
     printf("checkpoint       %.2f MiB after the last step\n", (double)e->files.checkpoint / MIB);
     printf("journal          %lld bytes after the last step\n", (long long)e->files.journal);
     printf("metrics.jsonl    %.2f MiB after the last step, at most\n", (double)e->files.log / MIB);
+    printf("rows for plots   %.2f MiB after the last step, gone when the process ends\n",
+           (double)e->files.rows / MIB);
     printf("on disk          %.2f MiB: these, %lld checkpoints, best.h5 and one being written\n",
            (double)e->files.disk / MIB, (long long)e->files.n_kept);
     if (!e->times.measured) {

@@ -245,10 +245,7 @@ bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle
                              .job_text = job->text,
                              .isa = (char *)(uintptr_t)machine->kernels->name,
                              .dev_loss_nats = (double)NAN};
-    bal_metrics_init(&snapshot.metrics, bal_model_tensors(bundle->model)->n);
-    bal_status status = bal_checkpoint_write(dirname(folder), basename(name), &snapshot);
-    bal_metrics_clear(&snapshot.metrics);
-    return status;
+    return bal_checkpoint_write(dirname(folder), basename(name), &snapshot);
 }
 
 bal_status bal_print_json(const bal_context *context, json_t *object)

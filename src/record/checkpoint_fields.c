@@ -50,7 +50,7 @@ void bal_snapshot_clear(bal_snapshot *snapshot)
     bal_states_clear(&snapshot->states);
     bal_tokenizer_destroy(&snapshot->tokenizer);
     bal_files_clear(&snapshot->files);
-    bal_metrics_clear(&snapshot->metrics);
+    bal_metrics_destroy(&snapshot->metrics);
     free(snapshot->job_text);
     free(snapshot->isa);
     free(snapshot->journal);

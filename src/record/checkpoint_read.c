@@ -99,67 +99,6 @@ static bal_status read_tensors(const bal_reader *r, bal_tensors *tensors, bal_st
     return status;
 }
 
-static bal_status read_table(const bal_reader *r, const char *name, hid_t type, int64_t n_rows,
-                             int64_t n_cols, void *values, const char *columns, char *names)
-{
-    bal_place at = {"/metrics", name};
-    int64_t dims[] = {n_rows, n_cols};
-    BAL_HANDLE dataset = H5I_INVALID_HID;
-    if (names == NULL) return bal_fail(BAL_ERR_MEMORY, "%s: no memory for a text", r->path);
-    BAL_TRY(bal_hdf5_open_dataset(r, r->metrics, at, type, 2, dims, &dataset));
-    BAL_TRY(bal_hdf5_expect_text(r, dataset, at, columns, names));
-    return bal_hdf5_read_all(r, at, dataset, type, values);
-}
-
-static bal_status read_metrics(const bal_reader *r, const bal_tensors *tensors, bal_metrics *m)
-{
-    bal_place step = {"/metrics", "step"};
-    int64_t n = -1;
-    BAL_HANDLE dataset = H5I_INVALID_HID;
-    bal_metrics_init(m, tensors->n);
-    BAL_TRY(bal_hdf5_open_dataset(r, r->metrics, step, H5T_STD_I64LE, 1, &n, &dataset));
-    int64_t row_bytes = BAL_N_PHASES * 8 + (int64_t)m->n_tensors * 4; /* seconds and flips */
-    if (n > r->file_bytes / row_bytes)
-        return bal_hdf5_damaged(r, step, "", "found more steps than the file holds");
-    if (!bal_metrics_reserve(m, n > 0 ? n : 1))
-        return bal_fail(BAL_ERR_MEMORY, "%s: no memory for the metrics of %" PRId64 " steps",
-                        r->path, n);
-    m->n = n;
-    /* n_passes is lent to the step numbers, which are not kept. */
-    BAL_TRY(bal_hdf5_read_all(r, step, dataset, H5T_STD_I64LE, m->n_passes));
-    for (int64_t row = 0; row < n; ++row)
-        if (m->n_passes[row] != row)
-            return bal_fail(BAL_ERR_INPUT, "%s: /metrics/step: row %" PRId64 " is step %" PRId64,
-                            r->path, row, m->n_passes[row]);
-    const struct {
-        const char *name;
-        hid_t type;
-        void *values;
-    } columns[] = {{"loss_nats", H5T_IEEE_F64LE, m->loss_nats},
-                   {"dev_loss_nats", H5T_IEEE_F64LE, m->dev_loss_nats},
-                   {"dev_metric", H5T_IEEE_F64LE, m->dev_metric}, /* since version 0.2 */
-                   {"agreement", H5T_IEEE_F64LE, m->agreement},
-                   {"forward_passes", H5T_STD_I64LE, m->n_passes}};
-    for (int64_t row = 0; row < n; ++row) m->dev_metric[row] = (double)NAN;
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; ++i)
-        if (columns[i].values != m->dev_metric || bal_hdf5_is_hard_link(r->metrics, "dev_metric"))
-            BAL_TRY(bal_hdf5_read_dataset(r, r->metrics, (bal_place){"/metrics", columns[i].name},
-                                          columns[i].type, 1, &n, columns[i].values));
-    for (int64_t row = 0; row < n; ++row)
-        if (m->n_passes[row] < 0 || m->n_passes[row] > (row + 1) * 2 * BAL_SLOTS_MAX)
-            return bal_fail(BAL_ERR_INPUT,
-                            "%s: /metrics/forward_passes: row %" PRId64 " is %" PRId64, r->path,
-                            row, m->n_passes[row]);
-    char *phases = bal_column_names(NULL), *names = bal_column_names(tensors);
-    bal_status status =
-        read_table(r, "seconds", H5T_IEEE_F64LE, n, BAL_N_PHASES, m->seconds, "phases", phases);
-    if (status == BAL_OK)
-        status = read_table(r, "flips", H5T_STD_U32LE, n, m->n_tensors, m->flips, "tensors", names);
-    free(phases);
-    free(names);
-    return status;
-}
-
 static bal_status read_job_text(const bal_reader *r, char **text)
 {
     bal_place at = {"/job", "text"};
@@ -321,8 +260,6 @@ static bal_status outline(const char *path, bal_snapshot *snapshot)
     bal_status status = read_root(&r, snapshot);
     if (status == BAL_OK) status = bal_read_model(&r, &snapshot->model);
     if (status == BAL_OK)
-        status = read_metrics(&r, bal_model_tensors(snapshot->model), &snapshot->metrics);
-    if (status == BAL_OK)
         status = bal_hdf5_read_bytes(&r, r.ballots, (bal_place){"/ballots", "journal"},
                                      &snapshot->journal, &snapshot->journal_bytes);
     if (status == BAL_OK) status = read_files(&r, snapshot);
@@ -337,6 +274,23 @@ bal_status bal_checkpoint_outline(const char *path, bal_snapshot *snapshot)
     *snapshot = (bal_snapshot){0};
     BAL_TRY(bal_checkpoint_verify(path));
     return blame(path, outline(path, snapshot));
+}
+
+static bal_status read_metrics(const char *path, bal_metrics *metrics)
+{
+    bal_reader r;
+    bal_model *model = NULL;
+    BAL_TRY(open_reader(path, &r));
+    bal_status status = bal_read_model(&r, &model);
+    if (status == BAL_OK) status = bal_read_metrics(&r, bal_model_tensors(model), metrics);
+    H5Fclose(r.file);
+    bal_model_destroy(&model);
+    return status;
+}
+
+bal_status bal_checkpoint_read_metrics(const char *path, bal_metrics *metrics)
+{
+    return blame(path, read_metrics(path, metrics));
 }
 
 static bal_status fill(const char *path, bal_tensors *tensors, bal_states *states)

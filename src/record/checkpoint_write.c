@@ -64,30 +64,6 @@ static void write_states(hid_t file, const bal_tensors *tensors, const bal_state
     }
 }
 
-static void write_table(hid_t group, const char *name, hid_t type, int64_t n_rows, int64_t n_cols,
-                        const void *values, const char *columns, const char *names)
-{
-    hsize_t dims[2] = {(hsize_t)n_rows, (hsize_t)n_cols};
-    BAL_HANDLE dataset = H5I_INVALID_HID;
-    bal_hdf5_write_dataset(group, name, type, 2, dims, values, &dataset);
-    bal_hdf5_write_text(dataset, columns, names);
-}
-
-static void write_metrics(hid_t file, const bal_metrics *m, const int64_t *steps,
-                          const char *phases, const char *tensors)
-{
-    hsize_t n = (hsize_t)m->n;
-    BAL_HANDLE group = bal_hdf5_make_group(file, "metrics");
-    bal_hdf5_write_dataset(group, "step", H5T_STD_I64LE, 1, &n, steps, NULL);
-    bal_hdf5_write_dataset(group, "loss_nats", H5T_IEEE_F64LE, 1, &n, m->loss_nats, NULL);
-    bal_hdf5_write_dataset(group, "dev_loss_nats", H5T_IEEE_F64LE, 1, &n, m->dev_loss_nats, NULL);
-    bal_hdf5_write_dataset(group, "dev_metric", H5T_IEEE_F64LE, 1, &n, m->dev_metric, NULL);
-    bal_hdf5_write_dataset(group, "agreement", H5T_IEEE_F64LE, 1, &n, m->agreement, NULL);
-    bal_hdf5_write_dataset(group, "forward_passes", H5T_STD_I64LE, 1, &n, m->n_passes, NULL);
-    write_table(group, "seconds", H5T_IEEE_F64LE, m->n, BAL_N_PHASES, m->seconds, "phases", phases);
-    write_table(group, "flips", H5T_STD_U32LE, m->n, m->n_tensors, m->flips, "tensors", tensors);
-}
-
 static void write_journal(hid_t file, const bal_snapshot *s)
 {
     hsize_t n = s->journal_bytes;
@@ -155,37 +131,27 @@ static bal_status write_hdf5(const char *path, const char *name, const bal_snaps
 {
     assert(bal_model_is_integer(s->model));
     const bal_tensors *tensors = bal_model_tensors(s->model);
-    assert(s->metrics.n_tensors == tensors->n);
     bal_status status = BAL_OK;
     hid_t file = H5I_INVALID_HID;
     void *buffer = bal_alloc((size_t)bal_largest_bytes(tensors), 1);
-    int64_t *steps = bal_alloc((size_t)s->metrics.n, sizeof *steps);
-    char *phases = bal_column_names(NULL), *names = bal_column_names(tensors);
-    if (buffer == NULL || steps == NULL || phases == NULL || names == NULL) {
-        status = bal_fail(BAL_ERR_MEMORY, "%s: no memory to write a checkpoint", name);
-        goto done;
-    }
-    for (int64_t row = 0; row < s->metrics.n; ++row) steps[row] = row;
+    if (buffer == NULL)
+        return bal_fail(BAL_ERR_MEMORY, "%s: no memory to write a checkpoint", name);
     bal_hdf5_listen();
     file = create_file(path);
     write_root(file, s);
     write_tensors(file, s->model, buffer);
     write_states(file, tensors, &s->states, buffer);
-    write_metrics(file, &s->metrics, steps, phases, names);
+    status = bal_write_metrics(file, s->metrics, tensors);
     write_journal(file, s);
     write_job(file, s);
     write_files(file, &s->files);
     H5Fclose(file);
-    if (bal_hdf5_driver_errno() != 0)
+    if (status == BAL_OK && bal_hdf5_driver_errno() != 0)
         status = bal_fail(bal_hdf5_driver_errno() == ENOMEM ? BAL_ERR_MEMORY : BAL_ERR_IO,
                           "%s: writing failed: %s", name, strerror(bal_hdf5_driver_errno()));
-    else if (bal_hdf5_failed())
+    else if (status == BAL_OK && bal_hdf5_failed())
         status = bal_fail(BAL_ERR_IO, "%s: writing failed: %s", name, bal_hdf5_reason());
-done:
     free(buffer);
-    free(steps);
-    free(phases);
-    free(names);
     return status;
 }
 
@@ -235,19 +201,18 @@ int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *state
             n_bytes += bal_hdf5_dataset_bytes(2, t->n_rows, bal_tensor_n_groups(t), 1);
         n_bytes += (int64_t)strlen(t->name); /* in the list of flips */
     }
-    for (int column = 0; column < 6; ++column) n_bytes += bal_hdf5_dataset_bytes(1, 1, n_steps, 8);
-    n_bytes += bal_hdf5_dataset_bytes(2, n_steps, BAL_N_PHASES, 8) +
-               bal_hdf5_dataset_bytes(2, n_steps, tensors->n, 4);
+    n_bytes += bal_metrics_file_bytes(tensors->n, n_steps);
     n_bytes += bal_hdf5_dataset_bytes(1, 1, journal_bytes, 1);
     for (int i = 0; i < files->n; ++i)
         n_bytes += bal_hdf5_dataset_bytes(1, 1, (int64_t)files->at[i].n_bytes, 1);
     return n_bytes;
 }
 
-/* A tensor in row-major order, and the blocks that HDF5 has freed and keeps: up to 16 MiB of them
- * (H5set_free_list_limits). */
+/* A tensor in row-major order, metrics on their way, and the blocks that HDF5 has freed and keeps:
+ * up to 16 MiB of them (H5set_free_list_limits). */
 int64_t bal_checkpoint_memory(const bal_tensors *tensors, int64_t n_bytes)
 {
     const int64_t kept = 16 << 20;
-    return bal_largest_bytes(tensors) + (n_bytes < kept ? n_bytes : kept);
+    return bal_largest_bytes(tensors) + 2 * BAL_METRICS_BLOCK_BYTES +
+           (n_bytes < kept ? n_bytes : kept);
 }

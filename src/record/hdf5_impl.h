@@ -32,10 +32,19 @@ void bal_hdf5_write_text(hid_t object, const char *name, const char *text);
  */
 void bal_hdf5_write_dataset(hid_t group, const char *name, hid_t type, int rank,
                             const hsize_t *dims, const void *values, hid_t *dataset);
+/** An empty dataset in chunks of that shape. */
+hid_t bal_hdf5_make_dataset(hid_t group, const char *name, hid_t type, int rank,
+                            const hsize_t *dims, const hsize_t *chunk);
+/** Rows first to first + n - 1 of a dataset of rank 1 or 2. */
+void bal_hdf5_write_rows(hid_t dataset, hid_t type, int64_t first, int64_t n, const void *values);
+/** Where these rows stand in the file; in *memory, where they stand in an array of them alone. */
+hid_t bal_hdf5_rows(hid_t dataset, int64_t first, int64_t n, hid_t *memory);
 /** A type for a text of that length, ended or filled by zeros. */
 hid_t bal_hdf5_text_type(size_t n_bytes);
 /** Bytes that a dataset of rank 1 or 2 takes in a file. */
 int64_t bal_hdf5_dataset_bytes(int rank, int64_t n_rows, int64_t n_cols, size_t element_bytes);
+int64_t bal_hdf5_chunked_bytes(int rank, const hsize_t *dims, const hsize_t *chunk,
+                               size_t element_bytes);
 
 /* ---- hdf5_read.c: BAL_ERR_INPUT, with the place, where something else is found ---- */
 
@@ -79,6 +88,9 @@ bal_status bal_hdf5_open_dataset(const bal_reader *r, hid_t group, bal_place at,
 /** Read all of an open dataset. */
 bal_status bal_hdf5_read_all(const bal_reader *r, bal_place at, hid_t dataset, hid_t type,
                              void *values);
+/** Read rows first to first + n - 1 of an open dataset of rank 1 or 2. */
+bal_status bal_hdf5_read_rows(const bal_reader *r, bal_place at, hid_t dataset, hid_t type,
+                              int64_t first, int64_t n, void *values);
 /** A dataset whose shape is known. */
 bal_status bal_hdf5_read_dataset(const bal_reader *r, hid_t group, bal_place at, hid_t type,
                                  int rank, const int64_t *shape, void *values);
@@ -102,6 +114,16 @@ typedef struct bal_field {
 #define BAL_N_RUN_ID_FIELDS 8
 /** All members of bal_run_id. Only a run of a task has the last, task_hash, in its file. */
 void bal_run_id_fields(bal_field fields[BAL_N_RUN_ID_FIELDS]);
+
+/* ---- checkpoint_metrics.c ---- */
+
+/** Write the rows of a table, NULL: none, for a model with these tensors.
+ *  @return BAL_OK, HDF5 may have failed; BAL_ERR_IO: rows cannot be read; BAL_ERR_MEMORY. */
+bal_status bal_write_metrics(hid_t file, const bal_metrics *metrics, const bal_tensors *tensors);
+/** Read them into an empty table. */
+bal_status bal_read_metrics(const bal_reader *r, const bal_tensors *tensors, bal_metrics *metrics);
+/** Bytes that n rows take in a file. */
+int64_t bal_metrics_file_bytes(int n_tensors, int64_t n);
 
 /* ---- checkpoint_model.c ---- */
 

@@ -129,6 +129,14 @@ bal_status bal_hdf5_read_all(const bal_reader *r, bal_place at, hid_t dataset, h
     return bal_hdf5_damaged(r, at, "", bal_hdf5_reason());
 }
 
+bal_status bal_hdf5_read_rows(const bal_reader *r, bal_place at, hid_t dataset, hid_t type,
+                              int64_t first, int64_t n, void *values)
+{
+    BAL_HANDLE memory = H5I_INVALID_HID, space = bal_hdf5_rows(dataset, first, n, &memory);
+    if (H5Dread(dataset, type, memory, space, H5P_DEFAULT, values) >= 0) return BAL_OK;
+    return bal_hdf5_damaged(r, at, "", bal_hdf5_reason());
+}
+
 bal_status bal_hdf5_read_dataset(const bal_reader *r, hid_t group, bal_place at, hid_t type,
                                  int rank, const int64_t *shape, void *values)
 {

@@ -7,6 +7,17 @@
 
 #define CHUNK_BYTES 1048576
 
+hid_t bal_hdf5_rows(hid_t dataset, int64_t first, int64_t n, hid_t *memory)
+{
+    hsize_t dims[2] = {0}, from[2] = {(hsize_t)first, 0};
+    hid_t space = H5Dget_space(dataset);
+    int rank = H5Sget_simple_extent_dims(space, dims, NULL);
+    dims[0] = (hsize_t)n;
+    H5Sselect_hyperslab(space, H5S_SELECT_SET, from, NULL, dims, NULL);
+    *memory = H5Screate_simple(rank, dims, NULL);
+    return space;
+}
+
 void bal_hdf5_write_attribute(hid_t object, const char *name, hid_t type, int rank,
                               const hsize_t *dims, const void *values)
 {
@@ -44,11 +55,12 @@ static hsize_t cut(int rank, const hsize_t *dims, size_t element_bytes, hsize_t 
 }
 
 /* Without elements or without a rank there is nothing to cut into chunks. */
-void bal_hdf5_write_dataset(hid_t group, const char *name, hid_t type, int rank,
-                            const hsize_t *dims, const void *values, hid_t *dataset)
+hid_t bal_hdf5_make_dataset(hid_t group, const char *name, hid_t type, int rank,
+                            const hsize_t *dims, const hsize_t *chunk)
 {
-    if (bal_hdf5_failed()) return;
-    hsize_t chunk[2], n = cut(rank, dims, H5Tget_size(type), chunk);
+    if (bal_hdf5_failed()) return H5I_INVALID_HID;
+    hsize_t n = 1;
+    for (int d = 0; d < rank; ++d) n *= dims[d];
     BAL_HANDLE space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dims, NULL);
     BAL_HANDLE how = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_obj_track_times(how, false);
@@ -56,12 +68,27 @@ void bal_hdf5_write_dataset(hid_t group, const char *name, hid_t type, int rank,
         H5Pset_chunk(how, rank, chunk);
         H5Pset_fletcher32(how);
     }
-    hid_t set = H5Dcreate2(group, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT);
+    return H5Dcreate2(group, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT);
+}
+
+void bal_hdf5_write_dataset(hid_t group, const char *name, hid_t type, int rank,
+                            const hsize_t *dims, const void *values, hid_t *dataset)
+{
+    if (bal_hdf5_failed()) return;
+    hsize_t chunk[2], n = cut(rank, dims, H5Tget_size(type), chunk);
+    hid_t set = bal_hdf5_make_dataset(group, name, type, rank, dims, chunk);
     if (n > 0) H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
     if (dataset != NULL)
         *dataset = set;
     else
         bal_hdf5_close(&set);
+}
+
+void bal_hdf5_write_rows(hid_t dataset, hid_t type, int64_t first, int64_t n, const void *values)
+{
+    if (bal_hdf5_failed()) return;
+    BAL_HANDLE memory = H5I_INVALID_HID, space = bal_hdf5_rows(dataset, first, n, &memory);
+    H5Dwrite(dataset, type, memory, space, H5P_DEFAULT, values);
 }
 
 hid_t bal_hdf5_make_group(hid_t above, const char *name)
@@ -72,19 +99,26 @@ hid_t bal_hdf5_make_group(hid_t above, const char *name)
     return H5Gcreate2(above, name, H5P_DEFAULT, how, H5P_DEFAULT);
 }
 
-/* What a dataset of rank 1 or 2 takes: whole chunks with their checksums, a node of the tree that
- * finds 32 to 64 of them, and what HDF5 keeps of its name and its few attributes. */
-int64_t bal_hdf5_dataset_bytes(int rank, int64_t n_rows, int64_t n_cols, size_t element_bytes)
+/* Whole chunks with their checksums, a node of the tree that finds 32 to 64 of them, and what HDF5
+ * keeps of its name and its few attributes. */
+int64_t bal_hdf5_chunked_bytes(int rank, const hsize_t *dims, const hsize_t *chunk,
+                               size_t element_bytes)
 {
     enum { HEADER_BYTES = 368, NODE_CHUNKS = 48 };
-    hsize_t dims[2] = {(hsize_t)n_rows, (hsize_t)n_cols}, chunk[2], n_chunks = 1;
-    hsize_t n = cut(rank, dims + 2 - rank, element_bytes, chunk), chunk_bytes = element_bytes;
-    if (n == 0) return HEADER_BYTES;
+    hsize_t n_chunks = 1, chunk_bytes = element_bytes;
     for (int d = 0; d < rank; ++d) {
-        n_chunks *= (dims[d + 2 - rank] + chunk[d] - 1) / chunk[d];
+        if (dims[d] == 0) return HEADER_BYTES;
+        n_chunks *= (dims[d] + chunk[d] - 1) / chunk[d];
         chunk_bytes *= chunk[d];
     }
     hsize_t node_bytes = 24 + 65 * (16 + 8 * (hsize_t)rank) + 64 * 8;
     return (int64_t)(n_chunks * (chunk_bytes + 4) +
                      (n_chunks + NODE_CHUNKS - 1) / NODE_CHUNKS * node_bytes + HEADER_BYTES);
+}
+
+int64_t bal_hdf5_dataset_bytes(int rank, int64_t n_rows, int64_t n_cols, size_t element_bytes)
+{
+    hsize_t dims[2] = {(hsize_t)n_rows, (hsize_t)n_cols}, chunk[2];
+    cut(rank, dims + 2 - rank, element_bytes, chunk);
+    return bal_hdf5_chunked_bytes(rank, dims + 2 - rank, chunk, element_bytes);
 }

@@ -1,9 +1,20 @@
-/* metrics.c: the growing table of what each step did, kept for plots. */
-#include <math.h>
+/* metrics.c: the table of what each step did, kept for plots in a file that has no name, so that
+ * its rows take no memory and nothing of it is left behind. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "record_impl.h"
+
+struct bal_metrics {
+    int fd;
+    int n_tensors;
+    int64_t n;
+    uint8_t *row;        /* the last one read, as the file has it */
+    char path[PATH_MAX]; /* that the file had, for sentences */
+};
 
 static const char *const phase_names[BAL_N_PHASES] = {
     [BAL_PHASE_PROBE] = "probe",
@@ -17,72 +28,84 @@ static const char *const phase_names[BAL_N_PHASES] = {
 
 const char *bal_phase_name(bal_phase phase) { return phase_names[phase]; }
 
-void bal_metrics_init(bal_metrics *metrics, int n_tensors)
+size_t bal_metrics_row_bytes(int n_tensors)
 {
-    *metrics = (bal_metrics){.n_tensors = n_tensors};
-}
-
-void bal_metrics_clear(bal_metrics *metrics)
-{
-    free(metrics->loss_nats);
-    free(metrics->dev_loss_nats);
-    free(metrics->dev_metric);
-    free(metrics->agreement);
-    free(metrics->n_passes);
-    free(metrics->seconds);
-    free(metrics->flips);
-    *metrics = (bal_metrics){0};
-}
-
-/* Room for capacity rows of row_bytes at *array, which stays as it is on failure. */
-static bool grow(void *array, int64_t capacity, size_t row_bytes)
-{
-    void *old, *larger;
-    memcpy(&old, array, sizeof old);
-    larger = reallocarray(old, (size_t)capacity, row_bytes == 0 ? 1 : row_bytes);
-    if (larger == NULL) return false;
-    memcpy(array, &larger, sizeof larger);
-    return true;
+    return BAL_METRICS_FIXED_BYTES + (size_t)n_tensors * sizeof(uint32_t);
 }
 
 int64_t bal_metrics_bytes(int n_tensors, int64_t n)
 {
-    bal_metrics m; /* for the sizes of what it points to */
-    size_t row = sizeof *m.loss_nats + sizeof *m.dev_loss_nats + sizeof *m.dev_metric +
-                 sizeof *m.agreement + sizeof *m.n_passes + BAL_N_PHASES * sizeof *m.seconds +
-                 (size_t)n_tensors * sizeof *m.flips;
-    return n * (int64_t)row;
+    return n * (int64_t)bal_metrics_row_bytes(n_tensors);
 }
 
-bool bal_metrics_reserve(bal_metrics *metrics, int64_t capacity)
+bal_status bal_metrics_create(const char *dir, int n_tensors, bal_metrics **metrics)
 {
-    if (capacity <= metrics->capacity) return true;
-    if (!grow(&metrics->loss_nats, capacity, sizeof *metrics->loss_nats) ||
-        !grow(&metrics->dev_loss_nats, capacity, sizeof *metrics->dev_loss_nats) ||
-        !grow(&metrics->dev_metric, capacity, sizeof *metrics->dev_metric) ||
-        !grow(&metrics->agreement, capacity, sizeof *metrics->agreement) ||
-        !grow(&metrics->n_passes, capacity, sizeof *metrics->n_passes) ||
-        !grow(&metrics->seconds, capacity, BAL_N_PHASES * sizeof *metrics->seconds) ||
-        !grow(&metrics->flips, capacity, (size_t)metrics->n_tensors * sizeof *metrics->flips))
-        return false;
-    metrics->capacity = capacity;
-    return true;
-}
-
-int64_t bal_metrics_add(bal_metrics *metrics)
-{
-    if (metrics->n == metrics->capacity &&
-        !bal_metrics_reserve(metrics, metrics->n == 0 ? 64 : 2 * metrics->n)) {
-        bal_fail(BAL_ERR_MEMORY, "no memory for the metrics of step %lld", (long long)metrics->n);
-        return -1;
+    bal_metrics *m = calloc(1, sizeof *m);
+    if (m == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the metrics of a run");
+    m->n_tensors = n_tensors;
+    m->fd = -1;
+    m->row = calloc(1, bal_metrics_row_bytes(n_tensors));
+    bal_status status = m->row == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory for a row of metrics")
+                                       : bal_path_join(dir, ".metrics.rows", m->path, PATH_MAX);
+    if (status == BAL_OK) {
+        unlink(m->path); /* of a process that was killed between the next two calls */
+        m->fd = open(m->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (m->fd < 0 || unlink(m->path) != 0)
+            status = bal_fail(BAL_ERR_IO, "%s: cannot be made: %s", m->path, strerror(errno));
     }
-    int64_t row = metrics->n++;
-    size_t n_tensors = (size_t)metrics->n_tensors;
-    metrics->loss_nats[row] = 0.0;
-    metrics->dev_loss_nats[row] = metrics->dev_metric[row] = NAN;
-    metrics->agreement[row] = 0.0;
-    metrics->n_passes[row] = 0;
-    memset(metrics->seconds + row * BAL_N_PHASES, 0, BAL_N_PHASES * sizeof *metrics->seconds);
-    memset(metrics->flips + (size_t)row * n_tensors, 0, n_tensors * sizeof *metrics->flips);
-    return row;
+    if (status == BAL_OK)
+        *metrics = m;
+    else
+        bal_metrics_destroy(&m);
+    return status;
+}
+
+void bal_metrics_destroy(bal_metrics **metrics)
+{
+    bal_metrics *m = *metrics;
+    if (m == NULL) return;
+    if (m->fd >= 0) close(m->fd);
+    free(m->row);
+    free(m);
+    *metrics = NULL;
+}
+
+int64_t bal_metrics_n(const bal_metrics *metrics) { return metrics == NULL ? 0 : metrics->n; }
+
+bal_status bal_metrics_get_rows(const bal_metrics *m, int64_t first, int64_t n, void *bytes)
+{
+    size_t row = bal_metrics_row_bytes(m->n_tensors), n_bytes = (size_t)n * row;
+    ssize_t got = bal_read_at(m->fd, bytes, n_bytes, first * (int64_t)row, m->path);
+    if (got < 0) return BAL_ERR_IO;
+    if ((size_t)got == n_bytes) return BAL_OK;
+    return bal_fail(BAL_ERR_IO, "%s: is shorter than what was written", m->path);
+}
+
+bal_status bal_metrics_put_rows(bal_metrics *m, int64_t first, int64_t n, const void *bytes)
+{
+    size_t row = bal_metrics_row_bytes(m->n_tensors);
+    if (lseek(m->fd, first * (off_t)row, SEEK_SET) < 0)
+        return bal_fail(BAL_ERR_IO, "%s: seeking failed: %s", m->path, strerror(errno));
+    BAL_TRY(bal_write_all(m->fd, bytes, (size_t)n * row, m->path));
+    if (first + n > m->n) m->n = first + n;
+    return BAL_OK;
+}
+
+bal_status bal_metrics_get(bal_metrics *metrics, int64_t index, bal_metrics_row *row)
+{
+    BAL_TRY(bal_metrics_get_rows(metrics, index, 1, metrics->row));
+    memcpy(row, metrics->row, BAL_METRICS_FIXED_BYTES);
+    row->flips = (uint32_t *)(void *)(metrics->row + BAL_METRICS_FIXED_BYTES);
+    return BAL_OK;
+}
+
+bal_status bal_metrics_put(bal_metrics *metrics, const bal_metrics_row *row)
+{
+    size_t n_bytes = (size_t)metrics->n_tensors * sizeof *row->flips;
+    memcpy(metrics->row, row, BAL_METRICS_FIXED_BYTES);
+    if (row->flips == NULL)
+        memset(metrics->row + BAL_METRICS_FIXED_BYTES, 0, n_bytes);
+    else
+        memmove(metrics->row + BAL_METRICS_FIXED_BYTES, row->flips, n_bytes);
+    return bal_metrics_put_rows(metrics, row->step, 1, metrics->row);
 }

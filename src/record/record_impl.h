@@ -3,6 +3,9 @@
 #ifndef BALLOT_RECORD_IMPL_H
 #define BALLOT_RECORD_IMPL_H
 
+#include <limits.h>
+#include <stddef.h>
+
 #include "ballot/quant.h"
 #include "ballot/record.h"
 
@@ -18,8 +21,15 @@ extern const char *const bal_role_names[];
 
 /** Bytes of the codes of the largest tensor, as a file has them. */
 int64_t bal_largest_bytes(const bal_tensors *tensors);
-/** Make room for capacity rows of metrics; false: no memory. */
-bool bal_metrics_reserve(bal_metrics *metrics, int64_t capacity);
+
+/* What a row of metrics has before its flips, which follow it on disk: numbers of 8 bytes. */
+#define BAL_METRICS_FIXED_BYTES offsetof(bal_metrics_row, flips)
+#define BAL_METRICS_BLOCK_BYTES ((int64_t)1 << 20) /* of those that are copied at once, at most */
+/** Bytes of a row on disk. */
+size_t bal_metrics_row_bytes(int n_tensors);
+/** Copy n rows as the file has them. @return BAL_OK; BAL_ERR_IO. */
+bal_status bal_metrics_get_rows(const bal_metrics *metrics, int64_t first, int64_t n, void *bytes);
+bal_status bal_metrics_put_rows(bal_metrics *metrics, int64_t first, int64_t n, const void *bytes);
 
 /** Write the user block of a file whose HDF5 part is complete, and verify the whole; name is what
  *  sentences call it. @return BAL_OK; BAL_ERR_IO; BAL_ERR_INPUT: it is not what was written. */

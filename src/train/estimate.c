@@ -25,11 +25,12 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
         bal_checkpoint_bytes(bal_model_tensors(model), &bal_rule_of(job->rule.name)->states, files,
                              e->files.journal, steps);
     e->files.log = bal_metrics_log_bytes(bal_model_tensors(model), steps);
+    e->files.rows = bal_metrics_bytes(bal_model_tensors(model)->n, steps);
     e->files.n_kept = N_STOPS + (every > 0 ? blocks_of(steps, every) : 1);
     e->files.n_kept =
         smaller(e->files.n_kept, smaller(job->run.keep, steps)); /* a file for each step */
-    e->files.disk = (e->files.n_kept + 2) * e->files.checkpoint + e->files.journal +
-                    e->files.log; /* best.h5, a new one */
+    e->files.disk = (e->files.n_kept + 2) * e->files.checkpoint + e->files.journal + e->files.log +
+                    e->files.rows; /* best.h5, a new one */
 }
 
 void bal_estimate_work(const bal_job *job, const bal_model *model, const bal_dataset *train,
@@ -70,7 +71,7 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     if (bal_memory_resident(&rss, &pss)) e->rank.text = larger(e->rank.text, pss - e->rank.program);
     e->rank.reading = larger(bal_memory_peak() - e->rank.program - e->rank.text, 0);
     e->copy.loading = 4 * bal_tensors_piece_n(run->replica.tensors) + 2 * largest;
-    e->rank.metrics = bal_metrics_bytes(n, job->run.steps);
+    e->rank.metrics = bal_metrics_bytes(n, 1); /* the others are on disk */
     e->rank.sent = bal_job_step_bytes(job);
     bal_estimate_files(job, run->replica.model, &run->inputs.bundle.files, e);
     e->rank.saving = bal_checkpoint_memory(run->replica.tensors, e->files.checkpoint);

@@ -89,21 +89,22 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
                                 const uint64_t *fingerprint)
 {
     if (step < log->n_steps) return BAL_OK;
-    const bal_metrics *m = &run->record.metrics;
+    bal_metrics_row row;
+    BAL_TRY(bal_metrics_get(run->record.metrics, step, &row));
     json_t *seconds = json_object(), *flips = json_object();
     for (int phase = 0; phase < BAL_N_PHASES; ++phase)
         json_object_set_new(seconds, bal_phase_name((bal_phase)phase),
-                            json_real(m->seconds[step * BAL_N_PHASES + phase]));
-    for (int i = 0; i < m->n_tensors; ++i)
-        if (m->flips[step * m->n_tensors + i] > 0)
+                            json_real(row.seconds[phase]));
+    for (int i = 0; i < run->replica.tensors->n; ++i)
+        if (row.flips[i] > 0)
             json_object_set_new(flips, run->replica.tensors->at[i].name,
-                                json_integer(m->flips[step * m->n_tensors + i]));
-    double dev = m->dev_loss_nats[step], loss = m->loss_nats[step], metric = m->dev_metric[step];
-    json_t *object = json_pack("{s:I, s:o, s:o, s:f, s:I, s:o, s:o}", "step", (json_int_t)step,
-                               "loss_nats", isnan(loss) ? json_null() : json_real(loss),
-                               "dev_loss_nats", isnan(dev) ? json_null() : json_real(dev),
-                               "agreement", m->agreement[step], "forward_passes",
-                               (json_int_t)m->n_passes[step], "seconds", seconds, "flips", flips);
+                                json_integer(row.flips[i]));
+    double dev = row.dev_loss_nats, loss = row.loss_nats, metric = row.dev_metric;
+    json_t *object =
+        json_pack("{s:I, s:o, s:o, s:f, s:I, s:o, s:o}", "step", (json_int_t)step, "loss_nats",
+                  isnan(loss) ? json_null() : json_real(loss), "dev_loss_nats",
+                  isnan(dev) ? json_null() : json_real(dev), "agreement", row.agreement,
+                  "forward_passes", (json_int_t)row.n_passes, "seconds", seconds, "flips", flips);
     if (object != NULL && !isnan(metric))
         json_object_set_new(object, "dev_metric", json_real(metric));
     if (object != NULL && fingerprint != NULL) { /* of the model before the step */
@@ -125,9 +126,11 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
 bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run)
 {
     const bal_score *dev = &run->record.dev_score;
+    bal_metrics_row last;
+    BAL_TRY(bal_metrics_get(run->record.metrics, run->step - 1, &last));
     json_t *object = json_pack("{s:b, s:I, s:f, s:I}", "final", 1, "step", (json_int_t)run->step,
                                "dev_loss_nats", bal_score_nats(dev), "forward_passes",
-                               (json_int_t)run->record.metrics.n_passes[run->record.metrics.n - 1]);
+                               (json_int_t)last.n_passes);
     if (object != NULL && dev->merit >= 0)
         json_object_set_new(object, "dev_metric", json_real(bal_merit(dev->merit)));
     return write_line(log, object);

@@ -56,11 +56,11 @@ void bal_progress(bal_run *run, bool important)
         clock_text(elapsed / (double)(run->step - run->clock.first_step) *
                        (double)(run->job->run.steps - run->step),
                    eta);
-    if (run->record.metrics.n > 0) {
-        int64_t last = run->record.metrics.n - 1;
-        snprintf(loss, sizeof loss, "  loss %.3f", run->record.metrics.loss_nats[last]);
-        snprintf(rate, sizeof rate, "  agree %2.0f %%  %.1f probes/s",
-                 100.0 * run->record.metrics.agreement[last],
+    bal_metrics_row last;
+    int64_t n = bal_metrics_n(run->record.metrics);
+    if (n > 0 && bal_metrics_get(run->record.metrics, n - 1, &last) == BAL_OK) {
+        snprintf(loss, sizeof loss, "  loss %.3f", last.loss_nats);
+        snprintf(rate, sizeof rate, "  agree %2.0f %%  %.1f probes/s", 100.0 * last.agreement,
                  (double)run->clock.n_probes / elapsed);
     }
     if (run->record.dev_score.n_tokens > 0)

@@ -1,10 +1,30 @@
 /* rebuild.c: the model of a step from what is on disk: a checkpoint or the base, then the ballots
  * of the journal. A run starts like this, and a replica that drifted recovers
  * like this. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "train_impl.h"
+
+/* The rows of metrics of a checkpoint. One that ballot replay made has none. */
+static bal_status read_metrics(const bal_run *run, const char *path, int64_t step)
+{
+    bal_metrics *metrics = run->record.metrics;
+    BAL_TRY(bal_checkpoint_read_metrics(path, metrics));
+    if (bal_metrics_n(metrics) > step)
+        return bal_fail(BAL_ERR_INPUT, "%s: %lld rows of metrics; expected at most %lld", path,
+                        (long long)bal_metrics_n(metrics), (long long)step);
+    int64_t passes = bal_job_way(run->job).n_points * run->job->vote.slots;
+    for (int64_t i = bal_metrics_n(metrics); i < step; ++i) {
+        bal_metrics_row row = {.step = i,
+                               .dev_loss_nats = (double)NAN,
+                               .dev_metric = (double)NAN,
+                               .n_passes = (i + 1) * passes};
+        BAL_TRY(bal_metrics_put(metrics, &row));
+    }
+    return BAL_OK;
+}
 
 /* Read a checkpoint into the memory of the model. For the ranks that fill a copy, rank 0 among
  * them. */
@@ -17,24 +37,9 @@ static bal_status read_checkpoint(bal_run *run, int64_t step)
     bal_status status = bal_run_compare_id(run, &snapshot.id);
     if (status == BAL_OK && snapshot.step != step)
         status = bal_fail(BAL_ERR_INPUT, "%s: is of step %lld", path, (long long)snapshot.step);
-    if (status == BAL_OK && snapshot.metrics.n > step)
-        status = bal_fail(BAL_ERR_INPUT, "%s: %lld rows of metrics; expected at most %lld", path,
-                          (long long)snapshot.metrics.n, (long long)step);
-    while (status == BAL_OK && snapshot.metrics.n < step) { /* one made by ballot replay has none */
-        int64_t row = bal_metrics_add(&snapshot.metrics);
-        if (row < 0)
-            status = bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
-        else
-            snapshot.metrics.n_passes[row] =
-                (row + 1) * bal_job_way(run->job).n_points * run->job->vote.slots;
-    }
+    if (status == BAL_OK && run->record.metrics != NULL) status = read_metrics(run, path, step);
     if (status == BAL_OK)
         status = bal_checkpoint_fill(path, run->replica.tensors, &run->replica.states);
-    if (status == BAL_OK && run->writes) {
-        bal_metrics_clear(&run->record.metrics);
-        run->record.metrics = snapshot.metrics;
-        snapshot.metrics = (bal_metrics){0};
-    }
     bal_snapshot_clear(&snapshot);
     return status;
 }
@@ -116,7 +121,6 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
     if (status == BAL_OK) status = bal_update_init(&run.update, job, machine, tensors, states);
     if (status == BAL_OK) status = bal_run_replay(&run, step);
     if (status == BAL_OK) status = bal_run_pending(&run);
-    bal_metrics_clear(&run.record.metrics);
     bal_update_clear(&run.update);
     bal_shared_destroy(&run.replica.shared);
     free(run.poll.bits);

@@ -19,11 +19,9 @@ static bal_status repair(bal_run *run, uint64_t *fingerprint)
         bal_comm_agree(run->comm, bal_replica_fingerprint(run->replica.shared, run->replica.tensors,
                                                           &run->replica.states, &before)));
 
-    bal_metrics kept = run->record.metrics; /* it has seconds, which replayed steps lack */
-    run->record.metrics = (bal_metrics){0};
-    if (run->writes) bal_metrics_init(&run->record.metrics, run->replica.tensors->n);
+    bal_metrics *kept = run->record.metrics; /* it has seconds, which replayed steps lack */
+    run->record.metrics = NULL;
     bal_status status = bal_run_rebuild(run);
-    bal_metrics_clear(&run->record.metrics);
     run->record.metrics = kept;
     BAL_TRY(status);
 

@@ -191,6 +191,17 @@ static void apply(bal_run *run, step *s)
     bal_clock_charge(&run->clock, BAL_PHASE_UPDATE);
 }
 
+/* The step's seconds into its row of metrics, and the row into the log. */
+static bal_status log_step(bal_run *run, const step *s)
+{
+    bal_metrics_row row;
+    BAL_TRY(bal_metrics_get(run->record.metrics, s->entry.step, &row));
+    memcpy(row.seconds, run->clock.step_seconds, sizeof row.seconds);
+    BAL_TRY(bal_metrics_put(run->record.metrics, &row));
+    return bal_metrics_log_step(&run->record.log, run, s->entry.step,
+                                s->is_checked ? &s->fingerprint : NULL);
+}
+
 /* A checkpoint, if one is due or wished for; metrics and progress. Collective. */
 static bal_status publish(bal_run *run, const step *s)
 {
@@ -201,12 +212,7 @@ static bal_status publish(bal_run *run, const step *s)
     atomic_fetch_and(&wished, ~(unsigned)(wishes & BAL_WISH_SAVE)); /* done once */
     if (due && run->step < run->job->run.steps) BAL_TRY(bal_run_save(run));
     bal_clock_charge(&run->clock, BAL_PHASE_CHECKPOINT);
-    if (run->writes && run->pending.status == BAL_OK) {
-        memcpy(run->record.metrics.seconds + s->entry.step * BAL_N_PHASES, run->clock.step_seconds,
-               sizeof run->clock.step_seconds);
-        bal_run_postpone(run, bal_metrics_log_step(&run->record.log, run, s->entry.step,
-                                                   s->is_checked ? &s->fingerprint : NULL));
-    }
+    if (run->writes && run->pending.status == BAL_OK) bal_run_postpone(run, log_step(run, s));
     bal_progress(run, false);
     return BAL_OK;
 }

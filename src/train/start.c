@@ -222,8 +222,6 @@ bal_status bal_run_make_tools(bal_run *run)
     if (!poll->bits || !poll->losses || !run->audit.excluded || !run->audit.accused ||
         !run->clock.abstained)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the run");
-    if (run->writes && run->record.metrics.n_tensors == 0)
-        bal_metrics_init(&run->record.metrics, run->replica.tensors->n);
     BAL_TRY(bal_update_init(&run->update, job, run->machine, run->replica.tensors,
                             &run->replica.states));
     BAL_TRY(bal_ballot_create(run->comm, bal_job_ballot(job), &poll->ballot));
@@ -267,6 +265,8 @@ bal_status bal_run_start(bal_run *run)
     BAL_TRY(bal_run_load_weights(run));
     BAL_TRY(compare_inputs(run));
     if (run->writes) status = check_record(run, found[0]);
+    if (run->writes && status == BAL_OK)
+        status = bal_metrics_create(run->dir, run->replica.tensors->n, &run->record.metrics);
     if (run->record.journal != NULL) found[1] = bal_journal_n(run->record.journal);
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_comm_broadcast(run->comm, found, sizeof found));
@@ -301,7 +301,8 @@ bal_status bal_run_unmake(bal_run *run, bal_status status)
         if (ours && record->begun) delete_record(run);
         if (ours && record->made_job) unlink_in(run->dir, "job.ini");
         if (ours && record->n_made > 0) unlink_in(run->dir, "run.lock");
-        bal_lock_release(&record->lock); /* NFS keeps what is open */
+        bal_metrics_destroy(&record->metrics); /* NFS keeps what is open */
+        bal_lock_release(&record->lock);
         bal_run_dir_unmake(run->dir, record->n_made);
     }
     return bal_run_pending(run);
@@ -310,7 +311,7 @@ bal_status bal_run_unmake(bal_run *run, bal_status status)
 void bal_run_clear(bal_run *run)
 {
     bal_metrics_log_close(&run->record.log);
-    bal_metrics_clear(&run->record.metrics);
+    bal_metrics_destroy(&run->record.metrics);
     bal_journal_close(&run->record.journal);
     bal_deal_destroy(&run->poll.deal);
     bal_ballot_destroy(&run->poll.ballot);

@@ -78,29 +78,30 @@ double bal_merit(int64_t merit) { return (double)merit / BAL_LOSS_UNITS_PER_NAT;
 
 static bal_status add_metrics(bal_run *run, const bal_journal_entry *entry)
 {
-    bal_metrics *m = &run->record.metrics;
+    bal_metrics *m = run->record.metrics;
     const bal_totals *totals = &entry->totals;
     int n_points = bal_job_way(run->job).n_points;
-    int64_t row = bal_metrics_add(m);
-    if (row < 0) return bal_fail(BAL_ERR_MEMORY, "no memory for metrics");
+    bal_metrics_row before = {0};
+    if (entry->step > 0) BAL_TRY(bal_metrics_get(m, entry->step - 1, &before));
     double sequences = (double)bal_ballot_n_decided(bal_job_ballot(run->job), entry->bits) *
                        (double)run->job->data.batch;
-    m->loss_nats[row] = totals->n_tokens > 0 ? (double)totals->loss / n_points /
-                                                   (double)totals->n_tokens / BAL_LOSS_UNITS_PER_NAT
-                                             : (double)NAN; /* all have abstained */
-    m->agreement[row] = sequences > 0 ? (double)totals->n_agree / sequences : 0.0;
-    m->n_passes[row] = (row > 0 ? m->n_passes[row - 1] : 0) + n_points * totals->n_cast;
     bal_score dev = bal_entry_score(entry);
-    if (entry->dev_loss >= 0) m->dev_loss_nats[row] = bal_score_nats(&dev);
-    if (entry->dev_merit >= 0) m->dev_metric[row] = bal_merit(entry->dev_merit);
-    memcpy(m->flips + row * m->n_tensors, run->update.flips,
-           (size_t)m->n_tensors * sizeof *run->update.flips);
-    return BAL_OK;
+    bal_metrics_row row = {
+        .step = entry->step,
+        .loss_nats = totals->n_tokens > 0 ? (double)totals->loss / n_points /
+                                                (double)totals->n_tokens / BAL_LOSS_UNITS_PER_NAT
+                                          : (double)NAN, /* all have abstained */
+        .dev_loss_nats = entry->dev_loss >= 0 ? bal_score_nats(&dev) : (double)NAN,
+        .dev_metric = entry->dev_merit >= 0 ? bal_merit(entry->dev_merit) : (double)NAN,
+        .agreement = sequences > 0 ? (double)totals->n_agree / sequences : 0.0,
+        .n_passes = before.n_passes + n_points * totals->n_cast,
+        .flips = run->update.flips};
+    return bal_metrics_put(m, &row);
 }
 
 bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry)
 {
     BAL_TRY(update_codes(run, entry));
     run->step = entry->step + 1;
-    return run->writes ? add_metrics(run, entry) : BAL_OK;
+    return run->record.metrics != NULL ? add_metrics(run, entry) : BAL_OK;
 }

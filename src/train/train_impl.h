@@ -84,7 +84,7 @@ typedef struct bal_record {
     bool made_job; /* job.ini too, and there was none */
     bal_lock *lock;
     bal_journal *journal;
-    bal_metrics metrics;
+    bal_metrics *metrics; /* NULL: no rows are kept */
     bal_metrics_log log;
     bal_score dev_score;  /* last evaluation; n_tokens 0: none */
     bal_score best_score; /* best one so far, likewise */
@@ -146,7 +146,8 @@ bal_status bal_run_pending(const bal_run *run);
 bal_status bal_update_init(bal_update *update, const bal_job *job, const bal_machine *machine,
                            bal_tensors *tensors, const bal_states *states);
 void bal_update_clear(bal_update *update);
-/** Apply a counted ballot and add its row of metrics. Collective on the copy of the model. */
+/** Apply a counted ballot and add its row to the metrics, if there are any. Collective on the copy
+ * of the model. */
 bal_status bal_run_apply(bal_run *run, const bal_journal_entry *entry);
 
 /* ---- identity.c ---- */

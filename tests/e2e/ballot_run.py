@@ -173,6 +173,13 @@ def pid_of_rank(process, rank):
     raise AssertionError(f"rank {rank} is not running: {process.args}")
 
 
+def memory(pid):
+    """Bytes that the process alone has in memory, the heap and its own pages, not files."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        rows = dict(line.split(":", 1) for line in file if ":" in line)
+    return 1024 * int(rows["Private_Dirty"].split()[0])
+
+
 def kill(pids, number=signal.SIGKILL):
     for pid in pids:
         try:
@@ -198,7 +205,7 @@ def wait_gone(process, seconds=30):
     return read(process)[1]
 
 
-def wait_until(process, condition, seconds=120):
+def wait_until(process, condition, seconds=120, poll=0.003):
     """True as soon as the condition holds, False if the process ended before."""
     deadline = time.monotonic() + seconds
     while process.poll() is None:
@@ -206,7 +213,7 @@ def wait_until(process, condition, seconds=120):
             return True
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds} s in vain: {shlex.join(process.args)}")
-        time.sleep(0.003)
+        time.sleep(poll)
     return False
 
 

@@ -90,7 +90,7 @@ class Estimate(b.TestCase):
             self.assertEqual(self.n_kept(expected), 3)
 
     def n_kept(self, e):
-        left = e["disk_bytes"] - e["journal_bytes"] - e["log_bytes"]
+        left = e["disk_bytes"] - e["journal_bytes"] - e["log_bytes"] - e["rows_bytes"]
         self.assertEqual(left % e["checkpoint_bytes"], 0)
         return left // e["checkpoint_bytes"] - 2  # best.h5, and one that is being written
 
@@ -243,7 +243,7 @@ class Estimate(b.TestCase):
         self.assertEqual(set(e), {
             "bytes", "planned_ranks", "planned_ranks_per_node", "models_per_node", "rank_bytes",
             "node_bytes", "memory_bytes", "step_bytes", "checkpoint_bytes", "journal_bytes",
-            "log_bytes", "disk_bytes", "steps", "result", "text", "seconds_per_probe", "update_seconds",
+            "log_bytes", "rows_bytes", "disk_bytes", "steps", "result", "text", "seconds_per_probe", "update_seconds",
             "seconds_per_evaluation", "seconds_per_step", "hours", "shape", "ranks", "codes",
             "tokens", "sequences"})
 

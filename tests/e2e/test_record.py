@@ -1,6 +1,7 @@
 """What a run leaves on disk says what the run did, and says so when it is damaged."""
 import json
 import os
+import signal
 import struct
 
 import h5py
@@ -40,6 +41,46 @@ class Record(b.TestCase):
 
     def copy(self, path):
         return self.write("copy" + os.path.splitext(path)[1], b.bytes_of(path))
+
+    # ---- metrics ----
+
+    def test_steps_take_no_memory(self):
+        """What they did is on disk: 3,000 rows would be more than a MiB."""
+        if b.SLOW:
+            self.skipTest("sanitizers hold memory of their own")
+        run = self.folder("steps")
+        process = b.start(b.tiny(run, run__steps=10**6, run__eval_every=0, run__check_every=0,
+                                 run__checkpoint_every=0, data__context=4, vote__slots=1))
+        found = []
+        for steps in (1000, 4000):
+            self.assertTrue(b.wait_until(process, lambda: len(b.metrics(run)) >= steps, poll=0.2))
+            found.append(b.memory(process.pid))
+        self.assertNotIn(".metrics.rows", os.listdir(run))
+        b.kill([process.pid], signal.SIGUSR2)
+        b.finish(process, expect=b.STOPPED)
+        self.assertLess(found[1] - found[0], 300 << 10, f"after 1,000 and 4,000 steps: {found}")
+
+    def test_a_killed_run_has_the_rows_of_all_steps(self):
+        """From the checkpoint, and of steps after it, from the journal."""
+        run = self.folder("rows")
+        train = b.tiny(run, run__steps=40, run__checkpoint_every=9)
+        process = b.start(train)
+        self.assertTrue(b.wait_until(process, lambda: len(b.metrics(run)) >= 12))
+        b.kill([process.pid])
+        b.finish(process, expect=None)
+        b.run(train)
+        rows = b.metrics(run)
+        with h5py.File(os.path.join(run, "step-000040.h5")) as file:
+            table = {name: dataset[:] for name, dataset in file["metrics"].items()}
+            tensors = file["metrics/flips"].attrs["tensors"].decode().split(",")
+        self.assertEqual(list(table["step"]), list(range(40)))
+        for i, row in enumerate(rows):
+            self.assertAlmostEqual(table["loss_nats"][i], row["loss_nats"], places=6)
+            self.assertEqual(table["forward_passes"][i], row["forward_passes"])
+            self.assertEqual({name: n for name, n in zip(tensors, table["flips"][i]) if n > 0},
+                             row["flips"])
+        self.assertEqual(numpy.isnan(table["dev_loss_nats"]).tolist(),
+                         [row["dev_loss_nats"] is None for row in rows])
 
     # ---- replay ----
 

@@ -81,8 +81,10 @@ static inline bal_snapshot sample_snapshot(int step)
     s.states = (bal_states){.n = 1, .at = {{.name = "carry"}}};
     CU_ASSERT_EQUAL_FATAL(bal_states_allocate(&s.states, bal_model_tensors(s.model)), BAL_OK);
     s.fingerprint = bal_states_fingerprint(&s.states, bal_model_tensors(s.model));
-    bal_metrics_init(&s.metrics, bal_model_tensors(s.model)->n);
-    for (int row = 0; row < step; ++row) CU_ASSERT_EQUAL_FATAL(bal_metrics_add(&s.metrics), row);
+    CU_ASSERT_EQUAL_FATAL(bal_metrics_create(".", bal_model_tensors(s.model)->n, &s.metrics),
+                          BAL_OK);
+    for (int row = 0; row < step; ++row)
+        CU_ASSERT_EQUAL_FATAL(bal_metrics_put(s.metrics, &(bal_metrics_row){.step = row}), BAL_OK);
     return s;
 }
 
