@@ -34,12 +34,13 @@ typedef struct bal_bench_product {
 bal_status bal_bench_products(const bal_kernels *kernels, int64_t m, int64_t n, int64_t k,
                               bal_bench_product *results);
 
-/** Seconds to update a matrix of n_codes by 256 votes, rule carry. */
+/** Seconds to update a matrix of n_codes, rule carry. */
 typedef struct bal_bench_update {
     int64_t n_codes;
-    double walsh_seconds, independent_seconds;
+    double walsh_seconds, independent_seconds; /* by 256 votes */
+    double wide_seconds, weighted_seconds;     /* by 65,536 votes of a wide set: signs, 8 bits */
 } bal_bench_update;
-/** Measure both kinds of directions. Local. @return BAL_OK; BAL_ERR_MEMORY. */
+/** Measure all kinds of directions. Local. @return BAL_OK; BAL_ERR_MEMORY. */
 bal_status bal_bench_updates(const bal_kernels *kernels, int64_t n_codes, bal_bench_update *result);
 
 /** Seconds to count a ballot of n_slots over all ranks. Collective. */

@@ -113,8 +113,16 @@ bal_ballot_shape bal_job_ballot(const bal_job *job);
  *  only
  *  @return BAL_OK; BAL_ERR_CONFIG: there are none. */
 bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool *on_ballot);
-/** The measure of a job's first step. Local. @param on_ballot  borrowed */
-bal_measure bal_job_measure(const bal_job *job, const bal_machine *machine, const bool *on_ballot);
+/** The version of the random streams of a new run: BAL_STREAM_VERSION_WIDE with Walsh directions
+ * and more than BAL_WALSH_SLOTS slots, else BAL_STREAM_VERSION. A run that was begun with narrow
+ * sets goes on with them. Local. */
+uint32_t bal_job_streams(const bal_job *job);
+/** Can a run of the job have streams of that version? Local. */
+bool bal_job_has_streams(const bal_job *job, uint32_t version);
+/** The measure of a job's first step. Local. @param streams  their version
+ *  @param on_ballot  borrowed */
+bal_measure bal_job_measure(const bal_job *job, uint32_t streams, const bal_machine *machine,
+                            const bool *on_ballot);
 /** Make the updates of a job, for these tensors and the states of its rule; see bal_optim_create.
  *  Local. */
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,

@@ -188,6 +188,11 @@ typedef struct bal_kernels {
      *  transform of 256 votes in -127 .. 127. Fastest if its values lie in -255 .. 255. */
     void (*walsh_sums)(int64_t n_pieces, const int16_t *table, const uint8_t *bytes,
                        const uint8_t *signs, int16_t *sums);
+    /** The same for a wide set, whose codes have two bytes each: table [256 * n_high + 1] is looked
+     * up at low + 256 (high mod n_high); n_high is a power of 2 up to 256. A last value that does
+     * not count ends the table: reads may go that far. */
+    void (*walsh_wide_sums)(int64_t n_pieces, int n_high, const int16_t *table, const uint8_t *low,
+                            const uint8_t *high, const uint8_t *signs, int16_t *sums);
     /** Tally of n_rows <= 255 independent directions of a piece: sums[i] += votes[r] * z_ri over
      *  all rows r, where z_ri is -1 if bit i of row r is set, else 1. Rows of 256 bytes are
      * row_stride bytes apart. votes are in -127 .. 127 and not 0; fastest for -1 and 1. Sums fit 16

@@ -42,6 +42,7 @@ typedef struct bal_optim_options {
 typedef struct bal_rule_step {
     const bal_optim_options *options;
     int64_t step;
+    int tally_unit;      /* of tallies: 1, or a power of 2 where very many votes are added up */
     double constants[4]; /* for the rule's begin to set and its update to read */
 } bal_rule_step;
 
@@ -59,7 +60,8 @@ struct bal_rule {
      * may move only where the gate is open, that is, if code - |z| and code + |z| are in
      * low .. high, and never out of that range. The result must be the same on every machine.
      * @param remembered  [states.n] bytes of each state, [n]
-     * @param tally       [n] sum over slots of vote * z; may be overwritten
+     * @param tally       [n] sum over slots of vote * z, in units of step->tally_unit; may be
+     *                    overwritten
      * @return codes that changed
      */
     uint32_t (*update)(const bal_rule_step *step, bal_tensor *tensor, int64_t first, int64_t n,

@@ -8,14 +8,19 @@
 
 BAL_C_BEGIN
 
-#define BAL_STREAM_VERSION 2 /* of all random numbers below; journals and checkpoints carry it */
-#define BAL_WALSH_SLOTS 256  /* slots of a Walsh set */
-#define BAL_NOISE_MAX 63     /* of bal_perturb_options.noise */
+/* Of all random numbers below; journals and checkpoints carry it. Runs with wide Walsh sets have
+ * the next one, so that those of version 0.1 go on with narrow sets. */
+#define BAL_STREAM_VERSION 2
+#define BAL_STREAM_VERSION_WIDE 3
+#define BAL_WALSH_SLOTS 256        /* slots of a Walsh set */
+#define BAL_WALSH_SLOTS_WIDE 65536 /* of a wide one */
+#define BAL_NOISE_MAX 63           /* of bal_perturb_options.noise */
 
 typedef enum bal_direction_kind {
     BAL_DIRECTIONS_WALSH,       /* -1 or +1; a set of 256 slots shares a byte and a sign per code */
     BAL_DIRECTIONS_INDEPENDENT, /* -1 or +1; a random bit per code and slot */
     BAL_DIRECTIONS_UNIFORM,     /* uniform in -noise .. noise, as in ZOQO */
+    BAL_DIRECTIONS_WALSH_WIDE,  /* -1 or +1; a set of 65,536 shares two bytes and a sign per code */
 } bal_direction_kind;
 
 /** What the directions of a run look like. */
@@ -65,7 +70,22 @@ typedef struct bal_direction {
  * The dot product of two slots' directions thus has mean 0 and variance d over d codes, as with a
  * fresh byte for each code. Every code has its own sign, so the same holds for a slot's product
  * with any fixed vector, and tallies of different codes are uncorrelated. Dot products of different
- * m are not independent of each other: M_k^T m takes 51 values, which the m of an orbit share.
+ * m are not independent of each other: M_k^T m takes 51 values, which the m of an orbit share. A
+ * code takes 1.25 random bits.
+ *
+ * Wide Walsh directions: z = s * (-1)^(popcount(i % 256 & low) + popcount(i / 256 & high)), where i
+ * is slot % 65536. A piece draws 64 bytes b for low and 64 bytes c for high, which are independent,
+ * and both go from run to run as above. So z_ij z_i'j = (-1)^parity((m & low) with (n & high)),
+ * where m and n are the low and the high byte of i ^ i'. This parity is that of (M_k^T m & b) and
+ * of (M_k^T n & c), added. At least one of m and n is not 0; say m.
+ *  - M_k^T m is not 0, so the first of the two is a fair bit, independent of c. So is the sum, and
+ *    the product has mean 0.
+ *  - Two codes with different b and c are independent. Two codes of the same b and c, in runs k !=
+ *    l, have the product (-1)^(parity((M_k + M_l)^T m & b) + parity((M_k + M_l)^T n & c)). The
+ *    first is a fair bit, independent of the second, for (M_k + M_l)^T m is not 0. So this mean is
+ *    0 too.
+ * What follows from it is the same. A code takes 1.5 random bits. The first 256 slots of a wide set
+ * are those of the narrow set of its number.
  */
 void bal_direction_fill(const bal_direction *direction, int tensor, int64_t first_block,
                         int64_t n_blocks, int8_t *z);
@@ -92,11 +112,13 @@ typedef enum bal_tally_method {
 bal_status bal_tally_create(int n_slots, bal_tally_method method, bal_tally **tally);
 void bal_tally_destroy(bal_tally **tally);
 /** Load the votes of a step. Borrows the measure's pointers. Local.
- *  @param votes  [n_slots] in -127 .. 127; the sum of |vote| * noise must be below 2^31 */
-void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *votes);
+ *  @param votes  [n_slots] in -127 .. 127; the sum of |vote| * noise must be below 2^31
+ *  @param shift  sums are in units of 2^shift votes, 0 .. 15; 0 unless directions are wide */
+void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *votes, int shift);
 /** Fill the sums of n_blocks blocks of a tensor, in the order of its codes, before the gate.
  *  Fastest if first_block and n_blocks are multiples of 32. Local.
- *  @param sums  [n_blocks * 256], clamped to -32767 .. 32767 */
+ *  @param sums  [n_blocks * 256], clamped to -32767 .. 32767. Wide directions: the sum of each of k
+ *               sets is rounded to units, halves away from 0, and clamped to +-(32767 / k) */
 void bal_tally_fill(const bal_tally *tally, int tensor, int64_t first_block, int64_t n_blocks,
                     int16_t *sums);
 

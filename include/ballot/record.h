@@ -16,7 +16,7 @@ BAL_C_BEGIN
 /** What tells a run from others. */
 typedef struct bal_run_id {
     uint64_t seed;           /* run seed */
-    uint32_t stream_version; /* BAL_STREAM_VERSION of its random numbers */
+    uint32_t stream_version; /* of its random numbers, see bal_job_streams */
     int32_t n_slots;
     int64_t n_steps;
     uint64_t job_hash;  /* of the options that decide the codes, see bal_job.identity */

@@ -16,6 +16,6 @@ extern const bal_ballot_shape bal_bench_signs; /* N_SLOTS of them */
 /** Rule carry, Walsh directions, N_SLOTS slots; borrows on_ballot. */
 bal_optim_options bal_bench_options(const bal_kernels *kernels, const bool *on_ballot);
 /** A vote for every slot, for or against its direction. */
-void bal_bench_votes(uint64_t bits[2 * N_SLOTS / 64]);
+void bal_bench_votes(bal_ballot_shape shape, uint64_t *bits);
 
 #endif

@@ -109,7 +109,7 @@ static bal_status time_updates(bal_comm *comm, bal_shared *shared, bal_optim *op
 {
     double times[N_REPEATS];
     uint64_t bits[2 * N_SLOTS / 64];
-    bal_bench_votes(bits);
+    bal_bench_votes(bal_bench_signs, bits);
     for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
         BAL_TRY(bal_comm_agree(comm, BAL_OK));
         double start = bal_seconds();

@@ -20,35 +20,51 @@ bal_optim_options bal_bench_options(const bal_kernels *kernels, const bool *on_b
         .tally = BAL_TALLY_TABLE};
 }
 
-void bal_bench_votes(uint64_t bits[2 * N_SLOTS / 64])
+void bal_bench_votes(bal_ballot_shape shape, uint64_t *bits)
 {
-    memset(bits, 0, 2 * N_SLOTS / 8);
-    for (int slot = 0; slot < N_SLOTS; ++slot) {
+    memset(bits, 0, (size_t)bal_ballot_words(shape) * sizeof *bits);
+    for (int slot = 0; slot < shape.n_slots; ++slot) {
         uint64_t random = 0x9E3779B97F4A7C15u * (uint64_t)(slot / 64 + 1);
-        bal_ballot_put(bal_bench_signs, bits, slot, random >> slot % 64 & 1 ? 1 : -1);
+        bal_ballot_put(shape, bits, slot, random >> slot % 64 & 1 ? 1 : -1);
     }
 }
 
 /* Median seconds for applying the votes of a step. */
-static bal_status time_updates(const bal_kernels *kernels, bal_tensors *tensors,
-                               const bal_states *states, const bool *on_ballot,
-                               bal_direction_kind kind, uint32_t *flips, double *seconds)
+static bal_status time_updates(const bal_optim_options *options, bal_tensors *tensors,
+                               const bal_states *states, uint32_t *flips, double *seconds)
 {
-    bal_optim_options options = bal_bench_options(kernels, on_ballot);
     bal_optim *optim = NULL;
     double times[N_REPEATS];
-    uint64_t bits[2 * N_SLOTS / 64];
-    options.measure.options.kind = kind;
-    BAL_TRY(bal_optim_create(tensors, states, &options, &optim));
-    bal_bench_votes(bits);
-    for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
+    size_t n_words = (size_t)bal_ballot_words(options->ballot);
+    uint64_t *bits = bal_alloc(n_words, sizeof *bits);
+    bal_status status = bits != NULL ? bal_optim_create(tensors, states, options, &optim)
+                                     : bal_fail(BAL_ERR_MEMORY, "no memory to measure updates");
+    if (status == BAL_OK) bal_bench_votes(options->ballot, bits);
+    for (int repeat = 0; repeat < N_REPEATS && status == BAL_OK; ++repeat) {
         double start = bal_cpu_seconds();
         bal_optim_apply(optim, repeat, bits, 0, 1, flips);
         times[repeat] = bal_cpu_seconds() - start;
     }
-    *seconds = bal_median(times, N_REPEATS);
+    if (status == BAL_OK) *seconds = bal_median(times, N_REPEATS);
     bal_optim_destroy(&optim);
-    return BAL_OK;
+    free(bits);
+    return status;
+}
+
+/* All kinds of updates. */
+static bal_status time_kinds(const bal_kernels *kernels, bal_tensors *tensors,
+                             const bal_states *states, const bool *on_ballot, uint32_t *flips,
+                             bal_bench_update *result)
+{
+    bal_optim_options options = bal_bench_options(kernels, on_ballot);
+    BAL_TRY(time_updates(&options, tensors, states, flips, &result->walsh_seconds));
+    options.measure.options.kind = BAL_DIRECTIONS_INDEPENDENT;
+    BAL_TRY(time_updates(&options, tensors, states, flips, &result->independent_seconds));
+    options.measure.options.kind = BAL_DIRECTIONS_WALSH_WIDE;
+    options.ballot.n_slots = BAL_WALSH_SLOTS_WIDE;
+    BAL_TRY(time_updates(&options, tensors, states, flips, &result->wide_seconds));
+    options.ballot.n_bits = BAL_VOTE_BITS_MAX;
+    return time_updates(&options, tensors, states, flips, &result->weighted_seconds);
 }
 
 bal_status bal_bench_updates(const bal_kernels *kernels, int64_t n_codes, bal_bench_update *result)
@@ -79,12 +95,7 @@ bal_status bal_bench_updates(const bal_kernels *kernels, int64_t n_codes, bal_be
         on_ballot[i] = true;
         result->n_codes += bal_tensor_n(&tensors->at[i]);
     }
-    if (status == BAL_OK)
-        status = time_updates(kernels, tensors, &states, on_ballot, BAL_DIRECTIONS_WALSH, flips,
-                              &result->walsh_seconds);
-    if (status == BAL_OK)
-        status = time_updates(kernels, tensors, &states, on_ballot, BAL_DIRECTIONS_INDEPENDENT,
-                              flips, &result->independent_seconds);
+    if (status == BAL_OK) status = time_kinds(kernels, tensors, &states, on_ballot, flips, result);
     free(on_ballot);
     free(flips);
     bal_states_clear(&states);

@@ -119,7 +119,9 @@ static json_t *to_json(const bal_job *job, const bal_context *context, const bal
         (json_int_t)e->files.disk, "steps", (json_int_t)job->run.steps, "result", result, "text",
         text);
     /* and what analysis/scale.py reads of a step; null where nothing was measured */
-    int64_t sets = (job->vote.slots + BAL_WALSH_SLOTS - 1) / BAL_WALSH_SLOTS;
+    int64_t per_set =
+        bal_job_streams(job) == BAL_STREAM_VERSION_WIDE ? BAL_WALSH_SLOTS_WIDE : BAL_WALSH_SLOTS;
+    int64_t sets = (job->vote.slots + per_set - 1) / per_set;
     json_t *step =
         !e->times.measured
             ? json_pack("{s:n, s:n, s:n, s:n, s:n}", "seconds_per_probe", "update_seconds",

@@ -129,17 +129,22 @@ static inline void add_twice(__m128i half, __m256i odd, int16_t *sums)
     store(sums, _mm256_add_epi16(load(sums), value));
 }
 
-/* sums += the words of low and high bytes, or less those, of 32 codes. */
-static inline void add_words(__m256i low, __m256i high, __m256i minus, int16_t *sums)
+/* sums += a and b, or less those: the words of bytes 0 .. 7 and 16 .. 23, and those of 8 .. 15 and
+ * 24 .. 31. */
+static inline void add_signed(__m256i a, __m256i b, __m256i minus, int16_t *sums)
 {
-    __m256i sign = _mm256_unpacklo_epi8(minus, minus); /* of bytes 0 .. 7 and 16 .. 23 */
-    __m256i a = _mm256_unpacklo_epi8(low, high);
+    __m256i sign = _mm256_unpacklo_epi8(minus, minus);
     a = _mm256_sub_epi16(_mm256_xor_si256(a, sign), sign);
-    sign = _mm256_unpackhi_epi8(minus, minus); /* of bytes 8 .. 15 and 24 .. 31 */
-    __m256i b = _mm256_unpackhi_epi8(low, high);
+    sign = _mm256_unpackhi_epi8(minus, minus);
     b = _mm256_sub_epi16(_mm256_xor_si256(b, sign), sign);
     store(sums, _mm256_add_epi16(load(sums), _mm256_permute2x128_si256(a, b, 0x20)));
     store(sums + 16, _mm256_add_epi16(load(sums + 16), _mm256_permute2x128_si256(a, b, 0x31)));
+}
+
+/* sums += the words of low and high bytes, or less those, of 32 codes. */
+static inline void add_words(__m256i low, __m256i high, __m256i minus, int16_t *sums)
+{
+    add_signed(_mm256_unpacklo_epi8(low, high), _mm256_unpackhi_epi8(low, high), minus, sums);
 }
 
 /* For tables of any values: low bytes and high bytes are looked up separately. */
@@ -198,6 +203,34 @@ static void walsh_sums(int64_t n_pieces, const int16_t *table, const uint8_t *by
     }
 }
 
+/* 16 values of a table, each at the index in a word. A gather reads two values and keeps the first.
+ */
+static inline __m256i gather(const int16_t *table, __m256i at)
+{
+    const int *base = (const int *)(const void *)table;
+    __m256i even = _mm256_and_si256(at, _mm256_set1_epi32(0xFFFF)), odd = _mm256_srli_epi32(at, 16);
+    odd = _mm256_slli_epi32(_mm256_i32gather_epi32(base, odd, 2), 16);
+    return _mm256_blend_epi16(_mm256_i32gather_epi32(base, even, 2), odd, 0xAA);
+}
+
+static void walsh_wide_sums(int64_t n_pieces, int n_high, const int16_t *table, const uint8_t *low,
+                            const uint8_t *high, const uint8_t *signs, int16_t *sums)
+{
+    const __m256i mask = _mm256_set1_epi8((char)(n_high - 1));
+    for (int64_t part = 0; part < 2 * n_pieces; ++part) { /* half of the bytes of a piece */
+        __m256i b = load(low + 32 * part), c = load(high + 32 * part);
+        const uint8_t *sign = signs + part / 2 * BAL_LINE_BYTES + part % 2 * 4;
+        int16_t *sum = sums + part / 2 * BAL_PIECE_CODES + part % 2 * 32;
+        for (int run = 0; run < BAL_PIECE_CODES / 64; ++run, sign += 8, sum += 64) {
+            __m256i top = _mm256_and_si256(c, mask);
+            add_signed(gather(table, _mm256_unpacklo_epi8(b, top)),
+                       gather(table, _mm256_unpackhi_epi8(b, top)), spread_bits(sign), sum);
+            b = times_x(b);
+            c = times_x(c);
+        }
+    }
+}
+
 /* 128 + carry + increment of 16 codes: its upper byte is the move, its lower one 128 + what is
  * left. */
 static inline __m256i fractions(const int16_t *tally, const int8_t *carries, __m256i multiplier,
@@ -243,6 +276,7 @@ void bal_votes_add_avx2(bal_kernels *kernels)
     kernels->philox = philox;
     kernels->walsh = walsh;
     kernels->walsh_sums = walsh_sums;
+    kernels->walsh_wide_sums = walsh_wide_sums;
     kernels->signs = signs;
     kernels->carry = carry;
 }

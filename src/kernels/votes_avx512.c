@@ -244,6 +244,36 @@ INLINE __m512i twice(const halved *h, __m512i half)
 DEFINE_WALSH_SUMS(, bal_walsh_sums_bw, look_up_pairs)
 DEFINE_WALSH_SUMS(VBMI static, walsh_sums_vbmi, look_up_bytes)
 
+/* 32 values of a table, each at the index in a word. A gather reads two values and keeps the first.
+ */
+INLINE __m512i gather(const int16_t *table, __m512i at)
+{
+    __m512i even = _mm512_and_si512(at, ones(0xFFFF)), odd = _mm512_srli_epi32(at, 16);
+    odd = _mm512_slli_epi32(_mm512_i32gather_epi32(odd, table, 2), 16);
+    return _mm512_mask_blend_epi16(0xAAAAAAAA, _mm512_i32gather_epi32(even, table, 2), odd);
+}
+
+static void walsh_wide_sums(int64_t n_pieces, int n_high, const int16_t *table, const uint8_t *low,
+                            const uint8_t *high, const uint8_t *signs, int16_t *sums)
+{
+    const __m512i mask = _mm512_set1_epi8((char)(n_high - 1));
+    const __mmask64 upper = 0xAAAAAAAAAAAAAAAA; /* bytes */
+    for (int64_t piece = 0; piece < n_pieces; ++piece) {
+        __m512i b = first_run(low + piece * BAL_PIECE_BYTES);
+        __m512i c = first_run(high + piece * BAL_PIECE_BYTES);
+        for (int run = 0; run < BAL_PIECE_CODES / 64; ++run, signs += 8, sums += 64) {
+            __m512i top = _mm512_and_si512(c, mask);
+            __m512i first = _mm512_mask_blend_epi8(upper, b, _mm512_slli_epi16(top, 8));
+            __m512i second = _mm512_mask_blend_epi8(upper, _mm512_srli_epi16(b, 8), top);
+            uint64_t minus = load_mask(signs);
+            add_signed(gather(table, first), minus, sums);
+            add_signed(gather(table, second), minus >> 32, sums + 32);
+            b = times_x(b);
+            c = times_x(c);
+        }
+    }
+}
+
 static void signs(int64_t n, const uint8_t *bits, int8_t *z)
 {
     const __m512i one = _mm512_set1_epi8(1);
@@ -302,6 +332,7 @@ void bal_votes_add_avx512(bal_kernels *kernels)
     kernels->walsh = walsh;
     kernels->walsh_sums =
         __builtin_cpu_supports("avx512vbmi") ? walsh_sums_vbmi : bal_walsh_sums_bw;
+    kernels->walsh_wide_sums = walsh_wide_sums;
     kernels->signs = signs;
     kernels->carry = carry;
 }

@@ -52,6 +52,25 @@ static void walsh_sums(int64_t n_pieces, const int16_t *table, const uint8_t *by
     }
 }
 
+static void walsh_wide_sums(int64_t n_pieces, int n_high, const int16_t *table, const uint8_t *low,
+                            const uint8_t *high, const uint8_t *signs, int16_t *sums)
+{
+    for (int64_t i = 0; i < n_pieces; ++i, low += BAL_PIECE_BYTES, high += BAL_PIECE_BYTES) {
+        uint8_t lows[BAL_PIECE_BYTES], highs[BAL_PIECE_BYTES];
+        memcpy(lows, low, sizeof lows);
+        memcpy(highs, high, sizeof highs);
+        for (int k = 0; k < BAL_PIECE_CODES / 64; ++k, signs += 8, sums += 64) {
+            for (int j = 0; j < 64; ++j) {
+                int minus = -(signs[j / 8] >> j % 8 & 1);
+                int value = table[lows[j] + 256 * (highs[j] & (n_high - 1))];
+                sums[j] = (int16_t)(sums[j] + ((value ^ minus) - minus));
+            }
+            next_run(lows);
+            next_run(highs);
+        }
+    }
+}
+
 static void signs(int64_t n, const uint8_t *bits, int8_t *z)
 {
     for (int64_t i = 0; i < n; ++i) z[i] = (int8_t)(1 - 2 * (bits[i / 8] >> i % 8 & 1));
@@ -77,6 +96,7 @@ void bal_votes_add_ref(bal_kernels *kernels)
     kernels->philox = philox;
     kernels->walsh = walsh;
     kernels->walsh_sums = walsh_sums;
+    kernels->walsh_wide_sums = walsh_wide_sums;
     kernels->signs = signs;
     kernels->carry = carry;
 }

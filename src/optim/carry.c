@@ -60,6 +60,7 @@ static void begin(bal_rule_step *step)
         options->rule.travel * sqrt(norm / (options->measure.options.density * n_steps)) * now;
     double multiplier = 32768.0 * (256.0 * rate / sqrt((double)options->ballot.n_slots) /
                                    bal_ballot_vote_rms(options->ballot));
+    multiplier *= step->tally_unit;
     int shift = 0;
     for (; multiplier >= 32768.0 && shift < SHIFT_MAX; ++shift) multiplier /= 2.0;
     step->constants[MULTIPLIER] = (multiplier < 32767.0 ? (int)multiplier : 32767) | 1;
@@ -83,6 +84,16 @@ static uint32_t update_matrix(const bal_rule_step *step, bal_tensor *tensor, int
     return n_flips;
 }
 
+/* In words of 16 bits alone, so that a compiler takes many at once. */
+static void keep_within(int16_t bound, int64_t n, int16_t *tally)
+{
+    int16_t least = (int16_t)-bound;
+    for (int64_t i = 0; i < n; ++i) {
+        int16_t kept = tally[i] < bound ? tally[i] : bound;
+        tally[i] = kept > least ? kept : least;
+    }
+}
+
 /* carry += round(256 rate tally / sqrt(n_slots)); whole steps move the code, the remainder, in
  * [-1/2, 1/2), stays. It is a 16-bit weight of which the model reads the top byte. A tally counts
  * up to where its increment is 32 to 64 code steps. */
@@ -94,8 +105,7 @@ static uint32_t update(const bal_rule_step *step, bal_tensor *tensor, int64_t fi
     int bound = ((1 << 14) - 1) >> shift;
     bal_ballot_shape ballot = step->options->ballot;
     bool may_exceed = ballot.n_slots * bal_ballot_vote_max(ballot) > bound;
-    for (int64_t i = 0; i < n && may_exceed; ++i)
-        tally[i] = (int16_t)(tally[i] > bound ? bound : tally[i] < -bound ? -bound : tally[i]);
+    if (may_exceed) keep_within((int16_t)bound, n, tally);
     if (tensor->role == BAL_MATRIX) return update_matrix(step, tensor, first, n, carry, tally);
     uint32_t n_flips = 0;
     for (int64_t i = 0; i < n; ++i) {

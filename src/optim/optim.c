@@ -1,5 +1,6 @@
 /* optim.c: a counted ballot to new codes, tensor by tensor, block by block. */
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +11,21 @@ struct bal_optim {
     bal_states states;
     bal_optim_options options;
     bal_tally *tally;
+    int tally_shift;
     int8_t *votes; /* [n_slots] */
 };
+
+/* Wide sets have so many votes that their sums would leave 16 bits. Units keep the standard
+ * deviation of noise at 512 to 1024: 16 of them fit below 2^14, and rounding adds a millionth to
+ * its square. */
+static int tally_shift(const bal_optim_options *options)
+{
+    int shift = 0;
+    if (options->measure.options.kind != BAL_DIRECTIONS_WALSH_WIDE) return 0;
+    double deviation = sqrt((double)options->ballot.n_slots) * bal_ballot_vote_rms(options->ballot);
+    for (; deviation > 1024.0; deviation /= 2.0) ++shift;
+    return shift;
+}
 
 bal_status bal_optim_create(bal_tensors *tensors, const bal_states *states,
                             const bal_optim_options *options, bal_optim **optim)
@@ -24,7 +38,10 @@ bal_status bal_optim_create(bal_tensors *tensors, const bal_states *states,
     bal_status status = BAL_ERR_MEMORY;
     bal_optim *o = bal_alloc(1, sizeof *o);
     if (o == NULL) goto done;
-    *o = (bal_optim){.tensors = tensors, .states = *states, .options = *options};
+    *o = (bal_optim){.tensors = tensors,
+                     .states = *states,
+                     .options = *options,
+                     .tally_shift = tally_shift(options)};
     o->votes = bal_alloc((size_t)options->ballot.n_slots, 1);
     if (o->votes == NULL) goto done;
     status = bal_tally_create(options->ballot.n_slots, options->tally, &o->tally);
@@ -73,9 +90,10 @@ void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, int part,
 {
     bal_measure measure = bal_measure_at(o->options.measure, step);
     bal_ballot_votes(o->options.ballot, bits, o->votes);
-    bal_tally_load(o->tally, &measure, o->votes);
+    bal_tally_load(o->tally, &measure, o->votes, o->tally_shift);
     const bal_rule *rule = o->options.rule.kind;
-    bal_rule_step rule_step = {.options = &o->options, .step = step};
+    bal_rule_step rule_step = {
+        .options = &o->options, .step = step, .tally_unit = 1 << o->tally_shift};
     if (rule->begin != NULL) rule->begin(&rule_step);
     for (int index = 0; index < o->tensors->n; ++index) {
         flips[index] = 0;

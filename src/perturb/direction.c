@@ -12,13 +12,13 @@ void bal_stream(const bal_measure *measure, int stream, int tensor, uint32_t thi
                              measure->step, line, n_lines, out);
 }
 
-const uint8_t *bal_walsh_bytes(const bal_measure *measure, int tensor, uint32_t set,
+const uint8_t *bal_walsh_bytes(const bal_measure *measure, int stream, int tensor, uint32_t set,
                                const bal_span *span,
                                uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES])
 {
     int64_t first = span->first_piece / LINE_PIECES;
     int64_t last = (span->first_piece + span->n_pieces - 1) / LINE_PIECES;
-    bal_stream(measure, STREAM_WALSH_BYTES, tensor, set, first, last - first + 1, lines);
+    bal_stream(measure, stream, tensor, set, first, last - first + 1, lines);
     return lines + span->first_piece % LINE_PIECES * BAL_PIECE_BYTES;
 }
 
@@ -55,14 +55,18 @@ static void fill_signs(const bal_direction *direction, int tensor, const bal_spa
                    negative);
         return;
     }
-    assert(measure->options.kind == BAL_DIRECTIONS_WALSH);
+    bool wide = measure->options.kind == BAL_DIRECTIONS_WALSH_WIDE;
+    assert(wide || measure->options.kind == BAL_DIRECTIONS_WALSH);
     _Alignas(64) uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES];
-    uint32_t set = direction->slot / BAL_WALSH_SLOTS;
-    const uint8_t *bytes = bal_walsh_bytes(measure, tensor, set, span, lines);
+    uint32_t set = direction->slot / (wide ? BAL_WALSH_SLOTS_WIDE : BAL_WALSH_SLOTS);
+    uint8_t low = (uint8_t)direction->slot, high = (uint8_t)(direction->slot >> 8);
     bal_stream(measure, STREAM_WALSH_SIGNS, tensor, set, span->first_piece, span->n_pieces,
                negative);
-    measure->kernels->walsh(span->n_pieces, (uint8_t)(direction->slot % BAL_WALSH_SLOTS), bytes,
-                            negative);
+    const uint8_t *bytes = bal_walsh_bytes(measure, STREAM_WALSH_BYTES, tensor, set, span, lines);
+    measure->kernels->walsh(span->n_pieces, low, bytes, negative);
+    if (!wide || high == 0) return;
+    bytes = bal_walsh_bytes(measure, STREAM_WALSH_HIGHS, tensor, set, span, lines);
+    measure->kernels->walsh(span->n_pieces, high, bytes, negative);
 }
 
 /* Close the quarters of blocks that the measure leaves out. */

@@ -22,6 +22,7 @@ enum {
     STREAM_UNIFORM,     /* slot; two lines per block, a 16-bit word per code */
     STREAM_MASK,        /* 0; a line per 16 blocks, a 32-bit word per 64 codes */
     STREAM_DRAW,        /* slot; examples of a mini-batch */
+    STREAM_WALSH_HIGHS, /* set; second bytes of wide sets, a line per 4 pieces */
 };
 
 /** Lines of a random stream, at the measure's step. */
@@ -39,8 +40,9 @@ typedef struct bal_span {
 } bal_span;
 /** The first span of these n_blocks blocks. */
 bal_span bal_span_next(int64_t first_block, int64_t n_blocks);
-/** The Walsh bytes of a span's pieces, 64 each; the result points into lines. */
-const uint8_t *bal_walsh_bytes(const bal_measure *measure, int tensor, uint32_t set,
+/** The Walsh bytes of a span's pieces, 64 each, from one of their streams; the result points into
+ *  lines. */
+const uint8_t *bal_walsh_bytes(const bal_measure *measure, int stream, int tensor, uint32_t set,
                                const bal_span *span,
                                uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES]);
 

@@ -159,7 +159,7 @@ bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_
 {
     bal_run run = {.job = job, .machine = machine, .comm = comm};
     *estimate = (bal_estimate){.rank.program = program};
-    bal_status status = bal_comm_agree(comm, bal_run_load(&run, 0));
+    bal_status status = bal_comm_agree(comm, bal_run_load(&run, &(bal_run_id){0}));
     if (status == BAL_OK) {
         take_sizes(&run, estimate);
         /* for one rank per node, the least; bal_shared_create reports what more of them lack */

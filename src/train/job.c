@@ -102,14 +102,29 @@ bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool 
     return BAL_OK;
 }
 
-bal_measure bal_job_measure(const bal_job *job, const bal_machine *machine, const bool *on_ballot)
+uint32_t bal_job_streams(const bal_job *job)
 {
-    return (bal_measure){.kernels = machine->kernels,
-                         .options = {.kind = job->vote.directions,
-                                     .noise = job->vote.noise,
-                                     .density = job->vote.density},
-                         .seed = (uint64_t)job->run.seed,
-                         .on_ballot = on_ballot};
+    return job->vote.directions == BAL_DIRECTIONS_WALSH && job->vote.slots > BAL_WALSH_SLOTS
+               ? BAL_STREAM_VERSION_WIDE
+               : BAL_STREAM_VERSION;
+}
+
+bool bal_job_has_streams(const bal_job *job, uint32_t version)
+{
+    return version == BAL_STREAM_VERSION || version == bal_job_streams(job);
+}
+
+bal_measure bal_job_measure(const bal_job *job, uint32_t streams, const bal_machine *machine,
+                            const bool *on_ballot)
+{
+    return (bal_measure){
+        .kernels = machine->kernels,
+        .options = {.kind = streams == BAL_STREAM_VERSION_WIDE ? BAL_DIRECTIONS_WALSH_WIDE
+                                                               : job->vote.directions,
+                    .noise = job->vote.noise,
+                    .density = job->vote.density},
+        .seed = (uint64_t)job->run.seed,
+        .on_ballot = on_ballot};
 }
 
 static bal_optim_options optim_options(const bal_job *job, const bal_machine *machine,
@@ -143,7 +158,7 @@ static bal_status check_votes(const bal_job *job)
                         "a multiple, or [vote] team to a divisor",
                         (long long)job->vote.slots, (long long)team);
     const bal_machine machine = {0};
-    bal_measure measure = bal_job_measure(job, &machine, NULL);
+    bal_measure measure = bal_job_measure(job, bal_job_streams(job), &machine, NULL);
     bal_optim_options options = optim_options(job, &machine, &measure);
     bal_status (*check)(const bal_optim_options *) = options.rule.kind->check;
     return check == NULL ? BAL_OK : check(&options);

@@ -99,9 +99,9 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
     if (!bal_job_has_hash(job, id->job_hash, ""))
         return bal_fail(BAL_ERR_CONFIG,
                         "the journal belongs to another job; give its own with --job");
-    if (id->stream_version != BAL_STREAM_VERSION)
-        return bal_fail(BAL_ERR_CONFIG, "the journal has random streams of version %u; expected %d",
-                        id->stream_version, BAL_STREAM_VERSION);
+    if (!bal_job_has_streams(job, id->stream_version))
+        return bal_fail(BAL_ERR_CONFIG, "the journal has random streams of version %u; expected %u",
+                        id->stream_version, bal_job_streams(job));
     if (id->base_hash != bal_states_fingerprint(states, tensors))
         return bal_fail(BAL_ERR_CONFIG,
                         "the journal was started from another base model; give that one");
@@ -118,7 +118,8 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
     bal_status status =
         run.poll.bits == NULL ? bal_fail(BAL_ERR_MEMORY, "no memory to replay") : BAL_OK;
     if (status == BAL_OK) status = bal_shared_create(run.comm, 1, false, &run.replica.shared);
-    if (status == BAL_OK) status = bal_update_init(&run.update, job, machine, tensors, states);
+    if (status == BAL_OK)
+        status = bal_update_init(&run.update, job, id->stream_version, machine, tensors, states);
     if (status == BAL_OK) status = bal_run_replay(&run, step);
     if (status == BAL_OK) status = bal_run_pending(&run);
     bal_update_clear(&run.update);

@@ -26,12 +26,16 @@ static bal_status load_as_begun(bal_run *run, uint64_t begun)
     return BAL_OK;
 }
 
-bal_status bal_run_load(bal_run *run, uint64_t begun)
+bal_status bal_run_load(bal_run *run, const bal_run_id *begun)
 {
+    uint64_t data = begun->data_hash;
     BAL_TRY(bal_inputs_open(run->job, &run->inputs));
-    if (begun != 0 && data_hash(&run->inputs) != begun &&
+    if (data != 0 && data_hash(&run->inputs) != data &&
         run->job->data.examples == BAL_EXAMPLES_DOCUMENTS)
-        BAL_TRY(load_as_begun(run, begun));
+        BAL_TRY(load_as_begun(run, data));
+    run->id.stream_version = bal_job_has_streams(run->job, begun->stream_version)
+                                 ? begun->stream_version
+                                 : bal_job_streams(run->job);
     run->replica.model = run->inputs.bundle.model;
     run->replica.tensors = bal_model_tensors(run->replica.model);
     run->replica.states = bal_rule_of(run->job->rule.name)->states;
@@ -51,7 +55,7 @@ bal_status bal_run_load_weights(bal_run *run)
     bal_states_attach(&r->states, r->tensors, (char *)bal_shared_memory(r->shared) + n_bytes);
     BAL_TRY(bal_run_fill(run, -1));
     run->id = (bal_run_id){.seed = (uint64_t)run->job->run.seed,
-                           .stream_version = BAL_STREAM_VERSION,
+                           .stream_version = run->id.stream_version,
                            .n_slots = (int32_t)run->job->vote.slots,
                            .n_steps = run->job->run.steps,
                            .job_hash = run->job->hash,
@@ -106,8 +110,8 @@ static bal_status restore_journal(const bal_run *run, int64_t step, bool is_whol
 }
 
 /* Rank 0: the newest checkpoint in the directory, its journal if that can be read, and by either
- * the data that the run was begun on. */
-static bal_status find_record(bal_run *run, int64_t *checkpoint, uint64_t *data)
+ * the run that was begun. */
+static bal_status find_record(bal_run *run, int64_t *checkpoint, bal_run_id *begun)
 {
     char path[BAL_PATH_BYTES];
     bal_snapshot snapshot;
@@ -117,11 +121,13 @@ static bal_status find_record(bal_run *run, int64_t *checkpoint, uint64_t *data)
     bool there = access(path, F_OK) == 0;
     bal_status status = there ? bal_journal_open(path, true, &run->record.journal) : BAL_ERR_INPUT;
     if (status == BAL_OK) {
-        *data = bal_journal_id(run->record.journal)->data_hash;
+        *begun = *bal_journal_id(run->record.journal);
+        if (bal_journal_n(run->record.journal) == 0 && *checkpoint < 0)
+            begun->stream_version = 0; /* no step holds a new run to older streams */
     } else if (status == BAL_ERR_INPUT && *checkpoint >= 0) {
         bal_checkpoint_path(run->dir, *checkpoint, path);
         BAL_TRY(bal_checkpoint_outline(path, &snapshot));
-        *data = snapshot.id.data_hash;
+        *begun = snapshot.id;
         bal_snapshot_clear(&snapshot);
     } else if (there) {
         return status; /* damaged, and no checkpoint has a copy */
@@ -222,8 +228,8 @@ bal_status bal_run_make_tools(bal_run *run)
     if (!poll->bits || !poll->losses || !run->audit.excluded || !run->audit.accused ||
         !run->clock.abstained)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the run");
-    BAL_TRY(bal_update_init(&run->update, job, run->machine, run->replica.tensors,
-                            &run->replica.states));
+    BAL_TRY(bal_update_init(&run->update, job, run->id.stream_version, run->machine,
+                            run->replica.tensors, &run->replica.states));
     BAL_TRY(bal_ballot_create(run->comm, bal_job_ballot(job), &poll->ballot));
     bal_batch *batch = &run->replica.batch;
     BAL_TRY(bal_batch_init(batch, bal_batch_either(bal_dataset_room(&run->inputs.train, n),
@@ -255,13 +261,13 @@ bal_status bal_run_start(bal_run *run)
     run->replica.repaired_step = -1;
     bal_status status = BAL_OK;
     int64_t found[2] = {-1, 0}; /* step of the checkpoint, entries of the journal */
-    uint64_t data = 0;          /* that the run was begun on; 0: it is new */
+    bal_run_id begun = {0};     /* zeros: the run is new */
     if (run->writes) status = bal_run_dir_make(run->dir, &run->record.n_made);
     if (run->writes && status == BAL_OK) status = bal_lock_take(run->dir, &run->record.lock);
-    if (run->writes && status == BAL_OK) status = find_record(run, &found[0], &data);
+    if (run->writes && status == BAL_OK) status = find_record(run, &found[0], &begun);
     BAL_TRY(bal_comm_agree(run->comm, status));
-    BAL_TRY(bal_comm_broadcast(run->comm, &data, sizeof data));
-    BAL_TRY(bal_comm_agree(run->comm, bal_run_load(run, data)));
+    BAL_TRY(bal_comm_broadcast(run->comm, &begun, sizeof begun));
+    BAL_TRY(bal_comm_agree(run->comm, bal_run_load(run, &begun)));
     BAL_TRY(bal_run_load_weights(run));
     BAL_TRY(compare_inputs(run));
     if (run->writes) status = check_record(run, found[0]);

@@ -19,8 +19,9 @@ bal_status bal_run_pending(const bal_run *run)
                                          : bal_fail(run->pending.status, "%s", run->pending.reason);
 }
 
-bal_status bal_update_init(bal_update *update, const bal_job *job, const bal_machine *machine,
-                           bal_tensors *tensors, const bal_states *states)
+bal_status bal_update_init(bal_update *update, const bal_job *job, uint32_t streams,
+                           const bal_machine *machine, bal_tensors *tensors,
+                           const bal_states *states)
 {
     size_t n = (size_t)tensors->n;
     update->on_ballot = bal_alloc(n, sizeof *update->on_ballot);
@@ -29,7 +30,7 @@ bal_status bal_update_init(bal_update *update, const bal_job *job, const bal_mac
     if (update->on_ballot == NULL || update->flips == NULL || update->flip_sums == NULL)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the updates of %d tensors", tensors->n);
     BAL_TRY(bal_job_tensors(job, tensors, update->on_ballot));
-    update->measure = bal_job_measure(job, machine, update->on_ballot);
+    update->measure = bal_job_measure(job, streams, machine, update->on_ballot);
     return bal_job_optim(job, machine, tensors, states, &update->measure, &update->optim);
 }
 

@@ -141,10 +141,11 @@ typedef struct bal_run {
 void bal_run_postpone(bal_run *run, bal_status status);
 /** The first failure kept; BAL_OK: none. Local. */
 bal_status bal_run_pending(const bal_run *run);
-/** Updates of the tensors for a job. Local; clear it in any case. @return BAL_OK; BAL_ERR_MEMORY;
- *  BAL_ERR_CONFIG. */
-bal_status bal_update_init(bal_update *update, const bal_job *job, const bal_machine *machine,
-                           bal_tensors *tensors, const bal_states *states);
+/** Updates of the tensors for a job. Local; clear it in any case. @param streams  the version of
+ * its random numbers. @return BAL_OK; BAL_ERR_MEMORY; BAL_ERR_CONFIG. */
+bal_status bal_update_init(bal_update *update, const bal_job *job, uint32_t streams,
+                           const bal_machine *machine, bal_tensors *tensors,
+                           const bal_states *states);
 void bal_update_clear(bal_update *update);
 /** Apply a counted ballot and add its row to the metrics, if there are any. Collective on the copy
  * of the model. */
@@ -190,8 +191,8 @@ bal_status bal_run_start(bal_run *run);
 bal_status bal_run_unmake(bal_run *run, bal_status status);
 /** Parts of a start: what every rank reads, the model's shape, its tokenizer, the data (local); the
  *  weights of the base model, one copy per node (collective); work space (local).
- *  @param begun  hash of the data that the run was begun on; 0: it is new */
-bal_status bal_run_load(bal_run *run, uint64_t begun);
+ *  @param begun  the run as its record has it; zeros: it is new */
+bal_status bal_run_load(bal_run *run, const bal_run_id *begun);
 bal_status bal_run_load_weights(bal_run *run);
 bal_status bal_run_make_tools(bal_run *run);
 /** Release everything. Collective, for the communicator is used by nothing afterwards. */

@@ -98,6 +98,21 @@ class SameEverywhere(b.TestCase):
         self.assert_same({how: self.trace(f"tally-{how}", *more, vote__directions="walsh")
                           for how, more in options.items()})
 
+    def test_wide_sets_of_more_than_256_slots(self):
+        """Votes of 8 bits so many that tallies are in units; the streams have a version of their own."""
+        wide = dict(vote__slots=1100, vote__bits=8, data__context=2)
+        traces = {f"{n} ranks": self.trace(f"wide{n}", ranks=n, **wide) for n in (1, 3)}
+        for level in self.levels:
+            traces[level] = self.trace(f"wide-{level}", "--isa", level, **wide)
+        traces["by slots"] = self.trace("wide-slots", "--tally", "slots", **wide)
+        self.assert_same(traces)
+        run = os.path.join(self.class_dir, "wide1")
+        journal = os.path.join(run, "ballots.journal")
+        self.assertEqual(b.inspect(journal)["stream_version"], 3)
+        os.remove(journal)  # the checkpoint has a copy
+        again = b.run(b.tiny(run, **wide))
+        self.assertEqual(b.printed_fingerprint(again), traces["1 ranks"][-1])
+
     def test_independent_directions_on_1_and_3_ranks(self):
         self.assert_same({f"{n} ranks": self.trace(f"independent{n}", ranks=n,
                                                    vote__directions="independent")

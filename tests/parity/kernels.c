@@ -127,6 +127,32 @@ static void walsh_sums(const bal_kernels *level)
             walsh_sums_of(level, votes, "nearly a Walsh function");
         }
 }
+/* All sizes of tables, of any values that sums can take. */
+static void walsh_wide_sums(const bal_kernels *level)
+{
+    for (int i = 0; i < N_SHAPES; ++i) {
+        int n_high = 1 << i % 9, most = i % 3 == 0 ? 32767 : 1 << pick(0, 14);
+        int64_t n_pieces = i < 9 ? 64 : pick(1, 5), n = n_pieces * BAL_PIECE_CODES;
+        uint8_t *low = bytes(n_pieces * BAL_PIECE_BYTES, true);
+        uint8_t *high = bytes(n_pieces * BAL_PIECE_BYTES, true);
+        uint8_t *s = bytes(n_pieces * BAL_LINE_BYTES, true);
+        int16_t *table = blank((256 * n_high + 1) * 2), *here = blank(2 * n), *there = blank(2 * n);
+        for (int at = 0; at < 256 * n_high; ++at)
+            table[at] =
+                (int16_t)(pick(0, 3) == 0 ? most * (2 * pick(0, 1) - 1) : pick(-most, most));
+        table[256 * n_high] = 12345; /* is not used */
+        for (int64_t at = 0; at < n; ++at)
+            here[at] = there[at] = (int16_t)pick(most - 32767, 32767 - most);
+        for (int at = 0; i < 9 && at < n_pieces * BAL_PIECE_BYTES; ++at) /* the edges of bytes */
+            low[at] = (uint8_t)(16 * at), high[at] = (uint8_t)(at / 16);
+        ref->walsh_wide_sums(n_pieces, n_high, table, low, high, s, here);
+        level->walsh_wide_sums(n_pieces, n_high, table, low, high, s, there);
+        check(same(here, there, 2 * n),
+              "%s walsh_wide_sums: %lld pieces, %d high bytes, values to %d", level->name,
+              (long long)n_pieces, n_high, most);
+        RELEASE(low, high, s, table, here, there);
+    }
+}
 static void bit_sums(const bal_kernels *level)
 {
     for (int i = 0; i < N_SHAPES; ++i) {
@@ -153,6 +179,7 @@ static void bit_sums(const bal_kernels *level)
 static void test_tallies_are_the_same(void)
 {
     at_each_level(walsh_sums);
+    at_each_level(walsh_wide_sums);
 #ifdef __x86_64__
     if (bal_isa_best() >= BAL_ISA_AVX512) {
         bal_kernels without_vbmi = *bal_kernels_at(BAL_ISA_AVX512);

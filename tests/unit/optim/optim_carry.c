@@ -60,6 +60,11 @@ static uint32_t update_by_hand(const setting *s, int64_t step, int index, const 
         sqrt(norms[o->rule.schedule] / (o->measure.options.density * (double)o->n_steps)) *
         nows[o->rule.schedule] * (step < warmup ? (double)(step + 1) / warmup : 1.0);
     int max = bal_ballot_vote_max(o->ballot);
+    int unit = 1; /* of tallies of wide sets */
+    if (o->measure.options.kind == BAL_DIRECTIONS_WALSH_WIDE)
+        for (double d = sqrt(o->ballot.n_slots) * bal_ballot_vote_rms(o->ballot); d > 1024.0;
+             d /= 2)
+            unit *= 2;
     double rms = max == 1 ? 1.0 : (max + 1) / 4 * sqrt(acos(0.0)); /* of votes whose mean is that */
     CU_ASSERT_PTR_NOT_NULL_FATAL(tally);
     for (int slot = 0; slot < o->ballot.n_slots; ++slot) {
@@ -70,13 +75,13 @@ static uint32_t update_by_hand(const setting *s, int64_t step, int index, const 
     for (int64_t at = 0; at < n_places(t); ++at) {
         int code = get_code(t, at), new_code = code;
         if (code - 1 < t->low || code + 1 > t->high) continue; /* the gate: also of padding */
-        double vote = 256.0 * rate / sqrt((double)o->ballot.n_slots) /
-                      rms; /* as an odd multiple of a power */
+        double vote = 256.0 * rate / sqrt((double)o->ballot.n_slots) / rms *
+                      unit; /* as an odd multiple of a power */
         int places = 0;
         while (ldexp(vote, 15 - places) >= 32768.0 && places < 13) ++places;
         double factor = fmin(2.0 * floor(ldexp(vote, 14 - places)) + 1.0, 32767.0);
         double most = floor(ldexp(16383.0, -places)); /* the largest tally that counts */
-        double counts = fmax(-most, fmin(most, tally[at]));
+        double counts = fmax(-most, fmin(most, round((double)tally[at] / unit)));
         int fraction = carry[at] + (int)rint(ldexp(factor * counts, places - 15));
         for (; fraction > 127; fraction -= 256) ++new_code;
         for (; fraction < -128; fraction += 256) --new_code;
@@ -109,6 +114,8 @@ static void test_an_update_is_its_definition(void)
         {BAL_DIRECTIONS_WALSH, 1.0, 4.0, {64, 4}, BAL_SCHEDULE_CONSTANT, 0},
         {BAL_DIRECTIONS_WALSH, 1.0, 2.0, {300, 8}, BAL_SCHEDULE_COSINE, 0},
         {BAL_DIRECTIONS_INDEPENDENT, 1.0, 400.0, {300, 8}, BAL_SCHEDULE_COSINE, 5},
+        {BAL_DIRECTIONS_WALSH_WIDE, 1.0, 4.0, {300, 2}, BAL_SCHEDULE_LINEAR, 0},
+        {BAL_DIRECTIONS_WALSH_WIDE, 0.3, 4.0, {1500, 8}, BAL_SCHEDULE_CONSTANT, 0},
     };
     uint64_t state = SEED;
     static const bal_format formats[] = {BAL_I8, BAL_I4, BAL_NF4};

@@ -11,7 +11,7 @@
 
 #define SEED 99u
 #define N_TENSORS_MAX 32
-#define N_SLOTS_MAX 512
+#define N_SLOTS_MAX 1536
 
 /** What a test changes; on_ballot belongs to it. */
 typedef struct setting {

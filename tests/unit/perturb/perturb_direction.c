@@ -76,13 +76,14 @@ static void test_levels_make_the_same_directions(void)
 
 static void test_a_stream_of_this_version_never_changes(void)
 {
-    /* XXH3-64 of 37 blocks of slot 300, as version 2 gave them. Where they change, journals
+    /* XXH3-64 of 37 blocks of slot 300, as versions 2 and 3 gave them. Where they change, journals
      * written before cannot be replayed, and BAL_STREAM_VERSION must rise. */
-    static const uint64_t known[N_KINDS] = {0x2665df6267ddd8c5u, 0x461c75befc9a20fbu,
-                                            0x5d835c78eea358fdu, 0x0e54f08d91a4a1c7u,
-                                            0xc743c4f484a35e3au, 0x65ad4573e1da7bd5u};
+    static const uint64_t known[N_KINDS] = {
+        0x2665df6267ddd8c5u, 0x461c75befc9a20fbu, 0x5d835c78eea358fdu, 0x0e54f08d91a4a1c7u,
+        0xc743c4f484a35e3au, 0x65ad4573e1da7bd5u, 0x34983fbee4635a24u, 0x297758355aedd738u};
     static int8_t z[37 * BAL_BLOCK_CODES];
     CU_ASSERT_EQUAL(BAL_STREAM_VERSION, 2);
+    CU_ASSERT_EQUAL(BAL_STREAM_VERSION_WIDE, 3);
     for (size_t k = 0; k < N_KINDS; ++k) {
         bal_measure measure = measure_at(k);
         fill(&measure, 300, 2, 37, z);
@@ -235,6 +236,73 @@ static void test_all_pairs_of_a_set_are_as_uncorrelated_as_fresh_bytes_make_them
     printf("\n    variance of a mean product times d: %.3f", variance * D);
 }
 
+/* A narrow set's slots are the first 256 of the wide set of its number; and of any wide slots i and
+ * j, z_i z_j z_0 is that of slot i ^ j. */
+static void test_wide_slots_are_parities_of_two_bytes(void)
+{
+    static int8_t base[MANY], bit[16][MANY], z[MANY], narrow[MANY];
+    bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH_WIDE, 1, 1.0);
+    bal_measure of_narrow = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
+    uint64_t state = SEED;
+    for (uint32_t set = 0; set < 2; ++set) {
+        fill(&measure, 65536 * set, 0, 256, base);
+        for (uint32_t k = 0; k < 16; ++k) fill(&measure, 65536 * set + (1u << k), 0, 256, bit[k]);
+        for (int i = 0; i < 60; ++i) {
+            uint32_t slot = (uint32_t)(bal_test_random(&state) % (i < 10 ? 256 : 65536));
+            int n_bad = 0;
+            fill(&measure, 65536 * set + slot, 0, 256, z);
+            for (int at = 0; at < MANY; ++at) {
+                int want = base[at];
+                for (int k = 0; k < 16; ++k)
+                    if (slot >> k & 1) want *= base[at] * bit[k][at];
+                n_bad += z[at] != want;
+            }
+            CU_ASSERT_EQUAL(n_bad, 0);
+            fill(&of_narrow, 256 * set + slot % 256, 0, 256, narrow);
+            CU_ASSERT_EQUAL(memcmp(z, narrow, MANY) == 0, slot < 256);
+        }
+    }
+}
+
+/* The same for pairs of bytes: z_i z_i' depends on m = i ^ i' alone, here for all 65,535 m. */
+static void test_all_pairs_of_a_wide_set_are_as_uncorrelated_as_fresh_bytes_make_them(void)
+{
+    enum { D = 16 * BAL_BLOCK_CODES, N_DRAWS = 400, N_M = 65536 };
+    static int8_t base[D], bit[16][D];
+    static double sum[N_M];
+    static int32_t dot[N_M];
+    double squares = 0.0, worst = 0.0;
+    memset(sum, 0, sizeof sum);
+    for (uint32_t draw = 0; draw < N_DRAWS; ++draw) {
+        bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH_WIDE, 1, 1.0);
+        measure.step = draw;
+        memset(dot, 0, sizeof dot);
+        fill(&measure, 0, 0, 16, base);
+        for (uint32_t k = 0; k < 16; ++k) fill(&measure, 1u << k, 0, 16, bit[k]);
+        for (int i = 0; i < D; ++i) {
+            int word = 0;
+            for (int k = 0; k < 16; ++k) word |= (base[i] != bit[k][i]) << k;
+            ++dot[word];
+        }
+        for (int apart = 1; apart < N_M; apart *= 2)
+            for (int i = 0; i < N_M; ++i)
+                if ((i & apart) == 0) {
+                    int32_t a = dot[i], b = dot[i + apart];
+                    dot[i] = a + b, dot[i + apart] = a - b;
+                }
+        for (int m = 1; m < N_M; ++m) {
+            sum[m] += dot[m];
+            squares += (double)dot[m] * dot[m];
+        }
+    }
+    for (int m = 1; m < N_M; ++m) worst = fmax(worst, fabs(sum[m]) / sqrt((double)D * N_DRAWS));
+    double variance = squares / D / D / N_DRAWS / (N_M - 1.0);
+    CU_ASSERT(worst < 6.0); /* of 65,535 means, in standard deviations */
+    CU_ASSERT(fabs(variance * D - 1.0) < 0.04);
+    printf("\n    variance of a mean product times d: %.3f; largest mean: %.1f", variance * D,
+           worst);
+}
+
 static void test_uniform_noise_covers_its_range_evenly(void)
 {
     static int8_t z[MANY];
@@ -338,6 +406,9 @@ const bal_test bal_suite_tests[] = {
      test_walsh_bytes_of_a_piece_are_64_and_their_products_in_a_field},
     {"all pairs of a set are as uncorrelated as fresh bytes make them",
      test_all_pairs_of_a_set_are_as_uncorrelated_as_fresh_bytes_make_them},
+    {"wide slots are parities of two bytes", test_wide_slots_are_parities_of_two_bytes},
+    {"all pairs of a wide set are as uncorrelated as fresh bytes make them",
+     test_all_pairs_of_a_wide_set_are_as_uncorrelated_as_fresh_bytes_make_them},
     {"uniform noise covers its range evenly", test_uniform_noise_covers_its_range_evenly},
     {"density is the share of open quarters", test_density_is_the_share_of_open_quarters},
     {"tensors off the ballot do not move", test_tensors_off_the_ballot_do_not_move},

@@ -43,7 +43,7 @@ static void test_a_tally_is_the_sum_of_vote_times_direction(void)
                 bal_tally *tally = NULL;
                 CU_ASSERT_EQUAL_FATAL(
                     bal_tally_create(n_slots[i % 5], (bal_tally_method)method, &tally), BAL_OK);
-                bal_tally_load(tally, &measure, votes);
+                bal_tally_load(tally, &measure, votes, 0);
                 memset(sums, 0xAA, sizeof sums);
                 bal_tally_fill(tally, 2, 0, N_BLOCKS, sums);
                 bool same = memcmp(sums, want, sizeof sums) == 0;
@@ -82,7 +82,7 @@ static void add_many(bal_direction_kind kind, int n_slots, int vote)
         bal_tally *tally = NULL;
         int n_bad = 0;
         CU_ASSERT_EQUAL_FATAL(bal_tally_create(n_slots, (bal_tally_method)method, &tally), BAL_OK);
-        bal_tally_load(tally, &measure, votes);
+        bal_tally_load(tally, &measure, votes, 0);
         bal_tally_fill(tally, 0, 0, N_BLOCKS_HERE, sums);
         for (int i = 0; i < N_HERE; ++i) n_bad += sums[i] != kept(want[i]);
         CU_ASSERT_EQUAL(n_bad, 0);
@@ -100,6 +100,69 @@ static void test_many_votes_are_added_exactly_and_kept_within_16_bits(void)
         }
 }
 
+/* A set's sum is rounded to units, halves away from 0, and clamped; and then sets are added. */
+static int32_t in_units(int32_t sum, int shift, int n_sets)
+{
+    double unit = ldexp(1.0, shift), most = 32767 / n_sets;
+    return (int32_t)fmax(-most, fmin(most, round(sum / unit)));
+}
+static void add_wide(int n_slots, int largest, bool agree, int shift)
+{
+    enum { N_SLOTS_MAX = 131500, N_HERE = 256 };
+    static int8_t votes[N_SLOTS_MAX], z[N_HERE];
+    static int32_t set[N_HERE], want[N_HERE];
+    int16_t sums[N_HERE];
+    uint64_t state = SEED;
+    int n_sets = (n_slots + 65535) / 65536, n_clamped = 0;
+    bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH_WIDE, 1, 1.0);
+    memset(want, 0, sizeof want);
+    memset(set, 0, sizeof set);
+    for (int slot = 0; slot < n_slots; ++slot) {
+        bal_direction direction = {.measure = measure, .slot = (uint32_t)slot};
+        bal_direction_fill(&direction, 0, 0, 1, z);
+        votes[slot] =
+            (int8_t)(agree
+                         ? largest * z[5]
+                         : (int)(bal_test_random(&state) % (2 * (unsigned)largest + 1)) - largest);
+        for (int i = 0; i < N_HERE; ++i) set[i] += votes[slot] * z[i];
+        if ((slot + 1) % 65536 != 0 && slot + 1 != n_slots) continue;
+        for (int i = 0; i < N_HERE; ++i) {
+            int32_t units = in_units(set[i], shift, n_sets);
+            want[i] += units;
+            n_clamped += abs(units) == 32767 / n_sets;
+            set[i] = 0;
+        }
+    }
+    for (int method = BAL_TALLY_TABLE; method <= BAL_TALLY_SLOTS; ++method)
+        for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
+            bal_tally *tally = NULL;
+            int n_bad = 0;
+            measure.kernels = bal_kernels_at((bal_isa)isa);
+            if (method == BAL_TALLY_SLOTS && (isa != BAL_ISA_REF || n_slots > 66000)) continue;
+            CU_ASSERT_EQUAL_FATAL(bal_tally_create(n_slots, (bal_tally_method)method, &tally),
+                                  BAL_OK);
+            bal_tally_load(tally, &measure, votes, shift);
+            bal_tally_fill(tally, 0, 0, 1, sums);
+            for (int i = 0; i < N_HERE; ++i) n_bad += sums[i] != want[i];
+            CU_ASSERT_EQUAL(n_bad, 0);
+            bal_tally_destroy(&tally);
+        }
+    if (agree && shift < 15) CU_ASSERT(n_clamped > 0);
+}
+
+static void test_wide_sets_are_added_in_units(void)
+{
+    add_wide(300, 127, false, 0);
+    add_wide(1000, 127, false, 3);
+    add_wide(65536, 1, false, 0);
+    add_wide(65536, 1, true, 0);
+    add_wide(65536, 127, true, 4);
+    add_wide(65536, 127, true, 15);
+    add_wide(65900, 127, false, 4);
+    add_wide(131500, 127, false, 5);
+    add_wide(131500, 127, true, 5);
+}
+
 static void test_a_tally_forgets_the_step_before(void)
 {
     static int16_t want[N], sums[N];
@@ -110,9 +173,9 @@ static void test_a_tally_forgets_the_step_before(void)
     votes[5] = -1;
     memset(ones, 1, sizeof ones);
     CU_ASSERT_EQUAL_FATAL(bal_tally_create(64, BAL_TALLY_TABLE, &tally), BAL_OK);
-    bal_tally_load(tally, &measure, ones);
+    bal_tally_load(tally, &measure, ones, 0);
     bal_tally_fill(tally, 0, 0, N_BLOCKS, sums);
-    bal_tally_load(tally, &next, votes);
+    bal_tally_load(tally, &next, votes, 0);
     bal_tally_fill(tally, 0, 0, N_BLOCKS, sums);
     add_up(&next, 64, votes, 0, want);
     CU_ASSERT_EQUAL(memcmp(sums, want, sizeof sums), 0);
@@ -128,7 +191,7 @@ static void test_tensors_off_the_ballot_have_a_tally_of_zero(void)
         bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
         bal_tally *tally = NULL;
         CU_ASSERT_EQUAL_FATAL(bal_tally_create(8, (bal_tally_method)method, &tally), BAL_OK);
-        bal_tally_load(tally, &measure, votes);
+        bal_tally_load(tally, &measure, votes, 0);
         memset(sums, 0xAA, sizeof sums);
         bal_tally_fill(tally, 1, 0, N_BLOCKS, sums);
         CU_ASSERT_EQUAL(memcmp(sums, zeros, sizeof sums), 0);
@@ -141,7 +204,7 @@ static void load_without_noise(void)
     bal_tally *tally = NULL;
     bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 0, 1.0);
     if (bal_tally_create(8, BAL_TALLY_TABLE, &tally) == BAL_OK)
-        bal_tally_load(tally, &measure, (int8_t[8]){0});
+        bal_tally_load(tally, &measure, (int8_t[8]){0}, 0);
 }
 
 static void test_a_measure_has_noise(void) { CU_ASSERT(bal_test_asserts(load_without_noise)); }
@@ -151,6 +214,7 @@ const bal_test bal_suite_tests[] = {
     {"a tally is the sum of vote times direction", test_a_tally_is_the_sum_of_vote_times_direction},
     {"many votes are added exactly and kept within 16 bits",
      test_many_votes_are_added_exactly_and_kept_within_16_bits},
+    {"wide sets are added in units", test_wide_sets_are_added_in_units},
     {"a tally forgets the step before", test_a_tally_forgets_the_step_before},
     {"tensors off the ballot have a tally of zero",
      test_tensors_off_the_ballot_have_a_tally_of_zero},
