@@ -35,7 +35,7 @@ with open(BALLOT, "rb") as program:
 
 ODD_HOST = os.environ.get("BALLOT_ODD_HOST", "")  # of some tests, see their CMakeLists.txt
 STORIES = "data/stories260k"
-JOB = "jobs/shakespeare.ini"
+JOB = "tests/e2e/pairs.ini"
 DONE, FAILURE, USAGE, INPUT, STOPPED = 0, 1, 2, 3, 75
 LIMIT_S = 600
 F_SETPIPE_SZ = 1031  # of Linux; fcntl names it from Python 3.10 on
