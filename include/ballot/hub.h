@@ -17,6 +17,8 @@ typedef struct bal_bundle {
     bal_model *model;
     bal_tokenizer *tokenizer;
     bal_files files; /* beside the weights: config.json and the tokenizer's files */
+    bal_base_id base_id;
+    bal_model *base; /* if it has one and the model is ready for use */
 } bal_bundle;
 void bal_bundle_clear(bal_bundle *bundle);
 

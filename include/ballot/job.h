@@ -26,6 +26,13 @@ typedef enum bal_dealing {
     BAL_DEALING_NODE,  /* a rank that has finished takes slots of others on its node */
 } bal_dealing;
 
+/** What is read by the codes that are voted on. */
+typedef enum bal_positions {
+    BAL_POSITIONS_ALL,
+    BAL_POSITIONS_ANSWER, /* tokens of a text from the first on at which a word is scored; the base
+                             model reads those before it, see bal_keep.base */
+} bal_positions;
+
 #define BAL_OFF 0.0              /* of vote.deadline and vote.audit */
 #define BAL_DEADLINE_AUTO (-1.0) /* twice the time that the fastest rank would take */
 

@@ -249,6 +249,13 @@ bal_status bal_forward_losses(bal_forward *forward, const bal_batch *batch,
  *  batch or a code changes. Local. */
 void bal_forward_hold(bal_forward *forward, bool holds);
 
+#define BAL_BASE_PATH_BYTES 512
+/** The model that reads prompts for another one that was tuned so, see bal_keep.base. */
+typedef struct bal_base_id {
+    char path[BAL_BASE_PATH_BYTES]; /* ""; there is none: the model reads them itself */
+    uint64_t fingerprint;           /* of its tensors, rounded as the model; 0: unknown */
+} bal_base_id;
+
 /** What the losses of batches keep of texts beyond a batch. {0}: nothing. */
 typedef struct bal_keep {
     const bool *on_ballot; /* [n_tensors] codes that may ever move: layers below the first that has
@@ -295,8 +302,8 @@ void bal_cache_keep(bal_cache *cache, int64_t n);
 /** Make the text of a cache that of another of the same model, which it has room for. Local. */
 void bal_cache_copy(bal_cache *to, const bal_cache *from);
 /** Read n_tokens more tokens of the text of a cache, in which there is room for them, and which a
- *  model of the same shape may have begun; logits after the last of them, [n_vocab], of integer models the bits of bal_forward_logits of the whole text;
- *  NULL: not wanted. Local.
+ *  model of the same shape may have begun; logits after the last of them, [n_vocab], of integer
+ * models the bits of bal_forward_logits of the whole text; NULL: not wanted. Local.
  *  @return BAL_OK; BAL_ERR_NUMERIC. */
 bal_status bal_forward_extend(bal_forward *forward, bal_cache *cache, const int32_t *tokens,
                               int64_t n_tokens, float *logits);

@@ -145,6 +145,7 @@ typedef struct bal_snapshot {
     uint8_t *journal;         /* bytes of the journal up to this step */
     size_t journal_bytes;
     double dev_loss_nats; /* last dev loss, NaN: none */
+    bal_base_id base;
 } bal_snapshot;
 void bal_snapshot_clear(bal_snapshot *snapshot);
 

@@ -28,12 +28,17 @@ typedef struct bal_source_options {
     bal_states *states;  /* those wanted, by name; filled, in memory of their own, for
                             bal_states_clear; NULL: none */
     bool keep_states;    /* a checkpoint's own states replace those named in states */
+    const char *base;    /* path of the base, if the model has one; NULL: where it says */
 } bal_source_options;
 
-/** Read a model, ready for use. Local.
+#define BAL_BASE_FILE                                                             \
+    "ballot.json" /* in a folder whose model has a base: {"base": path of it}, in \
+                     the folder */
+
+/** Read a model, ready for use, and the base that reads prompts for it, if it has one. Local.
  *  @param bundle  made; for bal_bundle_clear
  *  @return BAL_OK; errors of bal_hub_load and bal_checkpoint_read; BAL_ERR_CONFIG: a checkpoint has
- *          other formats than those asked for. */
+ *          other formats than those asked for, or its base is another model by now. */
 bal_status bal_source_open(const char *path, const bal_source_options *options, bal_bundle *bundle);
 
 /** Read a model and round it to formats. The weights of a checkpoint are dequantized first. Local.

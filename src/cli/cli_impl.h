@@ -130,6 +130,7 @@ typedef struct bal_common {
     bal_isa isa; /* of --isa; not yet checked, for ranks may differ */
     bal_machine machine;
     bal_formats formats; /* in which a model runs; matrices BAL_N_FORMATS: not said */
+    const char *base;    /* see bal_source_options.base */
     bool json;
 } bal_common;
 #define BAL_COMMON_DEFAULT                                                \
@@ -138,7 +139,7 @@ typedef struct bal_common {
 
 /** argp_parse that speaks on rank 0 only; a usage error ends the program with exit code 2.
  *  @param shared  which options that commands share this one takes, by their letters: j(ob) s(et)
- *                 i(sa) t(ally) f(ormat) J(SON)
+ *                 i(sa) t(ally) f(ormat) B(ase) J(SON)
  *  @param input   the first member of what argp's parser is given */
 void bal_parse(const bal_context *context, const struct argp *argp, const char *shared, int argc,
                char **argv, bal_common *input);

@@ -181,8 +181,10 @@ static bal_status open_all(evaluation *e)
                         e->a.common.job != NULL ? e->a.common.job : "-s", splits[e->a.split]);
     if (e->a.predictions != NULL) e->dataset.aim.relative = false; /* log probabilities */
     BAL_TRY(bal_batch_init(&e->batch, bal_dataset_room(&e->dataset, job->data.batch)));
-    return bal_forward_create(e->bundle.model, e->a.common.machine.kernels, e->batch.room.tokens,
-                              job->data.context, &e->forward);
+    BAL_TRY(bal_forward_create(e->bundle.model, e->a.common.machine.kernels, e->batch.room.tokens,
+                               job->data.context, &e->forward));
+    bal_forward_keep(e->forward, &(bal_keep){.base = e->bundle.base});
+    return BAL_OK;
 }
 
 static bal_status evaluate(bal_context *context, evaluation *e)
@@ -242,7 +244,7 @@ bal_status bal_command_eval(bal_context *context, int argc, char **argv)
                "ranks the examples are shared out; the result is the same.",
     };
     evaluation e = {.a = {.common = BAL_COMMON_DEFAULT, .split = BAL_SPLIT_DEV}};
-    bal_parse(context, &argp, "jsiJf", argc, argv, &e.a.common);
+    bal_parse(context, &argp, "jsiJfB", argc, argv, &e.a.common);
     bal_status status = bal_comm_agree(context->comm, open_all(&e));
     if (status == BAL_OK) status = evaluate(context, &e);
     clear(&e);

@@ -101,6 +101,34 @@ static void tell_tokenizer(const bal_files *files, const char *to)
                 to, files->at[i].name);
 }
 
+/* A model whose prompts its base reads: a folder with both, and a file that says so. */
+static bal_status export_both(const bal_bundle *bundle, const bal_export_options *how,
+                              const char *to)
+{
+    static const char note[] = "{\"base\": \"base\"}\n";
+    bal_bundle base = {
+        .model = bundle->base, .tokenizer = bundle->tokenizer, .files = bundle->files};
+    char folder[BAL_SOURCE_PATH_BYTES];
+    BAL_TRY(bal_path_in(to, "base", folder));
+    BAL_TRY(bal_hub_export(bundle, how, to));
+    BAL_TRY(bal_hub_export(&base, how, folder));
+    BAL_TRY(bal_publish(to, BAL_BASE_FILE, note, strlen(note)));
+    bal_log(BAL_LOG_WARN,
+            "%s: prompts are read by the model in %s, and answers from the last token of the "
+            "prompt on by the model beside it: ballot does so, by %s; other programs do not",
+            to, folder, BAL_BASE_FILE);
+    return BAL_OK;
+}
+
+static bal_status export_gguf(const bal_bundle *bundle, const arguments *a)
+{
+    if (bundle->base == NULL) return bal_hub_export_gguf(bundle, a->gguf, a->to);
+    return bal_fail(BAL_ERR_CONFIG,
+                    "%s: was tuned with vote.positions = answer, so that another model reads its "
+                    "prompts: a GGUF file has one model; export it to a folder, which has both",
+                    a->model);
+}
+
 bal_status bal_command_export(bal_context *context, int argc, char **argv)
 {
     const struct argp argp = {
@@ -115,7 +143,9 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
             "A folder has model.safetensors, config.json and the files of the tokenizer as "
             "they came. With --base, a tensor is copied if its codes, scales and factors "
             "are those that quantizing the base gives now and its gains are 0: a checkpoint "
-            "that was not trained becomes its base again. Nothing is overwritten.",
+            "that was not trained becomes its base again. Nothing is overwritten. A model tuned "
+            "with vote.positions=answer becomes a folder with another in it, base, which reads the "
+            "prompts, and " BAL_BASE_FILE ", by which ballot knows.",
     };
     arguments a = {0};
     bal_parse(context, &argp, "", argc, argv, &a.common);
@@ -124,11 +154,13 @@ bal_status bal_command_export(bal_context *context, int argc, char **argv)
     char base[BAL_SOURCE_PATH_BYTES];
     if (a.options.base != NULL) BAL_TRY(bal_source_resolve(a.options.base, base));
     if (a.options.base != NULL) a.options.base = base;
-    bal_source_options as_it_is = {.formats = {.matrices = BAL_F32}, .keep_formats = true};
+    bal_source_options as_it_is = {
+        .formats = {.matrices = BAL_F32}, .keep_formats = true, .base = a.options.base};
     bal_status status = bal_source_open(a.model, &as_it_is, &bundle);
     if (status == BAL_OK)
-        status = is_gguf(a.to) ? bal_hub_export_gguf(&bundle, a.gguf, a.to)
-                               : bal_hub_export(&bundle, &a.options, a.to);
+        status = is_gguf(a.to)         ? export_gguf(&bundle, &a)
+                 : bundle.base != NULL ? export_both(&bundle, &a.options, a.to)
+                                       : bal_hub_export(&bundle, &a.options, a.to);
     if (status == BAL_OK) bal_log(BAL_LOG_SAY, "%s: written from %s", a.to, a.model);
     if (status == BAL_OK && is_gguf(a.to) && bal_model_shape(bundle.model)->window > 0)
         bal_log(BAL_LOG_WARN,

@@ -120,6 +120,21 @@ static bal_status begin(const arguments *a, const bal_bundle *bundle, text *t)
     return status;
 }
 
+/* Let the base, if the model has one, read the prompt but for its last token. */
+static bal_status read_prompt(const arguments *a, const bal_bundle *bundle, const text *t,
+                              bal_cache *cache, int64_t *read)
+{
+    bal_forward *forward = NULL;
+    int64_t n = t->n - 1;
+    if (bundle->base == NULL || n == 0) return BAL_OK;
+    BAL_TRY(bal_forward_create(bundle->base, a->common.machine.kernels, n < CHUNK ? n : CHUNK,
+                               t->n_max, &forward));
+    bal_status status = bal_forward_extend(forward, cache, t->ids, n, NULL);
+    bal_forward_destroy(&forward);
+    *read = n;
+    return status;
+}
+
 /* Add tokens until the end token or n_max. */
 static bal_status extend(const arguments *a, const bal_bundle *bundle, text *t)
 {
@@ -138,10 +153,12 @@ static bal_status extend(const arguments *a, const bal_bundle *bundle, text *t)
         status = bal_forward_create(bundle->model, kernels, t->n_max < CHUNK ? t->n_max : CHUNK,
                                     t->n_max, &forward);
     double clock = bal_seconds();
+    if (status == BAL_OK) status = read_prompt(a, bundle, t, cache, &read);
     while (status == BAL_OK && t->n < t->n_max) {
         uint32_t words[256];
         status = bal_forward_extend(forward, cache, t->ids + read, t->n - read, logits);
-        *(read == 0 ? &t->prompt_seconds : &t->seconds) += bal_seconds() - clock;
+        *(read < t->n_start + t->n_prompt ? &t->prompt_seconds : &t->seconds) +=
+            bal_seconds() - clock;
         clock = bal_seconds();
         read = t->n;
         if (status != BAL_OK) break;
@@ -195,7 +212,7 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv)
     };
     arguments a = {
         .common = BAL_COMMON_DEFAULT, .n_tokens = 100, .seed = 1, .sampling = {.top_p = 1.0}};
-    bal_parse(context, &argp, "iJf", argc, argv, &a.common);
+    bal_parse(context, &argp, "iJfB", argc, argv, &a.common);
     if (bal_leaves_to_rank_0(context)) return BAL_OK;
     bal_bundle bundle = {0};
     text t = {0};

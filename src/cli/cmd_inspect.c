@@ -136,6 +136,8 @@ static bal_status inspect_checkpoint(bal_context *context, const arguments *a)
         json_object_set_new(
             object, "dev_loss_nats",
             isnan(snapshot.dev_loss_nats) ? json_null() : json_real(snapshot.dev_loss_nats));
+        if (snapshot.base.path[0] != 0)
+            json_object_set_new(object, "base", bal_json_text(snapshot.base.path));
         json_object_set_new(object, "verified", json_true());
         json_object_set_new(object, "optimizer", states_json(&snapshot.states));
         status = bal_print_json(context, object);
@@ -146,6 +148,8 @@ static bal_status inspect_checkpoint(bal_context *context, const arguments *a)
         for (int i = 0; i < snapshot.states.n; ++i) printf(" %s", snapshot.states.at[i].name);
         printf("%s\n", snapshot.states.n == 0 ? " remembers nothing" : "");
         print_task(snapshot.id.task_hash);
+        if (snapshot.base.path[0] != 0)
+            printf("base         %s reads the prompts\n", snapshot.base.path);
         if (!isnan(snapshot.dev_loss_nats))
             printf("dev loss     %.4f nats per %s\n", snapshot.dev_loss_nats,
                    snapshot.id.task_hash != 0 ? "row" : "token");

@@ -22,6 +22,7 @@ bool bal_leaves_to_rank_0(bal_context *context)
 bal_source_options bal_common_source(const bal_common *common, const bal_job *job)
 {
     bal_source_options options = {.formats = {.matrices = BAL_I8, .group = BAL_GROUP_DEFAULT}};
+    options.base = common->base;
     if (job != NULL) options.formats = bal_job_formats(job);
     options.keep_formats = common->formats.matrices == BAL_N_FORMATS;
     if (options.keep_formats) return options;
@@ -76,6 +77,9 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
             return 0;
         case 'f':
             return bal_take_format(state, arg, &common->formats);
+        case 'B':
+            common->base = arg;
+            return 0;
         case 'J':
             common->json = true;
             return 0;
@@ -94,6 +98,9 @@ static const struct argp_option shared_options[] = {
     {"format", 'f', "FORMAT", 0,
      "run a model of floats in f32, i8, i4 or nf4, the last two with :32, :64 or :128 columns that "
      "share a factor, or a checkpoint in f32 (default: that of the job, else i8)",
+     0},
+    {"base", 'B', "BASE", 0,
+     "of a model tuned with vote.positions=answer: where the model that it was tuned from is now",
      0},
     {"json", 'J', NULL, 0, "print one JSON object", 0},
 };
@@ -244,7 +251,8 @@ bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle
                              .files = bundle->files,
                              .job_text = job->text,
                              .isa = (char *)(uintptr_t)machine->kernels->name,
-                             .dev_loss_nats = (double)NAN};
+                             .dev_loss_nats = (double)NAN,
+                             .base = bundle->base_id};
     return bal_checkpoint_write(dirname(folder), basename(name), &snapshot);
 }
 

@@ -89,6 +89,7 @@ static bal_status open_source(const char *path, source *s)
 void bal_bundle_clear(bal_bundle *bundle)
 {
     bal_model_destroy(&bundle->model);
+    bal_model_destroy(&bundle->base);
     bal_tokenizer_destroy(&bundle->tokenizer);
     bal_files_clear(&bundle->files);
 }

@@ -40,7 +40,7 @@ static int64_t first_layer(const bal_forward *f, const bal_direction *direction)
 
 bool bal_kept_serves(const bal_forward *f, const bal_direction *direction)
 {
-    if (f->pass.caches != NULL || !bal_model_is_integer(f->model)) return false;
+    if (f->pass.caches != NULL) return false;
     return f->kept.how.base != NULL || first_layer(f, direction) > 0;
 }
 

@@ -137,6 +137,16 @@ static bal_status read_files(const bal_reader *r, bal_snapshot *s)
     return status;
 }
 
+/* The model that reads prompts, if it is another one. */
+static bal_status read_base(const bal_reader *r, bal_base_id *base)
+{
+    bal_place at = {"/job", ""};
+    if (H5Aexists(r->job, "base") == 0) return BAL_OK;
+    BAL_TRY(bal_hdf5_read_text(r, r->job, at, "base", base->path, sizeof base->path));
+    return bal_hdf5_read_attribute(r, r->job, at, "base_fingerprint", H5T_STD_U64LE, 0,
+                                   &base->fingerprint);
+}
+
 static bal_status read_root(const bal_reader *r, bal_snapshot *s)
 {
     bal_place at = {"", ""};
@@ -163,6 +173,7 @@ static bal_status read_root(const bal_reader *r, bal_snapshot *s)
                                         fields[i].type, 0, (char *)&s->id + fields[i].offset));
     if (s->id.stream_version != stream_version)
         return bal_hdf5_damaged(r, at, "stream_version", "found another version than /job has");
+    BAL_TRY(read_base(r, &s->base));
     return read_job_text(r, &s->job_text);
 }
 

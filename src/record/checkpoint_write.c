@@ -90,6 +90,10 @@ static void write_job(hid_t file, const bal_snapshot *s)
     for (int i = 0; i < BAL_N_RUN_ID_FIELDS - (s->id.task_hash == 0); ++i)
         bal_hdf5_write_attribute(group, fields[i].name, fields[i].type, 0, NULL,
                                  (const char *)&s->id + fields[i].offset);
+    if (s->base.path[0] == 0) return;
+    bal_hdf5_write_text(group, "base", s->base.path);
+    bal_hdf5_write_attribute(group, "base_fingerprint", H5T_STD_U64LE, 0, NULL,
+                             &s->base.fingerprint);
 }
 
 static void write_files(hid_t file, const bal_files *files)

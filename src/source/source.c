@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ballot/json.h"
 #include "ballot/quant.h"
 #include "ballot/record.h"
 #include "ballot/source.h"
@@ -32,7 +33,10 @@ static bal_status outline_checkpoint(const char *path, const bal_source_options 
         status = compare_formats(path, &options->formats, snapshot.model);
     if (options->states != NULL && options->keep_states) *options->states = snapshot.states;
     if (status == BAL_OK) {
-        *bundle = (bal_bundle){snapshot.model, snapshot.tokenizer, snapshot.files};
+        *bundle = (bal_bundle){.model = snapshot.model,
+                               .tokenizer = snapshot.tokenizer,
+                               .files = snapshot.files,
+                               .base_id = snapshot.base};
         snapshot.model = NULL;
         snapshot.tokenizer = NULL;
         snapshot.files = (bal_files){0};
@@ -41,14 +45,37 @@ static bal_status outline_checkpoint(const char *path, const bal_source_options 
     return status;
 }
 
+/* The base that a folder names, if it does. */
+static bal_status find_base(const char *folder, bal_base_id *id)
+{
+    char path[BAL_SOURCE_PATH_BYTES];
+    bal_mapping file;
+    if (!bal_is_dir(folder) || !bal_has_file(folder, BAL_BASE_FILE)) return BAL_OK;
+    BAL_TRY(bal_path_in(folder, BAL_BASE_FILE, path));
+    BAL_TRY(bal_mapping_open(path, &file));
+    json_error_t error;
+    json_t *object = bal_json_load(file.data, file.n_bytes, 0, &error);
+    const char *base = json_string_value(json_object_get(object, "base"));
+    bool good = base != NULL && base[0] != 0;
+    int n = good ? snprintf(id->path, sizeof id->path, "%s/%s", folder, base) : 0;
+    json_decref(object);
+    bal_mapping_close(&file);
+    if (good && n < (int)sizeof id->path) return BAL_OK;
+    return bal_fail(BAL_ERR_INPUT, "%s: expected {\"base\": \"PATH\"}, a folder in %s%s", path,
+                    folder, good ? "; the path is too long" : "");
+}
+
 bal_status bal_source_outline(const char *path, const bal_source_options *options,
                               bal_bundle *bundle)
 {
     char found[BAL_SOURCE_PATH_BYTES];
     BAL_TRY(bal_source_resolve(path, found));
     if (strcmp(found, path) != 0) bal_log(BAL_LOG_SAY, "the model is %s", found);
-    return bal_checkpoint_recognizes(found) ? outline_checkpoint(found, options, bundle)
-                                            : bal_hub_outline(found, &options->formats, bundle);
+    if (bal_checkpoint_recognizes(found)) return outline_checkpoint(found, options, bundle);
+    BAL_TRY(bal_hub_outline(found, &options->formats, bundle));
+    bal_status status = find_base(found, &bundle->base_id);
+    if (status != BAL_OK) bal_bundle_clear(bundle);
+    return status;
 }
 
 bal_status bal_source_fill(const char *path, bal_model *model, bal_states *states)
@@ -74,6 +101,34 @@ static bal_status dequantize(bal_model **model)
     return BAL_OK;
 }
 
+/* Open the base of a model, in its formats. */
+static bal_status open_base(const char *path, const bal_source_options *options, bal_bundle *bundle)
+{
+    const bal_base_id *id = &bundle->base_id;
+    const char *from = options->base != NULL ? options->base : id->path;
+    bal_source_options how = {.formats = *bal_model_formats(bundle->model)};
+    bal_bundle base;
+    if (id->path[0] == 0) return BAL_OK;
+    bal_status status = bal_source_open(from, &how, &base);
+    if (status == BAL_ERR_INPUT)
+        return bal_fail(status, "%s: its prompts are read by the model that it was tuned from: %s",
+                        path, bal_failure());
+    BAL_TRY(status);
+    const bal_tensors *tensors = bal_model_tensors(base.model);
+    if (base.base != NULL || !bal_tensors_match(tensors, bal_model_tensors(bundle->model)) ||
+        (id->fingerprint != 0 && bal_tensors_fingerprint(tensors) != id->fingerprint))
+        status = bal_fail(BAL_ERR_CONFIG,
+                          "%s: its prompts are read by the model that it was tuned from, which %s "
+                          "is no more: say where that is with --base",
+                          path, from);
+    if (status == BAL_OK) {
+        bundle->base = base.model;
+        base.model = NULL;
+    }
+    bal_bundle_clear(&base);
+    return status;
+}
+
 bal_status bal_source_open(const char *path, const bal_source_options *options, bal_bundle *bundle)
 {
     BAL_TRY(bal_source_outline(path, options, bundle));
@@ -82,8 +137,11 @@ bal_status bal_source_open(const char *path, const bal_source_options *options, 
     if (status == BAL_OK && options->states != NULL)
         status = bal_states_allocate(options->states, bal_model_tensors(bundle->model));
     if (status == BAL_OK) status = bal_source_fill(path, bundle->model, options->states);
+    if (status == BAL_OK) status = open_base(path, options, bundle);
     if (status == BAL_OK && floats && bal_model_is_integer(bundle->model))
         status = dequantize(&bundle->model);
+    if (status == BAL_OK && bundle->base != NULL && floats && bal_model_is_integer(bundle->base))
+        status = dequantize(&bundle->base);
     if (status != BAL_OK) {
         bal_bundle_clear(bundle);
         if (options->states != NULL) bal_states_clear(options->states);
@@ -149,6 +207,11 @@ bal_status bal_source_round(const char *path, const bal_formats *formats, bal_bu
     bal_status status = bal_checkpoint_recognizes(found)
                             ? round_checkpoint(found, formats, bundle, fill)
                             : round_files(found, formats, bundle, fill);
+    if (status == BAL_OK && bundle->base_id.path[0] != 0)
+        status = bal_fail(BAL_ERR_CONFIG,
+                          "%s: was tuned with vote.positions = answer, so that another model reads "
+                          "its prompts: it cannot be rounded again by itself",
+                          path);
     if (status == BAL_OK) return BAL_OK;
     bal_bundle_clear(bundle);
     bal_states_clear(fill->states);

@@ -142,6 +142,7 @@ static bal_status measure(bal_run *run, bal_estimate *e)
 {
     BAL_TRY(bal_run_load_weights(run));
     BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
+    BAL_TRY(bal_run_keep(run));
     for (int i = 0; i < run->replica.tensors->n; ++i)
         if (run->update.on_ballot[i]) e->n_codes += bal_tensor_n(&run->replica.tensors->at[i]);
     e->times.measured = true;

@@ -57,7 +57,7 @@ typedef struct evaluator {
 /* Read once what all examples begin with. */
 static bal_status read_beginning(evaluator *e)
 {
-    if (e->data->common.sequences == 0) return BAL_OK;
+    if (e->data->common.sequences == 0 || bal_forward_base(e->forward) != NULL) return BAL_OK;
     const bal_model *model = bal_forward_model(e->forward);
     BAL_TRY(bal_cache_create(model, bal_forward_length(e->forward), &e->beginning));
     bal_dataset_take(e->data, 0, 1, e->batch);

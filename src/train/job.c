@@ -272,6 +272,24 @@ void bal_inputs_clear(bal_inputs *inputs)
     bal_bundle_clear(&inputs->bundle);
 }
 
+/* Prompts are read by one base, which is the model that the run starts from. */
+static bal_status check_positions(const bal_job *job, const bal_inputs *inputs)
+{
+    bool answer = job->vote.positions == BAL_POSITIONS_ANSWER;
+    if (inputs->bundle.base_id.path[0] != 0)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[model] path = %s: was tuned with positions = answer, so that its prompts "
+                        "are read by %s: start from that, or from another model that reads them "
+                        "itself",
+                        job->model.path, inputs->bundle.base_id.path);
+    if (answer && inputs->task != NULL && bal_task_about(inputs->task).writes)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[vote] positions = answer: answers to %s are written, not chosen; leave "
+                        "it out",
+                        job->data.task);
+    return BAL_OK;
+}
+
 /* The test rows of a task are read when training is over: what is wrong with them is said now. */
 static bal_status check_test(const bal_job *job, const bal_inputs *inputs)
 {
@@ -296,6 +314,7 @@ bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs)
             bal_job_open_data(job, inputs->task, BAL_SPLIT_TRAIN, true, bundle, &inputs->train);
     if (status == BAL_OK)
         status = bal_job_open_data(job, inputs->task, BAL_SPLIT_DEV, false, bundle, &inputs->dev);
+    if (status == BAL_OK) status = check_positions(job, inputs);
     if (status == BAL_OK) status = check_test(job, inputs);
     if (status == BAL_OK)
         status = bal_job_tensors(job, bal_model_tensors(inputs->bundle.model), NULL);

@@ -38,6 +38,7 @@ static bal_status save_as(bal_run *run, const char *name, uint64_t fingerprint)
                              .metrics = run->record.metrics,
                              .journal = (uint8_t *)(uintptr_t)journal.data,
                              .journal_bytes = journal.n_bytes,
+                             .base = run->replica.base_id,
                              .dev_loss_nats = run->record.dev_score.n_tokens > 0
                                                   ? bal_score_nats(&run->record.dev_score)
                                                   : (double)NAN};

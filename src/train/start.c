@@ -54,6 +54,7 @@ bal_status bal_run_load_weights(bal_run *run)
     bal_tensors_attach(r->tensors, bal_shared_memory(r->shared));
     bal_states_attach(&r->states, r->tensors, (char *)bal_shared_memory(r->shared) + n_bytes);
     BAL_TRY(bal_run_fill(run, -1));
+    BAL_TRY(bal_run_load_base(run));
     run->id = (bal_run_id){.seed = (uint64_t)run->job->run.seed,
                            .stream_version = run->id.stream_version,
                            .n_slots = (int32_t)run->job->vote.slots,
@@ -278,6 +279,7 @@ bal_status bal_run_start(bal_run *run)
     BAL_TRY(bal_comm_broadcast(run->comm, found, sizeof found));
     if (found[0] >= 0) BAL_TRY(bal_run_fill(run, found[0]));
     BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
+    BAL_TRY(bal_run_keep(run));
     BAL_TRY(bal_deal_create(run->comm, (int)run->job->vote.slots, bal_job_way(run->job).team,
                             run->job->vote.dealing == BAL_DEALING_NODE, &run->poll.deal));
     if (run->writes && run->record.journal == NULL) status = begin_record(run);
@@ -328,6 +330,9 @@ void bal_run_clear(bal_run *run)
     bal_forward_destroy(&run->replica.forward);
     bal_batch_clear(&run->replica.batch);
     bal_inputs_clear(&run->inputs);
+    bal_model_destroy(&run->replica.base);
+    bal_shared_destroy(&run->replica.store_shared);
+    bal_shared_destroy(&run->replica.base_shared);
     bal_shared_destroy(&run->replica.shared);
     free(run->audit.excluded);
     free(run->audit.accused);

@@ -47,6 +47,11 @@ typedef struct bal_replica {
     bal_shared *shared;   /* memory of both */
     bal_forward *forward;
     bal_batch batch;
+    bal_model *base; /* that reads prompts; NULL: the model itself does */
+    bal_base_id base_id;
+    bal_shared *base_shared;  /* its memory */
+    bal_shared *store_shared; /* texts that are kept; NULL: none are */
+    size_t store_bytes;
     int64_t repaired_step; /* in which replicas were rebuilt last; -1: never */
 } bal_replica;
 
@@ -159,6 +164,16 @@ bool bal_job_has_hash(const bal_job *job, uint64_t hash, const char *text);
 /** Is theirs, of a record in the run directory, of this run? Local. @return BAL_OK; BAL_ERR_CONFIG
  *  with what differs. */
 bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs);
+
+/* ---- kept.c ---- */
+
+/** If prompts are read by the base: keep a copy of the model, which is the base still. Collective.
+ */
+bal_status bal_run_load_base(bal_run *run);
+/** Let forward passes keep texts, in a store. Collective. */
+bal_status bal_run_keep(bal_run *run);
+/** Empty the store, for the codes that read its texts were not what they should be. Collective. */
+bal_status bal_run_forget(bal_run *run);
 
 /* ---- rebuild.c: the model of a step from what is on disk ---- */
 

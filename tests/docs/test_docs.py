@@ -402,7 +402,11 @@ class Json(b.TestCase):
             printed |= self.keys([json.loads(line) for line in text_of(path).splitlines()])
         self.assertEqual(self.documented("eval --predictions"), printed)
         self.compare("generate", [b.STORIES, "Once", "--tokens", "2"])
-        self.compare("inspect", [journal], [checkpoint], [b.STORIES])
+        based = self.folder("based")
+        b.run(b.tiny(based, run__steps=2, data__train="", data__dev="", data__context=384,
+                     data__task="data/tasks/sst2.ini", vote__positions="answer"))
+        self.compare("inspect", [journal], [checkpoint], [b.STORIES],
+                     [os.path.join(based, "best.h5")])
         self.compare("replay", [b.STORIES, journal, "-o", self.folder("replayed.h5")])
         self.compare("quantize", [b.STORIES, "-o", self.folder("rounded.h5")])
         self.compare("estimate", [b.JOB, "--memory", "64"])

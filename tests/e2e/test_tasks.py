@@ -3,6 +3,7 @@ import json
 import math
 import os
 import re
+import shutil
 
 import xxhash
 
@@ -49,6 +50,7 @@ test = 12
 [template]
 prompt = "{text} "
 candidates = He, She, They
+neutral = "Then "
 """
 CHOSEN_ROWS = "text\tlabel\n" + "".join(
     f"{name} {verb} {thing}.\t{label if (row + thing_at) % 3 else 2}\n"
@@ -296,6 +298,81 @@ class Tasks(b.TestCase):
                           said)
         said = self.learn("score", data__task=task, data__score="sum", expect=b.USAGE)[1].err
         self.assertIn("answers to " + task + " are written, not chosen by a score", said)
+
+    def answers(self, name, *more, **options):
+        """A run whose prompts are read by its base; its settings."""
+        self.write("rows.tsv", CHOSEN_ROWS)
+        task = self.write("chosen.ini", CHOSEN)
+        options = {"data__task": task, "data__context": 48, "data__batch": 8, "data__train_rows": 0,
+                   "vote__positions": "answer", **options}
+        return *self.learn(name, *more, **options), options
+
+    def test_what_a_base_has_read_is_answered_the_same_everywhere(self):
+        prints = set()
+        for n, more in enumerate(({}, {"vote__tensors": "upper"}, {"data__score": "calibrated"},
+                                  {"data__shots": 2, "data__context": 96})):
+            run, result, options = self.answers(f"answer{n}", **more)
+            same = self.learns_the_same(f"answer-again{n}",
+                                        **{**options, "data__objective": "candidates"})
+            prints.add(b.printed_fingerprint(result))
+            self.assertEqual(b.printed_fingerprint(result), same)
+            for ranks, cache, share in ((1, 0, "node"), (2, 1, "node"), (2, 1, "rank")):
+                _, other, _ = self.answers(f"answer{n}-{ranks}-{cache}-{share}",
+                                           data__cache=cache, run__share=share, **more)
+                self.assertEqual(b.printed_fingerprint(other), same)
+            best = json.loads(b.run(["eval", run, "--json"]).out)
+            self.assertIn(f"best {100 * best['value']:.2f} %, loss {best['loss_nats']:.4f}",
+                          result.out)
+        _, plain, _ = self.answers("answer-all", vote__positions="all")
+        prints.add(b.printed_fingerprint(plain))
+        self.assertEqual(len(prints), 5)
+
+    def test_layers_that_never_move_are_kept_without_a_trace(self):
+        prints = {b.printed_fingerprint(self.learn(f"kept-{cache}", vote__tensors="upper",
+                                                   data__cache=cache)[1]) for cache in (0, 1, 64)}
+        self.assertEqual(len(prints), 1)
+
+    def test_a_model_with_a_base_goes_nowhere_without_it(self):
+        base = self.folder("base")
+        shutil.copytree(b.STORIES, base)
+        run, result, options = self.answers("based", "-s", f"model.path={base}", rule__travel=40)
+        prompt = ["Lily saw the dog. ", "--tokens", "20"]
+        said = b.run(["generate", run, *prompt]).out
+        whole = json.loads(b.run(["eval", run, "--json"]).out)
+        again, folder = self.folder("again.h5"), self.folder("exported")
+        b.run(["replay", base, run, "-o", again])
+        self.assertEqual(b.inspect(again)["base"], base)
+        last = json.loads(b.run(["eval", again, "-j", os.path.join(run, "job.ini"), "--json"]).out)
+        shown = re.search(r"(?m)^dev +(\d+\.\d\d) %, loss (\d+\.\d+)", result.out)
+        self.assertEqual((f"{100 * last['value']:.2f}", f"{last['loss_nats']:.4f}"), shown.groups())
+        self.assertEqual(last["fingerprint"], b.printed_fingerprint(result))
+        floats = ["--format", "f32", "--json", "-j", os.path.join(run, "job.ini")]
+        b.run(["export", run, folder])
+        found = [json.loads(b.run(["eval", model, *floats]).out) for model in (run, folder)]
+        self.assertAlmostEqual(found[0]["loss_nats"], found[1]["loss_nats"], places=4)
+        alone = json.loads(b.run(["eval", os.path.join(folder, "base"), *floats]).out)
+        self.assertGreater(abs(alone["loss_nats"] - found[0]["loss_nats"]), 1e-3)
+        for words, sentence in (
+                (["export", run, self.folder("one.gguf")], "a GGUF file has one model"),
+                (["quantize", run, "-o", self.folder("i4.h5")], "cannot be rounded again by itself"),
+                (b.tiny(self.folder("on"), model=run, **LEARN), f"prompts are read by {base}")):
+            self.assertIn(sentence, b.run(words, expect=b.USAGE).err)
+        moved = self.folder("moved")
+        os.rename(base, moved)
+        self.assertIn(f"its prompts are read by the model that it was tuned from: {base}",
+                      b.run(["eval", run], expect=b.INPUT).err)
+        self.assertEqual(json.loads(b.run(["eval", run, "--base", moved, "--json"]).out), whole)
+        self.assertEqual(b.run(["generate", run, *prompt, "--base", moved]).out, said)
+        self.assertIn(f"which {folder} is no more: say where that is with --base",
+                      b.run(["eval", run, "--base", folder], expect=b.USAGE).err)
+
+    def test_a_base_reads_the_prompts_of_choices_alone(self):
+        self.write("rows.jsonl", WRITTEN_ROWS)
+        task = self.write("written.ini", WRITTEN)
+        said = self.learn("written", data__task=task, vote__positions="answer", expect=b.USAGE)[1].err
+        self.assertIn(f"[vote] positions = answer: answers to {task} are written, not chosen", said)
+        said = b.run(b.tiny(self.folder("text"), vote__positions="answer"), expect=b.USAGE).err
+        self.assertIn("positions", said)
 
     def test_patience_ends_a_run_for_good(self):
         run, result = self.learn("patience", run__steps=10 * STEPS, run__eval_every=1,

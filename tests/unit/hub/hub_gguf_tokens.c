@@ -127,7 +127,8 @@ static bal_model *outline(int64_t n_vocab)
 static void expect_round_trip(const char *name, bal_files *files, int n_other)
 {
     const int64_t n_vocab = 1000;
-    bal_bundle bundle = {outline(n_vocab), make(files, n_vocab), *files};
+    bal_bundle bundle = {
+        .model = outline(n_vocab), .tokenizer = make(files, n_vocab), .files = *files};
     gguf_file f = {.head.arch = "llama"};
     bal_tokenizer *read = NULL;
     bal_status status = bal_gguf_put_tokenizer(&f.head, &bundle);
