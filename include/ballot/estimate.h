@@ -12,6 +12,7 @@ typedef struct bal_copy_bytes {
     int64_t bytes;                /* all of it */
     int64_t codes, gains, scales; /* its parts; scales with factors */
     int64_t carries;              /* what the rule remembers of its codes */
+    int64_t kept;                 /* a base that reads prompts, and rows as they were read */
     int64_t loading;              /* on top, while it is read */
 } bal_copy_bytes;
 
@@ -62,9 +63,9 @@ bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_
 /** Its files alone; the model need only be outlined. Local. */
 void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_files *files,
                         bal_estimate *estimate);
-/** Its work space alone: activations, and keys that are kept; likewise. Local. */
-void bal_estimate_work(const bal_job *job, const bal_model *model, const bal_dataset *train,
-                       const bal_dataset *dev, bal_estimate *estimate);
+/** Its copy of the model, as a whole and what is kept beside it, and its work space alone;
+ *  likewise. Local. @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_estimate_work(const bal_job *job, const bal_inputs *inputs, bal_estimate *estimate);
 /** The most bytes that per_node ranks of a node take at once. Local. @param n_copies  of the model
  * on the node */
 int64_t bal_estimate_node(const bal_estimate *estimate, int64_t per_node, int64_t n_copies);

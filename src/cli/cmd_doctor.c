@@ -103,14 +103,10 @@ static bal_status open_job(const bal_job *job, bal_estimate *needs)
 {
     bal_inputs inputs;
     BAL_TRY(bal_inputs_open(job, &inputs));
-    const bal_model *model = inputs.bundle.model;
-    const bal_tensors *tensors = bal_model_tensors(model);
-    const bal_states *states = &bal_rule_of(job->rule.name)->states;
-    needs->copy.bytes = (int64_t)(bal_tensors_bytes(tensors) + bal_states_bytes(states, tensors));
-    bal_estimate_work(job, model, &inputs.train, &inputs.dev, needs);
-    bal_estimate_files(job, model, &inputs.bundle.files, needs);
+    bal_status status = bal_estimate_work(job, &inputs, needs);
+    bal_estimate_files(job, inputs.bundle.model, &inputs.bundle.files, needs);
     bal_inputs_clear(&inputs);
-    return BAL_OK;
+    return status;
 }
 
 /* Clocks against rank 0's. A rank reads its own between two gatherings: after rank 0 began the
@@ -214,9 +210,12 @@ bal_status bal_command_doctor(bal_context *context, int argc, char **argv)
     bal_parse(context, &argp, "sJ", argc, argv, &a.common);
     bal_job_source source = {0};
     bal_estimate needs = {0};
+    int64_t n_jobs = a.common.job != NULL; /* a rank may have been given none, by mistake */
+    BAL_TRY(bal_comm_sum(context->comm, &n_jobs, 1));
+    bal_comm *readers = n_jobs == bal_comm_size(context->comm) ? context->comm : bal_comm_alone();
     bal_status status = BAL_OK;
     if (a.common.job != NULL)
-        status = bal_job_read_to_run(context->comm, a.common.job, a.common.overrides,
+        status = bal_job_read_to_run(readers, a.common.job, a.common.overrides,
                                      a.common.n_overrides, a.run, &source);
     if (status == BAL_OK && a.common.job != NULL) status = open_job(&source.job, &needs);
     status = bal_comm_agree(context->comm, status);

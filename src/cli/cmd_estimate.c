@@ -101,13 +101,13 @@ static json_t *to_json(const bal_job *job, const bal_context *context, const bal
                        const plan *p, const char *result, const char *text)
 {
     json_t *memory =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "codes",
-                  (json_int_t)e->copy.codes, "gains", (json_int_t)e->copy.gains, "carries",
-                  (json_int_t)e->copy.carries, "scales", (json_int_t)e->copy.scales, "program",
-                  (json_int_t)e->rank.program, "text", (json_int_t)e->rank.text, "work",
-                  (json_int_t)e->rank.work, "reading", (json_int_t)e->rank.reading, "loading",
-                  (json_int_t)e->copy.loading, "metrics", (json_int_t)e->rank.metrics, "saving",
-                  (json_int_t)e->rank.saving);
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "kept",
+                  (json_int_t)e->copy.kept, "codes", (json_int_t)e->copy.codes, "gains",
+                  (json_int_t)e->copy.gains, "carries", (json_int_t)e->copy.carries, "scales",
+                  (json_int_t)e->copy.scales, "program", (json_int_t)e->rank.program, "text",
+                  (json_int_t)e->rank.text, "work", (json_int_t)e->rank.work, "reading",
+                  (json_int_t)e->rank.reading, "loading", (json_int_t)e->copy.loading, "metrics",
+                  (json_int_t)e->rank.metrics, "saving", (json_int_t)e->rank.saving);
     json_t *object = json_pack(
         "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "bytes",
         memory, "planned_ranks", (json_int_t)p->ranks, "planned_ranks_per_node",
@@ -153,6 +153,7 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
         {"gains", e->copy.gains, ""},
         {"carries", e->copy.carries, ""},
         {"scales", e->copy.scales, ""},
+        {"kept", e->copy.kept, "of a task: rows as codes that never move read them"},
         {"program", e->rank.program, "each rank: libraries, MPI"},
         {"text", e->rank.text, "each rank: tokens, tokenizer, what reading leaves behind"},
         {"work", e->rank.work, "each rank: activations of a probe"},

@@ -33,9 +33,24 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
                     e->files.rows; /* best.h5, a new one */
 }
 
-void bal_estimate_work(const bal_job *job, const bal_model *model, const bal_dataset *train,
-                       const bal_dataset *dev, bal_estimate *e)
+static bal_status add_kept(const bal_job *job, const bal_inputs *inputs, bal_estimate *e)
 {
+    const bal_tensors *tensors = bal_model_tensors(inputs->bundle.model);
+    bal_kept_bytes kept;
+    BAL_TRY(bal_kept_size(job, inputs, &kept));
+    e->copy.kept = (int64_t)kept.store;
+    if (job->vote.positions == BAL_POSITIONS_ANSWER)
+        e->copy.kept += (int64_t)bal_tensors_bytes(tensors);
+    e->copy.bytes += e->copy.kept;
+    e->rank.work += (int64_t)kept.most * job->data.batch; /* before they are in the store */
+    return BAL_OK;
+}
+
+bal_status bal_estimate_work(const bal_job *job, const bal_inputs *inputs, bal_estimate *e)
+{
+    const bal_model *model = inputs->bundle.model;
+    const bal_dataset *train = &inputs->train, *dev = &inputs->dev;
+    const bal_tensors *tensors = bal_model_tensors(model);
     int64_t context = job->data.context, n = job->data.batch;
     int64_t n_tokens =
         bal_batch_either(bal_dataset_room(train, n), bal_dataset_room(dev, n)).tokens;
@@ -45,9 +60,12 @@ void bal_estimate_work(const bal_job *job, const bal_model *model, const bal_dat
     if (dev->writing != NULL) evaluates = bal_answerer_bytes(model, context, 1);
     if (dev->common.sequences > 0) evaluates += bal_cache_bytes(model, context);
     e->rank.work = (int64_t)(bal_forward_bytes(model, n_tokens, context) + probes + evaluates);
+    e->copy.carries = (int64_t)bal_states_bytes(&bal_rule_of(job->rule.name)->states, tensors);
+    e->copy.bytes = (int64_t)bal_tensors_bytes(tensors) + e->copy.carries;
+    return add_kept(job, inputs, e);
 }
 
-static void take_sizes(const bal_run *run, bal_estimate *e)
+static bal_status take_sizes(const bal_run *run, bal_estimate *e)
 {
     const bal_job *job = run->job;
     int n = run->replica.tensors->n;
@@ -60,9 +78,7 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
         e->copy.scales += scale;
         largest = larger(largest, bal_tensor_n(t));
     }
-    e->copy.carries = (int64_t)bal_states_bytes(&run->replica.states, run->replica.tensors);
-    e->copy.bytes = (int64_t)bal_tensors_bytes(run->replica.tensors) + e->copy.carries;
-    bal_estimate_work(job, run->replica.model, &run->inputs.train, &run->inputs.dev, e);
+    BAL_TRY(bal_estimate_work(job, &run->inputs, e));
     e->rank.text = (int64_t)(run->inputs.train.memory_bytes + run->inputs.dev.memory_bytes);
     /* The texts are there by now, with the tokenizer and what the C library has not given back;
      * what was taken for a moment is known too. Files will be read in pieces of floats, and
@@ -75,10 +91,11 @@ static void take_sizes(const bal_run *run, bal_estimate *e)
     e->rank.sent = bal_job_step_bytes(job);
     bal_estimate_files(job, run->replica.model, &run->inputs.bundle.files, e);
     e->rank.saving = bal_checkpoint_memory(run->replica.tensors, e->files.checkpoint);
-    if (run->inputs.dev.n_examples == 0) return;
+    if (run->inputs.dev.n_examples == 0) return BAL_OK;
     int64_t n_examples = run->inputs.dev.n_examples, most = job->data.dev_examples;
     e->n_eval_batches = blocks_of(most > 0 && most < n_examples ? most : n_examples, batch);
     e->n_evals = 1 + (job->run.eval_every > 0 ? blocks_of(job->run.steps, job->run.eval_every) : 1);
+    return BAL_OK;
 }
 
 /* One pass over a batch of the dev text. */
@@ -161,8 +178,8 @@ bal_status bal_estimate_job(const bal_job *job, const bal_machine *machine, bal_
     bal_run run = {.job = job, .machine = machine, .comm = comm};
     *estimate = (bal_estimate){.rank.program = program};
     bal_status status = bal_comm_agree(comm, bal_run_load(&run, &(bal_run_id){0}));
+    if (status == BAL_OK) status = bal_comm_agree(comm, take_sizes(&run, estimate));
     if (status == BAL_OK) {
-        take_sizes(&run, estimate);
         /* for one rank per node, the least; bal_shared_create reports what more of them lack */
         int64_t lacks = bal_estimate_node(estimate, 1, 1) > memory;
         status = bal_comm_sum(comm, &lacks, 1);

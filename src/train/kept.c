@@ -1,5 +1,6 @@
 /* kept.c: what a run keeps beside its model: the base that reads prompts, and texts as they were
  * read where no code moves. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "train_impl.h"
@@ -23,32 +24,69 @@ bal_status bal_run_load_base(bal_run *run)
     return bal_comm_agree(run->comm, bal_shared_sync(r->base_shared));
 }
 
-/* Bytes that all examples of a data set take in the store. */
-static size_t example_bytes(const bal_run *run, const bal_dataset *data)
+/* Add what the examples of a data set take in a store. */
+static void add_examples(const bal_dataset *data, bal_forward *forward, bal_batch *batch,
+                         bal_kept_bytes *bytes)
 {
-    bal_batch *batch = &((bal_run *)(uintptr_t)run)->replica.batch;
-    size_t n_bytes = 0;
     for (int64_t i = 0; i < data->n_examples; ++i) {
         bal_dataset_take(data, i, 1, batch);
-        n_bytes += bal_forward_keep_bytes(run->replica.forward, batch);
+        size_t n = bal_forward_keep_bytes(forward, batch);
+        bytes->all += n;
+        if (n > bytes->most) bytes->most = n;
     }
-    return n_bytes;
+}
+
+/* The same of training and dev rows, by a work space that has room for one. */
+static bal_status add_rows(const bal_job *job, const bal_inputs *inputs, const bool *on_ballot,
+                           bal_kept_bytes *bytes)
+{
+    const bal_model *model = inputs->bundle.model;
+    bool answer = job->vote.positions == BAL_POSITIONS_ANSWER;
+    bal_forward *forward = NULL;
+    bal_batch batch;
+    BAL_TRY(bal_batch_init(&batch, bal_batch_either(bal_dataset_room(&inputs->train, 1),
+                                                    bal_dataset_room(&inputs->dev, 1))));
+    bal_status status = bal_forward_create(model, bal_kernels_at(BAL_ISA_REF), batch.room.tokens,
+                                           job->data.context, &forward);
+    if (status == BAL_OK) {
+        bal_forward_keep(forward,
+                         &(bal_keep){.on_ballot = on_ballot, .base = answer ? model : NULL});
+        add_examples(&inputs->train, forward, &batch, bytes);
+        add_examples(&inputs->dev, forward, &batch, bytes);
+    }
+    bal_forward_destroy(&forward);
+    bal_batch_clear(&batch);
+    return status;
+}
+
+bal_status bal_kept_size(const bal_job *job, const bal_inputs *inputs, bal_kept_bytes *bytes)
+{
+    const bal_tensors *tensors = bal_model_tensors(inputs->bundle.model);
+    *bytes = (bal_kept_bytes){0};
+    if (!bal_job_has_task(job)) return BAL_OK;
+    bool *on_ballot = bal_alloc((size_t)tensors->n, sizeof *on_ballot);
+    if (on_ballot == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for %d flags", tensors->n);
+    bal_status status = bal_job_tensors(job, tensors, on_ballot);
+    if (status == BAL_OK) status = add_rows(job, inputs, on_ballot, bytes);
+    free(on_ballot);
+    size_t room = (size_t)job->data.cache * MIB;
+    if (bytes->all > 0) bytes->store = bytes->all + bytes->all / 32 + MIB; /* and its tables */
+    if (bytes->store > room) bytes->store = room;
+    return status;
 }
 
 bal_status bal_run_keep(bal_run *run)
 {
     bal_replica *r = &run->replica;
     bal_keep keep = {.on_ballot = run->update.on_ballot, .base = r->base};
+    bal_kept_bytes bytes;
     if (!bal_job_has_task(run->job)) return BAL_OK;
     bal_forward_keep(r->forward, &keep);
-    size_t most = (size_t)run->job->data.cache * MIB;
-    size_t n_bytes = example_bytes(run, &run->inputs.train) + example_bytes(run, &run->inputs.dev);
-    if (n_bytes == 0 || most == 0) return BAL_OK;
-    n_bytes += n_bytes / 32 + MIB; /* for its own tables */
-    if (n_bytes > most) n_bytes = most;
-    BAL_TRY(bal_shared_create(run->comm, n_bytes, run->job->run.share == BAL_SHARE_NODE,
+    BAL_TRY(bal_comm_agree(run->comm, bal_kept_size(run->job, &run->inputs, &bytes)));
+    if (bytes.store == 0) return BAL_OK;
+    BAL_TRY(bal_shared_create(run->comm, bytes.store, run->job->run.share == BAL_SHARE_NODE,
                               &r->store_shared));
-    r->store_bytes = n_bytes;
+    r->store_bytes = bytes.store;
     keep.store = bal_shared_memory(r->store_shared);
     BAL_TRY(bal_run_forget(run));
     bal_forward_keep(r->forward, &keep);

@@ -170,6 +170,13 @@ bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs);
 /** If prompts are read by the base: keep a copy of the model, which is the base still. Collective.
  */
 bal_status bal_run_load_base(bal_run *run);
+/** Bytes of what is kept of training and dev rows. */
+typedef struct bal_kept_bytes {
+    size_t all, most; /* of all rows; of one, at most */
+    size_t store;     /* of the store that the job asks for; 0: it needs none */
+} bal_kept_bytes;
+/** Count them; the model need only be outlined. Local. @return BAL_OK; BAL_ERR_MEMORY. */
+bal_status bal_kept_size(const bal_job *job, const bal_inputs *inputs, bal_kept_bytes *bytes);
 /** Let forward passes keep texts, in a store. Collective. */
 bal_status bal_run_keep(bal_run *run);
 /** Empty the store, for the codes that read its texts were not what they should be. Collective. */

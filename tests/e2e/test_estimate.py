@@ -129,12 +129,24 @@ class Estimate(b.TestCase):
             self.assertEqual(expected["models_per_node"],
                              2 if options.get("run__share") == "rank" else 1)
 
+    def test_what_is_kept_of_a_task_counts(self):
+        task = {"data__task": "data/tasks/sst2.ini", "data__train": "", "data__dev": "",
+                "data__context": 384, "data__batch": 4}
+        kept = {more: estimate(b.tiny(self.folder("kept"), **task, **dict(more)))["bytes"]["kept"]
+                for more in ((), (("vote__tensors", "upper"),), (("vote__positions", "answer"),),
+                             (("vote__positions", "answer"), ("data__cache", 2)))}
+        none, rows, both, few = kept.values()
+        self.assertEqual(none, 0)
+        self.assertGreater(rows, 1400 * 30 * 64 * 4, "rows, tokens, elements and bytes of stories260K")
+        self.assertGreater(both, rows)
+        self.assertTrue(2 * 2**20 < few < 3 * 2**20, "the store and the base")
+
     def test_memory_by_kind_adds_up(self):
         train = b.tiny(self.folder("kinds"))
         for per_node in (1, 4):
             e = estimate(train, "--ranks", "8", "--ranks-per-node", per_node)
             kinds = e["bytes"]
-            model = sum(kinds[k] for k in ("codes", "gains", "carries", "scales"))
+            model = sum(kinds[k] for k in ("codes", "gains", "carries", "scales", "kept"))
             working = per_node * kinds["work"] + kinds["metrics"] + kinds["saving"]
             self.assertEqual(
                 e["node_bytes"], per_node * (kinds["program"] + kinds["text"]) +
@@ -238,7 +250,7 @@ class Estimate(b.TestCase):
 
     def test_the_keys_are_stable(self):
         e = estimate(b.tiny("run"))
-        self.assertEqual(set(e["bytes"]), {"codes", "gains", "carries", "scales", "program", "text",
+        self.assertEqual(set(e["bytes"]), {"codes", "gains", "carries", "scales", "kept", "program", "text",
                                            "work", "reading", "loading", "metrics", "saving"})
         self.assertEqual(set(e), {
             "bytes", "planned_ranks", "planned_ranks_per_node", "models_per_node", "rank_bytes",
