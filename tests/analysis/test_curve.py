@@ -35,13 +35,13 @@ class Curve(unittest.TestCase):
             self.paths.append(folder)
         self.out = os.path.join(self.scratch.name, "out")
 
-    def test_probes_count_on_from_run_to_run(self):
+    def test_passes_count_on_from_run_to_run(self):
         result = curve(*self.paths, "-o", self.out, "--line", "float32=3.5")
         self.assertEqual(result.returncode, 0, result.stderr)
         rows = [row.split("\t") for row in result.stdout.splitlines()]
         self.assertEqual([row[0] for row in rows], ["first"] * 3 + ["second"] * 2)
         # a step is 64 probes of 2 passes; losses stand before steps 0, 20, 40
-        self.assertEqual([int(row[1]) for row in rows], [0, 1280, 2560, 3840, 5120])
+        self.assertEqual([int(row[1]) for row in rows], [0, 2560, 5120, 7680, 10240])
         for ending in ("png", "svg"):
             self.assertGreater(os.path.getsize(f"{self.out}.{ending}"), 5000)
 
@@ -56,7 +56,7 @@ class Curve(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn(f"{self.paths[0]}: has no dev loss", result.stderr)
         rows = [row.split("\t")[:2] for row in result.stdout.splitlines()]
-        self.assertEqual(rows, [["second", "3840"], ["second", "5120"]])
+        self.assertEqual(rows, [["second", "7680"], ["second", "10240"]])
         result = curve(self.paths[0], "-o", self.out)
         self.assertEqual(result.returncode, 3, result.stderr)
         self.assertIn("nothing to draw", result.stderr)
