@@ -4,9 +4,11 @@
 usage: evidence.py TASK -o OUT [OPTION...]
 
 TASK is shakespeare (stories260K) or a task file (SmolLM2-135M). Runs ballot, and in PyTorch MeZO in
-float32 and in bfloat16, FZOO, and Adam by backpropagation, each on one core. Every peer's rate and
-perturbation are searched on a grid, which grows until its best is not at its end. Writes OUT/table.md,
-OUT/table.json with grid and curves, and OUT/evidence.png: loss over passes and over seconds.
+float32 and in bfloat16, FZOO, and Adam by backpropagation, each on one core. Every peer's rate is
+searched on a grid, which grows until its best is not at its end, and then its perturbation. ballot's
+settings are the same for all, but it is told how long a run is to be, so there are shorter ones too.
+Writes OUT/table.md, OUT/table.json with grid and curves, and OUT/evidence.png: loss over passes and
+over seconds.
 
 A pass is one forward pass over one mini-batch; one backward counts as two, which the table has apart.
 Seconds are CPU time without evaluations. Every run is a file in OUT/cells, so what was cut off goes
@@ -42,8 +44,8 @@ COLOURS = {"ballot": "#D55E00", "mezo": "#0072B2", "mezo-bf16": "#56B4E9", "mezo
            "fzoo": "#009E73", "adam": "#CC79A7"}
 
 # ballot's settings, the same for all seeds; those of Shakespeare are from docs/method.md.
-SLOTS = 64
-WAYS = ["vote.probe=one-sided", f"vote.slots={SLOTS}", "vote.bits=8"]
+LENGTHS = ((1, 64), (1 / 2, 32), (3 / 8, 32), (1 / 4, 32))  # shares of the passes, and slots
+WAYS = ["vote.probe=one-sided", "vote.bits=8"]
 BALLOT = {"shakespeare": ("jobs/shakespeare.ini", ["data.batch=1", "rule.schedule=constant",
                                                    "rule.travel=3", *WAYS]),
           "task": ("jobs/sst2.ini", ["run.patience=0", *WAYS])}
@@ -100,14 +102,15 @@ class Runs:
         name = f"{method}-{rate:.2g}-{eps or 0:.2g}-{passes}-{seed}"
         return self.kept(name, lambda: json.loads(call(words, **more)[0]))
 
-    def train(self, name, steps, seed, *more):
+    def train(self, name, slots, steps, seed, *more):
         """A run of ballot anew: its directory, and its CPU seconds."""
         folder = os.path.join(self.folder, name)
         shutil.rmtree(folder, ignore_errors=True)
         job, settings = BALLOT[self.kind]
         task = [] if self.kind == "shakespeare" else [f"data.task={self.options.task}"]
-        words = [word for setting in (*settings, *task, f"run.steps={steps}", f"run.seed={seed}",
-                                      "run.checkpoint_every=0", *more) for word in ("-s", setting)]
+        words = [word for setting in (*settings, *task, f"vote.slots={slots}", f"run.steps={steps}",
+                                      f"run.seed={seed}", "run.checkpoint_every=0", *more)
+                 for word in ("-s", setting)]
         _, seconds = call([self.options.ballot, "train", job, "--run", folder, *words],
                           OMPI_MCA_ess_singleton_isolated="1")
         return folder, seconds
@@ -116,26 +119,26 @@ class Runs:
         """Of ballot: the median of three differences of two runs, so that loading does not count."""
         def make():
             short, long = (1, 3) if self.options.quick else (10, 60)
-            found = []
+            found, slots = [], LENGTHS[0][1]
             for _ in range(1 if self.options.quick else 3):
-                taken = [self.train("timing", n, 1, "run.eval_every=0", "data.dev_examples=1")[1]
+                taken = [self.train("timing", slots, n, 1, "run.eval_every=0", "data.dev_examples=1")[1]
                          for n in (short, long)]
-                found.append((taken[1] - taken[0]) / (SLOTS * (long - short)))
+                found.append((taken[1] - taken[0]) / (slots * (long - short)))
             shutil.rmtree(os.path.join(self.folder, "timing"))
             return {"seconds_per_pass": statistics.median(found), "found": found}
         return self.kept("ballot-timing", make)["seconds_per_pass"]
 
-    def ballot(self, passes, seed):
-        steps, per_pass = max(1, passes // SLOTS), self.seconds_per_pass()
+    def ballot(self, passes, slots, seed):
+        steps, per_pass = max(1, passes // slots), self.seconds_per_pass()
 
         def make():
-            folder, _ = self.train(f"ballot-{seed}", steps, seed,
+            folder, _ = self.train(f"ballot-{seed}", slots, steps, seed,
                                    f"run.eval_every={max(1, steps // 20)}")
             points = ballot_points(os.path.join(folder, "metrics.jsonl"))
             shutil.rmtree(folder)
             for point in points:
                 point["seconds"] = per_pass * point["passes"]
-            return {"method": "ballot", "seed": seed, "points": points, "diverged": False,
+            return {"method": "ballot", "slots": slots, "seed": seed, "points": points, "diverged": False,
                     "version": call([self.options.ballot, "--version"])[0].strip()}
         return self.kept(f"ballot-{passes}-{seed}", make)
 
@@ -209,10 +212,12 @@ def finite(loss):
 
 
 def measure(options):
-    """{method: {"grid", "runs"}}"""
+    """{method: {"grid", "runs"}}; of ballot also "shorter", the runs of each length."""
     runs = Runs(options)
-    own = {"grid": [], "runs": [runs.ballot(options.passes, seed)
-                                for seed in range(1, options.seeds + 1)]}
+    whole, *shorter = [[runs.ballot(int(share * options.passes), slots, seed)
+                        for seed in range(1, options.seeds + 1)]
+                       for share, slots in LENGTHS[:1 if options.quick else None]]
+    own = {"grid": [], "runs": whole, "shorter": shorter}
     peers = [method for method in options.methods if method != "ballot"]
     with concurrent.futures.ThreadPoolExecutor(options.cores) as pool:
         made = dict(zip(peers, pool.map(lambda method: tuned(runs, method, options), peers)))
@@ -239,9 +244,14 @@ def reached(run, loss, key):
     return None
 
 
-def mean_reached(runs, loss, key):
-    found = [reached(run, loss, key) for run in runs]
-    return None if None in found else statistics.mean(found)
+def soonest(made, loss, key):
+    """The mean over seeds; of several lengths of a run that which gets there first."""
+    means = []
+    for runs in (made["runs"], *made.get("shorter", [])):
+        found = [reached(run, loss, key) for run in runs]
+        if None not in found:
+            means.append(statistics.mean(found))
+    return min(means, default=None)
 
 
 def summary(measured):
@@ -264,8 +274,7 @@ def summary(measured):
             continue
         for method, made in measured.items():
             for what, key in (("passes", cost), ("seconds", lambda p: p["seconds"])):
-                found[method][f"{what}_to_{name}"] = mean_reached(made["runs"], found[name]["loss"],
-                                                                  key)
+                found[method][f"{what}_to_{name}"] = soonest(made, found[name]["loss"], key)
     return found
 
 
@@ -305,6 +314,17 @@ def ratios(found):
     return lines
 
 
+def lengths(measured):
+    """Markdown: where ballot's runs end that are told to be shorter."""
+    lines = ["| ballot, passes in all | slots | loss, mean | CPU seconds |",
+             "| ---: | ---: | ---: | ---: |"]
+    for runs in (measured["ballot"]["runs"], *measured["ballot"]["shorter"]):
+        last = runs[0]["points"][-1]
+        lines.append(f"| {last['passes']:,} | {runs[0]['slots']} | "
+                     f"{statistics.mean(map(final, runs)):.4f} | {last['seconds']:.1f} |")
+    return "\n".join(lines)
+
+
 def grids(measured):
     """Markdown: every setting that was tried, by its loss."""
     lines = ["| method | rate | eps | passes | loss, seed 1 |", "| --- | ---: | ---: | ---: | ---: |"]
@@ -315,25 +335,33 @@ def grids(measured):
     return "\n".join(lines)
 
 
+def curves_of(measured):
+    """(method, runs, label) of each curve; the shorter ones have no label."""
+    for method, made in measured.items():
+        yield method, made["runs"], NAMES[method]
+        for runs in made.get("shorter", []):
+            yield method, runs, None
+
+
 def draw(measured, path):
     plt = report.need("matplotlib.pyplot")
     figure, both = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True, constrained_layout=True)
-    for axes, key, label in ((both[0], cost, "passes (backward counts as 2)"),
+    for axes, key, title in ((both[0], cost, "passes (backward counts as 2)"),
                              (both[1], lambda p: p["seconds"], "CPU seconds of one core")):
         lowest, highest = math.inf, -math.inf
-        for method, made in measured.items():
-            curves = [[p for p in run["points"] if p["loss"] is not None] for run in made["runs"]]
+        for method, runs, label in curves_of(measured):
+            curves = [[p for p in run["points"] if p["loss"] is not None] for run in runs]
             n = min(map(len, curves))
             x = [statistics.mean(key(curve[i]) for curve in curves) for i in range(n)][1:]
             y = [[curve[i]["loss"] for curve in curves] for i in range(n)][1:]
-            axes.plot(x, [statistics.mean(v) for v in y], marker=".", color=COLOURS[method],
-                      label=NAMES[method])
+            axes.plot(x, [statistics.mean(v) for v in y], marker="." if label else None,
+                      linewidth=1.5 if label else 0.8, color=COLOURS[method], label=label)
             axes.fill_between(x, [min(v) for v in y], [max(v) for v in y], color=COLOURS[method],
                               alpha=0.2, linewidth=0)
             lowest = min([lowest, *(min(v) for v in y)])
             highest = max(highest, curves[0][0]["loss"])
         axes.set_xscale("log")
-        axes.set_xlabel(label)
+        axes.set_xlabel(title)
         axes.set_ylim(lowest - 0.05 * (highest - lowest), highest)
         axes.grid(alpha=0.3)
     both[0].set_ylabel("dev loss, nats")
@@ -362,13 +390,13 @@ def main():
     if options.task != "shakespeare":
         options.task = os.path.abspath(options.task)
     if options.quick:
-        options.passes, options.seeds = 3 * SLOTS, 1
+        options.passes, options.seeds = 3 * LENGTHS[0][1], 1
     try:
         measured = measure(options)
         found = summary(measured)
         with open(os.path.join(options.out, "table.json"), "w", encoding="utf-8") as file:
             json.dump({"task": options.task, "summary": found, "methods": measured}, file, indent=1)
-        text = "\n\n".join([table(found), *ratios(found), grids(measured)])
+        text = "\n\n".join([table(found), *ratios(found), lengths(measured), grids(measured)])
         with open(os.path.join(options.out, "table.md"), "w", encoding="utf-8") as file:
             print(text, file=file)
         print(text)

@@ -30,12 +30,14 @@ def run(losses, per_pass=0.01, backward=0, seed=1):
     """A run with these losses after 0, 100, 200, 400, ... passes."""
     points = [{"passes": n, "backward": backward * n, "seconds": per_pass * n, "loss": loss}
               for n, loss in zip((0, 100, 200, 400, 800), losses)]
-    return {"points": points, "diverged": losses[-1] is None, "seed": seed, "rate": 0.1, "eps": 0.01}
+    return {"points": points, "diverged": losses[-1] is None, "seed": seed, "rate": 0.1, "eps": 0.01,
+            "slots": 32}
 
 
 def made_up():
     return {"ballot": {"grid": [], "runs": [run([5, 4.5, 4, 3.5, 3], 0.001, seed=1),
-                                            run([5, 4.5, 4, 3.5, 3.2], 0.001, seed=2)]},
+                                            run([5, 4.5, 4, 3.5, 3.2], 0.001, seed=2)],
+                       "shorter": [[run([5, 4.4, 3.5], 0.001, seed=seed) for seed in (1, 2)]]},
             "mezo": {"grid": [{"rate": 0.1, "eps": 0.01, "passes": 200, "loss": 4.5},
                               {"rate": 1.0, "eps": 0.01, "passes": 200, "loss": None}],
                      "runs": [run([5, 4.9, 4.8, 4.5, 4])]},
@@ -56,15 +58,20 @@ class Figures(unittest.TestCase):
         found = evidence.summary(made_up())
         self.assertAlmostEqual(found["ballot"]["loss"], 3.1)
         self.assertAlmostEqual(found["ballot"]["spread"], 0.2)
-        self.assertAlmostEqual(found["ballot"]["passes_to_mezo"], 200)
-        self.assertAlmostEqual(found["ballot"]["seconds_to_mezo"], 0.2)
+        self.assertAlmostEqual(found["ballot"]["passes_to_mezo"], 100 * 2 ** (4 / 9))
+        self.assertAlmostEqual(found["ballot"]["seconds_to_mezo"], 0.1 * 2 ** (4 / 9))
+        self.assertAlmostEqual(found["ballot"]["passes_to_fzoo"], 200)
         self.assertAlmostEqual(found["mezo"]["passes_to_mezo"], 800)
         self.assertIsNone(found["mezo"]["passes_to_fzoo"])
         mezo, fzoo = evidence.ratios(found)
-        self.assertIn("1/4.0 of the passes and 1/40 of the seconds", mezo)
-        self.assertIn("1/2.0 of the passes and 1/20 of the seconds", fzoo)
+        self.assertIn("1/5.9 of the passes and 1/59 of the seconds", mezo)
+        self.assertIn("1/4.0 of the passes and 1/40 of the seconds", fzoo)
         line = [row for row in evidence.table(found).split("\n") if "Adam" in row][0]
         self.assertIn("| 800 | 1,600 | 2.0000 |", line)
+
+    def test_shorter_runs_are_shown_by_their_ends(self):
+        self.assertIn("| 800 | 32 | 3.1000 | 0.8 |\n| 200 | 32 | 3.5000 | 0.2 |",
+                      evidence.lengths(made_up()))
 
     def test_the_grid_shows_what_diverged(self):
         self.assertIn("| MeZO, float32 | 1 | 0.01 | 200 | diverged |", evidence.grids(made_up()))
