@@ -112,15 +112,22 @@ static void attend(const bal_attention *a, const struct task *t)
     turn_back(y, t->n_queries, width, hd, t->y);
 }
 
-/* Weights of the keys of one query, with keys in lanes; lanes after the last key repeat it. */
-INLINE void weights_of_one(const bal_attention *a, const struct task *t)
+/* Keys of a task from j on, in lanes; lanes after the last key repeat it. */
+INLINE void turn_keys(const bal_attention *a, const struct task *t, int64_t j, float *keys)
 {
-    int64_t hd = a->head_dim, width = a->n_kv_heads * hd;
-    _Alignas(64) float keys[BAL_HEAD_DIM_MAX * QUERIES];
+    int64_t width = a->n_kv_heads * a->head_dim;
+    turn_rows(t->k + j * width, smaller(t->n_keys - j, QUERIES), width, a->head_dim, 1.0f, keys);
+}
+
+/* Weights of the keys of one query. keys: [head_dim][QUERIES], turned already where there are no
+ * more than QUERIES. */
+INLINE void weights_of_one(const bal_attention *a, const struct task *t, float *keys)
+{
+    int64_t hd = a->head_dim;
     vf top = splat(-INFINITY);
     for (int64_t j = 0; j < t->n_keys; j += QUERIES) {
         vf s[N_VECTORS] = {0};
-        turn_rows(t->k + j * width, smaller(t->n_keys - j, QUERIES), width, hd, 1.0f, keys);
+        if (t->n_keys > QUERIES) turn_keys(a, t, j, keys);
         for (int64_t d = 0; d < hd; ++d)
             for (int v = 0; v < N_VECTORS; ++v)
                 s[v] =
@@ -136,10 +143,10 @@ INLINE void weights_of_one(const bal_attention *a, const struct task *t)
 }
 
 /* One query, with its elements in lanes. */
-static void attend_one(const bal_attention *a, const struct task *t)
+static void attend_one(const bal_attention *a, const struct task *t, float *keys)
 {
     int64_t hd = a->head_dim, width = a->n_kv_heads * hd;
-    weights_of_one(a, t);
+    weights_of_one(a, t, keys);
     for (int64_t d = 0; d < hd; d += BLOCK) {
         vf parts[N_PARTS] = {0}, values[N_PARTS];
         float sum = 0.0f;
@@ -156,16 +163,27 @@ static void attend_one(const bal_attention *a, const struct task *t)
     }
 }
 
+/* One query of each head: heads that share keys turn them once, if they are few. */
+static void attend_heads(const bal_attention *a, int64_t query)
+{
+    _Alignas(64) float keys[BAL_HEAD_DIM_MAX * QUERIES];
+    int64_t n_sharing = a->n_heads / a->n_kv_heads;
+    for (int64_t head = 0; head < a->n_heads; ++head) {
+        struct task t = task_at(a, head, query, 1);
+        if (t.n_keys <= QUERIES && head % n_sharing == 0) turn_keys(a, &t, 0, keys);
+        attend_one(a, &t, keys);
+    }
+}
+
 static void attention(const bal_attention *a)
 {
+    int64_t rest = a->n_queries % QUERIES,
+            n_in_blocks = a->n_queries - (rest <= N_SINGLE ? rest : 0);
     for (int64_t head = 0; head < a->n_heads; ++head)
-        for (int64_t query = 0, n; query < a->n_queries; query += n) {
-            int64_t left = a->n_queries - query;
-            n = left <= N_SINGLE ? 1 : smaller(left, QUERIES);
+        for (int64_t query = 0, n; query < n_in_blocks; query += n) {
+            n = smaller(n_in_blocks - query, QUERIES);
             struct task t = task_at(a, head, query, n);
-            if (n == 1)
-                attend_one(a, &t);
-            else
-                attend(a, &t);
+            attend(a, &t);
         }
+    for (int64_t query = n_in_blocks; query < a->n_queries; ++query) attend_heads(a, query);
 }
