@@ -1,5 +1,5 @@
 /* simulated_runs.c: whatever the network does to its ranks, a run ends in the bits of one that was
- * left alone. BALLOT_SIMULATIONS says how many seeds, half of them for each of two jobs,
+ * left alone. BALLOT_SIMULATIONS says how many seeds, half of them for each job,
  * BALLOT_TEST_SEED with which to begin. */
 #include "cli/cli_impl.h"
 #include "simulation.h"
@@ -21,7 +21,7 @@ static const bal_ballot_shape six_signs = {.n_slots = 6, .n_bits = BAL_SIGN_BITS
  * spaces. */
 static void make_job(int steps, const char *more)
 {
-    static char settings[20][4200] = {
+    static char settings[24][4200] = {
         "vote.slots=6",        "data.context=8", "data.batch=1",           "run.check_every=1",
         "run.eval_every=3",    "run.keep=2",     "run.checkpoint_every=2", "run.share=rank",
         "data.dev_examples=2", "rule.travel=40"};
@@ -41,10 +41,10 @@ static void make_job(int steps, const char *more)
     snprintf(settings[n++], sizeof *settings, "data.train=%s", text_path);
     snprintf(settings[n++], sizeof *settings, "data.dev=%s", text_path);
     snprintf(settings[n++], sizeof *settings, "run.steps=%d", steps);
-    char copy[200], *rest = NULL;
+    char copy[600], *rest = NULL;
     snprintf(copy, sizeof copy, "%s", more);
     for (char *one = strtok_r(copy, " ", &rest); one != NULL; one = strtok_r(NULL, " ", &rest)) {
-        CU_ASSERT_FATAL(n < 20);
+        CU_ASSERT_FATAL(n < 24);
         snprintf(settings[n++], sizeof *settings, "%s", one);
     }
     for (int i = 0; i < n; ++i) overrides[i] = settings[i];
@@ -169,6 +169,39 @@ static void test_a_bad_network_changes_no_votes_of_8_bits(void)
 {
     make_job(N_STEPS, "vote.probe=one-sided vote.team=3 vote.bits=8");
     run_on_bad_networks(bal_test_dir("teams"));
+}
+
+/* A task in a folder: which letter comes first. */
+static void write_task(const char *dir)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/rows.tsv", dir);
+    FILE *rows = fopen(path, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(rows);
+    fprintf(rows, "text\tlabel\n");
+    for (int i = 0; i < 24; ++i) fprintf(rows, "%c %d\t%d\n", "ab"[i / 3 % 2], i, i / 3 % 2);
+    fclose(rows);
+    snprintf(path, sizeof path, "%s/ask.ini", dir);
+    FILE *task = fopen(path, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(task);
+    fprintf(task,
+            "[rows]\nformat = tsv\ntrain = rows.tsv\n[answer]\nlabels = 0, 1\n[splits]\n"
+            "train = 12\ndev = 4\ntest = 4\n[template]\nprompt = \"{text} \"\n"
+            "candidates = a, both\n");
+    fclose(task);
+}
+
+static void test_a_bad_network_changes_no_answers_after_a_base(void)
+{
+    char more[600];
+    const char *dir = bal_test_dir("task");
+    write_task(dir);
+    snprintf(more, sizeof more,
+             "data.task=%s/ask.ini data.train= data.dev= data.context=16 data.batch=3 data.cache=1 "
+             "vote.positions=answer vote.tensors=upper",
+             dir);
+    make_job(N_STEPS, more);
+    run_on_bad_networks(bal_test_dir("answers"));
 }
 
 /* ---- faults that no network has ---- */
@@ -656,6 +689,8 @@ const char bal_suite_name[] = "simulated_runs";
 const bal_test bal_suite_tests[] = {
     {"a bad network changes nothing", test_a_bad_network_changes_nothing},
     {"a bad network changes no votes of 8 bits", test_a_bad_network_changes_no_votes_of_8_bits},
+    {"a bad network changes no answers after a base",
+     test_a_bad_network_changes_no_answers_after_a_base},
     {"a model that a flipped bit has changed is put right",
      test_a_model_that_a_flipped_bit_has_changed_is_put_right},
     {"an audit takes no flipped bit for a lie", test_an_audit_takes_no_flipped_bit_for_a_lie},
