@@ -49,7 +49,7 @@ typedef enum bal_activation {
 typedef enum bal_panel_format {
     BAL_PANEL_I8,  /* a byte, code + 128, code in -127 .. 127; the entry is the code */
     BAL_PANEL_I4,  /* a nibble, code + 8, code in -7 .. 7; the entry is code * factor, factor in
-                      0 .. 18 */
+                      0 .. 18; nibbles of 0 pad, and their entries are any */
     BAL_PANEL_NF4, /* a nibble, an index into bal_nf4_book; the entry is (value * factor + 64) >> 7,
                       factor in 0 .. 127 */
 } bal_panel_format;

@@ -6,7 +6,10 @@
 #include "kernels_impl.h"
 #include "scaled_avx512.h"
 
-static inline uint64_t load_mask(const uint8_t *from)
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 4")
+
+INLINE uint64_t load_mask(const uint8_t *from)
 {
     uint64_t mask;
     memcpy(&mask, from, sizeof mask);
@@ -14,120 +17,130 @@ static inline uint64_t load_mask(const uint8_t *from)
 }
 
 /* A mask of the bytes of x in low .. high. */
-static inline __mmask64 within(__m512i x, int low, int high)
+INLINE __mmask64 within(__m512i x, int low, int high)
 {
     return _mm512_cmple_epu8_mask(_mm512_sub_epi8(x, _mm512_set1_epi8((char)low)),
                                   _mm512_set1_epi8((char)(high - low)));
 }
 
-/* 64 codes of an int8 panel. A byte is code + 128; the gate is open from 2 to 254. */
-static inline void move_i8(const bal_panel *panel, int64_t at, uint8_t *plus, uint8_t *minus)
+/* z as bytes of this size where a code moves: open and in the measure; and where it is negative. */
+INLINE void apply(__m512i x, __m512i size, __mmask64 open, const bal_panel *panel, int64_t at,
+                  __m512i *up, __m512i *down)
 {
-    const __m512i one = _mm512_set1_epi8(1);
-    __m512i code = _mm512_loadu_si512(panel->codes + at);
-    __mmask64 open = within(code, 2, 254) & load_mask(panel->moves + at / 8);
-    __m512i z =
-        _mm512_mask_sub_epi8(one, load_mask(panel->negative + at / 8), _mm512_setzero_si512(), one);
-    _mm512_storeu_si512(plus + at, _mm512_mask_add_epi8(code, open, code, z));
-    _mm512_storeu_si512(minus + at, _mm512_mask_sub_epi8(code, open, code, z));
+    open &= load_mask(panel->moves + at / 8);
+    __m512i z = _mm512_mask_sub_epi8(size, load_mask(panel->negative + at / 8),
+                                     _mm512_setzero_si512(), size);
+    *up = _mm512_mask_add_epi8(x, open, x, z);
+    *down = _mm512_mask_sub_epi8(x, open, x, z);
 }
 
-/* Factors of 16 rows, each for the four columns of a row. */
-static inline __m512i spread_factors(const uint8_t *factors)
+/* 64 codes of an int8 panel. A byte is code + 128; the gate is open from 2 to 254. */
+INLINE void move_i8(const bal_panel *panel, int64_t at, uint8_t *plus, uint8_t *minus)
+{
+    __m512i code = _mm512_loadu_si512(panel->codes + at), up, down;
+    apply(code, _mm512_set1_epi8(1), within(code, 2, 254), panel, at, &up, &down);
+    _mm512_storeu_si512(plus + at, up);
+    _mm512_storeu_si512(minus + at, down);
+}
+
+/* Factors of 16 rows: one word for every two of a row's four columns. */
+INLINE __m512i spread_factors(const uint8_t *factors)
 {
     __m512i words = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)factors));
-    return _mm512_mullo_epi32(words, _mm512_set1_epi32(0x01010101));
-}
-
-/* Bytes x * factor; the products fit a signed byte. */
-static inline __m512i times(__m512i x, __m512i factor)
-{
-    const __m512i low = _mm512_set1_epi16(255);
-    __m512i even = _mm512_maddubs_epi16(_mm512_and_si512(factor, low), x);
-    __m512i odd = _mm512_maddubs_epi16(_mm512_andnot_si512(low, factor), x);
-    return _mm512_mask_mov_epi8(even, 0xAAAAAAAAAAAAAAAA, _mm512_slli_epi16(odd, 8));
-}
-/* Bytes (x * factor + 64) >> 7. */
-static inline __m512i times_shifted(__m512i x, __m512i factor)
-{
-    const __m512i low = _mm512_set1_epi16(255), half = _mm512_set1_epi16(64);
-    __m512i even = _mm512_maddubs_epi16(_mm512_and_si512(factor, low), x);
-    __m512i odd = _mm512_maddubs_epi16(_mm512_andnot_si512(low, factor), x);
-    even = _mm512_srai_epi16(_mm512_add_epi16(even, half), 7);
-    odd = _mm512_slli_epi16(_mm512_add_epi16(odd, half), 1);
-    return _mm512_mask_mov_epi8(even, 0xAAAAAAAAAAAAAAAA, odd);
+    return _mm512_mullo_epi32(words, _mm512_set1_epi32(0x00010001));
 }
 
 /* A part (16 rows) of a block of nibbles. */
-static inline __m512i load_nibbles(const uint8_t *block, int part)
+INLINE __m512i load_nibbles(const uint8_t *block, int part)
 {
     __m512i bytes = _mm512_loadu_si512(block + part % 2 * 64);
     if (part >= 2) bytes = _mm512_srli_epi16(bytes, 4);
     return _mm512_and_si512(bytes, _mm512_set1_epi8(15));
 }
 
-static inline void move_i4(const bal_panel *panel, int64_t block, int part, __m512i factor,
-                           uint8_t *plus, uint8_t *minus)
+/* Entries x factor + (128 - 8 factor) of int4 nibbles x, two in a word. The lower one is in 0 ..
+ * 255, so that nothing is carried from it to the upper one. */
+INLINE void move_i4(const bal_panel *panel, int64_t block, int part, __m512i factor, uint8_t *plus,
+                    uint8_t *minus)
 {
+    const __m512i twice = _mm512_set1_epi16(257);
     int64_t at = block * BAL_BLOCK_CODES + part * 64;
-    __m512i four = load_nibbles(panel->codes + block * 128, part);
-    __m512i value = times(_mm512_sub_epi8(four, _mm512_set1_epi8(8)), factor);
-    value = _mm512_xor_si512(value, _mm512_set1_epi8((char)128));
-    if (minus == NULL) {
-        _mm512_storeu_si512(plus + at, value);
-        return;
+    __m512i from = _mm512_sub_epi16(_mm512_set1_epi16(128), _mm512_slli_epi16(factor, 3));
+    __m512i four = load_nibbles(panel->codes + block * 128, part), down;
+    __m512i value =
+        _mm512_add_epi16(_mm512_mullo_epi16(four, factor), _mm512_mullo_epi16(from, twice));
+    if (minus != NULL) {
+        apply(value, _mm512_mullo_epi16(factor, twice), within(four, 2, 14), panel, at, &value,
+              &down);
+        _mm512_storeu_si512(minus + at, down);
     }
-    __mmask64 open = within(four, 2, 14) & load_mask(panel->moves + at / 8);
-    __m512i z = _mm512_mask_sub_epi8(factor, load_mask(panel->negative + at / 8),
-                                     _mm512_setzero_si512(), factor);
-    _mm512_storeu_si512(plus + at, _mm512_mask_add_epi8(value, open, value, z));
-    _mm512_storeu_si512(minus + at, _mm512_mask_sub_epi8(value, open, value, z));
+    _mm512_storeu_si512(plus + at, value);
 }
 
-static inline void move_nf4(const bal_panel *panel, int64_t block, int part, __m512i factor,
-                            uint8_t *plus, uint8_t *minus)
+/* Entries of NF4 indices: 128 + (value factor + 64 >> 7), which is the upper half of the product
+ * 2 * 256 value * factor, rounded. */
+INLINE __m512i entries_nf4(__m512i indices, __m512i factor)
 {
     const __m512i book = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)bal_nf4_book));
-    const __m512i one = _mm512_set1_epi8(1), sign = _mm512_set1_epi8((char)128);
+    const __m512i upper = _mm512_set1_epi16((short)0xFF00);
+    __m512i value = _mm512_shuffle_epi8(book, indices);
+    __m512i even = _mm512_mulhrs_epi16(_mm512_slli_epi16(value, 8), factor);
+    __m512i odd = _mm512_mulhrs_epi16(_mm512_and_si512(value, upper), factor);
+    value = _mm512_mask_mov_epi8(even, 0xAAAAAAAAAAAAAAAA, _mm512_slli_epi16(odd, 8));
+    return _mm512_xor_si512(value, _mm512_set1_epi8((char)128));
+}
+
+INLINE void move_nf4(const bal_panel *panel, int64_t block, int part, __m512i factor, uint8_t *plus,
+                     uint8_t *minus)
+{
     int64_t at = block * BAL_BLOCK_CODES + part * 64;
-    __m512i four = load_nibbles(panel->codes + block * 128, part), up = four, down = four;
+    __m512i up = load_nibbles(panel->codes + block * 128, part), down;
     if (minus != NULL) {
-        __mmask64 open = within(four, 1, 14) & load_mask(panel->moves + at / 8);
-        __m512i z = _mm512_mask_sub_epi8(one, load_mask(panel->negative + at / 8),
-                                         _mm512_setzero_si512(), one);
-        up = _mm512_mask_add_epi8(four, open, four, z);
-        down = _mm512_mask_sub_epi8(four, open, four, z);
-        down = times_shifted(_mm512_shuffle_epi8(book, down), factor);
-        _mm512_storeu_si512(minus + at, _mm512_xor_si512(down, sign));
+        apply(up, _mm512_set1_epi8(1), within(up, 1, 14), panel, at, &up, &down);
+        _mm512_storeu_si512(minus + at, entries_nf4(down, factor));
     }
-    up = times_shifted(_mm512_shuffle_epi8(book, up), factor);
-    _mm512_storeu_si512(plus + at, _mm512_xor_si512(up, sign));
+    _mm512_storeu_si512(plus + at, entries_nf4(up, factor));
+}
+
+/* One loop for each format, with and without minus. The panel is a copy, whose members stay in
+ * registers: stores of bytes might change those of the caller's. */
+INLINE void move_nibbles(bool is_i4, bal_panel panel, uint8_t *plus, uint8_t *minus)
+{
+    for (int64_t first = 0; first < panel.n_blocks; first += panel.factor_blocks) {
+        const uint8_t *factors = panel.factors + first / panel.factor_blocks * BAL_PANEL_ROWS;
+        int64_t left = panel.n_blocks - first, n = panel.factor_blocks;
+        __m512i factor[4];
+        UNROLL for (int part = 0; part < 4; ++part) factor[part] =
+            spread_factors(factors + 16 * part);
+        for (int64_t block = first; block < first + (left < n ? left : n); ++block)
+            UNROLL for (int part = 0; part < 4; ++part)(is_i4 ? move_i4 : move_nf4)(
+                &panel, block, part, factor[part], plus, minus);
+    }
+}
+
+INLINE void move_bytes(bal_panel panel, uint8_t *plus, uint8_t *minus)
+{
+    for (int64_t at = 0; at < panel.n_blocks * BAL_BLOCK_CODES; at += 64)
+        move_i8(&panel, at, plus, minus);
 }
 
 static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 {
-    if (panel->z != NULL) {
+    bool is_i4 = panel->format == BAL_PANEL_I4;
+    if (panel->z != NULL)
         bal_move_panel_ref(panel, plus, minus);
-    } else if (panel->format == BAL_PANEL_I8) {
-        if (minus == NULL)
-            memcpy(plus, panel->codes, (size_t)(panel->n_blocks * BAL_BLOCK_CODES));
-        else
-            for (int64_t at = 0; at < panel->n_blocks * BAL_BLOCK_CODES; at += 64)
-                move_i8(panel, at, plus, minus);
-    } else {
-        for (int64_t first = 0; first < panel->n_blocks; first += panel->factor_blocks) {
-            const uint8_t *factors = panel->factors + first / panel->factor_blocks * BAL_PANEL_ROWS;
-            int64_t left = panel->n_blocks - first, n = panel->factor_blocks;
-            __m512i factor[4];
-            for (int part = 0; part < 4; ++part) factor[part] = spread_factors(factors + 16 * part);
-            for (int64_t block = first; block < first + (left < n ? left : n); ++block)
-                for (int part = 0; part < 4; ++part)
-                    if (panel->format == BAL_PANEL_I4)
-                        move_i4(panel, block, part, factor[part], plus, minus);
-                    else
-                        move_nf4(panel, block, part, factor[part], plus, minus);
-        }
-    }
+    else if (panel->format == BAL_PANEL_I8 && minus == NULL)
+        memcpy(plus, panel->codes, (size_t)(panel->n_blocks * BAL_BLOCK_CODES));
+    else if (panel->format == BAL_PANEL_I8)
+        move_bytes(*panel, plus, minus);
+    else if (minus != NULL && is_i4)
+        move_nibbles(true, *panel, plus, minus);
+    else if (minus != NULL)
+        move_nibbles(false, *panel, plus, minus);
+    else if (is_i4)
+        move_nibbles(true, *panel, plus, NULL);
+    else
+        move_nibbles(false, *panel, plus, NULL);
 }
 
 /* As one asm statement, so that the compiler may move the instruction but not merge or spill it. */

@@ -56,6 +56,10 @@ static inline bal_panel random_panel(bal_panel_format format, int64_t n_blocks,
         for (int64_t i = 0; i < n; ++i)
             if (codes[i] % 3 == 0)
                 codes[i] = (uint8_t)(codes[i] % 2 ? codes[i] % 8 : 255 - codes[i] % 8);
+    for (int64_t i = 0; i < n / 2 && format == BAL_PANEL_I4; ++i) { /* 0 is no nibble of int4 */
+        if (codes[i] % 16 == 0) ++codes[i];
+        if (codes[i] < 16) codes[i] = (uint8_t)(codes[i] + 16);
+    }
     for (int64_t i = 0; i < n_factors; ++i)
         factors[i] = (uint8_t)(factors[i] % (format == BAL_PANEL_I4 ? 19 : 128));
     if (all_move) memset(moves, 255, (size_t)(n / 8));
