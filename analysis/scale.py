@@ -8,11 +8,14 @@ probes per second and the seconds of a step over the ranks, measured points on t
 P ranks on nodes of R, N slots, M tokens per probe, d codes; seconds of a step are the sum of
   probe      2 d (M a + c) ceil(N/P)       a: a pass, per code and token; c: moving a code
   imbalance  cv probe E(P)                 E: mean of the largest of P standard normal numbers
+             or cv probe E(P/R) / sqrt(R) + p, if less: where a node's ranks deal slots among
+             themselves, the node is late by its mean, and at most by a probe p
   ballot     h log2(R) + H log2(P/R) + B/b h, H: a hop in a node, between nodes; B: bytes of votes
   journal    one record, written and synced
-  update     u d ceil(N/256) / R           u: one code by a set of 256 votes; a node shares a copy
+  update     u d / R                       u: one code by a set of votes; a node shares a copy
+             w d ceil(N/65536) / R         with more than 256 slots, w: by a wide set
 Logarithms are rounded up, and R is at most P. a and c come from the step record (attention and all
-else included), without one a from the products; u and h from the bench record. Not in the model:
+else included), without one a from the products; u, w and h from the bench record. Not in the model:
 evaluations, checkpoints, and a node's memory bandwidth, which u meets when many ranks update.
 """
 import argparse
@@ -28,7 +31,8 @@ from report import GREY, INK, PHASES, Failure
 
 MAX_SLOTS = 1 << 20   # of [vote] slots
 MAX_RANKS = 1 << 24
-SET = 256             # slots of a Walsh set: one look-up per code
+SET, WIDE_SET = 256, 65536  # slots of a Walsh set, and of a wide one: one look-up per code
+WIDE = 2.5            # a wide update against a narrow one, where no bench record says it
 TERMS = {"probe": "probe", "imbalance": "wait", "ballot": "vote", "journal": "journal",
          "update": "update"}  # and the phase of report.py whose colour each has
 
@@ -37,7 +41,7 @@ class Machine:
     """Constants of the model, in seconds, bytes and ranks.
 
     per_token, per_code   of a pass: for each code and token, and for each code
-    update                one code by one set of votes, on one core
+    update, wide          one code by one set of votes, and by a wide set, on one core
     hop_node, hop_net     one hop of a reduction within a node, between nodes
     byte                  one byte between nodes
     fsync                 one journal record
@@ -124,6 +128,7 @@ def machine_of(bench, steps, options):
         m.update = get(steps[0], "update_seconds") * on_node / get(steps[0], "codes")
     else:
         get(bench, "update.ns_per_code")
+    m.wide = 1e-9 * get(bench, "update.ns_per_code_wide", 1e9 * WIDE * m.update)
     return m
 
 
@@ -153,17 +158,24 @@ def ballot_bytes(slots):
     return 16 * -(-slots // 64) + 72
 
 
+def update_of(narrow, wide, slots):
+    """Seconds of an update by that many votes, from those by one set."""
+    return narrow if slots <= SET else wide * -(-slots // WIDE_SET)
+
+
 def predict(m, codes, tokens, ranks, slots):
     """Seconds of a step's parts: {term: seconds}."""
     on_node = min(ranks, m.ranks_per_node)
     nodes = -(-ranks // on_node)
-    probe = 2 * codes * (tokens * m.per_token + m.per_code) * -(-slots // ranks)
+    one = 2 * codes * (tokens * m.per_token + m.per_code)
+    probe = one * -(-slots // ranks)
+    dealt = m.cv * probe * expected_max(nodes) / math.sqrt(on_node) + one
     return {"probe": probe,
-            "imbalance": m.cv * probe * expected_max(min(ranks, slots)),
+            "imbalance": min(m.cv * probe * expected_max(min(ranks, slots)), dealt),
             "ballot": hops(on_node) * m.hop_node + hops(nodes) * m.hop_net +
                       (ballot_bytes(slots) * m.byte if nodes > 1 else 0.0),
             "journal": m.fsync,
-            "update": m.update * codes * -(-slots // SET) / on_node}
+            "update": update_of(m.update, m.wide, slots) * codes / on_node}
 
 
 def ranking(terms):
@@ -243,7 +255,8 @@ def points(m, steps, runs, slots_of):
     for step in steps:
         ranks = get(step, "ranks", 1)
         slots = slots_of(ranks)
-        update = get(step, "update_seconds") * -(-slots // SET)
+        narrow = get(step, "update_seconds")
+        update = update_of(narrow, narrow * m.wide / m.update, slots)
         whole = (get(step, "seconds_per_probe") * -(-slots // ranks) + update + m.fsync +
                  step.get("ballot_seconds", 0.0))
         found.append({"ranks": ranks, "rate": slots / whole, "update": update, "whole": False})
@@ -426,7 +439,8 @@ def main():
         panels = []
         print(title)
         print(f"pass {1e12 * m.per_token:.3g} ps per code and token + {1e12 * m.per_code:.3g} ps "
-              f"per code, update {1e12 * m.update:.3g} ps per code and {SET} votes, hops "
+              f"per code, update {1e12 * m.update:.3g} ps per code and {SET} votes, "
+              f"{1e12 * m.wide:.3g} ps per code and {WIDE_SET:,}, hops "
               f"{seconds_text(m.hop_node)} in a node and {seconds_text(m.hop_net)} between nodes, "
               f"journal {seconds_text(m.fsync)}")
         for name, slots_of in laws:

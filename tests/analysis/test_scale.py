@@ -21,7 +21,7 @@ BENCH = {"clock_ghz": 4.0, "peak_gops": {"avx512": 900.0},
                        "share_of_peak": 0.7}
                       for form, m, gops in (("i8", 64, 500.0), ("i8", 256, 640.0),
                                             ("i4", 256, 300.0))],
-         "update": {"cycles_per_code": 0.4, "ns_per_code": 0.1},
+         "update": {"cycles_per_code": 0.4, "ns_per_code": 0.1, "ns_per_code_wide": 0.3},
          "ballot": {"seconds_per_allreduce": 3e-6, "ranks": 4}}
 STEP = {"shape": "opt-125m", "isa": "avx512", "ranks": 1, "codes": 100_000_000, "tokens": 512,
         "sequences": 4, "probes_per_second": 2.0, "seconds_per_probe": 0.5, "share_products": 0.8,
@@ -31,6 +31,7 @@ STEP = {"shape": "opt-125m", "isa": "avx512", "ranks": 1, "codes": 100_000_000, 
 def machine(**changes):
     m = scale.Machine()
     m.per_token, m.per_code, m.update, m.fsync = 1e-6, 2e-6, 1e-6, 2e-4
+    m.wide = 3e-6
     m.hop_node, m.hop_net, m.byte, m.cv, m.ranks_per_node = 1e-6, 2e-6, 1e-9, 0.1, 64
     vars(m).update(changes)
     return m
@@ -47,10 +48,21 @@ class Model(unittest.TestCase):
     def test_two_nodes_by_hand(self):
         terms = scale.predict(machine(), codes=1000, tokens=10, ranks=128, slots=1000)
         self.assertAlmostEqual(terms["probe"], 0.192)  # 8 slots on the rank with most
-        self.assertAlmostEqual(terms["imbalance"], 0.1 * 0.192 * scale.expected_max(128))
+        # the ranks of a node share their slots: the later of two nodes, and one probe of 24 ms
+        self.assertAlmostEqual(terms["imbalance"],
+                               0.1 * 0.192 * scale.expected_max(2) / 8 + 0.024)
         # 6 hops within the node, 1 between; two maps of 16 words and 72 bytes
         self.assertAlmostEqual(terms["ballot"], 6e-6 + 2e-6 + 328e-9, delta=1e-12)
-        self.assertAlmostEqual(terms["update"], 1000 * 4 * 1e-6 / 64)
+        self.assertAlmostEqual(terms["update"], 1000 * 3e-6 / 64)  # one wide set
+
+    def test_more_than_a_wide_set_takes_two_looks(self):
+        for slots, seconds in ((256, 1e-6), (257, 3e-6), (65536, 3e-6), (65537, 6e-6)):
+            terms = scale.predict(machine(), codes=1000, tokens=10, ranks=1, slots=slots)
+            self.assertAlmostEqual(terms["update"], 1000 * seconds, msg=slots)
+
+    def test_long_probes_are_as_uneven_as_if_nobody_shared_them(self):
+        terms = scale.predict(machine(), codes=1000, tokens=10, ranks=128, slots=128)
+        self.assertAlmostEqual(terms["imbalance"], 0.1 * 0.024 * scale.expected_max(128))
 
     def test_largest_of_normal_numbers(self):
         for n, mean in ((1, 0.0), (2, 1 / math.sqrt(math.pi)), (3, 1.5 / math.sqrt(math.pi)),
@@ -79,11 +91,11 @@ class Model(unittest.TestCase):
         self.assertLess(rows[-1]["efficiency"], 0.8)
 
     def test_the_longest_term_is_named(self):
-        work = dict(codes=1000, tokens=10, ranks=64, slots=64)
-        for term, change in (("probe", {}), ("imbalance", {"cv": 9.0}), ("ballot", {"hop_node": 1}),
+        work = dict(codes=1000, tokens=10)
+        for term, change in (("probe", {}), ("imbalance", {"cv": 90.0}), ("ballot", {"hop_node": 1}),
                              ("journal", {"fsync": 1.0}), ("update", {"update": 1.0})):
-            row, = scale.scale(machine(**change), work["codes"], work["tokens"], [64],
-                               lambda p: 64)
+            row, = scale.scale(machine(**change), work["codes"], work["tokens"], [128],
+                               lambda p: 128)
             self.assertEqual(scale.ranking(row["terms"])[0], term)
             self.assertIn(f"  {term} ", scale.table([row]).split("\n")[1])
 
