@@ -24,6 +24,7 @@ enum { BAL_TRAIN_CODES = 1, BAL_TRAIN_GAINS = 2 }; /* bits of vote.train */
 typedef enum bal_dealing {
     BAL_DEALING_FIXED, /* each rank probes the slots dealt to it, see bal_slot_rank */
     BAL_DEALING_NODE,  /* a rank that has finished takes slots of others on its node */
+    BAL_DEALING_AUTO,  /* node, or fixed if ballots are audited */
 } bal_dealing;
 
 /** What is read by the codes that are voted on. */

@@ -76,6 +76,13 @@ void bal_prober_clear(bal_prober *prober);
  */
 bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, int n,
                      int64_t *losses);
+/** The same, slot by slot: draw the mini-batch of the team that begins with slot first. What its
+ *  slots share is computed once, until bal_probe_end. Local. */
+void bal_probe_begin(bal_prober *prober, const bal_measure *measure, int first);
+/** Probe slot number i of that team. Local. @param losses  [n_points] @return as bal_probe. */
+bal_status bal_probe_slot(bal_prober *prober, const bal_measure *measure, int first, int i,
+                          int64_t *losses);
+void bal_probe_end(bal_prober *prober);
 /** The votes[n] of a team of n slots with these losses. Local. */
 void bal_probe_votes(const bal_prober *prober, int n, const int64_t *losses, int8_t *votes);
 /** Add to a ballot's totals what they sum up of the team probed last, but for n_cast. Local. */

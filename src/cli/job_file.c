@@ -202,7 +202,7 @@ static bal_status read_all(const char *path, char *const *overrides, int n_overr
     if (path != NULL) BAL_TRY(read_file(path, job));
     for (int i = 0; i < n_overrides; ++i) BAL_TRY(apply_override(overrides[i], job));
     if (begun != NULL) BAL_TRY(bal_job_keep(job, begun));
-    if (job->job.vote.audit > 0.0 && job->job.vote.dealing != BAL_DEALING_FIXED)
+    if (job->job.vote.audit > 0.0 && job->job.vote.dealing == BAL_DEALING_NODE)
         return bal_fail(BAL_ERR_CONFIG,
                         "[vote] audit = %g needs dealing = fixed: only then is it known who probed "
                         "a slot",

@@ -66,23 +66,36 @@ static bal_status write_answers(bal_prober *prober, const bal_direction *directi
     return BAL_OK;
 }
 
-bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, int n,
-                     int64_t *losses)
+void bal_probe_begin(bal_prober *prober, const bal_measure *measure, int first)
 {
-    int n_points = prober->way.n_points;
     bal_dataset_draw(prober->data, measure->kernels, measure->seed, measure->step, (uint32_t)first,
                      prober->n_examples, prober->batch);
     bal_forward_hold(prober->forward, true);
+}
+
+void bal_probe_end(bal_prober *prober) { bal_forward_hold(prober->forward, false); }
+
+bal_status bal_probe_slot(bal_prober *prober, const bal_measure *measure, int first, int i,
+                          int64_t *losses)
+{
+    int n_points = prober->way.n_points;
+    bal_direction direction = {
+        .measure = *measure, .slot = (uint32_t)(first + i), .one_sided = n_points == 1};
+    int64_t found[2]; /* at +, at - */
+    BAL_TRY(
+        (prober->answerer != NULL ? write_answers : read_answers)(prober, &direction, i, found));
+    for (int point = 0; point < n_points; ++point) losses[point] = found[n_points - 1 - point];
+    return BAL_OK;
+}
+
+bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, int n,
+                     int64_t *losses)
+{
+    bal_probe_begin(prober, measure, first);
     bal_status status = BAL_OK;
-    for (int i = 0; i < n && status == BAL_OK; ++i) {
-        bal_direction direction = {
-            .measure = *measure, .slot = (uint32_t)(first + i), .one_sided = n_points == 1};
-        int64_t found[2]; /* at +, at - */
-        status =
-            (prober->answerer != NULL ? write_answers : read_answers)(prober, &direction, i, found);
-        for (int point = 0; point < n_points; ++point) *losses++ = found[n_points - 1 - point];
-    }
-    bal_forward_hold(prober->forward, false);
+    for (int i = 0; i < n && status == BAL_OK; ++i)
+        status = bal_probe_slot(prober, measure, first, i, losses + i * prober->way.n_points);
+    bal_probe_end(prober);
     return status;
 }
 

@@ -1,53 +1,88 @@
-/* deal.c: which slots a rank probes, whole teams of them. Those dealt to a table of ranks lie in
- * one pile, in shared memory, and whoever is free takes the next. A table is one rank, or all of a
- * node. Whoever probes a slot finds the same losses, so the ballot is the same. */
+/* deal.c: which slots a rank probes. The teams dealt to a table of ranks lie in one pile, in shared
+ * memory, and whoever is free takes the next. When none is left, the free help with the teams that
+ * have most slots left. A table is one rank, or all of a node. Whoever probes a slot finds the same
+ * losses, so the ballot is the same. */
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "train_impl.h"
 
+/* Slots of a team that were taken, and that are done. */
+typedef struct progress {
+    _Atomic uint32_t taken, done;
+} progress;
+
 struct bal_deal {
+    bal_deal_plan plan;
     bal_shared *shared;
-    _Atomic uint64_t *taken; /* [2] from the pile, in this round and in the next */
+    _Atomic uint64_t *begun; /* [2] teams of the pile, in this round and in the next */
+    progress *teams[2];      /* [n] likewise; all in shared memory */
+    int64_t *rows;           /* [n][plan.team][plan.n_row] too */
     int *pile;               /* [n] teams, by their first slots */
     int n, n_mine;           /* teams in the pile; slots that fall to me */
+    int mine;                /* the team I am at; -1: none */
     unsigned round;
 };
 
-/* The lowest rank of my table. */
-static uint64_t table_of(const bal_deal *deal, bal_comm *comm)
+static int n_of(const bal_deal *deal, int at)
 {
-    return (uint64_t)(bal_shared_n_parts(deal->shared) > 1 ? bal_comm_node(comm)
-                                                           : bal_comm_rank(comm));
+    int left = deal->plan.n_slots - deal->pile[at];
+    return left < deal->plan.team ? left : deal->plan.team;
 }
 
-bal_status bal_deal_create(bal_comm *comm, int n_slots, int team, bool by_node, bal_deal **made)
+/* The teams that are dealt to the ranks of my table: those with a number like mine. */
+static void make_pile(bal_deal *deal, bal_comm *comm, const uint64_t *tables)
 {
-    int size = bal_comm_size(comm);
+    int size = bal_comm_size(comm), rank = bal_comm_rank(comm);
+    deal->n = deal->n_mine = 0;
+    for (int slot = 0; slot < deal->plan.n_slots; ++slot) {
+        int owner = bal_slot_rank(slot, deal->plan.team, size);
+        if (tables[owner] == tables[rank] && slot % deal->plan.team == 0)
+            deal->pile[deal->n++] = slot;
+        deal->n_mine += owner == rank;
+    }
+}
+
+/* Memory of the pile; if my node cannot share it, I am a table of my own. Collective. */
+static bal_status share(bal_deal *deal, bal_comm *comm, uint64_t *tables)
+{
+    size_t n = (size_t)deal->n, rows = n * (size_t)deal->plan.team * (size_t)deal->plan.n_row;
+    size_t n_bytes =
+        2 * (sizeof *deal->begun + n * sizeof **deal->teams) + rows * sizeof *deal->rows;
+    BAL_TRY(bal_shared_create(comm, n_bytes, deal->plan.by_node, &deal->shared));
+    const char *alone = bal_shared_refusal(deal->shared);
+    if (alone != NULL && deal->plan.warns)
+        bal_log(BAL_LOG_WARN, "not all nodes deal slots among their ranks: %s", alone);
+    char *memory = bal_shared_memory(deal->shared);
+    if (bal_shared_part(deal->shared) == 0) memset(memory, 0, n_bytes);
+    deal->begun = (_Atomic uint64_t *)(void *)memory;
+    deal->teams[0] = (progress *)(void *)(deal->begun + 2);
+    deal->teams[1] = deal->teams[0] + n;
+    deal->rows = (int64_t *)(void *)(deal->teams[1] + n);
+    uint64_t table = (uint64_t)(bal_shared_n_parts(deal->shared) > 1 ? bal_comm_node(comm)
+                                                                     : bal_comm_rank(comm));
+    BAL_TRY(bal_comm_gather(comm, &table, 1, tables)); /* from here on all ranks see zeros */
+    make_pile(deal, comm, tables);
+    return BAL_OK;
+}
+
+bal_status bal_deal_create(bal_comm *comm, const bal_deal_plan *plan, bal_deal **made)
+{
     bal_deal *deal = bal_alloc(1, sizeof *deal);
-    uint64_t *tables = bal_alloc((size_t)size, sizeof *tables), mine;
+    uint64_t *tables = bal_alloc((size_t)bal_comm_size(comm), sizeof *tables);
+    uint64_t table = (uint64_t)(plan->by_node ? bal_comm_node(comm) : bal_comm_rank(comm));
     bal_status status = BAL_OK;
-    const char *alone;
+    if (deal != NULL) *deal = (bal_deal){.plan = *plan, .mine = -1};
     if (deal == NULL || tables == NULL ||
-        (deal->pile = bal_alloc((size_t)n_slots, sizeof *deal->pile)) == NULL)
-        status = bal_fail(BAL_ERR_MEMORY, "no memory to deal %d slots", n_slots);
+        (deal->pile = bal_alloc((size_t)plan->n_slots, sizeof *deal->pile)) == NULL)
+        status = bal_fail(BAL_ERR_MEMORY, "no memory to deal %d slots", plan->n_slots);
     *made = deal;
     status = bal_comm_agree(comm, status);
-    if (status == BAL_OK)
-        status = bal_shared_create(comm, 2 * sizeof *deal->taken, by_node, &deal->shared);
+    if (status == BAL_OK) status = bal_comm_gather(comm, &table, 1, tables);
     if (status == BAL_OK) {
-        if ((alone = bal_shared_refusal(deal->shared)) != NULL)
-            bal_log(BAL_LOG_WARN, "not all nodes deal slots among their ranks: %s", alone);
-        mine = table_of(deal, comm);
-        deal->taken = bal_shared_memory(deal->shared);
-        if (bal_shared_part(deal->shared) == 0)
-            for (int i = 0; i < 2; ++i) atomic_store(&deal->taken[i], 0);
-        status = bal_comm_gather(comm, &mine, 1, tables); /* from here on all ranks see zeros */
-    }
-    for (int slot = 0; status == BAL_OK && slot < n_slots; ++slot) {
-        int rank = bal_slot_rank(slot, team, size);
-        if (tables[rank] == mine && slot % team == 0) deal->pile[deal->n++] = slot;
-        deal->n_mine += rank == bal_comm_rank(comm);
+        make_pile(deal, comm, tables);
+        status = share(deal, comm, tables);
     }
     free(tables);
     return status;
@@ -64,16 +99,58 @@ void bal_deal_destroy(bal_deal **deal)
 
 void bal_deal_begin(bal_deal *deal)
 {
-    ++deal->round;
-    if (bal_shared_part(deal->shared) ==
-        0) /* no rank is in the last round any more, or in the next one yet */
-        atomic_store(&deal->taken[(deal->round + 1) % 2], 0);
+    unsigned next = ++deal->round + 1;
+    deal->mine = -1;
+    if (bal_shared_part(deal->shared) != 0) return;
+    /* no rank is in the last round any more, or in the next one yet */
+    atomic_store(&deal->begun[next % 2], 0);
+    for (int at = 0; at < deal->n; ++at) {
+        atomic_store(&deal->teams[next % 2][at].taken, 0);
+        atomic_store(&deal->teams[next % 2][at].done, 0);
+    }
 }
 
-int bal_deal_next(bal_deal *deal)
+/* The begun team with most slots left; -1: there is none. */
+static int team_to_help(const bal_deal *deal)
 {
-    uint64_t at = atomic_fetch_add(&deal->taken[deal->round % 2], 1);
-    return at < (uint64_t)deal->n ? deal->pile[at] : -1;
+    int best = -1, most = 0;
+    for (int at = 0; at < deal->n; ++at) {
+        int left = n_of(deal, at) - (int)atomic_load(&deal->teams[deal->round % 2][at].taken);
+        if (left > most) most = left, best = at;
+    }
+    return best;
+}
+
+/* Take a slot of my team. */
+static bool take(bal_deal *deal, bal_turn *turn)
+{
+    int at = deal->mine;
+    uint32_t i = atomic_fetch_add(&deal->teams[deal->round % 2][at].taken, 1);
+    *turn = (bal_turn){.at = at, .first = deal->pile[at], .n = n_of(deal, at), .i = (int)i};
+    return turn->i < turn->n;
+}
+
+bool bal_deal_next(bal_deal *deal, bool begins, bal_turn *turn)
+{
+    if (deal->mine >= 0 && take(deal, turn)) return true;
+    while (begins) {
+        uint64_t at = atomic_fetch_add(&deal->begun[deal->round % 2], 1);
+        deal->mine = at < (uint64_t)deal->n ? (int)at : team_to_help(deal);
+        if (deal->mine < 0) break;
+        if (take(deal, turn)) return true;
+    }
+    deal->mine = -1;
+    return false;
+}
+
+int64_t *bal_deal_row(const bal_deal *deal, const bal_turn *turn, int i)
+{
+    return deal->rows + ((int64_t)turn->at * deal->plan.team + i) * deal->plan.n_row;
+}
+
+bool bal_deal_done(bal_deal *deal, const bal_turn *turn)
+{
+    return (int)atomic_fetch_add(&deal->teams[deal->round % 2][turn->at].done, 1) + 1 == turn->n;
 }
 
 int bal_deal_n_mine(const bal_deal *deal) { return deal->n_mine; }

@@ -66,17 +66,36 @@ static bal_status evaluate(bal_run *run, step *s)
     return BAL_OK;
 }
 
-/* Vote on the slots of a team of mine. */
-static bal_status cast(bal_run *run, const bal_measure *measure, int first, int n)
+/* Vote on the slots of a team, whose rows are all written. */
+static bal_status cast(bal_run *run, const bal_turn *turn)
 {
     bal_poll *poll = &run->poll;
-    int64_t *losses = poll->losses + first * poll->prober.way.n_points;
+    int64_t n_points = poll->prober.way.n_points, n_questions = n_points * poll->prober.n_examples;
+    int64_t *losses = poll->losses + turn->first * n_points;
     int8_t votes[BAL_WAY_TEAM_MAX];
-    BAL_TRY(bal_probe(&poll->prober, measure, first, n, losses));
-    bal_probe_votes(&poll->prober, n, losses, votes);
-    bal_probe_count(&poll->prober, n, losses, votes, bal_ballot_totals(poll->ballot));
-    for (int i = 0; i < n; ++i) BAL_TRY(bal_ballot_cast(poll->ballot, first + i, votes[i]));
+    for (int i = 0; i < turn->n; ++i) {
+        const int64_t *row = bal_deal_row(poll->deal, turn, i);
+        memcpy(losses + i * n_points, row, (size_t)n_points * sizeof *row);
+        memcpy(poll->prober.questions + i * n_questions, row + n_points,
+               (size_t)n_questions * sizeof *row);
+    }
+    bal_probe_votes(&poll->prober, turn->n, losses, votes);
+    bal_probe_count(&poll->prober, turn->n, losses, votes, bal_ballot_totals(poll->ballot));
+    for (int i = 0; i < turn->n; ++i)
+        BAL_TRY(bal_ballot_cast(poll->ballot, turn->first + i, votes[i]));
     return BAL_OK;
+}
+
+/* Probe a slot. The last one of a team casts its votes. */
+static bal_status probe_slot(bal_run *run, const bal_measure *measure, const bal_turn *turn)
+{
+    bal_prober *prober = &run->poll.prober;
+    int64_t *row = bal_deal_row(run->poll.deal, turn, turn->i);
+    int64_t n_points = prober->way.n_points, n_questions = n_points * prober->n_examples;
+    BAL_TRY(bal_probe_slot(prober, measure, turn->first, turn->i, row));
+    memcpy(row + n_points, prober->questions + turn->i * n_questions,
+           (size_t)n_questions * sizeof *row);
+    return bal_deal_done(run->poll.deal, turn) ? cast(run, turn) : BAL_OK;
 }
 
 /* Seconds that this rank may probe in this step. BAL_DEADLINE_AUTO: twice what the fastest rank of
@@ -90,26 +109,29 @@ static double deadline_of(const bal_run *run)
     return seconds > 0.0 ? seconds : (double)INFINITY;
 }
 
-/* Vote on my teams until the deadline, but on one at least. */
+/* Probe until the deadline, and then what is left of my team; one team at least. */
 static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
 {
     bal_poll *poll = &run->poll;
+    bal_status status = BAL_OK;
+    bal_turn turn;
     int64_t n_done = 0;
+    int team = -1; /* at which I am, by its first slot */
     double began = bal_seconds(), limit = deadline_of(run);
     bal_deal_begin(poll->deal);
     if (run->audit.excluded[bal_comm_rank(run->comm)]) return BAL_OK;
-    while (n_done == 0 || bal_seconds() - began < limit) {
-        int first = bal_deal_next(poll->deal);
-        if (first < 0) break;
-        int n = bal_way_slots(&poll->prober.way, first, (int)run->job->vote.slots);
-        BAL_TRY(cast(run, measure, first, n));
-        n_done += n;
+    while (status == BAL_OK &&
+           bal_deal_next(poll->deal, n_done == 0 || bal_seconds() - began < limit, &turn)) {
+        if (turn.first != team) bal_probe_begin(&poll->prober, measure, team = turn.first);
+        status = probe_slot(run, measure, &turn);
+        ++n_done;
         bal_progress(run, false);
     }
+    bal_probe_end(&poll->prober);
     if (n_done > 0)
         bal_ballot_set_pace(poll->ballot,
                             (uint64_t)(1e6 * (bal_seconds() - began) / (double)n_done));
-    return BAL_OK;
+    return status;
 }
 
 /* If a slot has no vote or a rank was accused, the journal says how many ranks were dealt to. */

@@ -256,6 +256,20 @@ static bal_status look_back(bal_run *run)
     return BAL_OK;
 }
 
+/* An audit has to know who probed a slot: then each rank keeps to its own. */
+static bal_deal_plan deal_plan(const bal_run *run)
+{
+    const bal_job *job = run->job;
+    const bal_way *way = &run->poll.prober.way;
+    bool by_node = job->vote.dealing == BAL_DEALING_NODE ||
+                   (job->vote.dealing == BAL_DEALING_AUTO && job->vote.audit <= 0.0);
+    return (bal_deal_plan){.n_slots = (int)job->vote.slots,
+                           .team = way->team,
+                           .n_row = way->n_points * (1 + job->data.batch),
+                           .by_node = by_node,
+                           .warns = bal_shared_refusal(run->replica.shared) == NULL};
+}
+
 bal_status bal_run_start(bal_run *run)
 {
     run->writes = bal_comm_rank(run->comm) == 0;
@@ -280,8 +294,8 @@ bal_status bal_run_start(bal_run *run)
     if (found[0] >= 0) BAL_TRY(bal_run_fill(run, found[0]));
     BAL_TRY(bal_comm_agree(run->comm, bal_run_make_tools(run)));
     BAL_TRY(bal_run_keep(run));
-    BAL_TRY(bal_deal_create(run->comm, (int)run->job->vote.slots, bal_job_way(run->job).team,
-                            run->job->vote.dealing == BAL_DEALING_NODE, &run->poll.deal));
+    bal_deal_plan plan = deal_plan(run);
+    BAL_TRY(bal_deal_create(run->comm, &plan, &run->poll.deal));
     if (run->writes && run->record.journal == NULL) status = begin_record(run);
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_run_replay(run, found[1]));

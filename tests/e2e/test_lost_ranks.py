@@ -42,10 +42,10 @@ class LostRanks(b.TestCase):
             b.kill([pid], signal.SIGCONT)
         self.assertEqual(b.printed_fingerprint(b.finish(process)), self.whole)
 
-    def run_with_a_late_rank(self, deadline, pause_s, **more):
+    def run_with_a_late_rank(self, deadline, pause_s, dealing, **more):
         """Its result, and the slots that each rank left without a vote: rank 1 is stopped four times."""
         run = self.folder("late")
-        process = b.start(b.tiny(run, vote__deadline=deadline, **more), ranks=2)
+        process = b.start(b.tiny(run, vote__deadline=deadline, vote__dealing=dealing, **more), ranks=2)
         for stop in range(4):
             done = len(b.metrics(run))
             if b.wait_until(process, lambda: len(b.metrics(run)) >= done + 1):
@@ -67,7 +67,7 @@ class LostRanks(b.TestCase):
         deadline = max(0.6, 3 * max(row["seconds"]["probe"] for row in b.metrics(alone)))
         for limit in (deadline, "auto"):
             for attempt in range(5):
-                result, late = self.run_with_a_late_rank(limit, deadline + 0.2, **options)
+                result, late = self.run_with_a_late_rank(limit, deadline + 0.2, "fixed", **options)
                 if late["1"]:
                     break  # else it was stopped outside its probes each time
             self.assertTrue(late["1"], f"the rank never abstained with deadline {limit}")
@@ -78,8 +78,7 @@ class LostRanks(b.TestCase):
             self.assertEqual(b.inspect(out)["fingerprint"], b.printed_fingerprint(result))
 
         for attempt in range(5):  # the other rank must keep the deadline alone, on a busy machine
-            result, late = self.run_with_a_late_rank(deadline, deadline + 0.2, vote__dealing="node",
-                                                     **options)
+            result, late = self.run_with_a_late_rank(deadline, deadline + 0.2, "node", **options)
             if not late:
                 break
         self.assertEqual((dict(late), b.printed_fingerprint(result)), ({}, on_time))
