@@ -57,6 +57,8 @@ typedef struct bal_bench_step {
     double share_products; /* share of that time in products */
     double share_moves;    /* share of that time in moving panels, without making directions */
     double share_of_peak;  /* operations of its products / what the peak does in that time */
+    double pair_ratio;     /* processor time of a probe / that of two passes at the codes alone */
+    double team_ratio;     /* that of 8 one-sided passes, a team's / that of 4 probes */
     double update_seconds; /* by 256 votes, until all ranks see the new codes */
     int64_t model_bytes;   /* codes, carries and scales of one copy */
     int64_t pss_bytes;     /* proportional set size, summed over the ranks; -1: unknown */

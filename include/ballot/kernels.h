@@ -214,7 +214,7 @@ typedef struct bal_kernels {
                       uint8_t *codes, int8_t *carry);
 
     /** The entries of a panel at code + z and at code - z, as products read them, [n_blocks * 256]
-     *  bytes each. If minus is NULL, plus gets those of the codes as they are. */
+     *  bytes each. minus may be NULL, and is if there is no move. */
     void (*move_panel)(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
     /**
      * y[t][r] = (sum_c x[t][c] * (w[r][c] - 128)) * (x.scale[t] * w.scale[r]) for r < w.n_rows, or

@@ -104,6 +104,30 @@ static bal_status time_probes(bal_comm *comm, const bal_model *model, bal_forwar
     return BAL_OK;
 }
 
+/* What passes of a probe, and of a team, cost beside passes at the codes alone, in turn. Local. */
+static bal_status compare_passes(bal_forward *forward, const bal_batch *batch,
+                                 const bal_measure *measure, bal_bench_step *result)
+{
+    enum { PLAIN, PAIR, ONE_SIDED, N_KINDS };
+    double pairs[N_REPEATS], teams[N_REPEATS];
+    for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
+        double seconds[N_KINDS];
+        for (int kind = 0; kind < N_KINDS; ++kind) {
+            bal_losses losses[2] = {{0}};
+            bal_direction direction = {.measure = *measure, .one_sided = kind == ONE_SIDED};
+            direction.slot = (uint32_t)repeat;
+            double start = bal_cpu_seconds();
+            BAL_TRY(bal_forward_losses(forward, batch, kind == PLAIN ? NULL : &direction, losses));
+            seconds[kind] = bal_cpu_seconds() - start;
+        }
+        pairs[repeat] = seconds[PAIR] / (2.0 * seconds[PLAIN]);
+        teams[repeat] = 2.0 * seconds[ONE_SIDED] / seconds[PAIR];
+    }
+    result->pair_ratio = bal_median(pairs, N_REPEATS);
+    result->team_ratio = bal_median(teams, N_REPEATS);
+    return BAL_OK;
+}
+
 static bal_status time_updates(bal_comm *comm, bal_shared *shared, bal_optim *optim,
                                uint32_t *flips, double *seconds)
 {
@@ -198,6 +222,8 @@ bal_status bal_bench_steps(bal_comm *comm, const bal_kernels *kernels,
         result->shared = bal_shared_n_parts(t.shared) > 1;
         result->n_codes = bal_tensors_n(bal_model_tensors(t.model));
         status = time_probes(comm, t.model, t.forward, &t.batch, &measure, result);
+        if (status == BAL_OK)
+            status = bal_comm_agree(comm, compare_passes(t.forward, &t.batch, &measure, result));
     }
     if (status == BAL_OK)
         status = time_updates(comm, t.shared, t.optim, t.flips, &result->update_seconds);

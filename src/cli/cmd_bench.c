@@ -89,13 +89,14 @@ static bal_status bench_shape(bal_context *context, const arguments *a)
         return bal_print_json(
             context,
             json_pack("{s:s, s:s, s:i, s:b, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
-                      "s:I, s:I}",
+                      "s:f, s:f, s:I, s:I}",
                       "shape", a->shape, "isa", a->common.machine.kernels->name, "ranks", n_ranks,
                       "shared", step.shared, "codes", (json_int_t)step.n_codes, "tokens",
                       (json_int_t)a->n_tokens, "sequences", (json_int_t)(a->n_tokens / a->context),
                       "probes_per_second", probes, "seconds_per_probe", step.probe_seconds,
                       "share_products", step.share_products, "share_moves", step.share_moves,
-                      "share_of_peak", step.share_of_peak, "update_seconds", step.update_seconds,
+                      "share_of_peak", step.share_of_peak, "pair_ratio", step.pair_ratio,
+                      "team_ratio", step.team_ratio, "update_seconds", step.update_seconds,
                       "update_cycles_per_code", cycles, "ballot_seconds", ballot, "model_bytes",
                       (json_int_t)step.model_bytes, "pss_bytes", (json_int_t)step.pss_bytes));
     if (!context->prints) return BAL_OK;
@@ -113,6 +114,8 @@ static bal_status bench_shape(bal_context *context, const arguments *a)
         "Gop/s\n",
         100.0 * step.share_products, 100.0 * step.share_moves, 100.0 * step.share_of_peak,
         1e-9 * peak);
+    printf("           %9.3f of two passes at the codes alone; one-sided, %.3f of that per slot\n",
+           step.pair_ratio, step.team_ratio / 2.0);
     printf("update     %10.4f s by 256 votes, %.2f cycles per code at %.2f GHz\n",
            step.update_seconds, cycles, 1e-9 * clock);
     printf("ballot     %10.1f us for 256 votes\n", 1e6 * ballot);

@@ -23,7 +23,7 @@ static inline __m256i step(const bal_panel *panel, int64_t at, __m256i code, int
 static inline void move_both(__m256i x, __m256i z, uint8_t *plus, uint8_t *minus)
 {
     store(plus, _mm256_add_epi8(x, z));
-    store(minus, _mm256_sub_epi8(x, z));
+    if (minus != NULL) store(minus, _mm256_sub_epi8(x, z));
 }
 
 /* Factors of 8 rows, each for the four columns of a row. */
@@ -61,8 +61,9 @@ static inline void move_nibbles(const bal_panel *panel, int64_t block, int part,
     if (panel->format == BAL_PANEL_I4) {
         __m256i value = times(_mm256_sub_epi8(four, _mm256_set1_epi8(8)), factor, 0, 0);
         value = _mm256_xor_si256(value, sign);
-        if (minus != NULL)
-            move_both(value, step(panel, at, four, 2, 14, factor), plus + at, minus + at);
+        if (panel->moves != NULL)
+            move_both(value, step(panel, at, four, 2, 14, factor), plus + at,
+                      minus != NULL ? minus + at : NULL);
         else
             store(plus + at, value);
         return;
@@ -70,8 +71,8 @@ static inline void move_nibbles(const bal_panel *panel, int64_t block, int part,
     const __m256i book =
         _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)bal_nf4_book));
     __m256i z = _mm256_setzero_si256();
+    if (panel->moves != NULL) z = step(panel, at, four, 1, 14, _mm256_set1_epi8(1));
     if (minus != NULL) {
-        z = step(panel, at, four, 1, 14, _mm256_set1_epi8(1));
         __m256i value = times(_mm256_shuffle_epi8(book, _mm256_sub_epi8(four, z)), factor, 64, 7);
         store(minus + at, _mm256_xor_si256(value, sign));
     }
@@ -84,13 +85,13 @@ static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
     int64_t n = panel->n_blocks * BAL_BLOCK_CODES;
     if (panel->z != NULL) {
         bal_move_panel_ref(panel, plus, minus);
-    } else if (panel->format == BAL_PANEL_I8 && minus == NULL) {
+    } else if (panel->format == BAL_PANEL_I8 && panel->moves == NULL) {
         memcpy(plus, panel->codes, (size_t)n);
     } else if (panel->format == BAL_PANEL_I8) {
         for (int64_t at = 0; at < n; at += 32) {
             __m256i code = load(panel->codes + at);
             __m256i z = step(panel, at, code, 2, 254, _mm256_set1_epi8(1));
-            move_both(code, z, plus + at, minus + at);
+            move_both(code, z, plus + at, minus != NULL ? minus + at : NULL);
         }
     } else {
         for (int64_t block = 0; block < panel->n_blocks; ++block) {

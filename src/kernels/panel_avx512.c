@@ -23,24 +23,26 @@ INLINE __mmask64 within(__m512i x, int low, int high)
                                   _mm512_set1_epi8((char)(high - low)));
 }
 
-/* z as bytes of this size where a code moves: open and in the measure; and where it is negative. */
-INLINE void apply(__m512i x, __m512i size, __mmask64 open, const bal_panel *panel, int64_t at,
-                  __m512i *up, __m512i *down)
+/* x + z, and x - z at down unless it is NULL: z is of this size where a code moves, which is where
+ * the gate is open and the measure has it. */
+INLINE __m512i moved(__m512i x, __m512i size, __mmask64 open, const bal_panel *panel, int64_t at,
+                     __m512i *down)
 {
     open &= load_mask(panel->moves + at / 8);
     __m512i z = _mm512_mask_sub_epi8(size, load_mask(panel->negative + at / 8),
                                      _mm512_setzero_si512(), size);
-    *up = _mm512_mask_add_epi8(x, open, x, z);
-    *down = _mm512_mask_sub_epi8(x, open, x, z);
+    if (down != NULL) *down = _mm512_mask_sub_epi8(x, open, x, z);
+    return _mm512_mask_add_epi8(x, open, x, z);
 }
 
 /* 64 codes of an int8 panel. A byte is code + 128; the gate is open from 2 to 254. */
 INLINE void move_i8(const bal_panel *panel, int64_t at, uint8_t *plus, uint8_t *minus)
 {
-    __m512i code = _mm512_loadu_si512(panel->codes + at), up, down;
-    apply(code, _mm512_set1_epi8(1), within(code, 2, 254), panel, at, &up, &down);
+    __m512i code = _mm512_loadu_si512(panel->codes + at), down;
+    __m512i up = moved(code, _mm512_set1_epi8(1), within(code, 2, 254), panel, at,
+                       minus != NULL ? &down : NULL);
     _mm512_storeu_si512(plus + at, up);
-    _mm512_storeu_si512(minus + at, down);
+    if (minus != NULL) _mm512_storeu_si512(minus + at, down);
 }
 
 /* Factors of 16 rows: one word for every two of a row's four columns. */
@@ -60,8 +62,8 @@ INLINE __m512i load_nibbles(const uint8_t *block, int part)
 
 /* Entries x factor + (128 - 8 factor) of int4 nibbles x, two in a word. The lower one is in 0 ..
  * 255, so that nothing is carried from it to the upper one. */
-INLINE void move_i4(const bal_panel *panel, int64_t block, int part, __m512i factor, uint8_t *plus,
-                    uint8_t *minus)
+INLINE void move_i4(bool moves, const bal_panel *panel, int64_t block, int part, __m512i factor,
+                    uint8_t *plus, uint8_t *minus)
 {
     const __m512i twice = _mm512_set1_epi16(257);
     int64_t at = block * BAL_BLOCK_CODES + part * 64;
@@ -69,11 +71,10 @@ INLINE void move_i4(const bal_panel *panel, int64_t block, int part, __m512i fac
     __m512i four = load_nibbles(panel->codes + block * 128, part), down;
     __m512i value =
         _mm512_add_epi16(_mm512_mullo_epi16(four, factor), _mm512_mullo_epi16(from, twice));
-    if (minus != NULL) {
-        apply(value, _mm512_mullo_epi16(factor, twice), within(four, 2, 14), panel, at, &value,
-              &down);
-        _mm512_storeu_si512(minus + at, down);
-    }
+    if (moves)
+        value = moved(value, _mm512_mullo_epi16(factor, twice), within(four, 2, 14), panel, at,
+                      minus != NULL ? &down : NULL);
+    if (minus != NULL) _mm512_storeu_si512(minus + at, down);
     _mm512_storeu_si512(plus + at, value);
 }
 
@@ -90,21 +91,21 @@ INLINE __m512i entries_nf4(__m512i indices, __m512i factor)
     return _mm512_xor_si512(value, _mm512_set1_epi8((char)128));
 }
 
-INLINE void move_nf4(const bal_panel *panel, int64_t block, int part, __m512i factor, uint8_t *plus,
-                     uint8_t *minus)
+INLINE void move_nf4(bool moves, const bal_panel *panel, int64_t block, int part, __m512i factor,
+                     uint8_t *plus, uint8_t *minus)
 {
     int64_t at = block * BAL_BLOCK_CODES + part * 64;
     __m512i up = load_nibbles(panel->codes + block * 128, part), down;
-    if (minus != NULL) {
-        apply(up, _mm512_set1_epi8(1), within(up, 1, 14), panel, at, &up, &down);
-        _mm512_storeu_si512(minus + at, entries_nf4(down, factor));
-    }
+    if (moves)
+        up = moved(up, _mm512_set1_epi8(1), within(up, 1, 14), panel, at,
+                   minus != NULL ? &down : NULL);
+    if (minus != NULL) _mm512_storeu_si512(minus + at, entries_nf4(down, factor));
     _mm512_storeu_si512(plus + at, entries_nf4(up, factor));
 }
 
-/* One loop for each format, with and without minus. The panel is a copy, whose members stay in
+/* One loop for each format and number of sides. The panel is a copy, whose members stay in
  * registers: stores of bytes might change those of the caller's. */
-INLINE void move_nibbles(bool is_i4, bal_panel panel, uint8_t *plus, uint8_t *minus)
+INLINE void move_nibbles(bool is_i4, bool moves, bal_panel panel, uint8_t *plus, uint8_t *minus)
 {
     for (int64_t first = 0; first < panel.n_blocks; first += panel.factor_blocks) {
         const uint8_t *factors = panel.factors + first / panel.factor_blocks * BAL_PANEL_ROWS;
@@ -114,7 +115,7 @@ INLINE void move_nibbles(bool is_i4, bal_panel panel, uint8_t *plus, uint8_t *mi
             spread_factors(factors + 16 * part);
         for (int64_t block = first; block < first + (left < n ? left : n); ++block)
             UNROLL for (int part = 0; part < 4; ++part)(is_i4 ? move_i4 : move_nf4)(
-                &panel, block, part, factor[part], plus, minus);
+                moves, &panel, block, part, factor[part], plus, minus);
     }
 }
 
@@ -124,23 +125,38 @@ INLINE void move_bytes(bal_panel panel, uint8_t *plus, uint8_t *minus)
         move_i8(&panel, at, plus, minus);
 }
 
+INLINE void move_format(bal_panel_format format, bool moves, const bal_panel *panel, uint8_t *plus,
+                        uint8_t *minus)
+{
+    if (format != BAL_PANEL_I8)
+        move_nibbles(format == BAL_PANEL_I4, moves, *panel, plus, minus);
+    else if (moves)
+        move_bytes(*panel, plus, minus);
+    else
+        memcpy(plus, panel->codes, (size_t)(panel->n_blocks * BAL_BLOCK_CODES));
+}
+
+INLINE void move_sides(bal_panel_format format, const bal_panel *panel, uint8_t *plus,
+                       uint8_t *minus)
+{
+    if (panel->moves == NULL)
+        move_format(format, false, panel, plus, NULL);
+    else if (minus == NULL)
+        move_format(format, true, panel, plus, NULL);
+    else
+        move_format(format, true, panel, plus, minus);
+}
+
 static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 {
-    bool is_i4 = panel->format == BAL_PANEL_I4;
     if (panel->z != NULL)
         bal_move_panel_ref(panel, plus, minus);
-    else if (panel->format == BAL_PANEL_I8 && minus == NULL)
-        memcpy(plus, panel->codes, (size_t)(panel->n_blocks * BAL_BLOCK_CODES));
     else if (panel->format == BAL_PANEL_I8)
-        move_bytes(*panel, plus, minus);
-    else if (minus != NULL && is_i4)
-        move_nibbles(true, *panel, plus, minus);
-    else if (minus != NULL)
-        move_nibbles(false, *panel, plus, minus);
-    else if (is_i4)
-        move_nibbles(true, *panel, plus, NULL);
+        move_sides(BAL_PANEL_I8, panel, plus, minus);
+    else if (panel->format == BAL_PANEL_I4)
+        move_sides(BAL_PANEL_I4, panel, plus, minus);
     else
-        move_nibbles(false, *panel, plus, NULL);
+        move_sides(BAL_PANEL_NF4, panel, plus, minus);
 }
 
 /* As one asm statement, so that the compiler may move the instruction but not merge or spill it. */

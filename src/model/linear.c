@@ -103,7 +103,8 @@ static void fill_strip(bal_forward *f, const bal_part *part, int64_t row, int64_
             panel.negative = f->moved.negative;
             panel.moves = f->moved.moves;
         }
-        f->kernels->move_panel(&panel, f->moved.strip[0] + to, f->moved.strip[1] + to);
+        f->kernels->move_panel(&panel, f->moved.strip[0] + to,
+                               f->pass.n_signs == 2 ? f->moved.strip[1] + to : NULL);
     }
 }
 

@@ -241,6 +241,9 @@ static void panels(const bal_kernels *level)
         level->move_panel(&panel, moved[2], moved[3]);
         check(same(moved[0], moved[2], n) && same(moved[1], moved[3], n),
               "%s move_panel: format %d, %lld blocks", level->name, i % 3, (long long)n_blocks);
+        level->move_panel(&panel, moved[4], NULL);
+        check(same(moved[0], moved[4], n), "%s move_panel, one side: format %d, %lld blocks",
+              level->name, i % 3, (long long)n_blocks);
         bal_panel still = panel;
         still.negative = still.moves = NULL;
         still.z = NULL;
