@@ -101,6 +101,21 @@ static bal_status dequantize(bal_model **model)
     return BAL_OK;
 }
 
+/* Read a model, in the formats of its file if floats are asked for, and no base. */
+static bal_status open_alone(const char *path, const bal_source_options *options,
+                             bal_bundle *bundle)
+{
+    BAL_TRY(bal_source_outline(path, options, bundle));
+    bal_status status = bal_tensors_allocate(bal_model_tensors(bundle->model));
+    if (status == BAL_OK && options->states != NULL)
+        status = bal_states_allocate(options->states, bal_model_tensors(bundle->model));
+    if (status == BAL_OK) status = bal_source_fill(path, bundle->model, options->states);
+    if (status == BAL_OK) return BAL_OK;
+    bal_bundle_clear(bundle);
+    if (options->states != NULL) bal_states_clear(options->states);
+    return status;
+}
+
 /* Open the base of a model, in its formats. */
 static bal_status open_base(const char *path, const bal_source_options *options, bal_bundle *bundle)
 {
@@ -109,13 +124,14 @@ static bal_status open_base(const char *path, const bal_source_options *options,
     bal_source_options how = {.formats = *bal_model_formats(bundle->model)};
     bal_bundle base;
     if (id->path[0] == 0) return BAL_OK;
-    bal_status status = bal_source_open(from, &how, &base);
+    bal_status status = open_alone(from, &how, &base);
     if (status == BAL_ERR_INPUT)
         return bal_fail(status, "%s: its prompts are read by the model that it was tuned from: %s",
                         path, bal_failure());
     BAL_TRY(status);
     const bal_tensors *tensors = bal_model_tensors(base.model);
-    if (base.base != NULL || !bal_tensors_match(tensors, bal_model_tensors(bundle->model)) ||
+    if (base.base_id.path[0] != 0 ||
+        !bal_tensors_match(tensors, bal_model_tensors(bundle->model)) ||
         (id->fingerprint != 0 && bal_tensors_fingerprint(tensors) != id->fingerprint))
         status = bal_fail(BAL_ERR_CONFIG,
                           "%s: its prompts are read by the model that it was tuned from, which %s "
@@ -131,13 +147,9 @@ static bal_status open_base(const char *path, const bal_source_options *options,
 
 bal_status bal_source_open(const char *path, const bal_source_options *options, bal_bundle *bundle)
 {
-    BAL_TRY(bal_source_outline(path, options, bundle));
+    BAL_TRY(open_alone(path, options, bundle));
     bool floats = !options->keep_formats && options->formats.matrices == BAL_F32;
-    bal_status status = bal_tensors_allocate(bal_model_tensors(bundle->model));
-    if (status == BAL_OK && options->states != NULL)
-        status = bal_states_allocate(options->states, bal_model_tensors(bundle->model));
-    if (status == BAL_OK) status = bal_source_fill(path, bundle->model, options->states);
-    if (status == BAL_OK) status = open_base(path, options, bundle);
+    bal_status status = open_base(path, options, bundle);
     if (status == BAL_OK && floats && bal_model_is_integer(bundle->model))
         status = dequantize(&bundle->model);
     if (status == BAL_OK && bundle->base != NULL && floats && bal_model_is_integer(bundle->base))
