@@ -18,6 +18,7 @@ int main(int argc, char **argv)
     bal_states states = bal_rule_of(job.rule.name)->states; /* what the rule remembers */
     bal_source_options to_train = {.formats = {.matrices = BAL_I8}, .states = &states};
     need(bal_source_open(argv[1], &to_train, &bundle));
+    job.rule.travel = 4.0; /* auto is for whole runs, which search for it */
     job.run.steps = 100, job.vote.slots = N_SLOTS, job.data.context = CONTEXT;
     snprintf(job.data.train, sizeof job.data.train, "%s", argv[2]);
     need(bal_job_open_data(&job, NULL, BAL_SPLIT_TRAIN, true, &bundle, &text));

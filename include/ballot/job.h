@@ -113,6 +113,8 @@ bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs);
 void bal_inputs_clear(bal_inputs *inputs);
 /** How a job probes its slots. Local. */
 bal_way bal_job_way(const bal_job *job);
+/** Does the run find out by itself how far its codes are to travel? Local. */
+bool bal_job_finds_travel(const bal_job *job);
 /** What the journal of a job holds. Local. */
 bal_journal_form bal_job_journal(const bal_job *job);
 /** The ballots of a job. Local. */
@@ -131,6 +133,9 @@ bool bal_job_has_streams(const bal_job *job, uint32_t version);
  *  @param on_ballot  borrowed */
 bal_measure bal_job_measure(const bal_job *job, uint32_t streams, const bal_machine *machine,
                             const bool *on_ballot);
+/** What they depend on. Local. @param measure  that of the first step; machine: borrowed */
+bal_optim_options bal_job_optim_options(const bal_job *job, const bal_machine *machine,
+                                        const bal_measure *measure);
 /** Make the updates of a job, for these tensors and the states of its rule; see bal_optim_create.
  *  Local. */
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,

@@ -17,13 +17,17 @@ typedef enum bal_schedule {
     BAL_SCHEDULE_LINEAR,   /* 1 - t / steps */
     BAL_SCHEDULE_COSINE,   /* (1 + cos(pi t / steps)) / 2 */
     BAL_SCHEDULE_CONSTANT, /* 1 */
+    BAL_SCHEDULE_AUTO,     /* constant if travel is auto, else linear */
 } bal_schedule;
+
+#define BAL_TRAVEL_AUTO (-1.0)    /* of bal_rule_options.travel: see bal_travel */
+#define BAL_RATE_ONE 4294967296.0 /* rates, travels and scales are integers of 2^-32 */
 
 /** A rule and the settings of all of them. */
 typedef struct bal_rule_options {
     const bal_rule *kind;
     double travel;         /* carry: RMS distance in code steps that pure noise carries a code over
-                              the whole run */
+                              the whole run; or BAL_TRAVEL_AUTO, and each step is given its rate */
     bal_schedule schedule; /* carry */
     int64_t warmup;        /* carry: steps over which the rate rises from 0 first */
     double eta;            /* zoqo: learning rate, in units of the weights */
@@ -42,6 +46,8 @@ typedef struct bal_optim_options {
 typedef struct bal_rule_step {
     const bal_optim_options *options;
     int64_t step;
+    double rate;         /* RMS code steps by which noise moves a code; 0: as the schedule says */
+    double factor;       /* of the rate */
     int tally_unit;      /* of tallies: 1, or a power of 2 where very many votes are added up */
     double constants[4]; /* for the rule's begin to set and its update to read */
 } bal_rule_step;
@@ -53,6 +59,7 @@ struct bal_rule {
     bal_status (*check)(const bal_optim_options *options);
     /** Set the constants of a step; NULL: it has none. */
     void (*begin)(bal_rule_step *step);
+    bool takes_rate; /* its steps may be given a rate, so that travel may be auto */
     /** What it remembers of each code, in ascending order of names. {0}: nothing. */
     bal_states states;
     /**
@@ -82,6 +89,9 @@ typedef struct bal_optim bal_optim;
 bal_status bal_optim_create(bal_tensors *tensors, const bal_states *states,
                             const bal_optim_options *options, bal_optim **optim);
 void bal_optim_destroy(bal_optim **optim);
+/** Steps from now on have a rate of their own, see bal_rule_step; 0: that of the schedule. Local.
+ *  @param factor  of either; 1 at first */
+void bal_optim_set_rate(bal_optim *optim, double rate, double factor);
 
 /**
  * Apply the counted ballot of a step to codes and states, with the same result on every machine. A
@@ -94,6 +104,56 @@ void bal_optim_destroy(bal_optim **optim);
  */
 void bal_optim_apply(bal_optim *optim, int64_t step, const uint64_t *bits, int part, int n_parts,
                      uint32_t *flips);
+
+/* ---- travel = auto: a run finds how far its codes are to travel ---- */
+
+#define BAL_LINE_POINTS 9 /* from a quarter to four times the way from the base model to now */
+
+/** A search for the best model on the line from the base model, at 0, over the model of now, at
+ *  scale 1, and beyond. Its points are numbered from -4 to 4; 0 is the model of now. */
+typedef struct bal_line {
+    int64_t losses[BAL_LINE_POINTS]; /* over the same examples; below 0: not known yet */
+} bal_line;
+/** What it found. */
+typedef struct bal_line_end {
+    int64_t scale;           /* of the lowest loss, by a parabola, 2^-32 */
+    int64_t noise;           /* standard error of the logarithm of that, 2^-32 */
+    int64_t loss, best_loss; /* now, and at the best point that was tried */
+} bal_line_end;
+bal_line bal_line_begin(void);
+/** The point whose loss is wanted next: the search goes downhill from now. Local.
+ *  @return false: the best one has a worse neighbour on either side, or is the last. */
+bool bal_line_next(const bal_line *line, int *point);
+/** @param loss  0 or more */
+void bal_line_put(bal_line *line, int point, int64_t loss);
+/** The two points, once there is none to come, whose difference says where between them the loss is
+ *  lowest. Local. */
+void bal_line_pair(const bal_line *line, int *before, int *after);
+/** What was found. Local. @param n  examples, or sets of them, that were drawn by themselves
+ *  @param squares  sum over them of the squared difference between the points of the pair */
+bal_line_end bal_line_finish(const bal_line *line, int64_t n, double squares);
+/** The scale of a point, in 1/256: 2^(point / 2). Local. */
+int64_t bal_line_scale(int point);
+
+/** How far the codes of a run have travelled, and how far they are to. */
+typedef struct bal_travel {
+    int64_t goal; /* over the whole run, 2^-32 code steps */
+    double spent; /* squared, so far */
+    double pace;  /* rate of a step at which the schedule is 1 */
+} bal_travel;
+/** That of a run that has not begun, by the formats of what it moves. Local. */
+bal_travel bal_travel_begin(const bal_optim_options *options, const bal_tensors *tensors);
+/** Is the line to be searched before a step? After a half of the run, a quarter, an eighth, ...
+ *  Local. */
+bool bal_travel_is_due(int64_t step, int64_t n_steps);
+/** Change the goal, and what is left of it, by what the search before a step has found, see
+ *  bal_line_end. Local. */
+void bal_travel_correct(bal_travel *travel, const bal_optim_options *options, int64_t step,
+                        int64_t scale, int64_t noise);
+/** The rate of a step, 2^-32 code steps, 1 or more. Local. */
+int64_t bal_travel_rate(const bal_travel *travel, const bal_optim_options *options, int64_t step);
+/** A step was taken at a rate. Local. */
+void bal_travel_spend(bal_travel *travel, const bal_optim_options *options, int64_t rate);
 
 BAL_C_END
 

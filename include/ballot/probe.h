@@ -83,6 +83,11 @@ void bal_probe_begin(bal_prober *prober, const bal_measure *measure, int first);
 bal_status bal_probe_slot(bal_prober *prober, const bal_measure *measure, int first, int i,
                           int64_t *losses);
 void bal_probe_end(bal_prober *prober);
+/** The loss of a mini-batch that no slot has, at the codes as they are. Local.
+ *  @param draw  its number, 0 .. 2^31 - 1: another one, another mini-batch of that step
+ *  @return as bal_probe. */
+bal_status bal_probe_here(bal_prober *prober, const bal_measure *measure, uint32_t draw,
+                          int64_t *loss);
 /** The votes[n] of a team of n slots with these losses. Local. */
 void bal_probe_votes(const bal_prober *prober, int n, const int64_t *losses, int8_t *votes);
 /** Add to a ballot's totals what they sum up of the team probed last, but for n_cast. Local. */

@@ -25,6 +25,16 @@ typedef struct bal_run_id {
     uint64_t task_hash; /* of the bytes of the task file; 0: a text */
 } bal_run_id;
 
+/** How far a step goes where travel is auto, and what a search of the line before it has found, see
+ *  bal_line. All zeros: the schedule says. */
+typedef struct bal_course {
+    int64_t rate;               /* 2^-32 code steps */
+    int64_t goal;               /* of bal_travel, 2^-32 code steps */
+    int64_t scale, noise;       /* of bal_line_end; 0: no search before this step */
+    int64_t n_passes, n_tokens; /* of the search; of each of its points */
+    int64_t loss, best_loss;    /* of bal_line_end, over these tokens */
+} bal_course;
+
 /** A step, on disk before any rank applies it. */
 typedef struct bal_journal_entry {
     int64_t step;     /* 0, 1, 2, ... without gaps */
@@ -36,17 +46,19 @@ typedef struct bal_journal_entry {
                   * so that the record is the same on any number of ranks */
     int accused; /* rank whose probes an audit found to be wrong; -1: none */
     bal_totals totals;
+    bal_course course;
     const uint64_t *bits; /* the ballot, of shape bal_journal_ballot; borrowed */
 } bal_journal_entry;
 
 typedef struct bal_journal bal_journal;
 
-/** What the entries of a journal hold. Signs of two points have versions 2 and 3 of the file, as
- *  they always had; the rest has version 4. */
+/** What the entries of a journal hold. Signs of two points, moved by a schedule, have versions 2
+ * and 3 of the file, as they always had; the rest has version 4, which holds everything. */
 typedef struct bal_journal_form {
-    int n_bits;     /* of a vote, see bal_ballot_shape */
-    int n_points;   /* passes of a slot, 1 or 2 */
-    bool has_merit; /* dev_merit */
+    int n_bits;      /* of a vote, see bal_ballot_shape */
+    int n_points;    /* passes of a slot, 1 or 2 */
+    bool has_merit;  /* dev_merit */
+    bool has_course; /* travel is auto */
 } bal_journal_form;
 
 /** Start a journal, with its header, and sync file and directory. Local.

@@ -19,7 +19,7 @@ typedef enum bal_wish {
     BAL_WISH_FAIL = 4, /* a rank could not do its part */
 } bal_wish;
 
-/** What travels with a ballot: sums over its probes, 64 bytes of integers. */
+/** What travels with a ballot: sums over its probes, 72 bytes of integers. */
 typedef struct bal_totals {
     uint64_t wishes;          /* or of bal_wish */
     int64_t loss;             /* sum over slots of the losses at all points, loss units */
@@ -27,6 +27,8 @@ typedef struct bal_totals {
     int64_t n_agree;          /* sequences whose own losses give a vote of their slot's sign */
     int64_t n_cast;           /* votes cast, ties included: slots that nobody abstained from */
     int64_t spread;           /* sum over slots of |what they found|, see bal_way.find */
+    int64_t common;           /* sum over slots of what the halves of a mini-batch have found, one
+                                 times the other, 2^-10 square loss units; 0: one question each */
     uint64_t fingerprint_min; /* smallest and largest fingerprint of a replica; if they differ, */
     uint64_t fingerprint_max; /* replicas have drifted; both 0 in steps that do not compare them */
 } bal_totals;
@@ -72,9 +74,9 @@ void bal_ballot_set_pace(bal_ballot *ballot, uint64_t us);
 uint64_t bal_ballot_pace(const bal_ballot *ballot);
 
 /**
- * Count the votes of the step and empty the ballot, by one allreduce of bal_ballot_words + 8 words.
- * Bit maps are or-ed. So the result does not depend on the number of ranks, on who voted, or on the
- * order of the reduction. Collective.
+ * Count the votes of the step and empty the ballot, by one allreduce of bal_ballot_words + 10
+ * words. Bit maps are or-ed. So the result does not depend on the number of ranks, on who voted, or
+ * on the order of the reduction. Collective.
  * @param bits    [bal_ballot_words(shape)] set to the counted maps
  * @param totals  set to those of all ranks
  * @return BAL_OK; BAL_ERR_STATE, on all ranks: a slot has two votes; BAL_LOST.

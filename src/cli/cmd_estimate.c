@@ -153,7 +153,7 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
         {"gains", e->copy.gains, ""},
         {"carries", e->copy.carries, ""},
         {"scales", e->copy.scales, ""},
-        {"kept", e->copy.kept, "of a task: rows as codes that never move read them"},
+        {"kept", e->copy.kept, "rows of a task as codes that never move read them; models to compare with"},
         {"program", e->rank.program, "each rank: libraries, MPI"},
         {"text", e->rank.text, "each rank: tokens, tokenizer, what reading leaves behind"},
         {"work", e->rank.work, "each rank: activations of a probe"},

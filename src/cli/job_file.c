@@ -98,12 +98,15 @@ static bal_status resolve(bal_job *job)
     if (job->text == NULL || job->identity == NULL || job->older == NULL)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the job");
     const char *section = "";
+    bal_job then = bal_job_default();
+    bal_options_as_they_came(&then);
     for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
         char value[BAL_TEXT_BYTES];
         bal_option_print(job, o, value);
-        bool old = was_in_0_1(o);
+        bool old = was_in_0_1(o), applies = bal_option_applies(job, o);
+        if (!applies && bal_option_is_default(job, o)) bal_option_print(&then, o, value);
         if (old) add_line(job->older, room, o, value);
-        if (!bal_option_applies(job, o)) continue;
+        if (!applies) continue;
         if (o->decides && (old || !bal_option_is_as_it_came(job, o)))
             add_line(job->identity, room, o, is_task(job, o) ? "file" : value);
         if (strcmp(section, o->section) != 0)

@@ -30,11 +30,13 @@ static double cosine_squared(double x)
     return 1.0 - sine * sine;
 }
 
-/* The rate at a step of n over that at the start, and the reciprocal of its mean square. */
-static double schedule(const bal_rule_options *rule, double step, double n, double *norm)
+double bal_schedule_shape(const bal_rule_options *rule, double step, double n, double *norm)
 {
+    bal_schedule kind = rule->schedule;
+    if (kind == BAL_SCHEDULE_AUTO)
+        kind = rule->travel == BAL_TRAVEL_AUTO ? BAL_SCHEDULE_CONSTANT : BAL_SCHEDULE_LINEAR;
     double warmth = step < (double)rule->warmup ? (step + 1.0) / (double)rule->warmup : 1.0;
-    switch (rule->schedule) {
+    switch (kind) {
         case BAL_SCHEDULE_LINEAR:
             *norm = 3.0;
             return (1.0 - step / n) * warmth;
@@ -47,17 +49,20 @@ static double schedule(const bal_rule_options *rule, double step, double n, doub
     }
 }
 
-/* How far a vote moves a carry: rate = travel sqrt(norm / (density steps)) schedule, so that pure
- * noise, of tallies with variance n_slots rms^2, carries a code by travel steps RMS over the run. A
- * vote is 256 rate / (sqrt(n_slots) rms) = multiplier * 2^(shift - 15), rounded to the nearest odd
- * multiplier. */
+/* How far a vote moves a carry. Where the step has no rate of its own, rate = travel
+ * sqrt(norm / (density steps)) schedule, so that pure noise, of tallies with variance n_slots
+ * rms^2, carries a code by travel steps RMS over the run. A vote is 256 rate / (sqrt(n_slots) rms)
+ * = multiplier * 2^(shift - 15), rounded to the nearest odd multiplier. */
 static void begin(bal_rule_step *step)
 {
     const bal_optim_options *options = step->options;
-    double n_steps = (double)options->n_steps, norm;
-    double now = schedule(&options->rule, (double)step->step, n_steps, &norm);
-    double rate =
-        options->rule.travel * sqrt(norm / (options->measure.options.density * n_steps)) * now;
+    double n_steps = (double)options->n_steps, norm, rate = step->rate;
+    if (rate == 0.0) {
+        double now = bal_schedule_shape(&options->rule, (double)step->step, n_steps, &norm);
+        rate =
+            options->rule.travel * sqrt(norm / (options->measure.options.density * n_steps)) * now;
+    }
+    rate *= step->factor;
     double multiplier = 32768.0 * (256.0 * rate / sqrt((double)options->ballot.n_slots) /
                                    bal_ballot_vote_rms(options->ballot));
     multiplier *= step->tally_unit;
@@ -120,6 +125,7 @@ static uint32_t update(const bal_rule_step *step, bal_tensor *tensor, int64_t fi
 const bal_rule bal_rule_carry = {
     .check = check,
     .begin = begin,
+    .takes_rate = true,
     .states = {.n = 1, .at = {{.name = "carry", .from_rounding = true}}},
     .update = update,
 };

@@ -12,7 +12,8 @@ struct bal_optim {
     bal_optim_options options;
     bal_tally *tally;
     int tally_shift;
-    int8_t *votes; /* [n_slots] */
+    int8_t *votes;       /* [n_slots] */
+    double rate, factor; /* of the steps to come, see bal_rule_step */
 };
 
 /* Wide sets have so many votes that their sums would leave 16 bits. Units keep the standard
@@ -42,6 +43,7 @@ bal_status bal_optim_create(bal_tensors *tensors, const bal_states *states,
                      .states = *states,
                      .options = *options,
                      .tally_shift = tally_shift(options)};
+    o->factor = 1.0;
     o->votes = bal_alloc((size_t)options->ballot.n_slots, 1);
     if (o->votes == NULL) goto done;
     status = bal_tally_create(options->ballot.n_slots, options->tally, &o->tally);
@@ -63,6 +65,12 @@ void bal_optim_destroy(bal_optim **optim)
     free(o->votes);
     free(o);
     *optim = NULL;
+}
+
+void bal_optim_set_rate(bal_optim *optim, double rate, double factor)
+{
+    optim->rate = rate;
+    optim->factor = factor;
 }
 
 /* Blocks first .. end - 1 of a tensor, a span at a time. @return codes that changed */
@@ -92,8 +100,11 @@ void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, int part,
     bal_ballot_votes(o->options.ballot, bits, o->votes);
     bal_tally_load(o->tally, &measure, o->votes, o->tally_shift);
     const bal_rule *rule = o->options.rule.kind;
-    bal_rule_step rule_step = {
-        .options = &o->options, .step = step, .tally_unit = 1 << o->tally_shift};
+    bal_rule_step rule_step = {.options = &o->options,
+                               .step = step,
+                               .rate = o->rate,
+                               .factor = o->factor,
+                               .tally_unit = 1 << o->tally_shift};
     if (rule->begin != NULL) rule->begin(&rule_step);
     for (int index = 0; index < o->tensors->n; ++index) {
         flips[index] = 0;

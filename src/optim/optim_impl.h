@@ -9,6 +9,9 @@
 /** Rules with a file of their own. */
 extern const bal_rule bal_rule_carry;
 
+/** The rate at a step of n over that at the start, and the reciprocal of its mean square. */
+double bal_schedule_shape(const bal_rule_options *rule, double step, double n, double *norm);
+
 /** Put a code that moved, kept within its range. @return whether it changed. */
 static inline uint32_t bal_rule_put(bal_tensor *tensor, int64_t at, int old, int code)
 {

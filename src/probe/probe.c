@@ -122,6 +122,43 @@ static int n_agree(const bal_prober *prober, int64_t question, int n, const int8
     return n_same;
 }
 
+/* Add for each of n slots what the halves of the mini-batch have found, one times the other: their
+ * noise is not the same, so on average it is what they have in common. */
+static void count_common(const bal_prober *prober, int n, const int64_t *values, bal_totals *totals)
+{
+    const int64_t most = (int64_t)1 << 42; /* so that all slots of a step fit */
+    int64_t losses[2 * BAL_WAY_TEAM_MAX] = {0}, first[BAL_WAY_TEAM_MAX];
+    int64_t half = prober->batch->n_questions / 2;
+    if (half == 0 || prober->batch->aim.objective == BAL_OBJECTIVE_F1) return;
+    for (int i = 0; i < n * prober->way.n_points; ++i)
+        for (int64_t q = 0; q < half; ++q)
+            losses[i] += prober->questions[i * prober->n_examples + q];
+    prober->way.find(n, losses, first);
+    for (int i = 0; i < n; ++i) {
+        int64_t product = (int64_t)((__int128)first[i] * (values[i] - first[i]) / 1024);
+        totals->common += product > most ? most : product < -most ? -most : product;
+    }
+}
+
+bal_status bal_probe_here(bal_prober *prober, const bal_measure *measure, uint32_t draw,
+                          int64_t *loss)
+{
+    bal_batch *batch = prober->batch;
+    bal_losses found = {.answers = prober->answers};
+    bal_dataset_draw(prober->data, measure->kernels, measure->seed, measure->step,
+                     BAL_SLOTS_MAX + draw, prober->n_examples, batch);
+    if (prober->answerer == NULL) {
+        BAL_TRY(bal_forward_losses(prober->forward, batch, NULL, &found));
+        *loss = bal_batch_losses(batch, found.answers, prober->questions);
+        return BAL_OK;
+    }
+    BAL_TRY(bal_answerer_answer(prober->answerer, prober->data, batch, NULL, NULL, prober->grades,
+                                NULL));
+    *loss = 0;
+    for (int64_t q = 0; q < batch->n_questions; ++q) *loss += prober->grades[q].missed;
+    return BAL_OK;
+}
+
 void bal_probe_count(const bal_prober *prober, int n, const int64_t *losses, const int8_t *votes,
                      bal_totals *totals)
 {
@@ -129,6 +166,7 @@ void bal_probe_count(const bal_prober *prober, int n, const int64_t *losses, con
     prober->way.find(n, losses, values);
     for (int i = 0; i < n; ++i) totals->spread += values[i] < 0 ? -values[i] : values[i];
     for (int i = 0; i < n * prober->way.n_points; ++i) totals->loss += losses[i];
+    count_common(prober, n, values, totals);
     totals->n_tokens += n * bal_batch_weight(prober->batch);
     for (int64_t i = 0; i < prober->batch->n_questions; ++i)
         totals->n_agree += n_agree(prober, i, n, votes);

@@ -9,10 +9,11 @@
  *    24  u32 stream_version      72  u8 n_bits, u8 n_points; 0 before version 4
  *    28  i32 n_slots            120  u64 XXH3-64 of the bytes before
  *    32  i64 n_steps
- *   records, each (4 + T + n_bits * W + M + 1) * 8 bytes, W = ceil(n_slots / 64)
+ *   records, each (4 + T + C + n_bits * W + M + 1) * 8 bytes, W = ceil(n_slots / 64)
  *     i64 step, i64 dev_loss, i64 dev_tokens
  *     i32 n_ranks or 0, i32 accused rank + 1 or 0
- *     T words of bal_totals, in its order: 8, or 7 before version 4, without spread
+ *     T words of bal_totals, in its order: 9, or 7 before version 4, without spread and common
+ *     of version 4 (C = 8): the words of bal_course
  *     n_bits maps of W words, see bal_ballot_shape; before version 4, n_bits is 2: votes for and
  *         votes against; slot s is bit s % 64 of word s / 64 of each
  *     of version 3 and 4 (M = 1): i64 dev_merit
@@ -50,13 +51,17 @@ typedef struct header {
 _Static_assert(offsetof(bal_run_id, n_slots) == 12 && offsetof(bal_run_id, task_hash) == 48 &&
                    offsetof(header, hash) == 120 && sizeof(header) == 128,
                "the header has the layout described above");
-_Static_assert(offsetof(bal_totals, spread) == 40 && sizeof(bal_totals) == 64,
+_Static_assert(offsetof(bal_totals, spread) == 40 && sizeof(bal_totals) == 72 &&
+                   sizeof(bal_course) == 64,
                "totals have the layout described above");
 
 #define RANKS_AT 3  /* words before n_ranks and accused of a record */
 #define TOTALS_AT 4 /* words before its totals */
 #define CAST_AT (TOTALS_AT + offsetof(bal_totals, n_cast) / 8)
 #define SPREAD_AT (TOTALS_AT + offsetof(bal_totals, spread) / 8)
+#define COURSE_AT (TOTALS_AT + sizeof(bal_totals) / 8)
+#define RATE_MAX ((uint64_t)1 << 52)
+#define N_COURSE (sizeof(bal_course) / 8)
 
 struct bal_journal {
     char *path;
@@ -72,15 +77,19 @@ struct bal_journal {
 
 static uint32_t version_of(bal_journal_form form)
 {
-    if (form.n_bits != BAL_SIGN_BITS || form.n_points != 2) return VERSION_OF_VALUES;
+    if (form.n_bits != BAL_SIGN_BITS || form.n_points != 2 || form.has_course)
+        return VERSION_OF_VALUES;
     return form.has_merit ? VERSION_OF_MERIT : VERSION_OF_SIGNS;
 }
 
-static bool has_spread(bal_journal_form form) { return version_of(form) == VERSION_OF_VALUES; }
+static bool has_values(bal_journal_form form) { return version_of(form) == VERSION_OF_VALUES; }
 static bool has_merit(bal_journal_form form) { return version_of(form) != VERSION_OF_SIGNS; }
 
 /* Words of a record before its bits. */
-static int64_t bits_at(bal_journal_form form) { return SPREAD_AT + 2 + has_spread(form); }
+static int64_t bits_at(bal_journal_form form)
+{
+    return has_values(form) ? COURSE_AT + N_COURSE : SPREAD_AT + 2;
+}
 
 static bal_ballot_shape shape_of(int n_slots, bal_journal_form form)
 {
@@ -120,7 +129,8 @@ static bool ranks_are_valid(uint64_t word)
 static bool contents_are_valid(const bal_journal *j, const uint64_t *record)
 {
     return ranks_are_valid(record[RANKS_AT]) && record[CAST_AT] <= (uint64_t)j->id.n_slots &&
-           (!has_spread(j->form) || record[SPREAD_AT] <= INT64_MAX) &&
+           (!has_values(j->form) ||
+            (record[SPREAD_AT] <= INT64_MAX && record[COURSE_AT] <= RATE_MAX)) &&
            bits_are_valid(record + bits_at(j->form), bal_journal_ballot(j));
 }
 
@@ -141,7 +151,8 @@ static bal_status read_record(bal_journal *j, int64_t index, bool *valid)
 static bal_journal_form form_of(const header *h)
 {
     if (h->version == VERSION_OF_VALUES)
-        return (bal_journal_form){.n_bits = h->n_bits, .n_points = h->n_points, .has_merit = true};
+        return (bal_journal_form){
+            .n_bits = h->n_bits, .n_points = h->n_points, .has_merit = true, .has_course = true};
     return (bal_journal_form){
         .n_bits = BAL_SIGN_BITS, .n_points = 2, .has_merit = h->version == VERSION_OF_MERIT};
 }
@@ -293,20 +304,28 @@ int64_t bal_journal_n(const bal_journal *journal) { return journal->n; }
 
 int64_t bal_journal_tail(const bal_journal *journal) { return journal->tail; }
 
-/* Where the words of totals stand in a record. One that has no spread is read as 0. */
-static void put_totals(const bal_totals *totals, bal_journal_form form, uint64_t *record)
+/* Where the words of totals and course stand in a record. Those that it lacks are read as 0. */
+static void put_totals(const bal_journal_entry *entry, bal_journal_form form, uint64_t *record)
 {
-    int64_t at = SPREAD_AT + has_spread(form);
-    memcpy(record + TOTALS_AT, totals, offsetof(bal_totals, fingerprint_min));
-    memcpy(record + at, &totals->fingerprint_min, 16);
+    const bal_totals *totals = &entry->totals;
+    memcpy(record + TOTALS_AT, totals,
+           has_values(form) ? sizeof *totals : offsetof(bal_totals, spread));
+    if (has_values(form))
+        memcpy(record + COURSE_AT, &entry->course, sizeof entry->course);
+    else
+        memcpy(record + SPREAD_AT, &totals->fingerprint_min, 16);
 }
-static bal_totals read_totals(const uint64_t *record, bal_journal_form form)
+static void read_totals(const uint64_t *record, bal_journal_form form, bal_journal_entry *entry)
 {
-    bal_totals totals;
-    memcpy(&totals, record + TOTALS_AT, offsetof(bal_totals, fingerprint_min));
-    if (!has_spread(form)) totals.spread = 0;
-    memcpy(&totals.fingerprint_min, record + SPREAD_AT + has_spread(form), 16);
-    return totals;
+    bal_totals *totals = &entry->totals;
+    memcpy(totals, record + TOTALS_AT, sizeof *totals);
+    entry->course = (bal_course){0};
+    if (has_values(form)) {
+        memcpy(&entry->course, record + COURSE_AT, sizeof entry->course);
+    } else {
+        totals->spread = totals->common = 0;
+        memcpy(&totals->fingerprint_min, record + SPREAD_AT, 16);
+    }
 }
 
 bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_entry *entry)
@@ -325,7 +344,7 @@ bal_status bal_journal_read(bal_journal *journal, int64_t index, bal_journal_ent
     entry->dev_tokens = (int64_t)record[2];
     entry->n_ranks = (int)(uint32_t)record[RANKS_AT];
     entry->accused = (int)(record[RANKS_AT] >> 32) - 1;
-    entry->totals = read_totals(record, journal->form);
+    read_totals(record, journal->form, entry);
     entry->bits = record + bits_at(journal->form);
     entry->dev_merit = has_merit(journal->form) ? (int64_t)record[journal->n_words - 2] : -1;
     return BAL_OK;
@@ -347,7 +366,7 @@ bal_status bal_journal_append(bal_journal *journal, const bal_journal_entry *ent
     record[1] = (uint64_t)entry->dev_loss;
     record[2] = (uint64_t)entry->dev_tokens;
     record[RANKS_AT] = (uint64_t)((int64_t)entry->accused + 1) << 32 | (uint32_t)entry->n_ranks;
-    put_totals(&entry->totals, journal->form, record);
+    put_totals(entry, journal->form, record);
     assert(contents_are_valid(journal, record));
     uint64_t hash = bal_hash(record, n_bytes - 8, journal->last_hash);
     record[journal->n_words - 1] = hash;

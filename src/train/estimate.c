@@ -62,7 +62,11 @@ bal_status bal_estimate_work(const bal_job *job, const bal_inputs *inputs, bal_e
     e->rank.work = (int64_t)(bal_forward_bytes(model, n_tokens, context) + probes + evaluates);
     e->copy.carries = (int64_t)bal_states_bytes(&bal_rule_of(job->rule.name)->states, tensors);
     e->copy.bytes = (int64_t)bal_tensors_bytes(tensors) + e->copy.carries;
-    return add_kept(job, inputs, e);
+    int64_t tried = bal_job_finds_travel(job) ? 2 * e->copy.bytes : 0; /* base; now, in a search */
+    BAL_TRY(add_kept(job, inputs, e));
+    e->copy.kept += tried;
+    e->copy.bytes += tried;
+    return BAL_OK;
 }
 
 static bal_status take_sizes(const bal_run *run, bal_estimate *e)

@@ -44,11 +44,18 @@ bal_way bal_job_way(const bal_job *job)
     return way;
 }
 
+bool bal_job_finds_travel(const bal_job *job)
+{
+    return job->rule.travel == BAL_TRAVEL_AUTO && bal_rule_of(job->rule.name)->takes_rate;
+}
+
 bal_journal_form bal_job_journal(const bal_job *job)
 {
     bal_way way = bal_job_way(job);
-    return (bal_journal_form){
-        .n_bits = way.n_bits, .n_points = way.n_points, .has_merit = bal_job_has_task(job)};
+    return (bal_journal_form){.n_bits = way.n_bits,
+                              .n_points = way.n_points,
+                              .has_merit = bal_job_has_task(job),
+                              .has_course = bal_job_finds_travel(job)};
 }
 
 bal_ballot_shape bal_job_ballot(const bal_job *job)
@@ -127,8 +134,8 @@ bal_measure bal_job_measure(const bal_job *job, uint32_t streams, const bal_mach
         .on_ballot = on_ballot};
 }
 
-static bal_optim_options optim_options(const bal_job *job, const bal_machine *machine,
-                                       const bal_measure *measure)
+bal_optim_options bal_job_optim_options(const bal_job *job, const bal_machine *machine,
+                                        const bal_measure *measure)
 {
     return (bal_optim_options){.rule = {.kind = bal_rule_of(job->rule.name),
                                         .travel = job->rule.travel,
@@ -144,7 +151,7 @@ static bal_optim_options optim_options(const bal_job *job, const bal_machine *ma
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,
                          const bal_states *states, const bal_measure *measure, bal_optim **optim)
 {
-    bal_optim_options options = optim_options(job, machine, measure);
+    bal_optim_options options = bal_job_optim_options(job, machine, measure);
     return bal_optim_create(tensors, states, &options, optim);
 }
 
@@ -159,7 +166,7 @@ static bal_status check_votes(const bal_job *job)
                         (long long)job->vote.slots, (long long)team);
     const bal_machine machine = {0};
     bal_measure measure = bal_job_measure(job, bal_job_streams(job), &machine, NULL);
-    bal_optim_options options = optim_options(job, &machine, &measure);
+    bal_optim_options options = bal_job_optim_options(job, &machine, &measure);
     bal_status (*check)(const bal_optim_options *) = options.rule.kind->check;
     return check == NULL ? BAL_OK : check(&options);
 }

@@ -207,6 +207,7 @@ static bal_status commit(bal_run *run, step *s)
 static void apply(bal_run *run, step *s)
 {
     bal_run_postpone(run, bal_run_apply(run, &s->entry));
+    bal_run_follow(run, &s->entry);
     run->poll.prober.unit = bal_way_unit(&run->poll.prober.way, &s->entry.totals);
     run->clock.n_probes += s->entry.totals.n_cast;
     run->clock.n_tokens += s->entry.totals.n_tokens;
@@ -244,6 +245,7 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
 {
     step s = begin(run);
     BAL_TRY(evaluate(run, &s));
+    BAL_TRY(bal_run_find_course(run, &s.measure, &s.entry.course));
     probe(run, &s);
     BAL_TRY(count(run, &s));
     if (!s.again) BAL_TRY(audit(run, &s));

@@ -55,6 +55,7 @@ bal_status bal_run_load_weights(bal_run *run)
     bal_states_attach(&r->states, r->tensors, (char *)bal_shared_memory(r->shared) + n_bytes);
     BAL_TRY(bal_run_fill(run, -1));
     BAL_TRY(bal_run_load_base(run));
+    BAL_TRY(bal_run_keep_base(run));
     run->id = (bal_run_id){.seed = (uint64_t)run->job->run.seed,
                            .stream_version = run->id.stream_version,
                            .n_slots = (int32_t)run->job->vote.slots,
@@ -231,6 +232,9 @@ bal_status bal_run_make_tools(bal_run *run)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the run");
     BAL_TRY(bal_update_init(&run->update, job, run->id.stream_version, run->machine,
                             run->replica.tensors, &run->replica.states));
+    run->trials.options = bal_job_optim_options(job, run->machine, &run->update.measure);
+    if (bal_job_finds_travel(job))
+        run->trials.travel = bal_travel_begin(&run->trials.options, run->replica.tensors);
     BAL_TRY(bal_ballot_create(run->comm, bal_job_ballot(job), &poll->ballot));
     bal_batch *batch = &run->replica.batch;
     BAL_TRY(bal_batch_init(batch, bal_batch_either(bal_dataset_room(&run->inputs.train, n),
@@ -241,14 +245,15 @@ bal_status bal_run_make_tools(bal_run *run)
     return bal_prober_init(&poll->prober);
 }
 
-/* Rank 0: the dev scores of the steps so far, and what the last says of the next step's votes, from
- * the journal. */
+/* Rank 0: the dev scores of the steps so far, their travel, and what the last says of the next
+ * step's votes, from the journal. */
 static bal_status look_back(bal_run *run)
 {
     for (int64_t i = 0; i < bal_journal_n(run->record.journal); ++i) {
         bal_journal_entry entry;
         BAL_TRY(bal_journal_read(run->record.journal, i, &entry));
         run->poll.prober.unit = bal_way_unit(&run->poll.prober.way, &entry.totals);
+        bal_run_follow(run, &entry);
         if (entry.dev_loss < 0) continue;
         run->record.dev_score = bal_entry_score(&entry);
         bal_record_score(&run->record, i);
@@ -304,6 +309,7 @@ bal_status bal_run_start(bal_run *run)
     bal_record *record = &run->record;
     BAL_TRY(bal_comm_broadcast(run->comm, &record->best_score, sizeof record->best_score));
     BAL_TRY(bal_comm_broadcast(run->comm, &record->n_worse, sizeof record->n_worse));
+    BAL_TRY(bal_comm_broadcast(run->comm, &run->trials.travel, sizeof run->trials.travel));
     BAL_TRY(bal_comm_broadcast(run->comm, &run->poll.prober.unit, sizeof run->poll.prober.unit));
     if (run->writes) {
         status = bal_metrics_log_open(&run->record.log, run, run->step);
@@ -347,6 +353,7 @@ void bal_run_clear(bal_run *run)
     bal_model_destroy(&run->replica.base);
     bal_shared_destroy(&run->replica.store_shared);
     bal_shared_destroy(&run->replica.base_shared);
+    bal_trials_clear(&run->trials);
     bal_shared_destroy(&run->replica.shared);
     free(run->audit.excluded);
     free(run->audit.accused);

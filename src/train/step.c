@@ -30,6 +30,7 @@ bal_status bal_update_init(bal_update *update, const bal_job *job, uint32_t stre
     if (update->on_ballot == NULL || update->flips == NULL || update->flip_sums == NULL)
         return bal_fail(BAL_ERR_MEMORY, "no memory for the updates of %d tensors", tensors->n);
     BAL_TRY(bal_job_tensors(job, tensors, update->on_ballot));
+    update->factor = 1.0;
     update->measure = bal_job_measure(job, streams, machine, update->on_ballot);
     return bal_job_optim(job, machine, tensors, states, &update->measure, &update->optim);
 }
@@ -50,6 +51,7 @@ static bal_status update_codes(bal_run *run, const bal_journal_entry *entry)
     int n = run->replica.tensors->n;
     /* No rank is in a forward pass: all have sent their votes, or wait in a replay. And none begins
      * the next one before every part is written. */
+    bal_optim_set_rate(update->optim, (double)entry->course.rate / BAL_RATE_ONE, update->factor);
     bal_optim_apply(update->optim, entry->step, entry->bits, bal_shared_part(shared),
                     bal_shared_n_parts(shared), update->flips);
     BAL_TRY(bal_shared_sync(shared));
@@ -95,7 +97,7 @@ static bal_status add_metrics(bal_run *run, const bal_journal_entry *entry)
         .dev_loss_nats = entry->dev_loss >= 0 ? bal_score_nats(&dev) : (double)NAN,
         .dev_metric = entry->dev_merit >= 0 ? bal_merit(entry->dev_merit) : (double)NAN,
         .agreement = sequences > 0 ? (double)totals->n_agree / sequences : 0.0,
-        .n_passes = before.n_passes + n_points * totals->n_cast,
+        .n_passes = before.n_passes + n_points * totals->n_cast + entry->course.n_passes,
         .flips = run->update.flips};
     return bal_metrics_put(m, &row);
 }

@@ -87,9 +87,17 @@ typedef struct bal_update {
     bool *on_ballot;     /* [n_tensors] */
     bal_measure measure; /* of the first step */
     bal_optim *optim;
+    double factor;       /* of all rates, for replays; else 1 */
     uint32_t *flips;     /* [n_tensors] codes that the last step changed */
     uint64_t *flip_sums; /* [n_tensors] work space */
 } bal_update;
+
+/** Where the travel of a run is found by trials. */
+typedef struct bal_trials {
+    bal_travel travel;         /* before the step */
+    bal_optim_options options; /* what it depends on */
+    bal_shared *base;          /* the base model's codes and states, as they lie in the replica */
+} bal_trials;
 
 /** What audits have found of the ranks, the same on all. */
 typedef struct bal_audit {
@@ -150,6 +158,7 @@ typedef struct bal_run {
     bal_replica replica;
     bal_poll poll;
     bal_update update;
+    bal_trials trials;
     bal_audit audit;
     bal_record record;
     bal_clock clock;
@@ -220,6 +229,17 @@ bal_status bal_run_rebuild(bal_run *run);
  * @return BAL_OK if repaired; else status, or why nothing could be compared or repaired.
  */
 bal_status bal_run_compare(bal_run *run, bal_status status, uint64_t *fingerprint, bool *repaired);
+
+/* ---- trial.c: travel = auto ---- */
+
+/** Keep the base model, which the replica holds now, if trials will need it. Collective. */
+bal_status bal_run_keep_base(bal_run *run);
+/** How far the step is to go, after a search of the line from the base model if one is due; the
+ *  model is left as it was. Collective. */
+bal_status bal_run_find_course(bal_run *run, const bal_measure *measure, bal_course *course);
+/** The travel of the run after a step that is in the journal, from that before it. Local. */
+void bal_run_follow(bal_run *run, const bal_journal_entry *entry);
+void bal_trials_clear(bal_trials *trials);
 
 /* ---- start.c ---- */
 

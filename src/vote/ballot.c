@@ -5,7 +5,7 @@
 
 #include "ballot/vote.h"
 
-#define N_TOTALS 8 /* words of bal_totals */
+#define N_TOTALS 9 /* words of bal_totals */
 
 struct bal_ballot {
     bal_comm *comm;
@@ -16,7 +16,7 @@ struct bal_ballot {
     uint64_t my_pace, pace;
 };
 
-/* Totals travel as they lie in memory: 1 word to or, 5 to add, 1 minimum, 1 maximum. The smallest
+/* Totals travel as they lie in memory: 1 word to or, 6 to add, 1 minimum, 1 maximum. The smallest
  * pace is found as the maximum of its complement. */
 _Static_assert(sizeof(bal_totals) == 8 * N_TOTALS, "all of bal_totals travels");
 
@@ -114,7 +114,7 @@ bal_status bal_ballot_count(bal_ballot *ballot, uint64_t *bits, bal_totals *tota
     memcpy(ballot->words + n, &ballot->totals, sizeof ballot->totals);
     ballot->words[n + N_TOTALS] = ~ballot->my_pace;
     bal_status status = bal_comm_reduce(
-        ballot->comm, &(bal_reduction){.n_or = n + 1, .n_sum = 5, .n_min = 1, .n_max = 2},
+        ballot->comm, &(bal_reduction){.n_or = n + 1, .n_sum = 6, .n_min = 1, .n_max = 2},
         ballot->words);
     memcpy(bits, ballot->words, (size_t)n * sizeof *bits);
     memcpy(totals, ballot->words + n, sizeof *totals);

@@ -243,7 +243,7 @@ class Estimate(b.TestCase):
                           ranks=ranks).out.splitlines()
             text = "\n".join(lines)
             self.assertEqual(len(re.findall(r"^journal", text, re.M)), 1, text)
-            for word in ("64 ranks, 32 to a node", "bytes per step   96 sent", "of each node",
+            for word in ("64 ranks, 32 to a node", "bytes per step   104 sent", "of each node",
                          "hours for 600 steps"):
                 self.assertIn(word, text)
             self.assertRegex(lines[-1], r"^(ok|warn|fail) +a node needs")

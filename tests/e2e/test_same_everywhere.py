@@ -148,6 +148,25 @@ class SameEverywhere(b.TestCase):
         self.assert_same({"1 rank": alone,
                           "3 ranks": self.trace("two-sided-bits3", ranks=3, vote__bits=4)})
 
+    def test_travel_that_the_run_finds(self):
+        """Four searches in 20 steps; what they found is in the journal, so a replay needs none."""
+        auto = dict(rule__travel="auto", vote__slots=12)
+        for name, options in (("int8", dict(auto, vote__probe="one-sided", vote__team=4,
+                                            vote__bits=8)),
+                              ("int4", dict(auto, model__codes="i4", vote__density=0.3))):
+            traces = {f"{n} ranks": self.trace(f"{name}-{n}", ranks=n, **options)
+                      for n in (1, 2, 3, 4)}
+            traces["share=rank"] = self.trace(f"{name}-copies", ranks=3, run__share="rank",
+                                              **options)
+            for level in self.levels:
+                traces[level] = self.trace(f"{name}-{level}", "--isa", level, **options)
+            self.assert_same(traces)
+            run, made = os.path.join(self.class_dir, f"{name}-3"), self.folder(f"{name}.h5")
+            self.assertEqual(b.bytes_of(run, "ballots.journal"), b.bytes_of(
+                os.path.join(self.class_dir, f"{name}-1"), "ballots.journal"))
+            b.run(["replay", b.STORIES, run, "-o", made])
+            self.assertEqual(b.inspect(made)["fingerprint"], traces["1 ranks"][-1])
+
     def test_the_upper_layers_alone(self):
         options = dict(vote__tensors="upper", vote__probe="one-sided", vote__team=4)
         self.assert_same({f"{n} ranks": self.trace(f"upper{n}", ranks=n, **options)

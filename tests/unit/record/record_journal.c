@@ -56,11 +56,17 @@ static bal_journal_entry make_entry(int64_t step, int n_slots, uint64_t *bits)
         .n_ranks = ranks[step % 5].n_ranks,
         .accused = ranks[step % 5].accused,
         .bits = bits};
-    uint64_t words[8];
-    for (int i = 0; i < 8; ++i) words[i] = bal_test_random(&state);
+    uint64_t words[9];
+    for (int i = 0; i < 9; ++i) words[i] = bal_test_random(&state);
     memcpy(&entry.totals, words, sizeof words);
     entry.totals.n_cast = step % (n_slots + 1);
-    entry.totals.spread = form.n_bits == BAL_SIGN_BITS && form.n_points == 2 ? 0 : 5 * step;
+    entry.totals.spread = 5 * step;
+    for (int i = 0; i < 8; ++i) words[i] = bal_test_random(&state) >> 20;
+    memcpy(&entry.course, words, sizeof entry.course);
+    if (form.n_bits == BAL_SIGN_BITS && form.n_points == 2 && !form.has_course) {
+        entry.totals.spread = entry.totals.common = 0;
+        entry.course = (bal_course){0};
+    }
     return entry;
 }
 
@@ -87,6 +93,7 @@ static bool entries_are_right(bal_journal *journal, int n_slots)
                 found.dev_merit == (form.has_merit ? 7 * step - 1 : -1) &&
                 found.n_ranks == expected.n_ranks && found.accused == expected.accused &&
                 memcmp(&found.totals, &expected.totals, sizeof found.totals) == 0 &&
+                memcmp(&found.course, &expected.course, sizeof found.course) == 0 &&
                 memcmp(found.bits, bits, n_bytes) == 0;
     }
     free(bits);
@@ -161,6 +168,8 @@ static void test_a_journal_may_keep_values(void)
             check_form(
                 (bal_journal_form){.n_bits = n_bits, .n_points = n_points, .has_merit = true});
     check_form((bal_journal_form){.n_bits = BAL_SIGN_BITS, .n_points = 1, .has_merit = true});
+    check_form((bal_journal_form){
+        .n_bits = BAL_SIGN_BITS, .n_points = 2, .has_merit = true, .has_course = true});
 }
 
 static void test_a_journal_is_never_overwritten_and_steps_have_no_gaps(void)
