@@ -74,31 +74,39 @@ static bal_panel panel_at(const bal_tensor *matrix, int64_t row)
     return panel;
 }
 
+/* The direction that moves a matrix; NULL: none does, and it is the same at each sign. */
+static const bal_direction *direction_of(const bal_forward *f, int weight)
+{
+    const bal_direction *direction = f->pass.direction;
+    return direction != NULL && direction->measure.on_ballot[weight] ? direction : NULL;
+}
+
 /* A strip at each sign, as the product reads it, and its row scales. */
 static void fill_strip(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows,
                        const uint8_t *strip[N_SIGNS_MAX])
 {
     const bal_tensor *matrix = tensor_at(f, part->weight);
+    const bal_direction *direction = direction_of(f, part->weight);
     int64_t blocks = (matrix->n_cols + 3) / 4;
     fill_row_scales(f, part, row, n_rows);
     strip[0] = f->moved.strip[0];
-    strip[1] = f->moved.strip[1];
-    if (f->pass.direction == NULL && matrix->format == BAL_I8) {
-        strip[0] = panel_at(matrix, row).codes; /* which are what the product reads */
+    strip[1] = direction != NULL ? f->moved.strip[1] : strip[0];
+    if (direction == NULL && matrix->format == BAL_I8) {
+        strip[0] = strip[1] = panel_at(matrix, row).codes; /* which are what the product reads */
         return;
     }
     for (int64_t at = 0; at < n_rows; at += BAL_PANEL_ROWS) {
         int64_t to = at * 4 * blocks, first = (row + at) / BAL_PANEL_ROWS * blocks;
         bal_panel panel = panel_at(matrix, row + at);
-        if (f->pass.direction == NULL) {
+        if (direction == NULL) {
             f->kernels->move_panel(&panel, f->moved.strip[0] + to, NULL);
             continue;
         }
-        if (f->pass.direction->measure.options.kind == BAL_DIRECTIONS_UNIFORM) {
+        if (direction->measure.options.kind == BAL_DIRECTIONS_UNIFORM) {
             fill_z(f, part->weight, first, blocks);
             panel.z = f->moved.z;
         } else {
-            bal_direction_bits(f->pass.direction, part->weight, first, blocks, f->moved.negative,
+            bal_direction_bits(direction, part->weight, first, blocks, f->moved.negative,
                                f->moved.moves);
             panel.negative = f->moved.negative;
             panel.moves = f->moved.moves;
