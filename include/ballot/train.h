@@ -27,11 +27,12 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
 
 /** The model of a step from base and journal: updates only, no forward pass; progress to the log.
  *  Local.
+ *  @param factor   of all rates; 1: the model of the run
  *  @param tensors  of the base, changed in place, as are the states
  *  @param states   those of the job's rule
  *  @return BAL_OK; BAL_ERR_CONFIG: job, base or journal are of different runs; BAL_ERR_INPUT. */
 bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journal *journal,
-                      int64_t step, bal_tensors *tensors, const bal_states *states);
+                      int64_t step, double factor, bal_tensors *tensors, const bal_states *states);
 
 BAL_C_END
 

@@ -184,6 +184,7 @@ bal_status bal_command_generate(bal_context *context, int argc, char **argv);
 bal_status bal_command_inspect(bal_context *context, int argc, char **argv);
 bal_status bal_command_config(bal_context *context, int argc, char **argv);
 bal_status bal_command_replay(bal_context *context, int argc, char **argv);
+bal_status bal_command_tune(bal_context *context, int argc, char **argv);
 bal_status bal_command_quantize(bal_context *context, int argc, char **argv);
 bal_status bal_command_bench(bal_context *context, int argc, char **argv);
 bal_status bal_command_doctor(bal_context *context, int argc, char **argv);

@@ -8,6 +8,7 @@ const bal_command bal_commands[] = {
     {"inspect", "what is in a checkpoint, journal or model folder; --verify", bal_command_inspect},
     {"config", "every option of a job, resolved, with its source", bal_command_config},
     {"replay", "rebuild the model of any step from base and journal", bal_command_replay},
+    {"tune", "replay a run at other travels, and compare the models", bal_command_tune},
     {"quantize", "round a model to its lattice, with the error of each tensor",
      bal_command_quantize},
     {"export", "write a model as a Hugging Face folder or a GGUF file", bal_command_export},

@@ -94,7 +94,7 @@ bal_status bal_run_rebuild(bal_run *run)
 }
 
 bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journal *journal,
-                      int64_t step, bal_tensors *tensors, const bal_states *states)
+                      int64_t step, double factor, bal_tensors *tensors, const bal_states *states)
 {
     const bal_run_id *id = bal_journal_id(journal);
     if (!bal_job_has_hash(job, id->job_hash, ""))
@@ -121,6 +121,7 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
     if (status == BAL_OK) status = bal_shared_create(run.comm, 1, false, &run.replica.shared);
     if (status == BAL_OK)
         status = bal_update_init(&run.update, job, id->stream_version, machine, tensors, states);
+    run.update.factor = factor;
     if (status == BAL_OK) status = bal_run_replay(&run, step);
     if (status == BAL_OK) status = bal_run_pending(&run);
     bal_update_clear(&run.update);

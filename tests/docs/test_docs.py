@@ -408,6 +408,7 @@ class Json(b.TestCase):
         self.compare("inspect", [journal], [checkpoint], [b.STORIES],
                      [os.path.join(based, "best.h5")])
         self.compare("replay", [b.STORIES, journal, "-o", self.folder("replayed.h5")])
+        self.compare("tune", [os.path.dirname(journal)])
         self.compare("quantize", [b.STORIES, "-o", self.folder("rounded.h5")])
         self.compare("estimate", [b.JOB, "--memory", "64"])
         options = json.loads(b.run(["config", "--json"]).out)

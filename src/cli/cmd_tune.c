@@ -1,0 +1,191 @@
+/* cmd_tune.c: ballot tune: would another travel have been better for a run? Its votes are replayed
+ * at a grid of them. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ballot/evaluate.h"
+#include "ballot/train.h"
+#include "cli_impl.h"
+
+typedef struct arguments {
+    bal_common common;
+    const char *run, *out;
+} arguments;
+
+static const struct argp_option options[] = {
+    {"output", 'o', "OUT.h5", 0, "write the best model as a checkpoint; it must not exist", 0},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    arguments *a = state->input;
+    switch (key) {
+        case 'o':
+            a->out = arg;
+            return 0;
+        case ARGP_KEY_ARG:
+            return bal_take_once(state, "run directory", arg, &a->run);
+        case ARGP_KEY_END:
+            if (a->run == NULL) argp_error(state, "a run directory is missing");
+            return 0;
+        default:
+            return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const double factors[] = {0.5, 0.71, 0.84, 1.0, 1.19, 1.41, 2.0};
+enum { N_FACTORS = sizeof factors / sizeof *factors };
+
+typedef struct tuning {
+    arguments a;
+    bal_job_source source;
+    bal_journal *journal;
+    double travel;               /* of the run */
+    bal_score scores[N_FACTORS]; /* on the dev examples */
+    int best;
+} tuning;
+
+/* The root of density times the sum of all squared rates, or what the job says. */
+static bal_status find_travel(tuning *t)
+{
+    double sum = 0.0;
+    t->travel = t->source.job.rule.travel;
+    if (t->travel != BAL_TRAVEL_AUTO) return BAL_OK;
+    for (int64_t i = 0; i < bal_journal_n(t->journal); ++i) {
+        bal_journal_entry entry;
+        BAL_TRY(bal_journal_read(t->journal, i, &entry));
+        double rate = (double)entry.course.rate / BAL_RATE_ONE;
+        sum += rate * rate;
+    }
+    t->travel = sqrt(sum * t->source.job.vote.density);
+    return BAL_OK;
+}
+
+/* The base model, and what the votes make of it at travel times factor. Clear both in any case. */
+static bal_status rebuild(const tuning *t, double factor, bal_bundle *bundle, bal_states *states)
+{
+    const bal_job *job = &t->source.job;
+    *states = bal_rule_of(job->rule.name)->states;
+    bal_source_options base = {.formats = bal_job_formats(job), .states = states};
+    *bundle = (bal_bundle){0};
+    BAL_TRY(bal_source_open(job->model.path, &base, bundle));
+    return bal_replay(job, &t->a.common.machine, t->journal, bal_journal_n(t->journal), factor,
+                      bal_model_tensors(bundle->model), states);
+}
+
+static bal_status evaluate(const tuning *t, const bal_bundle *bundle, bal_score *score)
+{
+    const bal_job *job = &t->source.job;
+    const bool used[BAL_N_SPLITS] = {[BAL_SPLIT_DEV] = true};
+    bal_task *task = NULL;
+    bal_dataset dev = {0};
+    bal_batch batch = {0};
+    bal_forward *forward = NULL;
+    bal_status status = bal_job_open_task(job, used, &task);
+    if (status == BAL_OK) status = bal_job_open_data(job, task, BAL_SPLIT_DEV, false, bundle, &dev);
+    if (status == BAL_OK && dev.n_examples == 0)
+        status = bal_fail(BAL_ERR_CONFIG, "%s: its job has no [data] dev to compare models on",
+                          t->a.run);
+    if (status == BAL_OK) status = bal_batch_init(&batch, bal_dataset_room(&dev, job->data.batch));
+    if (status == BAL_OK)
+        status = bal_forward_create(bundle->model, t->a.common.machine.kernels, batch.room.tokens,
+                                    job->data.context, &forward);
+    if (status == BAL_OK)
+        status = bal_evaluate(bal_comm_alone(), forward, &dev, job->data.dev_examples,
+                              job->data.batch, &batch, score, NULL);
+    bal_forward_destroy(&forward);
+    bal_batch_clear(&batch);
+    bal_dataset_clear(&dev);
+    bal_task_close(&task);
+    return status;
+}
+
+static bal_status try_factors(tuning *t)
+{
+    for (int i = 0; i < N_FACTORS; ++i) {
+        bal_bundle bundle;
+        bal_states states;
+        bal_status status = rebuild(t, factors[i], &bundle, &states);
+        if (status == BAL_OK) status = evaluate(t, &bundle, &t->scores[i]);
+        bal_bundle_clear(&bundle);
+        bal_states_clear(&states);
+        BAL_TRY(status);
+        if (bal_score_better(&t->scores[i], &t->scores[t->best])) t->best = i;
+    }
+    return BAL_OK;
+}
+
+static bal_status write_best(const tuning *t)
+{
+    bal_bundle bundle;
+    bal_states states;
+    uint64_t fingerprint;
+    if (t->a.out == NULL) return BAL_OK;
+    bal_status status = rebuild(t, factors[t->best], &bundle, &states);
+    if (status == BAL_OK)
+        status = bal_write_checkpoint(t->a.out, bal_journal_n(t->journal), &bundle, &states,
+                                      bal_journal_id(t->journal), &t->source.job,
+                                      &t->a.common.machine, &fingerprint);
+    bal_bundle_clear(&bundle);
+    bal_states_clear(&states);
+    return status;
+}
+
+static const char *advice(const tuning *t)
+{
+    double factor = factors[t->best];
+    if (factor > 1.0) return "the run moved too little: start the next one with more travel";
+    if (factor < 1.0) return "the run moved too far: start the next one with less travel";
+    return "its travel was right";
+}
+
+static bal_status print(const bal_context *context, const tuning *t)
+{
+    json_t *tried = json_array();
+    for (int i = 0; i < N_FACTORS; ++i)
+        json_array_append_new(tried, json_pack("{s:f, s:f, s:f}", "factor", factors[i], "travel",
+                                               t->travel * factors[i], "dev_loss_nats",
+                                               bal_score_nats(&t->scores[i])));
+    if (t->a.common.json)
+        return bal_print_json(context, json_pack("{s:o, s:f, s:s}", "tried", tried, "best_factor",
+                                                 factors[t->best], "advice", advice(t)));
+    json_decref(tried);
+    printf("factor  travel    dev loss\n");
+    for (int i = 0; i < N_FACTORS; ++i)
+        printf("%6.2f  %-8.4g  %.4f%s\n", factors[i], t->travel * factors[i],
+               bal_score_nats(&t->scores[i]), i == t->best ? "  best" : "");
+    printf("%s: %s\n", t->a.run, advice(t));
+    if (t->a.out != NULL) printf("%s: the best of these models\n", t->a.out);
+    return BAL_OK;
+}
+
+bal_status bal_command_tune(bal_context *context, int argc, char **argv)
+{
+    const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .args_doc = "RUN",
+        .doc =
+            "Replay the votes of a run at other travels, from 0.5 to 2 times its own, and "
+            "compare the models on the dev text or rows: updates and evaluations only.\v"
+            "Votes depend on where they were taken, so the best factor says on which side the "
+            "right travel lies; it lies farther than that."};
+    tuning t = {.a.common = BAL_COMMON_DEFAULT};
+    bal_parse(context, &argp, "itJ", argc, argv, &t.a.common);
+    if (bal_leaves_to_rank_0(context)) return BAL_OK;
+    char job[BAL_PATH_BYTES], journal[BAL_PATH_BYTES];
+    bal_run_path(t.a.run, "job.ini", job);
+    bal_run_path(t.a.run, "ballots.journal", journal);
+    bal_status status = bal_isa_check(&t.a.common);
+    if (status == BAL_OK && t.a.out != NULL) status = bal_check_output(t.a.out);
+    if (status == BAL_OK) status = bal_journal_open(journal, false, &t.journal);
+    if (status == BAL_OK) status = bal_job_read(bal_comm_alone(), job, NULL, 0, t.a.run, &t.source);
+    if (status == BAL_OK) status = find_travel(&t);
+    if (status == BAL_OK) status = try_factors(&t);
+    if (status == BAL_OK) status = write_best(&t);
+    if (status == BAL_OK) status = print(context, &t);
+    bal_journal_close(&t.journal);
+    bal_job_source_clear(&t.source);
+    return status;
+}

@@ -1,0 +1,41 @@
+"""What a run makes of its travel, and what is said of it afterwards."""
+import json
+import os
+
+import ballot_run as b
+
+
+class Tune(b.TestCase):
+    def tune(self, run, *more):
+        return json.loads(b.run(["tune", run, "--json", *more]).out)
+
+    def test_the_factor_1_is_the_run_itself(self):
+        for travel in ("auto", 4):
+            run, made = self.folder(f"run-{travel}"), self.folder(f"best-{travel}.h5")
+            b.run(b.tiny(run, rule__travel=travel))
+            found = self.tune(run, "-o", made)
+            dev = {row["factor"]: row["dev_loss_nats"] for row in found["tried"]}
+            with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as log:
+                final = [json.loads(line) for line in log if '"final"' in line]
+            self.assertAlmostEqual(dev[1.0], final[0]["dev_loss_nats"], 6)
+            self.assertEqual(found["best_factor"], min(dev, key=dev.get))
+            settings = ["-s", "data.dev=data/shakespeare/dev.txt", "-s", "data.dev_examples=4", "-s",
+                        "data.context=16", "-s", "data.batch=1"]
+            best = json.loads(b.run(["eval", made, *settings, "--json"]).out)
+            self.assertAlmostEqual(best["loss_nats"], min(dev.values()), 6)
+
+    def test_it_says_on_which_side_a_travel_was_wrong(self):
+        for travel, side in ((0.5, "more"), (60, "less")):
+            run = self.folder(f"side-{side}")
+            b.run(b.tiny(run, rule__travel=travel, run__steps=20, data__dev_examples=32,
+                         data__context=64, vote__slots=64))
+            self.assertIn(f"with {side} travel", b.run(["tune", run]).out)
+
+    def test_a_run_without_a_dev_text_is_refused(self):
+        run = self.folder("blind")
+        b.run(b.tiny(run, data__dev=""))
+        self.assertIn("no [data] dev", b.run(["tune", run], expect=b.USAGE).err)
+
+
+if __name__ == "__main__":
+    b.main()
