@@ -71,7 +71,7 @@ class Manual(b.TestCase):
         self.assertEqual(completed("train", "-s", "run.steps", "=", ""), set())
 
     def test_completion_of_files(self):
-        self.assertEqual(completed("train", "jobs/shake"), {b.JOB})
+        self.assertEqual(completed("train", "jobs/shake"), {"jobs/shakespeare.ini"})
         self.assertEqual(completed("train", "--run", "tests/e2"), {"tests/e2e"})
         self.assertEqual(completed("train", "-s", "data.train", "=", "data/shake"),
                          {"data/shakespeare"})
