@@ -165,6 +165,11 @@ void bal_formats_print(const bal_formats *formats, char *text, size_t n_bytes);
 /** A file to be written does not exist, but its folder does. @return BAL_OK; BAL_ERR_CONFIG: it
  *  exists; BAL_ERR_IO. */
 bal_status bal_check_output(const char *path);
+/** Open the model that a run started from, for its votes; if that reads the prompts, once more as
+ *  the base. @param states  by name, see bal_source_options. Clear the bundle in any case. Errors
+ * of bal_source_open. */
+bal_status bal_open_start(const bal_job *job, const char *path, bal_states *states,
+                          bal_bundle *bundle);
 /** Write a model, its states and what it came with as a checkpoint of a step, without journal and
  * metrics; its fingerprint in *fingerprint. @return BAL_OK; BAL_ERR_IO; BAL_ERR_MEMORY. */
 bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle *bundle,

@@ -102,12 +102,7 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
                           a.journal, (long long)bal_journal_tail(journal),
                           (long long)bal_journal_n(journal), (long long)bal_journal_n(journal));
     bal_states states = bal_rule_of(source.job.rule.name)->states;
-    bal_source_options base = {.formats = bal_job_formats(&source.job), .states = &states};
-    if (status == BAL_OK) status = bal_source_open(a.base, &base, &bundle);
-    if (status == BAL_OK && source.job.vote.positions == BAL_POSITIONS_ANSWER) {
-        snprintf(bundle.base_id.path, sizeof bundle.base_id.path, "%s", source.job.model.path);
-        bundle.base_id.fingerprint = bal_tensors_fingerprint(bal_model_tensors(bundle.model));
-    }
+    if (status == BAL_OK) status = bal_open_start(&source.job, a.base, &states, &bundle);
     if (status == BAL_OK) {
         if (a.step < 0) a.step = bal_journal_n(journal);
         status = bal_replay(&source.job, &a.common.machine, journal, a.step, 1.0,

@@ -67,9 +67,8 @@ static bal_status rebuild(const tuning *t, double factor, bal_bundle *bundle, ba
 {
     const bal_job *job = &t->source.job;
     *states = bal_rule_of(job->rule.name)->states;
-    bal_source_options base = {.formats = bal_job_formats(job), .states = states};
     *bundle = (bal_bundle){0};
-    BAL_TRY(bal_source_open(job->model.path, &base, bundle));
+    BAL_TRY(bal_open_start(job, job->model.path, states, bundle));
     return bal_replay(job, &t->a.common.machine, t->journal, bal_journal_n(t->journal), factor,
                       bal_model_tensors(bundle->model), states);
 }
@@ -91,6 +90,7 @@ static bal_status evaluate(const tuning *t, const bal_bundle *bundle, bal_score 
     if (status == BAL_OK)
         status = bal_forward_create(bundle->model, t->a.common.machine.kernels, batch.room.tokens,
                                     job->data.context, &forward);
+    if (status == BAL_OK) bal_forward_keep(forward, &(bal_keep){.base = bundle->base});
     if (status == BAL_OK)
         status = bal_evaluate(bal_comm_alone(), forward, &dev, job->data.dev_examples,
                               job->data.batch, &batch, score, NULL);

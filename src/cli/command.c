@@ -233,6 +233,23 @@ bal_status bal_check_output(const char *path)
     return bal_fail(BAL_ERR_IO, "%s: its folder cannot be written to: %s", path, strerror(errno));
 }
 
+bal_status bal_open_start(const bal_job *job, const char *path, bal_states *states,
+                          bal_bundle *bundle)
+{
+    bal_source_options how = {.formats = bal_job_formats(job), .states = states};
+    BAL_TRY(bal_source_open(path, &how, bundle));
+    if (job->vote.positions == BAL_POSITIONS_ALL) return BAL_OK;
+    bal_bundle base;
+    how.states = NULL;
+    BAL_TRY(bal_source_open(path, &how, &base));
+    snprintf(bundle->base_id.path, sizeof bundle->base_id.path, "%s", job->model.path);
+    bundle->base_id.fingerprint = bal_tensors_fingerprint(bal_model_tensors(base.model));
+    bundle->base = base.model;
+    base.model = NULL;
+    bal_bundle_clear(&base);
+    return BAL_OK;
+}
+
 bal_status bal_write_checkpoint(const char *path, int64_t step, const bal_bundle *bundle,
                                 const bal_states *states, const bal_run_id *id, const bal_job *job,
                                 const bal_machine *machine, uint64_t *fingerprint)

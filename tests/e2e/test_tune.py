@@ -24,6 +24,15 @@ class Tune(b.TestCase):
             best = json.loads(b.run(["eval", made, *settings, "--json"]).out)
             self.assertAlmostEqual(best["loss_nats"], min(dev.values()), 6)
 
+    def test_prompts_are_read_by_the_base_in_every_replay(self):
+        run = self.folder("answer")
+        b.run(b.tiny(run, data__train="", data__dev="", data__context=384, data__dev_examples=6,
+                     data__task="data/tasks/sst2.ini", vote__positions="answer", rule__travel=20))
+        dev = {row["factor"]: row["dev_loss_nats"] for row in self.tune(run)["tried"]}
+        with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as log:
+            final = [json.loads(line) for line in log if '"final"' in line]
+        self.assertAlmostEqual(dev[1.0], final[0]["dev_loss_nats"], 6)
+
     def test_it_says_on_which_side_a_travel_was_wrong(self):
         for travel, side in ((0.5, "more"), (60, "less")):
             run = self.folder(f"side-{side}")
