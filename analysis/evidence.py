@@ -244,14 +244,19 @@ def reached(run, loss, key):
     return None
 
 
+def mean_of(runs):
+    """A run whose points are the means over the seeds, as far as all have numbers."""
+    curves = [[p for p in run["points"] if p["loss"] is not None] for run in runs]
+    return {"points": [{key: statistics.mean(point[key] for point in points)
+                        for key in ("passes", "backward", "seconds", "loss")}
+                       for points in zip(*curves)]}
+
+
 def soonest(made, loss, key):
-    """The mean over seeds; of several lengths of a run that which gets there first."""
-    means = []
-    for runs in (made["runs"], *made.get("shorter", [])):
-        found = [reached(run, loss, key) for run in runs]
-        if None not in found:
-            means.append(statistics.mean(found))
-    return min(means, default=None)
+    """When the mean over the seeds is there; of several lengths of a run the first."""
+    found = [reached(mean_of(runs), loss, key)
+             for runs in (made["runs"], *made.get("shorter", []))]
+    return min((at for at in found if at is not None), default=None)
 
 
 def summary(measured):
@@ -350,16 +355,15 @@ def draw(measured, path):
                              (both[1], lambda p: p["seconds"], "CPU seconds of one core")):
         lowest, highest = math.inf, -math.inf
         for method, runs, label in curves_of(measured):
-            curves = [[p for p in run["points"] if p["loss"] is not None] for run in runs]
-            n = min(map(len, curves))
-            x = [statistics.mean(key(curve[i]) for curve in curves) for i in range(n)][1:]
-            y = [[curve[i]["loss"] for curve in curves] for i in range(n)][1:]
-            axes.plot(x, [statistics.mean(v) for v in y], marker="." if label else None,
+            mean = mean_of(runs)["points"]
+            x, n = [key(point) for point in mean][1:], len(mean)
+            y = [[run["points"][i]["loss"] for run in runs] for i in range(1, n)]
+            axes.plot(x, [point["loss"] for point in mean[1:]], marker="." if label else None,
                       linewidth=1.5 if label else 0.8, color=COLOURS[method], label=label)
             axes.fill_between(x, [min(v) for v in y], [max(v) for v in y], color=COLOURS[method],
                               alpha=0.2, linewidth=0)
             lowest = min([lowest, *(min(v) for v in y)])
-            highest = max(highest, curves[0][0]["loss"])
+            highest = max(highest, mean[0]["loss"])
         axes.set_xscale("log")
         axes.set_xlabel(title)
         axes.set_ylim(lowest - 0.05 * (highest - lowest), highest)
