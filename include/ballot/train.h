@@ -34,6 +34,35 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
 bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journal *journal,
                       int64_t step, double factor, bal_tensors *tensors, const bal_states *states);
 
+/* ---- what limits a run ---- */
+
+/** What the journal of a run says of the quality of its steps. NaN: not known. */
+typedef struct bal_signs {
+    double share, share_error; /* of the variance of what slots find, that on which the halves of
+                                  their mini-batches agree, and its standard error */
+    double scale,
+        scale_error; /* logarithm of the best scale of the last search, see bal_line_end */
+    double rise;     /* of the dev loss since it was best, nats per token */
+    double fall;     /* of the training loss since then, likewise */
+    int64_t n_worse; /* evaluations since then */
+} bal_signs;
+typedef enum bal_limit {
+    BAL_LIMIT_DATA,        /* the dev loss rises while the training loss falls */
+    BAL_LIMIT_LONG_STEPS,  /* less travel would have been better */
+    BAL_LIMIT_SHORT_STEPS, /* more */
+    BAL_LIMIT_SMALL_BATCH, /* what a slot finds is the noise of its mini-batch */
+    BAL_LIMIT_LARGE_BATCH, /* halves of mini-batches say the same */
+    BAL_LIMIT_SLOTS,       /* none of these: what is left is the noise of random directions */
+    BAL_N_LIMITS
+} bal_limit;
+/** Read the signs of a run from its journal. Local. @return BAL_OK; errors of bal_journal_read. */
+bal_status bal_signs_read(const bal_job *job, bal_journal *journal, bal_signs *signs);
+/** What limits a run with these signs. A pure function. */
+bal_limit bal_limit_of(const bal_signs *signs);
+/** A limit as a sentence, and what to do about it. */
+const char *bal_limit_sentence(bal_limit limit);
+const char *bal_limit_advice(bal_limit limit);
+
 BAL_C_END
 
 #endif

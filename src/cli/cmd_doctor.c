@@ -199,15 +199,19 @@ bal_status bal_command_doctor(bal_context *context, int argc, char **argv)
     const struct argp argp = {
         .options = options,
         .parser = parse,
-        .args_doc = "[JOB.ini]",
+        .args_doc = "[JOB.ini]\nRUN",
         .doc =
             "Check whether this machine or cluster is fit for a run. Prints a line for each check: "
             "ok, warn or fail, what was found and what to do.\v"
+            "Of a run directory it says what limits the run, and what to do about it. "
             "Start it as the run will be started: mpirun -n RANKS ballot doctor JOB.ini --run DIR, "
             "or with srun. Nothing is left in the run directory. Exit code 1: a check failed.",
     };
     arguments a = {.common = BAL_COMMON_DEFAULT};
     bal_parse(context, &argp, "sJ", argc, argv, &a.common);
+    if (a.common.job != NULL && bal_is_dir(a.common.job))
+        return bal_leaves_to_rank_0(context) ? BAL_OK
+                                             : bal_doctor_run(context, a.common.job, a.common.json);
     bal_job_source source = {0};
     bal_estimate needs = {0};
     int64_t n_jobs = a.common.job != NULL; /* a rank may have been given none, by mistake */

@@ -3,6 +3,7 @@
 #define BALLOT_DOCTOR_H
 
 #include "ballot/estimate.h"
+#include "cli_impl.h"
 #include "host.h"
 
 /** Limits of a process, bytes; -1: none. */
@@ -69,5 +70,10 @@ int bal_doctor_check(const bal_findings *findings, bal_check checks[BAL_CHECKS_M
  */
 bal_status bal_doctor_look(bal_comm *comm, const char *dir, int64_t n_bytes, bal_run_look *look,
                            bal_facts *facts);
+
+/* doctor_run.c */
+
+/** Say what limits a run. Local. @return BAL_OK; errors of bal_journal_open and bal_job_read. */
+bal_status bal_doctor_run(const bal_context *context, const char *run, bool json);
 
 #endif

@@ -85,6 +85,24 @@ static json_t *log_ranks(const bal_run *run, int64_t step, int *accused)
     return ranks;
 }
 
+/* Of a run that finds its travel: the rate of a step, and what a search before it has found. */
+static void log_course(const bal_run *run, int64_t step, json_t *object)
+{
+    bal_journal_entry entry;
+    if (object == NULL || bal_journal_read(run->record.journal, step, &entry) != BAL_OK) return;
+    const bal_course *course = &entry.course;
+    if (course->rate > 0)
+        json_object_set_new(object, "rate", json_real((double)course->rate / BAL_RATE_ONE));
+    if (course->scale <= 0) return;
+    double tokens = (double)course->n_tokens * BAL_LOSS_UNITS_PER_NAT;
+    json_object_set_new(
+        object, "search",
+        json_pack("{s:f, s:f, s:f, s:f, s:f}", "travel", (double)course->goal / BAL_RATE_ONE,
+                  "scale", (double)course->scale / BAL_RATE_ONE, "error",
+                  (double)course->noise / BAL_RATE_ONE, "loss_nats", (double)course->loss / tokens,
+                  "best_loss_nats", (double)course->best_loss / tokens));
+}
+
 bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_t step,
                                 const uint64_t *fingerprint)
 {
@@ -112,6 +130,7 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
         snprintf(hex, sizeof hex, "%016llx", (unsigned long long)*fingerprint);
         json_object_set_new(object, "fingerprint", json_string(hex));
     }
+    log_course(run, step, object);
     int accused;
     json_t *abstained = log_ranks(run, step, &accused);
     if (object != NULL && abstained != NULL && json_object_size(abstained) > 0)
@@ -127,10 +146,14 @@ bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run)
 {
     const bal_score *dev = &run->record.dev_score;
     bal_metrics_row last;
+    bal_signs signs;
     BAL_TRY(bal_metrics_get(run->record.metrics, run->step - 1, &last));
+    BAL_TRY(bal_signs_read(run->job, run->record.journal, &signs));
     json_t *object = json_pack("{s:b, s:I, s:f, s:I}", "final", 1, "step", (json_int_t)run->step,
                                "dev_loss_nats", bal_score_nats(dev), "forward_passes",
                                (json_int_t)last.n_passes);
+    if (object != NULL)
+        json_object_set_new(object, "limit", json_string(bal_limit_sentence(bal_limit_of(&signs))));
     if (object != NULL && dev->merit >= 0)
         json_object_set_new(object, "dev_metric", json_real(bal_merit(dev->merit)));
     return write_line(log, object);
@@ -138,12 +161,12 @@ bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run)
 
 int64_t bal_metrics_log_bytes(const bal_tensors *tensors, int64_t n_steps)
 {
-    int64_t line = 420; /* what every line has, its numbers at their longest */
+    int64_t line = 450; /* what every line has, its numbers at their longest */
     for (int i = 0; i < tensors->n; ++i) {
         const bal_tensor *tensor = &tensors->at[i];
         line += snprintf(NULL, 0, "\"%s\":%lld,", tensor->name, (long long)bal_tensor_n(tensor));
     }
-    return (n_steps + 2) * line; /* one before them and one after */
+    return (n_steps + 2) * line + 6 * 200; /* one before them and one after; searches */
 }
 
 void bal_metrics_log_close(bal_metrics_log *log)

@@ -149,7 +149,7 @@ class SameEverywhere(b.TestCase):
                           "3 ranks": self.trace("two-sided-bits3", ranks=3, vote__bits=4)})
 
     def test_travel_that_the_run_finds(self):
-        """Four searches in 20 steps; what they found is in the journal, so a replay needs none."""
+        """Three searches in 20 steps; what they found is in the journal, so a replay needs none."""
         auto = dict(rule__travel="auto", vote__slots=12)
         for name, options in (("int8", dict(auto, vote__probe="one-sided", vote__team=4,
                                             vote__bits=8)),

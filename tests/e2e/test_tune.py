@@ -40,6 +40,25 @@ class Tune(b.TestCase):
                          data__context=64, vote__slots=64))
             self.assertIn(f"with {side} travel", b.run(["tune", run]).out)
 
+    def test_doctor_says_what_limits_a_run(self):
+        run = self.folder("limited")
+        b.run(b.tiny(run, rule__travel="auto", data__batch=2, vote__slots=32))
+        found = json.loads(b.run(["doctor", run, "--json"]).out)
+        self.assertEqual(set(found), {"limit", "advice", "share", "share_error", "scale",
+                                      "scale_error"})
+        self.assertAlmostEqual(found["share_error"], (32 * 5) ** -0.5, 6)
+        self.assertGreater(found["scale"], 0.2)
+        said = b.run(["doctor", run]).out.splitlines()
+        self.assertEqual(said[:2], [found["limit"], found["advice"]])
+        with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as log:
+            lines = [json.loads(line) for line in log]
+        self.assertEqual(lines[-1]["limit"], found["limit"])
+        searches = [line["search"] for line in lines if "search" in line]
+        self.assertEqual(len(searches), 3)  # before steps 2, 5 and 10
+        self.assertAlmostEqual(searches[-1]["scale"], found["scale"], 6)
+        self.assertTrue(all(line["rate"] > 0 for line in lines if "step" in line
+                            and "final" not in line))
+
     def test_a_run_without_a_dev_text_is_refused(self):
         run = self.folder("blind")
         b.run(b.tiny(run, data__dev=""))
