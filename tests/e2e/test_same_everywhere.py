@@ -99,12 +99,12 @@ class SameEverywhere(b.TestCase):
                           for how, more in options.items()})
 
     def test_wide_sets_of_more_than_256_slots(self):
-        """Votes of 8 bits so many that tallies are in units; the streams have a version of their own."""
-        wide = dict(vote__slots=1100, vote__bits=8, data__context=2)
+        """Votes of 8 bits so many that tallies are in units; the streams have a version of their own.
+        Unit tests add them up slot by slot and at level ref, which takes long here."""
+        wide = dict(vote__slots=700, vote__bits=8, data__context=2)
         traces = {f"{n} ranks": self.trace(f"wide{n}", ranks=n, **wide) for n in (1, 3)}
-        for level in self.levels:
+        for level in self.levels[1:-1]:
             traces[level] = self.trace(f"wide-{level}", "--isa", level, **wide)
-        traces["by slots"] = self.trace("wide-slots", "--tally", "slots", **wide)
         self.assert_same(traces)
         run = os.path.join(self.class_dir, "wide1")
         journal = os.path.join(run, "ballots.journal")
