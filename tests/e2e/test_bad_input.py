@@ -316,7 +316,7 @@ class BadInput(b.TestCase):
         fingerprint = b.printed_fingerprint(b.run(b.tiny(whole, **options)))
         size = lambda run, name: os.path.getsize(os.path.join(run, name))
         # A limit holds for every file: which one meets it first depends on the moment.
-        any_file = r"(ballots\.journal|metrics\.jsonl|(step-\d+|best)\.h5)"
+        any_file = r"(ballots\.journal|\.metrics\.rows|metrics\.jsonl|(step-\d+|best)\.h5)"
         for what, limit in ((any_file, lambda run: size(run, "ballots.journal") + 20),
                             (any_file, lambda run: size(run, "metrics.jsonl") + 20),
                             (r"(step-\d+|best)\.h5", lambda run: 500000)):
