@@ -62,6 +62,8 @@ class Run:
     loss, agreement   [n] NaN where not measured
     dev_passes, dev   [m] where the dev loss was measured, and what it was
     metric            [m] of a task: accuracy or F1 then, 0 to 1; else NaN
+    rate              [n] by how far noise moves a code, in code steps; None: travel was set by hand
+    limit             what limits the run, in a sentence, or ""
     phases, seconds   names; [n, phases]
     tensors, n_codes  names; codes in each (NaN: not known)
     flips             [n, tensors] codes that changed in the step
@@ -71,6 +73,7 @@ class Run:
 
     def __init__(self):
         self.abstained, self.accused = {}, {}
+        self.rate, self.limit = None, ""
 
 
 # ---- reading ----
@@ -139,7 +142,7 @@ def read_jsonl(path):
     np = need("numpy")
     with open(path, encoding="utf-8", errors="replace") as file:
         lines = file.read().split("\n")
-    header, rows, final = {}, {}, None
+    header, rows, final, limit = {}, {}, None, ""
     for place, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -163,6 +166,7 @@ def read_jsonl(path):
         elif row.get("final") is True:
             final = (int(get("step")), get("forward_passes"), get("dev_loss_nats"),
                      get("dev_metric") if "dev_metric" in row else math.nan)
+            limit = str(row.get("limit", ""))
         else:
             columns = {key: row.get(key, {}) for key in ("seconds", "flips", "abstained")}
             for key, column in columns.items():
@@ -177,7 +181,8 @@ def read_jsonl(path):
             rows[step] = ([get("loss_nats"), get("dev_loss_nats"), get("agreement"),
                            get("forward_passes"),
                            get("dev_metric") if "dev_metric" in row else math.nan], columns["seconds"], columns["flips"],
-                          columns["abstained"], get("accused") if "accused" in row else None)
+                          columns["abstained"], get("accused") if "accused" in row else None,
+                          get("rate") if "rate" in row else math.nan)
     if not rows:
         raise Failure(3, f"{path}: has no line of a finished step, expected JSON objects with "
                          f"step, loss_nats, forward_passes, ...")
@@ -207,8 +212,11 @@ def read_jsonl(path):
             run.abstained[rank] = run.abstained.get(rank, 0) + int(slots or 0)
         if row[4] is not None and math.isfinite(row[4]):
             run.accused.setdefault(str(int(row[4])), int(step))
+    rate = np.array([row[5] for row in table])
+    run.rate = rate if np.isfinite(rate).any() else None
     run.n_steps = int(run.step[-1]) + 1
     run.final = final if final and final[0] > run.step[-1] else None  # else a run that went on
+    run.limit = limit if run.final else ""
     run.state = "finished" if run.final else "not finished"
     return run, dev, metric
 
@@ -336,7 +344,7 @@ def percent(share):
 
 def draw(run):
     """A figure of the run. Artists that show data carry a gid: loss, loss-mean, dev, metric, agreement,
-    agreement-mean, flips-0 (matrices), flips-1 (vectors), flips-2 (gains), seconds."""
+    agreement-mean, rate, flips-0 (matrices), flips-1 (vectors), flips-2 (gains), seconds."""
     np, ticker = need("numpy"), need("matplotlib.ticker")
     need("matplotlib").rcParams.update({
         "font.family": "DejaVu Sans", "font.size": 9, "axes.edgecolor": "#999999",
@@ -353,7 +361,9 @@ def draw(run):
     line = 0.19 + 0.006 * most
     n_sections = len({section for section, _, _ in bands})
     has_metric = bool(np.isfinite(run.metric).any())
-    heights = [2.5, *[1.5] * has_metric, 1.25, max(0.6, line * len(bands) + 0.08 * n_sections), 1.35]
+    has_rate = run.rate is not None
+    heights = [2.5, *[1.5] * has_metric, 1.25, *[0.9] * has_rate,
+               max(0.6, line * len(bands) + 0.08 * n_sections), 1.35]
     width, left, right, top, gap, bottom = 10.7, 1.75, 2.35, 1.22, 0.52, 1.05
     height = top + sum(heights) + (len(heights) - 1) * gap + bottom
     figure = need("matplotlib.figure").Figure(figsize=(width, height), facecolor="white")
@@ -363,7 +373,7 @@ def draw(run):
         axes.append(figure.add_axes([left / width, y / height, (width - left - right) / width,
                                      panel / height], sharex=axes[0] if axes else None))
         y -= gap
-    loss, *metric, votes, flips, time = axes
+    loss, *metric, votes, rate, flips, time = axes if has_rate else [*axes[:-2], None, *axes[-2:]]
 
     def legend(ax, **options):
         ax.legend(loc="upper left", bbox_to_anchor=(1.015, 1.04), borderaxespad=0,
@@ -429,7 +439,15 @@ def draw(run):
     votes.set_ylabel("sequences that\nagree with vote")
     votes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{100 * v:g} %"))
     legend(votes)
-    for ax in (loss, *metric, votes):
+    if has_rate:
+        rate.set_title("Rate" + f": {run.limit}" * bool(run.limit))
+        rate.plot(run.passes, run.rate, color=BLUE, lw=1.4, drawstyle="steps-pre", gid="rate",
+                  label="found by the run")
+        rate.set_ylabel("code steps")
+        rate.set_ylim(0, None)
+        legend(rate)
+
+    for ax in (loss, *metric, votes, *[rate] * has_rate):
         ax.grid(color="#e6e6e6", lw=0.7)
         ax.set_axisbelow(True)
         ax.yaxis.set_major_locator(ticker.MaxNLocator(6 if ax is loss else 4, steps=ROUND))
@@ -466,7 +484,7 @@ def draw(run):
     time.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:,.0f}"))
     for ax in axes[:-1]:
         ax.tick_params(labelbottom=False)
-    for ax in (loss, *metric, votes, time):
+    for ax in (loss, *metric, votes, *[rate] * has_rate, time):
         ax.yaxis.set_label_coords(-0.095, 0.5)
     # Steps below the passes. Ticks sit where a step ends, whatever it cost in passes.
     steps = np.concatenate([[run.step[0]], run.step + 1])

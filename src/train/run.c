@@ -246,6 +246,7 @@ static bal_status take_step(bal_run *run, uint64_t *wishes)
     step s = begin(run);
     BAL_TRY(evaluate(run, &s));
     BAL_TRY(bal_run_find_course(run, &s.measure, &s.entry.course));
+    bal_clock_charge(&run->clock, BAL_PHASE_EVAL);
     probe(run, &s);
     BAL_TRY(count(run, &s));
     if (!s.again) BAL_TRY(audit(run, &s));

@@ -205,6 +205,22 @@ class Report(unittest.TestCase):
                          "an audit accused rank 2 in step 2")
         self.draws(self.folder.name, self.path("report"))
 
+    def test_rates_that_a_run_found_and_what_limits_it(self):
+        run = made_up_run(3, eval_every=2)
+        write_jsonl(self.path("metrics.jsonl"), run, last_dev=4.5)
+        self.assertNotIn("rate", drawn(report.draw(report.read(self.folder.name))))
+        with open(self.path("metrics.jsonl"), encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
+        for line, rate in zip(lines[1:4], (0.1, 0.1, 0.2)):
+            line["rate"] = rate
+        lines[4]["limit"] = "the steps are too long"
+        with open(self.path("metrics.jsonl"), "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+        rates = drawn(report.draw(report.read(self.folder.name)))["rate"]
+        self.assertEqual(list(rates.get_ydata()), [0.1, 0.1, 0.2])
+        self.assertEqual(rates.axes.get_title(loc="left"), "Rate: the steps are too long")
+        self.draws(self.folder.name, self.path("report"))
+
     def test_a_run_that_is_going_on(self):
         """Half a last line, and a step that a restart repeated."""
         run = made_up_run(30, n_layers=2)
