@@ -59,7 +59,8 @@ static weights in_copy(const bal_run *run, const bal_tensor *tensor, const bal_s
  */
 static inline int mix(int base, int now, int scale, int low, int high)
 {
-    int code = (base + (((now - base) * scale + 128) >> 8) + 128) >> 8;
+    int64_t way = ((int64_t)(now - base) * scale + 128) >> 8;
+    int code = (int)((base + way + 128) >> 8);
     return code > high ? high : code < low ? low : code;
 }
 
