@@ -127,32 +127,35 @@ bool bal_travel_is_due(int64_t step, int64_t n_steps)
     return false;
 }
 
-/* The travel that a search calls for, as a logarithm. The votes of the run were taken on its own
- * way, so the best scale lies on the side of the right travel, but nearer to 1. Runs of a model
- * with int8 codes at travels from 1 to 8 give the curve: the 5/2 power of the scale, and
+/* By how much a search asks for another travel, as a logarithm. The votes of the run were taken on
+ * its own way, so the best scale lies on the side of the right travel, but nearer to 1. Runs of a
+ * model with int8 codes at travels from 1 to 8 give the curve: the 5/2 power of the scale, and
  * beyond 1.22 the 5/4 power of it and a constant. */
-static double travel_found(double log_travel, double log_scale)
+static double asked_for(double log_scale)
 {
     double near = log_scale > 0.2 ? 0.2 : log_scale < -0.2 ? -0.2 : log_scale;
-    return log_travel + 1.25 * (log_scale + near);
+    return 1.25 * (log_scale + near);
 }
 
-/* Half of what is found is believed, three quarters where the search ended at its end, and less of
- * what is noise. In the beginning every travel seems too short: only a clear overshoot is believed.
- */
+/* Half of what is asked for is believed, three quarters where the search ended at its end, and less
+ * of what is noise. In the first eighth of a run every travel seems too short: only a clear
+ * overshoot is believed. A scale above 1 asks for more than the goal, for noise that has settled
+ * brings the best scale to 1 at any rate; one clearly below 1 says that even what is spent was too
+ * much. */
 void bal_travel_correct(bal_travel *travel, const bal_optim_options *options, int64_t step,
                         int64_t scale, int64_t noise)
 {
     const double doubt = 0.5; /* of the goal so far, as a logarithm */
-    bool early = step < options->n_steps / 24;
+    bool early = step < options->n_steps / 7;
     double log_scale = bal_math_log((double)scale / BAL_RATE_ONE);
     if (early && log_scale > -1.5 * LOG_OF_POINT) return;
-    double log_found = travel_found(0.5 * bal_math_log(travel->spent), log_scale);
     double log_goal = bal_math_log((double)travel->goal / BAL_RATE_ONE);
+    double surely = log_scale < 0.0 ? fmin(-log_scale / 0.07, 1.0) : 0.0; /* too much is spent */
+    double from = log_goal + surely * (0.5 * bal_math_log(travel->spent) - log_goal);
     double weight = log_scale > LOG_OF_POINT * (LINE_MAX - 0.5) ? 0.75 : 0.5;
     double error = 2.0 * (double)noise / BAL_RATE_ONE;
     weight *= doubt * doubt / (doubt * doubt + error * error);
-    double log_new = log_goal + weight * (log_found - log_goal);
+    double log_new = log_goal + weight * (from + asked_for(log_scale) - log_goal);
     travel->goal = llrint(bal_math_exp(log_new) * BAL_RATE_ONE);
     plan(travel, options, step);
 }

@@ -13,7 +13,7 @@ trap 'kill $busy; rm -rf "$dir"' EXIT
 for _ in 1 2 3 4 5; do
     for probe in two-sided one-sided; do
         for dealing in fixed node; do
-            mpirun -n 2 --bind-to core "$ballot" train jobs/shakespeare.ini --run "$dir/run" -s vote.dealing=$dealing \
+            mpirun -n 2 --bind-to core "$ballot" train tests/e2e/pairs.ini --run "$dir/run" -s vote.dealing=$dealing \
                 -s vote.probe=$probe -s data.batch=2 -s vote.slots=64 -s run.steps=24 -s run.eval_every=0 \
                 -s data.dev= >"$dir/out" 2>&1
             /usr/bin/python3 - "$probe $dealing" "$dir/run/metrics.jsonl" <<'PYTHON'

@@ -213,7 +213,7 @@ class Commands(b.TestCase):
         for language, block in FENCE.findall(text_of("docs/job-file.md")):
             if language == "ini":
                 shown = json.loads(b.run(["config", self.write("shown.ini", block), "--json"]).out)
-                real = json.loads(b.run(["config", b.JOB, "--json"]).out)
+                real = json.loads(b.run(["config", "jobs/shakespeare.ini", "--json"]).out)
                 self.assertEqual({key: option["value"] for key, option in shown.items()},
                                  {key: option["value"] for key, option in real.items()})
 
