@@ -42,7 +42,7 @@ class Tune(b.TestCase):
 
     def test_doctor_says_what_limits_a_run(self):
         run = self.folder("limited")
-        b.run(b.tiny(run, rule__travel="auto", data__batch=2, vote__slots=32))
+        b.run(b.tiny(run, rule__travel="auto", run__steps=20, data__batch=2, vote__slots=32))
         found = json.loads(b.run(["doctor", run, "--json"]).out)
         self.assertEqual(set(found), {"limit", "advice", "share", "share_error", "scale",
                                       "scale_error"})
