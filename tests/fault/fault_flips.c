@@ -64,9 +64,11 @@ static void make_stopped_run(void)
             &(bal_fault_plan){.calls = BAL_FAULT_SYNC, .at = at, .effect = BAL_FAULT_KILL});
         CU_ASSERT_EQUAL_FATAL(code, BAL_FAULT_KILLED);
         found = stat(checkpoint, &info) == 0 && stat(journal, &info) == 0 &&
-                info.st_size ==
-                    bal_journal_bytes(2, (bal_journal_form){.n_bits = BAL_SIGN_BITS, .n_points = 2},
-                                      STEPS);
+                info.st_size == bal_journal_bytes(
+                                    2,
+                                    (bal_journal_form){
+                                        .n_bits = BAL_SIGN_BITS, .n_points = 2, .has_course = true},
+                                    STEPS);
     }
     shell("mv '%s/run' '%s'", out, stopped);
 }
