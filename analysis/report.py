@@ -361,8 +361,9 @@ def draw(run):
     line = 0.19 + 0.006 * most
     n_sections = len({section for section, _, _ in bands})
     has_metric = bool(np.isfinite(run.metric).any())
+    has_votes = run.batch != 1  # one sequence always agrees with its own vote
     has_rate = run.rate is not None
-    heights = [2.5, *[1.5] * has_metric, 1.25, *[0.9] * has_rate,
+    heights = [2.5, *[1.5] * has_metric, *[1.25] * has_votes, *[0.9] * has_rate,
                max(0.6, line * len(bands) + 0.08 * n_sections), 1.35]
     width, left, right, top, gap, bottom = 10.7, 1.75, 2.35, 1.22, 0.52, 1.05
     height = top + sum(heights) + (len(heights) - 1) * gap + bottom
@@ -373,7 +374,11 @@ def draw(run):
         axes.append(figure.add_axes([left / width, y / height, (width - left - right) / width,
                                      panel / height], sharex=axes[0] if axes else None))
         y -= gap
-    loss, *metric, votes, rate, flips, time = axes if has_rate else [*axes[:-2], None, *axes[-2:]]
+    panels = iter(axes)
+    loss = next(panels)
+    metric, votes, rates = ([next(panels)] if there else []
+                            for there in (has_metric, has_votes, has_rate))
+    flips, time = panels
 
     def legend(ax, **options):
         ax.legend(loc="upper left", bbox_to_anchor=(1.015, 1.04), borderaxespad=0,
@@ -431,23 +436,25 @@ def draw(run):
         ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{100 * v:g} %"))
         legend(ax)
 
-    votes.set_title("Vote agreement")
-    curve(votes, run.agreement, "agreement", "agreement")
-    if run.batch and run.batch > 1:
-        votes.axhline(noise_agreement(run.batch), color=GREY, lw=1.0, ls=(0, (4, 3)), zorder=1,
-                      label=f"noise alone (batch {run.batch})")
-    votes.set_ylabel("sequences that\nagree with vote")
-    votes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{100 * v:g} %"))
-    legend(votes)
-    if has_rate:
-        rate.set_title("Rate" + f": {run.limit}" * bool(run.limit))
-        rate.plot(run.passes, run.rate, color=BLUE, lw=1.4, drawstyle="steps-pre", gid="rate",
-                  label="found by the run")
-        rate.set_ylabel("code steps")
-        rate.set_ylim(0, None)
-        legend(rate)
+    for ax in votes:
+        ax.set_title("Vote agreement")
+        curve(ax, run.agreement, "agreement", "agreement")
+        if run.batch:
+            ax.axhline(noise_agreement(run.batch), color=GREY, lw=1.0, ls=(0, (4, 3)), zorder=1,
+                       label=f"noise alone (batch {run.batch})")
+        ax.set_ylabel("sequences that\nagree with vote")
+        ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{100 * v:g} %"))
+        legend(ax)
 
-    for ax in (loss, *metric, votes, *[rate] * has_rate):
+    for ax in rates:
+        ax.set_title("Rate" + f": {run.limit}" * bool(run.limit))
+        ax.plot(run.passes, run.rate, color=BLUE, lw=1.4, drawstyle="steps-pre", gid="rate",
+                label="found by the run")
+        ax.set_ylabel("code steps")
+        ax.set_ylim(0, None)
+        legend(ax)
+
+    for ax in (loss, *metric, *votes, *rates):
         ax.grid(color="#e6e6e6", lw=0.7)
         ax.set_axisbelow(True)
         ax.yaxis.set_major_locator(ticker.MaxNLocator(6 if ax is loss else 4, steps=ROUND))
@@ -484,7 +491,7 @@ def draw(run):
     time.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:,.0f}"))
     for ax in axes[:-1]:
         ax.tick_params(labelbottom=False)
-    for ax in (loss, *metric, votes, *[rate] * has_rate, time):
+    for ax in (loss, *metric, *votes, *rates, time):
         ax.yaxis.set_label_coords(-0.095, 0.5)
     # Steps below the passes. Ticks sit where a step ends, whatever it cost in passes.
     steps = np.concatenate([[run.step[0]], run.step + 1])

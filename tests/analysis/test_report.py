@@ -249,6 +249,12 @@ class Report(unittest.TestCase):
         write_checkpoint(self.path("step-000200.h5"), run, last_dev=3.5)  # after the last step
         self.shows(report.draw(report.read(self.path("step-000200.h5"))), run, last_dev=3.5)
 
+    def test_one_sequence_per_pass_has_no_agreement(self):
+        write_checkpoint(self.path("step-000200.h5"), made_up_run(200))
+        read = report.read(self.folder.name)
+        for read.batch, shown in ((1, False), (2, True), (None, True)):
+            self.assertEqual("agreement" in drawn(report.draw(read)), shown, read.batch)
+
     def test_many_layers_and_no_header(self):
         run = made_up_run(12, n_layers=40)
         write_jsonl(self.path("metrics.jsonl"), run, header=False)
