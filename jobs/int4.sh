@@ -11,6 +11,10 @@ if [ ! -e "$text" ]; then
     echo "int4.sh: $text is missing; data/README.md says how to make it" >&2
     exit 1
 fi
+if [ ! -x "$ballot" ]; then
+    echo "int4.sh: $ballot is no program: build it, or run jobs/quickstart.sh, which does" >&2
+    exit 2
+fi
 if [ "$(id -u)" = 0 ]; then # Open MPI asks root twice
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi

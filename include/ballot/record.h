@@ -214,6 +214,8 @@ void bal_run_dir_unmake(const char *dir, int n_made);
 void bal_run_dir_clean(const char *dir);
 /** Make the path dir/name. Local. */
 void bal_run_path(const char *dir, const char *name, char path[BAL_PATH_BYTES]);
+/** The text of dir/job.ini, for free(); "": it cannot be read. Local. @return NULL: no memory. */
+char *bal_run_read_job(const char *dir);
 
 /** Make the file name of the checkpoint of a step, or its path in a run directory. Local. */
 void bal_checkpoint_name(int64_t step, char name[64]);

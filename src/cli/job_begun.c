@@ -35,20 +35,15 @@ static void folder_of(const char *path, char dir[BAL_PATH_BYTES])
 static char *read_text(const char *dir)
 {
     char path[BAL_PATH_BYTES];
-    bal_mapping file;
     bal_snapshot snapshot;
     int64_t step = -1;
-    bal_run_path(dir, "job.ini", path);
-    if (bal_mapping_open(path, &file) == BAL_OK) {
-        char *text = bal_alloc(file.n_bytes + 1, 1);
-        if (text != NULL) memcpy(text, file.data, file.n_bytes);
-        bal_mapping_close(&file);
-        return text;
-    }
-    if (bal_checkpoint_find(dir, &step) != BAL_OK || step < 0) return strdup("");
+    char *text = bal_run_read_job(dir);
+    if (text == NULL || text[0] != 0) return text;
+    if (bal_checkpoint_find(dir, &step) != BAL_OK || step < 0) return text;
     bal_checkpoint_path(dir, step, path);
-    if (bal_checkpoint_outline(path, &snapshot) != BAL_OK) return strdup("");
-    char *text = strdup(snapshot.job_text);
+    if (bal_checkpoint_outline(path, &snapshot) != BAL_OK) return text;
+    free(text);
+    text = strdup(snapshot.job_text);
     bal_snapshot_clear(&snapshot);
     return text;
 }

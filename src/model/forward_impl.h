@@ -82,7 +82,7 @@ typedef struct bal_kept {
     int64_t *last;          /* [max_tokens] of each sequence: its last stretch */
     int32_t *chain;         /* [max_length] tokens of a text */
     float *values;          /* of stretches that are missing */
-    int64_t n_values, capacity;
+    int64_t capacity;
     /* sequences of a pass, [max_tokens] each */
     int32_t *tokens;
     int64_t *start, *parent, *place; /* place: of each stretch: its sequence; -1: not in the pass */

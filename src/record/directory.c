@@ -14,6 +14,18 @@ void bal_run_path(const char *dir, const char *name, char path[BAL_PATH_BYTES])
     snprintf(path, BAL_PATH_BYTES, "%s/%s", dir, name);
 }
 
+char *bal_run_read_job(const char *dir)
+{
+    char path[BAL_PATH_BYTES];
+    bal_mapping file;
+    bal_run_path(dir, "job.ini", path);
+    if (bal_mapping_open(path, &file) != BAL_OK) file = (bal_mapping){0};
+    char *text = bal_alloc(file.n_bytes + 1, 1);
+    if (text != NULL && file.n_bytes > 0) memcpy(text, file.data, file.n_bytes);
+    bal_mapping_close(&file);
+    return text;
+}
+
 void bal_checkpoint_name(int64_t step, char name[64])
 {
     snprintf(name, 64, "step-%06lld.h5", (long long)step);

@@ -156,22 +156,9 @@ static bal_status refuse_data(const bal_run *run)
     return status;
 }
 
-/* RUN/job.ini as a text; "": there is none. NULL: no memory. */
-static char *read_job(const bal_run *run)
-{
-    char path[BAL_PATH_BYTES];
-    bal_mapping file;
-    bal_run_path(run->dir, "job.ini", path);
-    if (bal_mapping_open(path, &file) != BAL_OK) file = (bal_mapping){0};
-    char *text = bal_alloc(file.n_bytes + 1, 1);
-    if (text != NULL && file.n_bytes > 0) memcpy(text, file.data, file.n_bytes);
-    bal_mapping_close(&file);
-    return text;
-}
-
 static bal_status compare_job(const bal_run *run, const bal_run_id *theirs)
 {
-    char *text = read_job(run);
+    char *text = bal_run_read_job(run->dir);
     if (text == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for the job of %s", run->dir);
     bool same = bal_job_has_hash(run->job, theirs->job_hash, text) &&
                 theirs->seed == run->id.seed && theirs->n_slots == run->id.n_slots &&
