@@ -41,6 +41,9 @@ typedef struct tuning {
     arguments a;
     bal_job_source source;
     bal_journal *journal;
+    bal_bundle bundle; /* the model that votes move */
+    bal_states states;
+    char *base;                  /* its memory before any vote: tensors, then states */
     double travel;               /* of the run */
     bal_score scores[N_FACTORS]; /* on the dev examples */
     int best;
@@ -62,20 +65,37 @@ static bal_status find_travel(tuning *t)
     return BAL_OK;
 }
 
-/* The base model, and what the votes make of it at travel times factor. Clear both in any case. */
-static bal_status rebuild(const tuning *t, double factor, bal_bundle *bundle, bal_states *states)
+/* Open the base model, and copy its memory. */
+static bal_status open_base(tuning *t)
 {
     const bal_job *job = &t->source.job;
-    *states = bal_rule_of(job->rule.name)->states;
-    *bundle = (bal_bundle){0};
-    BAL_TRY(bal_open_start(job, job->model.path, states, bundle));
-    return bal_replay(job, &t->a.common.machine, t->journal, bal_journal_n(t->journal), factor,
-                      bal_model_tensors(bundle->model), states);
+    t->states = bal_rule_of(job->rule.name)->states;
+    BAL_TRY(bal_open_start(job, job->model.path, &t->states, &t->bundle));
+    const bal_tensors *tensors = bal_model_tensors(t->bundle.model);
+    size_t n = bal_tensors_bytes(tensors), n_states = bal_states_bytes(&t->states, tensors);
+    t->base = bal_alloc(n + n_states, 1);
+    if (t->base == NULL)
+        return bal_fail(BAL_ERR_MEMORY, "no memory for a copy of %s", job->model.path);
+    memcpy(t->base, tensors->owned, n);
+    memcpy(t->base + n, t->states.owned, n_states);
+    return BAL_OK;
 }
 
-static bal_status evaluate(const tuning *t, const bal_bundle *bundle, bal_score *score)
+/* Let the model be what the votes make of the base at travel times factor. */
+static bal_status rebuild(tuning *t, double factor)
+{
+    bal_tensors *tensors = bal_model_tensors(t->bundle.model);
+    size_t n = bal_tensors_bytes(tensors);
+    memcpy(tensors->owned, t->base, n);
+    memcpy(t->states.owned, t->base + n, bal_states_bytes(&t->states, tensors));
+    return bal_replay(&t->source.job, &t->a.common.machine, t->journal, bal_journal_n(t->journal),
+                      factor, tensors, &t->states);
+}
+
+static bal_status evaluate(const tuning *t, bal_score *score)
 {
     const bal_job *job = &t->source.job;
+    const bal_bundle *bundle = &t->bundle;
     const bool used[BAL_N_SPLITS] = {[BAL_SPLIT_DEV] = true};
     bal_task *task = NULL;
     bal_dataset dev = {0};
@@ -104,32 +124,21 @@ static bal_status evaluate(const tuning *t, const bal_bundle *bundle, bal_score 
 static bal_status try_factors(tuning *t)
 {
     for (int i = 0; i < N_FACTORS; ++i) {
-        bal_bundle bundle;
-        bal_states states;
-        bal_status status = rebuild(t, factors[i], &bundle, &states);
-        if (status == BAL_OK) status = evaluate(t, &bundle, &t->scores[i]);
-        bal_bundle_clear(&bundle);
-        bal_states_clear(&states);
-        BAL_TRY(status);
+        BAL_TRY(rebuild(t, factors[i]));
+        BAL_TRY(evaluate(t, &t->scores[i]));
         if (bal_score_better(&t->scores[i], &t->scores[t->best])) t->best = i;
     }
     return BAL_OK;
 }
 
-static bal_status write_best(const tuning *t)
+static bal_status write_best(tuning *t)
 {
-    bal_bundle bundle;
-    bal_states states;
     uint64_t fingerprint;
     if (t->a.out == NULL) return BAL_OK;
-    bal_status status = rebuild(t, factors[t->best], &bundle, &states);
-    if (status == BAL_OK)
-        status = bal_write_checkpoint(t->a.out, bal_journal_n(t->journal), &bundle, &states,
-                                      bal_journal_id(t->journal), &t->source.job,
-                                      &t->a.common.machine, &fingerprint);
-    bal_bundle_clear(&bundle);
-    bal_states_clear(&states);
-    return status;
+    BAL_TRY(rebuild(t, factors[t->best]));
+    return bal_write_checkpoint(t->a.out, bal_journal_n(t->journal), &t->bundle, &t->states,
+                                bal_journal_id(t->journal), &t->source.job, &t->a.common.machine,
+                                &fingerprint);
 }
 
 static const char *advice(const tuning *t)
@@ -181,10 +190,14 @@ bal_status bal_command_tune(bal_context *context, int argc, char **argv)
     if (status == BAL_OK && t.a.out != NULL) status = bal_check_output(t.a.out);
     if (status == BAL_OK) status = bal_journal_open(journal, false, &t.journal);
     if (status == BAL_OK) status = bal_job_read(bal_comm_alone(), job, NULL, 0, t.a.run, &t.source);
+    if (status == BAL_OK) status = open_base(&t);
     if (status == BAL_OK) status = find_travel(&t);
     if (status == BAL_OK) status = try_factors(&t);
     if (status == BAL_OK) status = write_best(&t);
     if (status == BAL_OK) status = print(context, &t);
+    bal_bundle_clear(&t.bundle);
+    bal_states_clear(&t.states);
+    free(t.base);
     bal_journal_close(&t.journal);
     bal_job_source_clear(&t.source);
     return status;

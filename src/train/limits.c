@@ -3,25 +3,30 @@
 
 #include "train_impl.h"
 
-/* How one half of the mini-batch agrees with the other, over the last quarter of the run. */
-static bal_status read_share(const bal_job *job, bal_journal *journal, bal_signs *signs)
+/* What the slots of some steps have found. */
+typedef struct findings {
+    double slots, spread, common;
+} findings;
+
+static void add_findings(const bal_journal_entry *entry, findings *found)
+{
+    found->slots += (double)entry->totals.n_cast;
+    found->spread += (double)entry->totals.spread;
+    found->common += (double)entry->totals.common;
+}
+
+/* How one half of the mini-batch agrees with the other. */
+static void find_share(const bal_job *job, const findings *found, bal_signs *signs)
 {
     const double half_pi = 1.5707963267948966; /* mean square over squared mean of normal numbers */
-    int64_t n = bal_journal_n(journal), half = job->data.batch / 2;
-    double slots = 0.0, spread = 0.0, common = 0.0;
-    for (int64_t i = n - (n + 3) / 4; i < n; ++i) {
-        bal_journal_entry entry;
-        BAL_TRY(bal_journal_read(journal, i, &entry));
-        slots += (double)entry.totals.n_cast;
-        spread += (double)entry.totals.spread;
-        common += (double)entry.totals.common;
-    }
-    if (common == 0.0 || spread <= 0.0) return BAL_OK;
+    int64_t half = job->data.batch / 2;
+    double mean = found->spread / found->slots;
+    if (found->common == 0.0 || found->spread <= 0.0) return;
     double whole = (double)(job->data.batch * job->data.batch);
-    double product = common * 1024.0 / slots * whole / (double)(half * (job->data.batch - half));
-    signs->share = product / (half_pi * spread / slots * spread / slots);
-    signs->share_error = 1.0 / sqrt(slots);
-    return BAL_OK;
+    double product =
+        found->common * 1024.0 / found->slots * whole / (double)(half * (job->data.batch - half));
+    signs->share = product / (half_pi * mean * mean);
+    signs->share_error = 1.0 / sqrt(found->slots);
 }
 
 static double train_loss(const bal_journal_entry *entry, int n_points)
@@ -30,31 +35,31 @@ static double train_loss(const bal_journal_entry *entry, int n_points)
            BAL_LOSS_UNITS_PER_NAT;
 }
 
-/* What evaluations and searches have found. The training loss is that of the steps around them. */
-static bal_status read_course(const bal_job *job, bal_journal *journal, bal_signs *signs)
+/* Losses on the way. */
+typedef struct way {
+    double loss;      /* of training, a running mean */
+    double best;      /* lowest dev loss so far */
+    double loss_then; /* the training loss at that time */
+} way;
+
+/* What evaluations and searches have found, up to a step. */
+static void follow(const bal_journal_entry *entry, int n_points, way *w, bal_signs *signs)
 {
-    int n_points = bal_job_way(job).n_points;
-    double best = INFINITY, loss = NAN, loss_then = NAN;
-    for (int64_t i = 0; i < bal_journal_n(journal); ++i) {
-        bal_journal_entry entry;
-        BAL_TRY(bal_journal_read(journal, i, &entry));
-        if (entry.totals.n_tokens > 0) {
-            double now = train_loss(&entry, n_points);
-            loss = isnan(loss) ? now : loss + 0.1 * (now - loss);
-        }
-        if (entry.course.scale > 0) {
-            signs->scale = log((double)entry.course.scale / BAL_RATE_ONE);
-            signs->scale_error = (double)entry.course.noise / BAL_RATE_ONE;
-        }
-        if (entry.dev_loss < 0) continue;
-        bal_score score = bal_entry_score(&entry);
-        double dev = bal_score_nats(&score);
-        if (dev < best) best = dev, loss_then = loss, signs->n_worse = -1;
-        ++signs->n_worse;
-        signs->rise = dev - best;
-        signs->fall = loss_then - loss;
+    if (entry->totals.n_tokens > 0) {
+        double now = train_loss(entry, n_points);
+        w->loss = isnan(w->loss) ? now : w->loss + 0.1 * (now - w->loss);
     }
-    return BAL_OK;
+    if (entry->course.scale > 0) {
+        signs->scale = log((double)entry->course.scale / BAL_RATE_ONE);
+        signs->scale_error = (double)entry->course.noise / BAL_RATE_ONE;
+    }
+    if (entry->dev_loss < 0) return;
+    bal_score score = bal_entry_score(entry);
+    double dev = bal_score_nats(&score);
+    if (dev < w->best) w->best = dev, w->loss_then = w->loss, signs->n_worse = -1;
+    ++signs->n_worse;
+    signs->rise = dev - w->best;
+    signs->fall = w->loss_then - w->loss;
 }
 
 bal_status bal_signs_read(const bal_job *job, bal_journal *journal, bal_signs *signs)
@@ -65,8 +70,17 @@ bal_status bal_signs_read(const bal_job *job, bal_journal *journal, bal_signs *s
                          .scale_error = NAN,
                          .rise = NAN,
                          .fall = NAN};
-    BAL_TRY(read_share(job, journal, signs));
-    return read_course(job, journal, signs);
+    int64_t n = bal_journal_n(journal);
+    way w = {.loss = NAN, .loss_then = NAN, .best = INFINITY};
+    findings found = {0}; /* of the last quarter */
+    for (int64_t i = 0; i < n; ++i) {
+        bal_journal_entry entry;
+        BAL_TRY(bal_journal_read(journal, i, &entry));
+        if (i >= n - (n + 3) / 4) add_findings(&entry, &found);
+        follow(&entry, bal_job_way(job).n_points, &w, signs);
+    }
+    find_share(job, &found, signs);
+    return BAL_OK;
 }
 
 bal_limit bal_limit_of(const bal_signs *signs)
