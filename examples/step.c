@@ -27,7 +27,7 @@ int main(int argc, char **argv)
     bal_tensors *tensors = need_room(bal_model_tensors(bundle.model));
     bool on_ballot[MAX_TENSORS]; /* which tensors are voted on */
     need(bal_job_tensors(&job, tensors, on_ballot));
-    bal_measure measure = bal_job_measure(&job, bal_job_streams(&job), &machine, on_ballot);
+    bal_measure measure = bal_job_measure(&job, bal_job_streams(&job), &machine, tensors, on_ballot);
     need(bal_job_optim(&job, &machine, tensors, &states, &measure, &optim));
     need(bal_ballot_create(comm, bal_job_ballot(&job), &ballot));
     need(bal_forward_create(bundle.model, machine.kernels, N_TOKENS, CONTEXT, &forward));

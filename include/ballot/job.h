@@ -37,6 +37,8 @@ typedef enum bal_positions {
 #define BAL_OFF 0.0              /* of vote.deadline and vote.audit */
 #define BAL_DEADLINE_AUTO (-1.0) /* twice the time that the fastest rank would take */
 
+#define BAL_DENSITY_AUTO (-1.0) /* of vote.density: see bal_job_density */
+
 /** What happens when an audit finds a rank to be wrong: see vote.audit_action. */
 typedef enum bal_audit_action {
     BAL_AUDIT_STOP,
@@ -129,10 +131,13 @@ bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool 
 uint32_t bal_job_streams(const bal_job *job);
 /** Can a run of the job have streams of that version? Local. */
 bool bal_job_has_streams(const bal_job *job, uint32_t version);
+/** The share of the codes that a step of a job perturbs. If the job leaves it to the formats, it is
+ *  0.02 where four-bit codes are voted on, and 1 elsewhere. Local. */
+double bal_job_density(const bal_job *job, const bal_tensors *tensors);
 /** The measure of a job's first step. Local. @param streams  their version
- *  @param on_ballot  borrowed */
+ *  @param on_ballot  [tensors->n], borrowed */
 bal_measure bal_job_measure(const bal_job *job, uint32_t streams, const bal_machine *machine,
-                            const bool *on_ballot);
+                            const bal_tensors *tensors, const bool *on_ballot);
 /** What they depend on. Local. @param measure  that of the first step; machine: borrowed */
 bal_optim_options bal_job_optim_options(const bal_job *job, const bal_machine *machine,
                                         const bal_measure *measure);

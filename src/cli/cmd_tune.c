@@ -52,8 +52,9 @@ typedef struct tuning {
 /* The root of density times the sum of all squared rates, or what the job says. */
 static bal_status find_travel(tuning *t)
 {
+    const bal_job *job = &t->source.job;
     double sum = 0.0;
-    t->travel = t->source.job.rule.travel;
+    t->travel = job->rule.travel;
     if (t->travel != BAL_TRAVEL_AUTO) return BAL_OK;
     for (int64_t i = 0; i < bal_journal_n(t->journal); ++i) {
         bal_journal_entry entry;
@@ -61,7 +62,7 @@ static bal_status find_travel(tuning *t)
         double rate = (double)entry.course.rate / BAL_RATE_ONE;
         sum += rate * rate;
     }
-    t->travel = sqrt(sum * t->source.job.vote.density);
+    t->travel = sqrt(sum * bal_job_density(job, bal_model_tensors(t->bundle.model)));
     return BAL_OK;
 }
 

@@ -91,13 +91,17 @@ static bool matches(const char *patterns, const bal_tensors *tensors, int index)
     return false;
 }
 
+static bool is_voted_on(const bal_job *job, const bal_tensors *tensors, int index)
+{
+    unsigned kind = tensors->at[index].role == BAL_GAIN ? BAL_TRAIN_GAINS : BAL_TRAIN_CODES;
+    return (job->vote.train & kind) != 0 && matches(job->vote.tensors, tensors, index);
+}
+
 bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool *on_ballot)
 {
     bool any = false;
     for (int i = 0; i < tensors->n; ++i) {
-        const bal_tensor *tensor = &tensors->at[i];
-        unsigned kind = tensor->role == BAL_GAIN ? BAL_TRAIN_GAINS : BAL_TRAIN_CODES;
-        bool is = (job->vote.train & kind) != 0 && matches(job->vote.tensors, tensors, i);
+        bool is = is_voted_on(job, tensors, i);
         if (on_ballot != NULL) on_ballot[i] = is;
         any |= is;
     }
@@ -121,15 +125,26 @@ bool bal_job_has_streams(const bal_job *job, uint32_t version)
     return version == BAL_STREAM_VERSION || version == bal_job_streams(job);
 }
 
+/* A step of a four-bit code is about 17 times as large in weight as one of int8. If all of them
+ * moved at once, the loss would say next to nothing about a direction. */
+double bal_job_density(const bal_job *job, const bal_tensors *tensors)
+{
+    if (job->vote.density != BAL_DENSITY_AUTO) return job->vote.density;
+    for (int i = 0; i < tensors->n; ++i)
+        if (is_voted_on(job, tensors, i) && bal_format_is_nibbles(tensors->at[i].format))
+            return 0.02;
+    return 1.0;
+}
+
 bal_measure bal_job_measure(const bal_job *job, uint32_t streams, const bal_machine *machine,
-                            const bool *on_ballot)
+                            const bal_tensors *tensors, const bool *on_ballot)
 {
     return (bal_measure){
         .kernels = machine->kernels,
         .options = {.kind = streams == BAL_STREAM_VERSION_WIDE ? BAL_DIRECTIONS_WALSH_WIDE
                                                                : job->vote.directions,
                     .noise = job->vote.noise,
-                    .density = job->vote.density},
+                    .density = bal_job_density(job, tensors)},
         .seed = (uint64_t)job->run.seed,
         .on_ballot = on_ballot};
 }
@@ -165,7 +180,8 @@ static bal_status check_votes(const bal_job *job)
                         "a multiple, or [vote] team to a divisor",
                         (long long)job->vote.slots, (long long)team);
     const bal_machine machine = {0};
-    bal_measure measure = bal_job_measure(job, bal_job_streams(job), &machine, NULL);
+    const bal_tensors none = {0}; /* the model is not read yet */
+    bal_measure measure = bal_job_measure(job, bal_job_streams(job), &machine, &none, NULL);
     bal_optim_options options = bal_job_optim_options(job, &machine, &measure);
     bal_status (*check)(const bal_optim_options *) = options.rule.kind->check;
     return check == NULL ? BAL_OK : check(&options);

@@ -31,7 +31,7 @@ bal_status bal_update_init(bal_update *update, const bal_job *job, uint32_t stre
         return bal_fail(BAL_ERR_MEMORY, "no memory for the updates of %d tensors", tensors->n);
     BAL_TRY(bal_job_tensors(job, tensors, update->on_ballot));
     update->factor = 1.0;
-    update->measure = bal_job_measure(job, streams, machine, update->on_ballot);
+    update->measure = bal_job_measure(job, streams, machine, tensors, update->on_ballot);
     return bal_job_optim(job, machine, tensors, states, &update->measure, &update->optim);
 }
 
