@@ -30,6 +30,7 @@ SECTIONS = ["matrices", "vectors", "row gains", ""]
 PHASES = {"probe": "#0072B2", "vote": "#E69F00", "update": "#009E73", "journal": "#CC79A7",
           "checkpoint": "#D55E00", "wait": "#999999", "eval": "#56B4E9"}
 BLUE, RED, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#666666", "#d8d8d8"
+FOUND = ["slope", "share", "rise"]  # what slots have found; only where the record says
 ROUND = [1, 2, 2.5, 5, 10]  # what ticks are multiples of, times a power of ten
 
 
@@ -62,6 +63,7 @@ class Run:
     loss, agreement   [n] NaN where not measured
     dev_passes, dev   [m] where the dev loss was measured, and what it was
     metric            [m] of a task: accuracy or F1 then, 0 to 1; else NaN
+    slope, share, rise  [n] what slots have found (docs/formats/checkpoint.md); NaN where not known
     rate              [n] by how far noise moves a code, in code steps; None: travel was set by hand
     limit             what limits the run, in a sentence, or ""
     phases, seconds   names; [n, phases]
@@ -104,6 +106,7 @@ def read(path):
     for what, array, shape in (
             ("loss_nats", run.loss, (n,)), ("dev_loss_nats", dev, (n,)),
             ("dev_metric", metric, (n,)),
+            *((key, getattr(run, key), (n,)) for key in FOUND),
             ("agreement", run.agreement, (n,)), ("forward_passes", run.passes, (n,)),
             ("seconds", run.seconds, (n, len(run.phases))),
             ("flips", run.flips, (n, len(run.tensors)))):
@@ -182,7 +185,7 @@ def read_jsonl(path):
                            get("forward_passes"),
                            get("dev_metric") if "dev_metric" in row else math.nan], columns["seconds"], columns["flips"],
                           columns["abstained"], get("accused") if "accused" in row else None,
-                          get("rate") if "rate" in row else math.nan)
+                          [get(key) if key in row else math.nan for key in ("rate", *FOUND)])
     if not rows:
         raise Failure(3, f"{path}: has no line of a finished step, expected JSON objects with "
                          f"step, loss_nats, forward_passes, ...")
@@ -212,7 +215,7 @@ def read_jsonl(path):
             run.abstained[rank] = run.abstained.get(rank, 0) + int(slots or 0)
         if row[4] is not None and math.isfinite(row[4]):
             run.accused.setdefault(str(int(row[4])), int(step))
-    rate = np.array([row[5] for row in table])
+    rate, run.slope, run.share, run.rise = np.array([row[5] for row in table]).T
     run.rate = rate if np.isfinite(rate).any() else None
     run.n_steps = int(run.step[-1]) + 1
     run.final = final if final and final[0] > run.step[-1] else None  # else a run that went on
@@ -238,8 +241,9 @@ def read_checkpoint(path):
                 metrics[key][()].astype(float) for key in (
                     "loss_nats", "dev_loss_nats", "agreement", "forward_passes", "seconds",
                     "flips"))
-            metric = (metrics["dev_metric"][()].astype(float) if "dev_metric" in metrics
-                      else np.full(dev.shape, np.nan))
+            metric, run.slope, run.share, run.rise = (
+                metrics[key][()].astype(float) if key in metrics else np.full(dev.shape, np.nan)
+                for key in ("dev_metric", *FOUND))
             run.phases, run.tensors = names("seconds", "phases"), names("flips", "tensors")
             run.n_codes = np.array([float(file["model"][name].size) for name in run.tensors])
             run.n_steps, run.state, run.final = int(file.attrs["step"]), "checkpoint", None
@@ -343,8 +347,9 @@ def percent(share):
 # ---- drawing ----
 
 def draw(run):
-    """A figure of the run. Artists that show data carry a gid: loss, loss-mean, dev, metric, agreement,
-    agreement-mean, rate, flips-0 (matrices), flips-1 (vectors), flips-2 (gains), seconds."""
+    """A figure of the run. Artists that show data carry a gid: loss, loss-mean, dev, metric,
+    agreement, agreement-mean, slope, slope-mean, share, share-mean, rise, rate, flips-0 (matrices),
+    flips-1 (vectors), flips-2 (gains), seconds."""
     np, ticker = need("numpy"), need("matplotlib.ticker")
     need("matplotlib").rcParams.update({
         "font.family": "DejaVu Sans", "font.size": 9, "axes.edgecolor": "#999999",
@@ -363,7 +368,8 @@ def draw(run):
     has_metric = bool(np.isfinite(run.metric).any())
     has_votes = run.batch != 1  # one sequence always agrees with its own vote
     has_rate = run.rate is not None
-    heights = [2.5, *[1.5] * has_metric, *[1.25] * has_votes, *[0.9] * has_rate,
+    found = [key for key in FOUND if np.isfinite(getattr(run, key)).any()]
+    heights = [2.5, *[1.5] * has_metric, *[1.25] * has_votes, *[0.9] * (len(found) + has_rate),
                max(0.6, line * len(bands) + 0.08 * n_sections), 1.35]
     width, left, right, top, gap, bottom = 10.7, 1.75, 2.35, 1.22, 0.52, 1.05
     height = top + sum(heights) + (len(heights) - 1) * gap + bottom
@@ -376,8 +382,9 @@ def draw(run):
         y -= gap
     panels = iter(axes)
     loss = next(panels)
-    metric, votes, rates = ([next(panels)] if there else []
-                            for there in (has_metric, has_votes, has_rate))
+    metric, votes = ([next(panels)] if there else [] for there in (has_metric, has_votes))
+    finds = {key: next(panels) for key in found}
+    rates = [next(panels)] if has_rate else []
     flips, time = panels
 
     def legend(ax, **options):
@@ -446,6 +453,27 @@ def draw(run):
         ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{100 * v:g} %"))
         legend(ax)
 
+    titles = {"slope": "Slope",
+              "share": "Share of it on which halves of mini-batches agree",
+              "rise": "Rise by curvature: loss of probes above that of the model itself"}
+    for key, ax in finds.items():
+        ax.set_title(titles[key] + f": {run.limit}" * bool(run.limit and not has_rate and
+                                                            key == "slope"))
+        ax.set_ylabel("share" if key == "share" else "nats per token")
+        if key == "rise":  # where the line was searched
+            at = np.isfinite(run.rise)
+            ax.plot(run.passes[at], run.rise[at], color=BLUE, lw=1.0, marker="o", ms=4, gid="rise",
+                    label="at a search")
+        else:
+            curve(ax, getattr(run, key), key, "along a direction" if key == "slope" else key)
+        if key == "slope":
+            ax.set_ylim(0, None)
+        else:
+            ax.axhline(0.0, color=GREY, lw=0.8, zorder=1)
+        if key == "share":
+            ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{100 * v:g} %"))
+        legend(ax)
+
     for ax in rates:
         ax.set_title("Rate" + f": {run.limit}" * bool(run.limit))
         ax.plot(run.passes, run.rate, color=BLUE, lw=1.4, drawstyle="steps-pre", gid="rate",
@@ -454,7 +482,7 @@ def draw(run):
         ax.set_ylim(0, None)
         legend(ax)
 
-    for ax in (loss, *metric, *votes, *rates):
+    for ax in (loss, *metric, *votes, *finds.values(), *rates):
         ax.grid(color="#e6e6e6", lw=0.7)
         ax.set_axisbelow(True)
         ax.yaxis.set_major_locator(ticker.MaxNLocator(6 if ax is loss else 4, steps=ROUND))
@@ -491,7 +519,7 @@ def draw(run):
     time.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:,.0f}"))
     for ax in axes[:-1]:
         ax.tick_params(labelbottom=False)
-    for ax in (loss, *metric, *votes, *rates, time):
+    for ax in (loss, *metric, *votes, *finds.values(), *rates, time):
         ax.yaxis.set_label_coords(-0.095, 0.5)
     # Steps below the passes. Ticks sit where a step ends, whatever it cost in passes.
     steps = np.concatenate([[run.step[0]], run.step + 1])

@@ -41,6 +41,10 @@ extern const bal_way bal_ways[];
 /** The unit of a step's votes, from the totals of the step before: their mean |value| over
  *  bal_ballot_vote_mean. 0: there is no step before, or no slot has found anything in it. Local. */
 int64_t bal_way_unit(const bal_way *way, const bal_totals *before);
+/** By how much a direction changes the loss of its mini-batch, as the root mean square over slots
+ *  that find |mean| on average, in loss units. What they find is taken to be normally distributed.
+ *  Local. */
+double bal_way_slope(const bal_way *way, double mean);
 /** The vote of a slot: the sign of what it has found. Of more bits: value / unit, rounded to the
  *  nearest, halves away from 0, and cut off at the largest vote. Without a unit it is the mean vote
  *  with that sign. Local. */

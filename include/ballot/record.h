@@ -61,6 +61,9 @@ typedef struct bal_journal_form {
     bool has_course; /* travel is auto */
 } bal_journal_form;
 
+/** Does a journal of that form hold what slots have found, bal_totals.spread and common? Local. */
+bool bal_journal_has_values(bal_journal_form form);
+
 /** Start a journal, with its header, and sync file and directory. Local.
  *  @return BAL_OK; BAL_ERR_IO; BAL_ERR_STATE: the file exists; BAL_ERR_MEMORY. */
 bal_status bal_journal_create(const char *path, const bal_run_id *id, bal_journal_form form,
@@ -117,6 +120,7 @@ typedef struct bal_metrics_row {
     double dev_loss_nats;         /* dev loss per token before the step; NaN: not evaluated */
     double dev_metric;            /* of a task: accuracy or F1 then, 0 to 1; NaN: not evaluated */
     double agreement;             /* share of sequences that agree with their slot's vote */
+    double slope, share, rise;    /* see bal_signs; NaN: not known */
     int64_t n_passes;             /* forward passes of the run after this step */
     double seconds[BAL_N_PHASES]; /* of rank 0; 0 for replayed steps */
     const uint32_t *flips;        /* [n_tensors] codes that changed, saturating; NULL: none */

@@ -38,13 +38,17 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
 
 /** What the journal of a run says of the quality of its steps. NaN: not known. */
 typedef struct bal_signs {
+    double slope; /* by how much a direction changes the loss of its mini-batch, root mean square,
+                     nats per token */
     double share, share_error; /* of the variance of what slots find, that on which the halves of
                                   their mini-batches agree, and its standard error */
+    double rise, rise_error;   /* of the loss by curvature: that at the points of slots less that of
+                                  the model itself in the last search, nats per token */
     double scale,
-        scale_error; /* logarithm of the best scale of the last search, see bal_line_end */
-    double rise;     /* of the dev loss since it was best, nats per token */
-    double fall;     /* of the training loss since then, likewise */
-    int64_t n_worse; /* evaluations since then */
+        scale_error;   /* logarithm of the best scale of the last search, see bal_line_end */
+    double dev_rise;   /* of the dev loss since it was best, nats per token */
+    double train_fall; /* of the training loss since then, likewise */
+    int64_t n_worse;   /* evaluations since then */
 } bal_signs;
 typedef enum bal_limit {
     BAL_LIMIT_DATA,        /* the dev loss rises while the training loss falls */

@@ -11,14 +11,22 @@ static bal_status print(const bal_context *context, bool json, const bal_signs *
     if (json)
         return bal_print_json(
             context,
-            json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "limit", bal_limit_sentence(limit),
-                      "advice", bal_limit_advice(limit), "share", number(signs->share),
-                      "share_error", number(signs->share_error), "scale", number(exp(signs->scale)),
-                      "scale_error", number(signs->scale_error)));
+            json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "limit",
+                      bal_limit_sentence(limit), "advice", bal_limit_advice(limit), "slope",
+                      number(signs->slope), "share", number(signs->share), "share_error",
+                      number(signs->share_error), "rise", number(signs->rise), "rise_error",
+                      number(signs->rise_error), "scale", number(exp(signs->scale)), "scale_error",
+                      number(signs->scale_error)));
     printf("%s\n%s\n", bal_limit_sentence(limit), bal_limit_advice(limit));
+    if (!isnan(signs->slope))
+        printf("a direction changes the loss of its mini-batch by %.4f nats per token\n",
+               signs->slope);
     if (!isnan(signs->share))
         printf("halves of mini-batches agree on %.1f %% (+-%.1f) of what slots find\n",
                100.0 * signs->share, 100.0 * signs->share_error);
+    if (!isnan(signs->rise))
+        printf("curvature raises the loss of a perturbed model by %.4f nats per token (+-%.4f)\n",
+               signs->rise, signs->rise_error);
     if (!isnan(signs->scale))
         printf(
             "the last search found the lowest loss at %.2f (+-%.0f %%) of the way from the base\n",

@@ -1,5 +1,7 @@
 /* ways.c: the table of ways to probe, and how what a slot has found is rounded to its vote. Adding
  * a way is adding a row and what its slots find. */
+#include <math.h>
+
 #include "ballot/probe.h"
 
 int bal_way_slots(const bal_way *way, int first, int n_slots)
@@ -16,6 +18,15 @@ int64_t bal_way_unit(const bal_way *way, const bal_totals *before)
 {
     int64_t n = before->n_cast * bal_ballot_vote_mean(shape_of(way));
     return n > 0 && before->spread > 0 ? 1 + (before->spread - 1) / n : 0;
+}
+
+/* What one of n slots finds is n times its distance from their mean, of which the variance is
+ * n (n - 1) times that of a loss; what a pair finds is twice the change. */
+double bal_way_slope(const bal_way *way, double mean)
+{
+    const double rms_of_mean = 1.2533141373155003; /* sqrt(pi / 2), of normal numbers */
+    double n = (double)way->team;
+    return rms_of_mean * mean / (way->n_points == 2 ? 2.0 : sqrt(n * (n - 1.0)));
 }
 
 int bal_way_vote(const bal_way *way, int64_t unit, int64_t value)

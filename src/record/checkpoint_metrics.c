@@ -7,7 +7,7 @@
 
 #include "hdf5_impl.h"
 
-enum { N_COLUMNS = 8, BLOCK_ROWS = 512 };
+enum { N_COLUMNS = 11, BLOCK_ROWS = 512 };
 
 /* A member of bal_metrics_row. */
 typedef struct column {
@@ -27,6 +27,9 @@ static void list_columns(int n_tensors, column columns[N_COLUMNS])
         {"dev_loss_nats", H5T_IEEE_F64LE, offsetof(bal_metrics_row, dev_loss_nats), 8, 1, NULL},
         {"dev_metric", H5T_IEEE_F64LE, offsetof(bal_metrics_row, dev_metric), 8, 1, NULL},
         {"agreement", H5T_IEEE_F64LE, offsetof(bal_metrics_row, agreement), 8, 1, NULL},
+        {"slope", H5T_IEEE_F64LE, offsetof(bal_metrics_row, slope), 8, 1, NULL},
+        {"share", H5T_IEEE_F64LE, offsetof(bal_metrics_row, share), 8, 1, NULL},
+        {"rise", H5T_IEEE_F64LE, offsetof(bal_metrics_row, rise), 8, 1, NULL},
         {"forward_passes", H5T_STD_I64LE, offsetof(bal_metrics_row, n_passes), 8, 1, NULL},
         {"seconds", H5T_IEEE_F64LE, offsetof(bal_metrics_row, seconds), 8, BAL_N_PHASES, "phases"},
         {"flips", H5T_STD_U32LE, BAL_METRICS_FIXED_BYTES, 4, n_tensors, "tensors"},
@@ -129,10 +132,14 @@ bal_status bal_write_metrics(hid_t file, const bal_metrics *metrics, const bal_t
 
 static bal_place place_of(const column *c) { return (bal_place){"/metrics", c->name}; }
 
-/* Files of version 0.1 have no metric of a task. */
+/* Files of version 0.1 have no metric of a task, and do not say what slots have found. */
 static bool is_missing(const bal_reader *r, const column *c)
 {
-    return strcmp(c->name, "dev_metric") == 0 && !bal_hdf5_is_hard_link(r->metrics, c->name);
+    static const char *const newer[] = {"dev_metric", "slope", "share", "rise"};
+    bool may_miss = false;
+    for (size_t i = 0; i < sizeof newer / sizeof *newer; ++i)
+        may_miss |= strcmp(c->name, newer[i]) == 0;
+    return may_miss && !bal_hdf5_is_hard_link(r->metrics, c->name);
 }
 
 /* Open all columns, the first of which says how many rows there are. */

@@ -82,13 +82,13 @@ static uint32_t version_of(bal_journal_form form)
     return form.has_merit ? VERSION_OF_MERIT : VERSION_OF_SIGNS;
 }
 
-static bool has_values(bal_journal_form form) { return version_of(form) == VERSION_OF_VALUES; }
+bool bal_journal_has_values(bal_journal_form form) { return version_of(form) == VERSION_OF_VALUES; }
 static bool has_merit(bal_journal_form form) { return version_of(form) != VERSION_OF_SIGNS; }
 
 /* Words of a record before its bits. */
 static int64_t bits_at(bal_journal_form form)
 {
-    return has_values(form) ? COURSE_AT + N_COURSE : SPREAD_AT + 2;
+    return bal_journal_has_values(form) ? COURSE_AT + N_COURSE : SPREAD_AT + 2;
 }
 
 static bal_ballot_shape shape_of(int n_slots, bal_journal_form form)
@@ -129,7 +129,7 @@ static bool ranks_are_valid(uint64_t word)
 static bool contents_are_valid(const bal_journal *j, const uint64_t *record)
 {
     return ranks_are_valid(record[RANKS_AT]) && record[CAST_AT] <= (uint64_t)j->id.n_slots &&
-           (!has_values(j->form) ||
+           (!bal_journal_has_values(j->form) ||
             (record[SPREAD_AT] <= INT64_MAX && record[COURSE_AT] <= RATE_MAX)) &&
            bits_are_valid(record + bits_at(j->form), bal_journal_ballot(j));
 }
@@ -309,8 +309,8 @@ static void put_totals(const bal_journal_entry *entry, bal_journal_form form, ui
 {
     const bal_totals *totals = &entry->totals;
     memcpy(record + TOTALS_AT, totals,
-           has_values(form) ? sizeof *totals : offsetof(bal_totals, spread));
-    if (has_values(form))
+           bal_journal_has_values(form) ? sizeof *totals : offsetof(bal_totals, spread));
+    if (bal_journal_has_values(form))
         memcpy(record + COURSE_AT, &entry->course, sizeof entry->course);
     else
         memcpy(record + SPREAD_AT, &totals->fingerprint_min, 16);
@@ -320,7 +320,7 @@ static void read_totals(const uint64_t *record, bal_journal_form form, bal_journ
     bal_totals *totals = &entry->totals;
     memcpy(totals, record + TOTALS_AT, sizeof *totals);
     entry->course = (bal_course){0};
-    if (has_values(form)) {
+    if (bal_journal_has_values(form)) {
         memcpy(&entry->course, record + COURSE_AT, sizeof entry->course);
     } else {
         totals->spread = totals->common = 0;

@@ -85,6 +85,12 @@ static json_t *log_ranks(const bal_run *run, int64_t step, int *accused)
     return ranks;
 }
 
+/* A number that is not always known. */
+static void log_number(json_t *object, const char *key, double value)
+{
+    if (object != NULL && !isnan(value)) json_object_set_new(object, key, json_real(value));
+}
+
 /* Of a run that finds its travel: the rate of a step, and what a search before it has found. */
 static void log_course(const bal_run *run, int64_t step, json_t *object)
 {
@@ -117,14 +123,16 @@ bal_status bal_metrics_log_step(bal_metrics_log *log, const bal_run *run, int64_
         if (row.flips[i] > 0)
             json_object_set_new(flips, run->replica.tensors->at[i].name,
                                 json_integer(row.flips[i]));
-    double dev = row.dev_loss_nats, loss = row.loss_nats, metric = row.dev_metric;
+    double dev = row.dev_loss_nats, loss = row.loss_nats;
     json_t *object =
         json_pack("{s:I, s:o, s:o, s:f, s:I, s:o, s:o}", "step", (json_int_t)step, "loss_nats",
                   isnan(loss) ? json_null() : json_real(loss), "dev_loss_nats",
                   isnan(dev) ? json_null() : json_real(dev), "agreement", row.agreement,
                   "forward_passes", (json_int_t)row.n_passes, "seconds", seconds, "flips", flips);
-    if (object != NULL && !isnan(metric))
-        json_object_set_new(object, "dev_metric", json_real(metric));
+    log_number(object, "dev_metric", row.dev_metric);
+    log_number(object, "slope", row.slope);
+    log_number(object, "share", row.share);
+    log_number(object, "rise", row.rise);
     if (object != NULL && fingerprint != NULL) { /* of the model before the step */
         char hex[17];
         snprintf(hex, sizeof hex, "%016llx", (unsigned long long)*fingerprint);
@@ -161,7 +169,7 @@ bal_status bal_metrics_log_final(bal_metrics_log *log, const bal_run *run)
 
 int64_t bal_metrics_log_bytes(const bal_tensors *tensors, int64_t n_steps)
 {
-    int64_t line = 450; /* what every line has, its numbers at their longest */
+    int64_t line = 520; /* what every line has, its numbers at their longest */
     for (int i = 0; i < tensors->n; ++i) {
         const bal_tensor *tensor = &tensors->at[i];
         line += snprintf(NULL, 0, "\"%s\":%lld,", tensor->name, (long long)bal_tensor_n(tensor));

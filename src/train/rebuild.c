@@ -20,6 +20,9 @@ static bal_status read_metrics(const bal_run *run, const char *path, int64_t ste
         bal_metrics_row row = {.step = i,
                                .dev_loss_nats = (double)NAN,
                                .dev_metric = (double)NAN,
+                               .slope = (double)NAN,
+                               .share = (double)NAN,
+                               .rise = (double)NAN,
                                .n_passes = (i + 1) * passes};
         BAL_TRY(bal_metrics_put(metrics, &row));
     }

@@ -71,12 +71,6 @@ bool bal_record_score(bal_record *record, int64_t step)
     return true;
 }
 
-bal_score bal_entry_score(const bal_journal_entry *entry)
-{
-    return (bal_score){
-        .loss = entry->dev_loss, .n_tokens = entry->dev_tokens, .merit = entry->dev_merit};
-}
-
 double bal_merit(int64_t merit) { return (double)merit / BAL_LOSS_UNITS_PER_NAT; }
 
 static bal_status add_metrics(bal_run *run, const bal_journal_entry *entry)
@@ -89,14 +83,16 @@ static bal_status add_metrics(bal_run *run, const bal_journal_entry *entry)
     double sequences = (double)bal_ballot_n_decided(bal_job_ballot(run->job), entry->bits) *
                        (double)run->job->data.batch;
     bal_score dev = bal_entry_score(entry);
+    bal_signs signs = bal_entry_signs(run->job, entry);
     bal_metrics_row row = {
         .step = entry->step,
-        .loss_nats = totals->n_tokens > 0 ? (double)totals->loss / n_points /
-                                                (double)totals->n_tokens / BAL_LOSS_UNITS_PER_NAT
-                                          : (double)NAN, /* all have abstained */
+        .loss_nats = bal_entry_loss(run->job, entry),
         .dev_loss_nats = entry->dev_loss >= 0 ? bal_score_nats(&dev) : (double)NAN,
         .dev_metric = entry->dev_merit >= 0 ? bal_merit(entry->dev_merit) : (double)NAN,
         .agreement = sequences > 0 ? (double)totals->n_agree / sequences : 0.0,
+        .slope = signs.slope,
+        .share = signs.share,
+        .rise = signs.rise,
         .n_passes = before.n_passes + n_points * totals->n_cast + entry->course.n_passes,
         .flips = run->update.flips};
     return bal_metrics_put(m, &row);

@@ -128,6 +128,11 @@ bool bal_record_score(bal_record *record, int64_t step);
 bal_score bal_entry_score(const bal_journal_entry *entry);
 /** A merit of 0 to 1. */
 double bal_merit(int64_t merit);
+/** The mean training loss in an entry, nats per token; NaN: all have abstained. Local. */
+double bal_entry_loss(const bal_job *job, const bal_journal_entry *entry);
+/** Slope, share and rise of that step alone, see bal_signs; its other members are 0. NaN where the
+ *  journal does not say. Local. */
+bal_signs bal_entry_signs(const bal_job *job, const bal_journal_entry *entry);
 
 /** Time and work of this process. */
 typedef struct bal_clock {

@@ -221,6 +221,32 @@ class Report(unittest.TestCase):
         self.assertEqual(rates.axes.get_title(loc="left"), "Rate: the steps are too long")
         self.draws(self.folder.name, self.path("report"))
 
+    def test_what_slots_have_found_in_lines_and_columns(self):
+        run = made_up_run(4, eval_every=2)
+        found = {"slope": [0.3, 0.2, 0.1, 0.1], "share": [np.nan, 0.5, -0.1, 0.2],
+                 "rise": [np.nan, 0.75, np.nan, 0.25]}
+        write_jsonl(self.path("metrics.jsonl"), run, last_dev=4.5)
+        with open(self.path("metrics.jsonl"), encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
+        for i, line in enumerate(lines[1:5]):
+            line.update({key: values[i] for key, values in found.items() if values[i] == values[i]})
+        lines[5]["limit"] = "too few slots"
+        with open(self.path("metrics.jsonl"), "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+        write_checkpoint(self.path("step-000004.h5"), run)
+        with h5py.File(self.path("step-000004.h5"), "r+") as file:
+            for key, values in found.items():
+                file["metrics"][key] = np.array(values)
+        for source in (self.folder.name, self.path("step-000004.h5")):
+            artists = drawn(report.draw(report.read(source)))
+            for key in ("slope", "share"):
+                np.testing.assert_array_equal(artists[key].get_ydata(), found[key])
+            self.assertEqual(list(artists["rise"].get_ydata()), [0.75, 0.25])
+            self.assertEqual(list(artists["rise"].get_xdata()),
+                             list(run["forward_passes"][[1, 3]]))
+        self.assertEqual(drawn(report.draw(report.read(self.folder.name)))["slope"].axes.get_title(
+            loc="left"), "Slope: too few slots")
+
     def test_a_run_that_is_going_on(self):
         """Half a last line, and a step that a restart repeated."""
         run = made_up_run(30, n_layers=2)

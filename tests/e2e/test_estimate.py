@@ -81,7 +81,8 @@ class Estimate(b.TestCase):
     def test_files_and_messages_have_the_sizes_that_were_said(self):
         for i, options in enumerate((
                 {}, {"vote.slots": 1}, {"vote.slots": 65, "run.steps": 3},
-                {"model.codes": "i4"}, {"model.codes": "nf4", "model.group": 32},
+                {"model.codes": "i4", "vote.density": 1},
+                {"model.codes": "nf4", "model.group": 32, "vote.density": 1},
                 {"vote.slots": 2, "run.steps": 30 if b.SLOW else 1500, "run.eval_every": 0,
                  "run.checkpoint_every": 0, "run.check_every": 0})):
             options = {key.replace(".", "__"): value for key, value in options.items()}

@@ -82,6 +82,30 @@ class Record(b.TestCase):
         self.assertEqual(numpy.isnan(table["dev_loss_nats"]).tolist(),
                          [row["dev_loss_nats"] is None for row in rows])
 
+    def test_what_slots_have_found_is_the_same_in_lines_columns_and_replayed_rows(self):
+        options = dict(run__steps=20, run__checkpoint_every=0, rule__travel="auto", vote__bits=8,
+                       vote__probe="one-sided", vote__team=4, data__batch=2)
+        tables, keys = [], ("slope", "share", "rise")
+        for ranks in (1, 2):
+            run = self.folder(f"found-{ranks}")
+            b.run(b.tiny(run, **options), ranks)
+            for replayed in range(2):
+                with h5py.File(os.path.join(run, "step-000020.h5")) as file:
+                    tables.append(numpy.array([file["metrics"][key][:] for key in keys]))
+                    steps, seconds = file["metrics/step"][:], file["metrics/seconds"][:]
+                if replayed == 0:
+                    self.assertGreater(seconds.sum(), 0)
+                    os.remove(os.path.join(run, "step-000020.h5"))
+                    b.run(b.tiny(run, **options), ranks)
+            lines = numpy.array([[row.get(key, numpy.nan) for row in b.metrics(run)]
+                                 for key in keys])
+            numpy.testing.assert_allclose(lines, tables[-1], rtol=1e-8)
+        for table in tables[1:]:
+            numpy.testing.assert_array_equal(table, tables[0])
+        slope, share, rise = tables[0]
+        self.assertTrue((slope > 0).all() and numpy.isfinite(share).all())
+        self.assertEqual(list(steps[numpy.isfinite(rise)]), [2, 5, 10], "where the line is searched")
+
     # ---- replay ----
 
     def replay(self, name, *more, base=b.STORIES):

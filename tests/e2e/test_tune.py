@@ -44,8 +44,8 @@ class Tune(b.TestCase):
         run = self.folder("limited")
         b.run(b.tiny(run, rule__travel="auto", run__steps=20, data__batch=2, vote__slots=32))
         found = json.loads(b.run(["doctor", run, "--json"]).out)
-        self.assertEqual(set(found), {"limit", "advice", "share", "share_error", "scale",
-                                      "scale_error"})
+        self.assertEqual(set(found), {"limit", "advice", "slope", "share", "share_error", "rise",
+                                      "rise_error", "scale", "scale_error"})
         self.assertAlmostEqual(found["share_error"], (32 * 5) ** -0.5, 6)
         self.assertGreater(found["scale"], 0.2)
         said = b.run(["doctor", run]).out.splitlines()

@@ -151,6 +151,33 @@ static void test_a_vote_of_more_bits_is_rounded_in_its_unit(void)
     CU_ASSERT_EQUAL(bal_way_unit(&way, &(bal_totals){0}), 0);
 }
 
+/* Losses of a plane with a slope of 1,000 units, in every direction. */
+static void test_a_slope_is_found_by_every_way(void)
+{
+    enum { N_TEAMS = 4000 };
+    uint64_t state = 3;
+    const int teams[] = {1, 2, 8, 64};
+    for (size_t k = 0; k < sizeof teams / sizeof *teams; ++k) {
+        bal_way way = bal_ways[k == 0 ? BAL_WAY_TWO_SIDED : BAL_WAY_ONE_SIDED];
+        way.team = teams[k];
+        double sum = 0.0;
+        for (int team = 0; team < N_TEAMS; ++team) {
+            int64_t losses[2 * BAL_WAY_TEAM_MAX], values[BAL_WAY_TEAM_MAX];
+            for (int i = 0; i < way.team; ++i) {
+                double change = 0.0; /* a normal number: the sum of twelve uniform ones, less 6 */
+                for (int j = 0; j < 12; ++j)
+                    change += (double)(bal_test_random(&state) >> 11) / 9007199254740992.0 - 0.5;
+                losses[i * way.n_points] = 5000000 + (int64_t)(1000.0 * change);
+                if (way.n_points == 2) losses[2 * i + 1] = 5000000 - (int64_t)(1000.0 * change);
+            }
+            way.find(way.team, losses, values);
+            for (int i = 0; i < way.team; ++i) sum += (double)llabs(values[i]);
+        }
+        double found = bal_way_slope(&way, sum / (N_TEAMS * way.team));
+        CU_ASSERT_DOUBLE_EQUAL(found, 1000.0, 40.0);
+    }
+}
+
 static void test_a_two_sided_probe_looks_at_both_sides(void)
 {
     bench b;
@@ -302,6 +329,7 @@ const bal_test bal_suite_tests[] = {
      test_a_two_sided_vote_is_the_sign_of_a_difference},
     {"a one-sided slot is held against its team", test_a_one_sided_slot_is_held_against_its_team},
     {"a vote of more bits is rounded in its unit", test_a_vote_of_more_bits_is_rounded_in_its_unit},
+    {"a slope is found by every way", test_a_slope_is_found_by_every_way},
     {"a two-sided probe looks at both sides", test_a_two_sided_probe_looks_at_both_sides},
     {"written answers are probed by their grades", test_written_answers_are_probed_by_their_grades},
     {"a team shares a mini-batch", test_a_team_shares_a_mini_batch},

@@ -127,6 +127,9 @@ static bal_snapshot make_snapshot(const bal_model_config *config, int64_t n_step
                                .dev_loss_nats = step % 2 == 0 ? 4.0 : (double)NAN,
                                .dev_metric = 0.125 * (double)(step % 8),
                                .agreement = 0.5,
+                               .slope = 0.25 / (double)(step + 1),
+                               .share = step % 2 == 0 ? (double)NAN : 0.125,
+                               .rise = step % 3 == 0 ? (double)NAN : -0.5,
                                .n_passes = 128 * (step + 1),
                                .flips = flips};
         for (int phase = 0; phase < BAL_N_PHASES; ++phase)

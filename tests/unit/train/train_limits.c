@@ -12,8 +12,8 @@ static bal_signs nothing(void)
                        .share_error = NAN,
                        .scale = NAN,
                        .scale_error = NAN,
-                       .rise = NAN,
-                       .fall = NAN};
+                       .dev_rise = NAN,
+                       .train_fall = NAN};
 }
 
 static void test_each_sign_stands_for_its_limit(void)
@@ -39,8 +39,8 @@ static void test_each_sign_stands_for_its_limit(void)
                            .share_error = 0.01,
                            .scale = rows[i].scale,
                            .scale_error = 0.02,
-                           .rise = rows[i].rise,
-                           .fall = rows[i].fall,
+                           .dev_rise = rows[i].rise,
+                           .train_fall = rows[i].fall,
                            .n_worse = rows[i].n_worse};
         CU_ASSERT_EQUAL(bal_limit_of(&signs), rows[i].limit);
     }
@@ -58,6 +58,57 @@ static void test_what_may_be_noise_is_no_sign(void)
     CU_ASSERT_EQUAL(bal_limit_of(&signs), BAL_LIMIT_SLOTS);
 }
 
+/* A journal of 80 steps of one-sided teams of 8, in which every number is known: step i has a mean
+ * loss of 4.0 + 0.1 in odd steps; a search before step 60 finds 3.5 nats. */
+static bal_status write_journal(const bal_job *job, bal_journal *journal)
+{
+    const int64_t nat = BAL_LOSS_UNITS_PER_NAT, slots = job->vote.slots, tokens = 100;
+    uint64_t bits[8] = {0};
+    for (int64_t step = 0; step < 80; ++step) {
+        bal_journal_entry entry = {
+            .step = step, .dev_loss = -1, .dev_merit = -1, .accused = -1, .bits = bits};
+        entry.totals = (bal_totals){.loss = slots * tokens * (40 + step % 2) * nat / 10,
+                                    .n_tokens = slots * tokens,
+                                    .n_cast = slots,
+                                    .spread = slots * tokens * nat / 10,
+                                    .common = slots << 20};
+        entry.course.rate = 1;
+        if (step == 60)
+            entry.course = (bal_course){.rate = 1,
+                                        .scale = (int64_t)BAL_RATE_ONE,
+                                        .n_tokens = 50 * tokens,
+                                        .loss = 50 * tokens * nat * 35 / 10};
+        BAL_TRY(bal_journal_append(journal, &entry));
+    }
+    return BAL_OK;
+}
+
+static void test_signs_are_read_from_a_journal(void)
+{
+    char path[BAL_PATH_BYTES];
+    bal_job job = bal_job_default();
+    bal_journal *journal = NULL;
+    bal_signs signs;
+    job.vote.probe = BAL_WAY_ONE_SIDED;
+    job.vote.bits = 8;
+    job.data.batch = 4;
+    bal_run_path(bal_test_dir("signs"), "ballots.journal", path);
+    bal_run_id id = {.n_slots = (int)job.vote.slots, .n_steps = 80, .stream_version = 2};
+    CU_ASSERT_EQUAL_FATAL(bal_journal_create(path, &id, bal_job_journal(&job), &journal), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(write_journal(&job, journal), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_signs_read(&job, journal, &signs), BAL_OK);
+    bal_journal_close(&journal);
+    const double mean = 0.1 * 100.0; /* nats */
+    CU_ASSERT_DOUBLE_EQUAL(signs.slope, sqrt(acos(-1.0) / 2.0) * 0.1 / sqrt(56.0), 1e-6);
+    double product = 4.0 / 1024.0; /* of the halves, 2^20 of 2^-30 nats^2, at the whole's size */
+    CU_ASSERT_DOUBLE_EQUAL(signs.share, product / (acos(-1.0) / 2.0 * mean * mean), 1e-9);
+    CU_ASSERT_DOUBLE_EQUAL(signs.share_error, 1.0 / sqrt(20.0 * 64.0), 1e-9);
+    CU_ASSERT_DOUBLE_EQUAL(signs.rise, 0.55, 0.01);
+    /* Steps vary by 0.05; 8 mini-batches of one that is weighted by a tenth, 50 of the search. */
+    CU_ASSERT_DOUBLE_EQUAL(signs.rise_error, 0.05 * sqrt(0.1 + 8.0 / 50.0), 0.003);
+    CU_ASSERT_EQUAL(signs.scale, 0.0);
+}
+
 static void test_every_limit_has_a_sentence_and_advice(void)
 {
     for (int limit = 0; limit < BAL_N_LIMITS; ++limit) {
@@ -70,6 +121,7 @@ const char bal_suite_name[] = "train_limits";
 const bal_test bal_suite_tests[] = {
     {"each sign stands for its limit", test_each_sign_stands_for_its_limit},
     {"what may be noise is no sign", test_what_may_be_noise_is_no_sign},
+    {"signs are read from a journal", test_signs_are_read_from_a_journal},
     {"every limit has a sentence and advice", test_every_limit_has_a_sentence_and_advice},
     {NULL, NULL},
 };
