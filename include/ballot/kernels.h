@@ -107,7 +107,8 @@ typedef struct bal_weights_u8 {
     const uint8_t *entries; /* [panel][n_blocks][64 rows][4 columns]; reads may go on to a multiple
                                of 16 blocks after the last panel */
     const float *scale;     /* [n_rows] */
-    const uint8_t *next;    /* as many bytes that the caller reads next, to prefetch; NULL: none */
+    const uint8_t *next;    /* what the caller reads next, to prefetch */
+    int64_t next_bytes;     /* 0: nothing */
 } bal_weights_u8;
 
 /** Activations as int8, one row per token. */

@@ -43,9 +43,9 @@ static void pass(const work *w, bal_panel_format format, bool moved)
         const uint8_t *sides[] = {bytes && !moved ? codes : w->plus, w->minus};
         for (int side = 0; side < (moved ? 2 : 1); ++side) {
             bool last = side == (moved ? 1 : 0);
-            bal_weights_u8 weights = {
-                w->n_blocks, n_rows, sides[side], w->row_scale + row,
-                last ? codes + n_rows * 4 * w->n_blocks / (bytes ? 1 : 2) : NULL};
+            int64_t n_bytes = n_rows * 4 * w->n_blocks / (bytes ? 1 : 2);
+            bal_weights_u8 weights = {w->n_blocks,        n_rows,          sides[side],
+                                      w->row_scale + row, codes + n_bytes, last ? n_bytes : 0};
             w->kernels->product_i8(&weights, &w->x, false, w->y + row, w->n);
         }
     }

@@ -20,7 +20,6 @@ static inline bal_weights_u8 bal_panel_of(const bal_weights_u8 *w, int64_t row)
     panel.n_rows = left < BAL_PANEL_ROWS ? left : BAL_PANEL_ROWS;
     panel.entries = w->entries + row * 4 * w->n_blocks;
     panel.scale = w->scale + row;
-    panel.next = w->next != NULL ? w->next + row * 4 * w->n_blocks : NULL;
     return panel;
 }
 void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds, float *y,

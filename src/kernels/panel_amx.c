@@ -142,7 +142,7 @@ static void product_i8(const bal_weights_u8 *w, const bal_rows_i8 *x, bool adds,
         bal_product_i8_avx512(w, x, adds, y, y_stride);
         return;
     }
-    task t = {w, x, adds, y, y_stride, w->next, w->next != NULL ? 4 * w->n_blocks : 0};
+    task t = {w, x, adds, y, y_stride, w->next, w->next_bytes > 0 ? 4 * w->n_blocks : 0};
     block blocks[2];
     int now = 0;
     int64_t configured = 0;

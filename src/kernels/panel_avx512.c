@@ -236,16 +236,18 @@ void bal_product_i8_avx512(const bal_weights_u8 *w, const bal_rows_i8 *x, bool a
     static void (*const tiles[])(const bal_weights_u8 *, const bal_rows_i8 *, int64_t,
                                  const uint8_t *, int, bool, float *,
                                  int64_t) = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
-    int64_t n_tiles = (x->n_rows + 5) / 6;
-    int per_block = n_tiles < 4 ? 2 : 1;             /* of the 4 lines, in the first tiles */
+    int64_t n_tiles = (x->n_rows + 5) / 6, n_panels = (w->n_rows + 63) / BAL_PANEL_ROWS;
+    int64_t left = w->next_bytes / 64;
+    int per_block = left > n_tiles * n_panels * w->n_blocks ? 2 : 1;
+    const uint8_t *next = w->next;
     for (int64_t tile = 0; tile < n_tiles; ++tile) { /* nearly equal: 16 is 5 + 5 + 6 */
         int64_t first = x->n_rows * tile / n_tiles, end = x->n_rows * (tile + 1) / n_tiles;
-        int n_fetched = w->next != NULL && tile * per_block < 4 ? per_block : 0;
         for (int64_t row = 0; row < w->n_rows; row += BAL_PANEL_ROWS) {
             bal_weights_u8 panel = bal_panel_of(w, row);
-            const uint8_t *next =
-                n_fetched > 0 ? panel.next + 64 * n_fetched * tile * w->n_blocks : NULL;
+            int n_fetched = left > 0 ? per_block : 0;
             tiles[end - first](&panel, x, first, next, n_fetched, adds, y + row, y_stride);
+            if (n_fetched > 0) next += n_fetched * 64 * w->n_blocks;
+            left -= n_fetched * w->n_blocks;
         }
     }
 }

@@ -73,7 +73,7 @@ static int64_t dots(int64_t n)
     uint8_t entries[16 * BAL_BLOCK_CODES] = {0};
     int8_t q[64] = {0};
     float scale[BAL_PANEL_ROWS] = {0}, y[BAL_PANEL_ROWS];
-    bal_weights_u8 w = {16, BAL_PANEL_ROWS, entries, scale, NULL};
+    bal_weights_u8 w = {16, BAL_PANEL_ROWS, entries, scale, NULL, 0};
     bal_rows_i8 row = {1, 64, q, scale, (int32_t[]){0}};
     for (int64_t i = 0; i < n; ++i) product_i8(&w, &row, false, y, BAL_PANEL_ROWS);
     return n * 2 * BAL_PANEL_ROWS * 64;

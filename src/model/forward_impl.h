@@ -44,6 +44,8 @@ typedef struct bal_moved {
     uint8_t *negative, *moves, *strip[N_SIGNS_MAX];
     float *row_scale[N_SIGNS_MAX];
     float *vector[2][N_SIGNS_MAX];
+    const uint8_t *next; /* codes of the strip that is read next, to prefetch */
+    int64_t next_bytes;
 } bal_moved;
 
 /* What attention needs: scores of a query; of positions [max_length][head_dim] each, see

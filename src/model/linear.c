@@ -74,6 +74,23 @@ static bal_panel panel_at(const bal_tensor *matrix, int64_t row)
     return panel;
 }
 
+/* After the strip that comes now, those of a matrix are read, from a row on; after its last one,
+ * those of the next matrix in the list. The product prefetches one strip. */
+static void set_next(bal_forward *f, int index, int64_t row)
+{
+    const bal_tensors *all = &f->model->tensors;
+    f->moved.next_bytes = 0;
+    for (; index < all->n; ++index, row = 0) {
+        const bal_tensor *matrix = &all->at[index];
+        if (matrix->role != BAL_MATRIX || row >= matrix->n_rows) continue;
+        bal_panel panel = panel_at(matrix, row);
+        int64_t codes = bal_strip_rows(matrix->n_rows, panel.n_blocks, row) * 4 * panel.n_blocks;
+        f->moved.next = panel.codes;
+        f->moved.next_bytes = bal_format_is_nibbles(matrix->format) ? codes / 2 : codes;
+        return;
+    }
+}
+
 /* The direction that moves a matrix; NULL: none does, and it is the same at each sign. */
 static const bal_direction *direction_of(const bal_forward *f, int weight)
 {
@@ -197,7 +214,7 @@ static void strip_product(bal_forward *f, const bal_part *part, int64_t row, int
     const bal_tensor *matrix = tensor_at(f, part->weight);
     const bal_input *in = &f->input;
     int64_t blocks = (matrix->n_cols + 3) / 4, n = f->pass.n_tokens;
-    const uint8_t *strip[N_SIGNS_MAX], *codes = matrix->codes;
+    const uint8_t *strip[N_SIGNS_MAX];
     bal_weights_u8 w = {.n_blocks = blocks, .n_rows = n_rows};
     fill_strip(f, part, row, n_rows, strip);
     for (int sign = 0; sign < f->pass.n_signs; ++sign) {
@@ -206,9 +223,8 @@ static void strip_product(bal_forward *f, const bal_part *part, int64_t row, int
                             in->sum + from};
         w.entries = strip[sign];
         w.scale = f->moved.row_scale[sign];
-        w.next = sign == f->pass.n_signs - 1 && matrix->format == BAL_I8
-                     ? codes + (row + n_rows) * 4 * blocks
-                     : NULL;
+        w.next = f->moved.next;
+        w.next_bytes = sign == f->pass.n_signs - 1 ? f->moved.next_bytes : 0;
         f->kernels->product_i8(&w, &rows, adds, y + sign * n * y_stride, y_stride);
     }
 }
@@ -244,6 +260,7 @@ void bal_forward_apply(bal_forward *f, const bal_part *part, bool adds, float *y
     int64_t n = f->pass.n_tokens, width = matrix->n_rows;
     for (int64_t row = 0, n_rows; row < width; row += n_rows) {
         n_rows = rows_at_once(matrix, row, width);
+        set_next(f, part->weight, row + n_rows);
         fill_part(f, part, row, n_rows, adds, y + row, width);
     }
     if (part->after.weight < 0) return;
@@ -258,7 +275,9 @@ void bal_forward_gated(bal_forward *f, const bal_layer *layer)
     int64_t n = f->pass.n_tokens, width = gate->n_rows;
     for (int64_t row = 0, n_rows; row < width; row += n_rows) {
         n_rows = rows_at_once(gate, row, width);
+        set_next(f, layer->up.weight, row);
         fill_part(f, &layer->gate, row, n_rows, false, f->gate + row, width);
+        set_next(f, row + n_rows < width ? layer->gate.weight : layer->up.weight, row + n_rows);
         fill_part(f, &layer->up, row, n_rows, false, f->up, n_rows);
         f->kernels->lanes.swiglu(f->pass.n_signs * n, n_rows, f->gate + row, width, f->up, n_rows);
     }
@@ -269,6 +288,7 @@ void bal_forward_fill_logits(bal_forward *f, int64_t word, int64_t n_words)
     const bal_part *head = &f->model->head;
     for (int64_t end = word + n_words, row = word, n_rows; row < end; row += n_rows) {
         n_rows = rows_at_once(tensor_at(f, head->weight), row, end);
+        set_next(f, head->weight, row + n_rows);
         fill_part(f, head, row, n_rows, false, f->out.logits + row - word, n_words);
     }
 }

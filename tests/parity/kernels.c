@@ -268,7 +268,7 @@ static void product_of(const bal_kernels *level, int64_t n_blocks, int64_t n_row
     if (extreme != 0) memset(panel, pick(0, 1) ? 255 : 0, (size_t)n_blocks * BAL_BLOCK_CODES);
     float *row_scale = scales(n_rows), *a = floats(n_y, 0.0f), *b = blank(4 * n_y);
     memcpy(b, a, (size_t)n_y * 4);
-    bal_weights_u8 w = {n_blocks, n_rows, panel, row_scale, pick(0, 1) ? panel : NULL};
+    bal_weights_u8 w = {n_blocks, n_rows, panel, row_scale, panel, pick(0, 1) * n_blocks * 256};
     ref->product_i8(&w, &x, adds, a, y_stride);
     level->product_i8(&w, &x, adds, b, y_stride);
     check(same(a, b, 4 * n_y),
@@ -317,7 +317,7 @@ static void walled_products(const bal_kernels *level)
         walled.q = q;
         float *scale = scales(n_rows), *a = blank(4 * n_tokens * n_rows),
               *b = blank(4 * n_tokens * n_rows);
-        bal_weights_u8 w = {n_blocks, n_rows, entries, scale, NULL};
+        bal_weights_u8 w = {n_blocks, n_rows, entries, scale, NULL, 0};
         ref->product_i8(&w, &walled, false, a, n_rows);
         level->product_i8(&w, &walled, false, b, n_rows);
         check(same(a, b, 4 * n_tokens * n_rows),

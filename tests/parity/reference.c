@@ -252,7 +252,7 @@ static void test_integer_products_are_exact(void)
         float *y = blank(4 * n_tokens * n_rows);
         int n_bad = 0;
         memcpy(y, old, (size_t)(n_tokens * n_rows) * 4);
-        bal_weights_u8 w = {n_blocks, n_rows, panel, row_scale, NULL};
+        bal_weights_u8 w = {n_blocks, n_rows, panel, row_scale, NULL, 0};
         ref->product_i8(&w, &x, adds, y, n_rows);
         for (int64_t t = 0; t < n_tokens; ++t)
             for (int64_t row = 0; row < n_rows; ++row) {
