@@ -1,8 +1,8 @@
 /* lanes_attention.h: attention with one lane per query, so that a query meets its keys in order
  * whatever LANES is. A block is QUERIES queries in N_VECTORS vectors; its work space is
- * [key][QUERIES]. A few queries are done one at a time, with the same terms in the same order. A
- * key that a query does not see has weight 0, which changes no sum. So no result depends on the
- * block. */
+ * [key][QUERIES]. Queries that fit one vector take one. A few queries are done one at a time, with
+ * the same terms in the same order. A key that a query does not see has weight 0, which changes no
+ * sum. So no result depends on the block. */
 #include "lanes_turn.h"
 
 #define N_KEYS (LANES == 16 ? 8 : 4) /* scores at a time: with q and k, they fill the registers */
@@ -36,9 +36,9 @@ INLINE struct task task_at(const bal_attention *a, int64_t head, int64_t query, 
                          .factor = LOG2_E / sqrtf((float)hd)};
 }
 
-/* Scores of keys j .. j + N_KEYS - 1 for the given vector of queries and those after it. */
+/* Scores of keys j .. j + N_KEYS - 1 for vectors from .. end - 1 of queries. */
 INLINE void score(const bal_attention *a, const struct task *t, const float *q, int64_t j, int from,
-                  vf top[N_VECTORS])
+                  int end, vf top[N_VECTORS])
 {
     int64_t width = a->n_kv_heads * a->head_dim;
     const float *key[N_KEYS];
@@ -47,9 +47,9 @@ INLINE void score(const bal_attention *a, const struct task *t, const float *q, 
 #pragma GCC unroll 4
     for (int64_t d = 0; d < a->head_dim; ++d)
         for (int i = 0; i < N_KEYS; ++i)
-            for (int v = from; v < N_VECTORS; ++v)
+            for (int v = from; v < end; ++v)
                 s[v][i] = fused(load(q + d * QUERIES + v * LANES), splat(key[i][d]), s[v][i]);
-    for (int v = from; v < N_VECTORS; ++v) {
+    for (int v = from; v < end; ++v) {
         int64_t position = t->position + v * LANES - j; /* of its first query, counted from j */
         vi query = lane_numbers() + (int32_t)position;
         if (position < N_KEYS - 1) /* a query sees no later key */
@@ -65,8 +65,8 @@ INLINE void score(const bal_attention *a, const struct task *t, const float *q, 
 }
 
 /* y[d][query] for n_dims elements at v: sums over keys, up to the last that the vector sees. */
-INLINE void weigh(const bal_attention *a, const float *v, int n_dims, const int64_t n_keys[],
-                  const vf inverse[], float *y)
+INLINE void weigh(const bal_attention *a, const float *v, int n_dims, int n_vectors,
+                  const int64_t n_keys[], const vf inverse[], float *y)
 {
     int64_t width = a->n_kv_heads * a->head_dim, j = 0;
     const float *p = a->scores;
@@ -74,27 +74,27 @@ INLINE void weigh(const bal_attention *a, const float *v, int n_dims, const int6
 #pragma GCC unroll 4
     for (; j < n_keys[0]; ++j, v += width, p += QUERIES)
         for (int i = 0; i < n_dims; ++i)
-            for (int at = 0; at < N_VECTORS; ++at)
+            for (int at = 0; at < n_vectors; ++at)
                 sum[at][i] = fused(load(p + at * LANES), splat(v[i]), sum[at][i]);
-    for (; j < n_keys[1]; ++j, v += width, p += QUERIES)
+    for (; n_vectors > 1 && j < n_keys[1]; ++j, v += width, p += QUERIES)
         for (int i = 0; i < n_dims; ++i) sum[1][i] = fused(load(p + LANES), splat(v[i]), sum[1][i]);
     for (int i = 0; i < n_dims; ++i) /* + 0 turns the -0 of masked keys into 0 */
-        for (int at = 0; at < N_VECTORS; ++at)
+        for (int at = 0; at < n_vectors; ++at)
             store(y + i * QUERIES + at * LANES, sum[at][i] * inverse[at] + 0.0f);
 }
 
-/* A block of queries. */
-static void attend(const bal_attention *a, const struct task *t)
+/* A block of queries, in so many vectors. */
+INLINE void attend(const bal_attention *a, const struct task *t, int n_vectors)
 {
     int64_t hd = a->head_dim, width = a->n_heads * hd;
     int64_t n_keys[] = {smaller(t->position + LANES, t->n_keys), t->n_keys};
     _Alignas(64) float q[BAL_HEAD_DIM_MAX * QUERIES], y[BAL_HEAD_DIM_MAX * QUERIES];
     vf top[] = {splat(-INFINITY), splat(-INFINITY)}, inverse[N_VECTORS];
     int64_t j = 0;
-    turn_rows(t->q, t->n_queries, width, hd, t->factor, q);
-    for (; j < n_keys[0]; j += N_KEYS) score(a, t, q, j, 0, top);
-    for (; j < n_keys[1]; j += N_KEYS) score(a, t, q, j, 1, top);
-    for (int at = 0; at < N_VECTORS; ++at) {
+    turn_rows(t->q, t->n_queries, n_vectors, width, hd, t->factor, q);
+    for (; j < n_keys[0]; j += N_KEYS) score(a, t, q, j, 0, n_vectors, top);
+    for (; n_vectors > 1 && j < n_keys[1]; j += N_KEYS) score(a, t, q, j, 1, n_vectors, top);
+    for (int at = 0; at < n_vectors; ++at) {
         vf sum = {0};
         float *p = a->scores + at * LANES;
         for (j = 0; j < n_keys[at]; ++j, p += QUERIES) {
@@ -106,17 +106,21 @@ static void attend(const bal_attention *a, const struct task *t)
     }
     int64_t d = 0;
     for (; d + N_DIMS <= hd; d += N_DIMS)
-        weigh(a, t->v + d, N_DIMS, n_keys, inverse, y + d * QUERIES);
-    for (; d + 2 <= hd; d += 2) weigh(a, t->v + d, 2, n_keys, inverse, y + d * QUERIES);
-    if (d < hd) weigh(a, t->v + d, 1, n_keys, inverse, y + d * QUERIES);
+        weigh(a, t->v + d, N_DIMS, n_vectors, n_keys, inverse, y + d * QUERIES);
+    for (; d + 2 <= hd; d += 2) weigh(a, t->v + d, 2, n_vectors, n_keys, inverse, y + d * QUERIES);
+    if (d < hd) weigh(a, t->v + d, 1, n_vectors, n_keys, inverse, y + d * QUERIES);
     turn_back(y, t->n_queries, width, hd, t->y);
 }
+
+static void attend_half(const bal_attention *a, const struct task *t) { attend(a, t, 1); }
+static void attend_whole(const bal_attention *a, const struct task *t) { attend(a, t, N_VECTORS); }
 
 /* Keys of a task from j on, in lanes; lanes after the last key repeat it. */
 INLINE void turn_keys(const bal_attention *a, const struct task *t, int64_t j, float *keys)
 {
     int64_t width = a->n_kv_heads * a->head_dim;
-    turn_rows(t->k + j * width, smaller(t->n_keys - j, QUERIES), width, a->head_dim, 1.0f, keys);
+    turn_rows(t->k + j * width, smaller(t->n_keys - j, QUERIES), N_VECTORS, width, a->head_dim,
+              1.0f, keys);
 }
 
 /* Weights of the keys of one query. keys: [head_dim][QUERIES], turned already where there are no
@@ -183,7 +187,7 @@ static void attention(const bal_attention *a)
         for (int64_t query = 0, n; query < n_in_blocks; query += n) {
             n = smaller(n_in_blocks - query, QUERIES);
             struct task t = task_at(a, head, query, n);
-            attend(a, &t);
+            (n <= LANES ? attend_half : attend_whole)(a, &t);
         }
     for (int64_t query = n_in_blocks; query < a->n_queries; ++query) attend_heads(a, query);
 }

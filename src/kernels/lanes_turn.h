@@ -45,11 +45,12 @@ INLINE void turn(vf x[4])
 #endif
 }
 
-/* to[d][row] = factor times element d of the row, for n rows of a head; the last is repeated. */
-INLINE void turn_rows(const float *from, int64_t n, int64_t width, int64_t hd, float factor,
-                      float *to)
+/* to[d][row] = factor times element d of the row, for n rows of a head; the last is repeated up to
+ * the end of n_vectors vectors. */
+INLINE void turn_rows(const float *from, int64_t n, int n_vectors, int64_t width, int64_t hd,
+                      float factor, float *to)
 {
-    for (int64_t row = 0; row < QUERIES; row += LANES, to += LANES) {
+    for (int64_t row = 0; row < n_vectors * LANES; row += LANES, to += LANES) {
         const float *rows[LANES];
         for (int i = 0; i < LANES; ++i) rows[i] = from + smaller(row + i, n - 1) * width;
         for (int64_t d = 0; d + 4 <= hd; d += 4) {
