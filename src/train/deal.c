@@ -19,9 +19,11 @@ struct bal_deal {
     _Atomic uint64_t *begun; /* [2] teams of the pile, in this round and in the next */
     progress *teams[2];      /* [n] likewise; all in shared memory */
     int64_t *rows;           /* [n][plan.team][plan.n_row] too */
+    int *order;              /* [size] ranks, as teams are dealt to them */
     int *pile;               /* [n] teams, by their first slots */
-    int n, n_mine;           /* teams in the pile; slots that fall to me */
-    int mine;                /* the team I am at; -1: none */
+    int n_ranks;
+    int n, n_mine; /* teams in the pile; slots that fall to me */
+    int mine;      /* the team I am at; -1: none */
     unsigned round;
 };
 
@@ -31,13 +33,51 @@ static int n_of(const bal_deal *deal, int at)
     return left < deal->plan.team ? left : deal->plan.team;
 }
 
-/* The teams that are dealt to the ranks of my table: those with a number like mine. */
+/* Where a rank sits: in the middle of its part of a table, which is 1 long. */
+typedef struct seat {
+    double place;
+    int rank;
+} seat;
+
+static int compare_seats(const void *a, const void *b)
+{
+    const seat *x = a, *y = b;
+    if (x->place != y->place) return x->place < y->place ? -1 : 1;
+    return x->rank - y->rank;
+}
+
+/* The order of ranks in which those of every table are spread alike. So tables share teams as their
+ * ranks are many, also where teams are fewer than ranks. */
+static bal_status seat_ranks(bal_deal *deal, int size, const uint64_t *tables)
+{
+    bal_status status = BAL_ERR_MEMORY;
+    seat *seats = bal_alloc((size_t)size, sizeof *seats);
+    int *count = bal_alloc((size_t)size, sizeof *count); /* of the table of that name */
+    if (seats == NULL || count == NULL) goto done;
+    for (int rank = 0; rank < size; ++rank)
+        seats[rank] = (seat){.place = count[tables[rank]]++ + 0.5, .rank = rank};
+    for (int rank = 0; rank < size; ++rank) seats[rank].place /= count[tables[rank]];
+    qsort(seats, (size_t)size, sizeof *seats, compare_seats);
+    for (int i = 0; i < size; ++i) deal->order[i] = seats[i].rank;
+    status = BAL_OK;
+done:
+    free(seats);
+    free(count);
+    return status == BAL_OK ? BAL_OK : bal_fail(status, "no memory to deal to %d ranks", size);
+}
+
+int bal_deal_rank(const bal_deal *deal, int slot)
+{
+    return deal->order[bal_slot_rank(slot, deal->plan.team, deal->n_ranks)];
+}
+
+/* The teams that are dealt to the ranks of my table. */
 static void make_pile(bal_deal *deal, bal_comm *comm, const uint64_t *tables)
 {
-    int size = bal_comm_size(comm), rank = bal_comm_rank(comm);
+    int rank = bal_comm_rank(comm);
     deal->n = deal->n_mine = 0;
     for (int slot = 0; slot < deal->plan.n_slots; ++slot) {
-        int owner = bal_slot_rank(slot, deal->plan.team, size);
+        int owner = bal_deal_rank(deal, slot);
         if (tables[owner] == tables[rank] && slot % deal->plan.team == 0)
             deal->pile[deal->n++] = slot;
         deal->n_mine += owner == rank;
@@ -70,16 +110,19 @@ static bal_status share(bal_deal *deal, bal_comm *comm, uint64_t *tables)
 bal_status bal_deal_create(bal_comm *comm, const bal_deal_plan *plan, bal_deal **made)
 {
     bal_deal *deal = bal_alloc(1, sizeof *deal);
-    uint64_t *tables = bal_alloc((size_t)bal_comm_size(comm), sizeof *tables);
+    size_t size = (size_t)bal_comm_size(comm);
+    uint64_t *tables = bal_alloc(size, sizeof *tables);
     uint64_t table = (uint64_t)(plan->by_node ? bal_comm_node(comm) : bal_comm_rank(comm));
     bal_status status = BAL_OK;
-    if (deal != NULL) *deal = (bal_deal){.plan = *plan, .mine = -1};
+    if (deal != NULL) *deal = (bal_deal){.plan = *plan, .n_ranks = (int)size, .mine = -1};
     if (deal == NULL || tables == NULL ||
+        (deal->order = bal_alloc(size, sizeof *deal->order)) == NULL ||
         (deal->pile = bal_alloc((size_t)plan->n_slots, sizeof *deal->pile)) == NULL)
         status = bal_fail(BAL_ERR_MEMORY, "no memory to deal %d slots", plan->n_slots);
     *made = deal;
     status = bal_comm_agree(comm, status);
     if (status == BAL_OK) status = bal_comm_gather(comm, &table, 1, tables);
+    if (status == BAL_OK) status = bal_comm_agree(comm, seat_ranks(deal, (int)size, tables));
     if (status == BAL_OK) {
         make_pile(deal, comm, tables);
         status = share(deal, comm, tables);
@@ -92,6 +135,7 @@ void bal_deal_destroy(bal_deal **deal)
 {
     if (*deal == NULL) return;
     bal_shared_destroy(&(*deal)->shared);
+    free((*deal)->order);
     free((*deal)->pile);
     free(*deal);
     *deal = NULL;

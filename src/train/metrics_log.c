@@ -64,6 +64,13 @@ bal_status bal_metrics_log_open(bal_metrics_log *log, const bal_run *run, int64_
     return good == 0 ? write_header(log, run) : BAL_OK;
 }
 
+/* The rank that a slot of a step was dealt to, on as many ranks as now or on others. */
+static int rank_of(const bal_run *run, const bal_journal_entry *entry, int slot)
+{
+    if (entry->n_ranks == bal_comm_size(run->comm)) return bal_deal_rank(run->poll.deal, slot);
+    return bal_slot_rank(slot, bal_job_way(run->job).team, entry->n_ranks);
+}
+
 /* {"rank": slots it abstained from} of a step, and the rank that it accuses; NULL: neither. */
 static json_t *log_ranks(const bal_run *run, int64_t step, int *accused)
 {
@@ -77,8 +84,7 @@ static json_t *log_ranks(const bal_run *run, int64_t step, int *accused)
     for (int slot = 0; slot < ballot.n_slots; ++slot) {
         char rank[16];
         if (bal_ballot_has(ballot, entry.bits, slot)) continue;
-        snprintf(rank, sizeof rank, "%d",
-                 bal_slot_rank(slot, bal_job_way(run->job).team, entry.n_ranks));
+        snprintf(rank, sizeof rank, "%d", rank_of(run, &entry, slot));
         json_int_t so_far = json_integer_value(json_object_get(ranks, rank));
         json_object_set_new(ranks, rank, json_integer(so_far + 1));
     }

@@ -137,13 +137,12 @@ static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
 /* If a slot has no vote or a rank was accused, the journal says how many ranks were dealt to. */
 static void note_ranks(bal_run *run, bal_journal_entry *entry)
 {
-    int size = bal_comm_size(run->comm), n_slots = (int)run->job->vote.slots;
-    int team = run->poll.prober.way.team;
+    int n_slots = (int)run->job->vote.slots;
     if (entry->totals.n_cast == n_slots && entry->accused < 0) return;
     for (int slot = 0; slot < n_slots; ++slot)
         if (!bal_ballot_has(bal_job_ballot(run->job), run->poll.bits, slot))
-            ++run->clock.abstained[bal_slot_rank(slot, team, size)];
-    entry->n_ranks = size;
+            ++run->clock.abstained[bal_deal_rank(run->poll.deal, slot)];
+    entry->n_ranks = bal_comm_size(run->comm);
 }
 
 /* Vote on my slots. A failure travels with the ballot, as a wish. Local but for the fingerprint. */

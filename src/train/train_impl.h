@@ -54,7 +54,10 @@ int64_t *bal_deal_row(const bal_deal *deal, const bal_turn *turn, int i);
 /** The turn is over, and its row written. Local.
  *  @return whether all rows of the team are written now: so for one rank, which reads them */
 bool bal_deal_done(bal_deal *deal, const bal_turn *turn);
-/** Slots that fall to this rank where nobody takes another's, see bal_slot_rank. Local. */
+/** The rank that a slot is dealt to: that of bal_slot_rank, in an order of the ranks in which those
+ *  of every table are spread alike. Each table of one rank: in their own order. Local. */
+int bal_deal_rank(const bal_deal *deal, int slot);
+/** Slots that fall to this rank where nobody takes another's. Local. */
 int bal_deal_n_mine(const bal_deal *deal);
 
 /** This rank's copy of the model, and the work space of its passes. */

@@ -113,9 +113,45 @@ static void test_nodes_do_not_take_from_each_other(void)
         bal_deal_begin(deal);
         take_all(deal, counts);
         for (int slot = 0; slot < N_SLOTS; ++slot)
-            n_bad += counts[slot] > 0 && bal_slot_rank(slot, 1, size) / 2 != rank / 2;
+            n_bad += counts[slot] > 0 && bal_deal_rank(deal, slot) / 2 != rank / 2;
         CU_ASSERT_EQUAL(n_bad, 0);
         check_once(counts);
+    }
+    bal_deal_destroy(&deal);
+    bal_comm_destroy(&nodes);
+}
+
+/* Rank 0 has a node of its own, and the others share one. Of any number of teams each node takes
+ * what is due to its ranks, up to one team: also of fewer teams than there are ranks. */
+static void test_nodes_share_teams_as_their_ranks_are_many(void)
+{
+    enum { TEAM = 4 };
+    bal_comm *nodes = NULL;
+    CU_ASSERT_EQUAL_FATAL(bal_comm_create_on(MPI_COMM_WORLD, rank == 0 ? 0 : 1, &nodes), BAL_OK);
+    for (int n_teams = 1; n_teams <= 2 * size + 1; ++n_teams) {
+        bal_deal_plan plan = {.n_slots = n_teams * TEAM, .team = TEAM, .n_row = 1, .by_node = true};
+        bal_deal *deal = NULL;
+        int n = 0;
+        double mine = rank == 0 ? 1.0 : size - 1, due = TEAM * n_teams * mine / size;
+        CU_ASSERT_EQUAL_FATAL(bal_deal_create(nodes, &plan, &deal), BAL_OK);
+        for (int slot = 0; slot < plan.n_slots; ++slot)
+            n += (bal_deal_rank(deal, slot) == 0) == (rank == 0);
+        CU_ASSERT(fabs(n - due) < TEAM);
+        bal_deal_destroy(&deal);
+    }
+    bal_comm_destroy(&nodes);
+}
+
+/* Nodes of two ranks take turns, so that two teams keep both busy. */
+static void test_nodes_take_turns(void)
+{
+    bal_comm *nodes = NULL;
+    CU_ASSERT_EQUAL_FATAL(bal_comm_create_on(MPI_COMM_WORLD, rank / 2, &nodes), BAL_OK);
+    bal_deal *deal = dealt(nodes, 1, true);
+    for (int slot = 0; slot < size; ++slot) {
+        int by_turns = size < 4 ? slot : slot % 2 * 2 + slot / 2;
+        CU_ASSERT_EQUAL(bal_deal_rank(deal, slot), by_turns);
+        CU_ASSERT_EQUAL(bal_deal_rank(deal, slot + size), by_turns);
     }
     bal_deal_destroy(&deal);
     bal_comm_destroy(&nodes);
@@ -228,6 +264,8 @@ const bal_test bal_suite_tests[] = {
     {"by node the others take what a late rank does not",
      test_by_node_the_others_take_what_a_late_rank_does_not},
     {"nodes do not take from each other", test_nodes_do_not_take_from_each_other},
+    {"nodes share teams as their ranks are many", test_nodes_share_teams_as_their_ranks_are_many},
+    {"nodes take turns", test_nodes_take_turns},
     {"teams are dealt whole", test_teams_are_dealt_whole},
     {"the free help with a team that is late", test_the_free_help_with_a_team_that_is_late},
     {"a slow rank is hidden", test_a_slow_rank_is_hidden},
