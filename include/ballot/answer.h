@@ -29,7 +29,7 @@ size_t bal_answerer_bytes(const bal_model *model, int64_t max_length, int n_sign
  * @param batch      its prompts have the same parent, or none
  * @param beginning  what the batch continues, see bal_batch.continues; else NULL
  * @param direction  a direction over the model's codes, if it is an integer model; or NULL
- * @param grades     set to [2][n_questions]: at + and at -; [1] as for bal_forward_losses
+ * @param grades     set to [2][n_questions], or [1], at the points of bal_forward_losses
  * @param words      set to [n_questions][max_words]: the answers, at + if there is a direction;
  *                   -1 after their ends; NULL: not wanted
  * @return BAL_OK; BAL_ERR_NUMERIC: a logit is not finite; BAL_ERR_MEMORY.

@@ -65,7 +65,8 @@ typedef struct bal_panel {
     /* z, which is 0 where code + z or code - z would leave the range; as bits or as bytes, the
      * others NULL; all NULL: no move */
     const uint8_t *negative, *moves; /* bits [n_blocks * 32]: z is -1; z is not 0 */
-    const int8_t *z;                 /* [n_blocks * 256] */
+    const uint8_t *other; /* bits as negative, of another z, of the same moves; or NULL */
+    const int8_t *z;      /* [n_blocks * 256] */
 } bal_panel;
 
 #define BAL_STRIP_BYTES 262144 /* most bytes of a strip of several panels */
@@ -214,8 +215,9 @@ typedef struct bal_kernels {
     uint32_t (*carry)(int64_t n, int low, int high, int multiplier, int shift, const int16_t *tally,
                       uint8_t *codes, int8_t *carry);
 
-    /** The entries of a panel at code + z and at code - z, as products read them, [n_blocks * 256]
-     *  bytes each. minus may be NULL, and is if there is no move. */
+    /** The entries of a panel at code + z and at code - z, or at code + the other z if there is
+     * one, as products read them, [n_blocks * 256] bytes each. minus may be NULL, and is if there
+     * is no move. */
     void (*move_panel)(const bal_panel *panel, uint8_t *plus, uint8_t *minus);
     /**
      * y[t][r] = (sum_c x[t][c] * (w[r][c] - 128)) * (x.scale[t] * w.scale[r]) for r < w.n_rows, or

@@ -239,7 +239,8 @@ size_t bal_forward_bytes(const bal_model *model, int64_t max_tokens, int64_t max
  * are never written. The same bits at every instruction set for integer models. Local.
  * @param batch      of an encoder no sequence has a parent; a relative one leaves out what it says
  * @param direction  a direction over the model's codes, if it is an integer model; or NULL
- * @param losses     [2]: at + and at -; [1] if direction is NULL, or one-sided: at +
+ * @param losses     [bal_direction_points(direction)]: at + and at -; or at + of each slot; or at
+ * the code itself
  * @return BAL_OK; BAL_ERR_NUMERIC: a loss is not finite.
  */
 bal_status bal_forward_losses(bal_forward *forward, const bal_batch *batch,

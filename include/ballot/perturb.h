@@ -45,12 +45,19 @@ static inline bal_measure bal_measure_at(bal_measure measure, int64_t step)
     return measure;
 }
 
-/** The direction of a slot, over the codes of a measure. Plain. */
+/** The direction of a slot, over the codes of a measure, and the two points at most at which a
+ *  forward pass evaluates it: of a pair of slots, the pass makes random lines once. Plain. */
 typedef struct bal_direction {
     bal_measure measure;
     uint32_t slot;
-    bool one_sided; /* forward passes evaluate code + z only, not code - z */
+    int n_one_sided; /* 1: code + z; 2: that, and code + z of the next slot; 0: both sides, code + z
+                        and code - z */
 } bal_direction;
+/** Points of a forward pass: 1 or 2; at the code itself, where direction is NULL, 1. Local. */
+static inline int bal_direction_points(const bal_direction *direction)
+{
+    return direction == NULL || direction->n_one_sided == 1 ? 1 : 2;
+}
 
 /**
  * Fill z for n_blocks blocks of a tensor, in the order of its codes, before the gate. Codes outside
@@ -93,7 +100,8 @@ void bal_direction_fill(const bal_direction *direction, int tensor, int64_t firs
 /**
  * The same as bits, for directions of -1 and +1. Bit i of negative is set where z is -1, and bit i
  * of moves where z is not 0. Fastest if first_block and n_blocks are multiples of 8. Local.
- * @param negative, moves  [n_blocks * 32]
+ * @param negative  [n_blocks * 32]; [2][n_blocks * 32], of both slots, if n_one_sided is 2
+ * @param moves     [n_blocks * 32]
  */
 void bal_direction_bits(const bal_direction *direction, int tensor, int64_t first_block,
                         int64_t n_blocks, uint8_t *negative, uint8_t *moves);

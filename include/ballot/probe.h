@@ -52,6 +52,8 @@ int bal_way_vote(const bal_way *way, int64_t unit, int64_t value);
 
 /** Slots of the team that begins with slot first, of n_slots. Local. */
 int bal_way_slots(const bal_way *way, int first, int n_slots);
+/** Most slots of a pass, which has two points. Local. */
+static inline int bal_way_at_once(const bal_way *way) { return 2 / way->n_points; }
 
 /** What a rank probes with. Plain; what it points to is borrowed, but for the last four. */
 typedef struct bal_prober {
@@ -80,12 +82,14 @@ void bal_prober_clear(bal_prober *prober);
  */
 bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, int n,
                      int64_t *losses);
-/** The same, slot by slot: draw the mini-batch of the team that begins with slot first. What its
+/** The same, pass by pass: draw the mini-batch of the team that begins with slot first. What its
  *  slots share is computed once, until bal_probe_end. Local. */
 void bal_probe_begin(bal_prober *prober, const bal_measure *measure, int first);
-/** Probe slot number i of that team. Local. @param losses  [n_points] @return as bal_probe. */
-bal_status bal_probe_slot(bal_prober *prober, const bal_measure *measure, int first, int i,
-                          int64_t *losses);
+/** Probe n slots of that team, from number i on, in one pass. Local.
+ *  @param n       1 .. bal_way_at_once
+ *  @param losses  [n][n_points] @return as bal_probe. */
+bal_status bal_probe_slots(bal_prober *prober, const bal_measure *measure, int first, int i, int n,
+                           int64_t *losses);
 void bal_probe_end(bal_prober *prober);
 /** The loss of a mini-batch that no slot has, at the codes as they are. Local.
  *  @param draw  its number, 0 .. 2^31 - 1: another one, another mini-batch of that step

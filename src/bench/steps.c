@@ -108,20 +108,20 @@ static bal_status time_probes(bal_comm *comm, const bal_model *model, bal_forwar
 static bal_status compare_passes(bal_forward *forward, const bal_batch *batch,
                                  const bal_measure *measure, bal_bench_step *result)
 {
-    enum { PLAIN, PAIR, ONE_SIDED, N_KINDS };
+    enum { PLAIN, PAIR, TEAM, N_KINDS };
     double pairs[N_REPEATS], teams[N_REPEATS];
     for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
         double seconds[N_KINDS];
         for (int kind = 0; kind < N_KINDS; ++kind) {
             bal_losses losses[2] = {{0}};
-            bal_direction direction = {.measure = *measure, .one_sided = kind == ONE_SIDED};
-            direction.slot = (uint32_t)repeat;
+            bal_direction direction = {.measure = *measure, .n_one_sided = kind == TEAM ? 2 : 0};
+            direction.slot = 2 * (uint32_t)repeat;
             double start = bal_cpu_seconds();
             BAL_TRY(bal_forward_losses(forward, batch, kind == PLAIN ? NULL : &direction, losses));
             seconds[kind] = bal_cpu_seconds() - start;
         }
         pairs[repeat] = seconds[PAIR] / (2.0 * seconds[PLAIN]);
-        teams[repeat] = 2.0 * seconds[ONE_SIDED] / seconds[PAIR];
+        teams[repeat] = seconds[TEAM] / seconds[PAIR];
     }
     result->pair_ratio = bal_median(pairs, N_REPEATS);
     result->team_ratio = bal_median(teams, N_REPEATS);

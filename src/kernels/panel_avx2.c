@@ -83,7 +83,13 @@ static inline void move_nibbles(const bal_panel *panel, int64_t block, int part,
 static void move_panel(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 {
     int64_t n = panel->n_blocks * BAL_BLOCK_CODES;
-    if (panel->z != NULL) {
+    if (panel->other != NULL && minus != NULL) {
+        bal_panel one = *panel;
+        one.other = NULL;
+        move_panel(&one, plus, NULL);
+        one.negative = panel->other;
+        move_panel(&one, minus, NULL);
+    } else if (panel->z != NULL) {
         bal_move_panel_ref(panel, plus, minus);
     } else if (panel->format == BAL_PANEL_I8 && panel->moves == NULL) {
         memcpy(plus, panel->codes, (size_t)n);

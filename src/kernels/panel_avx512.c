@@ -23,15 +23,22 @@ INLINE __mmask64 within(__m512i x, int low, int high)
                                   _mm512_set1_epi8((char)(high - low)));
 }
 
-/* x + z, and x - z at down unless it is NULL: z is of this size where a code moves, which is where
- * the gate is open and the measure has it. */
+INLINE __m512i signed_size(__m512i size, const uint8_t *negative)
+{
+    return _mm512_mask_sub_epi8(size, load_mask(negative), _mm512_setzero_si512(), size);
+}
+
+/* x + z, and what minus gets at down unless it is NULL: z is of this size where a code moves, which
+ * is where the gate is open and the measure has it. */
 INLINE __m512i moved(__m512i x, __m512i size, __mmask64 open, const bal_panel *panel, int64_t at,
                      __m512i *down)
 {
     open &= load_mask(panel->moves + at / 8);
-    __m512i z = _mm512_mask_sub_epi8(size, load_mask(panel->negative + at / 8),
-                                     _mm512_setzero_si512(), size);
-    if (down != NULL) *down = _mm512_mask_sub_epi8(x, open, x, z);
+    __m512i z = signed_size(size, panel->negative + at / 8);
+    if (down != NULL && panel->other != NULL)
+        *down = _mm512_mask_add_epi8(x, open, x, signed_size(size, panel->other + at / 8));
+    else if (down != NULL)
+        *down = _mm512_mask_sub_epi8(x, open, x, z);
     return _mm512_mask_add_epi8(x, open, x, z);
 }
 

@@ -22,19 +22,24 @@ static int code_at(const bal_panel *panel, int64_t at)
     return panel->format == BAL_PANEL_I4 ? four - 8 : four;
 }
 
+/* z at a place, before the gate; negative is that of the panel's z, or of the other one. */
+static int z_at(const bal_panel *panel, const uint8_t *negative, int64_t at)
+{
+    if (panel->z != NULL) return panel->z[at];
+    if (panel->moves == NULL || (panel->moves[at / 8] >> at % 8 & 1) == 0) return 0;
+    return (negative[at / 8] >> at % 8 & 1) != 0 ? -1 : 1;
+}
+
 void bal_move_panel_ref(const bal_panel *panel, uint8_t *plus, uint8_t *minus)
 {
     static const int lowest[] = {-127, -7, 0}, highest[] = {127, 7, 15}; /* by format */
     int low = lowest[panel->format], high = highest[panel->format];
     for (int64_t at = 0; at < panel->n_blocks * BAL_BLOCK_CODES; ++at) {
-        int code = code_at(panel, at), z = 0;
-        if (panel->z != NULL)
-            z = panel->z[at];
-        else if (panel->moves != NULL && (panel->moves[at / 8] >> at % 8 & 1) != 0)
-            z = (panel->negative[at / 8] >> at % 8 & 1) != 0 ? -1 : 1;
-        if (code - abs(z) < low || code + abs(z) > high) z = 0; /* the gate */
+        int code = code_at(panel, at), z = z_at(panel, panel->negative, at);
+        int down = panel->other != NULL ? z_at(panel, panel->other, at) : -z;
+        if (code - abs(z) < low || code + abs(z) > high) z = down = 0; /* the gate */
         plus[at] = entry(panel, at, code + z);
-        if (minus != NULL) minus[at] = entry(panel, at, code - z);
+        if (minus != NULL) minus[at] = entry(panel, at, code + down);
     }
 }
 

@@ -210,7 +210,7 @@ bal_status bal_answerer_answer(bal_answerer *a, const bal_dataset *data, const b
                                bal_grade *grades, int32_t *words)
 {
     const bal_writing *writing = data->writing;
-    int n_signs = direction != NULL && !direction->one_sided ? 2 : 1;
+    int n_signs = bal_direction_points(direction);
     for (int64_t first = 0; first < batch->n_questions; first += GROUP_MAX) {
         const bal_question *questions = batch->questions + first;
         int64_t left = batch->n_questions - first;

@@ -81,7 +81,7 @@ static void list_buffers(bal_forward *f, buffer buffers[N_BUFFERS])
         {&f->input.scale, rows, 4},
         {&f->input.sum, rows, 4},
         {&f->moved.z, larger(panel_bytes, (vector + 255) / 256 * 256), 1},
-        {&f->moved.negative, panel_bytes / 8, 1},
+        {&f->moved.negative, N_SIGNS_MAX * panel_bytes / 8, 1},
         {&f->moved.moves, panel_bytes / 8, 1},
         {&f->moved.strip[0], strip_bytes, 1},
         {&f->moved.strip[1], strip_bytes, 1},
@@ -404,7 +404,7 @@ void bal_forward_begin(bal_forward *f, const bal_direction *direction, int64_t n
     assert(n_tokens <= f->capacity.max_tokens &&
            (direction == NULL || bal_model_is_integer(f->model)));
     f->pass.direction = direction;
-    f->pass.n_signs = direction != NULL && !direction->one_sided ? 2 : 1;
+    f->pass.n_signs = bal_direction_points(direction);
     f->pass.n_tokens = n_tokens;
 }
 

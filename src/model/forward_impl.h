@@ -1,6 +1,6 @@
 /* forward_impl.h: work space of a forward pass at code + z and code - z side by side, or at the
  * code itself. Rows of every activation are the tokens of the batch, at + first, then, if there is
- * a direction, at -. */
+ * a direction, at -. With two slots, + stands for the first and - for code + z of the second. */
 #ifndef BALLOT_FORWARD_IMPL_H
 #define BALLOT_FORWARD_IMPL_H
 
@@ -22,7 +22,7 @@ typedef struct bal_pass {
     bal_cache *const *caches; /* [n_signs][sequences], or one for all if is_shared, of the texts
                                  that they continue; NULL, or one that is NULL: of none */
     bool is_shared;
-    int n_signs;      /* 2 with a direction of both sides, else 1 */
+    int n_signs;      /* 2 with a direction of both sides or of two slots, else 1 */
     int64_t n_tokens; /* of the batch; at the head, those it reads; rows are n_signs * n_tokens */
 } bal_pass;
 

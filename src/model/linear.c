@@ -10,21 +10,27 @@ static const bal_tensor *tensor_at(const bal_forward *f, int index)
     return &f->model->tensors.at[index];
 }
 
-/* z of blocks of a tensor in f->moved.z, zeros at the code itself. */
-static void fill_z(bal_forward *f, int index, int64_t first_block, int64_t n_blocks)
+/* z of blocks of a tensor in f->moved.z, zeros at the code itself. At - it is there from +.
+ * @return what it is multiplied by at this sign */
+static int fill_z(bal_forward *f, int index, int64_t first_block, int64_t n_blocks, int sign)
 {
-    if (f->pass.direction != NULL)
-        bal_direction_fill(f->pass.direction, index, first_block, n_blocks, f->moved.z);
-    else
+    const bal_direction *direction = f->pass.direction;
+    if (direction == NULL) {
         memset(f->moved.z, 0, (size_t)(n_blocks * BAL_BLOCK_CODES));
+        return 1;
+    }
+    if (sign == 1 && direction->n_one_sided == 0) return -1;
+    bal_direction at = *direction;
+    at.slot += (uint32_t)sign;
+    bal_direction_fill(&at, index, first_block, n_blocks, f->moved.z);
+    return 1;
 }
 
-/* A code of a vector or gain moved by z where it may move, at + (sign 0) and - (sign 1). */
-static int moved(const bal_tensor *tensor, int64_t at, int z, int sign)
+/* A code of a vector or gain moved by z where it may move. */
+static int moved(const bal_tensor *tensor, int64_t at, int z)
 {
     int code = bal_tensor_code(tensor, at);
-    if (code - abs(z) < tensor->low || code + abs(z) > tensor->high) return code; /* the gate */
-    return sign == 0 ? code + z : code - z;
+    return code - abs(z) < tensor->low || code + abs(z) > tensor->high ? code : code + z;
 }
 
 /* n values of a vector from block first on, at each sign, in f->moved.vector[which]. */
@@ -37,11 +43,12 @@ static void fill_vector(bal_forward *f, int which, int index, int64_t first, int
                (size_t)n * sizeof(float));
         return;
     }
-    fill_z(f, index, first, (n + BAL_BLOCK_CODES - 1) / BAL_BLOCK_CODES);
-    for (int sign = 0; sign < f->pass.n_signs; ++sign)
+    for (int sign = 0; sign < f->pass.n_signs; ++sign) {
+        int side = fill_z(f, index, first, (n + BAL_BLOCK_CODES - 1) / BAL_BLOCK_CODES, sign);
         for (int64_t i = 0; i < n; ++i)
             f->moved.vector[which][sign][i] =
-                vector->scale[0] * (float)moved(vector, from + i, f->moved.z[i], sign);
+                vector->scale[0] * (float)moved(vector, from + i, side * f->moved.z[i]);
+    }
 }
 
 /* f->moved.row_scale: per sign and row of a strip, its scale times its gain. A strip is n_rows rows
@@ -50,11 +57,12 @@ static void fill_row_scales(bal_forward *f, const bal_part *part, int64_t row, i
 {
     const bal_tensor *matrix = tensor_at(f, part->weight), *gain = tensor_at(f, part->gain);
     const int8_t *z = f->moved.z + row % BAL_BLOCK_CODES;
-    fill_z(f, part->gain, row / BAL_BLOCK_CODES, 1);
-    for (int sign = 0; sign < f->pass.n_signs; ++sign)
+    for (int sign = 0; sign < f->pass.n_signs; ++sign) {
+        int side = fill_z(f, part->gain, row / BAL_BLOCK_CODES, 1, sign);
         for (int64_t r = 0; r < n_rows; ++r)
             f->moved.row_scale[sign][r] =
-                matrix->scale[row + r] * bal_gain_factor(moved(gain, row + r, z[r], sign));
+                matrix->scale[row + r] * bal_gain_factor(moved(gain, row + r, side * z[r]));
+    }
 }
 
 /* The panel that starts at a row, not moved. */
@@ -98,6 +106,29 @@ static const bal_direction *direction_of(const bal_forward *f, int weight)
     return direction != NULL && direction->measure.on_ballot[weight] ? direction : NULL;
 }
 
+/* A panel moved by a direction, at each sign. */
+static void move_panel(bal_forward *f, int index, int64_t row, int64_t to)
+{
+    const bal_direction *direction = f->pass.direction;
+    bal_panel panel = panel_at(tensor_at(f, index), row);
+    int64_t blocks = panel.n_blocks, first = row / BAL_PANEL_ROWS * blocks;
+    bool two_slots = direction->n_one_sided == 2;
+    uint8_t *plus = f->moved.strip[0] + to, *minus = f->moved.strip[1] + to;
+    if (direction->measure.options.kind == BAL_DIRECTIONS_UNIFORM) {
+        panel.z = f->moved.z;
+        fill_z(f, index, first, blocks, 0);
+        f->kernels->move_panel(&panel, plus, direction->n_one_sided == 0 ? minus : NULL);
+        if (two_slots) fill_z(f, index, first, blocks, 1);
+        if (two_slots) f->kernels->move_panel(&panel, minus, NULL);
+        return;
+    }
+    bal_direction_bits(direction, index, first, blocks, f->moved.negative, f->moved.moves);
+    panel.negative = f->moved.negative;
+    panel.moves = f->moved.moves;
+    if (two_slots) panel.other = f->moved.negative + blocks * BAL_BLOCK_CODES / 8;
+    f->kernels->move_panel(&panel, plus, f->pass.n_signs == 2 ? minus : NULL);
+}
+
 /* A strip at each sign, as the product reads it, and its row scales. */
 static void fill_strip(bal_forward *f, const bal_part *part, int64_t row, int64_t n_rows,
                        const uint8_t *strip[N_SIGNS_MAX])
@@ -113,23 +144,11 @@ static void fill_strip(bal_forward *f, const bal_part *part, int64_t row, int64_
         return;
     }
     for (int64_t at = 0; at < n_rows; at += BAL_PANEL_ROWS) {
-        int64_t to = at * 4 * blocks, first = (row + at) / BAL_PANEL_ROWS * blocks;
         bal_panel panel = panel_at(matrix, row + at);
-        if (direction == NULL) {
-            f->kernels->move_panel(&panel, f->moved.strip[0] + to, NULL);
-            continue;
-        }
-        if (direction->measure.options.kind == BAL_DIRECTIONS_UNIFORM) {
-            fill_z(f, part->weight, first, blocks);
-            panel.z = f->moved.z;
-        } else {
-            bal_direction_bits(direction, part->weight, first, blocks, f->moved.negative,
-                               f->moved.moves);
-            panel.negative = f->moved.negative;
-            panel.moves = f->moved.moves;
-        }
-        f->kernels->move_panel(&panel, f->moved.strip[0] + to,
-                               f->pass.n_signs == 2 ? f->moved.strip[1] + to : NULL);
+        if (direction != NULL)
+            move_panel(f, part->weight, row + at, at * 4 * blocks);
+        else
+            f->kernels->move_panel(&panel, f->moved.strip[0] + at * 4 * blocks, NULL);
     }
 }
 

@@ -45,28 +45,44 @@ bal_span bal_span_next(int64_t first_block, int64_t n_blocks)
     return span;
 }
 
-/* Signs of whole pieces, one line for each. */
-static void fill_signs(const bal_direction *direction, int tensor, const bal_span *span,
-                       uint8_t *negative)
+/* Signs of whole pieces of n slots of a Walsh set, from slot on: a line for each piece. */
+static void fill_walsh(const bal_measure *measure, uint32_t slot, int n, int tensor,
+                       const bal_span *span, uint8_t *const negative[])
 {
-    const bal_measure *measure = &direction->measure;
-    if (measure->options.kind == BAL_DIRECTIONS_INDEPENDENT) {
-        bal_stream(measure, STREAM_BITS, tensor, direction->slot, span->first_piece, span->n_pieces,
-                   negative);
-        return;
-    }
     bool wide = measure->options.kind == BAL_DIRECTIONS_WALSH_WIDE;
     assert(wide || measure->options.kind == BAL_DIRECTIONS_WALSH);
     _Alignas(64) uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES];
-    uint32_t set = direction->slot / (wide ? BAL_WALSH_SLOTS_WIDE : BAL_WALSH_SLOTS);
-    uint8_t low = (uint8_t)direction->slot, high = (uint8_t)(direction->slot >> 8);
+    uint32_t set = slot / (wide ? BAL_WALSH_SLOTS_WIDE : BAL_WALSH_SLOTS);
     bal_stream(measure, STREAM_WALSH_SIGNS, tensor, set, span->first_piece, span->n_pieces,
-               negative);
+               negative[0]);
+    for (int i = 1; i < n; ++i)
+        memcpy(negative[i], negative[0], (size_t)(span->n_pieces * BAL_LINE_BYTES));
     const uint8_t *bytes = bal_walsh_bytes(measure, STREAM_WALSH_BYTES, tensor, set, span, lines);
-    measure->kernels->walsh(span->n_pieces, low, bytes, negative);
-    if (!wide || high == 0) return;
+    for (uint32_t i = 0; i < (uint32_t)n; ++i)
+        measure->kernels->walsh(span->n_pieces, (uint8_t)(slot + i), bytes, negative[i]);
+    if (!wide || slot + (uint32_t)n - 1 < BAL_WALSH_SLOTS) return;
     bytes = bal_walsh_bytes(measure, STREAM_WALSH_HIGHS, tensor, set, span, lines);
-    measure->kernels->walsh(span->n_pieces, high, bytes, negative);
+    for (uint32_t i = 0; i < (uint32_t)n; ++i)
+        measure->kernels->walsh(span->n_pieces, (uint8_t)((slot + i) >> 8), bytes, negative[i]);
+}
+
+/* The same of one slot, or of it and the next. */
+static void fill_signs(const bal_direction *direction, int n, int tensor, const bal_span *span,
+                       uint8_t *const negative[])
+{
+    const bal_measure *measure = &direction->measure;
+    bool independent = measure->options.kind == BAL_DIRECTIONS_INDEPENDENT;
+    bool apart = n > 1 && (direction->slot + 1) % BAL_WALSH_SLOTS == 0; /* perhaps two sets */
+    if (!independent && !apart) {
+        fill_walsh(measure, direction->slot, n, tensor, span, negative);
+        return;
+    }
+    for (int i = 0; i < n; ++i)
+        if (independent)
+            bal_stream(measure, STREAM_BITS, tensor, direction->slot + (uint32_t)i,
+                       span->first_piece, span->n_pieces, negative[i]);
+        else
+            fill_walsh(measure, direction->slot + (uint32_t)i, 1, tensor, span, negative + i);
 }
 
 /* Close the quarters of blocks that the measure leaves out. */
@@ -86,17 +102,21 @@ void bal_direction_bits(const bal_direction *direction, int tensor, int64_t firs
                         int64_t n_blocks, uint8_t *negative, uint8_t *moves)
 {
     bool on_ballot = direction->measure.on_ballot[tensor];
-    memset(moves, on_ballot ? 0xFF : 0, (size_t)(n_blocks * BLOCK_BYTES));
-    if (!on_ballot) memset(negative, 0, (size_t)(n_blocks * BLOCK_BYTES));
+    int n = direction->n_one_sided == 2 ? 2 : 1;
+    int64_t apart = n_blocks * BLOCK_BYTES; /* from one slot to the next */
+    memset(moves, on_ballot ? 0xFF : 0, (size_t)apart);
+    if (!on_ballot) memset(negative, 0, (size_t)(n * apart));
     while (on_ballot && n_blocks > 0) {
-        uint8_t whole[SPAN_PIECES * BAL_LINE_BYTES];
+        uint8_t whole[2][SPAN_PIECES * BAL_LINE_BYTES];
         bal_span span = bal_span_next(first_block, n_blocks);
-        fill_signs(direction, tensor, &span, span.is_whole ? negative : whole);
-        if (!span.is_whole)
-            memcpy(negative, whole + first_block % PIECE_BLOCKS * BLOCK_BYTES,
+        uint8_t *const parts[2] = {whole[0], whole[1]}, *const bits[2] = {negative,
+                                                                          negative + apart};
+        fill_signs(direction, n, tensor, &span, span.is_whole ? bits : parts);
+        for (int i = 0; i < n && !span.is_whole; ++i)
+            memcpy(bits[i], parts[i] + first_block % PIECE_BLOCKS * BLOCK_BYTES,
                    (size_t)(span.n * BLOCK_BYTES));
-        if (direction->measure.options.density < 1.0)
-            close_quarters(&direction->measure, tensor, &span, negative, moves);
+        for (int i = 0; i < n && direction->measure.options.density < 1.0; ++i)
+            close_quarters(&direction->measure, tensor, &span, bits[i], moves);
         first_block += span.n, n_blocks -= span.n;
         negative += span.n * BLOCK_BYTES, moves += span.n * BLOCK_BYTES;
     }
@@ -119,6 +139,7 @@ void bal_direction_fill(const bal_direction *direction, int tensor, int64_t firs
                         int64_t n_blocks, int8_t *z)
 {
     const bal_measure *measure = &direction->measure;
+    bal_direction own = {.measure = *measure, .slot = direction->slot};
     if (!measure->on_ballot[tensor]) memset(z, 0, (size_t)(n_blocks * BAL_BLOCK_CODES));
     while (measure->on_ballot[tensor] && n_blocks > 0) {
         uint8_t negative[SPAN_CODES / 8], moves[SPAN_CODES / 8];
@@ -130,7 +151,7 @@ void bal_direction_fill(const bal_direction *direction, int tensor, int64_t firs
             if (measure->options.density < 1.0)
                 close_quarters(measure, tensor, &span, negative, moves);
         } else {
-            bal_direction_bits(direction, tensor, first_block, span.n, negative, moves);
+            bal_direction_bits(&own, tensor, first_block, span.n, negative, moves);
             measure->kernels->signs(n, negative, z);
         }
         for (int64_t i = 0; i < n; i += 64)

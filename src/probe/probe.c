@@ -34,34 +34,41 @@ static int64_t *questions_of(const bal_prober *prober, int slot, int point)
     return prober->questions + (slot * prober->way.n_points + point) * prober->n_examples;
 }
 
-/* Losses of the batch and of its questions at the points of slot number i of the team, +, then -,
- * by what the model says about answers. */
+/* Number of a point of a pass among those of its slots: - stands before +. */
+static int point_of(const bal_prober *prober, int sign)
+{
+    return prober->way.n_points == 2 ? 1 - sign : sign;
+}
+
+/* Losses of the batch and of its questions at the points of a pass, from slot number i of the team
+ * on, by what the model says about answers. */
 static bal_status read_answers(bal_prober *prober, const bal_direction *direction, int i,
-                               int64_t losses[2])
+                               int64_t *losses)
 {
     bal_losses found[2] = {{.answers = prober->answers},
                            {.answers = prober->answers + prober->batch->room.answers}};
-    int n_points = prober->way.n_points;
     BAL_TRY(bal_forward_losses(prober->forward, prober->batch, direction, found));
-    for (int sign = 0; sign < n_points; ++sign)
-        losses[sign] = bal_batch_losses(prober->batch, found[sign].answers,
-                                        questions_of(prober, i, n_points - 1 - sign));
+    for (int sign = 0; sign < bal_direction_points(direction); ++sign) {
+        int point = point_of(prober, sign);
+        losses[point] =
+            bal_batch_losses(prober->batch, found[sign].answers, questions_of(prober, i, point));
+    }
     return BAL_OK;
 }
 
 /* The same by the answers that it writes. */
 static bal_status write_answers(bal_prober *prober, const bal_direction *direction, int i,
-                                int64_t losses[2])
+                                int64_t *losses)
 {
     int64_t n = prober->batch->n_questions;
-    int n_points = prober->way.n_points;
     BAL_TRY(bal_answerer_answer(prober->answerer, prober->data, prober->batch, NULL, direction,
                                 prober->grades, NULL));
-    for (int sign = 0; sign < n_points; ++sign) {
-        int64_t *questions = questions_of(prober, i, n_points - 1 - sign);
-        losses[sign] = 0;
+    for (int sign = 0; sign < bal_direction_points(direction); ++sign) {
+        int point = point_of(prober, sign);
+        int64_t *questions = questions_of(prober, i, point);
+        losses[point] = 0;
         for (int64_t q = 0; q < n; ++q)
-            losses[sign] += questions[q] = prober->grades[sign * n + q].missed;
+            losses[point] += questions[q] = prober->grades[sign * n + q].missed;
     }
     return BAL_OK;
 }
@@ -75,17 +82,13 @@ void bal_probe_begin(bal_prober *prober, const bal_measure *measure, int first)
 
 void bal_probe_end(bal_prober *prober) { bal_forward_hold(prober->forward, false); }
 
-bal_status bal_probe_slot(bal_prober *prober, const bal_measure *measure, int first, int i,
-                          int64_t *losses)
+bal_status bal_probe_slots(bal_prober *prober, const bal_measure *measure, int first, int i, int n,
+                           int64_t *losses)
 {
-    int n_points = prober->way.n_points;
-    bal_direction direction = {
-        .measure = *measure, .slot = (uint32_t)(first + i), .one_sided = n_points == 1};
-    int64_t found[2]; /* at +, at - */
-    BAL_TRY(
-        (prober->answerer != NULL ? write_answers : read_answers)(prober, &direction, i, found));
-    for (int point = 0; point < n_points; ++point) losses[point] = found[n_points - 1 - point];
-    return BAL_OK;
+    bal_direction direction = {.measure = *measure,
+                               .slot = (uint32_t)(first + i),
+                               .n_one_sided = prober->way.n_points == 1 ? n : 0};
+    return (prober->answerer != NULL ? write_answers : read_answers)(prober, &direction, i, losses);
 }
 
 bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, int n,
@@ -93,8 +96,10 @@ bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, 
 {
     bal_probe_begin(prober, measure, first);
     bal_status status = BAL_OK;
-    for (int i = 0; i < n && status == BAL_OK; ++i)
-        status = bal_probe_slot(prober, measure, first, i, losses + i * prober->way.n_points);
+    int most = bal_way_at_once(&prober->way);
+    for (int i = 0; i < n && status == BAL_OK; i += most)
+        status = bal_probe_slots(prober, measure, first, i, n - i < most ? n - i : most,
+                                 losses + i * prober->way.n_points);
     bal_probe_end(prober);
     return status;
 }

@@ -165,13 +165,14 @@ static int team_to_help(const bal_deal *deal)
     return best;
 }
 
-/* Take a slot of my team. */
+/* Take slots of my team. */
 static bool take(bal_deal *deal, bal_turn *turn)
 {
-    int at = deal->mine;
-    uint32_t i = atomic_fetch_add(&deal->teams[deal->round % 2][at].taken, 1);
-    *turn = (bal_turn){.at = at, .first = deal->pile[at], .n = n_of(deal, at), .i = (int)i};
-    return turn->i < turn->n;
+    int at = deal->mine, n = n_of(deal, at), most = deal->plan.at_once;
+    int i = (int)atomic_fetch_add(&deal->teams[deal->round % 2][at].taken, (uint32_t)most);
+    *turn = (bal_turn){
+        .at = at, .first = deal->pile[at], .n = n, .i = i, .end = n - i < most ? n : i + most};
+    return i < n;
 }
 
 bool bal_deal_next(bal_deal *deal, bool begins, bal_turn *turn)
@@ -194,7 +195,9 @@ int64_t *bal_deal_row(const bal_deal *deal, const bal_turn *turn, int i)
 
 bool bal_deal_done(bal_deal *deal, const bal_turn *turn)
 {
-    return (int)atomic_fetch_add(&deal->teams[deal->round % 2][turn->at].done, 1) + 1 == turn->n;
+    int n = turn->end - turn->i;
+    _Atomic uint32_t *done = &deal->teams[deal->round % 2][turn->at].done;
+    return (int)atomic_fetch_add(done, (uint32_t)n) + n == turn->n;
 }
 
 int bal_deal_n_mine(const bal_deal *deal) { return deal->n_mine; }

@@ -86,15 +86,19 @@ static bal_status cast(bal_run *run, const bal_turn *turn)
     return BAL_OK;
 }
 
-/* Probe a slot. The last one of a team casts its votes. */
-static bal_status probe_slot(bal_run *run, const bal_measure *measure, const bal_turn *turn)
+/* Probe slots. The last of a team cast its votes. */
+static bal_status probe_slots(bal_run *run, const bal_measure *measure, const bal_turn *turn)
 {
     bal_prober *prober = &run->poll.prober;
-    int64_t *row = bal_deal_row(run->poll.deal, turn, turn->i);
     int64_t n_points = prober->way.n_points, n_questions = n_points * prober->n_examples;
-    BAL_TRY(bal_probe_slot(prober, measure, turn->first, turn->i, row));
-    memcpy(row + n_points, prober->questions + turn->i * n_questions,
-           (size_t)n_questions * sizeof *row);
+    int64_t losses[2];
+    BAL_TRY(bal_probe_slots(prober, measure, turn->first, turn->i, turn->end - turn->i, losses));
+    for (int i = turn->i; i < turn->end; ++i) {
+        int64_t *row = bal_deal_row(run->poll.deal, turn, i);
+        memcpy(row, losses + (i - turn->i) * n_points, (size_t)n_points * sizeof *row);
+        memcpy(row + n_points, prober->questions + i * n_questions,
+               (size_t)n_questions * sizeof *row);
+    }
     return bal_deal_done(run->poll.deal, turn) ? cast(run, turn) : BAL_OK;
 }
 
@@ -123,8 +127,8 @@ static bal_status vote_on_mine(bal_run *run, const bal_measure *measure)
     while (status == BAL_OK &&
            bal_deal_next(poll->deal, n_done == 0 || bal_seconds() - began < limit, &turn)) {
         if (turn.first != team) bal_probe_begin(&poll->prober, measure, team = turn.first);
-        status = probe_slot(run, measure, &turn);
-        ++n_done;
+        status = probe_slots(run, measure, &turn);
+        n_done += turn.end - turn.i;
         bal_progress(run, false);
     }
     bal_probe_end(&poll->prober);

@@ -270,6 +270,7 @@ static bal_deal_plan deal_plan(const bal_run *run)
                    (job->vote.dealing == BAL_DEALING_AUTO && job->vote.audit <= 0.0);
     return (bal_deal_plan){.n_slots = (int)job->vote.slots,
                            .team = way->team,
+                           .at_once = bal_way_at_once(way),
                            .n_row = way->n_points * (1 + job->data.batch),
                            .by_node = by_node,
                            .warns = bal_shared_refusal(run->replica.shared) == NULL};

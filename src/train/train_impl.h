@@ -28,14 +28,15 @@ typedef struct bal_deal bal_deal;
 /** What is dealt. Plain. */
 typedef struct bal_deal_plan {
     int n_slots, team; /* slots; those of a team stay together */
+    int at_once;       /* most slots of a turn */
     int64_t n_row;     /* words that the probe of a slot leaves for the rest of its team */
     bool by_node;      /* the ranks of a node share their slots, where they can share memory, */
     bool warns;        /* and if not, the log says so */
 } bal_deal_plan;
-/** A slot to probe: number i of the n slots of a team, which begins with slot first. */
+/** Slots to probe: numbers i .. end - 1 of the n slots of a team, which begins with slot first. */
 typedef struct bal_turn {
     int at; /* number of the team, for the deal */
-    int first, n, i;
+    int first, n, i, end;
 } bal_turn;
 
 /** Collective. @return BAL_OK; BAL_ERR_MEMORY, BAL_ERR_MPI, BAL_LOST, on all ranks; destroy it in
@@ -45,13 +46,13 @@ bal_status bal_deal_create(bal_comm *comm, const bal_deal_plan *plan, bal_deal *
 void bal_deal_destroy(bal_deal **deal);
 /** A round begins, of a step; between two of them all ranks wait for each other. Local. */
 void bal_deal_begin(bal_deal *deal);
-/** The next slot of the round for this rank: of its team, of the next team that nobody has begun,
+/** The next slots of the round for this rank: of its team, of the next team that nobody has begun,
  * or else of the team that has most left. Local.
  *  @param begins  whether it may turn to another team @return false: nothing is left for it */
 bool bal_deal_next(bal_deal *deal, bool begins, bal_turn *turn);
 /** What slot i of a turn's team leaves, [n_row]: written by the rank whose turn it is. Local. */
 int64_t *bal_deal_row(const bal_deal *deal, const bal_turn *turn, int i);
-/** The turn is over, and its row written. Local.
+/** The turn is over, and its rows written. Local.
  *  @return whether all rows of the team are written now: so for one rank, which reads them */
 bool bal_deal_done(bal_deal *deal, const bal_turn *turn);
 /** The rank that a slot is dealt to: that of bal_slot_rank, in an order of the ranks in which those

@@ -12,7 +12,8 @@ enum { N_SLOTS = 41, N_ROUNDS = 6 };
 static bal_deal *dealt(bal_comm *comm, int team, bool by_node)
 {
     bal_deal *deal = NULL;
-    bal_deal_plan plan = {.n_slots = N_SLOTS, .team = team, .n_row = 2, .by_node = by_node};
+    bal_deal_plan plan = {
+        .n_slots = N_SLOTS, .team = team, .at_once = 1, .n_row = 2, .by_node = by_node};
     CU_ASSERT_EQUAL_FATAL(bal_deal_create(comm, &plan, &deal), BAL_OK);
     return deal;
 }
@@ -176,6 +177,30 @@ static void test_teams_are_dealt_whole(void)
     bal_deal_destroy(&deal);
 }
 
+/* Turns of two slots, and of one where a team ends: each slot once, and a whole team seen once. */
+static void test_slots_are_taken_two_at_once(void)
+{
+    enum { TEAM = 3 };
+    bal_deal *deal = NULL;
+    bal_deal_plan plan = {
+        .n_slots = N_SLOTS, .team = TEAM, .at_once = 2, .n_row = 1, .by_node = true};
+    CU_ASSERT_EQUAL_FATAL(bal_deal_create(test_comm, &plan, &deal), BAL_OK);
+    for (int round = 0; round < N_ROUNDS; ++round) {
+        int64_t counts[N_SLOTS] = {0}, n_whole = 0;
+        bal_turn turn;
+        bal_deal_begin(deal);
+        while (bal_deal_next(deal, true, &turn)) {
+            CU_ASSERT_EQUAL(turn.end - turn.i, turn.n - turn.i < 2 ? 1 : 2);
+            for (int i = turn.i; i < turn.end; ++i) ++counts[turn.first + i];
+            n_whole += bal_deal_done(deal, &turn);
+        }
+        check_once(counts);
+        CU_ASSERT_EQUAL(bal_comm_sum(test_comm, &n_whole, 1), BAL_OK);
+        CU_ASSERT_EQUAL(n_whole, (N_SLOTS + TEAM - 1) / TEAM);
+    }
+    bal_deal_destroy(&deal);
+}
+
 /* Rank 0 is in a long probe of its first team, and the others do the rest of that team too. So its
  * rows are of several ranks, and one of them finds the team whole. */
 static void test_the_free_help_with_a_team_that_is_late(void)
@@ -267,6 +292,7 @@ const bal_test bal_suite_tests[] = {
     {"nodes share teams as their ranks are many", test_nodes_share_teams_as_their_ranks_are_many},
     {"nodes take turns", test_nodes_take_turns},
     {"teams are dealt whole", test_teams_are_dealt_whole},
+    {"slots are taken two at once", test_slots_are_taken_two_at_once},
     {"the free help with a team that is late", test_the_free_help_with_a_team_that_is_late},
     {"a slow rank is hidden", test_a_slow_rank_is_hidden},
     {"a rank may finish its team and no other", test_a_rank_may_finish_its_team_and_no_other},

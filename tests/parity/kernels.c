@@ -231,6 +231,8 @@ static void panels(const bal_kernels *level)
         bal_panel panel =
             random_panel((bal_panel_format)(i % 3), n_blocks, 8 << i / 3 % 3, i % 2 == 0);
         uint8_t *moved[5];
+        uint8_t *other = i % 4 == 0 ? random_entries(n_blocks) : NULL;
+        panel.other = other;
         if (i % 7 == 0) {
             int8_t *z = blank(n);
             for (int64_t at = 0; at < n; ++at) z[at] = (int8_t)pick(-63, 63);
@@ -245,13 +247,21 @@ static void panels(const bal_kernels *level)
         check(same(moved[0], moved[4], n), "%s move_panel, one side: format %d, %lld blocks",
               level->name, i % 3, (long long)n_blocks);
         bal_panel still = panel;
-        still.negative = still.moves = NULL;
+        still.negative = still.moves = still.other = NULL;
         still.z = NULL;
         ref->move_panel(&still, moved[0], NULL);
         level->move_panel(&still, moved[4], NULL);
         check(same(moved[0], moved[4], n), "%s move_panel, no move: format %d, %lld blocks",
               level->name, i % 3, (long long)n_blocks);
-        RELEASE(moved[0], moved[1], moved[2], moved[3], moved[4]);
+        if (other != NULL && panel.z == NULL) { /* what a panel of that z alone makes */
+            bal_panel alone = panel;
+            alone.negative = other;
+            alone.other = NULL;
+            ref->move_panel(&alone, moved[4], NULL);
+            check(same(moved[3], moved[4], n), "%s move_panel, the other: format %d, %lld blocks",
+                  level->name, i % 3, (long long)n_blocks);
+        }
+        RELEASE(moved[0], moved[1], moved[2], moved[3], moved[4], other);
         release_panel(&panel);
     }
 }

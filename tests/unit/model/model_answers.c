@@ -94,7 +94,7 @@ static int check(const bal_model *model, bal_isa isa, const bal_direction *direc
     bal_answerer *answerer = NULL;
     bal_cache *beginning = NULL;
     bal_batch batch, words;
-    int n_signs = direction == NULL || direction->one_sided ? 1 : 2, n_differ = 0;
+    int n_signs = bal_direction_points(direction), n_differ = 0;
     CU_ASSERT_EQUAL_FATAL(bal_batch_init(&batch, bal_dataset_room(&data, N_QUESTIONS)), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_batch_init(&words, (bal_batch_size){1, TOY_VOCAB, TOY_VOCAB}),
                           BAL_OK);
@@ -147,7 +147,7 @@ static void test_the_likeliest_word_is_written_each_time(void)
                                    .seed = SEED,
                                    .on_ballot = all};
             bal_direction both = {.measure = measure, .slot = 3}, one = both;
-            one.one_sided = true;
+            one.n_one_sided = 1;
             CU_ASSERT(check(model, (bal_isa)isa, &both, false) > 0); /* both sides differ */
             check(model, (bal_isa)isa, &one, false);
             check(model, (bal_isa)isa, NULL, false);

@@ -55,6 +55,28 @@ static bool is_above(const char *name, bool or_after)
            (or_after && (strncmp(name, "model.norm", 10) == 0 || strncmp(name, "lm_head", 7) == 0));
 }
 
+/* Two slots in one pass cost what each costs alone, and that is what it costs at + of both sides.
+ */
+static void check_slots(const bal_model *model, const bal_batch *batch, bal_direction direction)
+{
+    for (int isa = BAL_ISA_REF; isa <= (int)bal_isa_best(); ++isa) {
+        found together, alone, sides;
+        direction.measure.kernels = bal_kernels_at((bal_isa)isa);
+        direction.n_one_sided = 2;
+        lose(model, (bal_isa)isa, batch, &direction, &together);
+        for (uint32_t i = 0; i < 2; ++i) {
+            bal_direction own = direction;
+            own.slot += i;
+            own.n_one_sided = 1;
+            lose(model, (bal_isa)isa, batch, &own, &alone);
+            own.n_one_sided = 0;
+            lose(model, (bal_isa)isa, batch, &own, &sides);
+            CU_ASSERT(same(&together, (int)i, &alone, 0));
+            CU_ASSERT(same(&together, (int)i, &sides, 0));
+        }
+    }
+}
+
 static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
 {
     static const struct {
@@ -108,6 +130,7 @@ static void test_a_probe_costs_what_models_moved_by_hand_cost(void)
                         (long long)probe.losses[0].loss, (long long)probe.losses[1].loss,
                         (long long)by_hand[0].losses[0].loss, (long long)by_hand[1].losses[0].loss);
             }
+            check_slots(model, &batch, direction);
             bal_model_destroy(&moved[0]);
             bal_model_destroy(&moved[1]);
         }

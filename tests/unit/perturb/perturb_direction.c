@@ -60,6 +60,29 @@ static void test_bits_are_the_signs_and_the_measure(void)
     }
 }
 
+static void test_bits_of_two_slots_are_those_of_each(void)
+{
+    static uint8_t both[2 * N / 8], one[N / 8], moves[2][N / 8];
+    const uint32_t slots[] = {0, 7, 254, 255, 256, 511, 65534, 65535, 65536};
+    uint64_t state = SEED;
+    for (size_t k = 0; k < N_KINDS; ++k)
+        for (size_t i = 0; i < sizeof slots / sizeof *slots; ++i) {
+            if (kinds[k].kind == BAL_DIRECTIONS_UNIFORM) continue;
+            int64_t first = (int64_t)(bal_test_random(&state) % N_BLOCKS);
+            int64_t n = 1 + (int64_t)(bal_test_random(&state) % (uint64_t)(N_BLOCKS - first));
+            bal_direction pair = {.measure = measure_at(k), .slot = slots[i], .n_one_sided = 2};
+            CU_ASSERT_EQUAL(bal_direction_points(&pair), 2);
+            bal_direction_bits(&pair, 2, first, n, both, moves[0]);
+            for (uint32_t j = 0; j < 2; ++j) {
+                bal_direction alone = {
+                    .measure = measure_at(k), .slot = slots[i] + j, .n_one_sided = 1};
+                bal_direction_bits(&alone, 2, first, n, one, moves[1]);
+                CU_ASSERT_EQUAL(memcmp(one, both + j * n * 32, (size_t)n * 32), 0);
+                CU_ASSERT_EQUAL(memcmp(moves[0], moves[1], (size_t)n * 32), 0);
+            }
+        }
+}
+
 static void test_levels_make_the_same_directions(void)
 {
     static int8_t first[N], other[N];
@@ -396,6 +419,7 @@ const char bal_suite_name[] = "perturb_direction";
 const bal_test bal_suite_tests[] = {
     {"pieces do not matter", test_pieces_do_not_matter},
     {"bits are the signs and the measure", test_bits_are_the_signs_and_the_measure},
+    {"bits of two slots are those of each", test_bits_of_two_slots_are_those_of_each},
     {"levels make the same directions", test_levels_make_the_same_directions},
     {"a stream of this version never changes", test_a_stream_of_this_version_never_changes},
     {"every coordinate gives another stream", test_every_coordinate_gives_another_stream},
