@@ -17,15 +17,23 @@ P ranks on nodes of R, N slots, M tokens per probe, d codes; seconds of a step a
 Logarithms are rounded up, and R is at most P. a and c come from the step record (attention and all
 else included), without one a from the products; u, w and h from the bench record. Not in the model:
 evaluations, checkpoints, and a node's memory bandwidth, which u meets when many ranks update.
+
+With --check JOB.ini there are no records. The job runs here, on one rank and on more. What one rank
+takes for a probe, an update and a journal record, and how much its probes vary, are the constants;
+the table has what the model makes of them for more ranks, beside what was measured.
 """
 import argparse
+import configparser
 import functools
 import importlib
 import json
 import math
 import os
 import re
+import statistics
+import subprocess
 import sys
+import tempfile
 
 from report import GREY, INK, PHASES, Failure
 
@@ -263,6 +271,91 @@ def points(m, steps, runs, slots_of):
     return found
 
 
+# ---- runs to check the model by ----
+
+class Measured:
+    """Steps of a run: codes, slots; seconds of its phases, a list for each, of rank 0."""
+
+    def __init__(self, folder):
+        with open(os.path.join(folder, "metrics.jsonl"), encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
+        steps = [line["seconds"] for line in lines if "loss_nats" in line][2:]  # the first warm up
+        self.phases = {phase: [step[phase] for step in steps] for phase in PHASES}
+        self.codes = sum(lines[0]["tensors"].values())
+        job = configparser.ConfigParser(interpolation=None)
+        job.read(os.path.join(folder, "job.ini"), encoding="utf-8")
+        self.slots = job.getint("vote", "slots")
+
+    def terms(self):
+        """As the model has them: medians; of the wait for the last rank, which varies as it does
+        because probes vary, the mean. It includes the exchange of the ballot."""
+        found = {phase: statistics.median(self.phases[phase])
+                 for phase in ("probe", "journal", "update")}
+        return {**found, "wait": statistics.fmean(self.phases["wait"])}
+
+
+def measure(options, ranks, folder):
+    """Run the job on so many ranks."""
+    settings = {"run.steps": options.steps + 2, "run.eval_every": 0, "run.checkpoint_every": 0}
+    command = ["mpirun", "--oversubscribe", "-n", str(ranks), options.ballot, "train",
+               options.check, "--run", folder,
+               *(word for key in settings for word in ("-s", f"{key}={settings[key]}"))]
+    environment = dict(os.environ)
+    if os.geteuid() == 0:  # Open MPI asks root twice
+        environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise Failure(1, f"mpirun cannot be started: {error.strerror}") from None
+    if done.returncode != 0:
+        raise Failure(3, f"{options.check} on {ranks} rank{'s' * (ranks > 1)} ended with code {done.returncode}: "
+                         f"{done.stderr.strip()[-400:]}")
+    return Measured(folder)
+
+
+def machine_of_run(run, options):
+    """The machine's constants by a run on one rank: a probe counts as one token."""
+    m, terms = Machine(), run.terms()
+    m.per_token, m.per_code = terms["probe"] / run.slots / (2 * run.codes), 0.0
+    m.update = m.wide = terms["update"] / run.codes / (
+        1 if run.slots <= SET else -(-run.slots // WIDE_SET))
+    m.fsync, m.ranks_per_node = terms["journal"], options.ranks_per_node
+    m.hop_node, m.hop_net = 1e-6 * (options.node_hop_us or 0.5), 1e-6 * options.hop_us
+    m.byte = 1e-9 / options.bandwidth_gb
+    m.cv = statistics.pstdev(run.phases["probe"]) / statistics.fmean(run.phases["probe"])
+    return m
+
+
+def compared(m, run, ranks):
+    """[(term, seconds by the model, seconds measured)] of a run, and of all of them together."""
+    model, found = predict(m, run.codes, 1, ranks, run.slots), run.terms()
+    rows = [("probe", model["probe"], found["probe"]),
+            ("wait", model["imbalance"] + model["ballot"], found["wait"]),
+            ("journal", model["journal"], found["journal"]),
+            ("update", model["update"], found["update"])]
+    return [*rows, ("step", sum(row[1] for row in rows), sum(row[2] for row in rows))]
+
+
+def check(options):
+    """Run the job on one rank and on more, and print the comparison."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {p: measure(options, p, os.path.join(folder, f"run-{p}"))
+                for p in sorted({1, *options.ranks})}
+    m = machine_of_run(runs[1], options)
+    print(f"{options.check}: {runs[1].codes / 1e6:,.2f} M codes, {runs[1].slots:,} slots, "
+          f"{options.steps} steps; on one rank a probe takes "
+          f"{seconds_text(runs[1].terms()['probe'] / runs[1].slots)}, and those of a step vary by "
+          f"{100 * m.cv:.1f} %")
+    lines = [("ranks", "", "model", "measured", "measured / model")]
+    for p, run in runs.items():
+        for term, model, found in compared(m, run, p):
+            lines.append((f"{p:,}", term, seconds_text(model), seconds_text(found),
+                          f"{found / model:.3f}" if model > 0 else ""))
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths)))
+
+
 # ---- drawing ----
 
 def draw(title, panels):
@@ -382,7 +475,7 @@ def main():
         shown = "" if default is None else f" (default: {default:g})"
         parser.add_argument(name, type=convert, default=default, metavar="X", help=words + shown)
 
-    parser.add_argument("records", metavar="FILE", nargs="+",
+    parser.add_argument("records", metavar="FILE", nargs="*",
                         help="output of ballot bench --json, and of ballot bench --shape --json on "
                              "one rank and on more")
     option("--codes", lambda text: count()(str(int(float(text)))), None,
@@ -393,7 +486,12 @@ def main():
     option("--slots-per-rank", count(MAX_SLOTS), 4, "slots of a step for each rank, weak scaling")
     option("--ranks-per-node", count(), 64, "ranks that share one copy of the model")
     parser.add_argument("--ranks", type=count(MAX_RANKS), nargs="+", metavar="P",
-                        default=[1 << i for i in range(17)], help="default: 1, 2, 4, ... 65536")
+                        help="default: 1, 2, 4, ... 65536; with --check: 1 2")
+    parser.add_argument("--check", metavar="JOB.ini",
+                        help="run this job here, and compare the model with what is measured")
+    option("--steps", count(), 60, "steps of each run, with --check")
+    parser.add_argument("--ballot", metavar="PROGRAM", default="build/release/ballot",
+                        help="the program to run, with --check (default: build/release/ballot)")
     option("--hop-us", above(0), 2.0, "microseconds of one hop of a reduction between nodes")
     option("--node-hop-us", above(0), None,
            "the same within a node (default: as measured on 2 or more ranks, or 0.5)")
@@ -411,7 +509,13 @@ def main():
                         help="write OUT.png (default: scale)")
     parser.add_argument("--no-plot", action="store_true", help="the tables alone")
     options = parser.parse_args()
+    if bool(options.records) == bool(options.check):
+        parser.error("give records of ballot bench, or --check JOB.ini")
+    options.ranks = options.ranks or ([1, 2] if options.check else [1 << i for i in range(17)])
     try:
+        if options.check:
+            check(options)
+            return 0
         bench, steps = read(options.records)
         codes = options.codes or (get(steps[0], "codes") if steps else None)
         if codes is None:

@@ -28,6 +28,28 @@ STEP = {"shape": "opt-125m", "isa": "avx512", "ranks": 1, "codes": 100_000_000, 
         "share_moves": 0.04, "update_seconds": 0.011, "ballot_seconds": 1e-6}
 
 
+# Stands for mpirun: P ranks take 64 slots of 1 ms, steps of which vary by 10 %, and update 1,000 codes
+# in 2 ms; with more than one, 3 ms of each step are spent waiting.
+MPIRUN = """#!/usr/bin/python3
+import json, os, sys
+words = sys.argv[1:]
+ranks, run = int(words[words.index("-n") + 1]), words[words.index("--run") + 1]
+settings = dict(words[i + 1].split("=") for i in range(len(words)) if words[i] == "-s")
+os.mkdir(run)
+with open(os.path.join(run, "job.ini"), "w", encoding="utf-8") as file:
+    file.write("[vote]\\nslots = 64\\n")
+lines = [{"ballot": "", "tensors": {"a": 600, "b": 400}}]
+for step in range(int(settings["run.steps"])):
+    vary = 0.9 + step % 2 / 5
+    seconds = dict.fromkeys(("vote", "checkpoint", "eval"), 9.0)
+    seconds.update(probe=0.064 / ranks * vary, update=0.002 / ranks, journal=0.0005,
+                   wait=0.003 * (ranks > 1))
+    lines.append({"step": step, "loss_nats": 1.0, "seconds": seconds})
+with open(os.path.join(run, "metrics.jsonl"), "w", encoding="utf-8") as file:
+    file.writelines(json.dumps(line) + "\\n" for line in [*lines, {"final": True}])
+"""
+
+
 def machine(**changes):
     m = scale.Machine()
     m.per_token, m.per_code, m.update, m.fsync = 1e-6, 2e-6, 1e-6, 2e-4
@@ -143,6 +165,40 @@ class Program(unittest.TestCase):
         self.assertIn("hops 1.5 us in a node", self.run_on(BENCH, STEP).stdout)
         self.assertIn("hops 0.7 us in a node", self.run_on(BENCH, STEP, options=(
             "--no-plot", "--node-hop-us", "0.7")).stdout)
+
+    def check_run(self, *options):
+        os.chmod(self.file("mpirun", MPIRUN), 0o755)
+        path = self.folder + os.pathsep + os.environ["PATH"]
+        return subprocess.run([sys.executable, "-B", SCALE, "--check", "any.ini", *options], text=True,
+                              capture_output=True, check=False, env=dict(os.environ, PATH=path))
+
+    def test_runs_are_compared_with_what_the_model_says_of_them(self):
+        done = self.check_run("--steps", "40", "--ranks", "2", "4", "--node-hop-us", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        head, _, *rows = done.stdout.splitlines()
+        self.assertIn("64 slots, 40 steps; on one rank a probe takes 1 ms, and those of a step vary "
+                      "by 10.0 %", head)
+        cells = [line.split() for line in rows]
+        self.assertEqual([(row[0], row[1]) for row in cells], [
+            (p, term) for p in "124" for term in ("probe", "wait", "journal", "update", "step")])
+        self.assertEqual(cells[5], "2 probe 32 ms 32 ms 1.000".split())
+        # The later of two ranks: 10 % of 32 ms / sqrt(pi) is more than a probe; and a hop.
+        self.assertEqual(cells[6], "2 wait 1 ms 3 ms 2.997".split())
+        self.assertEqual(cells[8], "2 update 1 ms 1 ms 1.000".split())
+        self.assertEqual(cells[13], "4 update 500 us 500 us 1.000".split())
+
+    def test_a_run_that_fails_gets_a_sentence(self):
+        os.chmod(self.file("mpirun", "#!/bin/sh\necho a sentence >&2\nexit 3\n"), 0o755)
+        path = self.folder + os.pathsep + os.environ["PATH"]
+        done = subprocess.run([sys.executable, "-B", SCALE, "--check", "any.ini"], text=True,
+                              capture_output=True, check=False, env=dict(os.environ, PATH=path))
+        self.assertEqual((done.returncode, done.stderr),
+                         (3, "scale.py: any.ini on 1 rank ended with code 3: a sentence\n"))
+        for more in ([], ["x.json", "--check", "any.ini"]):
+            done = subprocess.run([sys.executable, "-B", SCALE, *more], text=True,
+                                  capture_output=True, check=False)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("or --check JOB.ini", done.stderr)
 
     def test_bad_input_gets_a_sentence(self):
         def without(record, key):
