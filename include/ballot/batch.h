@@ -30,7 +30,13 @@ typedef enum bal_objective {
     BAL_OBJECTIVE_F1, /* of answers that are written: the mean of 1 - F1 of their words; else: 1 -
                          macro-F1 of the answers with the best scores, which is no sum over the
                          questions: nats times their number */
+    BAL_OBJECTIVE_CENTRED, /* cross-entropy as above, but of scores less the mean of their label
+                              over the batch, and 1 / BAL_CENTRED_SHARE of what the means add to it;
+                              of questions with the same answers, BAL_CENTRED_LABELS_MAX at most */
 } bal_objective;
+
+#define BAL_CENTRED_SHARE 16
+#define BAL_CENTRED_LABELS_MAX 256
 
 /** How the score of an answer is taken. */
 typedef enum bal_scoring {

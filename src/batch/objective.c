@@ -32,29 +32,59 @@ int32_t bal_batch_choice(const bal_batch *batch, const int64_t *answers,
     return best;
 }
 
+/* A score less the mean of its label; means NULL: as it is. */
+static int64_t centred(const bal_batch *batch, const int64_t *answers, const bal_question *question,
+                       const int64_t *means, int32_t answer)
+{
+    return bal_batch_score(batch, answers, question, answer) - (means == NULL ? 0 : means[answer]);
+}
+
 /* Cross-entropy of the right answer in the softmax of all scores. */
 static int64_t cross_entropy(const bal_batch *batch, const int64_t *answers,
-                             const bal_question *question)
+                             const bal_question *question, const int64_t *means)
 {
-    int32_t best = bal_batch_choice(batch, answers, question);
-    int64_t top = bal_batch_score(batch, answers, question, best);
+    int64_t top = INT64_MAX;
+    for (int32_t i = 0; i < question->n_answers; ++i) {
+        int64_t score = centred(batch, answers, question, means, i);
+        if (score < top) top = score;
+    }
     double sum = 0.0;
     for (int32_t i = 0; i < question->n_answers; ++i) {
-        int64_t below = bal_batch_score(batch, answers, question, i) - top;
+        int64_t below = centred(batch, answers, question, means, i) - top;
         sum += bal_math_exp(-(double)below / BAL_LOSS_UNITS_PER_NAT);
     }
-    return bal_batch_score(batch, answers, question, question->right) - top +
+    return centred(batch, answers, question, means, question->right) - top +
            (int64_t)rint(bal_math_log(sum) * BAL_LOSS_UNITS_PER_NAT);
 }
 
-static int64_t question_loss(const bal_batch *batch, const int64_t *answers,
-                             const bal_question *question)
+/* The mean score of each label over the batch, rounded towards 0. */
+static void find_means(const bal_batch *batch, const int64_t *answers, int64_t *means)
 {
+    int32_t n_labels = batch->questions[0].n_answers;
+    assert(n_labels <= BAL_CENTRED_LABELS_MAX);
+    for (int32_t label = 0; label < n_labels; ++label) {
+        int64_t sum = 0;
+        for (int64_t i = 0; i < batch->n_questions; ++i) {
+            assert(batch->questions[i].n_answers == n_labels);
+            sum += bal_batch_score(batch, answers, &batch->questions[i], label);
+        }
+        means[label] = sum / batch->n_questions;
+    }
+}
+
+static int64_t question_loss(const bal_batch *batch, const int64_t *answers,
+                             const bal_question *question, const int64_t *means)
+{
+    int64_t loss;
     switch (batch->aim.objective) {
         case BAL_OBJECTIVE_LABEL:
             return answers[question->answer + question->right];
         case BAL_OBJECTIVE_CANDIDATES:
-            return cross_entropy(batch, answers, question);
+            return cross_entropy(batch, answers, question, NULL);
+        case BAL_OBJECTIVE_CENTRED:
+            loss = cross_entropy(batch, answers, question, means);
+            return loss +
+                   (cross_entropy(batch, answers, question, NULL) - loss) / BAL_CENTRED_SHARE;
         case BAL_OBJECTIVE_ACCURACY:
         case BAL_OBJECTIVE_F1: /* of one choice: 1 or 0 */
             break;
@@ -96,9 +126,10 @@ static int64_t f1_loss(const bal_batch *batch, const int64_t *answers)
 
 int64_t bal_batch_losses(const bal_batch *batch, const int64_t *answers, int64_t *questions)
 {
-    int64_t sum = 0;
+    int64_t sum = 0, means[BAL_CENTRED_LABELS_MAX];
+    if (batch->aim.objective == BAL_OBJECTIVE_CENTRED) find_means(batch, answers, means);
     for (int64_t i = 0; i < batch->n_questions; ++i)
-        sum += questions[i] = question_loss(batch, answers, &batch->questions[i]);
+        sum += questions[i] = question_loss(batch, answers, &batch->questions[i], means);
     return batch->aim.objective == BAL_OBJECTIVE_F1 ? f1_loss(batch, answers) : sum;
 }
 

@@ -238,6 +238,23 @@ bal_status bal_job_open_task(const bal_job *job, const bool used[BAL_N_SPLITS], 
                     job->data.task);
 }
 
+/* Can scores be centred? Two rows of a label on average leave something of them. */
+static bal_status check_centred(const bal_job *job, int64_t n_labels, const bal_dataset *dataset)
+{
+    if (dataset->labels == NULL || n_labels > BAL_CENTRED_LABELS_MAX)
+        return bal_fail(
+            BAL_ERR_CONFIG,
+            "[data] objective = centred is for tasks whose rows have the same answers, at "
+            "most %d; set it to candidates",
+            BAL_CENTRED_LABELS_MAX);
+    if (job->data.batch >= 2 * n_labels) return BAL_OK;
+    return bal_fail(
+        BAL_ERR_CONFIG,
+        "[data] objective = centred takes means over a mini-batch; set batch to at least "
+        "%lld, two rows for each label",
+        (long long)(2 * n_labels));
+}
+
 static bal_status open_split(const bal_job *job, const bal_task *task, bal_split split, bool learns,
                              const bal_tokenizer *tokenizer, bal_dataset *dataset)
 {
@@ -253,7 +270,11 @@ static bal_status open_split(const bal_job *job, const bal_task *task, bal_split
     bal_example_options options = {.context = job->data.context,
                                    .balanced = learns && job->data.balanced,
                                    .objective = (bal_objective)objective};
-    return bal_task_dataset(task, tokenizer, split, &options, dataset);
+    BAL_TRY(bal_task_dataset(task, tokenizer, split, &options, dataset));
+    if (objective != BAL_OBJECTIVE_CENTRED) return BAL_OK;
+    bal_status status = check_centred(job, bal_task_about(task).n_labels, dataset);
+    if (status != BAL_OK) bal_dataset_clear(dataset);
+    return status;
 }
 
 bal_status bal_job_open_text(const bal_job *job, const char *path, const bal_bundle *bundle,

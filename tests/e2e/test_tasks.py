@@ -276,13 +276,24 @@ class Tasks(b.TestCase):
     def test_f1_of_choices_is_learned_the_same_everywhere(self):
         self.write("rows.tsv", CHOSEN_ROWS)
         task = self.write("chosen.ini", CHOSEN)
-        prints = {self.learns_the_same("f1", data__task=task)}
+        prints = {self.learns_the_same("f1", data__task=task),
+                  self.learns_the_same("centred", data__task=task, data__objective="centred")}
         for aim in "accuracy", "candidates":
             run, result = self.learn(aim, data__task=task, data__objective=aim, data__context=48,
                                      data__batch=8, data__train_rows=0)
             prints.add(b.printed_fingerprint(result))
             self.check_best(run, result, task, 48)
-        self.assertEqual(len(prints), 3)
+        self.assertEqual(len(prints), 4)
+
+    def test_scores_are_centred_only_where_rows_share_answers_and_a_mini_batch_has_enough(self):
+        self.write("rows.tsv", CHOSEN_ROWS)
+        task = self.write("chosen.ini", CHOSEN)
+        for n, (rows, batch, sentence) in enumerate((
+                (task, 5, "set batch to at least 6, two rows for each label"),
+                (COPA, 8, "for tasks whose rows have the same answers"))):
+            said = self.learn(f"alone{n}", data__task=rows, data__objective="centred",
+                              data__batch=batch, data__train_rows=0, expect=b.USAGE)[1].err
+            self.assertIn(sentence, said)
 
     def test_f1_of_written_answers_is_learned_the_same_everywhere(self):
         self.write("rows.jsonl", WRITTEN_ROWS)

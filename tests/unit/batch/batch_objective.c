@@ -60,6 +60,38 @@ static void test_each_objective_has_its_loss_and_weight(void)
     bal_batch_clear(&b);
 }
 
+/* A preference for a label that all questions share costs a sixteenth of what it does to
+ * candidates, and the loss of what is left is the cross-entropy of scores around their means. */
+static void test_centred_scores_hardly_see_a_shared_preference(void)
+{
+    const int32_t tokens[] = {7, 8};
+    const int64_t scores[2][6] = {{2 * NAT, 5 * NAT, 3 * NAT, 2 * NAT, 7 * NAT, 2 * NAT},
+                                  {2 * NAT, 1 * NAT, 3 * NAT, -2 * NAT, 7 * NAT, -2 * NAT}};
+    int64_t losses[2][3], sums[2];
+    bal_batch b;
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&b, (bal_batch_size){6, 40, 6}), BAL_OK);
+    for (int q = 0; q < 3; ++q) {
+        int64_t prompt = bal_batch_sequence(&b, -1, tokens, 2);
+        bal_batch_ask(&b, prompt, 2, q == 1, false);
+        for (int a = 0; a < 2; ++a) bal_batch_answer(&b, prompt, tokens, 1);
+    }
+    b.aim.objective = BAL_OBJECTIVE_CENTRED;
+    for (int i = 0; i < 2; ++i) {
+        const double means[2][2] = {{4, 3}, {4, -1}};
+        sums[i] = bal_batch_losses(&b, scores[i], losses[i]);
+        CU_ASSERT_EQUAL(sums[i], losses[i][0] + losses[i][1] + losses[i][2]);
+        for (int q = 0; q < 3; ++q) {
+            double wrong = (double)(scores[i][2 * q] - scores[i][2 * q + 1]) / NAT;
+            double away = means[i][0] - means[i][1], side = q == 1 ? -1 : 1;
+            double centred = log1p(exp(side * (wrong - away))), plain = log1p(exp(side * wrong));
+            CU_ASSERT(fabs((double)losses[i][q] / NAT - (15 * centred + plain) / 16) < 1e-5);
+        }
+    }
+    CU_ASSERT_NOT_EQUAL(sums[0], sums[1]);
+    CU_ASSERT_EQUAL(bal_batch_weight(&b), 3);
+    bal_batch_clear(&b);
+}
+
 /* By hand: label 0: tp 5, fp 2, fn 3; label 1: tp 1, fp 4, fn 2; label 2: tp 4, fp 0, fn 1; label 3
  * never. */
 static void test_macro_f1_is_the_mean_over_labels_that_occur(void)
@@ -132,6 +164,8 @@ const char bal_suite_name[] = "batch_objective";
 const bal_test bal_suite_tests[] = {
     {"scores are sums, means and calibrated", test_scores_are_sums_means_and_calibrated},
     {"each objective has its loss and weight", test_each_objective_has_its_loss_and_weight},
+    {"centred scores hardly see a shared preference",
+     test_centred_scores_hardly_see_a_shared_preference},
     {"macro-F1 is the mean over labels that occur",
      test_macro_f1_is_the_mean_over_labels_that_occur},
     {"F1 is that of all choices together", test_f1_is_that_of_all_choices_together},
