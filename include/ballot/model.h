@@ -234,6 +234,10 @@ int64_t bal_forward_length(const bal_forward *forward);
 /** Bytes of that work space; the model need only be outlined. Local. */
 size_t bal_forward_bytes(const bal_model *model, int64_t max_tokens, int64_t max_length);
 
+/** Tokens of a batch up to which a pass over two slots is faster than one over each. With more,
+ *  codes and random bits are a small part, and activations of twice the size the larger one. */
+#define BAL_PAIR_TOKENS_MAX 128
+
 /**
  * Losses of a batch at code + z and code - z, or at code itself when direction is NULL. Weights
  * are never written. The same bits at every instruction set for integer models. Local.

@@ -52,7 +52,7 @@ int bal_way_vote(const bal_way *way, int64_t unit, int64_t value);
 
 /** Slots of the team that begins with slot first, of n_slots. Local. */
 int bal_way_slots(const bal_way *way, int first, int n_slots);
-/** Most slots of a pass, which has two points. Local. */
+/** Most slots that are probed at once: a pass has two points. Local. */
 static inline int bal_way_at_once(const bal_way *way) { return 2 / way->n_points; }
 
 /** What a rank probes with. Plain; what it points to is borrowed, but for the last four. */
@@ -85,7 +85,7 @@ bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, 
 /** The same, pass by pass: draw the mini-batch of the team that begins with slot first. What its
  *  slots share is computed once, until bal_probe_end. Local. */
 void bal_probe_begin(bal_prober *prober, const bal_measure *measure, int first);
-/** Probe n slots of that team, from number i on, in one pass. Local.
+/** Probe n slots of that team, from number i on: in one pass, unless it is faster in n. Local.
  *  @param n       1 .. bal_way_at_once
  *  @param losses  [n][n_points] @return as bal_probe. */
 bal_status bal_probe_slots(bal_prober *prober, const bal_measure *measure, int first, int i, int n,

@@ -109,19 +109,21 @@ static bal_status compare_passes(bal_forward *forward, const bal_batch *batch,
                                  const bal_measure *measure, bal_bench_step *result)
 {
     enum { PLAIN, PAIR, TEAM, N_KINDS };
+    int at_once = batch->n_tokens > BAL_PAIR_TOKENS_MAX ? 1 : 2; /* slots of a team, in a pass */
     double pairs[N_REPEATS], teams[N_REPEATS];
     for (int repeat = 0; repeat < N_REPEATS; ++repeat) {
         double seconds[N_KINDS];
         for (int kind = 0; kind < N_KINDS; ++kind) {
             bal_losses losses[2] = {{0}};
-            bal_direction direction = {.measure = *measure, .n_one_sided = kind == TEAM ? 2 : 0};
+            bal_direction direction = {.measure = *measure,
+                                       .n_one_sided = kind == TEAM ? at_once : 0};
             direction.slot = 2 * (uint32_t)repeat;
             double start = bal_cpu_seconds();
             BAL_TRY(bal_forward_losses(forward, batch, kind == PLAIN ? NULL : &direction, losses));
             seconds[kind] = bal_cpu_seconds() - start;
         }
         pairs[repeat] = seconds[PAIR] / (2.0 * seconds[PLAIN]);
-        teams[repeat] = seconds[TEAM] / seconds[PAIR];
+        teams[repeat] = 2.0 / at_once * seconds[TEAM] / seconds[PAIR];
     }
     result->pair_ratio = bal_median(pairs, N_REPEATS);
     result->team_ratio = bal_median(teams, N_REPEATS);

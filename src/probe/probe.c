@@ -85,10 +85,16 @@ void bal_probe_end(bal_prober *prober) { bal_forward_hold(prober->forward, false
 bal_status bal_probe_slots(bal_prober *prober, const bal_measure *measure, int first, int i, int n,
                            int64_t *losses)
 {
-    bal_direction direction = {.measure = *measure,
-                               .slot = (uint32_t)(first + i),
-                               .n_one_sided = prober->way.n_points == 1 ? n : 0};
-    return (prober->answerer != NULL ? write_answers : read_answers)(prober, &direction, i, losses);
+    bool one_sided = prober->way.n_points == 1;
+    int at_once = one_sided && prober->batch->n_tokens > BAL_PAIR_TOKENS_MAX ? 1 : n;
+    for (int end = i + n; i < end; i += at_once, losses += at_once) {
+        bal_direction direction = {.measure = *measure,
+                                   .slot = (uint32_t)(first + i),
+                                   .n_one_sided = one_sided ? at_once : 0};
+        BAL_TRY((prober->answerer != NULL ? write_answers : read_answers)(prober, &direction, i,
+                                                                          losses));
+    }
+    return BAL_OK;
 }
 
 bal_status bal_probe(bal_prober *prober, const bal_measure *measure, int first, int n,

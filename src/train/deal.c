@@ -165,10 +165,22 @@ static int team_to_help(const bal_deal *deal)
     return best;
 }
 
-/* Take slots of my team. */
+/* Slots of the pile that nobody has taken. */
+static int n_left(const bal_deal *deal)
+{
+    int sum = 0;
+    for (int at = 0; at < deal->n; ++at) {
+        int left = n_of(deal, at) - (int)atomic_load(&deal->teams[deal->round % 2][at].taken);
+        sum += left > 0 ? left : 0;
+    }
+    return sum;
+}
+
+/* Take slots of my team: several at once as long as there are as many for every rank. */
 static bool take(bal_deal *deal, bal_turn *turn)
 {
     int at = deal->mine, n = n_of(deal, at), most = deal->plan.at_once;
+    if (most > 1 && n_left(deal) < most * bal_shared_n_parts(deal->shared)) most = 1;
     int i = (int)atomic_fetch_add(&deal->teams[deal->round % 2][at].taken, (uint32_t)most);
     *turn = (bal_turn){
         .at = at, .first = deal->pile[at], .n = n, .i = i, .end = n - i < most ? n : i + most};

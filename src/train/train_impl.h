@@ -28,7 +28,7 @@ typedef struct bal_deal bal_deal;
 /** What is dealt. Plain. */
 typedef struct bal_deal_plan {
     int n_slots, team; /* slots; those of a team stay together */
-    int at_once;       /* most slots of a turn */
+    int at_once;       /* most slots of a turn, while there are enough for all */
     int64_t n_row;     /* words that the probe of a slot leaves for the rest of its team */
     bool by_node;      /* the ranks of a node share their slots, where they can share memory, */
     bool warns;        /* and if not, the log says so */

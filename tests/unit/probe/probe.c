@@ -6,7 +6,7 @@
 
 #include "../model/toy.h"
 
-#define N_SEQUENCES 6
+#define N_SEQUENCES 20
 #define N_TENSORS_MAX 64
 
 /* Windows of toy tokens, each decided by its random number alone. */
@@ -282,22 +282,24 @@ static void test_written_answers_are_probed_by_their_grades(void)
     clear(&b);
 }
 
-/* Teams of three of eight slots; if upper_only, of directions that move the second layer alone. */
+/* Teams of three of 20 slots; if upper_only, of directions that move the second layer alone. */
 static void check_teams(bool upper_only)
 {
     bench b;
     bal_way way = in_threes();
     set_up(&b, way);
+    int n_large = 0, n_small = 0; /* mini-batches of more than 128 tokens, probed slot by slot */
     b.prober.unit = 1 << 18;
     for (int i = 0; upper_only && i < bal_model_tensors(b.model)->n; ++i)
         b.on_ballot[i] = strstr(bal_model_tensors(b.model)->at[i].name, "layers.1.") != NULL;
-    for (int first = 0; first < 8; first += 3) {
-        int n = bal_way_slots(&way, first, 8); /* 3, 3, 2 */
+    for (int first = 0; first < 20; first += 3) {
+        int n = bal_way_slots(&way, first, 20); /* the last has 2 */
         int64_t losses[3], values[3], sequences[2][N_SEQUENCES];
         int8_t votes[3];
         bal_totals totals = {0};
-        CU_ASSERT_EQUAL(n, first == 6 ? 2 : 3);
+        CU_ASSERT_EQUAL(n, first == 18 ? 2 : 3);
         CU_ASSERT_EQUAL_FATAL(bal_probe(&b.prober, &b.measure, first, n, losses), BAL_OK);
+        ++*(b.batch.n_tokens > 128 ? &n_large : &n_small);
         bal_probe_votes(&b.prober, n, losses, votes);
         bal_probe_count(&b.prober, n, losses, votes, &totals);
         CU_ASSERT_EQUAL(totals.n_tokens, n * b.batch.n_scored);
@@ -314,6 +316,7 @@ static void check_teams(bool upper_only)
         CU_ASSERT_EQUAL(totals.loss, 0);
         CU_ASSERT_EQUAL(totals.spread, 0);
     }
+    CU_ASSERT(n_large > 0 && n_small > 0);
     clear(&b);
 }
 
