@@ -103,9 +103,9 @@ void bal_direction_bits(const bal_direction *direction, int tensor, int64_t firs
 {
     bool on_ballot = direction->measure.on_ballot[tensor];
     int n = direction->n_one_sided == 2 ? 2 : 1;
-    int64_t apart = n_blocks * BLOCK_BYTES; /* from one slot to the next */
-    memset(moves, on_ballot ? 0xFF : 0, (size_t)apart);
-    if (!on_ballot) memset(negative, 0, (size_t)(n * apart));
+    int64_t n_bytes = n_blocks * BLOCK_BYTES, apart = n > 1 ? n_bytes : 0; /* slot to slot */
+    memset(moves, on_ballot ? 0xFF : 0, (size_t)n_bytes);
+    if (!on_ballot) memset(negative, 0, (size_t)(n * n_bytes));
     while (on_ballot && n_blocks > 0) {
         uint8_t whole[2][SPAN_PIECES * BAL_LINE_BYTES];
         bal_span span = bal_span_next(first_block, n_blocks);
