@@ -20,9 +20,13 @@ typedef struct bal_score {
     int64_t merit;    /* of a task: its metric over all examples, in the same unit, which is no sum;
                          of a text: -1 */
 } bal_score;
-/** Is a the better one: by merit, then by loss? Any score is better than none (n_tokens 0). Local.
- */
-bool bal_score_better(const bal_score *a, const bal_score *b);
+/** What makes a score the better one. */
+typedef enum bal_best {
+    BAL_BEST_METRIC, /* merit, and of equal ones the loss */
+    BAL_BEST_LOSS,
+} bal_best;
+/** Is a the better one? Any score is better than none (n_tokens 0). Local. */
+bool bal_score_better(const bal_score *a, const bal_score *b, bal_best by);
 /** Loss per token or question in nats. Local. */
 double bal_score_nats(const bal_score *score);
 

@@ -4,6 +4,7 @@
 #define BALLOT_JOB_H
 
 #include "ballot/data.h"
+#include "ballot/evaluate.h"
 #include "ballot/model.h"
 #include "ballot/optim.h"
 #include "ballot/perturb.h"

@@ -127,7 +127,8 @@ static bal_status try_factors(tuning *t)
     for (int i = 0; i < N_FACTORS; ++i) {
         BAL_TRY(rebuild(t, factors[i]));
         BAL_TRY(evaluate(t, &t->scores[i]));
-        if (bal_score_better(&t->scores[i], &t->scores[t->best])) t->best = i;
+        if (bal_score_better(&t->scores[i], &t->scores[t->best], t->source.job.run.best))
+            t->best = i;
     }
     return BAL_OK;
 }

@@ -12,10 +12,11 @@ double bal_score_nats(const bal_score *score)
     return (double)score->loss / (double)score->n_tokens / BAL_LOSS_UNITS_PER_NAT;
 }
 
-bool bal_score_better(const bal_score *a, const bal_score *b)
+bool bal_score_better(const bal_score *a, const bal_score *b, bal_best by)
 {
     if (a->n_tokens == 0 || b->n_tokens == 0) return a->n_tokens > 0;
-    return a->merit != b->merit ? a->merit > b->merit : bal_score_nats(a) < bal_score_nats(b);
+    if (by == BAL_BEST_METRIC && a->merit != b->merit) return a->merit > b->merit;
+    return bal_score_nats(a) < bal_score_nats(b);
 }
 
 void bal_outcomes_clear(bal_outcomes *outcomes)

@@ -46,7 +46,7 @@ static bal_status evaluate_now(bal_run *run)
                          job->data.batch, &run->replica.batch, &record->dev_score, NULL);
         BAL_TRY(bal_run_compare(run, status, &print, &repaired));
     } while (repaired); /* some ranks have evaluated another model */
-    bool best = bal_record_score(record, run->step);
+    bool best = bal_record_score(record, run->step, run->job->run.best);
     if (run->writes && best) status = bal_run_save_best(run, print);
     bal_progress(run, true);
     bal_clock_charge(&run->clock, BAL_PHASE_EVAL);

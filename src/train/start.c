@@ -256,7 +256,7 @@ static bal_status look_back(bal_run *run)
         bal_run_follow(run, &entry);
         if (entry.dev_loss < 0) continue;
         run->record.dev_score = bal_entry_score(&entry);
-        bal_record_score(&run->record, i);
+        bal_record_score(&run->record, i, run->job->run.best);
     }
     return BAL_OK;
 }

@@ -61,9 +61,9 @@ static bal_status update_codes(bal_run *run, const bal_journal_entry *entry)
     return BAL_OK;
 }
 
-bool bal_record_score(bal_record *record, int64_t step)
+bool bal_record_score(bal_record *record, int64_t step, bal_best by)
 {
-    bool best = bal_score_better(&record->dev_score, &record->best_score);
+    bool best = bal_score_better(&record->dev_score, &record->best_score, by);
     record->n_worse = best ? 0 : record->n_worse + 1;
     if (!best) return false;
     record->best_score = record->dev_score;

@@ -127,7 +127,7 @@ typedef struct bal_record {
     int64_t n_worse; /* evaluations since */
 } bal_record;
 /** Note that dev_score is that of the model before a step. True: it is the best one so far. */
-bool bal_record_score(bal_record *record, int64_t step);
+bool bal_record_score(bal_record *record, int64_t step, bal_best by);
 /** The dev score in an entry that has one. */
 bal_score bal_entry_score(const bal_journal_entry *entry);
 /** A merit of 0 to 1. */
