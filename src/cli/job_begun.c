@@ -52,10 +52,11 @@ static char *read_text(const char *dir)
 static bal_status find_text(const char *path, const char *record, char **text)
 {
     char dir[BAL_PATH_BYTES] = "";
+    struct stat info;
     if (record != NULL && bal_is_dir(record))
         snprintf(dir, sizeof dir, "%s", record);
-    else if (record != NULL)
-        folder_of(record, dir);
+    else if (record != NULL && stat(record, &info) == 0)
+        folder_of(record, dir); /* of a journal; a run that is still to come has begun nowhere */
     bool found = dir[0] != 0 && has_begun(dir);
     if (!found && path != NULL) {
         folder_of(path, dir);

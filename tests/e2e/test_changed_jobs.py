@@ -104,6 +104,13 @@ class ChangedJobs(b.TestCase):
                            ranks)
             self.assertEqual(b.printed_fingerprint(result), fingerprint, lost)
 
+    def test_a_new_run_takes_nothing_from_a_run_whose_folder_it_is_made_in(self):
+        outer = self.folder("outer")
+        b.run(b.tiny(outer, **OPTIONS, vote__bits=8))
+        inner = os.path.join(outer, "inner")
+        b.run(b.tiny(inner, **OPTIONS))
+        self.assertIn(b"bits = 2\n", b.bytes_of(inner, "job.ini"))
+
     def test_a_changed_tokenizer_is_no_changed_text(self):
         model, run, text = self.folder("model"), self.folder("tokens"), self.folder("train.txt")
         shutil.copytree(MODEL, model)
