@@ -20,9 +20,9 @@ static bal_job_source read_settings(const char *settings)
 
 /* What the settings leave out, as it came. */
 #ifdef BAL_LATER
-#define AS_BEFORE " rule.travel=4 rule.schedule=linear vote.moved=5"
+#define AS_BEFORE " vote.density=1 rule.travel=4 rule.schedule=linear vote.moved=5"
 #else
-#define AS_BEFORE " rule.travel=4 rule.schedule=linear"
+#define AS_BEFORE " vote.density=1 rule.travel=4 rule.schedule=linear"
 #endif
 
 static uint64_t hash_of(const char *settings)
