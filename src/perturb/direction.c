@@ -85,15 +85,15 @@ static void fill_signs(const bal_direction *direction, int n, int tensor, const 
             fill_walsh(measure, direction->slot + (uint32_t)i, 1, tensor, span, negative + i);
 }
 
-/* Close the quarters of blocks that the measure leaves out. */
-static void close_quarters(const bal_measure *measure, int tensor, const bal_span *span,
-                           uint8_t *negative, uint8_t *moves)
+/* Close the quarters of blocks that the measure leaves out, the same for n slots. */
+static void close_quarters(const bal_measure *measure, int n, int tensor, const bal_span *span,
+                           uint8_t *const negative[], uint8_t *moves)
 {
     bool open[4 * SPAN_BLOCKS];
     bal_measure_mask(measure, tensor, span->first, span->n, open);
     for (int64_t i = 0; i < 4 * span->n; ++i)
         if (!open[i]) {
-            memset(negative + 8 * i, 0, 8);
+            for (int slot = 0; slot < n; ++slot) memset(negative[slot] + 8 * i, 0, 8);
             memset(moves + 8 * i, 0, 8);
         }
 }
@@ -115,8 +115,8 @@ void bal_direction_bits(const bal_direction *direction, int tensor, int64_t firs
         for (int i = 0; i < n && !span.is_whole; ++i)
             memcpy(bits[i], parts[i] + first_block % PIECE_BLOCKS * BLOCK_BYTES,
                    (size_t)(span.n * BLOCK_BYTES));
-        for (int i = 0; i < n && direction->measure.options.density < 1.0; ++i)
-            close_quarters(&direction->measure, tensor, &span, bits[i], moves);
+        if (direction->measure.options.density < 1.0)
+            close_quarters(&direction->measure, n, tensor, &span, bits, moves);
         first_block += span.n, n_blocks -= span.n;
         negative += span.n * BLOCK_BYTES, moves += span.n * BLOCK_BYTES;
     }
@@ -149,7 +149,7 @@ void bal_direction_fill(const bal_direction *direction, int tensor, int64_t firs
             fill_uniform(direction, tensor, &span, z);
             memset(moves, 0xFF, sizeof moves);
             if (measure->options.density < 1.0)
-                close_quarters(measure, tensor, &span, negative, moves);
+                close_quarters(measure, 1, tensor, &span, (uint8_t *const[]){negative}, moves);
         } else {
             bal_direction_bits(&own, tensor, first_block, span.n, negative, moves);
             measure->kernels->signs(n, negative, z);
