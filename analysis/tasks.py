@@ -41,11 +41,12 @@ class Task:
                  file
     own          the rows are those that the task file names
     advice       what the task file says to put where, or ""
+    written      answers are written, not chosen
     """
 
     def __init__(self, path, folder):
         self.path, self.name = path, os.path.splitext(os.path.basename(path))[0]
-        named, splits, self.advice = read_task(path)
+        named, splits, self.advice, self.written = read_task(path)
         here = {split: os.path.join(os.path.dirname(path), file) for split, file in named.items()}
         found = {split: find_official(folder, self.name, file) for split, file in named.items()}
         self.own = not any(found.values())
@@ -66,6 +67,11 @@ class Task:
         given = {} if self.own else {f"data.{split}": self.rows[split] or "" for split in SPLITS}
         return {"data.task": self.path, **given}
 
+    def ways(self):
+        """Options that answers need which are written: each of their words depends on codes that
+        vote, so a pass reads whole rows, and fewer of them."""
+        return {"vote.positions": "all", "data.batch": 4} if self.written else {}
+
     def limits(self, limit):
         """Options of ballot for so many dev and test rows at most. Where they are some of train's, no
         more than the task file sets aside: the others are to train on."""
@@ -74,7 +80,7 @@ class Task:
 
 
 def read_task(path):
-    """({split: file}, {split: rows}, advice) of a task file."""
+    """({split: file}, {split: rows}, advice, whether answers are written) of a task file."""
     parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
     try:
         with open(path, encoding="utf-8") as file:
@@ -90,7 +96,8 @@ def read_task(path):
         raise report.Failure(3, f"{path}: is no task file: {str(error).splitlines()[0]}") from None
     comment = " ".join(line[1:].strip() for line in text.splitlines() if line.startswith(";"))
     advice = re.search(r"Put .*? into \S+/\.", comment)
-    return rows, splits, advice[0] if advice else ""
+    written = any("answers" in parser[name] for name in parser if name.startswith("template"))
+    return rows, splits, advice[0] if advice else "", written
 
 
 def plain(name):
@@ -258,7 +265,7 @@ class Ballot:
 
     def settings(self, unit):
         limits = unit.task.limits(self.options.limit)
-        return self.words({**self.shared, **limits}, unit.settings())
+        return self.words({**self.shared, **unit.task.ways(), **limits}, unit.settings())
 
     def measure(self, unit, out):
         """Fill in unit.answer or unit.refusal."""
@@ -574,8 +581,9 @@ def parse():
     parser.add_argument("--limit", metavar="N", type=int, default=400,
                         help="test rows and dev rows, at most; 0: those of the task file "
                         "(default: 400)")
-    parser.add_argument("--job", metavar="JOB.ini", default=os.path.join(ROOT, "jobs/sst2.ini"),
-                        help="settings of ballot for all of it (default: jobs/sst2.ini)")
+    parser.add_argument("--job", metavar="JOB.ini", default=os.path.join(ROOT, "jobs/sst2-answer.ini"),
+                        help="settings of ballot for all of it (default: jobs/sst2-answer.ini; "
+                        "where answers are written, with whole rows and 4 of them)")
     parser.add_argument("-s", "--set", metavar="SECTION.KEY=VALUE", action="append", default=[],
                         help="override an option of the job; may be repeated")
     parser.add_argument("--ranks", metavar="N", type=int, default=0,

@@ -56,6 +56,7 @@ typedef struct bal_task_facts {
     bool writes;               /* answers are written, and there are no labels */
     int n_labels;              /* answer i is right if the label is labels[i] */
     const char *const *labels; /* [n_labels] */
+    bool same_answers;         /* of every row: answer i is that of labels[i] */
     const char *stop;          /* text that ends an answer that is written */
     int64_t n_new;             /* tokens of such an answer, at most */
     uint64_t hash;             /* of the bytes of the task file */

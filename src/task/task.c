@@ -213,6 +213,7 @@ bal_task_facts bal_task_about(const bal_task *task)
                             .writes = file->wording.n_answers > 0,
                             .n_labels = file->n_labels,
                             .labels = file->labels,
+                            .same_answers = file->same_answers,
                             .stop = file->stop,
                             .n_new = file->n_new,
                             .hash = file->hash};

@@ -238,43 +238,61 @@ bal_status bal_job_open_task(const bal_job *job, const bool used[BAL_N_SPLITS], 
                     job->data.task);
 }
 
-/* Can scores be centred? Two rows of a label on average leave something of them. */
-static bal_status check_centred(const bal_job *job, int64_t n_labels, const bal_dataset *dataset)
+/* Rows of each label in a mini-batch, on average: with fewer than 2 centring leaves nothing of a
+ * row, with 8 little is lost. */
+enum { CENTRED_ROWS_MIN = 2, CENTRED_ROWS = 8 };
+
+static bool can_centre(const bal_task_facts *about)
 {
-    if (dataset->labels == NULL || n_labels > BAL_CENTRED_LABELS_MAX)
+    return about->same_answers && about->n_labels <= BAL_CENTRED_LABELS_MAX;
+}
+
+static bal_status check_centred(const bal_job *job, const bal_task_facts *about)
+{
+    if (!can_centre(about))
         return bal_fail(
             BAL_ERR_CONFIG,
             "[data] objective = centred is for tasks whose rows have the same answers, at "
             "most %d; set it to candidates",
             BAL_CENTRED_LABELS_MAX);
-    if (job->data.batch >= 2 * n_labels) return BAL_OK;
+    int n_rows = CENTRED_ROWS_MIN * about->n_labels;
+    if (job->data.batch >= n_rows) return BAL_OK;
     return bal_fail(
         BAL_ERR_CONFIG,
         "[data] objective = centred takes means over a mini-batch; set batch to at least "
-        "%lld, two rows for each label",
-        (long long)(2 * n_labels));
+        "%d, two rows for each label",
+        n_rows);
+}
+
+/* What auto stands for. */
+static bal_objective own_objective(const bal_job *job, const bal_task_facts *about, bool learns)
+{
+    if (about->writes) return BAL_OBJECTIVE_LABEL;
+    bool centres = learns && can_centre(about) && job->data.batch >= CENTRED_ROWS * about->n_labels;
+    return centres ? BAL_OBJECTIVE_CENTRED : BAL_OBJECTIVE_CANDIDATES;
+}
+
+static bal_status choose_objective(const bal_job *job, const bal_task_facts *about, bool learns,
+                                   bal_objective *objective)
+{
+    bool is_given = learns && job->data.objective != BAL_OBJECTIVE_AUTO;
+    *objective = is_given ? (bal_objective)job->data.objective : own_objective(job, about, learns);
+    if (about->writes && *objective != BAL_OBJECTIVE_LABEL && *objective != BAL_OBJECTIVE_F1)
+        return bal_fail(
+            BAL_ERR_CONFIG,
+            "[data] objective: answers to %s are written, not chosen; set it to label or f1",
+            job->data.task);
+    return *objective == BAL_OBJECTIVE_CENTRED ? check_centred(job, about) : BAL_OK;
 }
 
 static bal_status open_split(const bal_job *job, const bal_task *task, bal_split split, bool learns,
                              const bal_tokenizer *tokenizer, bal_dataset *dataset)
 {
-    bool writes = bal_task_about(task).writes;
-    int objective = job->data.objective;
-    if (!learns || objective == BAL_OBJECTIVE_AUTO)
-        objective = writes ? BAL_OBJECTIVE_LABEL : BAL_OBJECTIVE_CANDIDATES;
-    if (writes && objective != BAL_OBJECTIVE_LABEL && objective != BAL_OBJECTIVE_F1)
-        return bal_fail(
-            BAL_ERR_CONFIG,
-            "[data] objective: answers to %s are written, not chosen; set it to label or f1",
-            job->data.task);
+    bal_task_facts about = bal_task_about(task);
     bal_example_options options = {.context = job->data.context,
-                                   .balanced = learns && job->data.balanced,
-                                   .objective = (bal_objective)objective};
-    BAL_TRY(bal_task_dataset(task, tokenizer, split, &options, dataset));
-    if (objective != BAL_OBJECTIVE_CENTRED) return BAL_OK;
-    bal_status status = check_centred(job, bal_task_about(task).n_labels, dataset);
-    if (status != BAL_OK) bal_dataset_clear(dataset);
-    return status;
+                                   .balanced = learns && job->data.balanced};
+    BAL_TRY(choose_objective(job, &about, learns, &options.objective));
+    return bal_task_dataset(task, tokenizer, split, &options, dataset);
 }
 
 bal_status bal_job_open_text(const bal_job *job, const char *path, const bal_bundle *bundle,

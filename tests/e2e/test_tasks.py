@@ -307,6 +307,18 @@ class Tasks(b.TestCase):
                               data__batch=batch, data__train_rows=0, expect=b.USAGE)[1].err
             self.assertIn(sentence, said)
 
+    def test_scores_are_centred_unasked_from_8_rows_of_each_label_on(self):
+        self.write("rows.tsv", CHOSEN_ROWS)
+        task = self.write("chosen.ini", CHOSEN)
+        for batch, same, other in (24, "centred", "candidates"), (23, "candidates", "centred"):
+            prints = {aim: b.printed_fingerprint(self.learn(
+                f"{aim}{batch}", data__task=task, data__objective=aim, data__context=48,
+                data__batch=batch, data__train_rows=0, vote__bits=8)[1])
+                for aim in ("auto", same, other)}
+            self.assertEqual(prints["auto"], prints[same])
+            self.assertNotEqual(prints["auto"], prints[other])
+        self.learn("copa", data__task=COPA, data__batch=24, data__train_rows=0, run__steps=1)
+
     def test_f1_of_written_answers_is_learned_the_same_everywhere(self):
         self.write("rows.jsonl", WRITTEN_ROWS)
         task = self.write("written.ini", WRITTEN.replace("train = 2", "train = 20"))
