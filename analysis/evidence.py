@@ -10,10 +10,14 @@ settings are the same for all, but it is told how long a run is to be, so there 
 Writes OUT/table.md, OUT/table.json with grid and curves, and OUT/evidence.png: loss over passes and
 over seconds.
 
+A text is judged by the last loss. On a task, whatever is chosen, be it a rate or the evaluation at
+which a run is at its best, is chosen by the loss on the dev rows; the test rows then say how good it
+is.
+
 A pass is one forward pass over one mini-batch; one backward counts as two, which the table has apart.
-Seconds are CPU time without evaluations. Every run is a file in OUT/cells, so what was cut off goes
-on with the same command. The peers need a python3 with torch, SmolLM2 also gguf, transformers and
-tokenizers.
+Seconds are CPU time without evaluations. Every run is a file in OUT/cells. So what was cut off goes
+on with the same command, and a long comparison can be made in parts, with a few --methods or --seeds
+at a time. The peers need a python3 with torch, SmolLM2 also gguf, transformers and tokenizers.
 """
 import argparse
 import concurrent.futures
@@ -30,25 +34,38 @@ import report
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PEER = os.path.join(ROOT, "tests/bench/evidence/peer.py")
+SMOLLM2 = os.path.join(ROOT, "data/smollm2-135m")
 QUIET = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMP_NUM_THREADS": "1"}
 
 # Where the search of each peer starts: rates, and the perturbations tried at the best of them.
 STARTS = {
     "shakespeare": {"mezo": ([3e-5, 1e-4], [1e-3, 3e-4, 3e-3]), "fzoo": ([3e-7, 1e-6], [1e-3, 3e-3]),
                     "mezo-bf16": ([3e-5, 1e-4], [1e-3, 3e-3, 1e-2]), "adam": ([1e-3, 3e-3], [None])},
-    "task": {"mezo": ([1e-7, 3e-7, 1e-6], [1e-3]), "fzoo": ([1e-7, 3e-7], [1e-3]),
-             "mezo-bf16": ([1e-7, 3e-7, 1e-6], [1e-3]), "adam": ([3e-6, 1e-5], [None])}}
+    "task": {"mezo": ([3e-7, 1e-6, 3e-6], [1e-3]), "fzoo": ([1e-7, 3e-7], [1e-3]),
+             "mezo-bf16": ([3e-7, 1e-6, 3e-6], [1e-3]), "adam": ([3e-6, 1e-5], [None])}}
 NAMES = {"ballot": "ballot, int8", "mezo": "MeZO, float32", "mezo-bf16": "MeZO, bfloat16",
          "mezo-f16": "MeZO, float16", "fzoo": "FZOO, float32", "adam": "Adam, backpropagation"}
 COLOURS = {"ballot": "#D55E00", "mezo": "#0072B2", "mezo-bf16": "#56B4E9", "mezo-f16": "#999999",
            "fzoo": "#009E73", "adam": "#CC79A7"}
 
-# ballot's settings, the same for all seeds; those of Shakespeare are from docs/method.md.
-LENGTHS = ((1, 64), (1 / 2, 32), (3 / 8, 32), (1 / 4, 32))  # shares of the passes, and slots
-WAYS = ["vote.probe=one-sided", "vote.bits=8"]
+# Shares of the passes: of a run in the search, and of those methods that are at their best long before
+# the end. On a task Adam has read every row three times by then.
+SEARCH = {"shakespeare": 1 / 4, "task": 1 / 16}
+SHARES = {"shakespeare": {}, "task": {"adam": 1 / 8}}
+# Where a peer evaluates on a task: in the search, and in a whole run, there also once ballot's time is
+# over. On Shakespeare it decides itself.
+TRIED = (1 / 4, 1 / 2, 3 / 4, 1)
+WHOLE = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
+
+# ballot's settings, the same for all seeds; those of Shakespeare are from docs/method.md. LENGTHS are
+# shares of the passes, and slots; TIMED the steps of the runs whose difference is timed.
+LENGTHS = {"shakespeare": ((1, 64), (1 / 2, 32), (3 / 8, 32), (1 / 4, 32)),
+           "task": ((1, 64), (1 / 2, 64), (1 / 4, 64))}
+TIMED = {"shakespeare": (10, 60), "task": (10, 30)}
 BALLOT = {"shakespeare": ("jobs/shakespeare.ini", ["data.batch=1", "rule.schedule=constant",
-                                                   "rule.travel=3", *WAYS]),
-          "task": ("jobs/sst2.ini", ["run.patience=0", *WAYS])}
+                                                   "rule.travel=3", "vote.probe=one-sided",
+                                                   "vote.bits=8"]),
+          "task": ("jobs/sst2-answer.ini", ["data.context=1024"])}
 
 
 def kind_of(task):
@@ -88,16 +105,17 @@ class Runs:
             with open(path + ".new", "w", encoding="utf-8") as file:
                 json.dump(made, file, indent=1)
             os.replace(path + ".new", path)
-            last = made["points"][-1]["loss"] if "points" in made else None
-            print(f"{name}: {'no number' if last is None else f'{last:.4f}'}", file=sys.stderr)
+            if "points" in made:
+                print(f"{name}: {outcome(made):.4f}", file=sys.stderr)
         with open(path, encoding="utf-8") as file:
             return json.load(file)
 
-    def peer(self, method, rate, eps, passes, seed):
+    def peer(self, method, rate, eps, passes, seed, shares=(), test=False):
+        shares = (1,) if self.options.quick else shares
         words = [self.options.python, "-B", PEER, self.options.task, method, "--rate", rate,
                  "--passes", passes, "--seed", seed, "--cache", self.options.out,
-                 *(["--eps", eps] if eps else []),
-                 *(["--shares", "1"] if self.options.quick else [])]
+                 *(["--eps", eps] if eps else []), *(["--shares", *shares] if shares else []),
+                 *(["--test"] if test else [])]
         more = {} if self.kind == "shakespeare" else {"BALLOT": self.options.ballot}
         name = f"{method}-{rate:.2g}-{eps or 0:.2g}-{passes}-{seed}"
         return self.kept(name, lambda: json.loads(call(words, **more)[0]))
@@ -118,8 +136,8 @@ class Runs:
     def seconds_per_pass(self):
         """Of ballot: the median of three differences of two runs, so that loading does not count."""
         def make():
-            short, long = (1, 3) if self.options.quick else (10, 60)
-            found, slots = [], LENGTHS[0][1]
+            short, long = (1, 3) if self.options.quick else TIMED[self.kind]
+            found, slots = [], LENGTHS[self.kind][0][1]
             for _ in range(1 if self.options.quick else 3):
                 taken = [self.train("timing", slots, n, 1, "run.eval_every=0", "data.dev_examples=1")[1]
                          for n in (short, long)]
@@ -128,18 +146,35 @@ class Runs:
             return {"seconds_per_pass": statistics.median(found), "found": found}
         return self.kept("ballot-timing", make)["seconds_per_pass"]
 
+    def seconds_to_read(self):
+        """Of ballot on a task: all training rows once, which it keeps from then on."""
+        def make():
+            job, settings = BALLOT[self.kind]
+            words = [self.options.ballot, "eval", SMOLLM2, "--job", job, "--split", "train"]
+            for setting in (*settings, f"data.task={self.options.task}"):
+                words += ["-s", setting]
+            one, rows = (call([*words, *more], OMPI_MCA_ess_singleton_isolated="1")[1]
+                         for more in (["-s", "data.train_rows=1"], []))
+            return {"seconds_to_read": max(0.0, rows - one)}
+        return 0.0 if self.kind == "shakespeare" else self.kept("ballot-reading",
+                                                                make)["seconds_to_read"]
+
     def ballot(self, passes, slots, seed):
         steps, per_pass = max(1, passes // slots), self.seconds_per_pass()
+        reading = self.seconds_to_read()
 
         def make():
             folder, _ = self.train(f"ballot-{seed}", slots, steps, seed,
                                    f"run.eval_every={max(1, steps // 20)}")
-            points = ballot_points(os.path.join(folder, "metrics.jsonl"))
-            shutil.rmtree(folder)
-            for point in points:
-                point["seconds"] = per_pass * point["passes"]
-            return {"method": "ballot", "slots": slots, "seed": seed, "points": points, "diverged": False,
+            made = {"method": "ballot", "slots": slots, "seed": seed, "diverged": False,
+                    "points": ballot_points(os.path.join(folder, "metrics.jsonl")),
                     "version": call([self.options.ballot, "--version"])[0].strip()}
+            for point in made["points"]:
+                point["seconds"] = per_pass * point["passes"] + (reading if point["passes"] else 0.0)
+            if self.kind == "task":
+                add_test(made, folder)
+            shutil.rmtree(folder)
+            return made
         return self.kept(f"ballot-{passes}-{seed}", make)
 
 
@@ -157,12 +192,41 @@ def ballot_points(path):
     return points
 
 
-# ---- search ----
+def add_test(made, folder):
+    """What the best model of a run on a task makes of the test rows. A pass computes the last token of
+    each of its rows."""
+    with open(os.path.join(folder, "metrics.jsonl"), encoding="utf-8") as file:
+        made["rows"] = made["tokens"] = json.loads(file.readline())["batch"]
+    with open(os.path.join(folder, "test.json"), encoding="utf-8") as file:
+        test = json.load(file)
+    best(made)["test"] = {"loss": test["loss_nats"], "accuracy": test["accuracy"]}
 
-def final(run):
+
+# ---- what a run is worth ----
+
+def cost(point):
+    return point["passes"] + point["backward"]
+
+
+def seconds_of(point):
+    return point["seconds"]
+
+
+def best(run, key=cost, limit=math.inf):
+    """The evaluation with the lowest loss, of those up to so many passes or seconds."""
+    return min((point for point in run["points"] if point["loss"] is not None and
+                key(point) <= limit), key=lambda point: point["loss"])
+
+
+def outcome(run):
+    """The loss that a run is judged by: on a task the lowest, for a text the last."""
+    if "accuracy" in run["points"][0]:
+        return best(run)["loss"]
     loss = run["points"][-1]["loss"]
     return math.inf if run["diverged"] or loss is None else loss
 
+
+# ---- search ----
 
 def neighbour(rate, step):
     """The next of ... 0.1, 0.3, 1, 3, 10 ..., up or down."""
@@ -187,24 +251,41 @@ def search(try_one, rates, perturbations, couples):
     return sorted(found.items(), key=lambda item: item[1])
 
 
-def tuned(runs, method, options):
-    """{"grid", "runs"} of a peer: the search with a quarter of the passes, the two best with all, and
-    the best of these with every seed."""
-    rates, perturbations = STARTS[runs.kind][method]
+def shares_with(tried, passes, seconds):
+    """Where a whole run of a peer evaluates: at WHOLE, and just before ballot's time is over, if a run
+    of its search says when that is."""
+    last = tried["points"][-1]
+    share = 0.95 * seconds * cost(last) / max(last["seconds"], 1e-9) / passes
+    return sorted({*WHOLE, *([share] if share < 1 else [])})
+
+
+def tuned(runs, method, options, seconds):
+    """{"grid", "runs"} of a peer: the search with a share of the passes, the best few settings with all
+    of them, and the best of these with every seed. seconds: what ballot took."""
+    (rates, perturbations), task = STARTS[runs.kind][method], runs.kind == "task"
     if options.quick:
         rate, eps = rates[0], perturbations[0]
-        return {"grid": [], "runs": [runs.peer(method, rate, eps, options.passes, 1)]}
-    short = options.passes // 4
-    grid = search(lambda rate, eps: final(runs.peer(method, rate, eps, short, 1)), rates,
-                  perturbations, method == "fzoo")
-    whole = {setting: runs.peer(method, *setting, options.passes, 1) for setting, _ in grid[:2]}
-    best = min(whole, key=lambda setting: final(whole[setting]))
+        return {"grid": [], "runs": [runs.peer(method, rate, eps, options.passes, 1, test=task)]}
+    passes = min(int(SHARES[runs.kind].get(method, 1) * options.passes),
+                 options.peer_passes or options.passes)
+    short = min(passes, int(options.search * options.passes))
+
+    def attempt(rate, eps):
+        return runs.peer(method, rate, eps, short, 1, TRIED if task else ())
+
+    def whole(setting, seed):
+        shares = shares_with(attempt(*setting), passes, seconds) if task else ()
+        return runs.peer(method, *setting, passes, seed, shares, task)
+
+    grid = search(lambda rate, eps: outcome(attempt(rate, eps)), rates, perturbations,
+                  method == "fzoo")
+    finals = {setting: whole(setting, 1) for setting, _ in grid[:options.finalists]}
+    chosen = min(finals, key=lambda setting: outcome(finals[setting]))
     return {"grid": [{"rate": rate, "eps": eps, "passes": short, "loss": finite(loss)}
                      for (rate, eps), loss in grid] +
-            [{"rate": rate, "eps": eps, "passes": options.passes, "loss": finite(final(run))}
-             for (rate, eps), run in whole.items()],
-            "runs": [runs.peer(method, *best, options.passes, seed)
-                     for seed in range(1, options.seeds + 1)]}
+            [{"rate": rate, "eps": eps, "passes": passes, "loss": finite(outcome(run))}
+             for (rate, eps), run in finals.items()],
+            "runs": [whole(chosen, seed) for seed in range(1, options.seeds + 1)]}
 
 
 def finite(loss):
@@ -216,19 +297,17 @@ def measure(options):
     runs = Runs(options)
     whole, *shorter = [[runs.ballot(int(share * options.passes), slots, seed)
                         for seed in range(1, options.seeds + 1)]
-                       for share, slots in LENGTHS[:1 if options.quick else None]]
+                       for share, slots in LENGTHS[runs.kind][:1 if options.quick else None]]
     own = {"grid": [], "runs": whole, "shorter": shorter}
     peers = [method for method in options.methods if method != "ballot"]
+    seconds = whole[0]["points"][-1]["seconds"]
     with concurrent.futures.ThreadPoolExecutor(options.cores) as pool:
-        made = dict(zip(peers, pool.map(lambda method: tuned(runs, method, options), peers)))
+        made = dict(zip(peers, pool.map(lambda method: tuned(runs, method, options, seconds),
+                                        peers)))
     return {"ballot": own, **made}
 
 
 # ---- what it says ----
-
-def cost(point):
-    return point["passes"] + point["backward"]
-
 
 def reached(run, loss, key):
     """Passes or seconds until a loss, between evaluations on a line over their logarithms; None:
@@ -247,9 +326,11 @@ def reached(run, loss, key):
 def mean_of(runs):
     """A run whose points are the means over the seeds, as far as all have numbers."""
     curves = [[p for p in run["points"] if p["loss"] is not None] for run in runs]
-    return {"points": [{key: statistics.mean(point[key] for point in points)
-                        for key in ("passes", "backward", "seconds", "loss")}
-                       for points in zip(*curves)]}
+    keys = [key for key in ("passes", "backward", "seconds", "loss", "accuracy")
+            if key in curves[0][0]]
+    return {"points": [{key: statistics.mean(point[key] for point in points) for key in keys}
+                       for points in zip(*curves)],
+            "diverged": any(run["diverged"] for run in runs)}
 
 
 def soonest(made, loss, key):
@@ -259,26 +340,50 @@ def soonest(made, loss, key):
     return min((at for at in found if at is not None), default=None)
 
 
+def mean_and_deviation(values):
+    """Of a figure over seeds; no deviation of one."""
+    return {"mean": statistics.mean(values),
+            "deviation": statistics.stdev(values) if len(values) > 1 else None}
+
+
+def task_figures(runs, seconds, passes):
+    """On a task: accuracy on the dev and test rows where the dev loss is lowest, in all, and within
+    ballot's time and passes."""
+    def test(key, limit):
+        found = [best(run, key, limit)["test"] for run in runs]
+        return {what: mean_and_deviation([each[what] for each in found])
+                for what in ("accuracy", "loss")}
+
+    def within(key, limit):
+        last = [max((p for p in run["points"] if key(p) <= limit), key=cost) for run in runs]
+        return {"passes": cost(last[0]), "seconds": statistics.mean(map(seconds_of, last)),
+                **test(key, limit)}
+
+    return {"rows_per_pass": runs[0]["rows"], "tokens_per_pass": runs[0]["tokens"],
+            "dev_accuracy": mean_and_deviation([best(run)["accuracy"] for run in runs]),
+            "test": test(cost, math.inf), "same_seconds": within(seconds_of, seconds),
+            "same_passes": within(cost, passes)}
+
+
 def summary(measured):
     """{method: what the table says of it}"""
-    found = {}
+    found, ends = {}, [run["points"][-1] for run in measured["ballot"]["runs"]]
     for method, made in measured.items():
-        runs, losses = made["runs"], [final(run) for run in made["runs"]]
+        runs, losses = made["runs"], [outcome(run) for run in made["runs"]]
         last = runs[0]["points"][-1]
         found[method] = {
-            "loss": finite(statistics.mean(losses)), "spread": finite(max(losses) - min(losses))
+            "loss": finite(outcome(mean_of(runs))), "spread": finite(max(losses) - min(losses))
             if all(map(math.isfinite, losses)) else None,
             "seeds": len(runs), "rate": runs[0].get("rate"), "eps": runs[0].get("eps"),
             "passes": last["passes"], "backward": last["backward"],
             "seconds": statistics.mean(run["points"][-1]["seconds"] for run in runs)}
         if "accuracy" in last:
-            found[method]["accuracy"] = statistics.mean(
-                run["points"][-1]["accuracy"] for run in runs)
+            found[method].update(task_figures(runs, max(map(seconds_of, ends)), cost(ends[0])))
     for name in ("mezo", "fzoo"):
         if found.get(name, {}).get("loss") is None:
             continue
         for method, made in measured.items():
-            for what, key in (("passes", cost), ("seconds", lambda p: p["seconds"])):
+            for what, key in (("passes", cost), ("seconds", seconds_of)):
                 found[method][f"{what}_to_{name}"] = soonest(made, found[name]["loss"], key)
     return found
 
@@ -287,22 +392,60 @@ def number(value, form="{:,.0f}"):
     return "" if value is None else form.format(value)
 
 
+def percent(figure):
+    """A share over seeds, in percent."""
+    deviation = figure["deviation"]
+    return (f"{100 * figure['mean']:.1f}" +
+            ("" if deviation is None else f" \u00b1 {100 * deviation:.1f}") + " %")
+
+
+def markdown(head, rows, first="---"):
+    """A table whose first column is a name, the others figures."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in (
+        head, [first, *["---:"] * (len(head) - 1)], *rows))
+
+
 def table(found):
     """Markdown."""
-    head = ["method", "rate", "eps", "forward", "backward x 2", "loss", "spread", "CPU seconds",
+    task = "test" in found["ballot"]
+    head = ["method", "rate", "eps", *(["rows per pass", "tokens per pass"] if task else []),
+            "forward", "backward x 2", "lowest dev loss" if task else "loss", "spread", "CPU seconds",
+            *(["dev accuracy there", "test accuracy, best by dev loss"] if task else []),
             "passes to MeZO's loss", "seconds", "passes to FZOO's loss", "seconds"]
-    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    rows = []
     for method, row in found.items():
-        cells = [NAMES[method], number(row["rate"], "{:.2g}"), number(row["eps"], "{:.2g}"),
-                 number(row["passes"]), number(row["backward"]), number(row["loss"], "{:.4f}"),
-                 number(row["spread"], "{:.4f}"), number(row["seconds"], "{:.1f}")]
+        cells = [NAMES[method], number(row["rate"], "{:.2g}"), number(row["eps"], "{:.2g}")]
+        if task:
+            cells += [number(row["rows_per_pass"]), number(row["tokens_per_pass"])]
+        cells += [number(row["passes"]), number(row["backward"]), number(row["loss"], "{:.4f}"),
+                  number(row["spread"], "{:.4f}"), number(row["seconds"], "{:.1f}")]
+        if task:
+            cells += [percent(row["dev_accuracy"]), percent(row["test"]["accuracy"])]
         for name in ("mezo", "fzoo"):
             cells += [number(row.get(f"passes_to_{name}")),
                       number(row.get(f"seconds_to_{name}"), "{:.2f}")]
-        if "accuracy" in row:
-            cells[5] += f", {100 * row['accuracy']:.1f} %"
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown(head, rows)
+
+
+def same_effort(found):
+    """Markdown: on a task, test accuracies within ballot's time and within its passes."""
+    ours = found["ballot"]
+    if "test" not in ours:
+        return []
+    head = ["method", f"passes in {ours['seconds']:,.0f} seconds", "test accuracy",
+            f"passes, {ours['passes']:,} at most", "seconds", "test accuracy"]
+    rows = [[NAMES[method], number(row["same_seconds"]["passes"]),
+             percent(row["same_seconds"]["accuracy"]), number(row["same_passes"]["passes"]),
+             number(row["same_passes"]["seconds"]), percent(row["same_passes"]["accuracy"])]
+            for method, row in found.items()]
+    return ["The same time, and the same passes: the best model by its dev loss of the evaluations "
+            "within them. A backward pass counts as two.", markdown(head, rows),
+            f"A pass of ballot computes one token of each of its {ours['rows_per_pass']} rows. The "
+            "model as it was has read their prompts, once; that is in ballot's seconds.",
+            *(f"A pass of {NAMES[method]}, reads {row['rows_per_pass']} rows whole, "
+              f"{row['tokens_per_pass']:.0f} tokens on the average: about as many are computed."
+              for method, row in list(found.items())[1:2])]
 
 
 def ratios(found):
@@ -314,30 +457,34 @@ def ratios(found):
             continue
         passes = (theirs["passes"] + theirs["backward"]) / ours[f"passes_to_{name}"]
         seconds = theirs["seconds"] / ours[f"seconds_to_{name}"]
-        lines.append(f"ballot reaches the last loss of {NAMES[name]} ({theirs['loss']:.4f}) with "
+        which = "lowest dev" if "test" in ours else "last"
+        lines.append(f"ballot reaches the {which} loss of {NAMES[name]} ({theirs['loss']:.4f}) with "
                      f"1/{passes:.1f} of the passes and 1/{seconds:.0f} of the seconds.")
     return lines
 
 
 def lengths(measured):
     """Markdown: where ballot's runs end that are told to be shorter."""
-    lines = ["| ballot, passes in all | slots | loss, mean | CPU seconds |",
-             "| ---: | ---: | ---: | ---: |"]
-    for runs in (measured["ballot"]["runs"], *measured["ballot"]["shorter"]):
+    made, task = measured["ballot"], "accuracy" in measured["ballot"]["runs"][0]["points"][0]
+    head = ["ballot, passes in all", "slots", "loss, mean", "CPU seconds",
+            *(["test accuracy"] if task else [])]
+    rows = []
+    for runs in (made["runs"], *made["shorter"]):
         last = runs[0]["points"][-1]
-        lines.append(f"| {last['passes']:,} | {runs[0]['slots']} | "
-                     f"{statistics.mean(map(final, runs)):.4f} | {last['seconds']:.1f} |")
-    return "\n".join(lines)
+        rows.append([f"{last['passes']:,}", f"{runs[0]['slots']}",
+                     f"{statistics.mean(map(outcome, runs)):.4f}", f"{last['seconds']:.1f}"])
+        if task:
+            rows[-1].append(percent(mean_and_deviation(
+                [best(run)["test"]["accuracy"] for run in runs])))
+    return markdown(head, rows, "---:")
 
 
 def grids(measured):
     """Markdown: every setting that was tried, by its loss."""
-    lines = ["| method | rate | eps | passes | loss, seed 1 |", "| --- | ---: | ---: | ---: | ---: |"]
-    for method, made in measured.items():
-        for row in made["grid"]:
-            lines.append(f"| {NAMES[method]} | {row['rate']:.2g} | {number(row['eps'], '{:.2g}')} | "
-                         f"{row['passes']:,} | {number(row['loss'], '{:.4f}') or 'diverged'} |")
-    return "\n".join(lines)
+    return markdown(["method", "rate", "eps", "passes", "loss, seed 1"], [
+        [NAMES[method], f"{row['rate']:.2g}", number(row["eps"], "{:.2g}"), f"{row['passes']:,}",
+         number(row["loss"], "{:.4f}") or "diverged"]
+        for method, made in measured.items() for row in made["grid"]])
 
 
 def curves_of(measured):
@@ -352,7 +499,7 @@ def draw(measured, path):
     plt = report.need("matplotlib.pyplot")
     figure, both = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True, constrained_layout=True)
     for axes, key, title in ((both[0], cost, "passes (backward counts as 2)"),
-                             (both[1], lambda p: p["seconds"], "CPU seconds of one core")):
+                             (both[1], seconds_of, "CPU seconds of one core")):
         lowest, highest = math.inf, -math.inf
         for method, runs, label in curves_of(measured):
             mean = mean_of(runs)["points"]
@@ -381,6 +528,11 @@ def main():
     parser.add_argument("--ballot", default=os.path.join(ROOT, "build/release/ballot"))
     parser.add_argument("--python", default=shutil.which("python3"), help="that has torch")
     parser.add_argument("--passes", type=int, default=19200)
+    parser.add_argument("--peer-passes", type=int, help="of a peer, at most")
+    parser.add_argument("--search", type=float, help="share of the passes of a run in the search "
+                        "(default: 1/4, on a task 1/16)")
+    parser.add_argument("--finalists", type=int, default=2,
+                        help="how many of a peer's settings then run with all passes")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)),
                         help="runs of peers at a time")
@@ -393,14 +545,17 @@ def main():
         setattr(options, name, os.path.abspath(getattr(options, name)))
     if options.task != "shakespeare":
         options.task = os.path.abspath(options.task)
+    kind = kind_of(options.task)
+    options.search = options.search or SEARCH[kind]
     if options.quick:
-        options.passes, options.seeds = 3 * LENGTHS[0][1], 1
+        options.passes, options.seeds = (192 if kind == "shakespeare" else 64), 1
     try:
         measured = measure(options)
         found = summary(measured)
         with open(os.path.join(options.out, "table.json"), "w", encoding="utf-8") as file:
             json.dump({"task": options.task, "summary": found, "methods": measured}, file, indent=1)
-        text = "\n\n".join([table(found), *ratios(found), lengths(measured), grids(measured)])
+        text = "\n\n".join([table(found), *same_effort(found), *ratios(found), lengths(measured),
+                            grids(measured)])
         with open(os.path.join(options.out, "table.md"), "w", encoding="utf-8") as file:
             print(text, file=file)
         print(text)

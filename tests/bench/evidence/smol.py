@@ -7,6 +7,7 @@ must. Needs gguf, transformers and tokenizers; jobs/smollm2.sh brings the model.
 import configparser
 import json
 import os
+import statistics
 import subprocess
 import sys
 
@@ -26,8 +27,8 @@ def rows_of(task, split, folder):
     """What ballot says of the rows that it takes for a split."""
     found = os.path.join(folder, f"{split}-{os.getpid()}.jsonl")
     subprocess.run([BALLOT, "eval", os.path.dirname(asked.MODEL), "-s", f"data.task={task}", "-s",
-                    f"data.context={CONTEXT}", "--split", split, "--predictions", found], check=True, stdout=subprocess.DEVNULL,
-                   env={**os.environ, **asked.ROOTLESS})
+                    f"data.context={CONTEXT}", "--split", split, "--predictions", found],
+                   check=True, stdout=subprocess.DEVNULL, env={**os.environ, **asked.ROOTLESS})
     rows = asked.predictions(found)
     os.remove(found)
     return rows
@@ -40,7 +41,7 @@ def prepare(task, folder):
     tokenizer, work = asked.load_tokenizer(asked.MODEL), {}
     rows = parser["rows"]
     first = 2 if rows["format"] in ("tsv", "csv") and "columns" not in rows else 1  # line of a row
-    for split in ("train", "dev"):
+    for split in ("train", "dev", "test"):
         name = rows.get(split, rows["train"])
         _, asks = questions.read(task, os.path.join(os.path.dirname(task), name))
         work[split] = []
@@ -56,7 +57,8 @@ def prepare(task, folder):
 
 
 class Problem:
-    """As stories.Problem."""
+    """As stories.Problem, with test rows. `tokens` is a mean, without padding."""
+    rows = BATCH
 
     def __init__(self, cache, dtype, task):
         from gguf import GGUFReader
@@ -76,6 +78,7 @@ class Problem:
         self.by_label = {}
         for row in self.work["train"]:
             self.by_label.setdefault(row[2], []).append(row)
+        self.tokens = BATCH * statistics.mean(len(row[0]) for row in self.work["train"])
 
     def draw(self, generator):
         """Rows with each label as often, as near as the mini-batch allows."""
@@ -98,9 +101,16 @@ class Problem:
     def loss(self, rows):
         return F.cross_entropy(self.scores(rows), torch.tensor([row[2] for row in rows]))
 
-    @torch.no_grad()
     def evaluate(self):
-        rows, total, n_right = sorted(self.work["dev"], key=lambda row: len(row[0])), 0.0, 0
+        return self.look_at("dev")
+
+    def test(self):
+        return self.look_at("test")
+
+    @torch.no_grad()
+    def look_at(self, split):
+        """{"loss", "accuracy"} of the rows of a split."""
+        rows, total, n_right = sorted(self.work[split], key=lambda row: len(row[0])), 0.0, 0
         for first in range(0, len(rows), EVAL_BATCH):
             part = rows[first:first + EVAL_BATCH]
             scores, right = self.scores(part), torch.tensor([row[2] for row in part])

@@ -165,14 +165,16 @@ class Net:
 
 
 class Problem:
-    """What a method is given: a vector `flat`, `parameters` that are parts of it, and losses."""
+    """What a method is given: a vector `flat`, `parameters` that are parts of it, and losses of
+    mini-batches; a pass is over so many `rows` and `tokens`."""
+    rows = 1
 
     def __init__(self, cache, dtype=torch.float32, context=128):
         self.net = Net(f"{DATA}/stories260k/stories260K.bin", dtype)
         self.flat, self.parameters = self.net.flat, self.net.weights
         self.train = tokens_of(f"{DATA}/shakespeare/train.txt", cache)
         self.dev = tokens_of(f"{DATA}/shakespeare/dev.txt", cache)
-        self.context = context
+        self.context = self.tokens = context
 
     def draw(self, generator):
         """A mini-batch: a window anywhere in the text."""

@@ -6,7 +6,6 @@ usage: test_methods.py BALLOT
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import torch  # noqa: E402
 
 import methods  # noqa: E402
 import peer  # noqa: E402
+import rows  # noqa: E402
 import stories  # noqa: E402
 
 BALLOT = sys.argv.pop(1) if len(sys.argv) > 1 else os.path.join(stories.ROOT,
@@ -105,6 +105,38 @@ class Steps(unittest.TestCase):
         self.assertTrue(diverged)
 
 
+class Judged:
+    """A problem whose dev losses are given."""
+
+    def __init__(self, losses):
+        self.losses, self.tests = list(losses), 0
+
+    def evaluate(self):
+        return {"loss": self.losses.pop(0)}
+
+    def test(self):
+        self.tests += 1
+        return {"accuracy": self.tests}
+
+
+class Still:
+    passes, backward = 1, 0
+
+    def step(self, data, noise):
+        pass
+
+
+class TestRows(unittest.TestCase):
+    def test_test_rows_are_asked_where_the_dev_loss_is_lower_than_before(self):
+        problem = Judged([1.0, 0.9, 0.95, 0.9, 0.8])
+        points, _ = peer.train(problem, Still(), 1, 4, (1 / 4, 1 / 2, 3 / 4, 1), True)
+        self.assertEqual([point.get("test", {}).get("accuracy") for point in points],
+                         [1, 2, None, None, 3])
+        problem = Judged([1.0, 0.9])
+        peer.train(problem, Still(), 1, 4, (1,))
+        self.assertEqual(problem.tests, 0)  # unless they are wanted
+
+
 class Stories(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -154,22 +186,6 @@ class Stories(unittest.TestCase):
         self.assertGreater(len(seen), 15)
 
 
-def few_rows(folder):
-    """A task file whose dev rows are some of the train rows."""
-    tasks = os.path.join(stories.DATA, "tasks")
-    with open(os.path.join(tasks, "sst2/train.tsv"), encoding="utf-8") as file:
-        rows = "".join(line for _, line in zip(range(18), file))
-    with open(os.path.join(folder, "rows.tsv"), "w", encoding="utf-8") as file:
-        file.write(rows)
-    with open(os.path.join(tasks, "sst2.ini"), encoding="utf-8") as file:
-        text = re.sub(r"(?m)^(dev|test) = sst2.*\n", "", file.read())
-    text = text.replace("sst2/train.tsv", "rows.tsv").replace("dev = 500", "dev = 6")
-    made = os.path.join(folder, "few.ini")
-    with open(made, "w", encoding="utf-8") as file:
-        file.write(text.replace("test = 872", "test = 1").replace("train = 1000", "train = 10"))
-    return made
-
-
 class Smol(unittest.TestCase):
     def test_the_untouched_model_has_the_loss_that_ballot_says(self):
         try:
@@ -182,18 +198,21 @@ class Smol(unittest.TestCase):
         import smol
         smol.BALLOT = BALLOT
         with tempfile.TemporaryDirectory() as folder:
-            task = few_rows(folder)
+            task = rows.few_rows(folder)
             problem = smol.Problem(folder, torch.float32, task)
-            said = subprocess.run([BALLOT, "eval", model, "--format", "f32", "--json", "-s",
-                                   f"data.task={task}", "-s", "data.context=128"], check=True,
-                                  capture_output=True, text=True).stdout
-        found = problem.evaluate()
-        self.assertAlmostEqual(found["loss"], json.loads(said)["loss_nats"], delta=1e-4)
-        self.assertAlmostEqual(found["accuracy"], json.loads(said)["accuracy"])
+            said = {split: json.loads(subprocess.run(
+                [BALLOT, "eval", model, "--format", "f32", "--json", "--split", split, "-s",
+                 f"data.task={task}", "-s", "data.context=128"], check=True, capture_output=True,
+                text=True).stdout) for split in ("dev", "test")}
+        for split, found in (("dev", problem.evaluate()), ("test", problem.test())):
+            self.assertAlmostEqual(found["loss"], said[split]["loss_nats"], delta=1e-4)
+            self.assertAlmostEqual(found["accuracy"], said[split]["accuracy"])
         labels = [row[2] for row in problem.draw(torch.Generator().manual_seed(1))]
         self.assertEqual(len(labels), smol.BATCH)
         self.assertEqual(sorted(labels), [0, 0, 1, 1])
-        self.assertEqual((len(problem.work["train"]), len(problem.work["dev"])), (10, 6))
+        self.assertEqual([len(problem.work[split]) for split in ("train", "dev", "test")],
+                         [10, 6, 4])
+        self.assertEqual(problem.tokens, 4 * sum(len(row[0]) for row in problem.work["train"]) / 10)
 
 
 if __name__ == "__main__":
