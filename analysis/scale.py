@@ -162,8 +162,8 @@ def expected_max(n):
 
 
 def ballot_bytes(slots):
-    """Two bit maps in whole words, and 72 bytes of sums."""
-    return 16 * -(-slots // 64) + 72
+    """Of votes of 8 bits: eight bit maps in whole words, and 88 bytes of sums."""
+    return 64 * -(-slots // 64) + 88
 
 
 def update_of(narrow, wide, slots):

@@ -73,8 +73,8 @@ class Model(unittest.TestCase):
         # the ranks of a node share their slots: the later of two nodes, and one probe of 24 ms
         self.assertAlmostEqual(terms["imbalance"],
                                0.1 * 0.192 * scale.expected_max(2) / 8 + 0.024)
-        # 6 hops within the node, 1 between; two maps of 16 words and 72 bytes
-        self.assertAlmostEqual(terms["ballot"], 6e-6 + 2e-6 + 328e-9, delta=1e-12)
+        # 6 hops within the node, 1 between; eight maps of 16 words and 88 bytes
+        self.assertAlmostEqual(terms["ballot"], 6e-6 + 2e-6 + 1112e-9, delta=1e-12)
         self.assertAlmostEqual(terms["update"], 1000 * 3e-6 / 64)  # one wide set
 
     def test_more_than_a_wide_set_takes_two_looks(self):
