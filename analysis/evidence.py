@@ -54,13 +54,13 @@ SEARCH = {"shakespeare": 1 / 4, "task": 1 / 16}
 SHARES = {"shakespeare": {}, "task": {"adam": 1 / 8}}
 # Where a peer evaluates on a task: in the search, and in a whole run, there also once ballot's time is
 # over. On Shakespeare it decides itself.
-TRIED = (1 / 4, 1 / 2, 3 / 4, 1)
-WHOLE = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
+TRIED = (1 / 2, 1)
+WHOLE = (1 / 64, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
 
 # ballot's settings, the same for all seeds; those of Shakespeare are from docs/method.md. LENGTHS are
 # shares of the passes, and slots; TIMED the steps of the runs whose difference is timed.
 LENGTHS = {"shakespeare": ((1, 64), (1 / 2, 32), (3 / 8, 32), (1 / 4, 32)),
-           "task": ((1, 64), (1 / 2, 64), (1 / 4, 64))}
+           "task": ((1, 64), (1 / 4, 64))}
 TIMED = {"shakespeare": (10, 60), "task": (10, 30)}
 BALLOT = {"shakespeare": ("jobs/shakespeare.ini", ["data.batch=1", "rule.schedule=constant",
                                                    "rule.travel=3", "vote.probe=one-sided",
