@@ -234,8 +234,9 @@ int64_t bal_forward_length(const bal_forward *forward);
 /** Bytes of that work space; the model need only be outlined. Local. */
 size_t bal_forward_bytes(const bal_model *model, int64_t max_tokens, int64_t max_length);
 
-/** Tokens of a batch up to which a pass over two slots is faster than one over each. With more,
- *  codes and random bits are a small part, and activations of twice the size the larger one. */
+/** Tokens that a pass computes up to which one over two slots is faster than one over each. With
+ *  more, codes and random bits are a small part, and activations of twice the size the larger one.
+ */
 #define BAL_PAIR_TOKENS_MAX 128
 
 /**
@@ -274,6 +275,8 @@ typedef struct bal_keep {
 /** Let the losses of batches keep texts from now on. Borrows what keep points to. What is computed
  *  again has the same bits. Local. */
 void bal_forward_keep(bal_forward *forward, const bal_keep *keep);
+/** Tokens of a batch that a pass computes: all but those that the base reads. Local. */
+int64_t bal_forward_n_computed(bal_forward *forward, const bal_batch *batch);
 /** The base that it was told of; NULL: none. Local. */
 const bal_model *bal_forward_base(const bal_forward *forward);
 

@@ -59,6 +59,7 @@ static inline int bal_way_at_once(const bal_way *way) { return 2 / way->n_points
 typedef struct bal_prober {
     bal_way way;
     int64_t unit;            /* of the step's votes, see bal_way_unit */
+    bool pairs;              /* a pass takes two slots of a one-sided team */
     const bal_dataset *data; /* that mini-batches are drawn from */
     int64_t n_examples;      /* of a mini-batch */
     bal_forward *forward;

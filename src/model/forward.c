@@ -236,19 +236,20 @@ static void lay_out_kept(const bal_forward *f, int64_t layer, const bal_stretch 
     }
 }
 
-/* Keys and values of sequence i and of what it continues, end to end, so that it ends at position
- * end. Its rows at a sign are those from row from on. */
+/* Keys and values of sequence i at a sign and of what it continues, end to end, so that it ends at
+ * position end. What is kept is the same at every sign and lies there since the first. */
 static void lay_out_keys(const bal_forward *f, int64_t layer, const bal_sequences *s, int64_t i,
-                         int64_t from, int64_t end, float *keys, float *values)
+                         int sign, int64_t end, float *keys, float *values)
 {
     int64_t width = f->model->config.n_kv_heads * f->model->config.head_dim, root = i;
+    int64_t from = sign * f->pass.n_tokens;
     for (; i >= 0; root = i, i = parent_of(s, i)) {
         int64_t n = s->start[i + 1] - s->start[i], at = (from + s->start[i]) * width;
         end -= n;
         memcpy(keys + end * width, f->k + at, (size_t)(n * width) * sizeof *keys);
         memcpy(values + end * width, f->v + at, (size_t)(n * width) * sizeof *values);
     }
-    lay_out_kept(f, layer, stretch_before(s, root), keys, values);
+    if (sign == 0) lay_out_kept(f, layer, stretch_before(s, root), keys, values);
 }
 
 /* Attention of sequence i at a sign, of q to h. */
@@ -273,7 +274,7 @@ static void attend_sequence(bal_forward *f, int64_t layer, const bal_sequences *
         int64_t at = cache != NULL ? layer * cache->max_length * kv_width : 0;
         k = cache != NULL ? cache->k + at : f->angles.keys;
         v = cache != NULL ? cache->v + at : f->angles.values;
-        lay_out_keys(f, layer, s, i, from, position + n, k, v);
+        lay_out_keys(f, layer, s, i, sign, position + n, k, v);
     }
     f->kernels->lanes.attention(&(bal_attention){.n_queries = n,
                                                  .n_keys = position + n,
@@ -301,8 +302,8 @@ void bal_forward_attend(bal_forward *f, int64_t index, const bal_sequences *s)
     int64_t n_queries = f->pass.n_signs * f->pass.n_tokens * c->n_heads * c->head_dim;
     for (int64_t i = 0; i < n_queries && bal_has(f->model, BAL_SCALE_BY_LAYER); ++i)
         f->q[i] *= 1.0f / (float)(index + 1);
-    for (int sign = 0; sign < f->pass.n_signs; ++sign)
-        for (int64_t i = 0; i < s->n; ++i) attend_sequence(f, index, s, i, sign);
+    for (int64_t i = 0; i < s->n; ++i)
+        for (int sign = 0; sign < f->pass.n_signs; ++sign) attend_sequence(f, index, s, i, sign);
     bal_forward_read(f, &layer->o, f->h);
     bal_forward_apply(f, &layer->o, true, f->x);
 }

@@ -160,6 +160,8 @@ bal_status bal_kept_run(bal_forward *f, const bal_direction *direction, const ba
 
 /* losses.c */
 
+/** f->out.row: 0 for the tokens of a batch at which a word is scored, below 0 for the others. */
+void bal_forward_mark_scored(bal_forward *f, const bal_batch *batch);
 /** Logits of all rows at the head, [rows][n_vocab]. @return BAL_OK; BAL_ERR_NUMERIC. */
 bal_status bal_forward_all_logits(bal_forward *f, float *logits);
 

@@ -243,8 +243,7 @@ static void mark_rows(bal_forward *f, const bal_sequences *s)
 static void number_rows(bal_forward *f, const bal_batch *batch)
 {
     int32_t n = 0;
-    memset(f->out.row, -1, (size_t)batch->n_tokens * sizeof *f->out.row);
-    for (int64_t i = 0; i < batch->n_scored; ++i) f->out.row[batch->scored[i].token] = 0;
+    bal_forward_mark_scored(f, batch);
     for (int64_t t = 0; t < batch->n_tokens; ++t)
         if (f->out.row[t] >= 0) f->out.row[t] = n++;
 }
@@ -276,12 +275,23 @@ bal_status bal_kept_run(bal_forward *f, const bal_direction *direction, const ba
     return BAL_OK;
 }
 
+int64_t bal_forward_n_computed(bal_forward *f, const bal_batch *batch)
+{
+    bal_kept *k = &f->kept;
+    int64_t n = 0;
+    if (k->how.base == NULL) return batch->n_tokens;
+    bal_forward_mark_scored(f, batch);
+    cut(f, batch);
+    k->first = -1;
+    for (int64_t i = 0; i < k->n; ++i) n += k->stretches[i].by_base ? 0 : k->stretches[i].n;
+    return n;
+}
+
 size_t bal_forward_keep_bytes(bal_forward *f, const bal_batch *batch)
 {
     bal_kept *k = &f->kept;
     uint64_t n_bytes = 0;
-    memset(f->out.row, -1, (size_t)batch->n_tokens * sizeof *f->out.row);
-    for (int64_t i = 0; i < batch->n_scored; ++i) f->out.row[batch->scored[i].token] = 0;
+    bal_forward_mark_scored(f, batch);
     k->first = first_layer(f, NULL);
     cut(f, batch);
     for (const bal_stretch *s = k->stretches; s < k->stretches + k->n; ++s) {

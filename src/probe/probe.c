@@ -78,6 +78,7 @@ void bal_probe_begin(bal_prober *prober, const bal_measure *measure, int first)
     bal_dataset_draw(prober->data, measure->kernels, measure->seed, measure->step, (uint32_t)first,
                      prober->n_examples, prober->batch);
     bal_forward_hold(prober->forward, true);
+    prober->pairs = bal_forward_n_computed(prober->forward, prober->batch) <= BAL_PAIR_TOKENS_MAX;
 }
 
 void bal_probe_end(bal_prober *prober) { bal_forward_hold(prober->forward, false); }
@@ -86,7 +87,7 @@ bal_status bal_probe_slots(bal_prober *prober, const bal_measure *measure, int f
                            int64_t *losses)
 {
     bool one_sided = prober->way.n_points == 1;
-    int at_once = one_sided && prober->batch->n_tokens > BAL_PAIR_TOKENS_MAX ? 1 : n;
+    int at_once = prober->pairs ? n : 1;
     for (int end = i + n; i < end; i += at_once, losses += at_once) {
         bal_direction direction = {.measure = *measure,
                                    .slot = (uint32_t)(first + i),

@@ -267,6 +267,23 @@ static void test_a_text_in_the_store_is_not_read_again(void)
     bal_model_destroy(&base);
 }
 
+static void test_a_pass_computes_what_the_base_does_not_read(void)
+{
+    bal_batch tree = branched(false), whole = written_out();
+    bal_model *model = toy_kind(1);
+    bal_forward *alone = forward_of(model, bal_isa_best(), &(bal_keep){.base = NULL});
+    bal_forward *based = forward_of(model, bal_isa_best(), &(bal_keep){.base = model});
+    CU_ASSERT_EQUAL(bal_forward_n_computed(alone, &tree), tree.n_tokens);
+    /* the last token of a prompt, and an answer but for its last word */
+    CU_ASSERT_EQUAL(bal_forward_n_computed(based, &tree), N_PROMPTS * (1 + 0 + 1 + 3));
+    CU_ASSERT_EQUAL(bal_forward_n_computed(based, &whole), N_PROMPTS * (1 + 2 + 4));
+    bal_forward_destroy(&alone);
+    bal_forward_destroy(&based);
+    bal_batch_clear(&tree);
+    bal_batch_clear(&whole);
+    bal_model_destroy(&model);
+}
+
 const char bal_suite_name[] = "model_kept";
 const bal_test bal_suite_tests[] = {
     {"a base with the same codes changes nothing", test_a_base_with_the_same_codes_changes_nothing},
@@ -274,5 +291,7 @@ const bal_test bal_suite_tests[] = {
     {"only the answer is perturbed", test_only_the_answer_is_perturbed},
     {"texts that are kept have the same bits", test_texts_that_are_kept_have_the_same_bits},
     {"a text in the store is not read again", test_a_text_in_the_store_is_not_read_again},
+    {"a pass computes what the base does not read",
+     test_a_pass_computes_what_the_base_does_not_read},
     {NULL, NULL},
 };
