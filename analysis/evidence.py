@@ -21,6 +21,7 @@ at a time. The peers need a python3 with torch, SmolLM2 also gguf, transformers 
 """
 import argparse
 import concurrent.futures
+import hashlib
 import json
 import math
 import os
@@ -29,6 +30,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 
 import report
 
@@ -44,8 +46,8 @@ STARTS = {
     "task": {"mezo": ([3e-7, 1e-6, 3e-6], [1e-3]), "fzoo": ([1e-7, 3e-7], [1e-3]),
              "mezo-bf16": ([3e-7, 1e-6, 3e-6], [1e-3]), "adam": ([3e-6, 1e-5], [None])}}
 NAMES = {"ballot": "ballot, int8", "mezo": "MeZO, float32", "mezo-bf16": "MeZO, bfloat16",
-         "mezo-f16": "MeZO, float16", "fzoo": "FZOO, float32", "adam": "Adam, backpropagation"}
-COLOURS = {"ballot": "#D55E00", "mezo": "#0072B2", "mezo-bf16": "#56B4E9", "mezo-f16": "#999999",
+         "fzoo": "FZOO, float32", "adam": "Adam, backpropagation"}
+COLOURS = {"ballot": "#D55E00", "mezo": "#0072B2", "mezo-bf16": "#56B4E9",
            "fzoo": "#009E73", "adam": "#CC79A7"}
 
 # Shares of the passes: of a run in the search, and of those methods that are at their best long before
@@ -77,9 +79,13 @@ def kind_of(task):
 def call(words, **more):
     """What a program printed, and the CPU seconds that it took."""
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE,
-                                   stderr=errors, text=True, cwd=ROOT,
-                                   env={**os.environ, **QUIET, **more})
+        try:
+            process = subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE,
+                                       stderr=errors, text=True, cwd=ROOT,
+                                       env={**os.environ, **QUIET, **more})
+        except OSError as error:
+            raise report.Failure(2, f"{words[0]}: {error.strerror}; --ballot and --python name the "
+                                    "programs") from None
         out = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -90,13 +96,35 @@ def call(words, **more):
     return out, usage.ru_utime + usage.ru_stime
 
 
+def digest(path):
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError as error:
+        raise report.Failure(2, f"{path}: {error.strerror}") from None
+
+
 class Runs:
-    """The runs of a comparison, each kept in a file."""
+    """The runs of a comparison, each kept in a file; as many at a time as there are cores."""
 
     def __init__(self, options):
         self.options, self.kind = options, kind_of(options.task)
+        self.turn = threading.BoundedSemaphore(options.cores)
         self.folder = os.path.join(options.out, "cells")
         os.makedirs(self.folder, exist_ok=True)
+        self.check()
+
+    def check(self):
+        """Runs that are there already are of this comparison."""
+        task = self.options.task if self.kind == "shakespeare" else digest(self.options.task)
+        job, settings = BALLOT[self.kind]
+        own = {"task": task, "ballot": digest(self.options.ballot), "quick": self.options.quick,
+               "job": digest(os.path.join(ROOT, job)), "settings": settings}
+        there = self.kept("comparison", lambda: own)
+        for what, value in own.items():
+            if there.get(what) != value:
+                raise report.Failure(2, f"{self.options.out} has runs of another comparison: {what} "
+                                        "differs; choose another folder with -o")
 
     def kept(self, name, make):
         path = os.path.join(self.folder, name + ".json")
@@ -118,7 +146,11 @@ class Runs:
                  *(["--test"] if test else [])]
         more = {} if self.kind == "shakespeare" else {"BALLOT": self.options.ballot}
         name = f"{method}-{rate:.2g}-{eps or 0:.2g}-{passes}-{seed}"
-        return self.kept(name, lambda: json.loads(call(words, **more)[0]))
+
+        def make():
+            with self.turn:
+                return json.loads(call(words, **more)[0])
+        return self.kept(name, make)
 
     def train(self, name, slots, steps, seed, *more):
         """A run of ballot anew: its directory, and its CPU seconds."""
@@ -164,8 +196,9 @@ class Runs:
         reading = self.seconds_to_read()
 
         def make():
-            folder, _ = self.train(f"ballot-{seed}", slots, steps, seed,
-                                   f"run.eval_every={max(1, steps // 20)}")
+            with self.turn:
+                folder, _ = self.train(f"ballot-{passes}-{seed}", slots, steps, seed,
+                                       f"run.eval_every={max(1, steps // 20)}")
             made = {"method": "ballot", "slots": slots, "seed": seed, "diverged": False,
                     "points": ballot_points(os.path.join(folder, "metrics.jsonl")),
                     "version": call([self.options.ballot, "--version"])[0].strip()}
@@ -279,32 +312,39 @@ def tuned(runs, method, options, seconds):
 
     grid = search(lambda rate, eps: outcome(attempt(rate, eps)), rates, perturbations,
                   method == "fzoo")
-    finals = {setting: whole(setting, 1) for setting, _ in grid[:options.finalists]}
+    best = [setting for setting, _ in grid[:options.finalists]]
+    finals = dict(zip(best, at_once(lambda setting: whole(setting, 1), best)))
     chosen = min(finals, key=lambda setting: outcome(finals[setting]))
     return {"grid": [{"rate": rate, "eps": eps, "passes": short, "loss": finite(loss)}
                      for (rate, eps), loss in grid] +
             [{"rate": rate, "eps": eps, "passes": passes, "loss": finite(outcome(run))}
              for (rate, eps), run in finals.items()],
-            "runs": [whole(chosen, seed) for seed in range(1, options.seeds + 1)]}
+            "runs": at_once(lambda seed: whole(chosen, seed), range(1, options.seeds + 1))}
 
 
 def finite(loss):
     return loss if math.isfinite(loss) else None
 
 
+def at_once(function, values):
+    """The results of a function, in the order of values. What it runs waits for a free core."""
+    values = list(values)
+    with concurrent.futures.ThreadPoolExecutor(len(values) or 1) as pool:
+        return list(pool.map(function, values))
+
+
 def measure(options):
     """{method: {"grid", "runs"}}; of ballot also "shorter", the runs of each length."""
     runs = Runs(options)
-    whole, *shorter = [[runs.ballot(int(share * options.passes), slots, seed)
-                        for seed in range(1, options.seeds + 1)]
+    runs.seconds_per_pass(), runs.seconds_to_read()  # before anything runs beside
+    whole, *shorter = [at_once(lambda seed, n=int(share * options.passes), slots=slots:
+                               runs.ballot(n, slots, seed), range(1, options.seeds + 1))
                        for share, slots in LENGTHS[runs.kind][:1 if options.quick else None]]
     own = {"grid": [], "runs": whole, "shorter": shorter}
     peers = [method for method in options.methods if method != "ballot"]
     seconds = whole[0]["points"][-1]["seconds"]
-    with concurrent.futures.ThreadPoolExecutor(options.cores) as pool:
-        made = dict(zip(peers, pool.map(lambda method: tuned(runs, method, options, seconds),
-                                        peers)))
-    return {"ballot": own, **made}
+    made = at_once(lambda method: tuned(runs, method, options, seconds), peers)
+    return {"ballot": own, **dict(zip(peers, made))}
 
 
 # ---- what it says ----
@@ -536,11 +576,15 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)),
                         help="runs of peers at a time")
-    parser.add_argument("--methods", nargs="+", choices=sorted(NAMES),
+    parser.add_argument("--methods", nargs="+", choices=["ballot", *STARTS["task"]],
                         default=["ballot", "mezo", "mezo-bf16", "fzoo", "adam"])
     parser.add_argument("--quick", action="store_true", help="no search, one seed, few passes: "
                         "whether it works, not who is better")
     options = parser.parse_args()
+    if options.seeds < 1 or options.passes < 1 or options.cores < 1:
+        parser.error("--seeds, --passes and --cores are 1 or more")
+    if options.python is None:
+        parser.error("there is no python3 on the path; name one that has torch with --python")
     for name in ("out", "ballot"):
         setattr(options, name, os.path.abspath(getattr(options, name)))
     if options.task != "shakespeare":

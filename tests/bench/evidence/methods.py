@@ -74,5 +74,5 @@ class Adam:
 
 
 METHODS = {"mezo": (Mezo, torch.float32), "mezo-bf16": (Mezo, torch.bfloat16),
-           "mezo-f16": (Mezo, torch.float16), "fzoo": (Fzoo, torch.float32),
+           "fzoo": (Fzoo, torch.float32),
            "adam": (Adam, torch.float32)}

@@ -166,6 +166,26 @@ class Tasks(unittest.TestCase):
                          {(400, (), False), (1600, (), False)})
 
 
+class Folder(unittest.TestCase):
+    def test_runs_of_another_comparison_are_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            options = settings(task="shakespeare", out=folder, ballot=BALLOT, cores=1)
+            evidence.Runs(options)
+            evidence.Runs(options)
+            for what, value in ("quick", True), ("task", "data/tasks/cr.ini"), ("ballot", __file__):
+                with self.assertRaisesRegex(evidence.report.Failure, "another comparison: .*" + what):
+                    evidence.Runs(argparse.Namespace(**{**vars(options), what: value}))
+
+    def test_a_program_that_is_not_there_is_named(self):
+        for word in "--ballot", "--python":
+            said = subprocess.run([sys.executable, "-B", os.path.join(ROOT, "analysis/evidence.py"),
+                                   "shakespeare", "-o", os.path.join(SCRATCH, "none"), "--quick",
+                                   "--ballot", BALLOT, word, "/none"], capture_output=True,
+                                  text=True, check=False)
+            self.assertEqual(said.returncode, 2)
+            self.assertRegex(said.stderr, "^evidence.py: /none: No such file")
+
+
 class Figures(unittest.TestCase):
     def test_a_loss_is_reached_between_two_evaluations(self):
         passes = run([5, 4.5, 4, 3.5, 3])
