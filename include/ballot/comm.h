@@ -92,6 +92,11 @@ const char *bal_shared_refusal(const bal_shared *shared);
  *  copy.
  *  @return BAL_OK; BAL_LOST; BAL_ERR_MPI. */
 bal_status bal_shared_sync(bal_shared *shared);
+/** The bytes first .. end - 1 of n_bytes that are this rank's part. Local. */
+void bal_shared_slice(const bal_shared *shared, size_t n_bytes, size_t *first, size_t *end);
+/** Copy the first n_bytes; the ranks of the copy `to` do a part each, and wait for each other.
+ *  Collective on that copy. @return as bal_shared_sync. */
+bal_status bal_shared_copy(const bal_shared *from, size_t n_bytes, bal_shared *to);
 /** Sums modulo 2^64 over the ranks of the copy, in place. Collective on the copy. */
 bal_status bal_shared_sum(bal_shared *shared, uint64_t *values, int n);
 

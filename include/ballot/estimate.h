@@ -12,8 +12,9 @@ typedef struct bal_copy_bytes {
     int64_t bytes;                /* all of it */
     int64_t codes, gains, scales; /* its parts; scales with factors */
     int64_t carries;              /* what the rule remembers of its codes */
-    int64_t kept;                 /* a base that reads prompts, and rows as they were read */
-    int64_t loading;              /* on top, while it is read */
+    int64_t kept;    /* the base; in a search, the model of now and losses; rows as they were
+                        read */
+    int64_t loading; /* on top, while it is read */
 } bal_copy_bytes;
 
 /** Bytes of a rank. */
@@ -70,8 +71,8 @@ bal_status bal_estimate_work(const bal_job *job, const bal_inputs *inputs, bal_e
  * on the node */
 int64_t bal_estimate_node(const bal_estimate *estimate, int64_t per_node, int64_t n_copies);
 /** Seconds of the whole run on these ranks, per_node on a node with n_copies of the model, audits
- *  included. Waiting for the slowest rank, messages, journal, checkpoints and what a deadline cuts
- *  off are left out. Local. */
+ *  and searches of travel = auto included. Waiting for the slowest rank, messages, journal,
+ * checkpoints and what a deadline cuts off are left out. Local. */
 double bal_estimate_seconds(const bal_estimate *estimate, const bal_job *job, int64_t ranks,
                             int64_t per_node, int64_t n_copies);
 

@@ -154,7 +154,7 @@ static void print(const bal_job *job, const bal_estimate *e, const plan *p)
         {"carries", e->copy.carries, ""},
         {"scales", e->copy.scales, ""},
         {"kept", e->copy.kept,
-         "rows of a task as codes that never move read them; models to compare with"},
+         "rows of a task as codes that never move read them; the base, and what searches try"},
         {"program", e->rank.program, "each rank: libraries, MPI"},
         {"text", e->rank.text, "each rank: tokens, tokenizer, what reading leaves behind"},
         {"work", e->rank.work, "each rank: activations of a probe"},

@@ -192,6 +192,22 @@ bal_status bal_shared_sync(bal_shared *s)
     return bal_mpi_check(MPI_Win_sync(s->window), "MPI_Win_sync");   /* see what others wrote */
 }
 
+void bal_shared_slice(const bal_shared *s, size_t n_bytes, size_t *first, size_t *end)
+{
+    size_t part = (size_t)bal_shared_part(s), n_parts = (size_t)bal_shared_n_parts(s);
+    *first = n_bytes / n_parts * part;
+    *end = part + 1 == n_parts ? n_bytes : n_bytes / n_parts * (part + 1);
+}
+
+bal_status bal_shared_copy(const bal_shared *from, size_t n_bytes, bal_shared *to)
+{
+    size_t first, end;
+    bal_shared_slice(to, n_bytes, &first, &end);
+    memcpy((char *)bal_shared_memory(to) + first, (const char *)bal_shared_memory(from) + first,
+           end - first);
+    return bal_shared_sync(to);
+}
+
 bal_status bal_shared_sum(bal_shared *s, uint64_t *values, int n)
 {
     if (s->window == MPI_WIN_NULL) return BAL_OK;

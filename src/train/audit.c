@@ -5,6 +5,9 @@
  * when its votes are in and cannot be changed any more. Then every rank probes the slots of
  * another. A replica that drifted may explain a difference: it is repaired. Otherwise nobody knows
  * yet who is wrong, so all ranks probe that team: the answer of more than half of them is right.
+ *
+ * The sums that travel with the votes are checked too. Nobody can say whose part of them is wrong,
+ * so the step is done again.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -39,10 +42,9 @@ static uint64_t hash(const team *t, const int64_t *losses)
     return bal_hash(losses, (size_t)t->n_losses * sizeof *losses, 0);
 }
 
-/* Are the votes that were counted those that the losses say? */
-static bool counted(const bal_run *run, const team *t, const int64_t *losses)
+/* Are the votes that were counted those that the losses say? These into votes. */
+static bool counted(const bal_run *run, const team *t, const int64_t *losses, int8_t *votes)
 {
-    int8_t votes[BAL_WAY_TEAM_MAX];
     bool same = true;
     bal_probe_votes(&run->poll.prober, t->n, losses, votes);
     for (int i = 0; i < t->n; ++i)
@@ -121,11 +123,12 @@ static bal_status judge(bal_run *run, const bal_measure *measure, const team *t,
                         "rank %d, and of the others, then run the same command again",
                         (long long)run->step, t->first, bal_comm_host(run->comm, t->owner),
                         t->owner);
+    int8_t votes[BAL_WAY_TEAM_MAX];
     *accused = -1;
     for (int r = 0; r < size && *accused < 0; ++r)
         if (all[r].asked &&
             (!equal(t, all[r].says, all[right].says) || !equal(t, all[r].said, all[right].says) ||
-             (r == t->owner && !counted(run, t, all[right].says))))
+             (r == t->owner && !counted(run, t, all[right].says, votes))))
             *accused = r;
     return BAL_OK;
 }
@@ -173,6 +176,7 @@ typedef struct check {
     uint64_t drawn;        /* see draw */
     uint64_t *differences; /* [n_slots] at a team's first slot: 0 if voter and auditor agree */
     int64_t *losses;       /* [n_slots][n_points] of the teams that I checked */
+    bal_totals totals;     /* of these */
 } check;
 
 /* Probe the teams whose auditor I am. Where they agree, the hash of the voter's losses less that
@@ -182,6 +186,7 @@ static bal_status check_mine(bal_run *run, const bal_measure *measure, check *c)
     const bal_poll *poll = &run->poll;
     const bal_way *way = &poll->prober.way;
     int rank = bal_comm_rank(run->comm);
+    int8_t votes[BAL_WAY_TEAM_MAX];
     for (int first = 0; first < run->job->vote.slots; first += way->team) {
         team t = team_at(run, first);
         uint64_t *difference = &c->differences[first];
@@ -191,7 +196,8 @@ static bal_status check_mine(bal_run *run, const bal_measure *measure, check *c)
         if (rank != auditor_of(run, t.owner, c->drawn)) continue;
         BAL_TRY(probe(run, measure, &t, losses));
         *difference -= hash(&t, losses);
-        if (!counted(run, &t, losses)) ++*difference;
+        if (!counted(run, &t, losses, votes)) ++*difference;
+        bal_probe_count(&poll->prober, t.n, losses, votes, &c->totals);
     }
     return BAL_OK;
 }
@@ -223,9 +229,34 @@ static bal_status look_into(bal_run *run, const bal_measure *measure, bal_journa
     return status == BAL_OK ? exclude(run) : status;
 }
 
+/* Are the sums of the ballot those of its teams? If not, the step is to be done again. Collective.
+ */
+static bal_status check_totals(bal_run *run, const bal_totals *said, const bal_totals *mine,
+                               bool *again)
+{
+    int64_t sums[] = {mine->loss, mine->n_tokens, mine->n_agree, mine->spread, mine->common};
+    const int64_t as_said[] = {said->loss, said->n_tokens, said->n_agree, said->spread,
+                               said->common};
+    BAL_TRY(bal_comm_sum(run->comm, sums, sizeof sums / sizeof *sums));
+    if (memcmp(sums, as_said, sizeof sums) == 0) return BAL_OK;
+    if (run->audit.doubted_step == run->step)
+        return bal_fail(BAL_ERR_NUMERIC,
+                        "step %lld: the sums of the ballot are wrong for the second time, and "
+                        "nobody can say by which rank; check the memory of all machines, then run "
+                        "the same command again",
+                        (long long)run->step);
+    bal_log(BAL_LOG_WARN,
+            "step %lld: the audit found that the sums of the ballot are not those of its votes; "
+            "the step is done again",
+            (long long)run->step);
+    run->audit.doubted_step = run->step;
+    *again = true;
+    return BAL_OK;
+}
+
 /* Check the ballot, and look into differences. Collective. */
 static bal_status check_ballot(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
-                               check *c, bool *repaired)
+                               check *c, bool *again)
 {
     int n_slots = (int)run->job->vote.slots;
     uint64_t fingerprint;
@@ -238,17 +269,18 @@ static bal_status check_ballot(bal_run *run, const bal_measure *measure, bal_jou
     for (int slot = 0; slot < n_slots && status == BAL_OK; ++slot)
         differ |= c->differences[slot] != 0;
     if (differ)
-        status = bal_run_compare(run, status, &fingerprint, repaired); /* a drift is not a lie */
-    if (!differ || *repaired || status != BAL_OK) return status;
+        status = bal_run_compare(run, status, &fingerprint, again); /* a drift is not a lie */
+    if (*again || status != BAL_OK) return status;
+    if (!differ) return check_totals(run, &entry->totals, &c->totals, again);
     return look_into(run, measure, entry, c);
 }
 
 bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
-                         bool *repaired)
+                         bool *again)
 {
     bal_audit *audit = &run->audit;
     size_t n_slots = (size_t)run->job->vote.slots;
-    *repaired = false;
+    *again = false;
     if (run->job->vote.audit <= 0.0) return BAL_OK;
     check c = {.drawn = draw(run)};
     if (!is_due(run, c.drawn)) return BAL_OK;
@@ -256,8 +288,8 @@ bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_e
     memset(audit->accused, 0, (size_t)bal_comm_size(run->comm) * sizeof *audit->accused);
     c.differences = bal_alloc(n_slots, sizeof *c.differences);
     c.losses = bal_alloc(n_slots * (size_t)run->poll.prober.way.n_points, sizeof *c.losses);
-    bal_status status = check_ballot(run, measure, entry, &c, repaired);
-    if (*repaired) audit->audited = false;
+    bal_status status = check_ballot(run, measure, entry, &c, again);
+    if (*again) audit->audited = false;
     free(c.differences);
     free(c.losses);
     return status;

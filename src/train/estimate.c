@@ -9,6 +9,7 @@
 #define EVAL_SECONDS 0.2
 #define PASSES_MIN 3
 #define N_UPDATES 5
+#define LINE_POINTS 4 /* of three to seven that a search tries */
 #define N_STOPS \
     8 /* times that the run is stopped: each leaves one more checkpoint, up to run.keep */
 
@@ -33,14 +34,18 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
                     e->files.rows; /* best.h5, a new one */
 }
 
+/* Beside the model: texts, the base, and in a search the model of now and losses. */
 static bal_status add_kept(const bal_job *job, const bal_inputs *inputs, bal_estimate *e)
 {
-    const bal_tensors *tensors = bal_model_tensors(inputs->bundle.model);
+    int64_t model = e->copy.bytes;
     bal_kept_bytes kept;
     BAL_TRY(bal_kept_size(job, inputs, &kept));
     e->copy.kept = (int64_t)kept.store;
-    if (job->vote.positions == BAL_POSITIONS_ANSWER)
-        e->copy.kept += (int64_t)bal_tensors_bytes(tensors);
+    if (bal_job_finds_travel(job))
+        e->copy.kept +=
+            2 * model + (int64_t)bal_draws_bytes(bal_job_draws(job, job->run.steps / 2));
+    else if (job->vote.positions == BAL_POSITIONS_ANSWER)
+        e->copy.kept += model - e->copy.carries;
     e->copy.bytes += e->copy.kept;
     e->rank.work += (int64_t)kept.most * job->data.batch; /* before they are in the store */
     return BAL_OK;
@@ -62,11 +67,7 @@ bal_status bal_estimate_work(const bal_job *job, const bal_inputs *inputs, bal_e
     e->rank.work = (int64_t)(bal_forward_bytes(model, n_tokens, context) + probes + evaluates);
     e->copy.carries = (int64_t)bal_states_bytes(&bal_rule_of(job->rule.name)->states, tensors);
     e->copy.bytes = (int64_t)bal_tensors_bytes(tensors) + e->copy.carries;
-    int64_t tried = bal_job_finds_travel(job) ? 2 * e->copy.bytes : 0; /* base; now, in a search */
-    BAL_TRY(add_kept(job, inputs, e));
-    e->copy.kept += tried;
-    e->copy.bytes += tried;
-    return BAL_OK;
+    return add_kept(job, inputs, e);
 }
 
 static bal_status take_sizes(const bal_run *run, bal_estimate *e)
@@ -202,6 +203,15 @@ int64_t bal_estimate_node(const bal_estimate *e, int64_t per_node, int64_t n_cop
            larger(per_node * e->rank.reading, models + larger(loading, working));
 }
 
+/* Passes of a rank in the searches of a run. */
+static double search_passes(const bal_job *job, int64_t ranks)
+{
+    int64_t n = 0;
+    for (int64_t step = job->run.steps / 2; step > 0; step /= 2)
+        n += blocks_of(bal_job_draws(job, step), ranks);
+    return (double)(LINE_POINTS * n);
+}
+
 double bal_estimate_seconds(const bal_estimate *e, const bal_job *job, int64_t ranks,
                             int64_t per_node, int64_t n_copies)
 {
@@ -209,5 +219,6 @@ double bal_estimate_seconds(const bal_estimate *e, const bal_job *job, int64_t r
     double probes = e->times.probe * passes;
     double update = e->times.update * (double)n_copies / (double)per_node;
     double eval = e->times.eval * (double)blocks_of(e->n_eval_batches, ranks);
-    return (double)job->run.steps * (probes + update) + (double)e->n_evals * eval;
+    double searches = e->times.probe / bal_job_way(job).n_points * search_passes(job, ranks);
+    return (double)job->run.steps * (probes + update) + (double)e->n_evals * eval + searches;
 }

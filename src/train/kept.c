@@ -1,5 +1,5 @@
-/* kept.c: what a run keeps beside its model: the base that reads prompts, and texts as they were
- * read where no code moves. */
+/* kept.c: what a run keeps beside its model: the base, which reads prompts and from which trials
+ * go, and texts as they were read where no code moves. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,21 +7,78 @@
 
 #define MIB 1048576
 
-bal_status bal_run_load_base(bal_run *run)
+size_t bal_model_bytes(const bal_run *run)
+{
+    const bal_replica *r = &run->replica;
+    return bal_tensors_bytes(r->tensors) + bal_states_bytes(&r->states, r->tensors);
+}
+
+/* Bytes of the base that a run keeps. */
+static size_t base_bytes(const bal_run *run)
+{
+    if (bal_job_finds_travel(run->job)) return bal_model_bytes(run);
+    return run->job->vote.positions == BAL_POSITIONS_ANSWER
+               ? bal_tensors_bytes(run->replica.tensors)
+               : 0;
+}
+
+static uint64_t hash_part(const bal_run *run)
+{
+    const bal_shared *base = run->replica.base_shared;
+    size_t first, end;
+    bal_shared_slice(base, base_bytes(run), &first, &end);
+    return bal_hash((const char *)bal_shared_memory(base) + first, end - first, 0);
+}
+
+/* The base is the model of now. Collective. */
+static bal_status copy_base(bal_run *run)
 {
     bal_replica *r = &run->replica;
-    size_t n_bytes = bal_tensors_bytes(r->tensors);
-    if (run->job->vote.positions == BAL_POSITIONS_ALL) return BAL_OK;
+    BAL_TRY(bal_comm_agree(run->comm, bal_shared_copy(r->shared, base_bytes(run), r->base_shared)));
+    r->base_hash = hash_part(run);
+    return BAL_OK;
+}
+
+bal_status bal_run_keep_base(bal_run *run)
+{
+    bal_replica *r = &run->replica;
+    if (base_bytes(run) == 0) return BAL_OK;
+    BAL_TRY(bal_shared_create(run->comm, base_bytes(run), run->job->run.share == BAL_SHARE_NODE,
+                              &r->base_shared));
+    BAL_TRY(copy_base(run));
+    if (run->job->vote.positions != BAL_POSITIONS_ANSWER) return BAL_OK;
     BAL_TRY(bal_comm_agree(run->comm, bal_model_outline(bal_model_shape(r->model),
                                                         bal_model_formats(r->model), &r->base)));
-    BAL_TRY(bal_shared_create(run->comm, n_bytes, run->job->run.share == BAL_SHARE_NODE,
-                              &r->base_shared));
     bal_tensors_attach(bal_model_tensors(r->base), bal_shared_memory(r->base_shared));
-    if (bal_shared_part(r->base_shared) == 0)
-        memcpy(bal_shared_memory(r->base_shared), bal_shared_memory(r->shared), n_bytes);
     snprintf(r->base_id.path, sizeof r->base_id.path, "%s", run->job->model.path);
     r->base_id.fingerprint = bal_tensors_fingerprint(r->tensors);
-    return bal_comm_agree(run->comm, bal_shared_sync(r->base_shared));
+    return BAL_OK;
+}
+
+bal_status bal_run_check_base(const bal_run *run)
+{
+    if (run->replica.base_shared == NULL || hash_part(run) == run->replica.base_hash) return BAL_OK;
+    int rank = bal_comm_rank(run->comm);
+    return bal_fail(BAL_ERR_NUMERIC,
+                    "the base model that rank %d keeps has changed; check the memory of its "
+                    "machine, %s",
+                    rank, bal_comm_host(run->comm, rank));
+}
+
+bal_status bal_run_restore_base(bal_run *run)
+{
+    const bal_replica *r = &run->replica;
+    int64_t n_changed = bal_run_check_base(run) != BAL_OK;
+    uint64_t print;
+    BAL_TRY(bal_comm_sum(run->comm, &n_changed, 1));
+    if (n_changed == 0) return BAL_OK;
+    BAL_TRY(bal_run_fill(run, -1));
+    bal_status status = bal_replica_fingerprint(r->shared, r->tensors, &r->states, &print);
+    if (status == BAL_OK && print != run->id.base_hash)
+        status = bal_fail(BAL_ERR_INPUT, "%s: is no longer the model that the run began with",
+                          run->job->model.path);
+    BAL_TRY(bal_comm_agree(run->comm, status));
+    return copy_base(run);
 }
 
 /* Add what the examples of a data set take in a store. */

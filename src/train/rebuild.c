@@ -91,6 +91,7 @@ bal_status bal_run_rebuild(bal_run *run)
     bal_status status = run->writes ? bal_checkpoint_find(run->dir, &checkpoint) : BAL_OK;
     BAL_TRY(bal_comm_agree(run->comm, status));
     BAL_TRY(bal_comm_broadcast(run->comm, &checkpoint, sizeof checkpoint));
+    BAL_TRY(bal_run_restore_base(run));
     BAL_TRY(bal_run_fill(run, checkpoint));
     BAL_TRY(bal_run_forget(run));
     return bal_run_replay(run, step);

@@ -1,6 +1,16 @@
 /* repair.c: replicas that drifted apart are found, and rebuilt from checkpoint and journal. */
 #include "train_impl.h"
 
+/* Compare replicas, and each rank's part of the base with what it was. BAL_ERR_STATE: something has
+ * changed, as bal_failure says. */
+static bal_status compare(bal_run *run, uint64_t *fingerprint)
+{
+    const bal_replica *r = &run->replica;
+    BAL_TRY(bal_replicas_compare(run->comm, r->shared, r->tensors, &r->states, fingerprint));
+    bal_status status = bal_comm_agree(run->comm, bal_run_check_base(run));
+    return status == BAL_ERR_NUMERIC ? BAL_ERR_STATE : status;
+}
+
 /* Replicas differ, as bal_failure says: rebuild all of them from checkpoint and journal, which are
  * right. BAL_ERR_NUMERIC: for the second time in this step, or no replica was right. */
 static bal_status repair(bal_run *run, uint64_t *fingerprint)
@@ -25,8 +35,7 @@ static bal_status repair(bal_run *run, uint64_t *fingerprint)
     run->record.metrics = kept;
     BAL_TRY(status);
 
-    status = bal_replicas_compare(run->comm, run->replica.shared, run->replica.tensors,
-                                  &run->replica.states, fingerprint);
+    status = compare(run, fingerprint);
     if (status == BAL_ERR_STATE) return repair(run, fingerprint); /* for the second time: fails */
     BAL_TRY(status);
     int64_t n_right = before == *fingerprint;
@@ -43,8 +52,7 @@ bal_status bal_run_compare(bal_run *run, bal_status status, uint64_t *fingerprin
 {
     *repaired = false;
     if (status != BAL_OK && status != BAL_ERR_NUMERIC) return status;
-    bal_status compared = bal_replicas_compare(run->comm, run->replica.shared, run->replica.tensors,
-                                               &run->replica.states, fingerprint);
+    bal_status compared = compare(run, fingerprint);
     *repaired = compared == BAL_ERR_STATE;
     if (*repaired) return repair(run, fingerprint);
     return compared == BAL_OK ? status : compared;

@@ -159,6 +159,7 @@ static void probe(bal_run *run, step *s)
         s->probed = bal_replica_fingerprint(run->replica.shared, run->replica.tensors,
                                             &run->replica.states, &s->fingerprint);
     mine->fingerprint_min = mine->fingerprint_max = s->fingerprint;
+    if (s->is_checked && s->probed == BAL_OK) s->probed = bal_run_check_base(run);
     bal_clock_charge(&run->clock, BAL_PHASE_VOTE);
     if (s->probed == BAL_OK) s->probed = vote_on_mine(run, &s->measure);
     double hours = (bal_seconds() - run->clock.began) / 3600.0;

@@ -54,7 +54,6 @@ bal_status bal_run_load_weights(bal_run *run)
     bal_tensors_attach(r->tensors, bal_shared_memory(r->shared));
     bal_states_attach(&r->states, r->tensors, (char *)bal_shared_memory(r->shared) + n_bytes);
     BAL_TRY(bal_run_fill(run, -1));
-    BAL_TRY(bal_run_load_base(run));
     BAL_TRY(bal_run_keep_base(run));
     run->id = (bal_run_id){.seed = (uint64_t)run->job->run.seed,
                            .stream_version = run->id.stream_version,
@@ -279,7 +278,7 @@ static bal_deal_plan deal_plan(const bal_run *run)
 bal_status bal_run_start(bal_run *run)
 {
     run->writes = bal_comm_rank(run->comm) == 0;
-    run->replica.repaired_step = -1;
+    run->replica.repaired_step = run->audit.doubted_step = -1;
     bal_status status = BAL_OK;
     int64_t found[2] = {-1, 0}; /* step of the checkpoint, entries of the journal */
     bal_run_id begun = {0};     /* zeros: the run is new */
@@ -354,7 +353,6 @@ void bal_run_clear(bal_run *run)
     bal_model_destroy(&run->replica.base);
     bal_shared_destroy(&run->replica.store_shared);
     bal_shared_destroy(&run->replica.base_shared);
-    bal_trials_clear(&run->trials);
     bal_shared_destroy(&run->replica.shared);
     free(run->audit.excluded);
     free(run->audit.accused);

@@ -71,7 +71,8 @@ typedef struct bal_replica {
     bal_batch batch;
     bal_model *base; /* that reads prompts; NULL: the model itself does */
     bal_base_id base_id;
-    bal_shared *base_shared;  /* its memory */
+    bal_shared *base_shared;  /* the base model, with its states if travel is auto */
+    uint64_t base_hash;       /* of my part of it */
     bal_shared *store_shared; /* texts that are kept; NULL: none are */
     size_t store_bytes;
     int64_t repaired_step; /* in which replicas were rebuilt last; -1: never */
@@ -100,14 +101,14 @@ typedef struct bal_update {
 typedef struct bal_trials {
     bal_travel travel;         /* before the step */
     bal_optim_options options; /* what it depends on */
-    bal_shared *base;          /* the base model's codes and states, as they lie in the replica */
 } bal_trials;
 
 /** What audits have found of the ranks, the same on all. */
 typedef struct bal_audit {
-    bool *excluded; /* [size] found to be wrong: votes no more */
-    bool *accused;  /* [size] in this step */
-    bool audited;   /* a ballot of the present window of audits was checked */
+    bool *excluded;       /* [size] found to be wrong: votes no more */
+    bool *accused;        /* [size] in this step */
+    bool audited;         /* a ballot of the present window of audits was checked */
+    int64_t doubted_step; /* in which the sums of a ballot were wrong last; -1: never */
     int64_t n_audits, n_accused;
     char accusation[512]; /* the last one */
 } bal_audit;
@@ -203,9 +204,15 @@ bal_status bal_run_compare_id(const bal_run *run, const bal_run_id *theirs);
 
 /* ---- kept.c ---- */
 
-/** If prompts are read by the base: keep a copy of the model, which is the base still. Collective.
- */
-bal_status bal_run_load_base(bal_run *run);
+/** Bytes of the model and of its states, which lie after it. Local. */
+size_t bal_model_bytes(const bal_run *run);
+/** If prompts are read by the base, or travel is found by trials: keep a copy of the model, which
+ *  is the base still. Collective. */
+bal_status bal_run_keep_base(bal_run *run);
+/** Is the copy what it was? Each rank looks at a part. Local. @return BAL_OK; BAL_ERR_NUMERIC. */
+bal_status bal_run_check_base(const bal_run *run);
+/** Read the base again if a copy of it is not. The model is the base then. Collective. */
+bal_status bal_run_restore_base(bal_run *run);
 /** Bytes of what is kept of training and dev rows. */
 typedef struct bal_kept_bytes {
     size_t all, most; /* of all rows; of one, at most */
@@ -241,14 +248,15 @@ bal_status bal_run_compare(bal_run *run, bal_status status, uint64_t *fingerprin
 
 /* ---- trial.c: travel = auto ---- */
 
-/** Keep the base model, which the replica holds now, if trials will need it. Collective. */
-bal_status bal_run_keep_base(bal_run *run);
+/** Mini-batches of the search before a step; 0: there is none. Local. */
+int64_t bal_job_draws(const bal_job *job, int64_t step);
+/** Memory for the losses of n of them at all points of the line. Local. */
+size_t bal_draws_bytes(int64_t n);
 /** How far the step is to go, after a search of the line from the base model if one is due; the
  *  model is left as it was. Collective. */
 bal_status bal_run_find_course(bal_run *run, const bal_measure *measure, bal_course *course);
 /** The travel of the run after a step that is in the journal, from that before it. Local. */
 void bal_run_follow(bal_run *run, const bal_journal_entry *entry);
-void bal_trials_clear(bal_trials *trials);
 
 /* ---- start.c ---- */
 
@@ -270,11 +278,12 @@ void bal_run_clear(bal_run *run);
 /* ---- audit.c ---- */
 
 /** Have the votes of this step checked if it is their turn, before they count. Collective.
- *  @param repaired  answers differed because replicas did: the step is to be done again
+ *  @param again  answers differed because replicas did, and these are right again; or sums were
+ *                wrong: the step is to be done again
  *  @return BAL_OK, entry->accused and the ballot changed if a rank was found to be wrong;
  *          BAL_ERR_NUMERIC: nobody can say which is. */
 bal_status bal_run_audit(bal_run *run, const bal_measure *measure, bal_journal_entry *entry,
-                         bool *repaired);
+                         bool *again);
 
 /* ---- metrics_log.c ---- */
 

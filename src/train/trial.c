@@ -6,39 +6,16 @@
 
 #include "train_impl.h"
 
-#define SEARCHED 200 /* a model on the line is tried on one of so many passes of the run so far */
-#define DRAWS_MIN 16 /* mini-batches of it, at least, where that is no more than a sixteenth */
+#define SEARCHED 200        /* a model on the line is tried on one of so many passes so far */
+#define DRAWS_MIN 16        /* mini-batches of it, at least, where that is at most a sixteenth */
+#define DRAWS_MAX (1 << 18) /* and at most */
 
-static size_t model_bytes(const bal_run *run)
-{
-    const bal_replica *r = &run->replica;
-    return bal_tensors_bytes(r->tensors) + bal_states_bytes(&r->states, r->tensors);
-}
+#define LOSS_MAX ((int64_t)1 << 44)       /* of a mini-batch */
+#define DIFFERENCE_MAX ((int64_t)1 << 22) /* of two losses, in units of: */
+#define DIFFERENCE_UNIT 256
 
-/* Copy the memory of a model; the ranks that share the copy do a part each. Collective. */
-static bal_status copy(const void *from, size_t n_bytes, bal_shared *to)
-{
-    size_t n_parts = (size_t)bal_shared_n_parts(to), part = (size_t)bal_shared_part(to);
-    size_t first = n_bytes / n_parts * part;
-    size_t end = part + 1 == n_parts ? n_bytes : n_bytes / n_parts * (part + 1);
-    memcpy((char *)bal_shared_memory(to) + first, (const char *)from + first, end - first);
-    return bal_shared_sync(to);
-}
-
-/* Make a copy of the model as it is, which ranks share as they share the model. Collective. */
-static bal_status keep(bal_run *run, bal_shared **kept)
-{
-    size_t n = model_bytes(run);
-    BAL_TRY(bal_shared_create(run->comm, n, run->job->run.share == BAL_SHARE_NODE, kept));
-    return bal_comm_agree(run->comm, copy(bal_shared_memory(run->replica.shared), n, *kept));
-}
-
-bal_status bal_run_keep_base(bal_run *run)
-{
-    return bal_job_finds_travel(run->job) ? keep(run, &run->trials.base) : BAL_OK;
-}
-
-void bal_trials_clear(bal_trials *trials) { bal_shared_destroy(&trials->base); }
+_Static_assert(DRAWS_MAX <= INT64_MAX / LOSS_MAX, "the sum of losses fits");
+_Static_assert(DRAWS_MAX <= INT64_MAX / DIFFERENCE_MAX / DIFFERENCE_MAX, "and that of squares");
 
 /* A tensor as it stands in a copy of the model, and the carries of its codes. */
 typedef struct weights {
@@ -108,7 +85,8 @@ static bal_status go_to(bal_run *run, const bal_shared *kept, int point)
     for (int i = 0; i < r->tensors->n; ++i) {
         bal_tensor *tensor = &r->tensors->at[i];
         if (!run->update.on_ballot[i]) continue;
-        weights base = in_copy(run, tensor, run->trials.base), now = in_copy(run, tensor, kept);
+        weights base = in_copy(run, tensor, run->replica.base_shared),
+                now = in_copy(run, tensor, kept);
         int64_t block, end;
         bal_tensor_slice(tensor, bal_shared_part(r->shared), bal_shared_n_parts(r->shared), &block,
                          &end);
@@ -117,23 +95,42 @@ static bal_status go_to(bal_run *run, const bal_shared *kept, int point)
     return bal_shared_sync(r->shared);
 }
 
-/* Mini-batches of a search. */
-static int64_t draws_of(const bal_run *run)
+int64_t bal_job_draws(const bal_job *job, int64_t step)
 {
-    int64_t so_far = run->step * run->job->vote.slots * bal_job_way(run->job).n_points;
+    if (!bal_job_finds_travel(job) || !bal_travel_is_due(step, job->run.steps)) return 0;
+    int64_t so_far = step * job->vote.slots * bal_job_way(job).n_points;
     int64_t n = so_far / SEARCHED, least = so_far / 16 < DRAWS_MIN ? so_far / 16 : DRAWS_MIN;
-    return n > least ? n : least > 0 ? least : 1;
+    if (n < least) n = least;
+    return n < 1 ? 1 : n > DRAWS_MAX ? DRAWS_MAX : n;
 }
 
-/* The mini-batches of a search. */
+size_t bal_draws_bytes(int64_t n) { return (size_t)n * BAL_LINE_POINTS * sizeof(int64_t); }
+
+/* The mini-batches of a search. They are dealt in turn to the ranks that may vote. */
 typedef struct draw_losses {
-    int64_t n;
-    int64_t *losses; /* [BAL_LINE_POINTS][n]; where they are another rank's: 0 */
+    int64_t n;            /* of all ranks */
+    int64_t first, every; /* mine: numbers first, first + every, ... */
+    int64_t n_mine;
+    int64_t *losses; /* [BAL_LINE_POINTS][n_mine] */
 } draw_losses;
+
+static draw_losses deal(const bal_run *run)
+{
+    const bool *excluded = run->audit.excluded;
+    int rank = bal_comm_rank(run->comm), size = bal_comm_size(run->comm);
+    draw_losses draws = {.n = bal_job_draws(run->job, run->step)};
+    for (int r = 0; r < size; ++r) {
+        draws.first += r < rank && !excluded[r];
+        draws.every += !excluded[r];
+    }
+    if (!excluded[rank] && draws.first < draws.n)
+        draws.n_mine = (draws.n - draws.first - 1) / draws.every + 1;
+    return draws;
+}
 
 static int64_t *losses_at(const draw_losses *draws, int point)
 {
-    return draws->losses + (point + BAL_LINE_POINTS / 2) * draws->n;
+    return draws->losses + (point + BAL_LINE_POINTS / 2) * draws->n_mine;
 }
 
 /* Losses of the replica, at a point, and their sum and that of tokens. A loss that is not finite
@@ -146,11 +143,12 @@ static bal_status find_losses(bal_run *run, const bal_measure *measure, const dr
     int64_t *losses = losses_at(draws, point);
     bal_status status = BAL_OK;
     sums[0] = sums[1] = 0;
-    for (int64_t draw = bal_comm_rank(run->comm); draw < draws->n && status == BAL_OK;
-         draw += bal_comm_size(run->comm)) {
-        status = bal_probe_here(prober, measure, (uint32_t)draw, &losses[draw]);
-        if (status == BAL_ERR_NUMERIC) status = BAL_OK, losses[draw] = worst;
-        sums[0] += losses[draw];
+    for (int64_t i = 0; i < draws->n_mine && status == BAL_OK; ++i) {
+        uint32_t draw = (uint32_t)(draws->first + i * draws->every);
+        status = bal_probe_here(prober, measure, draw, &losses[i]);
+        if (status == BAL_ERR_NUMERIC) status = BAL_OK, losses[i] = worst;
+        if (losses[i] > LOSS_MAX) losses[i] = LOSS_MAX;
+        sums[0] += losses[i];
         sums[1] += bal_batch_weight(prober->batch);
     }
     BAL_TRY(bal_comm_agree(run->comm, status));
@@ -161,11 +159,11 @@ static bal_status find_losses(bal_run *run, const bal_measure *measure, const dr
 static bal_status find_squares(bal_run *run, const draw_losses *draws, int before, int after,
                                double *squares)
 {
-    const int64_t unit = 256, most = (int64_t)1 << 30; /* so that the sum fits */
+    const int64_t unit = DIFFERENCE_UNIT, most = DIFFERENCE_MAX * unit;
     const int64_t *a = losses_at(draws, before), *b = losses_at(draws, after);
     int64_t sum = 0;
-    for (int64_t draw = 0; draw < draws->n; ++draw) {
-        int64_t d = a[draw] - b[draw];
+    for (int64_t i = 0; i < draws->n_mine; ++i) {
+        int64_t d = a[i] - b[i];
         d = (d > most ? most : d < -most ? -most : d) / unit;
         sum += d * d;
     }
@@ -202,19 +200,21 @@ static bal_status search(bal_run *run, const bal_measure *measure, const bal_sha
 /* Search it, and put the model back. Collective. */
 static bal_status try_line(bal_run *run, const bal_measure *measure, bal_course *course)
 {
-    bal_shared *kept = NULL;
-    draw_losses draws = {.n = draws_of(run)};
-    draws.losses = bal_alloc((size_t)draws.n, BAL_LINE_POINTS * sizeof *draws.losses);
-    bal_status status =
-        draws.losses == NULL
-            ? bal_fail(BAL_ERR_MEMORY, "no memory to try %lld mini-batches", (long long)draws.n)
-            : BAL_OK;
+    bal_shared *model = run->replica.shared, *kept = NULL;
+    size_t n_bytes = bal_model_bytes(run);
+    draw_losses draws = deal(run);
+    draws.losses = bal_alloc(1, bal_draws_bytes(draws.n_mine));
+    bal_status status = draws.losses == NULL
+                            ? bal_fail(BAL_ERR_MEMORY, "no memory to try %lld mini-batches",
+                                       (long long)draws.n_mine)
+                            : BAL_OK;
     status = bal_comm_agree(run->comm, status);
-    if (status == BAL_OK) status = keep(run, &kept);
-    if (status == BAL_OK) status = search(run, measure, kept, &draws, course);
     if (status == BAL_OK)
-        status = bal_comm_agree(
-            run->comm, copy(bal_shared_memory(kept), model_bytes(run), run->replica.shared));
+        status =
+            bal_shared_create(run->comm, n_bytes, run->job->run.share == BAL_SHARE_NODE, &kept);
+    if (status == BAL_OK) status = bal_comm_agree(run->comm, bal_shared_copy(model, n_bytes, kept));
+    if (status == BAL_OK) status = search(run, measure, kept, &draws, course);
+    if (status == BAL_OK) status = bal_comm_agree(run->comm, bal_shared_copy(kept, n_bytes, model));
     bal_shared_destroy(&kept);
     free(draws.losses);
     return status;
@@ -226,7 +226,13 @@ bal_status bal_run_find_course(bal_run *run, const bal_measure *measure, bal_cou
     bal_travel travel = run->trials.travel;
     if (!bal_job_finds_travel(run->job)) return BAL_OK;
     if (bal_travel_is_due(run->step, run->job->run.steps)) {
-        BAL_TRY(try_line(run, measure, course));
+        uint64_t print;
+        bool repaired;
+        do {
+            *course = (bal_course){0};
+            BAL_TRY(try_line(run, measure, course));
+            BAL_TRY(bal_run_compare(run, BAL_OK, &print, &repaired));
+        } while (repaired); /* some ranks have searched another line */
         bal_travel_correct(&travel, options, run->step, course->scale, course->noise);
     }
     course->goal = travel.goal;

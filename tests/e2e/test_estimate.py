@@ -211,15 +211,19 @@ class Estimate(b.TestCase):
                 self.fail(f"on {ranks} ranks, said and in truth: {pairs}")
 
     def test_more_ranks_share_the_work(self):
-        for ranks, per_node, audit in ((1, 1, 0.25), (8, 4, "off"), (1000, 10, 0.25)):
+        for ranks, per_node, audit, travel in ((1, 1, 0.25, 3), (8, 4, "off", "auto"),
+                                               (1000, 10, 0.25, "auto")):
             train = b.tiny(self.folder("plan"), vote__slots=100, run__eval_every=7, data__batch=2,
-                           data__dev_examples=9, run__steps=20, vote__audit=audit)
+                           data__dev_examples=9, run__steps=20, vote__audit=audit,
+                           vote__probe="two-sided", rule__travel=travel)
             e = estimate(train, "--ranks", ranks, "--ranks-per-node", per_node)
             batches = -(-9 // 2)
             probed = 1 + audit if audit != "off" else 1
             whole = (20 * (e["seconds_per_probe"] * -(-100 // ranks) * probed +
                            e["update_seconds"] / per_node) +
                      4 * e["seconds_per_evaluation"] / batches * -(-batches // ranks))
+            if travel == "auto":  # after 2, 5 and 10 steps of 200 passes, four points of a line
+                whole += 4 * 3 * -(-16 // ranks) * e["seconds_per_probe"] / 2
             self.assertAlmostEqual(e["hours"] * 3600 / whole, 1, 6)
             self.assertAlmostEqual(e["seconds_per_step"] * 20 / whole, 1, 6)
 

@@ -254,7 +254,10 @@ static int64_t accusations(const char *run, int *who)
     return step;
 }
 
-/* Memory of the ranks' models, noted when it is made. */
+/* Memory of the ranks' models, or of their bases, noted when it is made. */
+enum { MODEL = 1, BASE = 2 };
+static int noted = MODEL;
+static _Thread_local int n_made; /* by this rank: the model is first, then the base */
 static struct {
     uint8_t *bytes;
     size_t n_bytes;
@@ -266,7 +269,7 @@ bal_status __wrap_bal_shared_create(bal_comm *comm, size_t n_bytes, bool share,
 bal_status __wrap_bal_shared_create(bal_comm *comm, size_t n_bytes, bool share, bal_shared **shared)
 {
     bal_status status = __real_bal_shared_create(comm, n_bytes, share, shared);
-    if (status != BAL_OK || n_bytes < 4096) return status; /* the counters of deal.c */
+    if (status != BAL_OK || ++n_made != noted) return status;
     memory[bal_comm_rank(comm)].bytes = bal_shared_memory(*shared);
     memory[bal_comm_rank(comm)].n_bytes = n_bytes;
     return status;
@@ -338,6 +341,44 @@ static void test_an_audit_takes_no_flipped_bit_for_a_lie(void)
 {
     make_job(N_STEPS, "run.check_every=0 vote.audit=1");
     flip_bits(bal_test_dir("audited-flips"), 50);
+}
+
+/* Of a base too, from which trials go or which reads prompts, also where a node has but one. */
+static void test_a_base_that_a_flipped_bit_has_changed_is_put_right(void)
+{
+    char more[2][700], run[300];
+    const char *base = bal_test_dir("bases"), *dir = bal_test_dir("base-task");
+    uint64_t random = (uint64_t)setting("BALLOT_TEST_SEED", 1);
+    int n = 24;
+    write_task(dir);
+    snprintf(more[0], sizeof *more, "rule.travel=auto run.check_every=0 run.eval_every=0");
+    snprintf(more[1], sizeof *more,
+             "data.task=%s/ask.ini data.train= data.dev= data.context=16 data.batch=3 "
+             "vote.positions=answer",
+             dir);
+    for (int job = 0; job < 2; ++job) {
+        outcome whole = {0};
+        make_job(N_STEPS, more[job]);
+        n_repairs = 0;
+        noted = BASE;
+        for (int i = 0; i <= n; ++i) {
+            int n_ranks = 1 + (int)(bal_test_random(&random) % 3);
+            flip.rank = (int)(bal_test_random(&random) % (unsigned)n_ranks);
+            flip.bit = bal_test_random(&random);
+            flip.in_ballots = i == 0 ? -1 : 0;
+            snprintf(run, sizeof run, "%s/%d-%d", base, job, i);
+            bal_simulation_tamper = flip_a_bit;
+            CU_ASSERT_EQUAL_FATAL(run_once(run, n_ranks, &good), BAL_OK);
+            bal_simulation_tamper = NULL;
+            outcome o = outcome_of(run);
+            if (i == 0) whole = o;
+            CU_ASSERT(same(&o, &whole));
+            if (i > 0) bal_mapping_close(&o.journal);
+        }
+        noted = MODEL;
+        bal_mapping_close(&whole.journal);
+        CU_ASSERT_EQUAL(n_repairs, n);
+    }
 }
 
 /* From its nth ballot on, one rank's memory does not hold a bit, whatever is written there. */
@@ -465,6 +506,47 @@ static void test_a_vote_that_is_wrong_by_one_unit_is_found(void)
     CU_ASSERT(is_replayed(run));
 }
 
+/* A rank that adds one to a sum of its ballot, once or always. */
+static struct {
+    int sum, n;
+} miscount;
+
+static void count_wrongly(int n_ranks, const bal_reduction *how, uint64_t **brought, int rank,
+                          uint64_t *words)
+{
+    (void)n_ranks, (void)words;
+    if (rank == -1 && is_ballot(how) && miscount.n-- > 0) ++brought[liar][how->n_or + miscount.sum];
+}
+
+static void test_a_sum_that_is_wrong_by_one_unit_is_found(void)
+{
+    enum { LOSS = 0, N_TOKENS = 1, N_AGREE = 2, SPREAD = 4, COMMON = 5, ALWAYS = 1 << 20 };
+    static const int sums[] = {LOSS, N_TOKENS, N_AGREE, SPREAD, COMMON};
+    const char *base = bal_test_dir("sums");
+    char run[300];
+    make_job(N_STEPS,
+             "vote.probe=one-sided vote.team=2 vote.slots=16 vote.bits=8 vote.audit=1 "
+             "data.batch=2");
+    snprintf(run, sizeof run, "%s/honest", base);
+    CU_ASSERT_EQUAL_FATAL(run_once(run, 1, &good), BAL_OK);
+    outcome honest = outcome_of(run);
+    for (int i = 0; i < 10; ++i) {
+        bool once = i < 5;
+        liar = i % 4;
+        miscount.sum = sums[i % 5], miscount.n = once ? 1 : ALWAYS;
+        snprintf(run, sizeof run, "%s/%d", base, i);
+        bal_simulation_tamper = count_wrongly;
+        CU_ASSERT_EQUAL(run_once(run, 4, &good), once ? BAL_OK : BAL_ERR_NUMERIC);
+        bal_simulation_tamper = NULL;
+        if (!once) CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "wrong for the second time"));
+        if (!once) continue;
+        outcome o = outcome_of(run);
+        CU_ASSERT(same(&o, &honest));
+        bal_mapping_close(&o.journal);
+    }
+    bal_mapping_close(&honest.journal);
+}
+
 static void test_an_excluded_rank_votes_no_more(void)
 {
     int accused;
@@ -493,12 +575,13 @@ static void test_an_excluded_rank_votes_no_more(void)
 }
 
 /* A rank whose processor adds a little to a loss, too little for another vote: in n probes from a
- * first one on, of its own slots or of those of others that it checks. */
+ * first one on, of its own slots or of those of others that it checks. And much in searches. */
 static struct {
     int n_ranks, rank, first, n;
-    bool of_others;
+    bool of_others, searches;
 } wrong;
 
+static _Thread_local int n_searched;
 bal_status __real_bal_forward_losses(bal_forward *forward, const bal_batch *batch,
                                      const bal_direction *direction, bal_losses *losses);
 bal_status __wrap_bal_forward_losses(bal_forward *forward, const bal_batch *batch,
@@ -507,6 +590,8 @@ bal_status __wrap_bal_forward_losses(bal_forward *forward, const bal_batch *batc
                                      const bal_direction *direction, bal_losses *losses)
 {
     bal_status status = __real_bal_forward_losses(forward, batch, direction, losses);
+    if (direction == NULL && wrong.searches && my_rank == wrong.rank)
+        losses[0].answers[0] += n_searched++ % 7 * BAL_LOSS_UNITS_PER_NAT;
     if (direction == NULL || wrong.n == 0 || my_rank != wrong.rank) return status;
     bool of_others = bal_slot_rank((int)direction->slot, 1, wrong.n_ranks) != wrong.rank;
     if (of_others != wrong.of_others || wrong.first-- > 0) return status;
@@ -550,6 +635,48 @@ static void test_a_loss_that_others_do_not_compute_is_found(void)
         CU_ASSERT_EQUAL(accused, cases[i].last < 0 ? -1 : 1);
         if (status == BAL_OK) CU_ASSERT(is_replayed(run));
     }
+}
+
+/* Scales that the searches of a run have found. */
+static int searches(const char *run, int64_t *scales)
+{
+    char path[512];
+    bal_journal *journal = NULL;
+    bal_journal_entry entry;
+    int n = 0;
+    snprintf(path, sizeof path, "%s/ballots.journal", run);
+    CU_ASSERT_EQUAL_FATAL(bal_journal_open(path, false, &journal), BAL_OK);
+    for (int64_t i = 0; i < bal_journal_n(journal); ++i) {
+        CU_ASSERT_EQUAL(bal_journal_read(journal, i, &entry), BAL_OK);
+        if (entry.course.scale > 0) scales[n++] = entry.course.scale;
+    }
+    bal_journal_close(&journal);
+    return n;
+}
+
+/* A rank whose slots are wrong is shut out in the first step. Whether it would search wrongly too
+ * makes no difference. */
+static void test_an_excluded_rank_searches_no_more(void)
+{
+    enum { ALWAYS = 1 << 20, STEPS = 16 };
+    int64_t scales[2][STEPS];
+    int accused, n = 0;
+    const char *base = bal_test_dir("searches");
+    char run[300];
+    make_job(STEPS, "rule.travel=auto vote.audit=1 vote.audit_action=exclude data.dev=");
+    for (int searches_too = 0; searches_too < 2; ++searches_too) {
+        snprintf(run, sizeof run, "%s/%d", base, searches_too);
+        wrong.n_ranks = 5, wrong.rank = 1, wrong.first = 0;
+        wrong.n = ALWAYS, wrong.of_others = false, wrong.searches = searches_too;
+        CU_ASSERT_EQUAL(run_once(run, 5, &good), BAL_OK);
+        wrong.n = wrong.searches = 0;
+        CU_ASSERT_EQUAL(accusations(run, &accused), 0);
+        CU_ASSERT_EQUAL(accused, 1);
+        CU_ASSERT(is_replayed(run));
+        n = searches(run, scales[searches_too]);
+        CU_ASSERT(n >= 3);
+    }
+    CU_ASSERT(memcmp(scales[0], scales[1], (size_t)n * sizeof **scales) == 0);
 }
 
 /* What a rank says of the losses of a slot is not what arrives. */
@@ -693,6 +820,8 @@ const bal_test bal_suite_tests[] = {
      test_a_bad_network_changes_no_answers_after_a_base},
     {"a model that a flipped bit has changed is put right",
      test_a_model_that_a_flipped_bit_has_changed_is_put_right},
+    {"a base that a flipped bit has changed is put right",
+     test_a_base_that_a_flipped_bit_has_changed_is_put_right},
     {"an audit takes no flipped bit for a lie", test_an_audit_takes_no_flipped_bit_for_a_lie},
     {"a memory that cannot be put right stops the run",
      test_a_memory_that_cannot_be_put_right_stops_the_run},
@@ -702,7 +831,9 @@ const bal_test bal_suite_tests[] = {
      test_a_contribution_that_is_counted_twice_stops_the_run},
     {"a rank that lies is named within 100 steps", test_a_rank_that_lies_is_named_within_100_steps},
     {"a vote that is wrong by one unit is found", test_a_vote_that_is_wrong_by_one_unit_is_found},
+    {"a sum that is wrong by one unit is found", test_a_sum_that_is_wrong_by_one_unit_is_found},
     {"an excluded rank votes no more", test_an_excluded_rank_votes_no_more},
+    {"an excluded rank searches no more", test_an_excluded_rank_searches_no_more},
     {"a loss that others do not compute is found", test_a_loss_that_others_do_not_compute_is_found},
     {"a difference that nobody has accuses nobody",
      test_a_difference_that_nobody_has_accuses_nobody},
