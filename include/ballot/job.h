@@ -75,6 +75,9 @@ typedef struct bal_job {
 } bal_job;
 /** Every option at its default. Local. */
 bal_job bal_job_default(void);
+/** Do its options fit each other? Local. @return BAL_OK; BAL_ERR_CONFIG: slots are no whole teams,
+ *  or the warm-up is longer than the run. */
+bal_status bal_job_check(const bal_job *job);
 
 /** What decides only how fast a run is, and how long. Plain. */
 typedef struct bal_machine {
@@ -110,8 +113,8 @@ typedef struct bal_inputs {
 } bal_inputs;
 /** Open all of it, and check that it fits the job, and the job its rule. That goes for the
  *  test rows of a task, too. Local.
- *  @return BAL_OK; errors of the rule's check, bal_source_outline, bal_job_open_task,
- *          bal_job_open_data and bal_job_tensors. */
+ *  @return BAL_OK; errors of bal_job_check, the rule's check, bal_source_outline,
+ *          bal_job_open_task, bal_job_open_data and bal_job_tensors. */
 bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs);
 void bal_inputs_clear(bal_inputs *inputs);
 /** How a job probes its slots. Local. */

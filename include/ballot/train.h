@@ -25,14 +25,15 @@ void bal_train_wish(bal_wish wish);
 bal_status bal_train(const bal_job *job, const bal_machine *machine, const char *run,
                      bal_comm *comm);
 
-/** The model of a step from base and journal: updates only, no forward pass; progress to the log.
- *  Local.
+/** The model of a step from base and journal: updates only, no forward pass. Local.
  *  @param factor   of all rates; 1: the model of the run
+ *  @param says     whether the log says so
  *  @param tensors  of the base, changed in place, as are the states
  *  @param states   those of the job's rule
  *  @return BAL_OK; BAL_ERR_CONFIG: job, base or journal are of different runs; BAL_ERR_INPUT. */
 bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journal *journal,
-                      int64_t step, double factor, bal_tensors *tensors, const bal_states *states);
+                      int64_t step, double factor, bool says, bal_tensors *tensors,
+                      const bal_states *states);
 
 /* ---- what limits a run ---- */
 
@@ -41,7 +42,8 @@ typedef struct bal_signs {
     double slope; /* by how much a direction changes the loss of its mini-batch, root mean square,
                      nats per token */
     double share, share_error; /* of the variance of what slots find, that on which the halves of
-                                  their mini-batches agree, and its standard error */
+                                  their mini-batches agree, and its standard error if nothing but
+                                  noise is there */
     double rise, rise_error;   /* of the loss by curvature: that at the points of slots less that of
                                   the model itself in the last search, nats per token */
     double scale,
@@ -57,6 +59,7 @@ typedef enum bal_limit {
     BAL_LIMIT_SMALL_BATCH, /* what a slot finds is the noise of its mini-batch */
     BAL_LIMIT_LARGE_BATCH, /* halves of mini-batches say the same */
     BAL_LIMIT_SLOTS,       /* none of these: what is left is the noise of random directions */
+    BAL_LIMIT_UNKNOWN,     /* neither scale nor share is known */
     BAL_N_LIMITS
 } bal_limit;
 /** Read the signs of a run from its journal. Local. @return BAL_OK; errors of bal_journal_read. */

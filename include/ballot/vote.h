@@ -28,7 +28,8 @@ typedef struct bal_totals {
     int64_t n_cast;           /* votes cast, ties included: slots that nobody abstained from */
     int64_t spread;           /* sum over slots of |what they found|, see bal_way.find */
     int64_t common;           /* sum over slots of what the halves of a mini-batch have found, one
-                                 times the other, 2^-30 nats^2; 0: one question each */
+                                 times the other, 2^-30 nats^2; 0: one question each, or their
+                                 loss is no sum over questions that each count by themselves */
     uint64_t fingerprint_min; /* smallest and largest fingerprint of a replica; if they differ, */
     uint64_t fingerprint_max; /* replicas have drifted; both 0 in steps that do not compare them */
 } bal_totals;

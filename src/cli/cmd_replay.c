@@ -105,7 +105,7 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
     if (status == BAL_OK) status = bal_open_start(&source.job, a.base, &states, &bundle);
     if (status == BAL_OK) {
         if (a.step < 0) a.step = bal_journal_n(journal);
-        status = bal_replay(&source.job, &a.common.machine, journal, a.step, 1.0,
+        status = bal_replay(&source.job, &a.common.machine, journal, a.step, 1.0, true,
                             bal_model_tensors(bundle.model), &states);
     }
     if (status == BAL_OK)

@@ -35,7 +35,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const double factors[] = {0.5, 0.71, 0.84, 1.0, 1.19, 1.41, 2.0};
-enum { N_FACTORS = sizeof factors / sizeof *factors };
+enum { N_FACTORS = sizeof factors / sizeof *factors, OWN = 3 }; /* OWN: that of the run */
 
 typedef struct tuning {
     arguments a;
@@ -83,14 +83,14 @@ static bal_status open_base(tuning *t)
 }
 
 /* Let the model be what the votes make of the base at travel times factor. */
-static bal_status rebuild(tuning *t, double factor)
+static bal_status rebuild(tuning *t, double factor, bool says)
 {
     bal_tensors *tensors = bal_model_tensors(t->bundle.model);
     size_t n = bal_tensors_bytes(tensors);
     memcpy(tensors->owned, t->base, n);
     memcpy(t->states.owned, t->base + n, bal_states_bytes(&t->states, tensors));
     return bal_replay(&t->source.job, &t->a.common.machine, t->journal, bal_journal_n(t->journal),
-                      factor, tensors, &t->states);
+                      factor, says, tensors, &t->states);
 }
 
 static bal_status evaluate(const tuning *t, bal_score *score)
@@ -122,14 +122,28 @@ static bal_status evaluate(const tuning *t, bal_score *score)
     return status;
 }
 
+/* Only what a rate has moved can be tried at other rates. */
+static bal_status check_run(const tuning *t)
+{
+    if (!bal_rule_of(t->source.job.rule.name)->takes_rate)
+        return bal_fail(BAL_ERR_CONFIG, "%s: its rule has no travel; tune a run of rule carry",
+                        t->a.run);
+    if (bal_journal_n(t->journal) == 0)
+        return bal_fail(BAL_ERR_CONFIG, "%s: the run has not taken a step yet", t->a.run);
+    return BAL_OK;
+}
+
+/* Of equal scores the run's own is the best one. */
 static bal_status try_factors(tuning *t)
 {
     for (int i = 0; i < N_FACTORS; ++i) {
-        BAL_TRY(rebuild(t, factors[i]));
+        BAL_TRY(rebuild(t, factors[i], i == 0));
         BAL_TRY(evaluate(t, &t->scores[i]));
+    }
+    t->best = OWN;
+    for (int i = 0; i < N_FACTORS; ++i)
         if (bal_score_better(&t->scores[i], &t->scores[t->best], t->source.job.run.best))
             t->best = i;
-    }
     return BAL_OK;
 }
 
@@ -137,35 +151,77 @@ static bal_status write_best(tuning *t)
 {
     uint64_t fingerprint;
     if (t->a.out == NULL) return BAL_OK;
-    BAL_TRY(rebuild(t, factors[t->best]));
+    BAL_TRY(rebuild(t, factors[t->best], false));
     return bal_write_checkpoint(t->a.out, bal_journal_n(t->journal), &t->bundle, &t->states,
                                 bal_journal_id(t->journal), &t->source.job, &t->a.common.machine,
                                 &fingerprint);
 }
 
+/* Is no travel better than another? */
+static bool all_equal(const tuning *t)
+{
+    for (int i = 0; i < N_FACTORS; ++i)
+        if (t->scores[i].loss != t->scores[OWN].loss || t->scores[i].merit != t->scores[OWN].merit)
+            return false;
+    return true;
+}
+
 static const char *advice(const tuning *t)
 {
     double factor = factors[t->best];
+    if (all_equal(t))
+        return "nothing can be told: all of these travels give the same dev score; the votes have "
+               "hardly moved the model";
     if (factor > 1.0) return "the run moved too little: start the next one with more travel";
     if (factor < 1.0) return "the run moved too far: start the next one with less travel";
     return "its travel was right";
 }
 
-static bal_status print(const bal_context *context, const tuning *t)
+/* What of the dev score makes the best one. */
+static const char *decides(const tuning *t)
+{
+    return t->scores[OWN].merit >= 0 && t->source.job.run.best == BAL_BEST_METRIC ? "metric"
+                                                                                  : "loss";
+}
+
+static double merit_of(const bal_score *score)
+{
+    return (double)score->merit / BAL_LOSS_UNITS_PER_NAT;
+}
+
+static json_t *tried_to_json(const tuning *t)
 {
     json_t *tried = json_array();
-    for (int i = 0; i < N_FACTORS; ++i)
-        json_array_append_new(tried, json_pack("{s:f, s:f, s:f}", "factor", factors[i], "travel",
-                                               t->travel * factors[i], "dev_loss_nats",
-                                               bal_score_nats(&t->scores[i])));
+    for (int i = 0; i < N_FACTORS; ++i) {
+        const bal_score *score = &t->scores[i];
+        json_t *metric = score->merit >= 0 ? json_real(merit_of(score)) : json_null();
+        json_array_append_new(tried, json_pack("{s:f, s:f, s:f, s:o}", "factor", factors[i],
+                                               "travel", t->travel * factors[i], "dev_loss_nats",
+                                               bal_score_nats(score), "dev_metric", metric));
+    }
+    return tried;
+}
+
+static void print_table(const tuning *t)
+{
+    bool has_metric = t->scores[OWN].merit >= 0;
+    printf("factor  travel    dev loss%s\n", has_metric ? "  dev metric" : "");
+    for (int i = 0; i < N_FACTORS; ++i) {
+        printf("%6.2f  %-8.4g  %-8.4f", factors[i], t->travel * factors[i],
+               bal_score_nats(&t->scores[i]));
+        if (has_metric) printf("  %8.2f %%", 100.0 * merit_of(&t->scores[i]));
+        if (i == t->best && !all_equal(t)) printf("  best, by the %s", decides(t));
+        printf("\n");
+    }
+}
+
+static bal_status print(const bal_context *context, const tuning *t)
+{
     if (t->a.common.json)
-        return bal_print_json(context, json_pack("{s:o, s:f, s:s}", "tried", tried, "best_factor",
-                                                 factors[t->best], "advice", advice(t)));
-    json_decref(tried);
-    printf("factor  travel    dev loss\n");
-    for (int i = 0; i < N_FACTORS; ++i)
-        printf("%6.2f  %-8.4g  %.4f%s\n", factors[i], t->travel * factors[i],
-               bal_score_nats(&t->scores[i]), i == t->best ? "  best" : "");
+        return bal_print_json(
+            context, json_pack("{s:o, s:f, s:s, s:s}", "tried", tried_to_json(t), "best_factor",
+                               factors[t->best], "best_by", decides(t), "advice", advice(t)));
+    print_table(t);
     printf("%s: %s\n", t->a.run, advice(t));
     if (t->a.out != NULL) printf("%s: the best of these models\n", t->a.out);
     return BAL_OK;
@@ -192,6 +248,7 @@ bal_status bal_command_tune(bal_context *context, int argc, char **argv)
     if (status == BAL_OK && t.a.out != NULL) status = bal_check_output(t.a.out);
     if (status == BAL_OK) status = bal_journal_open(journal, false, &t.journal);
     if (status == BAL_OK) status = bal_job_read(bal_comm_alone(), job, NULL, 0, t.a.run, &t.source);
+    if (status == BAL_OK) status = check_run(&t);
     if (status == BAL_OK) status = open_base(&t);
     if (status == BAL_OK) status = find_travel(&t);
     if (status == BAL_OK) status = try_factors(&t);

@@ -213,6 +213,7 @@ static bal_status read_all(const char *path, char *const *overrides, int n_overr
     if (!has_task_word(&job->job))
         return bal_fail(BAL_ERR_CONFIG, "[data] task = %s; expected lm, mlm or a task file (*.ini)",
                         job->job.data.task);
+    BAL_TRY(bal_job_check(&job->job));
     return resolve(&job->job);
 }
 

@@ -134,14 +134,21 @@ static int n_agree(const bal_prober *prober, int64_t question, int n, const int8
     return n_same;
 }
 
+/* Is the loss a sum over questions, each of which counts by itself? */
+static bool is_sum(bal_objective objective)
+{
+    return objective != BAL_OBJECTIVE_F1 && objective != BAL_OBJECTIVE_CENTRED;
+}
+
 /* Add for each of n slots what the halves of the mini-batch have found, one times the other: their
- * noise is not the same, so on average it is what they have in common. */
+ * noise is not the same, so on average it is what they have in common. Label means of the whole
+ * mini-batch would be in both. */
 static void count_common(const bal_prober *prober, int n, const int64_t *values, bal_totals *totals)
 {
     const int64_t most = (int64_t)1 << 42; /* so that all slots of a step fit */
     int64_t losses[2 * BAL_WAY_TEAM_MAX] = {0}, first[BAL_WAY_TEAM_MAX];
     int64_t half = prober->batch->n_questions / 2;
-    if (half == 0 || prober->batch->aim.objective == BAL_OBJECTIVE_F1) return;
+    if (half == 0 || !is_sum(prober->batch->aim.objective)) return;
     for (int i = 0; i < n * prober->way.n_points; ++i)
         for (int64_t q = 0; q < half; ++q)
             losses[i] += prober->questions[i * prober->n_examples + q];

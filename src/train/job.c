@@ -170,15 +170,24 @@ bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_ten
     return bal_optim_create(tensors, states, &options, optim);
 }
 
-/* Do slots and teams, and rule and ballots, fit each other? On any machine. */
-static bal_status check_votes(const bal_job *job)
+bal_status bal_job_check(const bal_job *job)
 {
     int64_t team = bal_job_way(job).team;
+    if (job->rule.warmup > job->run.steps)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[rule] warmup = %lld: is longer than the run, of %lld steps; set it lower",
+                        (long long)job->rule.warmup, (long long)job->run.steps);
     if (job->vote.slots % team != 0)
         return bal_fail(BAL_ERR_CONFIG,
                         "[vote] slots = %lld: one-sided slots are whole teams of %lld; set it to "
                         "a multiple, or [vote] team to a divisor",
                         (long long)job->vote.slots, (long long)team);
+    return BAL_OK;
+}
+
+/* Do rule and ballots fit each other? On any machine. */
+static bal_status check_rule(const bal_job *job)
+{
     const bal_machine machine = {0};
     const bal_tensors none = {0}; /* the model is not read yet */
     bal_measure measure = bal_job_measure(job, bal_job_streams(job), &machine, &none, NULL);
@@ -368,7 +377,8 @@ bal_status bal_inputs_open(const bal_job *job, bal_inputs *inputs)
     const bool used[BAL_N_SPLITS] = {true, true, true};
     *inputs = (bal_inputs){0};
     const bal_bundle *bundle = &inputs->bundle;
-    bal_status status = check_votes(job);
+    bal_status status = bal_job_check(job);
+    if (status == BAL_OK) status = check_rule(job);
     if (status == BAL_OK) status = bal_source_outline(job->model.path, &base, &inputs->bundle);
     if (status == BAL_OK) status = bal_job_open_task(job, used, &inputs->task);
     if (status == BAL_OK)

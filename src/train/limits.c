@@ -23,17 +23,20 @@ static double slope_of(const bal_job *job, const findings *found)
     return bal_way_slope(&way, found->spread / found->tokens) / BAL_LOSS_UNITS_PER_NAT;
 }
 
-/* How one half of the mini-batch agrees with the other. */
-static double share_of(const bal_job *job, const findings *found)
+/* How one half of the mini-batch agrees with the other. If both are noise, with the shares f and
+ * 1 - f of its variance, their product has a standard deviation of sqrt(f (1 - f)) times that
+ * variance. What the n slots of a team find adds up to 0, so n - 1 of them are independent. */
+static void find_share(const bal_job *job, const findings *found, bal_signs *signs)
 {
     const double half_pi = 1.5707963267948966; /* mean square over squared mean of normal numbers */
-    int64_t half = job->data.batch / 2;
-    double mean = found->spread / found->slots;
-    if (found->common == 0.0 || found->spread <= 0.0) return NAN;
-    double whole = (double)(job->data.batch * job->data.batch);
-    double product =
-        found->common * 1024.0 / found->slots * whole / (double)(half * (job->data.batch - half));
-    return product / (half_pi * mean * mean);
+    bal_way way = bal_job_way(job);
+    double half = (double)(job->data.batch / 2) / (double)job->data.batch;
+    double whole = half * (1.0 - half), mean = found->spread / found->slots;
+    double n_free = way.n_points == 2 ? found->slots : found->slots * (way.team - 1) / way.team;
+    signs->share = signs->share_error = NAN;
+    if (found->common == 0.0 || found->spread <= 0.0) return;
+    signs->share = found->common * 1024.0 / found->slots / whole / (half_pi * mean * mean);
+    signs->share_error = 1.0 / sqrt(whole * n_free);
 }
 
 bal_score bal_entry_score(const bal_journal_entry *entry)
@@ -58,12 +61,12 @@ static double loss_of_search(const bal_course *course)
 
 bal_signs bal_entry_signs(const bal_job *job, const bal_journal_entry *entry)
 {
-    bal_signs signs = {.slope = NAN, .share = NAN, .rise = NAN};
+    bal_signs signs = {.slope = NAN, .share = NAN, .share_error = NAN, .rise = NAN};
     findings found = {0};
     if (!bal_journal_has_values(bal_job_journal(job))) return signs;
     add_findings(&entry->totals, &found);
     signs.slope = slope_of(job, &found);
-    signs.share = share_of(job, &found);
+    find_share(job, &found, &signs);
     signs.rise = bal_entry_loss(job, entry) - loss_of_search(&entry->course);
     return signs;
 }
@@ -140,8 +143,7 @@ bal_status bal_signs_read(const bal_job *job, bal_journal *journal, bal_signs *s
         add_evaluation(&entry, &w, signs);
     }
     signs->slope = slope_of(job, &found);
-    signs->share = share_of(job, &found);
-    if (!isnan(signs->share)) signs->share_error = 1.0 / sqrt(found.slots);
+    find_share(job, &found, signs);
     return BAL_OK;
 }
 
@@ -154,7 +156,7 @@ bal_limit bal_limit_of(const bal_signs *signs)
     if (signs->scale - sure > 0.35) return BAL_LIMIT_SHORT_STEPS;
     if (signs->share + 2.0 * signs->share_error < 0.05) return BAL_LIMIT_SMALL_BATCH;
     if (signs->share - 2.0 * signs->share_error > 0.6) return BAL_LIMIT_LARGE_BATCH;
-    return BAL_LIMIT_SLOTS;
+    return isnan(signs->scale) && isnan(signs->share) ? BAL_LIMIT_UNKNOWN : BAL_LIMIT_SLOTS;
 }
 
 static const struct {
@@ -175,6 +177,12 @@ static const struct {
     [BAL_LIMIT_SLOTS] = {"there are too few slots and steps: what moves the codes is mostly the "
                          "noise of random directions",
                          "set more run.steps or vote.slots"},
+    [BAL_LIMIT_UNKNOWN] =
+        {"nothing can be told: the journal has no search for the travel, and "
+         "nothing of the halves of mini-batches",
+         "rule.travel = auto makes searches; halves take data.batch of 2 or more, "
+         "and an objective other than centred and f1; runs that version 0.1 began "
+         "have neither"},
 };
 const char *bal_limit_sentence(bal_limit limit) { return limits[limit].sentence; }
 const char *bal_limit_advice(bal_limit limit) { return limits[limit].advice; }

@@ -60,11 +60,9 @@ bal_status bal_run_fill(bal_run *run, int64_t checkpoint)
     return bal_comm_agree(run->comm, bal_shared_sync(run->replica.shared));
 }
 
-bal_status bal_run_replay(bal_run *run, int64_t n_entries)
+/* What bal_run_replay does, without a word. */
+static bal_status replay(bal_run *run, int64_t n_entries)
 {
-    if (run->step < n_entries && run->writes)
-        bal_log(BAL_LOG_SAY, "replaying steps %lld to %lld from the journal", (long long)run->step,
-                (long long)n_entries);
     while (run->step < n_entries) {
         bal_journal_entry entry = {0};
         bal_status status = bal_run_pending(run);
@@ -85,6 +83,14 @@ bal_status bal_run_replay(bal_run *run, int64_t n_entries)
     return BAL_OK;
 }
 
+bal_status bal_run_replay(bal_run *run, int64_t n_entries)
+{
+    if (run->step < n_entries && run->writes)
+        bal_log(BAL_LOG_SAY, "replaying steps %lld to %lld from the journal", (long long)run->step,
+                (long long)n_entries);
+    return replay(run, n_entries);
+}
+
 bal_status bal_run_rebuild(bal_run *run)
 {
     int64_t step = run->step, checkpoint = -1;
@@ -98,7 +104,8 @@ bal_status bal_run_rebuild(bal_run *run)
 }
 
 bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journal *journal,
-                      int64_t step, double factor, bal_tensors *tensors, const bal_states *states)
+                      int64_t step, double factor, bool says, bal_tensors *tensors,
+                      const bal_states *states)
 {
     const bal_run_id *id = bal_journal_id(journal);
     if (!bal_job_has_hash(job, id->job_hash, ""))
@@ -126,7 +133,7 @@ bal_status bal_replay(const bal_job *job, const bal_machine *machine, bal_journa
     if (status == BAL_OK)
         status = bal_update_init(&run.update, job, id->stream_version, machine, tensors, states);
     run.update.factor = factor;
-    if (status == BAL_OK) status = bal_run_replay(&run, step);
+    if (status == BAL_OK) status = (says ? bal_run_replay : replay)(&run, step);
     if (status == BAL_OK) status = bal_run_pending(&run);
     bal_update_clear(&run.update);
     bal_shared_destroy(&run.replica.shared);

@@ -135,8 +135,8 @@ bal_score bal_entry_score(const bal_journal_entry *entry);
 double bal_merit(int64_t merit);
 /** The mean training loss in an entry, nats per token; NaN: all have abstained. Local. */
 double bal_entry_loss(const bal_job *job, const bal_journal_entry *entry);
-/** Slope, share and rise of that step alone, see bal_signs; its other members are 0. NaN where the
- *  journal does not say. Local. */
+/** Slope, share, its error, and rise of that step alone, see bal_signs; its other members are 0.
+ * NaN where the journal does not say. Local. */
 bal_signs bal_entry_signs(const bal_job *job, const bal_journal_entry *entry);
 
 /** Time and work of this process. */

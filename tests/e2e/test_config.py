@@ -58,6 +58,8 @@ class Config(b.TestCase):
                 (("rule.name=zoqo", "rule.travel=2"), r"travel = 2 does not apply"),
                 (("model.group=32",), r"group = 32 does not apply: .*model.codes=i4 or "),
                 (("vote.audit_action=warn",), r"audit_action = warn does not apply: .*vote.audit="),
+                (("data.dev=", "run.patience=2"), r"patience = 2 does not apply: .*data.dev="),
+                (("run.best=loss",), r"best = loss does not apply: .*data.task="),
                 (("vote.noise=2",), r"noise = 2 does not apply: .*vote.directions=uniform")):
             settings = [word for setting in given for word in ("-s", setting)]
             for command in (["config"], ["train", b.JOB, "--run", self.folder("run")],
@@ -73,6 +75,15 @@ class Config(b.TestCase):
                         ("vote.audit=1e-5", "vote.audit_action=exclude"),
                         ("rule.eta=0.001",), ("model.group=64",)):  # the last two say nothing new
             self.config(*[word for setting in applies for word in ("-s", setting)])
+
+    def test_options_that_do_not_fit_each_other_are_an_error(self):
+        for given, sentence in (
+                (("vote.probe=one-sided", "vote.slots=60"), r"slots = 60: .*whole teams of 8"),
+                (("rule.warmup=11", "run.steps=10"), r"warmup = 11: .*of 10 steps")):
+            settings = [word for setting in given for word in ("-s", setting)]
+            for command in (["config"], ["train", b.JOB, "--run", self.folder("run")]):
+                self.assertRegex(b.run([*command, *settings], expect=b.USAGE).err, sentence)
+        self.config("-s", "rule.warmup=10", "-s", "run.steps=10")
 
     def test_a_job_is_written_without_what_does_not_apply(self):
         run = self.folder("run")

@@ -1,6 +1,7 @@
 """What a run makes of its travel, and what is said of it afterwards."""
 import json
 import os
+import tarfile
 
 import ballot_run as b
 
@@ -46,7 +47,7 @@ class Tune(b.TestCase):
         found = json.loads(b.run(["doctor", run, "--json"]).out)
         self.assertEqual(set(found), {"limit", "advice", "slope", "share", "share_error", "rise",
                                       "rise_error", "scale", "scale_error"})
-        self.assertAlmostEqual(found["share_error"], (32 * 5) ** -0.5, 6)
+        self.assertAlmostEqual(found["share_error"], 2 * (32 * 5) ** -0.5, 6)
         self.assertGreater(found["scale"], 0.2)
         said = b.run(["doctor", run]).out.splitlines()
         self.assertEqual(said[:2], [found["limit"], found["advice"]])
@@ -58,6 +59,52 @@ class Tune(b.TestCase):
         self.assertAlmostEqual(searches[-1]["scale"], found["scale"], 6)
         self.assertTrue(all(line["rate"] > 0 for line in lines if "step" in line
                             and "final" not in line))
+
+    def test_equal_scores_say_nothing(self):
+        run, made = self.folder("still"), self.folder("still.h5")
+        b.run(b.tiny(run, rule__travel=1e-9))
+        said = b.run(["tune", run, "-o", made])
+        self.assertEqual(said.err.count("replaying"), 1)
+        self.assertIn("nothing can be told", said.out)
+        self.assertNotIn("best,", said.out)
+        found = self.tune(run)
+        self.assertEqual(len({row["dev_loss_nats"] for row in found["tried"]}), 1)
+        self.assertEqual(found["best_factor"], 1.0)
+        self.assertIn("nothing can be told", found["advice"])
+
+    def test_it_shows_the_metric_and_says_what_decides(self):
+        run = self.folder("metric")
+        b.run(b.tiny(run, data__train="", data__dev="", data__context=384, data__dev_examples=6,
+                     data__task="data/tasks/sst2.ini", rule__travel=20, run__best="loss"))
+        rows = {}
+        for best, key in (("loss", lambda row: -row["dev_loss_nats"]),
+                          ("metric", lambda row: (row["dev_metric"], -row["dev_loss_nats"]))):
+            job = os.path.join(run, "job.ini")
+            text = b.bytes_of(job).decode()
+            with open(job, "w", encoding="utf-8") as file:
+                file.write(text.replace("best = loss", f"best = {best}"))
+            found = self.tune(run)
+            self.assertEqual(found["best_by"], best)
+            rows = {row["factor"]: row for row in found["tried"]}
+            self.assertTrue(all(0 <= row["dev_metric"] <= 1 for row in rows.values()))
+            self.assertEqual(key(rows[found["best_factor"]]), max(map(key, rows.values())))
+            said = b.run(["tune", run]).out.splitlines()
+            self.assertEqual(said[0].split(), ["factor", "travel", "dev", "loss", "dev", "metric"])
+            self.assertEqual(sum(line.endswith(f"best, by the {best}") for line in said), 1)
+
+    def test_what_no_travel_has_moved_is_refused(self):
+        run = self.folder("zoqo")
+        with tarfile.open("tests/golden/version-0.1/zoqo.tar.xz") as tar:
+            tar.extractall(run)
+        self.assertIn("its rule has no travel", b.run(["tune", run], expect=b.USAGE).err)
+        said = b.run(["doctor", run]).out
+        self.assertIn("nothing can be told", said)
+        self.assertNotIn("too few slots", said)
+        run = self.folder("new")
+        b.run(b.tiny(run, run__steps=1))
+        journal = os.path.join(run, "ballots.journal")
+        os.truncate(journal, os.path.getsize(journal) - 1)
+        self.assertIn("not taken a step", b.run(["tune", run], expect=b.USAGE).err)
 
     def test_a_run_without_a_dev_text_is_refused(self):
         run = self.folder("blind")

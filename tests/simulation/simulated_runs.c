@@ -222,7 +222,7 @@ static bool is_replayed(const char *run)
     bal_states states = bal_rule_of(source.job.rule.name)->states;
     bal_source_options how = {.formats = bal_job_formats(&source.job), .states = &states};
     CU_ASSERT_EQUAL_FATAL(bal_source_open(source.job.model.path, &how, &base), BAL_OK);
-    CU_ASSERT_EQUAL(bal_replay(&source.job, &machine, journal, n_steps, 1.0,
+    CU_ASSERT_EQUAL(bal_replay(&source.job, &machine, journal, n_steps, 1.0, true,
                                bal_model_tensors(base.model), &states),
                     BAL_OK);
     bool right = bal_states_fingerprint(&states, bal_model_tensors(base.model)) == o.fingerprint;

@@ -45,10 +45,11 @@ typedef struct bench {
 static void set_up_with(bench *b, bal_way way, const bal_dataset *data)
 {
     const bal_kernels *kernels = bal_kernels_at(bal_isa_best());
+    bal_batch_size room = bal_batch_text(N_SEQUENCES, TOY_CONTEXT);
+    room.answers = 2 * N_SEQUENCES;
     *b = (bench){.model = toy_model(true)};
     memset(b->on_ballot, true, sizeof b->on_ballot);
-    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&b->batch, bal_batch_text(N_SEQUENCES, TOY_CONTEXT)),
-                          BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_batch_init(&b->batch, room), BAL_OK);
     b->prober =
         (bal_prober){.way = way, .data = data, .n_examples = N_SEQUENCES, .batch = &b->batch};
     CU_ASSERT_EQUAL_FATAL(bal_forward_create(b->model, kernels, N_SEQUENCES * TOY_CONTEXT,
@@ -282,6 +283,41 @@ static void test_written_answers_are_probed_by_their_grades(void)
     clear(&b);
 }
 
+/* Questions with two answers of a word each; the random number decides all. */
+static void draw_choice(const void *self, uint64_t random, bal_batch *batch)
+{
+    (void)self;
+    const int32_t prompt[] = {(int32_t)(random % TOY_VOCAB), (int32_t)(random / 97 % TOY_VOCAB)};
+    const int32_t words[] = {3, 4};
+    int64_t sequence = bal_batch_sequence(batch, -1, prompt, 2);
+    bal_batch_ask(batch, sequence, 2, (int32_t)(random >> 40) % 2, false);
+    for (int i = 0; i < 2; ++i) bal_batch_answer(batch, sequence, &words[i], 1);
+}
+
+/* Label means and F1 are of the whole mini-batch: its halves would agree on them. */
+static void test_halves_are_compared_only_if_each_stands_alone(void)
+{
+    const bal_objective objectives[] = {BAL_OBJECTIVE_LABEL, BAL_OBJECTIVE_CANDIDATES,
+                                        BAL_OBJECTIVE_CENTRED, BAL_OBJECTIVE_F1};
+    for (int k = 0; k < 4; ++k) {
+        const bal_dataset data = {
+            .n_examples = 1, .aim = {.objective = objectives[k]}, .draw = draw_choice};
+        bench b;
+        bal_totals totals = {0};
+        set_up_with(&b, bal_ways[BAL_WAY_TWO_SIDED], &data);
+        for (int slot = 0; slot < 20; ++slot) {
+            int64_t losses[2];
+            int8_t vote;
+            CU_ASSERT_EQUAL_FATAL(bal_probe(&b.prober, &b.measure, slot, 1, losses), BAL_OK);
+            bal_probe_votes(&b.prober, 1, losses, &vote);
+            bal_probe_count(&b.prober, 1, losses, &vote, &totals);
+        }
+        CU_ASSERT(totals.spread > 0);
+        CU_ASSERT_EQUAL(totals.common != 0, k < 2);
+        clear(&b);
+    }
+}
+
 /* Teams of three of 20 slots; if upper_only, of directions that move the second layer alone. */
 static void check_teams(bool upper_only)
 {
@@ -335,5 +371,7 @@ const bal_test bal_suite_tests[] = {
     {"a slope is found by every way", test_a_slope_is_found_by_every_way},
     {"a two-sided probe looks at both sides", test_a_two_sided_probe_looks_at_both_sides},
     {"written answers are probed by their grades", test_written_answers_are_probed_by_their_grades},
+    {"halves are compared only if each stands alone",
+     test_halves_are_compared_only_if_each_stands_alone},
     {"a team shares a mini-batch", test_a_team_shares_a_mini_batch},
     {NULL, NULL}};
