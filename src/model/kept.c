@@ -102,7 +102,7 @@ static bal_status find(bal_forward *f, const bal_batch *batch)
         if (count_values(f, s) == 0) continue;
         if (k->how.store != NULL) {
             bal_text text = text_of(f, batch, s);
-            s->kept = bal_store_find(k->how.store, &text);
+            s->kept = bal_store_find(k->how.store, &text, count_values(f, s));
         }
         if (s->kept == NULL) n_values += count_values(f, s);
     }

@@ -12,8 +12,8 @@ typedef struct bal_text {
 
 /** Bytes that an entry takes. */
 uint64_t bal_store_entry_bytes(int64_t n_tokens, int64_t n_values);
-/** The values of an entry, which stay there; NULL: it is not there. */
-const float *bal_store_find(bal_store *store, const bal_text *text);
+/** The values of an entry, which stay there; NULL: it is not there, or not what it was. */
+const float *bal_store_find(bal_store *store, const bal_text *text, int64_t n_values);
 /** Add an entry, if there is room. */
 void bal_store_add(bal_store *store, const bal_text *text, const float *values, int64_t n_values);
 

@@ -267,6 +267,34 @@ static void test_a_text_in_the_store_is_not_read_again(void)
     bal_model_destroy(&base);
 }
 
+/* Values in the store change their signs. After some passes losses are again what they were. */
+static void test_a_text_that_a_fault_has_changed_is_read_again(void)
+{
+    bal_batch tree = branched(false);
+    bool on_ballot[64];
+    bal_model *model = toy_kind(1);
+    put_on_ballot(model, true, on_ballot);
+    bal_keep keep = {on_ballot, model, new_store(STORE_BYTES)};
+    const size_t header = STORE_BYTES / 512 * sizeof(uint64_t) + 64; /* the slots */
+    char *memory = (char *)keep.store;
+    int64_t before[2][N_FOUND], after[2][N_FOUND];
+    bal_forward *forward = forward_of(model, bal_isa_best(), &keep);
+    lose(forward, &tree, NULL, before);
+    int n_changed = 0;
+    for (size_t round = 0; round < 3; ++round) {
+        for (size_t i = 7 * round; i < 4000; i += 101) memory[header + 4 * i + 3] ^= (char)0x80;
+        lose(forward, &tree, NULL, after);
+        n_changed += memcmp(before, after, sizeof before) != 0;
+        for (int i = 0; i < 20; ++i) lose(forward, &tree, NULL, after);
+        CU_ASSERT_EQUAL(memcmp(before, after, sizeof before), 0);
+    }
+    CU_ASSERT(n_changed > 0);
+    bal_forward_destroy(&forward);
+    free(keep.store);
+    bal_batch_clear(&tree);
+    bal_model_destroy(&model);
+}
+
 static void test_a_pass_computes_what_the_base_does_not_read(void)
 {
     bal_batch tree = branched(false), whole = written_out();
@@ -291,6 +319,8 @@ const bal_test bal_suite_tests[] = {
     {"only the answer is perturbed", test_only_the_answer_is_perturbed},
     {"texts that are kept have the same bits", test_texts_that_are_kept_have_the_same_bits},
     {"a text in the store is not read again", test_a_text_in_the_store_is_not_read_again},
+    {"a text that a fault has changed is read again",
+     test_a_text_that_a_fault_has_changed_is_read_again},
     {"a pass computes what the base does not read",
      test_a_pass_computes_what_the_base_does_not_read},
     {NULL, NULL},
