@@ -67,7 +67,7 @@ TIMED = {"shakespeare": (10, 60), "task": (10, 30)}
 BALLOT = {"shakespeare": ("jobs/shakespeare.ini", ["data.batch=1", "rule.schedule=constant",
                                                    "rule.travel=3", "vote.probe=one-sided",
                                                    "vote.bits=8"]),
-          "task": ("jobs/sst2-answer.ini", ["data.context=1024"])}
+          "task": ("jobs/sst2-answer.ini", ["data.context=1024", "run.best=loss"])}
 
 
 def kind_of(task):

@@ -457,8 +457,9 @@ def draw(run):
               "share": "Share of it on which halves of mini-batches agree",
               "rise": "Rise by curvature: loss of probes above that of the model itself"}
     for key, ax in finds.items():
-        ax.set_title(titles[key] + f": {run.limit}" * bool(run.limit and not has_rate and
-                                                            key == "slope"))
+        ax.set_title(titles[key])
+        if key == "slope" and not has_rate:
+            aside(ax, run.limit)
         ax.set_ylabel("share" if key == "share" else "nats per token")
         if key == "rise":  # where the line was searched
             at = np.isfinite(run.rise)
@@ -475,7 +476,8 @@ def draw(run):
         legend(ax)
 
     for ax in rates:
-        ax.set_title("Rate" + f": {run.limit}" * bool(run.limit))
+        ax.set_title("Rate")
+        aside(ax, run.limit)
         ax.plot(run.passes, run.rate, color=BLUE, lw=1.4, drawstyle="steps-pre", gid="rate",
                 label="found by the run")
         ax.set_ylabel("code steps")
@@ -550,6 +552,11 @@ def say_nothing(ax, words):
     ax.set_yticks([])
 
 
+def aside(ax, text):
+    """A sentence beside the title."""
+    ax.set_title(text, loc="right", fontsize=8.5, fontweight="normal", color=GREY)
+
+
 def draw_flips(run, ax, bands, edges):
     """The heat map: a band of the same height for each kind of tensor, layers inside it."""
     np, colors, ticker = need("numpy"), need("matplotlib.colors"), need("matplotlib.ticker")
@@ -557,8 +564,7 @@ def draw_flips(run, ax, bands, edges):
     last = max((kind_of(name)[3] or 0 for name in run.tensors), default=0)
     ax.set_title("Codes changed")
     if last > 0:
-        ax.set_title(f"in each band: layer 0 at the top, layer {last} at the bottom", loc="right",
-                     fontsize=8.5, fontweight="normal", color=GREY)
+        aside(ax, f"in each band: layer 0 at the top, layer {last} at the bottom")
     ax.spines[:].set_visible(False)
     if not bands:
         say_nothing(ax, "no tensor changed")

@@ -25,6 +25,7 @@ import time
 import report
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+JOB = os.path.join(ROOT, "jobs/sst2-answer.ini")
 SPLITS = ("train", "dev", "test")
 SET_ASIDE = {"dev": 500, "test": 1000}  # rows of train's, where [splits] does not say otherwise
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
@@ -251,7 +252,8 @@ class Ballot:
         """What all results share: every option, resolved, and the model."""
         options, model = self.options, self.options.model
         context = self.ask(["inspect", model, "--json"])["config"]["max_tokens"]
-        self.shared = {"model.path": model, "data.context": min(context, 4096),
+        own = {"vote.tensors": "upper"} if options.job == JOB else {}  # of a model of any depth
+        self.shared = {"model.path": model, "data.context": min(context, 4096), **own,
                        "data.test_rows": options.limit, "data.dev_examples": options.limit}
         job = self.ask(["config", options.job, *self.words(self.shared), "--json"])
         return {**{name: option["value"] for name, option in job.items()},
@@ -581,9 +583,10 @@ def parse():
     parser.add_argument("--limit", metavar="N", type=int, default=400,
                         help="test rows and dev rows, at most; 0: those of the task file "
                         "(default: 400)")
-    parser.add_argument("--job", metavar="JOB.ini", default=os.path.join(ROOT, "jobs/sst2-answer.ini"),
-                        help="settings of ballot for all of it (default: jobs/sst2-answer.ini; "
-                        "where answers are written, with whole rows and 4 of them)")
+    parser.add_argument("--job", metavar="JOB.ini", default=JOB,
+                        help="settings of ballot for all of it (default: jobs/sst2-answer.ini for "
+                        "the upper layers; where answers are written, with whole rows and 4 of "
+                        "them)")
     parser.add_argument("-s", "--set", metavar="SECTION.KEY=VALUE", action="append", default=[],
                         help="override an option of the job; may be repeated")
     parser.add_argument("--ranks", metavar="N", type=int, default=0,

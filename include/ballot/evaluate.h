@@ -24,8 +24,9 @@ typedef struct bal_score {
 typedef enum bal_best {
     BAL_BEST_METRIC, /* merit, and of equal ones the loss */
     BAL_BEST_LOSS,
+    BAL_BEST_LAST, /* that it is the later one */
 } bal_best;
-/** Is a the better one? Any score is better than none (n_tokens 0). Local. */
+/** Is a, the later one, better? Any score is better than none (n_tokens 0). Local. */
 bool bal_score_better(const bal_score *a, const bal_score *b, bal_best by);
 /** Loss per token or question in nats. Local. */
 double bal_score_nats(const bal_score *score);

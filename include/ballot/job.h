@@ -76,7 +76,7 @@ typedef struct bal_job {
 /** Every option at its default. Local. */
 bal_job bal_job_default(void);
 /** Do its options fit each other? Local. @return BAL_OK; BAL_ERR_CONFIG: slots are no whole teams,
- *  or the warm-up is longer than the run. */
+ *  or the warm-up is longer than the run, or patience has nothing to wait for. */
 bal_status bal_job_check(const bal_job *job);
 
 /** What decides only how fast a run is, and how long. Plain. */

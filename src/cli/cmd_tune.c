@@ -133,6 +133,14 @@ static bal_status check_run(const tuning *t)
     return BAL_OK;
 }
 
+/* What of the dev score makes the best one: none of these models is a later one. */
+static bal_best best_by(const tuning *t)
+{
+    bool has_metric = t->scores[OWN].merit >= 0;
+    return has_metric && t->source.job.run.best == BAL_BEST_METRIC ? BAL_BEST_METRIC
+                                                                   : BAL_BEST_LOSS;
+}
+
 /* Of equal scores the run's own is the best one. */
 static bal_status try_factors(tuning *t)
 {
@@ -142,8 +150,7 @@ static bal_status try_factors(tuning *t)
     }
     t->best = OWN;
     for (int i = 0; i < N_FACTORS; ++i)
-        if (bal_score_better(&t->scores[i], &t->scores[t->best], t->source.job.run.best))
-            t->best = i;
+        if (bal_score_better(&t->scores[i], &t->scores[t->best], best_by(t))) t->best = i;
     return BAL_OK;
 }
 
@@ -177,11 +184,9 @@ static const char *advice(const tuning *t)
     return "its travel was right";
 }
 
-/* What of the dev score makes the best one. */
 static const char *decides(const tuning *t)
 {
-    return t->scores[OWN].merit >= 0 && t->source.job.run.best == BAL_BEST_METRIC ? "metric"
-                                                                                  : "loss";
+    return best_by(t) == BAL_BEST_METRIC ? "metric" : "loss";
 }
 
 static double merit_of(const bal_score *score)

@@ -58,7 +58,7 @@ static _Noreturn void leave(void)
 static void print_help(FILE *to)
 {
     fprintf(to,
-            "ballot %s: trains quantized models with forward passes and one-bit votes\n\n"
+            "ballot %s: trains quantized models with forward passes and votes\n\n"
             "usage: ballot COMMAND ... (ballot COMMAND --help for its options)\n\n",
             BALLOT_VERSION);
     for (const bal_command *command = bal_commands; command->name != NULL; ++command)

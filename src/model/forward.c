@@ -400,6 +400,12 @@ void bal_forward_feed(bal_forward *f, int64_t index)
     feed_forward(f, &f->model->layers[index]);
 }
 
+void bal_forward_mark_scored(bal_forward *f, const bal_batch *batch)
+{
+    memset(f->out.row, -1, (size_t)batch->n_tokens * sizeof *f->out.row);
+    for (int64_t i = 0; i < batch->n_scored; ++i) f->out.row[batch->scored[i].token] = 0;
+}
+
 void bal_forward_begin(bal_forward *f, const bal_direction *direction, int64_t n_tokens)
 {
     assert(n_tokens <= f->capacity.max_tokens &&

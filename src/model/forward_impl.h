@@ -136,6 +136,8 @@ typedef struct bal_sequences {
 /** Layers before the first that a direction with these tensors on the ballot moves; 0 where what
  *  they read is moved. */
 int64_t bal_forward_n_below(const bal_model *model, const bool *on_ballot);
+/** f->out.row: 0 for the tokens of a batch at which a word is scored, below 0 for the others. */
+void bal_forward_mark_scored(bal_forward *f, const bal_batch *batch);
 /** A pass of n_tokens tokens begins. */
 void bal_forward_begin(bal_forward *f, const bal_direction *direction, int64_t n_tokens);
 /** What goes into layer 0. */
@@ -160,8 +162,6 @@ bal_status bal_kept_run(bal_forward *f, const bal_direction *direction, const ba
 
 /* losses.c */
 
-/** f->out.row: 0 for the tokens of a batch at which a word is scored, below 0 for the others. */
-void bal_forward_mark_scored(bal_forward *f, const bal_batch *batch);
 /** Logits of all rows at the head, [rows][n_vocab]. @return BAL_OK; BAL_ERR_NUMERIC. */
 bal_status bal_forward_all_logits(bal_forward *f, float *logits);
 

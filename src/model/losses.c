@@ -72,12 +72,6 @@ static bal_status not_finite(const bal_batch *batch, int64_t token, float nats)
                     (long long)(token - batch->start[sequence]), (long long)sequence, (double)nats);
 }
 
-void bal_forward_mark_scored(bal_forward *f, const bal_batch *batch)
-{
-    memset(f->out.row, -1, (size_t)batch->n_tokens * sizeof *f->out.row);
-    for (int64_t i = 0; i < batch->n_scored; ++i) f->out.row[batch->scored[i].token] = 0;
-}
-
 bal_status bal_forward_losses(bal_forward *f, const bal_batch *batch,
                               const bal_direction *direction, bal_losses *losses)
 {

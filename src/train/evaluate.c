@@ -15,6 +15,7 @@ double bal_score_nats(const bal_score *score)
 bool bal_score_better(const bal_score *a, const bal_score *b, bal_best by)
 {
     if (a->n_tokens == 0 || b->n_tokens == 0) return a->n_tokens > 0;
+    if (by == BAL_BEST_LAST) return true;
     if (by == BAL_BEST_METRIC && a->merit != b->merit) return a->merit > b->merit;
     return bal_score_nats(a) < bal_score_nats(b);
 }

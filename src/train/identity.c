@@ -75,16 +75,22 @@ static void quote(const char *dir, char *text, size_t room)
 static bal_status refuse_steps(const bal_run *run, int64_t planned)
 {
     int64_t more = run->id.n_steps > planned ? run->id.n_steps - planned : run->id.n_steps;
-    char path[BAL_PATH_BYTES], dir[BAL_PATH_BYTES];
+    char path[BAL_PATH_BYTES], dir[BAL_PATH_BYTES], start[2 * BAL_PATH_BYTES] = "";
     bal_run_path(run->dir, "best.h5", path);
     quote(run->dir, dir, sizeof dir);
-    return bal_fail(BAL_ERR_CONFIG,
-                    "%s: the run is planned for %lld steps, over which its rate falls to 0, not "
-                    "for %lld; a run of %lld steps from its %s checkpoint is: ballot train "
-                    "%s/job.ini --run %s-2 -s model.path=%s -s run.steps=%lld -s run.seed=%lld",
-                    dir, (long long)planned, (long long)run->id.n_steps, (long long)more,
-                    access(path, F_OK) == 0 ? "best" : "latest", dir, dir, dir, (long long)more,
-                    (long long)run->id.seed + 1);
+    bool from_it = run->job->vote.positions == BAL_POSITIONS_ALL; /* else it needs its base */
+    if (!from_it) more = run->id.n_steps;
+    if (from_it) snprintf(start, sizeof start, " -s model.path=%s", dir);
+    return bal_fail(
+        BAL_ERR_CONFIG,
+        "%s: the run is planned for %lld steps, not for %lld; it goes on as planned "
+        "with: ballot train %s/job.ini --run %s; a run of %lld steps from %s is: ballot "
+        "train %s/job.ini --run %s-2%s -s run.steps=%lld -s run.seed=%lld",
+        dir, (long long)planned, (long long)run->id.n_steps, dir, dir, (long long)more,
+        !from_it                  ? "its base"
+        : access(path, F_OK) == 0 ? "its best checkpoint"
+                                  : "its latest checkpoint",
+        dir, dir, start, (long long)more, (long long)run->id.seed + 1);
 }
 
 /* Is a line of the identity that of a task file, whose path and bytes are compared elsewhere? */

@@ -79,14 +79,24 @@ static bool is_upper(const bal_tensors *tensors, int index)
     return index > last || layer_of(&tensors->at[index]) >= n_layers / 2;
 }
 
+/* Is it of the layers that layers.FIRST-LAST names? */
+static bool is_between(const char *pattern, const bal_tensor *tensor)
+{
+    int first, last, end, layer = layer_of(tensor);
+    return sscanf(pattern, "layers.%4d-%4d%n", &first, &last, &end) == 2 && pattern[end] == 0 &&
+           first >= 0 && layer >= first && layer <= last;
+}
+
 static bool matches(const char *patterns, const bal_tensors *tensors, int index)
 {
+    const bal_tensor *tensor = &tensors->at[index];
     char copy[BAL_TEXT_BYTES], *rest = NULL;
     snprintf(copy, sizeof copy, "%s", patterns);
     for (char *pattern = strtok_r(copy, " ", &rest); pattern != NULL;
          pattern = strtok_r(NULL, " ", &rest))
-        if (strcmp(pattern, "upper") == 0 ? is_upper(tensors, index)
-                                          : fnmatch(pattern, tensors->at[index].name, 0) == 0)
+        if (strcmp(pattern, "upper") == 0
+                ? is_upper(tensors, index)
+                : is_between(pattern, tensor) || fnmatch(pattern, tensor->name, 0) == 0)
             return true;
     return false;
 }
@@ -182,6 +192,11 @@ bal_status bal_job_check(const bal_job *job)
                         "[vote] slots = %lld: one-sided slots are whole teams of %lld; set it to "
                         "a multiple, or [vote] team to a divisor",
                         (long long)job->vote.slots, (long long)team);
+    if (job->run.best == BAL_BEST_LAST && job->run.patience > 0)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[run] patience = %lld: with best = last no evaluation is worse than the "
+                        "one before; leave it out, or set best to metric or loss",
+                        (long long)job->run.patience);
     return BAL_OK;
 }
 

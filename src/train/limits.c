@@ -178,11 +178,9 @@ static const struct {
                          "noise of random directions",
                          "set more run.steps or vote.slots"},
     [BAL_LIMIT_UNKNOWN] =
-        {"nothing can be told: the journal has no search for the travel, and "
-         "nothing of the halves of mini-batches",
-         "rule.travel = auto makes searches; halves take data.batch of 2 or more, "
-         "and an objective other than centred and f1; runs that version 0.1 began "
-         "have neither"},
+        {"nothing can be told: there was no search for the travel, and no halves to compare",
+         "look at the dev loss; rule.travel = auto makes searches, and mini-batches of 2 or more "
+         "have halves, but for the objectives centred and f1; runs of version 0.1 have neither"},
 };
 const char *bal_limit_sentence(bal_limit limit) { return limits[limit].sentence; }
 const char *bal_limit_advice(bal_limit limit) { return limits[limit].advice; }

@@ -312,13 +312,19 @@ bal_status bal_train(const bal_job *job, const bal_machine *machine, const char 
             (long long)job->data.batch, (long long)job->data.context);
     if (status == BAL_OK && run.writes && is_over(&run))
         bal_log(BAL_LOG_SAY,
-                "%s is complete, and no step is left; for more steps, start a new run from it: "
-                "-s model.path=%s --run NEW",
+                job->vote.positions == BAL_POSITIONS_ALL
+                    ? "%s is complete, and no step is left; for more steps, start a new run from "
+                      "it: -s model.path=%s --run NEW"
+                    : "%s is complete, and no step is left; for more steps, start a new run: "
+                      "-s run.steps=N --run NEW",
                 dir, dir);
     run.clock.started = bal_seconds();
     while (status == BAL_OK && !is_over(&run) && !(wishes & BAL_WISH_STOP))
         status = take_step(&run, &wishes);
     if (status == BAL_OK && is_over(&run)) {
+        if (run.writes && run.step < job->run.steps)
+            bal_log(BAL_LOG_SAY, "%s ends: %lld evaluations in a row were not better", dir,
+                    (long long)run.record.n_worse);
         status = finish(&run);
     } else if (status == BAL_OK &&
                (status = bal_comm_agree(comm, bal_run_pending(&run))) == BAL_OK) {

@@ -225,10 +225,13 @@ bal_status bal_run_keep(bal_run *run);
 /** Empty the store, for the codes that read its texts were not what they should be. Collective. */
 bal_status bal_run_forget(bal_run *run);
 
-/* ---- rebuild.c: the model of a step from what is on disk ---- */
+/* ---- fill.c ---- */
 
 /** Fill the model's memory from the checkpoint of a step, or -1: from the base. Collective. */
 bal_status bal_run_fill(bal_run *run, int64_t checkpoint);
+
+/* ---- rebuild.c: the model of a step from what is on disk ---- */
+
 /** Apply the ballots of the journal from run->step to n_entries: updates only. Collective. */
 bal_status bal_run_replay(bal_run *run, int64_t n_entries);
 /** From the newest checkpoint, or the base, to the step that the run is at. Collective. */

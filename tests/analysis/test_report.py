@@ -218,7 +218,8 @@ class Report(unittest.TestCase):
             file.writelines(json.dumps(line) + "\n" for line in lines)
         rates = drawn(report.draw(report.read(self.folder.name)))["rate"]
         self.assertEqual(list(rates.get_ydata()), [0.1, 0.1, 0.2])
-        self.assertEqual(rates.axes.get_title(loc="left"), "Rate: the steps are too long")
+        self.assertEqual([rates.axes.get_title(loc=loc) for loc in ("left", "right")],
+                         ["Rate", "the steps are too long"])
         self.draws(self.folder.name, self.path("report"))
 
     def test_what_slots_have_found_in_lines_and_columns(self):
@@ -245,7 +246,7 @@ class Report(unittest.TestCase):
             self.assertEqual(list(artists["rise"].get_xdata()),
                              list(run["forward_passes"][[1, 3]]))
         self.assertEqual(drawn(report.draw(report.read(self.folder.name)))["slope"].axes.get_title(
-            loc="left"), "Slope: too few slots")
+            loc="right"), "too few slots")
 
     def test_a_run_that_is_going_on(self):
         """Half a last line, and a step that a restart repeated."""

@@ -42,9 +42,31 @@ static void test_a_density_that_is_set_stays(void)
     CU_ASSERT_EQUAL(density_of("*.1.*", BAL_TRAIN_CODES, 0.3), 0.3);
 }
 
+static void test_layers_are_named_by_the_first_and_the_last(void)
+{
+    static const struct {
+        const char *patterns;
+        int n; /* tensors on the ballot; 0: refused */
+    } cases[] = {{"layers.0-0", 2},        {"layers.0-1", 3}, {"layers.1-7", 1},
+                 {"layers.0-0 *norm*", 3}, {"layers.2-9", 0}, {"layers.1-0", 0},
+                 {"layers.0-1x", 0},       {"layers.0", 0},   {"layers.-1-9", 0}};
+    const bal_tensors tensors = {.n = sizeof list / sizeof *list, .at = list};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+        bool on_ballot[sizeof list / sizeof *list];
+        bal_job job = bal_job_default();
+        snprintf(job.vote.tensors, sizeof job.vote.tensors, "%s", cases[i].patterns);
+        bal_status status = bal_job_tensors(&job, &tensors, on_ballot);
+        CU_ASSERT_EQUAL(status, cases[i].n > 0 ? BAL_OK : BAL_ERR_CONFIG);
+        int n = 0;
+        for (int t = 0; t < tensors.n; ++t) n += on_ballot[t];
+        CU_ASSERT_EQUAL(n, cases[i].n);
+    }
+}
+
 const char bal_suite_name[] = "train_job";
 const bal_test bal_suite_tests[] = {
     {"density follows the codes that vote", test_density_follows_the_codes_that_vote},
     {"a density that is set stays", test_a_density_that_is_set_stays},
+    {"layers are named by the first and the last", test_layers_are_named_by_the_first_and_the_last},
     {NULL, NULL},
 };
