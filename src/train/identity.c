@@ -106,6 +106,7 @@ static bal_status refuse_job(const bal_run *run, const char *text)
         if (is_file(line) && n_theirs > 4 && memcmp(theirs + n_theirs - 4, ".ini", 4) == 0)
             continue;
         if (strncmp(line, "run.steps=", 10) == 0) return refuse_steps(run, atoll(theirs));
+        if (is_file(line)) mine = run->job->data.task, n = strlen(mine);
         const char *key = memchr(line, '.', n_name) + 1;
         return bal_fail(BAL_ERR_CONFIG,
                         "%s/job.ini: the run directory belongs to another job: \"%.*s = %.*s\" "

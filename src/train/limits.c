@@ -166,17 +166,19 @@ static const struct {
                         "loss falls",
                         "take best.h5; use more data, or fewer steps"},
     [BAL_LIMIT_LONG_STEPS] = {"the steps are too long: a model nearer to the base has a lower loss",
-                              "set a smaller rule.travel, or leave it at auto"},
-    [BAL_LIMIT_SHORT_STEPS] = {"the steps are too short: a model farther from the base has a lower "
-                               "loss",
-                               "set a larger rule.travel, or leave it at auto; use more steps"},
+                              "in a new run, set a smaller rule.travel, or leave it at auto"},
+    [BAL_LIMIT_SHORT_STEPS] =
+        {"the steps are too short: a model farther from the base has a lower "
+         "loss",
+         "in a new run, set a larger rule.travel, or leave it at auto; use more steps"},
     [BAL_LIMIT_SMALL_BATCH] = {"the mini-batch is too small: its halves agree on next to nothing",
-                               "set a larger data.batch"},
-    [BAL_LIMIT_LARGE_BATCH] = {"the mini-batch is larger than it need be: its halves say the same",
-                               "set a smaller data.batch, and more steps or slots instead"},
+                               "in a new run, set a larger data.batch"},
+    [BAL_LIMIT_LARGE_BATCH] =
+        {"the mini-batch is larger than it need be: its halves say the same",
+         "in a new run, set a smaller data.batch, and more steps or slots instead"},
     [BAL_LIMIT_SLOTS] = {"there are too few slots and steps: what moves the codes is mostly the "
                          "noise of random directions",
-                         "set more run.steps or vote.slots"},
+                         "in a new run, set more run.steps or vote.slots"},
     [BAL_LIMIT_UNKNOWN] =
         {"nothing can be told: there was no search for the travel, and no halves to compare",
          "look at the dev loss; rule.travel = auto makes searches, and mini-batches of 2 or more "
