@@ -178,10 +178,10 @@ class Folder(unittest.TestCase):
 
     def test_a_program_that_is_not_there_is_named(self):
         for word in "--ballot", "--python":
-            said = subprocess.run([sys.executable, "-B", os.path.join(ROOT, "analysis/evidence.py"),
-                                   "shakespeare", "-o", os.path.join(SCRATCH, "none"), "--quick",
-                                   "--ballot", BALLOT, word, "/none"], capture_output=True,
-                                  text=True, check=False)
+            with tempfile.TemporaryDirectory() as folder:
+                said = subprocess.run([sys.executable, "-B", os.path.join(ROOT, "analysis/evidence.py"),
+                                       "shakespeare", "-o", folder, "--quick", "--ballot", BALLOT,
+                                       word, "/none"], capture_output=True, text=True, check=False)
             self.assertEqual(said.returncode, 2)
             self.assertRegex(said.stderr, "(?m)^evidence.py: /none: No such file")
 
