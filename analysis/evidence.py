@@ -21,7 +21,6 @@ at a time. The peers need a python3 with torch, SmolLM2 also gguf, transformers 
 """
 import argparse
 import concurrent.futures
-import hashlib
 import json
 import math
 import os
@@ -33,6 +32,7 @@ import tempfile
 import threading
 
 import report
+import tasks
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PEER = os.path.join(ROOT, "tests/bench/evidence/peer.py")
@@ -98,8 +98,7 @@ def call(words, **more):
 
 def digest(path):
     try:
-        with open(path, "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
+        return tasks.digest([path])
     except OSError as error:
         raise report.Failure(2, f"{path}: {error.strerror}") from None
 

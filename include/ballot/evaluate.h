@@ -30,6 +30,8 @@ typedef enum bal_best {
 bool bal_score_better(const bal_score *a, const bal_score *b, bal_best by);
 /** Loss per token or question in nats. Local. */
 double bal_score_nats(const bal_score *score);
+/** A merit of 0 to 1. Local. */
+double bal_merit(int64_t merit);
 
 /** What became of an example. */
 typedef struct bal_outcome {

@@ -189,17 +189,12 @@ static const char *decides(const tuning *t)
     return best_by(t) == BAL_BEST_METRIC ? "metric" : "loss";
 }
 
-static double merit_of(const bal_score *score)
-{
-    return (double)score->merit / BAL_LOSS_UNITS_PER_NAT;
-}
-
 static json_t *tried_to_json(const tuning *t)
 {
     json_t *tried = json_array();
     for (int i = 0; i < N_FACTORS; ++i) {
         const bal_score *score = &t->scores[i];
-        json_t *metric = score->merit >= 0 ? json_real(merit_of(score)) : json_null();
+        json_t *metric = score->merit >= 0 ? json_real(bal_merit(score->merit)) : json_null();
         json_array_append_new(tried, json_pack("{s:f, s:f, s:f, s:o}", "factor", factors[i],
                                                "travel", t->travel * factors[i], "dev_loss_nats",
                                                bal_score_nats(score), "dev_metric", metric));
@@ -214,7 +209,7 @@ static void print_table(const tuning *t)
     for (int i = 0; i < N_FACTORS; ++i) {
         printf("%6.2f  %-8.4g  %-8.4f", factors[i], t->travel * factors[i],
                bal_score_nats(&t->scores[i]));
-        if (has_metric) printf("  %8.2f %%", 100.0 * merit_of(&t->scores[i]));
+        if (has_metric) printf("  %8.2f %%", 100.0 * bal_merit(t->scores[i].merit));
         if (i == t->best && !all_equal(t)) printf("  best, by the %s", decides(t));
         printf("\n");
     }

@@ -12,6 +12,8 @@ double bal_score_nats(const bal_score *score)
     return (double)score->loss / (double)score->n_tokens / BAL_LOSS_UNITS_PER_NAT;
 }
 
+double bal_merit(int64_t merit) { return (double)merit / BAL_LOSS_UNITS_PER_NAT; }
+
 bool bal_score_better(const bal_score *a, const bal_score *b, bal_best by)
 {
     if (a->n_tokens == 0 || b->n_tokens == 0) return a->n_tokens > 0;

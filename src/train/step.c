@@ -71,8 +71,6 @@ bool bal_record_score(bal_record *record, int64_t step, bal_best by)
     return true;
 }
 
-double bal_merit(int64_t merit) { return (double)merit / BAL_LOSS_UNITS_PER_NAT; }
-
 static bal_status add_metrics(bal_run *run, const bal_journal_entry *entry)
 {
     bal_metrics *m = run->record.metrics;

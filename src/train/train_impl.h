@@ -131,8 +131,6 @@ typedef struct bal_record {
 bool bal_record_score(bal_record *record, int64_t step, bal_best by);
 /** The dev score in an entry that has one. */
 bal_score bal_entry_score(const bal_journal_entry *entry);
-/** A merit of 0 to 1. */
-double bal_merit(int64_t merit);
 /** The mean training loss in an entry, nats per token; NaN: all have abstained. Local. */
 double bal_entry_loss(const bal_job *job, const bal_journal_entry *entry);
 /** Slope, share, its error, and rise of that step alone, see bal_signs; its other members are 0.
