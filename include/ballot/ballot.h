@@ -25,8 +25,8 @@
  * bal_train does all of this for a bal_job, or continues where it stopped (job.h, train.h).
  * bal_evaluate and bal_replicas_compare are what ranks do together with a model (evaluate.h,
  * replicas.h), and bal_estimate_job says what a job takes (estimate.h). kernels.h is the
- * arithmetic below it all, bench.h its speed, json.h and ini.h how JSON and INI are
- * read.
+ * arithmetic below it all, bench.h its speed, blockwise.h how real numbers fit in 8 bits, json.h
+ * and ini.h how JSON and INI are read.
  *
  * Calls that can fail return a bal_status, and bal_failure gives the message that explains it
  * (core.h). "Collective" in a comment says that all ranks make the call together; "Local", that one
@@ -38,6 +38,7 @@
 #include "ballot/balance.h"
 #include "ballot/batch.h"
 #include "ballot/bench.h"
+#include "ballot/blockwise.h"
 #include "ballot/comm.h"
 #include "ballot/comm_mpi.h"
 #include "ballot/core.h"

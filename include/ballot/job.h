@@ -145,6 +145,9 @@ bal_measure bal_job_measure(const bal_job *job, uint32_t streams, const bal_mach
 /** What they depend on. Local. @param measure  that of the first step; machine: borrowed */
 bal_optim_options bal_job_optim_options(const bal_job *job, const bal_machine *machine,
                                         const bal_measure *measure);
+/** The rule of a job and its settings, and what that remembers, not in memory yet. Local. */
+bal_rule_options bal_job_rule(const bal_job *job);
+bal_states bal_job_states(const bal_job *job);
 /** Make the updates of a job, for these tensors and the states of its rule; see bal_optim_create.
  *  Local. */
 bal_status bal_job_optim(const bal_job *job, const bal_machine *machine, bal_tensors *tensors,

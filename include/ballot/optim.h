@@ -26,11 +26,14 @@ typedef enum bal_schedule {
 /** A rule and the settings of all of them. */
 typedef struct bal_rule_options {
     const bal_rule *kind;
-    double travel;         /* carry: RMS distance in code steps that pure noise carries a code over
-                              the whole run; or BAL_TRAVEL_AUTO, and each step is given its rate */
-    bal_schedule schedule; /* carry */
-    int64_t warmup;        /* carry: steps over which the rate rises from 0 first */
+    double travel;         /* RMS distance in code steps that pure noise carries a code over the
+                              whole run; or BAL_TRAVEL_AUTO, and each step is given its rate */
+    bal_schedule schedule; /* of the rate */
+    int64_t warmup;        /* steps over which the rate rises from 0 first */
     double eta;            /* zoqo: learning rate, in units of the weights */
+    double beta1;          /* momentum, adam: what a mean keeps of itself in a step */
+    double beta2;          /* adam: what the mean square does */
+    int state_group;       /* see bal_states_set_group */
 } bal_rule_options;
 
 /** What the updates of a run depend on. Plain; borrowed pointers. */
@@ -49,11 +52,11 @@ typedef struct bal_rule_step {
     double rate;         /* RMS code steps by which noise moves a code; 0: as the schedule says */
     double factor;       /* of the rate */
     int tally_unit;      /* of tallies: 1, or a power of 2 where very many votes are added up */
-    double constants[4]; /* for the rule's begin to set and its update to read */
+    double constants[4]; /* for the rule's begin to set, and its update or change to read */
 } bal_rule_step;
 
-/** How a tally moves codes. bal_rule_choices names the rules of job files; a program may bring its
- *  own. */
+/** How a tally moves codes: by an update of integers, or by a change of real numbers.
+ *  bal_rule_choices names the rules of job files; a program may bring its own. */
 struct bal_rule {
     /** Can the rule work with these settings? @return BAL_OK; BAL_ERR_CONFIG. NULL: with any. */
     bal_status (*check)(const bal_optim_options *options);
@@ -73,6 +76,17 @@ struct bal_rule {
      */
     uint32_t (*update)(const bal_rule_step *step, bal_tensor *tensor, int64_t first, int64_t n,
                        int8_t *const remembered[], int16_t *tally);
+    /**
+     * Say how far n codes are to move. The first state is then bytes from rounding, "carry", and
+     * has what is below a code step; the others are real numbers. Where the gate is closed, and in
+     * padding, the gradient counts as 0 and the code stays.
+     * @param values   [states.n - 1][n] the other states, to read and to set
+     * @param descent  [n] the negative gradient, as the tally estimates it. Pure noise has a
+     * standard deviation of sqrt(density)
+     * @param change   [n] to be set: code steps, of which no more than 64 are taken
+     */
+    void (*change)(const bal_rule_step *step, int64_t n, float *const values[],
+                   const float *descent, float *change);
 };
 #define BAL_SPAN_BLOCKS 32 /* codes, states and tallies of so many stay in the first cache */
 
@@ -80,6 +94,13 @@ struct bal_rule {
 extern const bal_choice bal_rule_choices[];
 /** The rule of a choice's value. 0 is carry, the default. Local. */
 const bal_rule *bal_rule_of(unsigned value);
+/** What a rule remembers with these settings, not in memory yet. Local. */
+bal_states bal_rule_states(const bal_rule_options *options);
+/** The rate of a step: by how many code steps, RMS, noise of standard deviation 1 moves a code.
+ *  Local. */
+double bal_rule_rate(const bal_rule_step *step);
+/** What a tally is multiplied by to have that deviation, where all codes vote. Local. */
+double bal_rule_unit(const bal_rule_step *step);
 
 typedef struct bal_optim bal_optim;
 

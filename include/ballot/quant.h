@@ -56,6 +56,7 @@ typedef struct bal_tensor {
     int64_t first_block; /* blocks of the tensors before it in a list, see bal_tensors_add */
     int low, high;       /* codes lie in low .. high */
     int group;           /* columns that share a factor; 0: the format has no factors */
+    bool looked_up;      /* its rows are read by number, as those of an embedding */
     /* memory of the caller, each part aligned to 64 bytes */
     void *codes;  /* BAL_I8: uint8_t [n_blocks * 256], code + 128; BAL_I4 and BAL_NF4: two nibbles,
                      code + 8 or index, in each of [n_blocks * 128]; int16_t [n_blocks * 256]; or
@@ -163,6 +164,9 @@ bal_status bal_tensor_set_codes(bal_tensor *tensor, const void *row_major);
  *  as it is. Local. */
 void bal_tensor_get_bytes(const bal_tensor *tensor, const int8_t *bytes, int8_t *row_major);
 void bal_tensor_set_bytes(const bal_tensor *tensor, const int8_t *row_major, int8_t *bytes);
+/** The same for floats. Local. */
+void bal_tensor_get_floats(const bal_tensor *tensor, const float *floats, float *row_major);
+void bal_tensor_set_floats(const bal_tensor *tensor, const float *row_major, float *floats);
 
 /** The same for factors, uint8_t [n_rows][n_cols / group, rounded up]; the tensor must have them.
  *  Local. @return (set) BAL_OK; BAL_ERR_INPUT: a factor is outside 1 .. 18 or 1 .. 127. */
@@ -180,12 +184,18 @@ static inline int64_t bal_tensor_factor_at(const bal_tensor *tensor, int64_t row
            row % BAL_PANEL_ROWS;
 }
 
-/** The blocks [first, end) that belong to part of n_parts, to write or to hash. Local. */
+#define BAL_SLICE_BLOCKS 8 /* a slice has so many blocks, times some, but at the end of a tensor \
+                            */
+
+/** The blocks [first, end) that belong to part of n_parts, to write or to hash. They begin at a
+ *  multiple of BAL_SLICE_BLOCKS. Local. */
 static inline void bal_tensor_slice(const bal_tensor *tensor, int part, int n_parts, int64_t *first,
                                     int64_t *end)
 {
-    *first = tensor->n_blocks * part / n_parts;
-    *end = tensor->n_blocks * (part + 1) / n_parts;
+    int64_t n = (tensor->n_blocks + BAL_SLICE_BLOCKS - 1) / BAL_SLICE_BLOCKS;
+    *first = n * part / n_parts * BAL_SLICE_BLOCKS;
+    *end = n * (part + 1) / n_parts * BAL_SLICE_BLOCKS;
+    if (*end > tensor->n_blocks) *end = tensor->n_blocks;
 }
 
 /** A hash of codes, scales and factors: the sum, modulo 2^64, of the XXH3 of each block, seeded by

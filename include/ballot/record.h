@@ -177,7 +177,8 @@ bal_status bal_checkpoint_write(const char *dir, const char *name, const bal_sna
 int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *states,
                              const bal_files *files, int64_t journal_bytes, int64_t n_steps);
 /** About how many bytes of memory writing a checkpoint of n_bytes takes. Local. */
-int64_t bal_checkpoint_memory(const bal_tensors *tensors, int64_t n_bytes);
+int64_t bal_checkpoint_memory(const bal_tensors *tensors, const bal_states *states,
+                              int64_t n_bytes);
 /** Whether a file starts like a checkpoint. Local. */
 bool bal_checkpoint_recognizes(const char *path);
 /** Check every byte of a file against its checksums, without reading it as HDF5. Local.

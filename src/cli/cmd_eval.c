@@ -167,7 +167,7 @@ static bal_status open_all(evaluation *e)
     bal_source_options how = bal_common_source(&e->a.common, job);
     how.keep_states = true;
     if (how.formats.matrices != BAL_F32) {
-        e->states = bal_rule_of(job->rule.name)->states;
+        e->states = bal_job_states(job);
         how.states = &e->states;
     }
     used[e->a.split] = true;

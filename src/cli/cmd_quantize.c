@@ -113,7 +113,7 @@ static bal_status quantize(bal_context *context, const arguments *a, const bal_j
         BAL_TRY(bal_calibrate(a->model, a->text, job, &a->common.machine, &fill->balance));
         formats.rounding = BAL_ROUND_FOR_TEXT;
     }
-    *fill->states = bal_rule_of(job->rule.name)->states;
+    *fill->states = bal_job_states(job);
     BAL_TRY(bal_source_round(a->model, &formats, bundle, fill));
     uint64_t print = 0;
     bal_run_id id = {.stream_version = BAL_STREAM_VERSION, .n_slots = 1, .n_steps = 1};

@@ -101,7 +101,7 @@ bal_status bal_command_replay(bal_context *context, int argc, char **argv)
                           "what is good",
                           a.journal, (long long)bal_journal_tail(journal),
                           (long long)bal_journal_n(journal), (long long)bal_journal_n(journal));
-    bal_states states = bal_rule_of(source.job.rule.name)->states;
+    bal_states states = bal_job_states(&source.job);
     if (status == BAL_OK) status = bal_open_start(&source.job, a.base, &states, &bundle);
     if (status == BAL_OK) {
         if (a.step < 0) a.step = bal_journal_n(journal);

@@ -70,7 +70,7 @@ static bal_status find_travel(tuning *t)
 static bal_status open_base(tuning *t)
 {
     const bal_job *job = &t->source.job;
-    t->states = bal_rule_of(job->rule.name)->states;
+    t->states = bal_job_states(job);
     BAL_TRY(bal_open_start(job, job->model.path, &t->states, &t->bundle));
     const bal_tensors *tensors = bal_model_tensors(t->bundle.model);
     size_t n = bal_tensors_bytes(tensors), n_states = bal_states_bytes(&t->states, tensors);
@@ -126,7 +126,7 @@ static bal_status evaluate(const tuning *t, bal_score *score)
 static bal_status check_run(const tuning *t)
 {
     if (!bal_rule_of(t->source.job.rule.name)->takes_rate)
-        return bal_fail(BAL_ERR_CONFIG, "%s: its rule has no travel; tune a run of rule carry",
+        return bal_fail(BAL_ERR_CONFIG, "%s: its rule has no travel; tune a run of another rule",
                         t->a.run);
     if (bal_journal_n(t->journal) == 0)
         return bal_fail(BAL_ERR_CONFIG, "%s: the run has not taken a step yet", t->a.run);

@@ -137,11 +137,12 @@ static bal_status refuse(const bal_job_source *job, const bal_option *unused)
     char value[BAL_TEXT_BYTES], when[BAL_TEXT_BYTES] = "";
     bal_option_print(&job->job, unused, value);
     for (const char *const *each = unused->when; *each != NULL; ++each) {
-        size_t n = strlen(*each);
-        bool any = n > 2 && strcmp(*each + n - 2, "?*") == 0; /* whatever is given */
-        snprintf(when + strlen(when), sizeof when - strlen(when), "%s%.*s%s",
-                 each == unused->when ? "" : " or ", (int)(any ? n - 2 : n), *each,
-                 any ? "..." : "");
+        const char *glob = **each == '!' ? *each + 1 : *each;
+        size_t n = strlen(glob);
+        bool any = n > 2 && strcmp(glob + n - 2, "?*") == 0; /* whatever is given */
+        snprintf(when + strlen(when), sizeof when - strlen(when), "%s%s%.*s%s",
+                 each == unused->when ? "" : " or ", glob == *each ? "" : "all but ",
+                 (int)(any ? n - 2 : n), glob, any ? "..." : "");
     }
     return bal_fail(BAL_ERR_CONFIG, "%s: [%s] %s = %s does not apply: it is for %s; leave it out",
                     job->source[unused - bal_options], unused->section, unused->key, value, when);

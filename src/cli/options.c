@@ -112,15 +112,22 @@ bool bal_option_is_as_it_came(const bal_job *job, const bal_option *option)
     return is_as_in(job, &then, option);
 }
 
+/* Does the job have a setting that fits the glob? */
+static bool has_setting(const bal_job *job, const char *glob)
+{
+    for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
+        char value[BAL_TEXT_BYTES], setting[BAL_TEXT_BYTES + 128];
+        bal_option_print(job, o, value);
+        snprintf(setting, sizeof setting, "%s.%s=%s", o->section, o->key, value);
+        if (fnmatch(glob, setting, 0) == 0) return true;
+    }
+    return false;
+}
+
 bool bal_option_applies(const bal_job *job, const bal_option *option)
 {
     for (const char *const *when = option->when; *when != NULL; ++when)
-        for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
-            char value[BAL_TEXT_BYTES], setting[BAL_TEXT_BYTES + 128];
-            bal_option_print(job, o, value);
-            snprintf(setting, sizeof setting, "%s.%s=%s", o->section, o->key, value);
-            if (fnmatch(*when, setting, 0) == 0) return true;
-        }
+        if (**when == '!' ? !has_setting(job, *when + 1) : has_setting(job, *when)) return true;
     return option->when[0] == NULL;
 }
 

@@ -96,17 +96,25 @@ static bal_status add_layer(outline *o, int64_t index, bal_layer *l)
     return BAL_OK;
 }
 
+/* A matrix whose rows are looked up. */
+static bal_status add_table(outline *o, bal_part *part, int64_t n_rows, int64_t n_cols,
+                            const char *name)
+{
+    BAL_TRY(add_matrix(o, part, n_rows, n_cols, false, name));
+    o->model->tensors.at[part->weight].looked_up = true;
+    return BAL_OK;
+}
+
 static bal_status add_embedding(outline *o)
 {
     bal_model *m = o->model;
     const bal_model_config *c = &m->config;
     int64_t embed_dim = bal_embed_dim(c);
-    BAL_TRY(add_matrix(o, &m->embedding, c->n_vocab, embed_dim, false, "model.embed_tokens"));
+    BAL_TRY(add_table(o, &m->embedding, c->n_vocab, embed_dim, "model.embed_tokens"));
     if (c->embed.n_positions > 0)
-        BAL_TRY(add_matrix(o, &m->positions, c->embed.n_positions, c->dim, false,
-                           "model.embed_positions"));
+        BAL_TRY(add_table(o, &m->positions, c->embed.n_positions, c->dim, "model.embed_positions"));
     if (c->embed.n_types > 0)
-        BAL_TRY(add_matrix(o, &m->types, c->embed.n_types, c->dim, false, "model.embed_types"));
+        BAL_TRY(add_table(o, &m->types, c->embed.n_types, c->dim, "model.embed_types"));
     if (bal_has(m, BAL_EMBED_NORM))
         BAL_TRY(
             add_norm(o, &m->embed_norm, c->dim, bal_has(m, BAL_LAYER_NORM), "model.embed_norm"));

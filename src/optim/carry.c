@@ -10,61 +10,14 @@
 /* 1/256 steps per vote are MULTIPLIER * 2^(SHIFT - 15). */
 enum { MULTIPLIER, SHIFT };
 
-static bal_status check(const bal_optim_options *options)
-{
-    if (options->measure.options.kind == BAL_DIRECTIONS_UNIFORM)
-        return bal_fail(BAL_ERR_CONFIG,
-                        "rule carry needs directions of -1 and +1: set [vote] directions = walsh "
-                        "or independent");
-    return BAL_OK;
-}
-
-/* cos(pi x / 2)^2 for x in [0, 1], the same on every machine: sin by its Taylor series. */
-static double cosine_squared(double x)
-{
-    double y = x * 1.5707963267948966, term = y, sine = y;
-    for (int i = 3; i < 20; i += 2) {
-        term *= -y * y / (double)(i * (i - 1));
-        sine += term;
-    }
-    return 1.0 - sine * sine;
-}
-
-double bal_schedule_shape(const bal_rule_options *rule, double step, double n, double *norm)
-{
-    bal_schedule kind = rule->schedule;
-    if (kind == BAL_SCHEDULE_AUTO)
-        kind = rule->travel == BAL_TRAVEL_AUTO ? BAL_SCHEDULE_CONSTANT : BAL_SCHEDULE_LINEAR;
-    double warmth = step < (double)rule->warmup ? (step + 1.0) / (double)rule->warmup : 1.0;
-    switch (kind) {
-        case BAL_SCHEDULE_LINEAR:
-            *norm = 3.0;
-            return (1.0 - step / n) * warmth;
-        case BAL_SCHEDULE_COSINE:
-            *norm = 8.0 / 3.0;
-            return cosine_squared(step / n) * warmth;
-        default:
-            *norm = 1.0;
-            return warmth;
-    }
-}
-
-/* How far a vote moves a carry. Where the step has no rate of its own, rate = travel
- * sqrt(norm / (density steps)) schedule, so that pure noise, of tallies with variance n_slots
- * rms^2, carries a code by travel steps RMS over the run. A vote is 256 rate / (sqrt(n_slots) rms)
- * = multiplier * 2^(shift - 15), rounded to the nearest odd multiplier. */
+/* A vote moves a carry by 256 rate / (sqrt(n_slots) rms) = multiplier * 2^(shift - 15), rounded to
+ * the nearest odd multiplier. */
 static void begin(bal_rule_step *step)
 {
     const bal_optim_options *options = step->options;
-    double n_steps = (double)options->n_steps, norm, rate = step->rate;
-    if (rate == 0.0) {
-        double now = bal_schedule_shape(&options->rule, (double)step->step, n_steps, &norm);
-        rate =
-            options->rule.travel * sqrt(norm / (options->measure.options.density * n_steps)) * now;
-    }
-    rate *= step->factor;
-    double multiplier = 32768.0 * (256.0 * rate / sqrt((double)options->ballot.n_slots) /
-                                   bal_ballot_vote_rms(options->ballot));
+    double multiplier =
+        32768.0 * (256.0 * bal_rule_rate(step) / sqrt((double)options->ballot.n_slots) /
+                   bal_ballot_vote_rms(options->ballot));
     multiplier *= step->tally_unit;
     int shift = 0;
     for (; multiplier >= 32768.0 && shift < SHIFT_MAX; ++shift) multiplier /= 2.0;
@@ -123,7 +76,7 @@ static uint32_t update(const bal_rule_step *step, bal_tensor *tensor, int64_t fi
 }
 
 const bal_rule bal_rule_carry = {
-    .check = check,
+    .check = bal_rule_check_signs,
     .begin = begin,
     .takes_rate = true,
     .states = {.n = 1, .at = {{.name = "carry", .from_rounding = true}}},

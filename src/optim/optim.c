@@ -6,6 +6,8 @@
 
 #include "optim_impl.h"
 
+enum { N_SPAN = BAL_SPAN_BLOCKS * BAL_BLOCK_CODES };
+
 struct bal_optim {
     bal_tensors *tensors;
     bal_states states;
@@ -13,6 +15,8 @@ struct bal_optim {
     bal_tally *tally;
     int tally_shift;
     int8_t *votes;       /* [n_slots] */
+    bal_book books[2];   /* of real numbers: any, and 0 or more */
+    float *values;       /* [BAL_STATES_MAX - 1][SPAN codes], of rules of real numbers; else NULL */
     double rate, factor; /* of the steps to come, see bal_rule_step */
 };
 
@@ -45,7 +49,12 @@ bal_status bal_optim_create(bal_tensors *tensors, const bal_states *states,
                      .tally_shift = tally_shift(options)};
     o->factor = 1.0;
     o->votes = bal_alloc((size_t)options->ballot.n_slots, 1);
-    if (o->votes == NULL) goto done;
+    if (rule->change != NULL) {
+        bal_book_init(&o->books[0], true);
+        bal_book_init(&o->books[1], false);
+        o->values = bal_alloc((BAL_STATES_MAX - 1) * N_SPAN, sizeof *o->values);
+    }
+    if (o->votes == NULL || (rule->change != NULL && o->values == NULL)) goto done;
     status = bal_tally_create(options->ballot.n_slots, options->tally, &o->tally);
     if (status != BAL_OK) goto done;
     *optim = o;
@@ -63,6 +72,7 @@ void bal_optim_destroy(bal_optim **optim)
     if (o == NULL) return;
     bal_tally_destroy(&o->tally);
     free(o->votes);
+    free(o->values);
     free(o);
     *optim = NULL;
 }
@@ -73,22 +83,56 @@ void bal_optim_set_rate(bal_optim *optim, double rate, double factor)
     optim->factor = factor;
 }
 
+static const bal_book *book_of(const bal_optim *o, int state)
+{
+    return &o->books[o->states.at[state].kind == BAL_STATE_SQUARE];
+}
+
+/* A span by a rule of real numbers. */
+static uint32_t apply_reals(const bal_optim *o, const bal_rule_step *step, int index, int64_t first,
+                            int64_t n, const int16_t *tally)
+{
+    const bal_states *states = &o->states;
+    bal_tensor *tensor = &o->tensors->at[index];
+    bal_reals reals[BAL_STATES_MAX];
+    float *values[BAL_STATES_MAX];
+    for (int i = 1; i < states->n; ++i) {
+        reals[i] = bal_state_reals(&states->at[i], o->tensors, index);
+        values[i] = o->values + (i - 1) * N_SPAN;
+        bal_reals_load(&reals[i], book_of(o, i), first, n, values[i]);
+    }
+    uint32_t n_flips = bal_real_update(
+        step, tensor, first, n, bal_state_of(&states->at[0], tensor) + first, values + 1, tally);
+    for (int i = 1; i < states->n; ++i)
+        bal_reals_store(&reals[i], book_of(o, i), first, n, values[i]);
+    return n_flips;
+}
+
+/* A span by a rule of integers. */
+static uint32_t apply_integers(const bal_optim *o, const bal_rule_step *step, int index,
+                               int64_t first, int64_t n, int16_t *tally)
+{
+    bal_tensor *tensor = &o->tensors->at[index];
+    int8_t *remembered[BAL_STATES_MAX];
+    for (int i = 0; i < o->states.n; ++i)
+        remembered[i] = bal_state_of(&o->states.at[i], tensor) + first;
+    return o->options.rule.kind->update(step, tensor, first, n, remembered, tally);
+}
+
 /* Blocks first .. end - 1 of a tensor, a span at a time. @return codes that changed */
 static uint32_t apply_to(const bal_optim *o, const bal_rule_step *step, int index, int64_t first,
                          int64_t end)
 {
     enum { SPAN = BAL_SPAN_BLOCKS };
-    bal_tensor *tensor = &o->tensors->at[index];
+    bool real = o->options.rule.kind->change != NULL;
     uint32_t n_flips = 0;
     for (int64_t n; first < end; first += n) {
-        _Alignas(64) int16_t tally[SPAN * BAL_BLOCK_CODES];
+        _Alignas(64) int16_t tally[N_SPAN];
         n = SPAN - first % SPAN < end - first ? SPAN - first % SPAN : end - first;
-        int8_t *remembered[BAL_STATES_MAX];
-        for (int i = 0; i < o->states.n; ++i)
-            remembered[i] = bal_state_of(&o->states.at[i], tensor) + first * BAL_BLOCK_CODES;
+        int64_t at = first * BAL_BLOCK_CODES, n_codes = n * BAL_BLOCK_CODES;
         bal_tally_fill(o->tally, index, first, n, tally);
-        n_flips += o->options.rule.kind->update(step, tensor, first * BAL_BLOCK_CODES,
-                                                n * BAL_BLOCK_CODES, remembered, tally);
+        n_flips += real ? apply_reals(o, step, index, at, n_codes, tally)
+                        : apply_integers(o, step, index, at, n_codes, tally);
     }
     return n_flips;
 }

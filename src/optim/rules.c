@@ -57,7 +57,7 @@ static const bal_rule bal_rule_zoqo = {
 };
 
 /* The names in job files, in the order of the help. The first is the default. */
-#define RULES(X) X(carry) X(zoqo)
+#define RULES(X) X(carry) X(zoqo) X(sign) X(momentum) X(adam)
 
 #define NUMBER(word) RULE_##word,
 #define ROW(word) &bal_rule_##word,
@@ -67,3 +67,10 @@ static const bal_rule *const rules[] = {RULES(ROW)};
 const bal_choice bal_rule_choices[] = {RULES(WORD){NULL, 0}};
 
 const bal_rule *bal_rule_of(unsigned value) { return rules[value]; }
+
+bal_states bal_rule_states(const bal_rule_options *options)
+{
+    bal_states states = options->kind->states;
+    bal_states_set_group(&states, options->state_group);
+    return states;
+}

@@ -1,4 +1,4 @@
-/* travel.c: rule carry with travel = auto: how far codes are to travel over the run, found by a
+/* travel.c: travel = auto: how far codes are to travel over the run, found by a
  * line search between the base model and the model of now. */
 #include <math.h>
 #include <stdlib.h>

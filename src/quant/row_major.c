@@ -89,3 +89,17 @@ void bal_tensor_set_bytes(const bal_tensor *tensor, const int8_t *row_major, int
         for (int64_t col = 0; col < tensor->n_cols; ++col)
             bytes[bal_code_index(tensor, row, col)] = row_major[row * tensor->n_cols + col];
 }
+
+void bal_tensor_get_floats(const bal_tensor *tensor, const float *floats, float *row_major)
+{
+    for (int64_t row = 0; row < tensor->n_rows; ++row)
+        for (int64_t col = 0; col < tensor->n_cols; ++col)
+            row_major[row * tensor->n_cols + col] = floats[bal_code_index(tensor, row, col)];
+}
+
+void bal_tensor_set_floats(const bal_tensor *tensor, const float *row_major, float *floats)
+{
+    for (int64_t row = 0; row < tensor->n_rows; ++row)
+        for (int64_t col = 0; col < tensor->n_cols; ++col)
+            floats[bal_code_index(tensor, row, col)] = row_major[row * tensor->n_cols + col];
+}

@@ -33,13 +33,17 @@ char *bal_column_names(const bal_tensors *tensors)
     return fclose(out) == 0 ? names : NULL;
 }
 
-int64_t bal_largest_bytes(const bal_tensors *tensors)
+int64_t bal_largest_bytes(const bal_tensors *tensors, const bal_states *states)
 {
     int64_t largest = 1;
     for (int i = 0; i < tensors->n; ++i) {
         const bal_tensor *t = &tensors->at[i];
-        int64_t n = bal_tensor_n(t) * (t->format == BAL_I16 ? 2 : 1);
-        if (n > largest) largest = n;
+        int64_t width = t->format == BAL_I16 ? 2 : 1;
+        for (int k = 0; k < states->n; ++k) {
+            int64_t n_bytes = (int64_t)bal_state_width(&states->at[k], t);
+            if (n_bytes > width) width = n_bytes;
+        }
+        if (bal_tensor_n(t) * width > largest) largest = bal_tensor_n(t) * width;
     }
     return largest;
 }

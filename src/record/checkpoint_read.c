@@ -51,38 +51,10 @@ static bal_status read_tensor(const bal_reader *r, bal_tensor *t, void *buffer)
     return BAL_OK;
 }
 
-/* Where the datasets of a state of the file stand. */
-static const char *state_path(const bal_reader *r, int i, char path[64])
-{
-    const char *above = r->version == BAL_CHECKPOINT_OLDEST ? "" : "/optimizer";
-    snprintf(path, 64, "%s/%s", above, r->states.at[i].name);
-    return path;
-}
-
-/* What a tensor has of a state that the rule wants; buffer as above. */
-static bal_status read_state(const bal_reader *r, const bal_state *wanted, const bal_tensor *t,
-                             void *buffer)
-{
-    char path[64];
-    int64_t dims[2] = {t->n_rows, t->n_cols};
-    int rank = t->role == BAL_MATRIX ? 2 : 1, i = 0;
-    while (i < r->states.n && strcmp(r->states.at[i].name, wanted->name) != 0) ++i;
-    if (i == r->states.n)
-        return bal_fail(BAL_ERR_INPUT,
-                        "%s: has no /optimizer/%s, which the rule of the run remembers: it was "
-                        "written by a run with another rule; use that rule, or start from an "
-                        "export of this checkpoint",
-                        r->path, wanted->name);
-    BAL_TRY(bal_hdf5_read_dataset(r, r->state[i], (bal_place){state_path(r, i, path), t->name},
-                                  H5T_STD_I8LE, rank, dims + 2 - rank, buffer));
-    bal_tensor_set_bytes(t, buffer, bal_state_of(wanted, t));
-    return BAL_OK;
-}
-
 /* All tensors, which are those of the file, and the states that are wanted. */
 static bal_status read_tensors(const bal_reader *r, bal_tensors *tensors, bal_states *states)
 {
-    int64_t n_largest = bal_largest_bytes(tensors);
+    int64_t n_largest = bal_largest_bytes(tensors, states);
     void *buffer = bal_alloc((size_t)n_largest, 1);
     if (buffer == NULL)
         return bal_fail(BAL_ERR_MEMORY, "%s: no memory to read a tensor of %" PRId64 " bytes",
@@ -93,7 +65,7 @@ static bal_status read_tensors(const bal_reader *r, bal_tensors *tensors, bal_st
     for (int i = 0; status == BAL_OK && i < tensors->n; ++i) {
         status = read_tensor(r, &tensors->at[i], buffer);
         for (int k = 0; status == BAL_OK && k < states->n; ++k)
-            status = read_state(r, &states->at[k], &tensors->at[i], buffer);
+            status = bal_read_state(r, &states->at[k], tensors, i, buffer);
     }
     free(buffer);
     return status;
@@ -211,28 +183,6 @@ static bal_status read_version(bal_reader *r)
                     r->path, r->version, BAL_CHECKPOINT_OLDEST, BAL_CHECKPOINT_VERSION);
 }
 
-/* The states that the file has, in the order of their names. */
-static bal_status open_states(bal_reader *r)
-{
-    if (r->version == BAL_CHECKPOINT_OLDEST) {
-        r->states = (bal_states){.n = 1, .at = {{.name = "carry"}}};
-        return bal_hdf5_open_group(r, r->file, "", "carry", &r->state[0]);
-    }
-    hid_t optimizer;
-    H5G_info_t info;
-    bal_place at = {"/optimizer", ""};
-    BAL_TRY(bal_hdf5_open_group(r, r->file, "", "optimizer", &optimizer));
-    if (H5Gget_info(optimizer, &info) < 0) return bal_hdf5_damaged(r, at, "", bal_hdf5_reason());
-    if (info.nlinks > BAL_STATES_MAX) return bal_hdf5_damaged(r, at, "", "found too many groups");
-    for (; r->states.n < (int)info.nlinks; ++r->states.n) {
-        char *name = r->states.at[r->states.n].name;
-        BAL_TRY(
-            bal_hdf5_link_name(r, optimizer, at, (hsize_t)r->states.n, name, BAL_STATE_NAME_BYTES));
-        BAL_TRY(bal_hdf5_open_group(r, optimizer, at.group, name, &r->state[r->states.n]));
-    }
-    return BAL_OK;
-}
-
 /* Open the file and its groups; it has been verified. */
 static bal_status open_reader(const char *path, bal_reader *r)
 {
@@ -252,7 +202,7 @@ static bal_status open_reader(const char *path, bal_reader *r)
     bal_status status = read_version(r);
     for (size_t i = 0; status == BAL_OK && i < sizeof groups / sizeof *groups; ++i)
         status = bal_hdf5_open_group(r, r->file, "", groups[i].name, groups[i].group);
-    if (status == BAL_OK) status = open_states(r);
+    if (status == BAL_OK) status = bal_open_states(r);
     if (status != BAL_OK) H5Fclose(r->file); /* and its groups */
     return status;
 }
@@ -316,9 +266,10 @@ static bal_status fill(const char *path, bal_tensors *tensors, bal_states *state
     if (status == BAL_OK) status = read_tensors(&r, tensors, states);
     H5Fclose(r.file);
     uint64_t expected = s.fingerprint;
+    bal_states present = bal_states_present(&r, states);
     bal_snapshot_clear(&s);
-    if (status != BAL_OK || states->n < r.states.n) return status;
-    uint64_t actual = bal_states_fingerprint(states, tensors);
+    if (status != BAL_OK || present.n < r.states.n) return status;
+    uint64_t actual = bal_states_fingerprint(&present, tensors);
     if (actual != expected)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: the model has fingerprint %016" PRIx64 "; expected %016" PRIx64, path,

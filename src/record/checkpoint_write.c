@@ -46,24 +46,6 @@ static void write_tensors(hid_t file, const bal_model *model, void *buffer)
     }
 }
 
-/* A group of tensors for each state; buffer as above. */
-static void write_states(hid_t file, const bal_tensors *tensors, const bal_states *states,
-                         void *buffer)
-{
-    BAL_HANDLE optimizer = bal_hdf5_make_group(file, "optimizer");
-    for (int k = 0; k < states->n; ++k) {
-        BAL_HANDLE group = bal_hdf5_make_group(optimizer, states->at[k].name);
-        for (int i = 0; i < tensors->n; ++i) {
-            const bal_tensor *t = &tensors->at[i];
-            hsize_t dims[2] = {(hsize_t)t->n_rows, (hsize_t)t->n_cols};
-            int rank = t->role == BAL_MATRIX ? 2 : 1;
-            bal_tensor_get_bytes(t, bal_state_of(&states->at[k], t), buffer);
-            bal_hdf5_write_dataset(group, t->name, H5T_STD_I8LE, rank, dims + 2 - rank, buffer,
-                                   NULL);
-        }
-    }
-}
-
 static void write_journal(hid_t file, const bal_snapshot *s)
 {
     hsize_t n = s->journal_bytes;
@@ -137,14 +119,14 @@ static bal_status write_hdf5(const char *path, const char *name, const bal_snaps
     const bal_tensors *tensors = bal_model_tensors(s->model);
     bal_status status = BAL_OK;
     hid_t file = H5I_INVALID_HID;
-    void *buffer = bal_alloc((size_t)bal_largest_bytes(tensors), 1);
+    void *buffer = bal_alloc((size_t)bal_largest_bytes(tensors, &s->states), 1);
     if (buffer == NULL)
         return bal_fail(BAL_ERR_MEMORY, "%s: no memory to write a checkpoint", name);
     bal_hdf5_listen();
     file = create_file(path);
     write_root(file, s);
     write_tensors(file, s->model, buffer);
-    write_states(file, tensors, &s->states, buffer);
+    bal_write_states(file, tensors, &s->states, buffer);
     status = bal_write_metrics(file, s->metrics, tensors);
     write_journal(file, s);
     write_job(file, s);
@@ -199,7 +181,7 @@ int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *state
         int rank = t->role == BAL_MATRIX ? 2 : 1;
         n_bytes +=
             bal_hdf5_dataset_bytes(rank, t->n_rows, t->n_cols, t->format == BAL_I16 ? 2 : 1) +
-            states->n * bal_hdf5_dataset_bytes(rank, t->n_rows, t->n_cols, 1) +
+            bal_states_file_bytes(states, t) +
             bal_hdf5_dataset_bytes(1, 1, t->n_rows, sizeof *t->scale);
         if (t->group > 0)
             n_bytes += bal_hdf5_dataset_bytes(2, t->n_rows, bal_tensor_n_groups(t), 1);
@@ -214,9 +196,9 @@ int64_t bal_checkpoint_bytes(const bal_tensors *tensors, const bal_states *state
 
 /* A tensor in row-major order, metrics on their way, and the blocks that HDF5 has freed and keeps:
  * up to 16 MiB of them (H5set_free_list_limits). */
-int64_t bal_checkpoint_memory(const bal_tensors *tensors, int64_t n_bytes)
+int64_t bal_checkpoint_memory(const bal_tensors *tensors, const bal_states *states, int64_t n_bytes)
 {
     const int64_t kept = 16 << 20;
-    return bal_largest_bytes(tensors) + 2 * BAL_METRICS_BLOCK_BYTES +
+    return bal_largest_bytes(tensors, states) + 2 * BAL_METRICS_BLOCK_BYTES +
            (n_bytes < kept ? n_bytes : kept);
 }

@@ -57,7 +57,7 @@ typedef struct bal_reader {
     int32_t version;
     hid_t file, model, scale, factor, metrics, ballots, job, files;
     bal_states states; /* that the file has */
-    hid_t state[BAL_STATES_MAX];
+    hid_t state[BAL_STATES_MAX], scales[BAL_STATES_MAX];
 } bal_reader;
 
 /** Where an attribute or dataset stands: group "" is the root, object "" the group itself. */
@@ -124,6 +124,22 @@ bal_status bal_write_metrics(hid_t file, const bal_metrics *metrics, const bal_t
 bal_status bal_read_metrics(const bal_reader *r, const bal_tensors *tensors, bal_metrics *metrics);
 /** Bytes that n rows take in a file. */
 int64_t bal_metrics_file_bytes(int n_tensors, int64_t n);
+
+/* ---- checkpoint_states.c; buffer has bal_largest_bytes of room ---- */
+
+/** Write what is remembered: a group of tensors for each state. */
+void bal_write_states(hid_t file, const bal_tensors *tensors, const bal_states *states,
+                      void *buffer);
+/** The states that the file has, in the order of their names. */
+bal_status bal_open_states(bal_reader *r);
+/** Those of the wanted states that the file has. */
+bal_states bal_states_present(const bal_reader *r, const bal_states *wanted);
+/** What a tensor has of a state that is wanted. Real numbers that the file lacks stay as they are.
+ */
+bal_status bal_read_state(const bal_reader *r, const bal_state *wanted, const bal_tensors *tensors,
+                          int index, void *buffer);
+/** Bytes of a file that the states of a tensor take. */
+int64_t bal_states_file_bytes(const bal_states *states, const bal_tensor *tensor);
 
 /* ---- checkpoint_model.c ---- */
 

@@ -19,8 +19,8 @@ char *bal_column_names(const bal_tensors *tensors);
 /** Words of bal_role, by value, ended by NULL. */
 extern const char *const bal_role_names[];
 
-/** Bytes of the codes of the largest tensor, as a file has them. */
-int64_t bal_largest_bytes(const bal_tensors *tensors);
+/** Bytes of the largest dataset of a tensor: its codes, or what a state has of them. */
+int64_t bal_largest_bytes(const bal_tensors *tensors, const bal_states *states);
 
 /* What a row of metrics has before its flips, which follow it on disk: numbers of 8 bytes. */
 #define BAL_METRICS_FIXED_BYTES offsetof(bal_metrics_row, flips)

@@ -22,9 +22,9 @@ void bal_estimate_files(const bal_job *job, const bal_model *model, const bal_fi
 {
     int64_t steps = job->run.steps, every = job->run.checkpoint_every;
     e->files.journal = bal_journal_bytes((int)job->vote.slots, bal_job_journal(job), steps);
+    bal_states states = bal_job_states(job);
     e->files.checkpoint =
-        bal_checkpoint_bytes(bal_model_tensors(model), &bal_rule_of(job->rule.name)->states, files,
-                             e->files.journal, steps);
+        bal_checkpoint_bytes(bal_model_tensors(model), &states, files, e->files.journal, steps);
     e->files.log = bal_metrics_log_bytes(bal_model_tensors(model), steps);
     e->files.rows = bal_metrics_bytes(bal_model_tensors(model)->n, steps);
     e->files.n_kept = N_STOPS + (every > 0 ? blocks_of(steps, every) : 1);
@@ -65,7 +65,8 @@ bal_status bal_estimate_work(const bal_job *job, const bal_inputs *inputs, bal_e
     if (dev->writing != NULL) evaluates = bal_answerer_bytes(model, context, 1);
     if (dev->common.sequences > 0) evaluates += bal_cache_bytes(model, context);
     e->rank.work = (int64_t)(bal_forward_bytes(model, n_tokens, context) + probes + evaluates);
-    e->copy.carries = (int64_t)bal_states_bytes(&bal_rule_of(job->rule.name)->states, tensors);
+    bal_states states = bal_job_states(job);
+    e->copy.carries = (int64_t)bal_states_bytes(&states, tensors);
     e->copy.bytes = (int64_t)bal_tensors_bytes(tensors) + e->copy.carries;
     return add_kept(job, inputs, e);
 }
@@ -95,7 +96,8 @@ static bal_status take_sizes(const bal_run *run, bal_estimate *e)
     e->rank.metrics = bal_metrics_bytes(n, 1); /* the others are on disk */
     e->rank.sent = bal_job_step_bytes(job);
     bal_estimate_files(job, run->replica.model, &run->inputs.bundle.files, e);
-    e->rank.saving = bal_checkpoint_memory(run->replica.tensors, e->files.checkpoint);
+    e->rank.saving =
+        bal_checkpoint_memory(run->replica.tensors, &run->replica.states, e->files.checkpoint);
     if (run->inputs.dev.n_examples == 0) return BAL_OK;
     int64_t n_examples = run->inputs.dev.n_examples, most = job->data.dev_examples;
     e->n_eval_batches = blocks_of(most > 0 && most < n_examples ? most : n_examples, batch);

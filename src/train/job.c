@@ -159,14 +159,28 @@ bal_measure bal_job_measure(const bal_job *job, uint32_t streams, const bal_mach
         .on_ballot = on_ballot};
 }
 
+bal_rule_options bal_job_rule(const bal_job *job)
+{
+    return (bal_rule_options){.kind = bal_rule_of(job->rule.name),
+                              .travel = job->rule.travel,
+                              .schedule = job->rule.schedule,
+                              .warmup = job->rule.warmup,
+                              .eta = job->rule.eta,
+                              .beta1 = job->rule.beta1,
+                              .beta2 = job->rule.beta2,
+                              .state_group = job->rule.states};
+}
+
+bal_states bal_job_states(const bal_job *job)
+{
+    bal_rule_options rule = bal_job_rule(job);
+    return bal_rule_states(&rule);
+}
+
 bal_optim_options bal_job_optim_options(const bal_job *job, const bal_machine *machine,
                                         const bal_measure *measure)
 {
-    return (bal_optim_options){.rule = {.kind = bal_rule_of(job->rule.name),
-                                        .travel = job->rule.travel,
-                                        .schedule = job->rule.schedule,
-                                        .warmup = job->rule.warmup,
-                                        .eta = job->rule.eta},
+    return (bal_optim_options){.rule = bal_job_rule(job),
                                .measure = *measure,
                                .ballot = bal_job_ballot(job),
                                .n_steps = job->run.steps,

@@ -28,7 +28,7 @@ static bal_status name_difference(bal_comm *comm, bal_shared *shared, const bal_
     if (status != BAL_OK) goto done;
     for (int i = 0; i < n; ++i)
         mine[i] = bal_tensor_fingerprint_part(&tensors->at[i], i, part, n_parts) +
-                  bal_states_fingerprint_of(states, &tensors->at[i], i, part, n_parts);
+                  bal_states_fingerprint_of(states, tensors, i, part, n_parts);
     status = bal_comm_agree(comm, bal_shared_sum(shared, mine, n));
     if (status != BAL_OK) goto done;
     mine[n] = (uint64_t)part;

@@ -38,7 +38,7 @@ bal_status bal_run_load(bal_run *run, const bal_run_id *begun)
                                  : bal_job_streams(run->job);
     run->replica.model = run->inputs.bundle.model;
     run->replica.tensors = bal_model_tensors(run->replica.model);
-    run->replica.states = bal_rule_of(run->job->rule.name)->states;
+    run->replica.states = bal_job_states(run->job);
     return BAL_OK;
 }
 

@@ -103,7 +103,7 @@ class Config(b.TestCase):
         self.assertEqual(set(sources.values()), {"default"})
         lines = self.config(job, "-s", "run.seed=5").splitlines()
         options = [i for i, line in enumerate(lines)
-                   if re.match(r"(; does not apply: )?[a-z_]+ =", line)]
+                   if re.match(r"(; does not apply: )?[a-z_0-9]+ =", line)]
         self.assertIn("; does not apply: eta = 0.001", lines)
         self.assertEqual(len(options), len(sources) + 3, "options in the text")
         for i in options:  # in a comment on the line above

@@ -17,7 +17,7 @@ MODELS = {
     "opt, int4": {"model": "tests/golden/families/opt-post", "model__codes": "i4",
                   "data__train": TEXT, "data__dev": TEXT, "rule__travel": "auto"},
     "qwen3, nf4": {"model": "tests/golden/families/qwen3", "model__codes": "nf4",
-                   "data__train": TEXT, "data__dev": TEXT},
+                   "data__train": TEXT, "data__dev": TEXT, "rule__name": "adam"},
 }
 RANKS = (1, 2, 4)
 

@@ -135,6 +135,27 @@ class SameEverywhere(b.TestCase):
                                             vote__noise=2)
                           for level in self.levels})
 
+    def test_rules_of_real_numbers(self):
+        """Their states are floats or have 8 bits, and checkpoints hold them."""
+        for rule, codes, states in (("sign", "i8", {}), ("momentum", "i4", {"rule__states": "8bit"}),
+                                    ("adam", "i8", {"rule__states": "8bit:2048"}),
+                                    ("adam", "nf4", {"rule__states": "f32"})):
+            options = dict(rule__name=rule, model__codes=codes, vote__slots=12, **states)
+            traces = {f"{n} ranks": self.trace(f"{rule}-{codes}-{n}", ranks=n, **options)
+                      for n in (1, 3)}
+            traces["share=rank"] = self.trace(f"{rule}-{codes}-copies", ranks=2, run__share="rank",
+                                              **options)
+            for level in self.levels[:-1]:
+                traces[level] = self.trace(f"{rule}-{codes}-{level}", "--isa", level, **options)
+            self.assert_same(traces)
+            run, made = os.path.join(self.class_dir, f"{rule}-{codes}-3"), self.folder("made.h5")
+            b.run(["replay", b.STORIES, run, "-o", made])
+            self.assertEqual(b.inspect(made)["fingerprint"], traces["1 ranks"][-1])
+            stopped = self.folder(f"{rule}-{codes}-stopped")
+            b.run(b.tiny(stopped, "--max-hours", "1e-9", **options), expect=b.STOPPED)
+            again = b.run(b.tiny(stopped, **options), ranks=2)
+            self.assertEqual(b.printed_fingerprint(again), traces["1 ranks"][-1])
+
     def test_one_sided_teams_and_votes_of_8_bits(self):
         one_sided = dict(vote__probe="one-sided", vote__team=2, vote__bits=8,
                          rule__schedule="cosine", rule__warmup=2)

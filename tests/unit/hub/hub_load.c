@@ -301,7 +301,7 @@ static void test_integer_models_are_the_floats_quantized(void)
     bal_tensors *made = bal_model_tensors(bundle.model);
     CU_ASSERT_EQUAL_FATAL(bal_tensors_allocate(made), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_states_allocate(&states, made), BAL_OK);
-    memset(states.at[0].bytes, 0x5A, bal_states_bytes(&states, made));
+    memset(states.at[0].memory, 0x5A, bal_states_bytes(&states, made));
     CU_ASSERT_EQUAL(bal_hub_fill(path, bundle.model, &(bal_fill){.states = &states}), BAL_OK);
     for (int i = 0; i < known->n; ++i) {
         const bal_tensor *from = &known->at[i];

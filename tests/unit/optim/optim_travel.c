@@ -62,11 +62,10 @@ static void test_the_noise_of_a_search_is_the_standard_error_of_its_vertex(void)
 
 static bal_optim_options options_of(bal_schedule schedule, double density)
 {
-    return (bal_optim_options){.rule = {.kind = bal_rule_of(0),
-                                        .travel = BAL_TRAVEL_AUTO,
-                                        .schedule = schedule},
-                               .measure.options.density = density,
-                               .n_steps = N_STEPS};
+    return (bal_optim_options){
+        .rule = {.kind = bal_rule_of(0), .travel = BAL_TRAVEL_AUTO, .schedule = schedule},
+        .measure.options.density = density,
+        .n_steps = N_STEPS};
 }
 
 static bal_travel begin(const bal_optim_options *options, bal_format format)
@@ -113,7 +112,8 @@ static void test_a_goal_moves_to_what_is_found_unless_that_is_noise(void)
         CU_ASSERT(up ? travel.goal > goal * 6 / 5 : travel.goal < goal * 5 / 6);
         CU_ASSERT(llabs(other.goal - goal) < llabs(travel.goal - goal) / 10);
         go(&travel, &options, N_STEPS / 2, N_STEPS);
-        if (up) CU_ASSERT_DOUBLE_EQUAL(sqrt(travel.spent), (double)travel.goal / BAL_RATE_ONE, 0.01);
+        if (up)
+            CU_ASSERT_DOUBLE_EQUAL(sqrt(travel.spent), (double)travel.goal / BAL_RATE_ONE, 0.01);
     }
 }
 

@@ -97,7 +97,7 @@ static inline uint64_t print_at(const net *model, int index)
 {
     const bal_tensor *tensor = &model->tensors.at[index];
     return bal_tensor_fingerprint(tensor, index) +
-           bal_states_fingerprint_of(&model->states, tensor, index, 0, 1);
+           bal_states_fingerprint_of(&model->states, &model->tensors, index, 0, 1);
 }
 static inline uint64_t print_of(const net *model)
 {

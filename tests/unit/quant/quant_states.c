@@ -18,7 +18,7 @@ static void make(bal_tensors *tensors, bal_states *states)
     bal_tensors_zero(tensors);
     CU_ASSERT_EQUAL_FATAL(bal_states_allocate(states, tensors), BAL_OK);
     for (size_t i = 0; i < bal_states_bytes(states, tensors); ++i)
-        states->at[0].bytes[i] = (int8_t)bal_test_random(&random);
+        states->at[0].memory[i] = (char)bal_test_random(&random);
 }
 
 static void drop(bal_tensors *tensors, bal_states *states)
@@ -32,14 +32,15 @@ static void test_each_tensor_has_its_own_bytes_of_each_state(void)
     bal_tensors tensors;
     bal_states states;
     make(&tensors, &states);
-    int8_t *next = states.at[0].bytes;
+    int8_t *next = (int8_t *)states.at[0].memory;
     for (int k = 0; k < states.n; ++k)
         for (int i = 0; i < tensors.n; ++i) {
             int8_t *bytes = bal_state_of(&states.at[k], &tensors.at[i]);
             CU_ASSERT(bytes == next && (uintptr_t)bytes % 64 == 0);
             next += tensors.at[i].n_blocks * BAL_BLOCK_CODES;
         }
-    CU_ASSERT_EQUAL((size_t)(next - states.at[0].bytes), bal_states_bytes(&states, &tensors));
+    CU_ASSERT_EQUAL((size_t)((char *)next - states.at[0].memory),
+                    bal_states_bytes(&states, &tensors));
     CU_ASSERT_EQUAL(bal_tensors_find(&tensors, "b.weight"), 2);
     CU_ASSERT_EQUAL(bal_tensors_find(&tensors, "b"), -1);
     drop(&tensors, &states);
@@ -70,14 +71,14 @@ static void test_any_bit_changes_the_fingerprint_and_its_place_counts(void)
     uint64_t before = bal_states_fingerprint(&states, &tensors);
     int n_missed = 0;
     for (size_t bit = 0; bit < 8 * n_bytes; bit += 13) {
-        states.at[0].bytes[bit / 8] ^= (int8_t)(1 << bit % 8);
+        states.at[0].memory[bit / 8] ^= (char)(1 << bit % 8);
         n_missed += bal_states_fingerprint(&states, &tensors) == before;
-        states.at[0].bytes[bit / 8] ^= (int8_t)(1 << bit % 8);
+        states.at[0].memory[bit / 8] ^= (char)(1 << bit % 8);
     }
     CU_ASSERT_EQUAL(n_missed, 0);
-    int8_t *bytes = states.at[0].bytes;
-    states.at[0].bytes = states.at[1].bytes; /* the other way round */
-    states.at[1].bytes = bytes;
+    char *bytes = states.at[0].memory;
+    states.at[0].memory = states.at[1].memory; /* the other way round */
+    states.at[1].memory = bytes;
     CU_ASSERT_NOT_EQUAL(bal_states_fingerprint(&states, &tensors), before);
     states.n = 0;
     CU_ASSERT_EQUAL(bal_states_fingerprint(&states, &tensors), bal_tensors_fingerprint(&tensors));
@@ -95,7 +96,7 @@ static void test_parts_of_a_fingerprint_add_up_to_it(void)
             sum += bal_states_fingerprint_part(&states, &tensors, part, n_parts);
             for (int i = 0; i < tensors.n; ++i)
                 by_tensor += bal_tensor_fingerprint_part(&tensors.at[i], i, part, n_parts) +
-                             bal_states_fingerprint_of(&states, &tensors.at[i], i, part, n_parts);
+                             bal_states_fingerprint_of(&states, &tensors, i, part, n_parts);
         }
         CU_ASSERT_EQUAL(sum, bal_states_fingerprint(&states, &tensors));
         CU_ASSERT_EQUAL(by_tensor, sum);

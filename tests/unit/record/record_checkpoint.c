@@ -161,8 +161,8 @@ static bool same_states(const bal_snapshot *a, const bal_snapshot *b)
     bool same = a->states.n == b->states.n;
     for (int i = 0; same && i < a->states.n; ++i)
         same = strcmp(a->states.at[i].name, b->states.at[i].name) == 0;
-    return same &&
-           (a->states.n == 0 || same_bytes(a->states.at[0].bytes, b->states.at[0].bytes, n_bytes));
+    return same && (a->states.n == 0 ||
+                    same_bytes(a->states.at[0].memory, b->states.at[0].memory, n_bytes));
 }
 
 static bool same_metrics(bal_metrics *a, bal_metrics *b, int n_tensors)
@@ -305,7 +305,7 @@ static void test_a_rule_gets_the_states_that_it_names_or_an_error(void)
     CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &written), BAL_OK);
     CU_ASSERT_EQUAL_FATAL(bal_states_allocate(&one, tensors), BAL_OK);
     CU_ASSERT_EQUAL(bal_checkpoint_fill(path, tensors, &one), BAL_OK);
-    CU_ASSERT(same_bytes(one.at[0].bytes, written.states.at[1].bytes, n_bytes));
+    CU_ASSERT(same_bytes(one.at[0].memory, written.states.at[1].memory, n_bytes));
     strcpy(one.at[0].name, "variance");
     CU_ASSERT_EQUAL(bal_checkpoint_fill(path, tensors, &one), BAL_ERR_INPUT);
     CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "has no /optimizer/variance"));
@@ -318,6 +318,112 @@ static void test_a_rule_gets_the_states_that_it_names_or_an_error(void)
     check_same(&written, &read, true);
     bal_snapshot_clear(&read);
     bal_snapshot_clear(&written);
+}
+
+/* A snapshot of a rule of real numbers, in 8 bits where that is allowed. */
+static bal_snapshot make_reals(int group)
+{
+    bal_model_config wide = small;
+    wide.hidden = 400; /* matrices of 4,800 codes; those of attention are small */
+    bal_snapshot s = make_snapshot(&wide, 1, 10);
+    const bal_tensors *tensors = bal_model_tensors(s.model);
+    uint64_t state = 77;
+    bal_states_clear(&s.states);
+    s.states = (bal_states){.n = 3,
+                            .at = {{.name = "carry"},
+                                   {.name = "exp_avg", .kind = BAL_STATE_REAL},
+                                   {.name = "exp_avg_sq", .kind = BAL_STATE_SQUARE}}};
+    bal_states_set_group(&s.states, group);
+    CU_ASSERT_EQUAL_FATAL(bal_states_allocate(&s.states, tensors), BAL_OK);
+    for (int k = 1; k < s.states.n; ++k)
+        for (int i = 0; i < tensors->n; ++i) {
+            const bal_tensor *t = &tensors->at[i];
+            bal_reals reals = bal_state_reals(&s.states.at[k], tensors, i);
+            float *row_major = bal_alloc((size_t)bal_tensor_n(t), sizeof *row_major);
+            float *floats = bal_alloc((size_t)t->n_blocks * BAL_BLOCK_CODES, sizeof *floats);
+            bal_book book;
+            CU_ASSERT_FATAL(row_major != NULL && floats != NULL);
+            for (int64_t at = 0; at < bal_tensor_n(t); ++at) {
+                row_major[at] = (float)(bal_test_random(&state) % 2001) / 1000.0f;
+                if (k == 1) row_major[at] -= 1.0f;
+            }
+            bal_tensor_set_floats(t, row_major, floats);
+            bal_book_init(&book, k == 1);
+            bal_reals_store(&reals, &book, 0, t->n_blocks * BAL_BLOCK_CODES, floats);
+            free(row_major);
+            free(floats);
+        }
+    s.fingerprint = bal_states_fingerprint(&s.states, tensors);
+    return s;
+}
+
+static void test_real_numbers_come_back_in_8_bits_or_as_floats(void)
+{
+    char dir[PATH_MAX], path[2 * PATH_MAX];
+    make_paths("reals", dir, path);
+    for (int group = 0; group <= 2048; group += group == 0 ? 256 : 1792) {
+        bal_snapshot written = make_reals(group), read;
+        bal_tensors *tensors = bal_model_tensors(written.model);
+        CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &written), BAL_OK);
+        CU_ASSERT_EQUAL_FATAL(bal_checkpoint_read(path, true, &read), BAL_OK);
+        check_same(&written, &read, true);
+        CU_ASSERT_EQUAL(read.states.at[2].kind, BAL_STATE_SQUARE);
+        CU_ASSERT_EQUAL(read.states.at[2].group, group);
+        CU_ASSERT_EQUAL(bal_states_fingerprint(&read.states, bal_model_tensors(read.model)),
+                        written.fingerprint);
+        bal_states other = read.states; /* as another run would have them */
+        other.owned = NULL;
+        bal_states_set_group(&other, group == 256 ? 0 : 256);
+        CU_ASSERT_EQUAL_FATAL(bal_states_allocate(&other, tensors), BAL_OK);
+        CU_ASSERT_EQUAL(bal_checkpoint_fill(path, tensors, &other), BAL_ERR_INPUT);
+        CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "set [rule] states to what"));
+        bal_states_clear(&other);
+        bal_snapshot_clear(&read);
+        bal_snapshot_clear(&written);
+    }
+}
+
+static void test_real_numbers_that_a_file_lacks_start_at_0(void)
+{
+    char dir[PATH_MAX], path[2 * PATH_MAX];
+    bal_snapshot written = make_reals(256);
+    bal_tensors *tensors = bal_model_tensors(written.model);
+    bal_states all = written.states;
+    make_paths("lacks", dir, path);
+    written.states.n = 1;
+    written.fingerprint = bal_states_fingerprint(&written.states, tensors);
+    CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &written), BAL_OK);
+    CU_ASSERT_EQUAL(bal_checkpoint_fill(path, tensors, &all), BAL_OK);
+    CU_ASSERT_EQUAL(bal_states_fingerprint(&written.states, tensors), written.fingerprint);
+    const bal_reals reals = bal_state_reals(&all.at[1], tensors, 0);
+    for (int64_t i = 0; i < tensors->at[0].n_blocks * BAL_BLOCK_CODES; ++i)
+        CU_ASSERT(reals.floats != NULL ? reals.floats[i] == 0.0f : reals.codes[i] == 0);
+    bal_snapshot_clear(&written);
+}
+
+static void test_real_numbers_must_be_finite_and_squares_not_below_0(void)
+{
+    static const float wrong[] = {NAN, INFINITY, -INFINITY, -1.0f};
+    char dir[PATH_MAX], path[2 * PATH_MAX];
+    make_paths("wrong", dir, path);
+    for (int k = 0; k < 3 * 4; ++k) { /* in floats of both states, and in scales */
+        bal_snapshot written = make_reals(256), read;
+        bal_tensors *tensors = bal_model_tensors(written.model);
+        int big = bal_tensors_find(tensors, "model.layers.1.mlp.up_proj.weight");
+        bal_reals floats = bal_state_reals(&written.states.at[1 + k / 4 % 2], tensors, 0);
+        bal_reals codes = bal_state_reals(&written.states.at[1], tensors, big);
+        CU_ASSERT_FATAL(floats.floats != NULL && codes.scales != NULL);
+        *(k < 8 ? &floats.floats[0] : &codes.scales[codes.n_scales - 1]) = wrong[k % 4];
+        written.fingerprint = bal_states_fingerprint(&written.states, tensors);
+        CU_ASSERT_EQUAL(bal_checkpoint_write(dir, "step.h5", &written), BAL_OK);
+        bal_status status = bal_checkpoint_read(path, true, &read);
+        CU_ASSERT_EQUAL(status, k == 3 ? BAL_OK : BAL_ERR_INPUT);
+        if (status == BAL_OK)
+            bal_snapshot_clear(&read);
+        else
+            CU_ASSERT_PTR_NOT_NULL(strstr(bal_failure(), "not finite or below 0"));
+        bal_snapshot_clear(&written);
+    }
 }
 
 static void test_one_snapshot_gives_the_same_bytes_twice(void)
@@ -467,6 +573,11 @@ const bal_test bal_suite_tests[] = {
      test_weights_are_read_into_a_model_of_the_same_shape_alone},
     {"a rule gets the states that it names, or an error",
      test_a_rule_gets_the_states_that_it_names_or_an_error},
+    {"real numbers come back, in 8 bits or as floats",
+     test_real_numbers_come_back_in_8_bits_or_as_floats},
+    {"real numbers that a file lacks start at 0", test_real_numbers_that_a_file_lacks_start_at_0},
+    {"real numbers must be finite, and squares not below 0",
+     test_real_numbers_must_be_finite_and_squares_not_below_0},
     {"one snapshot gives the same bytes twice", test_one_snapshot_gives_the_same_bytes_twice},
     {"every flipped bit and every cut is found", test_every_flipped_bit_and_every_cut_is_found},
     {"a wrong fingerprint is found", test_a_wrong_fingerprint_is_found},
