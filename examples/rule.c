@@ -37,7 +37,7 @@ int main(int argc, char **argv)
     need(bal_batch_init(&batch, bal_batch_text(1, CONTEXT)));
     need(bal_forward_create(bundle.model, kernels, CONTEXT, CONTEXT, &forward));
     for (int i = 0; i < tensors->n; ++i) on_ballot[i] = true;
-    bal_measure measure = {kernels, {.noise = 1, .density = 1.0}, SEED, 0, on_ballot};
+    bal_measure measure = {kernels, {.noise = 1, .density = 1.0}, SEED, 0, on_ballot, NULL};
     bal_optim_options options = {{.kind = &rule}, measure, {N_SLOTS, BAL_SIGN_BITS}, N_STEPS, 0};
     need(bal_optim_create(tensors, &rule.states, &options, &optim));
     for (uint32_t step = 0; step < N_STEPS; ++step) {

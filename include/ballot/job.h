@@ -22,6 +22,9 @@ enum { BAL_OBJECTIVE_AUTO = 100 }; /* of data.objective, beside bal_objective */
 
 enum { BAL_TRAIN_CODES = 1, BAL_TRAIN_GAINS = 2 }; /* bits of vote.train */
 
+/** Who votes in which step: see bal_rota. */
+typedef enum bal_turns { BAL_TURNS_NONE, BAL_TURNS_CYCLIC, BAL_TURNS_RANDOM } bal_turns;
+
 typedef enum bal_dealing {
     BAL_DEALING_FIXED, /* each rank probes the slots dealt to it, see bal_slot_rank */
     BAL_DEALING_NODE,  /* a rank that has finished takes slots of others on its node */
@@ -138,11 +141,18 @@ bool bal_job_has_streams(const bal_job *job, uint32_t version);
 /** The share of the codes that a step of a job perturbs. If the job leaves it to the formats, it is
  *  0.02 where four-bit codes are voted on, and 1 elsewhere. Local. */
 double bal_job_density(const bal_job *job, const bal_tensors *tensors);
-/** The measure of a job's first step. Local. @param streams  their version
+/** The rota of a job of n blocks: the layers that vote, in their order, as
+ *  many in each as goes. Tensors after a layer go with it, those before all with the first. Local.
+ *  @param rota  set; for bal_rota_clear
+ *  @return BAL_OK; BAL_ERR_CONFIG: fewer layers vote; BAL_ERR_MEMORY. */
+bal_status bal_job_rota(const bal_job *job, const bal_tensors *tensors, const bool *on_ballot,
+                        bal_rota *rota);
+void bal_rota_clear(bal_rota *rota);
+/** The measure of a job's steps, without its rota. Local. @param streams  their version
  *  @param on_ballot  [tensors->n], borrowed */
 bal_measure bal_job_measure(const bal_job *job, uint32_t streams, const bal_machine *machine,
                             const bal_tensors *tensors, const bool *on_ballot);
-/** What they depend on. Local. @param measure  that of the first step; machine: borrowed */
+/** What they depend on. Local. @param measure  that of the run; machine: borrowed */
 bal_optim_options bal_job_optim_options(const bal_job *job, const bal_machine *machine,
                                         const bal_measure *measure);
 /** The rule of a job and its settings, and what that remembers, not in memory yet. Local. */

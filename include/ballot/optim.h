@@ -33,6 +33,8 @@ typedef struct bal_rule_options {
     double eta;            /* zoqo: learning rate, in units of the weights */
     double beta1;          /* momentum, adam: what a mean keeps of itself in a step */
     double beta2;          /* adam: what the mean square does */
+    double lr;             /* sgd: learning rate, in squared code steps per nat */
+    double z;              /* ztest: standard deviations that are significant */
     int state_group;       /* see bal_states_set_group */
 } bal_rule_options;
 
@@ -49,8 +51,12 @@ typedef struct bal_optim_options {
 typedef struct bal_rule_step {
     const bal_optim_options *options;
     int64_t step;
-    double rate;         /* RMS code steps by which noise moves a code; 0: as the schedule says */
-    double factor;       /* of the rate */
+    double rate;   /* RMS code steps by which noise moves a code; 0: as the schedule says */
+    double factor; /* of the rate */
+    double unit;   /* a sum of votes times this is the mean, over the votes cast, of the slopes that
+                      they stand for, in nats per token or question; 0: not known */
+    int tensor;    /* that is moved now, and the first of its codes */
+    int64_t first;
     int tally_unit;      /* of tallies: 1, or a power of 2 where very many votes are added up */
     double constants[4]; /* for the rule's begin to set, and its update or change to read */
 } bal_rule_step;
@@ -62,7 +68,8 @@ struct bal_rule {
     bal_status (*check)(const bal_optim_options *options);
     /** Set the constants of a step; NULL: it has none. */
     void (*begin)(bal_rule_step *step);
-    bool takes_rate; /* its steps may be given a rate, so that travel may be auto */
+    bool takes_rate;  /* its steps may be given a rate, so that travel may be auto */
+    bool takes_slope; /* its steps must be given a slope */
     /** What it remembers of each code, in ascending order of names. {0}: nothing. */
     bal_states states;
     /**
@@ -88,7 +95,7 @@ struct bal_rule {
     void (*change)(const bal_rule_step *step, int64_t n, float *const values[],
                    const float *descent, float *change);
 };
-#define BAL_SPAN_BLOCKS 32 /* codes, states and tallies of so many stay in the first cache */
+#define BAL_SPAN_BLOCKS 32 /* codes, carries and tallies of so many stay in the first cache */
 
 /** The names and values of the table's rules, in order; the last name is NULL. */
 extern const bal_choice bal_rule_choices[];
@@ -113,6 +120,9 @@ void bal_optim_destroy(bal_optim **optim);
 /** Steps from now on have a rate of their own, see bal_rule_step; 0: that of the schedule. Local.
  *  @param factor  of either; 1 at first */
 void bal_optim_set_rate(bal_optim *optim, double rate, double factor);
+/** By how much a direction of the next step changes the loss of its mini-batch, see bal_signs; for
+ *  rules that take it. Local. @param slope  NaN: not known; no code moves */
+void bal_optim_set_slope(bal_optim *optim, double slope);
 
 /**
  * Apply the counted ballot of a step to codes and states, with the same result on every machine. A

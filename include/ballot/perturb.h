@@ -21,6 +21,8 @@ typedef enum bal_direction_kind {
     BAL_DIRECTIONS_INDEPENDENT, /* -1 or +1; a random bit per code and slot */
     BAL_DIRECTIONS_UNIFORM,     /* uniform in -noise .. noise, as in ZOQO */
     BAL_DIRECTIONS_WALSH_WIDE,  /* -1 or +1; a set of 65,536 shares two bytes and a sign per code */
+    BAL_DIRECTIONS_SHARED,      /* -1 or +1; all slots of a step have the independent direction of
+                                   slot 0, and a tally has the sign that most have voted for */
 } bal_direction_kind;
 
 /** What the directions of a run look like. */
@@ -30,19 +32,30 @@ typedef struct bal_perturb_options {
     double density; /* share of the codes that a step votes on, in (0, 1]; drawn 64 at a time */
 } bal_perturb_options;
 
+/** Block-wise descent: tensors vote by turns, a turn a step. Plain. */
+typedef struct bal_rota {
+    int n;            /* turns */
+    bool by_chance;   /* each step draws its turn; else one comes after the other */
+    int n_tensors;    /* of the net */
+    const bool *turn; /* [n][n_tensors] those that are voted on */
+} bal_rota;
+
 /** Which codes a step votes on, and the random streams of the run. Plain; pointers are borrowed. */
 typedef struct bal_measure {
     const bal_kernels *kernels;
     bal_perturb_options options;
     uint64_t seed; /* run seed: the key of Philox4x32-10 */
     uint32_t step;
-    const bool *on_ballot; /* [n_tensors] of the net: tensors that are voted on */
+    const bool *on_ballot; /* [n_tensors] of the net: tensors that are voted on, in the run, or at a
+                              step of it */
+    const bal_rota *rota;  /* who of them votes when; NULL: all, in every step */
 } bal_measure;
-/** The measure of another step of the same run. Local. */
-static inline bal_measure bal_measure_at(bal_measure measure, int64_t step)
+/** The measure of a step of the run; its on_ballot is that of the step's turn. Local. */
+bal_measure bal_measure_at(bal_measure measure, int64_t step);
+/** Turns of which a step has one; 1: there is no rota. Local. */
+static inline int bal_measure_turns(const bal_measure *measure)
 {
-    measure.step = (uint32_t)step;
-    return measure;
+    return measure->rota == NULL ? 1 : measure->rota->n;
 }
 
 /** The direction of a slot, over the codes of a measure, and the two points at most at which a
@@ -130,6 +143,8 @@ void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *
 void bal_tally_fill(const bal_tally *tally, int tensor, int64_t first_block, int64_t n_blocks,
                     int16_t *sums);
 
+/** 256 random words for a block of a tensor, one per code, for rounding by chance. Local. */
+void bal_chance_words(const bal_measure *measure, int tensor, int64_t block, uint32_t *words_256);
 /** The 256 random words of (seed, step, slot), for drawing examples. Local. */
 void bal_draw_words(const bal_kernels *kernels, uint64_t seed, uint32_t step, uint32_t slot,
                     uint32_t *words_256);

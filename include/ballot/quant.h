@@ -184,8 +184,8 @@ static inline int64_t bal_tensor_factor_at(const bal_tensor *tensor, int64_t row
            row % BAL_PANEL_ROWS;
 }
 
-#define BAL_SLICE_BLOCKS 8 /* a slice has so many blocks, times some, but at the end of a tensor \
-                            */
+/* Slices begin at multiples of so many blocks. */
+#define BAL_SLICE_BLOCKS 8
 
 /** The blocks [first, end) that belong to part of n_parts, to write or to hash. They begin at a
  *  multiple of BAL_SLICE_BLOCKS. Local. */

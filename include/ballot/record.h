@@ -58,7 +58,7 @@ typedef struct bal_journal_form {
     int n_bits;      /* of a vote, see bal_ballot_shape */
     int n_points;    /* passes of a slot, 1 or 2 */
     bool has_merit;  /* dev_merit */
-    bool has_course; /* travel is auto */
+    bool has_course; /* travel is auto, or the rule takes a slope */
 } bal_journal_form;
 
 /** Does a journal of that form hold what slots have found, bal_totals.spread and common? Local. */

@@ -55,8 +55,9 @@ bal_status bal_source_round(const char *path, const bal_formats *formats, bal_bu
  *  own formats if BAL_F32 is asked for. States get no memory. Local. Errors as above. */
 bal_status bal_source_outline(const char *path, const bal_source_options *options,
                               bal_bundle *bundle);
-/** Read the weights into the model, and the states of its codes, once both have memory. Local.
- *  Errors as above. @param states  NULL: none */
+/** Read the weights into the model, and the states of its codes, once both have memory. Real
+ *  numbers start as 0: they belong to the run that has written them. Local. Errors as above.
+ *  @param states  NULL: none */
 bal_status bal_source_fill(const char *path, bal_model *model, bal_states *states);
 
 BAL_C_END

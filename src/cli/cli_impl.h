@@ -36,7 +36,8 @@ typedef struct bal_option {
     bal_choice own[12];       /* its words; ends with a name of NULL */
     const bal_choice *listed; /* words that another room lists; NULL: none */
     bool decides;             /* codes depend on it */
-    const char *when[7]; /* globs of "section.key=value", of which one must hold; none: always */
+    const char *const *when; /* globs of "section.key=value", of which one must hold, before a NULL;
+                                none: always */
     const char *help;
 } bal_option;
 extern const bal_option bal_options[];

@@ -126,7 +126,8 @@ static bal_status evaluate(const tuning *t, bal_score *score)
 static bal_status check_run(const tuning *t)
 {
     if (!bal_rule_of(t->source.job.rule.name)->takes_rate)
-        return bal_fail(BAL_ERR_CONFIG, "%s: its rule has no travel; tune a run of another rule",
+        return bal_fail(BAL_ERR_CONFIG,
+                        "%s: its rule has no travel; tune a run of one that has, as carry",
                         t->a.run);
     if (bal_journal_n(t->journal) == 0)
         return bal_fail(BAL_ERR_CONFIG, "%s: the run has not taken a step yet", t->a.run);

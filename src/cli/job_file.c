@@ -137,12 +137,11 @@ static bal_status refuse(const bal_job_source *job, const bal_option *unused)
     char value[BAL_TEXT_BYTES], when[BAL_TEXT_BYTES] = "";
     bal_option_print(&job->job, unused, value);
     for (const char *const *each = unused->when; *each != NULL; ++each) {
-        const char *glob = **each == '!' ? *each + 1 : *each;
-        size_t n = strlen(glob);
-        bool any = n > 2 && strcmp(glob + n - 2, "?*") == 0; /* whatever is given */
-        snprintf(when + strlen(when), sizeof when - strlen(when), "%s%s%.*s%s",
-                 each == unused->when ? "" : " or ", glob == *each ? "" : "all but ",
-                 (int)(any ? n - 2 : n), glob, any ? "..." : "");
+        size_t n = strlen(*each);
+        bool any = n > 2 && strcmp(*each + n - 2, "?*") == 0; /* whatever is given */
+        snprintf(when + strlen(when), sizeof when - strlen(when), "%s%.*s%s",
+                 each == unused->when ? "" : " or ", (int)(any ? n - 2 : n), *each,
+                 any ? "..." : "");
     }
     return bal_fail(BAL_ERR_CONFIG, "%s: [%s] %s = %s does not apply: it is for %s; leave it out",
                     job->source[unused - bal_options], unused->section, unused->key, value, when);
@@ -195,6 +194,22 @@ static bal_status check_use(const char *path, const char *record, const bal_job_
     return BAL_OK;
 }
 
+/* An option that stands there and does not apply has its default, so that nothing follows from it
+ * that the job's text, which leaves it out, does not say. */
+static bal_status drop_unused(bal_job_source *job)
+{
+    const bal_job defaults = bal_job_default();
+    for (int i = 0; i < bal_n_options; ++i) {
+        const bal_option *o = &bal_options[i];
+        char value[BAL_TEXT_BYTES], source[sizeof job->source[i]];
+        if (bal_option_applies(&job->job, o)) continue;
+        bal_option_print(&defaults, o, value);
+        snprintf(source, sizeof source, "%s", job->source[i]);
+        BAL_TRY(bal_option_set(job, o->section, o->key, value, source));
+    }
+    return BAL_OK;
+}
+
 static bool has_task_word(const bal_job *job)
 {
     return strcmp(job->data.task, "lm") == 0 || strcmp(job->data.task, "mlm") == 0 ||
@@ -244,7 +259,8 @@ bal_status bal_job_read(bal_comm *comm, const char *path, char *const *overrides
         status = read_for_journal(path, overrides, n_overrides, record, job);
     free(begun);
     BAL_TRY(status);
-    return check_use(path, record, job);
+    BAL_TRY(check_use(path, record, job));
+    return drop_unused(job);
 }
 
 bal_status bal_job_read_to_run(bal_comm *comm, const char *path, char *const *overrides,

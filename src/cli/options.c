@@ -17,19 +17,21 @@
 #define DECIDES true
 #define FREE false
 #define ALWAYS NULL
-#define WHEN(...) __VA_ARGS__
+#define WHEN(...) __VA_ARGS__, NULL
+#define LIST(...) \
+    (const char *const[]) { __VA_ARGS__ }
 #define TEXT(section, key, value, use, when, help) \
-    {AT(section, key), BAL_OPT_TEXT, 0, BAL_TEXT_BYTES, {}, NULL, use, {when}, help},
+    {AT(section, key), BAL_OPT_TEXT, 0, BAL_TEXT_BYTES, {}, NULL, use, LIST(when), help},
 #define INT(section, key, value, min, max, use, when, help) \
-    {AT(section, key), BAL_OPT_INT, min, max, {}, NULL, use, {when}, help},
+    {AT(section, key), BAL_OPT_INT, min, max, {}, NULL, use, LIST(when), help},
 #define REAL(section, key, value, bound, max, use, when, help, ...) \
-    {AT(section, key), BAL_OPT_REAL, bound, max, {__VA_ARGS__}, NULL, use, {when}, help},
+    {AT(section, key), BAL_OPT_REAL, bound, max, {__VA_ARGS__}, NULL, use, LIST(when), help},
 #define CHOICE(type, section, key, value, use, when, help, ...) \
-    {AT(section, key), BAL_OPT_CHOICE, 0, 0, {__VA_ARGS__}, NULL, use, {when}, help},
+    {AT(section, key), BAL_OPT_CHOICE, 0, 0, {__VA_ARGS__}, NULL, use, LIST(when), help},
 #define LISTED(section, key, value, use, when, help, list) \
-    {AT(section, key), BAL_OPT_CHOICE, 0, 0, {}, list, use, {when}, help},
+    {AT(section, key), BAL_OPT_CHOICE, 0, 0, {}, list, use, LIST(when), help},
 #define FLAGS(section, key, value, use, when, help, ...) \
-    {AT(section, key), BAL_OPT_FLAGS, 0, 0, {__VA_ARGS__}, NULL, use, {when}, help},
+    {AT(section, key), BAL_OPT_FLAGS, 0, 0, {__VA_ARGS__}, NULL, use, LIST(when), help},
 #define FORMER(section, key, value)
 const bal_option bal_options[] = {
 #include "ballot/job_options.def"
@@ -112,22 +114,15 @@ bool bal_option_is_as_it_came(const bal_job *job, const bal_option *option)
     return is_as_in(job, &then, option);
 }
 
-/* Does the job have a setting that fits the glob? */
-static bool has_setting(const bal_job *job, const char *glob)
-{
-    for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
-        char value[BAL_TEXT_BYTES], setting[BAL_TEXT_BYTES + 128];
-        bal_option_print(job, o, value);
-        snprintf(setting, sizeof setting, "%s.%s=%s", o->section, o->key, value);
-        if (fnmatch(glob, setting, 0) == 0) return true;
-    }
-    return false;
-}
-
 bool bal_option_applies(const bal_job *job, const bal_option *option)
 {
     for (const char *const *when = option->when; *when != NULL; ++when)
-        if (**when == '!' ? !has_setting(job, *when + 1) : has_setting(job, *when)) return true;
+        for (const bal_option *o = bal_options; o < bal_options + bal_n_options; ++o) {
+            char value[BAL_TEXT_BYTES], setting[BAL_TEXT_BYTES + 128];
+            bal_option_print(job, o, value);
+            snprintf(setting, sizeof setting, "%s.%s=%s", o->section, o->key, value);
+            if (fnmatch(*when, setting, 0) == 0) return true;
+        }
     return option->when[0] == NULL;
 }
 

@@ -16,8 +16,9 @@ static double power(double base, int64_t n)
     return result;
 }
 
-/* Means that start at 0 are too small at first. The square of noise is the density on average, and
- * noise is to carry a code as far as by any rule. */
+/* Means that start at 0 are too small at first. Where tensors vote by turns, a code has been voted
+ * on in one of so many steps. The square of noise is the density on average, and noise is to carry
+ * a code as far as by any rule. */
 static void begin(bal_rule_step *step)
 {
     const bal_optim_options *options = step->options;
@@ -25,8 +26,9 @@ static void begin(bal_rule_step *step)
     double rate = bal_rule_rate(step) * sqrt(options->measure.options.density);
     step->constants[BETA1] = beta1;
     step->constants[BETA2] = beta2;
-    step->constants[MEAN] = rate / (1.0 - power(beta1, step->step + 1));
-    step->constants[SQUARE] = 1.0 / (1.0 - power(beta2, step->step + 1));
+    int64_t n_votes = step->step / bal_measure_turns(&options->measure) + 1;
+    step->constants[MEAN] = rate / (1.0 - power(beta1, n_votes));
+    step->constants[SQUARE] = 1.0 / (1.0 - power(beta2, n_votes));
 }
 
 /* Source: Kingma & Ba 2015, arXiv 1412.6980, algorithm 1. */

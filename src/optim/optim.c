@@ -18,6 +18,7 @@ struct bal_optim {
     bal_book books[2];   /* of real numbers: any, and 0 or more */
     float *values;       /* [BAL_STATES_MAX - 1][SPAN codes], of rules of real numbers; else NULL */
     double rate, factor; /* of the steps to come, see bal_rule_step */
+    double slope;        /* of the next, see bal_optim_set_slope */
 };
 
 /* Wide sets have so many votes that their sums would leave 16 bits. Units keep the standard
@@ -37,6 +38,7 @@ bal_status bal_optim_create(bal_tensors *tensors, const bal_states *states,
 {
     const bal_rule *rule = options->rule.kind;
     assert(states->n == rule->states.n);
+    assert(rule->change == NULL || (states->n > 0 && states->at[0].kind == BAL_STATE_BYTES));
     for (int i = 1; i < states->n; ++i) /* as a reader of checkpoints finds them */
         assert(strcmp(states->at[i - 1].name, states->at[i].name) < 0);
     if (rule->check != NULL) BAL_TRY(rule->check(options));
@@ -83,13 +85,26 @@ void bal_optim_set_rate(bal_optim *optim, double rate, double factor)
     optim->factor = factor;
 }
 
+void bal_optim_set_slope(bal_optim *optim, double slope) { optim->slope = slope; }
+
+/* The slope is a root mean square of normally distributed numbers, of which votes have the sizes.
+ */
+static double unit_of(const bal_optim *o)
+{
+    const double rms_of_mean = 1.2533141373155003; /* sqrt(pi / 2) */
+    int64_t sum = 0;
+    for (int slot = 0; slot < o->options.ballot.n_slots; ++slot) sum += abs(o->votes[slot]);
+    bool known = o->slope > 0.0 && o->slope < 1e30 && sum > 0;
+    return known ? o->slope / rms_of_mean / (double)sum : 0.0;
+}
+
 static const bal_book *book_of(const bal_optim *o, int state)
 {
     return &o->books[o->states.at[state].kind == BAL_STATE_SQUARE];
 }
 
 /* A span by a rule of real numbers. */
-static uint32_t apply_reals(const bal_optim *o, const bal_rule_step *step, int index, int64_t first,
+static uint32_t apply_reals(const bal_optim *o, bal_rule_step step, int index, int64_t first,
                             int64_t n, const int16_t *tally)
 {
     const bal_states *states = &o->states;
@@ -101,8 +116,10 @@ static uint32_t apply_reals(const bal_optim *o, const bal_rule_step *step, int i
         values[i] = o->values + (i - 1) * N_SPAN;
         bal_reals_load(&reals[i], book_of(o, i), first, n, values[i]);
     }
+    step.tensor = index;
+    step.first = first;
     uint32_t n_flips = bal_real_update(
-        step, tensor, first, n, bal_state_of(&states->at[0], tensor) + first, values + 1, tally);
+        &step, tensor, n, bal_state_of(&states->at[0], tensor) + first, values + 1, tally);
     for (int i = 1; i < states->n; ++i)
         bal_reals_store(&reals[i], book_of(o, i), first, n, values[i]);
     return n_flips;
@@ -131,7 +148,7 @@ static uint32_t apply_to(const bal_optim *o, const bal_rule_step *step, int inde
         n = SPAN - first % SPAN < end - first ? SPAN - first % SPAN : end - first;
         int64_t at = first * BAL_BLOCK_CODES, n_codes = n * BAL_BLOCK_CODES;
         bal_tally_fill(o->tally, index, first, n, tally);
-        n_flips += real ? apply_reals(o, step, index, at, n_codes, tally)
+        n_flips += real ? apply_reals(o, *step, index, at, n_codes, tally)
                         : apply_integers(o, step, index, at, n_codes, tally);
     }
     return n_flips;
@@ -148,6 +165,7 @@ void bal_optim_apply(bal_optim *o, int64_t step, const uint64_t *bits, int part,
                                .step = step,
                                .rate = o->rate,
                                .factor = o->factor,
+                               .unit = rule->takes_slope ? unit_of(o) : 0.0,
                                .tally_unit = 1 << o->tally_shift};
     if (rule->begin != NULL) rule->begin(&rule_step);
     for (int index = 0; index < o->tensors->n; ++index) {

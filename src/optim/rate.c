@@ -33,16 +33,20 @@ double bal_schedule_shape(const bal_rule_options *rule, double step, double n, d
     }
 }
 
-/* Where the step has no rate of its own, it is travel sqrt(norm / (density steps)) schedule, so
- * that pure noise carries a code by travel steps RMS over the run. */
+double bal_rule_share(const bal_optim_options *options)
+{
+    return options->measure.options.density / bal_measure_turns(&options->measure);
+}
+
+/* Where the step has no rate of its own, it is travel sqrt(norm turns / (density steps)) schedule,
+ * so that pure noise carries a code by travel steps RMS over the run. */
 double bal_rule_rate(const bal_rule_step *step)
 {
     const bal_optim_options *options = step->options;
     double n_steps = (double)options->n_steps, norm, rate = step->rate;
     if (rate == 0.0) {
         double now = bal_schedule_shape(&options->rule, (double)step->step, n_steps, &norm);
-        rate =
-            options->rule.travel * sqrt(norm / (options->measure.options.density * n_steps)) * now;
+        rate = options->rule.travel * sqrt(norm / (bal_rule_share(options) * n_steps)) * now;
     }
     return rate * step->factor;
 }
@@ -55,9 +59,10 @@ double bal_rule_unit(const bal_rule_step *step)
 
 bal_status bal_rule_check_signs(const bal_optim_options *options)
 {
-    if (options->measure.options.kind == BAL_DIRECTIONS_UNIFORM)
+    bal_direction_kind kind = options->measure.options.kind;
+    if (kind == BAL_DIRECTIONS_UNIFORM || kind == BAL_DIRECTIONS_SHARED)
         return bal_fail(BAL_ERR_CONFIG,
-                        "only rule zoqo takes uniform noise, the others need directions of -1 and "
-                        "+1: set [vote] directions = walsh or independent");
+                        "uniform directions are for rule zoqo, and shared ones for feedsign: set "
+                        "[vote] directions = walsh or independent");
     return BAL_OK;
 }

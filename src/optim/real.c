@@ -42,19 +42,21 @@ static inline int rounded(float value)
     return (int)((value + shift) - shift);
 }
 
-/* Move a code by so many 1/256 steps; the remainder, in [-1/2, 1/2), is the new carry. */
+/* Move a code by so many 1/256 steps, no number is none; the remainder, in [-1/2, 1/2), is the new
+ * carry. */
 static inline int move(int code, float way, int low, int high, int8_t *carry)
 {
     const float most = 16384.0f;
-    int fraction = *carry + rounded(way > most ? most : way < -most ? -most : way);
+    way = way > most ? most : way > -most ? way : way <= -most ? -most : 0.0f;
+    int fraction = *carry + rounded(way);
     int steps = (fraction + 128) >> 8;
     *carry = (int8_t)(fraction - 256 * steps);
     code += steps;
     return code > high ? high : code < low ? low : code;
 }
 
-uint32_t bal_real_update(const bal_rule_step *step, bal_tensor *tensor, int64_t first, int64_t n,
-                         int8_t *carry, float *const values[], const int16_t *tally)
+uint32_t bal_real_update(const bal_rule_step *step, bal_tensor *tensor, int64_t n, int8_t *carry,
+                         float *const values[], const int16_t *tally)
 {
     int16_t codes[N];
     float descent[N], change[N];
@@ -62,7 +64,7 @@ uint32_t bal_real_update(const bal_rule_step *step, bal_tensor *tensor, int64_t 
     int low = tensor->low, high = tensor->high;
     uint32_t n_flips = 0;
     assert(n <= N);
-    read_codes(tensor, first, n, codes);
+    read_codes(tensor, step->first, n, codes);
     for (int64_t i = 0; i < n; ++i) {
         bool open = codes[i] > low && codes[i] < high;
         descent[i] = open ? (float)tally[i] * unit : 0.0f;
@@ -74,6 +76,6 @@ uint32_t bal_real_update(const bal_rule_step *step, bal_tensor *tensor, int64_t 
         codes[i] = (int16_t)move(old, 256.0f * change[i], low, high, &carry[i]);
         n_flips += codes[i] != old;
     }
-    write_codes(tensor, first, n, codes);
+    write_codes(tensor, step->first, n, codes);
     return n_flips;
 }

@@ -57,7 +57,7 @@ static const bal_rule bal_rule_zoqo = {
 };
 
 /* The names in job files, in the order of the help. The first is the default. */
-#define RULES(X) X(carry) X(zoqo) X(sign) X(momentum) X(adam)
+#define RULES(X) X(carry) X(zoqo) X(sgd) X(sign) X(momentum) X(adam) X(ztest) X(quzo) X(feedsign)
 
 #define NUMBER(word) RULE_##word,
 #define ROW(word) &bal_rule_##word,

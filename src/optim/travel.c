@@ -109,7 +109,7 @@ static void plan(bal_travel *travel, const bal_optim_options *options, int64_t s
         left += shape * shape;
     }
     double room = goal * goal - travel->spent, least = 0.25 * goal * goal;
-    travel->pace = sqrt((room > least ? room : least) / (options->measure.options.density * left));
+    travel->pace = sqrt((room > least ? room : least) / (bal_rule_share(options) * left));
 }
 
 bal_travel bal_travel_begin(const bal_optim_options *options, const bal_tensors *tensors)
@@ -171,5 +171,5 @@ int64_t bal_travel_rate(const bal_travel *travel, const bal_optim_options *optio
 void bal_travel_spend(bal_travel *travel, const bal_optim_options *options, int64_t rate)
 {
     double moved = (double)rate / BAL_RATE_ONE;
-    travel->spent += options->measure.options.density * moved * moved;
+    travel->spent += bal_rule_share(options) * moved * moved;
 }

@@ -12,6 +12,21 @@ void bal_stream(const bal_measure *measure, int stream, int tensor, uint32_t thi
                              measure->step, line, n_lines, out);
 }
 
+bal_measure bal_measure_at(bal_measure measure, int64_t step)
+{
+    const bal_rota *rota = measure.rota;
+    measure.step = (uint32_t)step;
+    if (rota == NULL) return measure;
+    int64_t turn = step % rota->n;
+    if (rota->by_chance) {
+        uint32_t words[BAL_LINE_BYTES / sizeof(uint32_t)];
+        bal_stream(&measure, STREAM_TURN, 0, 0, 0, 1, (uint8_t *)words);
+        turn = (int64_t)((uint64_t)words[0] * (uint64_t)rota->n >> 32);
+    }
+    measure.on_ballot = rota->turn + turn * rota->n_tensors;
+    return measure;
+}
+
 const uint8_t *bal_walsh_bytes(const bal_measure *measure, int stream, int tensor, uint32_t set,
                                const bal_span *span,
                                uint8_t lines[SPAN_PIECES / LINE_PIECES * BAL_LINE_BYTES])
@@ -71,7 +86,8 @@ static void fill_signs(const bal_direction *direction, int n, int tensor, const 
                        uint8_t *const negative[])
 {
     const bal_measure *measure = &direction->measure;
-    bool independent = measure->options.kind == BAL_DIRECTIONS_INDEPENDENT;
+    bool shared = measure->options.kind == BAL_DIRECTIONS_SHARED;
+    bool independent = measure->options.kind == BAL_DIRECTIONS_INDEPENDENT || shared;
     bool apart = n > 1 && (direction->slot + 1) % BAL_WALSH_SLOTS == 0; /* perhaps two sets */
     if (!independent && !apart) {
         fill_walsh(measure, direction->slot, n, tensor, span, negative);
@@ -79,7 +95,7 @@ static void fill_signs(const bal_direction *direction, int n, int tensor, const 
     }
     for (int i = 0; i < n; ++i)
         if (independent)
-            bal_stream(measure, STREAM_BITS, tensor, direction->slot + (uint32_t)i,
+            bal_stream(measure, STREAM_BITS, tensor, shared ? 0 : direction->slot + (uint32_t)i,
                        span->first_piece, span->n_pieces, negative[i]);
         else
             fill_walsh(measure, direction->slot + (uint32_t)i, 1, tensor, span, negative + i);
@@ -158,6 +174,11 @@ void bal_direction_fill(const bal_direction *direction, int tensor, int64_t firs
             if (moves[i / 8] == 0) memset(z + i, 0, 64);
         first_block += span.n, n_blocks -= span.n, z += n;
     }
+}
+
+void bal_chance_words(const bal_measure *measure, int tensor, int64_t block, uint32_t *words_256)
+{
+    bal_stream(measure, STREAM_CHANCE, tensor, 0, 4 * block, 4, (uint8_t *)words_256);
 }
 
 void bal_draw_words(const bal_kernels *kernels, uint64_t seed, uint32_t step, uint32_t slot,

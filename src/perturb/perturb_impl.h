@@ -23,6 +23,8 @@ enum {
     STREAM_MASK,        /* 0; a line per 16 blocks, a 32-bit word per 64 codes */
     STREAM_DRAW,        /* slot; examples of a mini-batch */
     STREAM_WALSH_HIGHS, /* set; second bytes of wide sets, a line per 4 pieces */
+    STREAM_CHANCE,      /* 0; four lines per block, a 32-bit word per code */
+    STREAM_TURN,        /* 0; one line, of which the first word draws a turn */
 };
 
 /** Lines of a random stream, at the measure's step. */

@@ -160,6 +160,15 @@ static void load_sets(bal_tally *tally, int n, bool wide)
     }
 }
 
+/* Of one direction that all slots share, the sign that most have voted for. */
+static void elect(bal_tally *tally)
+{
+    int64_t sum = 0;
+    for (int slot = 0; slot < tally->n_slots; ++slot) sum += tally->votes[slot];
+    memset(tally->votes, 0, (size_t)tally->n_slots);
+    tally->votes[0] = (int8_t)((sum > 0) - (sum < 0));
+}
+
 void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *votes, int shift)
 {
     bool wide = measure->options.kind == BAL_DIRECTIONS_WALSH_WIDE;
@@ -169,10 +178,11 @@ void bal_tally_load(bal_tally *tally, const bal_measure *measure, const int8_t *
     tally->shift = shift;
     tally->adder = best_adder(tally->method, measure->options.kind);
     memcpy(tally->votes, votes, (size_t)tally->n_slots);
+    if (measure->options.kind == BAL_DIRECTIONS_SHARED) elect(tally);
     memset(tally->reach, 0, (size_t)tally->n_slots * sizeof *tally->reach);
     int64_t reach = 0;
     for (int slot = 0; slot < tally->n_slots; ++slot) {
-        int largest = abs(votes[slot]) * (int)measure->options.noise;
+        int largest = abs(tally->votes[slot]) * (int)measure->options.noise;
         tally->reach[slot / tally->adder.n_slots] += largest;
         reach += largest;
     }

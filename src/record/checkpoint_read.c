@@ -266,10 +266,9 @@ static bal_status fill(const char *path, bal_tensors *tensors, bal_states *state
     if (status == BAL_OK) status = read_tensors(&r, tensors, states);
     H5Fclose(r.file);
     uint64_t expected = s.fingerprint;
-    bal_states present = bal_states_present(&r, states);
     bal_snapshot_clear(&s);
-    if (status != BAL_OK || present.n < r.states.n) return status;
-    uint64_t actual = bal_states_fingerprint(&present, tensors);
+    if (status != BAL_OK || states->n < r.states.n) return status;
+    uint64_t actual = bal_states_fingerprint(states, tensors);
     if (actual != expected)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: the model has fingerprint %016" PRIx64 "; expected %016" PRIx64, path,

@@ -101,7 +101,9 @@ static bal_status check_floats(const bal_reader *r, bal_place at, const float *f
 {
     for (int64_t i = 0; i < n; ++i)
         if (!(floats[i] >= least && floats[i] < INFINITY))
-            return bal_hdf5_damaged(r, at, "", "found a number that is not finite or below 0");
+            return bal_hdf5_damaged(r, at, "",
+                                    least == 0.0f ? "found a number that is not finite, or below 0"
+                                                  : "found a number that is not finite");
     return BAL_OK;
 }
 
@@ -143,34 +145,18 @@ static bal_status read_state(const bal_reader *r, int i, const bal_state *wanted
     return BAL_OK;
 }
 
-/* The number of a state in the file; n: it has none of that name. */
-static int find(const bal_reader *r, const char *name)
-{
-    int i = 0;
-    while (i < r->states.n && strcmp(r->states.at[i].name, name) != 0) ++i;
-    return i;
-}
-
-bal_states bal_states_present(const bal_reader *r, const bal_states *wanted)
-{
-    bal_states present = {0};
-    for (int k = 0; k < wanted->n; ++k)
-        if (find(r, wanted->at[k].name) < r->states.n) present.at[present.n++] = wanted->at[k];
-    return present;
-}
-
 bal_status bal_read_state(const bal_reader *r, const bal_state *wanted, const bal_tensors *tensors,
                           int index, void *buffer)
 {
-    int i = find(r, wanted->name);
-    const bal_state *there = &r->states.at[i];
-    if (i == r->states.n && wanted->kind != BAL_STATE_BYTES) return BAL_OK;
+    int i = 0;
+    while (i < r->states.n && strcmp(r->states.at[i].name, wanted->name) != 0) ++i;
     if (i == r->states.n)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: has no /optimizer/%s, which the rule of the run remembers: it was "
                         "written by a run with another rule; use that rule, or start from an "
                         "export of this checkpoint",
                         r->path, wanted->name);
+    const bal_state *there = &r->states.at[i];
     if (there->kind != wanted->kind || there->group != wanted->group)
         return bal_fail(BAL_ERR_INPUT,
                         "%s: /optimizer/%s has %s; set [rule] states to what the run that wrote it "

@@ -132,10 +132,7 @@ void bal_write_states(hid_t file, const bal_tensors *tensors, const bal_states *
                       void *buffer);
 /** The states that the file has, in the order of their names. */
 bal_status bal_open_states(bal_reader *r);
-/** Those of the wanted states that the file has. */
-bal_states bal_states_present(const bal_reader *r, const bal_states *wanted);
-/** What a tensor has of a state that is wanted. Real numbers that the file lacks stay as they are.
- */
+/** What a tensor has of a state that is wanted. */
 bal_status bal_read_state(const bal_reader *r, const bal_state *wanted, const bal_tensors *tensors,
                           int index, void *buffer);
 /** Bytes of a file that the states of a tensor take. */

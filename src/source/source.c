@@ -82,9 +82,13 @@ bal_status bal_source_fill(const char *path, bal_model *model, bal_states *state
 {
     char found[BAL_SOURCE_PATH_BYTES];
     BAL_TRY(bal_source_resolve(path, found));
-    return bal_checkpoint_recognizes(found)
-               ? bal_checkpoint_fill(found, bal_model_tensors(model), states)
-               : bal_hub_fill(found, model, &(bal_fill){.states = states});
+    if (states != NULL) bal_states_zero(states, bal_model_tensors(model));
+    if (!bal_checkpoint_recognizes(found))
+        return bal_hub_fill(found, model, &(bal_fill){.states = states});
+    bal_states bytes = {0};
+    for (int i = 0; states != NULL && i < states->n; ++i)
+        if (states->at[i].kind == BAL_STATE_BYTES) bytes.at[bytes.n++] = states->at[i];
+    return bal_checkpoint_fill(found, bal_model_tensors(model), &bytes);
 }
 
 /* A float model with the dequantized weights of an integer one, in its place. */
@@ -101,6 +105,16 @@ static bal_status dequantize(bal_model **model)
     return BAL_OK;
 }
 
+/* With the states of its file, or with those of a run that starts. */
+static bal_status fill(const char *path, const bal_source_options *options, bal_model *model)
+{
+    char found[BAL_SOURCE_PATH_BYTES];
+    BAL_TRY(bal_source_resolve(path, found));
+    return options->keep_states && bal_checkpoint_recognizes(found)
+               ? bal_checkpoint_fill(found, bal_model_tensors(model), options->states)
+               : bal_source_fill(path, model, options->states);
+}
+
 /* Read a model, in the formats of its file if floats are asked for, and no base. */
 static bal_status open_alone(const char *path, const bal_source_options *options,
                              bal_bundle *bundle)
@@ -109,7 +123,7 @@ static bal_status open_alone(const char *path, const bal_source_options *options
     bal_status status = bal_tensors_allocate(bal_model_tensors(bundle->model));
     if (status == BAL_OK && options->states != NULL)
         status = bal_states_allocate(options->states, bal_model_tensors(bundle->model));
-    if (status == BAL_OK) status = bal_source_fill(path, bundle->model, options->states);
+    if (status == BAL_OK) status = fill(path, options, bundle->model);
     if (status == BAL_OK) return BAL_OK;
     bal_bundle_clear(bundle);
     if (options->states != NULL) bal_states_clear(options->states);

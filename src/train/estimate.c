@@ -114,13 +114,14 @@ static bal_status evaluate_batch(bal_run *run)
     return bal_forward_losses(run->replica.forward, &run->replica.batch, NULL, &losses);
 }
 
-/* Probe the team of a slot. */
-static bal_status probe(bal_run *run, int64_t slot)
+/* Probe the team of a slot, in a step of which each rank comes to the next: blocks have turns. */
+static bal_status probe(bal_run *run, int64_t slot, int64_t step)
 {
     const bal_way *way = &run->poll.prober.way;
     int64_t losses[2 * BAL_WAY_TEAM_MAX], first = slot - slot % way->team;
     int n = bal_way_slots(way, (int)first, (int)run->job->vote.slots);
-    return bal_probe(&run->poll.prober, &run->update.measure, (int)first, n, losses);
+    bal_measure measure = bal_measure_at(run->update.measure, step);
+    return bal_probe(&run->poll.prober, &measure, (int)first, n, losses);
 }
 
 /* Probe teams, or evaluate batches, for about this long. *seconds is the mean and not the best, as
@@ -132,7 +133,7 @@ static bal_status time_passes(bal_run *run, bool evaluates, double about, int *n
     for (*n = -1; status == BAL_OK && (*n < PASSES_MIN || spent < about); ++*n) {
         int64_t slot = (*n + 1) * (int64_t)bal_comm_size(run->comm) + bal_comm_rank(run->comm);
         if (*n == 0) start = bal_seconds(); /* the first warmed caches up */
-        status = evaluates ? evaluate_batch(run) : probe(run, slot % run->job->vote.slots);
+        status = evaluates ? evaluate_batch(run) : probe(run, slot % run->job->vote.slots, *n);
         if (*n >= 0) spent = bal_seconds() - start;
     }
     BAL_TRY(bal_comm_agree(run->comm, status));

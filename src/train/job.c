@@ -52,10 +52,11 @@ bool bal_job_finds_travel(const bal_job *job)
 bal_journal_form bal_job_journal(const bal_job *job)
 {
     bal_way way = bal_job_way(job);
-    return (bal_journal_form){.n_bits = way.n_bits,
-                              .n_points = way.n_points,
-                              .has_merit = bal_job_has_task(job),
-                              .has_course = bal_job_finds_travel(job)};
+    return (bal_journal_form){
+        .n_bits = way.n_bits,
+        .n_points = way.n_points,
+        .has_merit = bal_job_has_task(job),
+        .has_course = bal_job_finds_travel(job) || bal_rule_of(job->rule.name)->takes_slope};
 }
 
 bal_ballot_shape bal_job_ballot(const bal_job *job)
@@ -123,6 +124,52 @@ bal_status bal_job_tensors(const bal_job *job, const bal_tensors *tensors, bool 
     return BAL_OK;
 }
 
+/* Number the layers that vote, from 0; a tensor of no such layer has the number of the last before
+ * it, or 0. @return how many there are */
+static int number_layers(const bal_tensors *tensors, const bool *on_ballot, int *number)
+{
+    int n = 0, last = -1;
+    for (int i = 0; i < tensors->n; ++i) {
+        int layer = layer_of(&tensors->at[i]);
+        if (layer >= 0 && on_ballot[i] && layer != last) {
+            last = layer;
+            ++n;
+        }
+        number[i] = n > 0 ? n - 1 : 0;
+    }
+    return n;
+}
+
+bal_status bal_job_rota(const bal_job *job, const bal_tensors *tensors, const bool *on_ballot,
+                        bal_rota *rota)
+{
+    int n = (int)job->vote.blocks;
+    bool *turn = bal_alloc((size_t)n * (size_t)tensors->n, sizeof *turn);
+    *rota = (bal_rota){.n = n,
+                       .by_chance = job->vote.turns == BAL_TURNS_RANDOM,
+                       .n_tensors = tensors->n,
+                       .turn = turn};
+    int *number = bal_alloc((size_t)tensors->n, sizeof *number);
+    if (number == NULL || turn == NULL) {
+        free(number);
+        return bal_fail(BAL_ERR_MEMORY, "no memory for the turns of %d blocks", n);
+    }
+    int n_layers = number_layers(tensors, on_ballot, number);
+    for (int i = 0; i < tensors->n && n <= n_layers; ++i)
+        if (on_ballot[i]) turn[number[i] * n / n_layers * tensors->n + i] = true;
+    free(number);
+    if (n <= n_layers) return BAL_OK;
+    return bal_fail(BAL_ERR_CONFIG,
+                    "[vote] blocks = %d: %d layers vote, and each block needs one; set it lower", n,
+                    n_layers);
+}
+
+void bal_rota_clear(bal_rota *rota)
+{
+    free((void *)rota->turn);
+    *rota = (bal_rota){0};
+}
+
 uint32_t bal_job_streams(const bal_job *job)
 {
     return job->vote.directions == BAL_DIRECTIONS_WALSH && job->vote.slots > BAL_WALSH_SLOTS
@@ -168,6 +215,8 @@ bal_rule_options bal_job_rule(const bal_job *job)
                               .eta = job->rule.eta,
                               .beta1 = job->rule.beta1,
                               .beta2 = job->rule.beta2,
+                              .lr = job->rule.lr,
+                              .z = job->rule.z_score,
                               .state_group = job->rule.states};
 }
 
@@ -206,6 +255,15 @@ bal_status bal_job_check(const bal_job *job)
                         "[vote] slots = %lld: one-sided slots are whole teams of %lld; set it to "
                         "a multiple, or [vote] team to a divisor",
                         (long long)job->vote.slots, (long long)team);
+    if (job->vote.directions == BAL_DIRECTIONS_SHARED && team > 1)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[vote] directions = shared: one-sided slots share a mini-batch too, and "
+                        "would all find the same; set probe = two-sided");
+    if (bal_rule_of(job->rule.name)->takes_slope && job->vote.audit > 0.0 &&
+        job->vote.audit_action == BAL_AUDIT_EXCLUDE)
+        return bal_fail(BAL_ERR_CONFIG,
+                        "[vote] audit_action = exclude: the length of a step of this rule follows "
+                        "from what all ranks have found; set it to stop or warn");
     if (job->run.best == BAL_BEST_LAST && job->run.patience > 0)
         return bal_fail(BAL_ERR_CONFIG,
                         "[run] patience = %lld: with best = last no evaluation is worse than the "

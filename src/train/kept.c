@@ -116,11 +116,19 @@ static bal_status add_rows(const bal_job *job, const bal_inputs *inputs, const b
     return status;
 }
 
+/* Does a run keep what rows give? Where blocks vote by turns, what lies below the block of the step is
+ * computed once for a team instead. */
+static bool keeps_rows(const bal_job *job)
+{
+    return bal_job_has_task(job) && (job->vote.turns == BAL_TURNS_NONE ||
+                                     job->vote.positions == BAL_POSITIONS_ANSWER);
+}
+
 bal_status bal_kept_size(const bal_job *job, const bal_inputs *inputs, bal_kept_bytes *bytes)
 {
     const bal_tensors *tensors = bal_model_tensors(inputs->bundle.model);
     *bytes = (bal_kept_bytes){0};
-    if (!bal_job_has_task(job)) return BAL_OK;
+    if (!keeps_rows(job)) return BAL_OK;
     bool *on_ballot = bal_alloc((size_t)tensors->n, sizeof *on_ballot);
     if (on_ballot == NULL) return bal_fail(BAL_ERR_MEMORY, "no memory for %d flags", tensors->n);
     bal_status status = bal_job_tensors(job, tensors, on_ballot);
@@ -137,7 +145,7 @@ bal_status bal_run_keep(bal_run *run)
     bal_replica *r = &run->replica;
     bal_keep keep = {.on_ballot = run->update.on_ballot, .base = r->base};
     bal_kept_bytes bytes;
-    if (!bal_job_has_task(run->job)) return BAL_OK;
+    if (!keeps_rows(run->job)) return BAL_OK;
     bal_forward_keep(r->forward, &keep);
     BAL_TRY(bal_comm_agree(run->comm, bal_kept_size(run->job, &run->inputs, &bytes)));
     if (bytes.store == 0) return BAL_OK;

@@ -32,12 +32,17 @@ bal_status bal_update_init(bal_update *update, const bal_job *job, uint32_t stre
     BAL_TRY(bal_job_tensors(job, tensors, update->on_ballot));
     update->factor = 1.0;
     update->measure = bal_job_measure(job, streams, machine, tensors, update->on_ballot);
+    if (job->vote.turns != BAL_TURNS_NONE) {
+        BAL_TRY(bal_job_rota(job, tensors, update->on_ballot, &update->rota));
+        update->measure.rota = &update->rota;
+    }
     return bal_job_optim(job, machine, tensors, states, &update->measure, &update->optim);
 }
 
 void bal_update_clear(bal_update *update)
 {
     bal_optim_destroy(&update->optim);
+    bal_rota_clear(&update->rota);
     free(update->on_ballot);
     free(update->flips);
     free(update->flip_sums);
@@ -52,6 +57,7 @@ static bal_status update_codes(bal_run *run, const bal_journal_entry *entry)
     /* No rank is in a forward pass: all have sent their votes, or wait in a replay. And none begins
      * the next one before every part is written. */
     bal_optim_set_rate(update->optim, (double)entry->course.rate / BAL_RATE_ONE, update->factor);
+    bal_optim_set_slope(update->optim, bal_entry_signs(run->job, entry).slope);
     bal_optim_apply(update->optim, entry->step, entry->bits, bal_shared_part(shared),
                     bal_shared_n_parts(shared), update->flips);
     BAL_TRY(bal_shared_sync(shared));

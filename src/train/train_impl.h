@@ -90,7 +90,8 @@ typedef struct bal_poll {
 /** From a ballot to codes. */
 typedef struct bal_update {
     bool *on_ballot;     /* [n_tensors] */
-    bal_measure measure; /* of the first step */
+    bal_rota rota;       /* who votes when, if that is by turns */
+    bal_measure measure; /* of the run; bal_measure_at says that of a step */
     bal_optim *optim;
     double factor;       /* of all rates, for replays; else 1 */
     uint32_t *flips;     /* [n_tensors] codes that the last step changed */

@@ -79,11 +79,20 @@ class Config(b.TestCase):
     def test_options_that_do_not_fit_each_other_are_an_error(self):
         for given, sentence in (
                 (("vote.probe=one-sided", "vote.slots=60"), r"slots = 60: .*whole teams of 8"),
-                (("rule.warmup=11", "run.steps=10"), r"warmup = 11: .*of 10 steps")):
+                (("rule.warmup=11", "run.steps=10"), r"warmup = 11: .*of 10 steps"),
+                (("vote.directions=shared", "vote.probe=one-sided"), r"set probe = two-sided"),
+                (("rule.name=sgd", "vote.audit=0.1", "vote.audit_action=exclude"),
+                 r"audit_action = exclude: .*set it to stop or warn")):
             settings = [word for setting in given for word in ("-s", setting)]
             for command in (["config"], ["train", b.JOB, "--run", self.folder("run")]):
                 self.assertRegex(b.run([*command, *settings], expect=b.USAGE).err, sentence)
         self.config("-s", "rule.warmup=10", "-s", "run.steps=10")
+
+    def test_what_stands_in_a_file_and_does_not_apply_has_its_default(self):
+        self.assertIn("\ntravel = 4\n", self.config(b.JOB))
+        for rule in ("sgd", "ztest"):
+            self.assertIn("; does not apply: travel = auto\n",
+                          self.config(b.JOB, "-s", f"rule.name={rule}"))
 
     def test_a_job_is_written_without_what_does_not_apply(self):
         run = self.folder("run")

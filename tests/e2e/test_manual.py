@@ -67,7 +67,7 @@ class Manual(b.TestCase):
         self.assertEqual(completed("train", "-s", ""), keys)
         self.assertEqual(completed("config", b.JOB, "--set", "=", ""), keys)
         self.assertEqual(completed("train", "-s", "model.codes", "=", ""), {"i8", "i4", "nf4"})
-        self.assertEqual(completed("train", "--set", "=", "rule.name", "=", "z"), {"zoqo"})
+        self.assertEqual(completed("train", "--set", "=", "rule.name", "=", "zo"), {"zoqo"})
         self.assertEqual(completed("train", "-s", "run.steps", "=", ""), set())
 
     def test_completion_of_files(self):

@@ -139,8 +139,11 @@ class SameEverywhere(b.TestCase):
         """Their states are floats or have 8 bits, and checkpoints hold them."""
         for rule, codes, states in (("sign", "i8", {}), ("momentum", "i4", {"rule__states": "8bit"}),
                                     ("adam", "i8", {"rule__states": "8bit:2048"}),
-                                    ("adam", "nf4", {"rule__states": "f32"})):
-            options = dict(rule__name=rule, model__codes=codes, vote__slots=12, **states)
+                                    ("adam", "nf4", {"rule__states": "f32"}), ("sgd", "i8", {}),
+                                    ("ztest", "i4", {"rule__z_score": 1}), ("quzo", "i8", {}),
+                                    ("feedsign", "i8", {"vote__directions": "shared",
+                                                        "vote__slots": 11})):
+            options = {"rule__name": rule, "model__codes": codes, "vote__slots": 12, **states}
             traces = {f"{n} ranks": self.trace(f"{rule}-{codes}-{n}", ranks=n, **options)
                       for n in (1, 3)}
             traces["share=rank"] = self.trace(f"{rule}-{codes}-copies", ranks=2, run__share="rank",
@@ -187,6 +190,24 @@ class SameEverywhere(b.TestCase):
                 os.path.join(self.class_dir, f"{name}-1"), "ballots.journal"))
             b.run(["replay", b.STORIES, run, "-o", made])
             self.assertEqual(b.inspect(made)["fingerprint"], traces["1 ranks"][-1])
+
+    def test_blocks_that_vote_by_turns(self):
+        for turns, rule in (("cyclic", "carry"), ("random", "adam")):
+            options = dict(vote__blocks=3, vote__turns=turns, vote__probe="one-sided", vote__team=4,
+                           vote__slots=8, rule__name=rule, rule__travel="auto")
+            traces = {f"{n} ranks": self.trace(f"{turns}{n}", ranks=n, **options) for n in (1, 3)}
+            self.assert_same(traces)
+            run, made = os.path.join(self.class_dir, f"{turns}3"), self.folder("made.h5")
+            b.run(["replay", b.STORIES, run, "-o", made])
+            self.assertEqual(b.inspect(made)["fingerprint"], traces["1 ranks"][-1])
+            with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as log:
+                steps = [set(json.loads(line).get("flips", ())) for line in log]
+            moved = [flips for flips in steps if flips]
+            self.assertGreater(len(moved), 9)
+            layers = [{name.split(".")[2] for name in flips if ".layers." in name}
+                      for flips in moved]
+            self.assertTrue(all(len(of) <= 2 for of in layers), layers)
+            self.assertGreater(len({min(of) for of in layers if of}), 2, layers)
 
     def test_the_upper_layers_alone(self):
         options = dict(vote__tensors="upper", vote__probe="one-sided", vote__team=4)

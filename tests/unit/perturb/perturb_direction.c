@@ -415,6 +415,32 @@ static void test_draws_are_pure_and_differ(void)
             for (int i = 0; i < 256; ++i) CU_ASSERT_NOT_EQUAL(words[a][i], words[b][i]);
 }
 
+static void test_a_step_has_the_tensors_of_its_turn(void)
+{
+    enum { TURNS = 3, STEPS = 3000 };
+    static const bool turns[TURNS][N_TENSORS] = {{true}, {false, true, true}, {false, false, true}};
+    bal_rota rota = {.n = TURNS, .n_tensors = N_TENSORS, .turn = turns[0]};
+    bal_measure measure = measure_of(BAL_DIRECTIONS_WALSH, 1, 1.0);
+    CU_ASSERT_EQUAL(bal_measure_turns(&measure), 1);
+    CU_ASSERT_PTR_EQUAL(bal_measure_at(measure, 8).on_ballot, on_ballot);
+    measure.rota = &rota;
+    CU_ASSERT_EQUAL(bal_measure_turns(&measure), TURNS);
+    for (int step = 0; step < 7; ++step)
+        CU_ASSERT_PTR_EQUAL(bal_measure_at(measure, step).on_ballot, turns[step % TURNS]);
+    int n[TURNS] = {0}, n_again = 0;
+    const bool *before = NULL;
+    rota.by_chance = true;
+    for (int step = 0; step < STEPS; ++step) {
+        const bool *now = bal_measure_at(measure, step).on_ballot;
+        CU_ASSERT_PTR_EQUAL(bal_measure_at(measure, step).on_ballot, now);
+        ++n[(now - turns[0]) / N_TENSORS];
+        n_again += now == before;
+        before = now;
+    }
+    for (int turn = 0; turn < TURNS; ++turn) CU_ASSERT(abs(n[turn] - STEPS / TURNS) < 110);
+    CU_ASSERT(abs(n_again - STEPS / TURNS) < 110);
+}
+
 const char bal_suite_name[] = "perturb_direction";
 const bal_test bal_suite_tests[] = {
     {"pieces do not matter", test_pieces_do_not_matter},
@@ -436,6 +462,7 @@ const bal_test bal_suite_tests[] = {
     {"uniform noise covers its range evenly", test_uniform_noise_covers_its_range_evenly},
     {"density is the share of open quarters", test_density_is_the_share_of_open_quarters},
     {"tensors off the ballot do not move", test_tensors_off_the_ballot_do_not_move},
+    {"a step has the tensors of its turn", test_a_step_has_the_tensors_of_its_turn},
     {"draws are pure and differ", test_draws_are_pure_and_differ},
     {NULL, NULL},
 };

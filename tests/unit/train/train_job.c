@@ -63,10 +63,50 @@ static void test_layers_are_named_by_the_first_and_the_last(void)
     }
 }
 
+static void test_blocks_are_layers_that_follow_each_other(void)
+{
+    static bal_tensor net[] = {
+        {.name = "model.embed_tokens.weight"},
+        {.name = "model.layers.0.up.weight"},
+        {.name = "model.layers.1.up.weight"},
+        {.name = "model.layers.1.down.weight"},
+        {.name = "model.layers.2.up.weight"},
+        {.name = "model.layers.3.up.weight"},
+        {.name = "model.layers.4.up.weight"},
+        {.name = "model.norm.weight"},
+        {.name = "lm_head.weight"},
+    };
+    enum { N = sizeof net / sizeof *net };
+    static const struct {
+        int64_t blocks;
+        const char *turns; /* of each tensor; -: it does not vote */
+        const char *votes;
+    } cases[] = {
+        {2, "000001111", "yyyyyyyyy"}, {5, "001123444", "yyyyyyyyy"}, {2, "--0001111", "--yyyyyyy"},
+        {3, "----012--", "----yyy--"}, {4, NULL, "----yyyyy"},        {2, NULL, "y------yy"},
+        {2, "-0----11-", "-y----yy-"},
+    };
+    const bal_tensors tensors = {.n = N, .at = net};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+        bool on_ballot[N];
+        bal_rota rota;
+        bal_job job = bal_job_default();
+        job.vote.blocks = cases[i].blocks;
+        for (int k = 0; k < N; ++k) on_ballot[k] = cases[i].votes[k] == 'y';
+        bal_status status = bal_job_rota(&job, &tensors, on_ballot, &rota);
+        CU_ASSERT_EQUAL(status, cases[i].turns == NULL ? BAL_ERR_CONFIG : BAL_OK);
+        for (int turn = 0; status == BAL_OK && turn < (int)cases[i].blocks; ++turn)
+            for (int k = 0; k < N; ++k)
+                CU_ASSERT_EQUAL(rota.turn[turn * N + k], cases[i].turns[k] == '0' + turn);
+        bal_rota_clear(&rota);
+    }
+}
+
 const char bal_suite_name[] = "train_job";
 const bal_test bal_suite_tests[] = {
     {"density follows the codes that vote", test_density_follows_the_codes_that_vote},
     {"a density that is set stays", test_a_density_that_is_set_stays},
     {"layers are named by the first and the last", test_layers_are_named_by_the_first_and_the_last},
+    {"blocks are layers that follow each other", test_blocks_are_layers_that_follow_each_other},
     {NULL, NULL},
 };
