@@ -196,6 +196,9 @@ class SameEverywhere(b.TestCase):
             options = dict(vote__blocks=3, vote__turns=turns, vote__probe="one-sided", vote__team=4,
                            vote__slots=8, rule__name=rule, rule__travel="auto")
             traces = {f"{n} ranks": self.trace(f"{turns}{n}", ranks=n, **options) for n in (1, 3)}
+            traces["share=rank"] = self.trace(f"{turns}-copies", ranks=2, run__share="rank",
+                                              **options)
+            traces["ref"] = self.trace(f"{turns}-ref", "--isa", "ref", **options)
             self.assert_same(traces)
             run, made = os.path.join(self.class_dir, f"{turns}3"), self.folder("made.h5")
             b.run(["replay", b.STORIES, run, "-o", made])
@@ -203,11 +206,12 @@ class SameEverywhere(b.TestCase):
             with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as log:
                 steps = [set(json.loads(line).get("flips", ())) for line in log]
             moved = [flips for flips in steps if flips]
-            self.assertGreater(len(moved), 9)
+            self.assertGreaterEqual(len(moved), b.TINY["run.steps"] - 1)
             layers = [{name.split(".")[2] for name in flips if ".layers." in name}
                       for flips in moved]
             self.assertTrue(all(len(of) <= 2 for of in layers), layers)
-            self.assertGreater(len({min(of) for of in layers if of}), 2, layers)
+            self.assertGreaterEqual(len({min(of) for of in layers if of}),
+                                    3 if turns == "cyclic" else 2, layers)
 
     def test_the_upper_layers_alone(self):
         options = dict(vote__tensors="upper", vote__probe="one-sided", vote__team=4)
