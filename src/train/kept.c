@@ -116,13 +116,16 @@ static bal_status add_rows(const bal_job *job, const bal_inputs *inputs, const b
     return status;
 }
 
-/* Does a run keep what rows give? Where blocks vote by turns, what lies below the block of the step is
- * computed once for a team instead. */
+/* Does a run keep what rows give? Where blocks vote by turns, what lies below the block of the step
+ * is computed once for a team instead. */
 static bool keeps_rows(const bal_job *job)
 {
-    return bal_job_has_task(job) && (job->vote.turns == BAL_TURNS_NONE ||
-                                     job->vote.positions == BAL_POSITIONS_ANSWER);
+    return bal_job_has_task(job) &&
+           (job->vote.turns == BAL_TURNS_NONE || job->vote.positions == BAL_POSITIONS_ANSWER);
 }
+
+/* Bytes of a store of rows that take so many, with its tables. */
+static size_t room_for(size_t all) { return all > 0 ? all + all / 32 + MIB : 0; }
 
 bal_status bal_kept_size(const bal_job *job, const bal_inputs *inputs, bal_kept_bytes *bytes)
 {
@@ -134,9 +137,8 @@ bal_status bal_kept_size(const bal_job *job, const bal_inputs *inputs, bal_kept_
     bal_status status = bal_job_tensors(job, tensors, on_ballot);
     if (status == BAL_OK) status = add_rows(job, inputs, on_ballot, bytes);
     free(on_ballot);
-    size_t room = (size_t)job->data.cache * MIB;
-    if (bytes->all > 0) bytes->store = bytes->all + bytes->all / 32 + MIB; /* and its tables */
-    if (bytes->store > room) bytes->store = room;
+    size_t room = (size_t)job->data.cache * MIB, wanted = room_for(bytes->all);
+    bytes->store = wanted < room ? wanted : room;
     return status;
 }
 
@@ -148,6 +150,12 @@ bal_status bal_run_keep(bal_run *run)
     if (!keeps_rows(run->job)) return BAL_OK;
     bal_forward_keep(r->forward, &keep);
     BAL_TRY(bal_comm_agree(run->comm, bal_kept_size(run->job, &run->inputs, &bytes)));
+    if (run->writes && bytes.store < room_for(bytes.all))
+        bal_log(
+            BAL_LOG_SAY,
+            "rows as the codes that never move read them take %zu MiB; data.cache = %lld holds a "
+            "part, and steps compute the others again: set it higher where there is memory",
+            room_for(bytes.all) / MIB, (long long)run->job->data.cache);
     if (bytes.store == 0) return BAL_OK;
     BAL_TRY(bal_shared_create(run->comm, bytes.store, run->job->run.share == BAL_SHARE_NODE,
                               &r->store_shared));
