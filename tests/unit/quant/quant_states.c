@@ -104,6 +104,37 @@ static void test_parts_of_a_fingerprint_add_up_to_it(void)
     drop(&tensors, &states);
 }
 
+static void test_real_numbers_take_a_byte_and_a_scale_for_each_block(void)
+{
+    static const int groups[] = {256, 2048, 0};
+    bal_tensors tensors = {0};
+    CU_ASSERT_EQUAL_FATAL(bal_tensors_add(&tensors, "a", BAL_MATRIX, BAL_I8, 640, 36), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_tensors_add(&tensors, "table", BAL_MATRIX, BAL_I8, 128, 40), BAL_OK);
+    CU_ASSERT_EQUAL_FATAL(bal_tensors_add(&tensors, "small", BAL_MATRIX, BAL_I8, 64, 60), BAL_OK);
+    tensors.at[1].looked_up = true;
+    for (size_t g = 0; g < sizeof groups / sizeof *groups; ++g) {
+        bal_states states = {.n = 2,
+                             .at = {{.name = "carry"}, {.name = "m", .kind = BAL_STATE_REAL}}};
+        bal_states_set_group(&states, groups[g]);
+        CU_ASSERT_EQUAL_FATAL(bal_states_allocate(&states, &tensors), BAL_OK);
+        size_t n_bytes = 0;
+        for (int i = 0; i < tensors.n; ++i) {
+            size_t n = (size_t)tensors.at[i].n_blocks * BAL_BLOCK_CODES;
+            size_t group = (size_t)groups[g],
+                   n_scales = group > 0 && i == 0 ? (n + group - 1) / group : 0;
+            CU_ASSERT_EQUAL(bal_state_n_scales(&states.at[1], &tensors.at[i]), (int64_t)n_scales);
+            CU_ASSERT_EQUAL(bal_state_width(&states.at[1], &tensors.at[i]), n_scales > 0 ? 1 : 4);
+            n_bytes += n + (n_scales > 0 ? n + (4 * n_scales + 63) / 64 * 64 : 4 * n);
+            bal_reals reals = bal_state_reals(&states.at[1], &tensors, i);
+            CU_ASSERT((reals.floats == NULL) == (n_scales > 0));
+            CU_ASSERT((uintptr_t)(n_scales > 0 ? (void *)reals.codes : reals.floats) % 64 == 0);
+        }
+        CU_ASSERT_EQUAL(bal_states_bytes(&states, &tensors), n_bytes);
+        bal_states_clear(&states);
+    }
+    bal_tensors_clear(&tensors);
+}
+
 static void test_lists_match_by_name_format_and_size(void)
 {
     bal_tensors a, b;
@@ -132,6 +163,8 @@ const bal_test bal_suite_tests[] = {
     {"any bit changes the fingerprint, and its place counts",
      test_any_bit_changes_the_fingerprint_and_its_place_counts},
     {"parts of a fingerprint add up to it", test_parts_of_a_fingerprint_add_up_to_it},
+    {"real numbers take a byte, and a scale for each block",
+     test_real_numbers_take_a_byte_and_a_scale_for_each_block},
     {"lists match by name, format and size", test_lists_match_by_name_format_and_size},
     {NULL, NULL},
 };
