@@ -103,16 +103,14 @@ static const bal_book *book_of(const bal_optim *o, int state)
     return &o->books[o->states.at[state].kind == BAL_STATE_SQUARE];
 }
 
-/* A span by a rule of real numbers. */
-static uint32_t apply_reals(const bal_optim *o, bal_rule_step step, int index, int64_t first,
-                            int64_t n, const int16_t *tally)
+/* A span by a rule of real numbers, of which the tensor has reals [states.n]. */
+static uint32_t apply_reals(const bal_optim *o, bal_rule_step step, int index,
+                            const bal_reals *reals, int64_t first, int64_t n, const int16_t *tally)
 {
     const bal_states *states = &o->states;
     bal_tensor *tensor = &o->tensors->at[index];
-    bal_reals reals[BAL_STATES_MAX];
     float *values[BAL_STATES_MAX];
     for (int i = 1; i < states->n; ++i) {
-        reals[i] = bal_state_reals(&states->at[i], o->tensors, index);
         values[i] = o->values + (i - 1) * N_SPAN;
         bal_reals_load(&reals[i], book_of(o, i), first, n, values[i]);
     }
@@ -142,13 +140,16 @@ static uint32_t apply_to(const bal_optim *o, const bal_rule_step *step, int inde
 {
     enum { SPAN = BAL_SPAN_BLOCKS };
     bool real = o->options.rule.kind->change != NULL;
+    bal_reals reals[BAL_STATES_MAX] = {0};
+    for (int i = 1; real && i < o->states.n; ++i)
+        reals[i] = bal_state_reals(&o->states.at[i], o->tensors, index);
     uint32_t n_flips = 0;
     for (int64_t n; first < end; first += n) {
         _Alignas(64) int16_t tally[N_SPAN];
         n = SPAN - first % SPAN < end - first ? SPAN - first % SPAN : end - first;
         int64_t at = first * BAL_BLOCK_CODES, n_codes = n * BAL_BLOCK_CODES;
         bal_tally_fill(o->tally, index, first, n, tally);
-        n_flips += real ? apply_reals(o, *step, index, at, n_codes, tally)
+        n_flips += real ? apply_reals(o, *step, index, reals, at, n_codes, tally)
                         : apply_integers(o, step, index, at, n_codes, tally);
     }
     return n_flips;
